@@ -1,0 +1,1 @@
+"""The shipped configuration: one folder a group, one file an option."""

@@ -1,0 +1,149 @@
+"""Random changes of whole batches of 2D images, on their device, that a person's anatomy could also show.
+
+Parameters come from (seed, epoch, sample id), not from a global generator: a sample is changed alike whatever its
+batch mates, worker, rank or restart. No flips by default: a mirrored chest has its heart on the wrong side.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from medtrain.core.errors import UsageError
+from medtrain.core.streams import stream
+
+_DRAWS = 9
+
+
+class Identity(nn.Module):
+    """No augmentation, called like `Augment2d`."""
+
+    def forward(self, x_BCHW: Tensor, ids_B: Tensor, seed: int, epoch: int) -> Tensor:
+        return x_BCHW
+
+
+class Augment2d(nn.Module):
+    """Rotation, scale, shift and flips in one resampling; then contrast, brightness and noise, clamped to 0..1.
+
+    Active in training and evaluation mode alike: not calling it is up to the caller.
+
+    Args:
+        rotate: up to this many degrees either way.
+        scale: up to this share larger or smaller.
+        translate: up to this share of height and width either way.
+        brightness: up to this much is added or taken away, in units of 0..1.
+        contrast: differences from the image's mean grow or shrink by up to this share.
+        noise: standard deviation of Gaussian noise, up to this, in units of 0..1.
+        flip_horizontal: mirror left and right in half of the cases; not for chests.
+        flip_vertical: mirror top and bottom in half of the cases.
+
+    Raises:
+        UsageError: a strength is negative, or a share is 1 or more.
+    """
+
+    def __init__(
+        self,
+        rotate: float = 7.0,
+        scale: float = 0.1,
+        translate: float = 0.05,
+        brightness: float = 0.1,
+        contrast: float = 0.15,
+        noise: float = 0.02,
+        flip_horizontal: bool = False,
+        flip_vertical: bool = False,
+    ) -> None:
+        super().__init__()
+        for name, value, end in (
+            ("rotate", rotate, 361), ("scale", scale, 1), ("translate", translate, 1),
+            ("brightness", brightness, 1), ("contrast", contrast, 1), ("noise", noise, 1),
+        ):  # fmt: skip
+            if not 0 <= value < end:
+                raise UsageError(f"augment.{name}={value} is not in [0, {end})")
+        self.rotate, self.scale, self.translate = rotate, scale, translate
+        self.brightness, self.contrast, self.noise = brightness, contrast, noise
+        self.flip_horizontal, self.flip_vertical = flip_horizontal, flip_vertical
+
+    @torch.no_grad()
+    def forward(self, x_BCHW: Tensor, ids_B: Tensor, seed: int, epoch: int) -> Tensor:
+        """Change a batch.
+
+        Args:
+            x_BCHW: floating point, 0..1.
+            ids_B: integers that tell the samples apart, best on the CPU; rows of integers, (B, N), where a sample is
+                drawn several times an epoch (its number and the draw's). An id that comes again in the batch is
+                changed differently each time.
+            seed: of the run.
+            epoch: number of the epoch.
+
+        Returns:
+            (B, C, H, W), of the same type and device; the input is left alone.
+        """
+        if not x_BCHW.is_floating_point():
+            raise TypeError(f"images must be floating point in 0..1, not {x_BCHW.dtype}")
+        if len(ids_B) != len(x_BCHW):
+            raise ValueError(f"{len(x_BCHW)} images, {len(ids_B)} ids")
+        u_BK, noise_seeds = _draw(ids_B.tolist(), seed, epoch)
+        u_BK = u_BK.to(x_BCHW.device, non_blocking=True)
+        x = x_BCHW.float()
+        if self.rotate or self.scale or self.translate or self.flip_horizontal or self.flip_vertical:
+            x = F.grid_sample(x, self._grid(u_BK, *x.shape[-2:]), padding_mode="zeros", align_corners=False)
+        add, times, sigma = (k.reshape(-1, 1, 1, 1) for k in u_BK[:, 4:7].unbind(1))
+        if self.brightness or self.contrast:
+            mean = x.mean((1, 2, 3), keepdim=True)
+            x = (x - mean) * (1 + self.contrast * _signed(times)) + mean + self.brightness * _signed(add)
+        if self.noise:
+            x = x + self.noise * sigma * _normal(x, noise_seeds)
+        return x.clamp(0, 1).to(x_BCHW.dtype)
+
+    def _grid(self, u_BK: Tensor, height: int, width: int) -> Tensor:
+        """Where each output pixel comes from, (B, H, W, 2) in -1..1; rotates in pixels, so circles stay round.
+
+        Element by element rather than by a matrix product, which may round differently in another batch.
+        """
+        u = u_BK.unsqueeze(-1).unsqueeze(-1)
+        angle = torch.deg2rad(self.rotate * _signed(u[:, 0]))
+        shrink = 1 / (1 + self.scale * _signed(u[:, 1]))
+        y = torch.linspace(1 / height - 1, 1 - 1 / height, height, device=u.device).reshape(1, -1, 1) * height
+        x = torch.linspace(1 / width - 1, 1 - 1 / width, width, device=u.device).reshape(1, 1, -1) * width
+        cos, sin = torch.cos(angle) * shrink, torch.sin(angle) * shrink
+        from_x = (cos * x + sin * y) / width + 2 * self.translate * _signed(u[:, 2])
+        from_y = (cos * y - sin * x) / height + 2 * self.translate * _signed(u[:, 3])
+        if self.flip_horizontal:
+            from_x = torch.where(u[:, 7] < 0.5, -from_x, from_x)
+        if self.flip_vertical:
+            from_y = torch.where(u[:, 8] < 0.5, -from_y, from_y)
+        return torch.stack([from_x, from_y], -1)
+
+
+def _draw(ids: list[int] | list[list[int]], seed: int, epoch: int) -> tuple[Tensor, list[int]]:
+    """Uniform numbers in 0..1, (B, 9) float32, and a seed for the noise, for each sample.
+
+    All are drawn whatever is switched on, so switching one change off leaves the others as they were.
+    """
+    u_BK = np.empty((len(ids), _DRAWS), dtype=np.float32)
+    noise_seeds: list[int] = []
+    seen: dict[tuple[int, ...], int] = {}
+    for row, sample in enumerate(ids):
+        path = tuple(sample) if isinstance(sample, list) else (sample,)
+        seen[path] = occurrence = seen.get(path, -1) + 1
+        again = ("again", occurrence) if occurrence else ()
+        generator = stream(seed, "augment", epoch, *path, *again)
+        generator.random(out=u_BK[row], dtype=np.float32)
+        noise_seeds.append(int(generator.integers(1 << 62)))
+    return torch.from_numpy(u_BK), noise_seeds
+
+
+def _signed(u: Tensor) -> Tensor:
+    """0..1 to -1..1."""
+    return 2 * u - 1
+
+
+def _normal(x_BCHW: Tensor, seeds: list[int]) -> Tensor:
+    """Standard normal noise, each image's from its own seed; the same on one kind of device only."""
+    noise = torch.empty(x_BCHW.shape, device=x_BCHW.device)
+    generator = torch.Generator(x_BCHW.device)
+    for image, number in zip(noise, seeds, strict=True):
+        image.normal_(generator=generator.manual_seed(number))
+    return noise

@@ -1,0 +1,7 @@
+"""Lightning callbacks of every run: progress, speed, the record, whole checkpoints."""
+
+from medtrain.callbacks.checkpoint import WholeCheckpointIO
+from medtrain.callbacks.progress import Progress
+from medtrain.callbacks.speed import Speed
+
+__all__ = ["Progress", "Speed", "WholeCheckpointIO"]

@@ -1,0 +1,261 @@
+"""The command line: argv is read here, once; the verb becomes a key of the configuration.
+
+Nothing here imports torch, so that help, listings and a composed configuration answer at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medtrain import __version__
+from medtrain.core.errors import MedtrainError, UsageError
+from medtrain.core.words import suggest
+from medtrain.verbs import VERBS, help_text
+
+OF_A_RUN = ("test", "predict")  # they start from RUN/config.yaml
+FIXED_IN_A_RUN = ("task", "model", "loss", "sampler", "augment", "optimizer", "scheduler", "callbacks", "logger", "seed")
+# The parts of a data node that the network was built or trained for.
+OF_THE_MODEL = ("classes", "positive", "channels", "image_size", "spacing", "patch_size", "mpp", "tile_px", "mean", "std")
+KEPT_IF_NOT_GIVEN = ("fit", "window", "cache_dir", "batch_size", "num_workers")
+
+
+@dataclass
+class Words:
+    """The command line, sorted."""
+
+    verb: str = "train"
+    tokens: list[str] = field(default_factory=list)
+    plain: list[str] = field(default_factory=list)  # words after the verb that are no overrides
+    multirun: bool = False
+    help: bool = False
+    version: bool = False
+    cfg: str | None = None
+    resolve: bool = False
+    package: str | None = None
+
+
+def entry() -> int:
+    """The console script."""
+    return main(sys.argv[1:])
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command line; returns its exit code (1 the run's fault, 2 the command's)."""
+    environment = dict(os.environ)
+    try:
+        return _main(list(argv))
+    except MedtrainError as error:
+        if "debug=true" in argv:
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if "debug=true" in argv:
+            traceback.print_exc()
+        print(f"error: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", file=sys.stderr)
+        print("this is a fault of medtrain: run it again with debug=true and report what it prints", file=sys.stderr)
+        return 1
+    finally:
+        for name in ("MEDTRAIN_TRUST",):
+            os.environ.pop(name, None)
+            if name in environment:
+                os.environ[name] = environment[name]
+
+
+def _main(argv: list[str]) -> int:
+    if argv[:1] == ["--job"]:
+        return int(_module("execute").execute_saved(argv[1]))
+    words = parse(argv)
+    if words.version:
+        print(f"medtrain {__version__}")
+        return 0
+    if words.help:
+        print(help_text(words.verb if words.verb in argv else None))
+        return 0
+    if not VERBS[words.verb].ready:
+        raise UsageError(f"{words.verb}: not there yet in medtrain {__version__}; there are: {', '.join(_ready())}")
+    if words.verb == "list":
+        _module("list").main(words.plain)
+        return 0
+    if words.plain:
+        raise UsageError(f"'{words.plain[0]}' is no override: write key=value; see medtrain {words.verb} --help")
+    return _configured(words)
+
+
+def _ready() -> list[str]:
+    return [name for name, verb in VERBS.items() if verb.ready]
+
+
+def _module(verb: str) -> Any:
+    return importlib.import_module(f"medtrain.command.{verb}")
+
+
+def parse(argv: list[str]) -> Words:
+    """Sort the words: flags may stand anywhere, the verb is the first word without '='."""
+    words, rest, found = Words(), list(argv), False
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        if word in ("-h", "--help"):
+            words.help = True
+        elif word == "--version":
+            words.version = True
+        elif word in ("-m", "--multirun"):
+            words.multirun = True
+        elif word == "--resolve":
+            words.resolve = True
+        elif name in ("--cfg", "-c", "--package", "-p"):
+            if not equals and not rest:
+                raise UsageError(f"{name} wants a value: --cfg job|hydra|all, --package GROUP")
+            value = value if equals else rest.pop(0)
+            if name in ("--cfg", "-c"):
+                words.cfg = value
+            else:
+                words.package = value
+        elif word.startswith("-"):
+            flags = ("--help", "--version", "--multirun", "--cfg", "--resolve", "--package")
+            raise UsageError(f"{word}: no such option; {suggest(word, flags)}")
+        elif equals or word.startswith("~"):
+            words.tokens.append(word)
+        elif not found and not words.tokens and not words.plain:
+            if word not in VERBS:
+                raise UsageError(f"'{word}': no such verb; {suggest(word, VERBS)}")
+            words.verb, found = word, True
+        else:
+            words.plain.append(word)
+    if words.cfg not in (None, "job", "hydra", "all"):
+        raise UsageError(f"--cfg {words.cfg}: it can be job, hydra or all")
+    return words
+
+
+def _configured(words: Words) -> int:
+    """Compose and check the configuration, then carry the verb out."""
+    from medtrain.config import compose, target
+    from medtrain.config.quote import quote_paths
+
+    tokens = quote_paths(words.tokens, words.multirun)
+    target.trust(trust_of(words.tokens))
+    given = dict(t.lstrip("+").partition("=")[::2] for t in words.tokens)
+    saved = _saved(words, given, compose)
+    if saved is not None and "task" in given:
+        if given["task"] != saved.task.name:
+            raise UsageError(f"task={given['task']}: the run is one of task={saved.task.name}")
+        tokens = [t for t in tokens if not t.startswith("task=")]
+    tokens = [*(t for t in tokens if t.partition("=")[0] not in ("trust", "verb")), f"verb={words.verb}"]
+    composition = compose.compose(tokens, saved=saved, multirun=words.multirun)
+    if composition.cfg.trust:
+        raise UsageError("trust: it counts from the command line or MEDTRAIN_TRUST only, not from a file")
+    if saved is not None and words.verb in OF_A_RUN:
+        keep_what_the_model_needs(composition.cfg, saved, given)
+    if words.cfg is not None:
+        print(shown(composition.cfg, words), end="")
+        return 0
+    return _carry_out(words, composition)
+
+
+def trust_of(tokens: list[str]) -> list[str]:
+    """The names in ``trust=[...]``, read before anything is composed."""
+    for token in tokens:
+        key, _, value = token.partition("=")
+        if key == "trust":
+            return [name.strip(" '\"") for name in value.strip("[]").split(",") if name.strip()]
+    return []
+
+
+def _saved(words: Words, given: dict[str, str], compose: Any) -> Any:
+    """The configuration of the run that the command starts from, None for the packaged one."""
+    source = None
+    if words.verb in OF_A_RUN:
+        if not given.get("run"):
+            raise UsageError(f"{words.verb} needs run=DIR, the folder of a finished training")
+        fixed = [k for k in given if k.split(".")[0] in FIXED_IN_A_RUN and k != "task"]
+        if fixed:
+            raise UsageError(f"{fixed[0]}={given[fixed[0]]}: fixed by the run; {words.verb} can't change it")
+        source = given["run"]
+    elif words.verb == "train" and given.get("run"):
+        source = given["run"]
+    elif words.verb == "train" and given.get("resume") not in (None, "null", "auto", ""):
+        source = given["resume"]
+    return None if source is None else compose.load_saved(_unquoted(source))
+
+
+def _unquoted(path: str) -> str:
+    return path[1:-1] if len(path) > 1 and path[0] == path[-1] and path[0] in "'\"" and not Path(path).exists() else path
+
+
+def keep_what_the_model_needs(cfg: Any, saved: Any, given: dict[str, str]) -> None:
+    """`data=GROUP` replaces the data node, but for what the network was made for; a change of that is refused."""
+    from omegaconf import OmegaConf, open_dict
+
+    with open_dict(cfg):
+        for key in OF_THE_MODEL:
+            if key not in saved.data or key not in cfg.data:
+                continue
+            if f"data.{key}" in given and cfg.data[key] != saved.data[key]:
+                raise UsageError(
+                    f"data.{key}={given[f'data.{key}']}: the model was trained with data.{key}={saved.data[key]}, "
+                    "which can't change afterwards"
+                )
+            OmegaConf.update(cfg, f"data.{key}", saved.data[key], merge=False)
+        for key in KEPT_IF_NOT_GIVEN:
+            if key in saved.data and key in cfg.data and f"data.{key}" not in given:
+                cfg.data[key] = saved.data[key]
+
+
+def shown(cfg: Any, words: Words) -> str:
+    """What ``--cfg`` prints."""
+    from omegaconf import OmegaConf
+
+    from medtrain.config.job import plain
+
+    whole = cfg if words.cfg != "job" else (plain(cfg) if words.resolve else _without_hydra(cfg))
+    if words.cfg == "hydra":
+        whole = OmegaConf.create({"hydra": OmegaConf.to_container(cfg.hydra, resolve=False)})
+    if words.package:
+        part = OmegaConf.select(whole, words.package)
+        if part is None:
+            raise UsageError(f"--package {words.package}: not in the configuration; {suggest(words.package, whole)}")
+        whole = part
+    return OmegaConf.to_yaml(whole) if OmegaConf.is_config(whole) else f"{whole}\n"
+
+
+def _without_hydra(cfg: Any) -> Any:
+    from omegaconf import OmegaConf
+
+    container: Any = OmegaConf.to_container(cfg, resolve=False)
+    container.pop("hydra")
+    return OmegaConf.create(container)
+
+
+def _carry_out(words: Words, composition: Any) -> int:
+    from medtrain.config import folder, job
+
+    if words.verb in ("doctor", "init"):
+        return int(_module(words.verb).main(job.plain(composition.cfg)) or 0)
+    start = _module("execute").start
+    if words.verb == "train":
+        for cfg in composition.variants:  # every fault of a sweep before its first job
+            _module("build").probe(job.plain(cfg))
+    if words.verb == "train" and words.multirun:
+        sweep, code = job.run_sweep(composition, start)
+        return max(code, _module("sweep").outcome(sweep))
+    if words.verb == "train":
+        return int(job.run_one(composition, start))
+    if words.multirun:
+        raise UsageError(f"{words.verb}: no sweep of it; name one run, or write a loop in the shell")
+    cfg = job.plain(composition.cfg)
+    folder.absolute_paths(cfg)
+    return int(_module("execute").start_of_a_run(cfg))

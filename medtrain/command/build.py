@@ -1,0 +1,131 @@
+"""From a configuration to parts: data, task, trainer. What train, test and predict have in common."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_utilities.core.rank_zero import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from medtrain.callbacks import Progress, Speed, WholeCheckpointIO
+from medtrain.config import ranks, target
+from medtrain.core.errors import UsageError
+from medtrain.core.spec import DataSpec
+from medtrain.data import source
+from medtrain.model import build_model
+from medtrain.report.progress import bar
+from medtrain.task.base import Task
+
+log = logging.getLogger("medtrain")
+
+TASKS = {"image": "medtrain.task.classification:Classification"}
+
+
+def plain(node: Any) -> Any:
+    """A node as plain dicts, lists and values."""
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def warn(text: str) -> None:
+    """Tell people once, whatever the number of ranks; the log has it too."""
+    log.warning(text)
+    if ranks.global_rank() == 0:
+        print(f"warning: {text}", flush=True)
+
+
+def probe(cfg: DictConfig) -> None:
+    """Find before any data is read what only building shows: a trainer that can't be, arguments a network refuses.
+
+    Raises:
+        UsageError: naming the key.
+    """
+    target.check_targets(cfg)
+    channels = cfg.data.get("channels") or 1
+    size = cfg.data.get("image_size") or 64
+    size = tuple(size) if not isinstance(size, int) else (size, size)
+    spec = DataSpec("binary", ("0", "1"), int(channels), size)
+    node = plain(cfg.model) | ({"weights": "none"} if "weights" in cfg.model else {})
+    try:
+        with torch.device("meta"):
+            build_model(*target.builder("model", node), spec)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"model: {node['_target_']} refuses its arguments: {error}") from error
+    except NotImplementedError:  # some networks compute while they are built, which 'meta' can't
+        log.info("model not probed: it needs real tensors to be built")
+
+
+def data(cfg: DictConfig, **more: Any) -> Any:
+    """The data module, not yet prepared; `more` as its constructor takes it."""
+    kind = source(cfg.data.name)
+    sampler = target.partial("sampler", cfg.sampler) if cfg.get("sampler") is not None else None
+    return kind(plain(cfg.data), build_sampler=sampler, seed=cfg.seed, report=warn, progress=bar("reading"), **more)
+
+
+def task(cfg: DictConfig, spec: DataSpec, *, training: bool) -> Task:
+    """The LightningModule; without optimizer and augmentation where nothing is trained."""
+    module, _, name = TASKS[cfg.task.kind].partition(":")
+    kind: type[Task] = getattr(importlib.import_module(module), name)
+    node = plain(cfg.model) | ({} if training or "weights" not in cfg.model else {"weights": "none"})
+    parts: dict[str, Any] = {"loss": target.build("loss", cfg.loss, spec=spec), "pool": cfg.task.pool}
+    if training:
+        parts |= {
+            "augment": target.build("augment", cfg.augment),
+            "optimizer": target.partial("optimizer", cfg.optimizer),
+            "scheduler": target.partial("scheduler", cfg.scheduler),
+        }
+    network = build_model(*target.builder("model", node), spec)
+    if cfg.trainer.channels_last:
+        network = network.to(memory_format=torch.channels_last)
+    built = kind(spec, network, seed=cfg.seed, facts={"task": cfg.task.name}, **parts)
+    if cfg.trainer.compile:
+        built.model.compile()
+    return built
+
+
+def trainer(cfg: DictConfig, folder: Path, *, training: bool, report: Callable[..., None] | None = None) -> pl.Trainer:
+    """The Lightning trainer.
+
+    Raises:
+        UsageError: settings that this machine can't serve.
+    """
+    callbacks: list[pl.Callback] = [Speed(report), Progress()] if training else [Progress()]
+    loggers: list[Any] = []
+    if training:
+        callbacks += [target.build("callbacks", n) for n in cfg.callbacks.values() if n]
+        loggers = [target.build("logger", n, folder=str(folder)) for n in cfg.logger.values() if n]
+        for callback in callbacks:
+            if isinstance(callback, pl.callbacks.ModelCheckpoint) and callback.dirpath is None:
+                callback.dirpath = str(folder / "checkpoints")
+    settings = {k: v for k, v in plain(cfg.trainer).items() if k not in ("channels_last", "compile")}
+    if not training:
+        settings |= {"accumulate_grad_batches": 1, "gradient_clip_val": None, "max_time": None}
+    try:
+        return pl.Trainer(
+            **settings,
+            callbacks=callbacks,
+            logger=loggers or False,
+            plugins=[WholeCheckpointIO()],
+            default_root_dir=str(folder),
+            enable_checkpointing=training,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+        )
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+        first = str(error).split("\n")[0]
+        raise UsageError(f"trainer: {first} (accelerator={cfg.trainer.accelerator}, devices={cfg.trainer.devices})") from error
+
+
+@rank_zero_only
+def say(text: Any = "") -> None:
+    """Print on rank 0."""
+    from rich.console import Console
+
+    Console().print(text, highlight=False, soft_wrap=True)

@@ -1,0 +1,157 @@
+"""Carry out a job: in this process, or as several ranks; errors told to people, and kept in the run folder."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import signal
+import sys
+import tempfile
+import traceback
+import warnings
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from medtrain.config import ranks, record
+from medtrain.config.folder import reserve
+from medtrain.core.errors import DataError, MedtrainError
+from medtrain.io.files import write_text
+
+JOBS = ("train", "test", "predict")  # verbs that may run as several ranks
+
+
+def start(cfg: DictConfig, folder: Path) -> int:
+    """Run a job here, or start its ranks; returns the exit code."""
+    count = ranks.wanted(cfg)
+    if count <= 1:
+        return execute(cfg, folder)
+    with tempfile.TemporaryDirectory(prefix="medtrain_") as temporary:
+        job = Path(temporary) / "job.yaml"
+        whole = {"folder": str(folder.absolute()), "cfg": OmegaConf.to_container(cfg, resolve=True)}
+        write_text(job, OmegaConf.to_yaml(OmegaConf.create(whole)))
+        code = ranks.run_ranks(count, job, folder)
+    fields = record.read(folder)
+    if cfg.verb == "train" and code and fields.get("status") in ("starting", "running"):
+        status = "interrupted" if code in (130, 143) else "failed"
+        error = f"a rank ended with code {code}; see train.log and train.rank*.log"
+        record.RunRecord(folder, **fields).finish(status, None if status == "interrupted" else error)
+    if code not in (0, 130, 143):
+        logs = ", ".join(str(p) for p in sorted(folder.glob("train.rank*.log"))) or str(folder)
+        print(f"error: one of {count} processes failed (exit code {code}); see also {logs}", file=sys.stderr)
+    return code
+
+
+def start_of_a_run(cfg: DictConfig) -> int:
+    """Run a verb that takes a run: `test` in a folder of that run, `predict` in none that stays."""
+    verb = importlib.import_module(f"medtrain.command.{cfg.verb}")
+    if hasattr(verb, "place"):
+        return start(cfg, reserve(verb.place(cfg)))
+    with tempfile.TemporaryDirectory(prefix="medtrain_") as temporary:
+        return start(cfg, Path(temporary))
+
+
+def execute_saved(job: str) -> int:
+    """What a rank does: carry out the saved job."""
+    ranks.die_with_parent()
+    whole: Any = OmegaConf.load(job)
+    os.chdir(whole.get("cwd", "."))
+    return execute(whole.cfg, Path(whole.folder))
+
+
+def execute(cfg: DictConfig, folder: Path) -> int:
+    """Carry out a job in this process; returns the exit code, prints what went wrong."""
+    handler = _log_to(folder)
+    before = signal.signal(signal.SIGTERM, _terminated)
+    try:
+        importlib.import_module(f"medtrain.command.{cfg.verb}").main(cfg, folder)
+        return 0
+    except (KeyboardInterrupt, SystemExit) as stopped:
+        # Lightning turns an interruption into sys.exit(1)
+        print(f"interrupted; go on with: medtrain resume={folder}" if cfg.verb == "train" else "interrupted", file=sys.stderr)
+        return 143 if _was_terminated(stopped) else 130
+    except Exception as error:
+        return tell(error, cfg.debug, folder)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+        _leave_group()
+
+
+def tell(error: Exception, debug: bool, folder: Path | None = None) -> int:
+    """Print an error for people (a traceback if `debug`), keep all of it in the run folder; the exit code."""
+    logging.getLogger("medtrain").error("%s", "".join(traceback.format_exception(error)))
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, MedtrainError):
+        text = str(error)
+        if isinstance(error, DataError) and folder is not None and len(error.problems) > error.shown:
+            text += f"\nthe whole list: {_write_problems(error, folder)}"
+    else:
+        text = unexpected(error)
+        if folder is not None:
+            text += f"; the traceback is in {folder / 'train.log'}"
+    print(f"error: {text}", file=sys.stderr, flush=True)
+    return error.exit_code if isinstance(error, MedtrainError) else 1
+
+
+def unexpected(error: BaseException) -> str:
+    """One line for an error that nobody foresaw."""
+    first = (str(error).strip() or type(error).__name__).split("\n")[0]
+    if "out of memory" in first.lower():
+        return f"{first[:200]}; lower data.batch_size, or set trainer.accumulate_grad_batches"
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"{error.strerror}: {error.filename or ''}".rstrip(": ")
+    return f"{type(error).__name__}: {first[:300]}"
+
+
+def _write_problems(error: DataError, folder: Path) -> Path:
+    import pandas as pd
+
+    file = folder / "problems.csv"
+    rows = [{"severity": p.severity, "kind": p.kind, "where": p.where, "detail": p.detail} for p in error.problems]
+    write_text(file, pd.DataFrame(rows).to_csv(index=False))
+    return file
+
+
+def _log_to(folder: Path) -> logging.Handler:
+    rank = ranks.global_rank()
+    handler = logging.FileHandler(folder / ("train.log" if rank == 0 else f"train.rank{rank}.log"), encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    for name in ("pytorch_lightning", "lightning", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).handlers.clear()  # to the log, not between the progress bars
+        logging.getLogger(name).propagate = True
+    logging.captureWarnings(True)
+    warnings.filterwarnings("default")
+    return handler
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, to be handled like Ctrl-C: at once, everything on disk kept."""
+
+
+def _terminated(number: int, frame: Any) -> None:
+    raise _Terminated
+
+
+def _was_terminated(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, _Terminated):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _leave_group() -> None:
+    """End the process group, so that the next job of a sweep can make its own."""
+    if "torch" in sys.modules:
+        import torch.distributed as dist
+
+        if dist.is_available() and dist.is_initialized():
+            dist.destroy_process_group()

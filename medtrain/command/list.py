@@ -1,0 +1,29 @@
+"""list: the options of each group, with the line that each says of itself. Needs neither Hydra nor torch."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from medtrain.config import search
+from medtrain.core.errors import UsageError
+from medtrain.core.words import suggest
+
+
+def main(groups: list[str]) -> None:
+    """Print the options of the named groups, or of all.
+
+    Raises:
+        UsageError: no such group.
+    """
+    found = search.option_files()
+    for group in groups:
+        if group not in found:
+            raise UsageError(f"list {group}: no such group; {suggest(group, found)}")
+    console = Console(highlight=False)
+    user = search.user_folder()
+    for group in groups or found:
+        console.print(f"[bold]{group}[/bold]")
+        width = max(len(name) for name in found[group])
+        for name, file in found[group].items():
+            mark = " (yours)" if user is not None and file.is_relative_to(user) else ""
+            console.print(f"  {name:<{width}}  {search.first_comment(file)}{mark}", markup=False, soft_wrap=True)

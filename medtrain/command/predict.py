@@ -1,0 +1,57 @@
+"""predict: files, a folder or a table without labels -> one row a case; a bad file costs its own row only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from omegaconf import DictConfig
+
+from medtrain.command import build
+from medtrain.command.evaluate import predictions_table, run_loader
+from medtrain.command.trained import open_run
+from medtrain.config import ranks
+from medtrain.core.errors import MedtrainError, UsageError
+from medtrain.data import source
+from medtrain.io.files import write_text
+from medtrain.metric import probabilities
+
+
+def main(cfg: DictConfig, folder: Path) -> None:
+    """Write `output`; exit code 1 if any file was bad."""
+    if cfg.input is None or cfg.output is None:
+        raise UsageError("predict needs run=DIR, input=PATH (a file, folder or table) and output=FILE.csv")
+    output = Path(cfg.output)
+    if output.is_dir():
+        raise UsageError(f"output={output} is a folder; name a file, such as output={output / 'predictions.csv'}")
+    run = open_run(cfg.run)
+    trainer = build.trainer(cfg, folder, training=False)
+    task = run.task(cfg)
+    data = source(cfg.data.name).for_inputs(build.plain(cfg.data), run.spec, cfg.input)
+    tables = []
+    readable = len(data.cases) > len(data.errors)
+    if readable:
+        run_loader(trainer, task, data.predict_dataloader)
+    if ranks.global_rank() != 0:
+        return
+    if readable:
+        cases = task.cases(task.results)  # type: ignore[operator]
+        probs = probabilities(cases["logits"].numpy(), run.spec.label_kind, run.decision.temperature)
+        rows = data.cases.iloc[cases["case"].numpy()]
+        table = predictions_table(run.spec, rows, probs, run.decision.predict(probs, run.spec.label_kind))
+        table.index = pd.Index(cases["case"].numpy())
+        tables.append(table)
+    if data.errors:
+        bad = data.cases.iloc[list(data.errors)][["case", "patient"]].assign(error=list(data.errors.values()))
+        bad.index = pd.Index(list(data.errors))
+        tables.append(bad)
+    whole = pd.concat(tables).sort_index()
+    if "error" not in whole:
+        whole["error"] = ""
+    whole = whole[[c for c in whole.columns if c != "error"] + ["error"]]
+    write_text(output, whole.to_csv(index=False))
+    build.say(f"{len(whole) - len(data.errors):,} predicted, {len(data.errors):,} bad: {output}")
+    if data.errors:
+        shown = [f"  {data.cases['case'].iloc[i]}: {why}" for i, why in list(data.errors.items())[:20]]
+        more = [f"  ... and {len(data.errors) - 20} more"] * (len(data.errors) > 20)
+        raise MedtrainError("\n".join([f"{len(data.errors)} inputs could not be read:", *shown, *more]))

@@ -1,0 +1,66 @@
+"""test: evaluate a run again, on its own test split, another one, or other data (external validation)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+from omegaconf import DictConfig
+
+from medtrain.command import build
+from medtrain.command.evaluate import evaluate
+from medtrain.command.trained import open_run
+from medtrain.config import ranks, record
+from medtrain.config.compose import load_saved
+from medtrain.core.errors import UsageError
+from medtrain.io.files import write_json
+from medtrain.report import metrics_table, write_report
+
+
+def main(cfg: DictConfig, folder: Path) -> None:
+    """Evaluate RUN into `folder`, which lies in it."""
+    run = open_run(cfg.run)
+    trainer = build.trainer(cfg, folder, training=False)
+    fields = record.read(run.folder)
+    data = build.data(cfg, **own_or_other(cfg, run.folder, fields), spec=run.spec)
+    data.prepare()
+    outcome = evaluate(cfg, trainer, run.task(cfg), data, run.decision, folder, split=cfg.eval.split)
+    if ranks.global_rank() != 0:
+        return
+    fields = record.read(run.folder)
+    if cfg.eval.split == "test":
+        fields["tests_counted"] = int(fields.get("tests_counted") or 0) + 1
+        write_json(run.folder / record.FILE, fields)
+    facts = {k: fields.get(k) for k in ("task", "model", "seed", "versions", "spec")}
+    own = {"verb": "test", "status": "finished", "data": cfg.data.name, "synthetic": data.synthetic}
+    write_json(folder / record.FILE, facts | own | {"fingerprints": data.fingerprints, "heartbeat": record.now()})
+    data.cases[["case", "patient", "split", "fold"]].to_csv(folder / "splits.csv", index=False)
+    report = write_report(folder)
+    build.say(metrics_table(outcome, data.synthetic, folder, report))
+
+
+def own_or_other(cfg: DictConfig, run: Path, fields: dict) -> dict:
+    """For the run's own data its exact split; other data count whole, unless they bring a split of their own."""
+    if is_own_data(cfg, run):
+        file = run / "splits.csv"
+        if not file.is_file():
+            raise UsageError(f"run={run}: it has no splits.csv, so its test split is not known")
+        return {"splits": pd.read_csv(file, dtype={"case": str, "patient": str, "split": str})}
+    return {"all_test": True}
+
+
+def is_own_data(cfg: DictConfig, run: Path) -> bool:
+    """Is the data node the one that the run was trained on?"""
+    saved = build.plain(load_saved(run).data)
+    now = build.plain(cfg.data)
+    same = ("name", "table", "file", "root", "filter", "phantom_seed", "patients")
+    return all(json.dumps(saved.get(k)) == json.dumps(now.get(k)) for k in same)
+
+
+def place(cfg: DictConfig) -> Path:
+    """RUN/test_NAME: the name given, the split's, or the data option's for other data."""
+    if cfg.run is None or not Path(cfg.run).is_dir():
+        open_run(cfg.run)
+    name = cfg.name or (cfg.eval.split if is_own_data(cfg, Path(cfg.run)) else cfg.data.name)
+    return Path(cfg.run) / f"test_{name}"

@@ -1,0 +1,160 @@
+"""train: fit, choose on validation, test the chosen checkpoint once, report."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from omegaconf import DictConfig
+
+from medtrain.callbacks.checkpoint import load
+from medtrain.command import build
+from medtrain.command.evaluate import evaluate, fit_decision_on_val
+from medtrain.command.execute import unexpected
+from medtrain.config import ranks
+from medtrain.config.record import RunRecord
+from medtrain.core.errors import MedtrainError, UsageError
+from medtrain.io.files import sha256, write_text
+from medtrain.model import warm_start
+from medtrain.report import metrics_table, write_report
+from medtrain.task.base import Task
+
+log = logging.getLogger("medtrain")
+
+
+def main(cfg: DictConfig, folder: Path) -> float | None:
+    """Train into `folder`; returns the best monitored value, for a sweeper."""
+    with recorded(cfg, folder) as record:
+        trainer = build.trainer(cfg, folder, training=True, report=record.update if record else None)
+        pl.seed_everything(cfg.seed, workers=True, verbose=False)
+        data = build.data(cfg)
+        data.prepare()
+        task = build.task(cfg, data.spec, training=True)
+        if record:
+            note_data(record, data, trainer)
+            write_text(folder / "splits.csv", data.cases[["case", "patient", "split", "fold"]].to_csv(index=False))
+            build.say(opening(cfg, data, folder))
+        last = folder / "checkpoints" / "last.ckpt"
+        resumed = last.is_file()
+        if resumed:
+            go_on_from(trainer, last)
+        elif cfg.init_from:
+            start_from(cfg, task)
+        fit(trainer, task, data, str(last) if resumed else None)
+        best = best_checkpoint(trainer, folder)
+        task.load_state_dict(load(best)["state_dict"])
+        decision = fit_decision_on_val(cfg, trainer, task, data)
+        if ranks.global_rank() == 0:
+            decision.save(folder / "decision.json", sha256(best))
+        outcome = evaluate(cfg, trainer, task, data, decision, folder, split="test")
+        score = getattr(trainer.checkpoint_callback, "best_model_score", None)
+        value = None if score is None else float(score)
+        if record:
+            record.update(best_score=value, tests_counted=int(record.fields.get("tests_counted") or 0) + 1)
+            record.finish("finished")
+            report = write_report(folder)
+            build.say(metrics_table(outcome, data.synthetic, folder, report))
+        return value
+
+
+@contextmanager
+def recorded(cfg: DictConfig, folder: Path) -> Iterator[RunRecord | None]:
+    """The run record of rank 0 (None on other ranks), closed with the status that the block ends in."""
+    if ranks.global_rank() != 0:
+        yield None
+        return
+    record = RunRecord(folder, verb=cfg.verb, seed=cfg.seed).start()
+    try:
+        yield record
+    except (KeyboardInterrupt, SystemExit):
+        record.finish("interrupted")
+        raise
+    except Exception as error:
+        record.finish("failed", str(error) if isinstance(error, MedtrainError) else unexpected(error))
+        raise
+
+
+def note_data(record: RunRecord, data: Any, trainer: pl.Trainer) -> None:
+    """What the record says of the data and the machine."""
+    record.update(
+        spec=data.spec.to_dict(),
+        fingerprints=data.fingerprints,
+        synthetic=data.synthetic,
+        world_size=trainer.world_size,
+        devices={
+            "accelerator": type(trainer.accelerator).__name__.removesuffix("Accelerator").lower(),
+            "count": trainer.world_size,
+            "name": device_name(trainer),
+            "cpus": os.cpu_count(),
+        },
+        precision=str(trainer.precision),
+    )
+
+
+def device_name(trainer: pl.Trainer) -> str:
+    import platform
+
+    import torch
+
+    if trainer.strategy.root_device.type == "cuda":
+        return torch.cuda.get_device_name(trainer.strategy.root_device)
+    return platform.processor() or platform.machine()
+
+
+def opening(cfg: DictConfig, data: Any, folder: Path) -> str:
+    """Two lines on what is about to happen."""
+    counts = data.cases["split"].value_counts()
+    parts = [f"{counts.get(s, 0):,} {s}" for s in ("train", "val", "test")]
+    mark = "synthetic data, " if data.synthetic else ""
+    classes = ", ".join(data.spec.classes)
+    return (
+        f"{cfg.task.name} on {cfg.data.name} ({mark}{data.cases['patient'].nunique():,} patients; "
+        f"images: {', '.join(parts)})\n{data.spec.label_kind}: {classes}; run folder {folder}"
+    )
+
+
+def go_on_from(trainer: pl.Trainer, last: Path) -> None:
+    """Tell the loggers where the resumed run will start to write."""
+    saved = load(last)
+    for logger in trainer.loggers:
+        if hasattr(logger, "rewind"):
+            name = "epoch" if "epoch" in logger.rewind.__code__.co_varnames else "step"
+            logger.rewind(int(saved["epoch"]) + 1 if name == "epoch" else int(saved["global_step"]))
+    build.say(f"going on from epoch {int(saved['epoch']) + 1} ({last})")
+
+
+def start_from(cfg: DictConfig, task: Task) -> None:
+    """Warm start: the weights of a run or a checkpoint, a head of other classes left fresh."""
+    path = Path(cfg.init_from)
+    file = path / "checkpoints" / "best.ckpt" if path.is_dir() else path
+    if not file.is_file():
+        raise UsageError(f"init_from={path}: no checkpoint there; give a run folder or a .ckpt file")
+    saved = load(file)
+    skipped = warm_start(task.model, saved.get("state_dict", saved))
+    build.say(f"weights from {file}" + (f"; left fresh: {', '.join(skipped[:4])}" if skipped else ""))
+
+
+def fit(trainer: pl.Trainer, task: Task, data: Any, checkpoint: str | None) -> None:
+    """Lightning's fit; a run stopped by a person or a signal raises instead of going on to the test."""
+    started = time.monotonic()
+    trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    log.info("fit took %.1f s", time.monotonic() - started)
+
+
+def best_checkpoint(trainer: pl.Trainer, folder: Path) -> Path:
+    """The checkpoint that validation chose; the last one where nothing was monitored."""
+    named = Path(getattr(trainer.checkpoint_callback, "best_model_path", "") or "")
+    for file in (folder / "checkpoints" / "best.ckpt", named, folder / "checkpoints" / "last.ckpt"):
+        if file.is_file():
+            return file
+    raise MedtrainError(f"{folder}/checkpoints holds no checkpoint: is callbacks.checkpoint switched off?")
+
+

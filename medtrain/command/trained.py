@@ -1,0 +1,60 @@
+"""A trained run, opened again: configuration, spec, weights, decision, and what may not change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from medtrain.callbacks.checkpoint import load
+from medtrain.command import build
+from medtrain.config import record
+from medtrain.core.errors import MedtrainError, UsageError
+from medtrain.core.spec import DataSpec
+from medtrain.metric import Decision
+from medtrain.task.base import Task
+
+
+@dataclass
+class Trained:
+    """What test and predict need of a run."""
+
+    folder: Path
+    spec: DataSpec
+    decision: Decision
+    state: dict[str, Any]
+
+    def task(self, cfg: DictConfig) -> Task:
+        """The task with the run's best weights, ready to evaluate."""
+        task = build.task(cfg, self.spec, training=False)
+        try:
+            task.load_state_dict(self.state)
+        except RuntimeError as error:
+            first = str(error).split("\n")[1].strip() if "\n" in str(error) else str(error)
+            raise MedtrainError(f"{self.folder}: the checkpoint is not of this model: {first[:200]}") from error
+        return task
+
+
+def open_run(run: str | None) -> Trained:
+    """Open RUN.
+
+    Raises:
+        UsageError: no run, or one that isn't finished.
+        MedtrainError: a damaged run, or a decision that belongs to another checkpoint.
+    """
+    if run is None:
+        raise UsageError("run=DIR is needed: the folder of a finished training, such as outputs/xray_cls/...")
+    folder = Path(run)
+    best = folder / "checkpoints" / "best.ckpt"
+    if not best.is_file() or not (folder / "decision.json").is_file():
+        state = record.status(record.read(folder))
+        missing = best.relative_to(folder) if not best.is_file() else "decision.json"
+        raise UsageError(f"run={folder}: it has no {missing} (status: {state}); resume={folder} goes on with it")
+    checkpoint = load(best)
+    facts = checkpoint.get("medtrain")
+    if not isinstance(facts, dict) or "spec" not in facts:
+        raise MedtrainError(f"{best}: not a checkpoint of medtrain (it says nothing of its data)")
+    decision = Decision.load(folder / "decision.json", best)
+    return Trained(folder, DataSpec.from_dict(facts["spec"]), decision, checkpoint["state_dict"])

@@ -1,0 +1,1 @@
+"""Compose, check, build, record: the only room that knows Hydra."""

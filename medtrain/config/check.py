@@ -1,0 +1,168 @@
+"""The strict check: every key and value of a composed configuration against what the package ships.
+
+Nodes that carry a ``_target_`` are open to arguments of that target, which `target` checks by signature; all
+others know their keys: a misspelt one never passes, be it in a YAML file or after ``+``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import yaml
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.override_parser.types import Override
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from medtrain.config import kinds, search, target
+from medtrain.core.words import suggest
+
+GROUPS_OF_TARGETS = ("callbacks", "logger")  # nodes that hold named targets: more may be added
+MISSING = "???"
+Plain = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A fault of the configuration: the command-line word behind it ('' if a file), what is wrong, its key."""
+
+    token: str
+    text: str
+    key: str = ""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def reference(cfg: Plain, choices: dict[str, str | None], saved: Plain | None) -> Plain:
+    """What the package ships for these options; for a user's own data or task option, that of its `name`.
+
+    Args:
+        cfg: the composed configuration.
+        choices: {group: option}; of a saved run only those chosen anew.
+        saved: the run's configuration that it started from, whose leaf builders count as shipped.
+    """
+    base = _read(search.packaged_folder() / f"{search.PRIMARY}.yaml")
+    base = {k: v for k, v in base.items() if k not in ("defaults", "hydra")}
+    for group in search.packaged_groups():
+        node = cfg.get(group)
+        name = node.get("name") if isinstance(node, dict) and group in ("data", "task") else None
+        choice = next((c for c in (choices.get(group), name) if c and _file(group, c).is_file()), None)
+        if choice is None and group in ("trainer", "eval"):
+            choice = {"trainer": "auto", "eval": "default"}[group]  # every option of these has the same keys
+        if choice is not None:
+            option = _option(group, choice)
+            base |= option if group == "task" else {group: option}
+        elif saved is not None and group in saved:
+            base[group] = saved[group]
+        elif node is not None:
+            base[group] = node  # a user's own leaf builder: its target's signature tells
+    return base
+
+
+def _file(group: str, name: str) -> Any:
+    return search.packaged_folder() / group / f"{name}.yaml"
+
+
+def _read(file: Any) -> Plain:
+    return dict(yaml.load(file.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {})
+
+
+def _option(group: str, name: str) -> Plain:
+    """A packaged option with those of its own group that it builds on."""
+    raw = _read(_file(group, name))
+    merged: Plain = {}
+    for item in raw.pop("defaults", ["_self_"]):
+        if isinstance(item, str):
+            _merge(merged, raw if item == "_self_" else _option(group, item))
+    return merged or raw
+
+
+def _merge(into: Plain, more: Plain) -> None:
+    for key, value in more.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def check(cfg: Plain, base: Plain, overrides: list[Override]) -> list[Finding]:
+    """All findings about keys, types, missing values, target names and combinations."""
+    lines = {o.key_or_group: str(o.input_line) for o in overrides}
+    added = {o.key_or_group for o in overrides if o.is_add() or o.is_force_add()}
+    found = _walk(cfg, base, "", lines, added)
+    found += [Finding("", text) for text in target.check_names(cfg)]
+    return found + _combination(cfg)
+
+
+def _walk(node: Plain, base: Plain, path: str, lines: dict[str, str], added: set[str]) -> list[Finding]:
+    found: list[Finding] = []
+    for key, value in node.items():
+        here = f"{path}{key}"
+        if key in base:
+            found += _value(here, value, base[key], lines, added)
+        elif _is_open(node, base, path, value) and not (here in lines and here not in added):
+            continue
+        else:
+            advice = suggest(str(key), [str(k) for k in base if k != "_target_"])
+            if "_target_" in base and here in lines:
+                advice += f" (an argument of its _target_ is added with +{here}=...)"
+            found.append(Finding(lines.get(here, ""), f"{lines.get(here) or here}: no such key; {advice}", here))
+    return found
+
+
+def _is_open(node: Plain, base: Plain, path: str, value: Any) -> bool:
+    """May this node hold keys that the package doesn't ship?"""
+    if "_target_" in node or (path and not base):
+        return True
+    named_target = value is None or (isinstance(value, dict) and "_target_" in value)
+    return path.rstrip(".") in GROUPS_OF_TARGETS and named_target
+
+
+def _value(here: str, value: Any, shipped: Any, lines: dict[str, str], added: set[str]) -> list[Finding]:
+    if isinstance(value, dict) and isinstance(shipped, dict):
+        if value.get("_target_") != shipped.get("_target_"):
+            return []  # another target than the packaged one: its signature tells
+        return _walk(value, shipped, here + ".", lines, added)
+    if value == MISSING:
+        return [Finding("", f"{here} is needed: add {here}=...", here)]
+    if isinstance(value, str) and "${" in value:
+        return []
+    wrong = kinds.fault(here, value, None if shipped == MISSING else shipped)
+    return [Finding(lines.get(here, ""), f"{lines.get(here) or f'{here}={value}'}: {wrong}", here)] if wrong else []
+
+
+def _combination(cfg: Plain) -> list[Finding]:
+    """A network, data and task that don't go together, e.g. a 2D network for volumes."""
+    task = cfg.get("task") or {}
+    found = []
+    for group in ("data", "model"):
+        node = cfg.get(group) or {}
+        kind, wanted = node.get("kind"), task.get("kind")
+        if kind is not None and wanted is not None and kind != wanted:
+            files = search.option_files().get(group, {})
+            fitting = [name for name, file in files.items() if _read(file).get("kind", wanted) == wanted]
+            what = node.get("name") or str(node.get("_target_")).rpartition(".")[2]
+            text = f"{group}={what} is for {kind} tasks, task={task.get('name')} is a {wanted} task"
+            found.append(Finding("", f"{text}; {group} can be: {', '.join(sorted(fitting))}"))
+    return found
+
+
+def blame_files(found: list[Finding], configs: ConfigLoaderImpl, primary: str, tokens: list[str]) -> None:
+    """Say which file a fault stands in, where no command-line word brought it; changes `found` in place."""
+    if not any(f.key and not f.token for f in found):
+        return
+    defaults = configs.compute_defaults_list(primary, tokens, RunMode.RUN).defaults
+    for i, finding in enumerate(found):
+        if finding.key and not finding.token:
+            for item in reversed(defaults):
+                loaded = configs.repository.load_config(item.config_path) if item.config_path else None
+                prefix = f"{item.package}." if item.package else ""
+                if loaded is None or loaded.provider in ("hydra", "schema") or not finding.key.startswith(prefix):
+                    continue
+                key = finding.key.removeprefix(prefix)
+                if OmegaConf.select(loaded.config, key, throw_on_missing=False, default=None) is not None:
+                    file = f"{item.config_path}.yaml"
+                    found[i] = replace(finding, token=file, text=f"{file}: {finding.text}")
+                    break

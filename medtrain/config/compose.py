@@ -1,0 +1,201 @@
+"""From command-line words to one checked configuration, with every problem told at once.
+
+Hydra stops at the first fault, merges a misspelt key of a YAML file silently, and lets ``+`` add anything. So the
+configuration is composed leniently first, then `check` compares the whole result with what the package ships.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.utils import setup_globals
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from medtrain.config import check, search
+from medtrain.core.errors import UsageError
+from medtrain.core.words import suggest
+
+SAVED = "medtrain_saved_run"
+
+
+@dataclass
+class Composition:
+    """A checked configuration and how to compose its like again."""
+
+    variants: list[DictConfig]  # with the hydra node; of a sweep, every value stands in one of them
+    loader: ConfigLoaderImpl
+    primary: str
+    tokens: list[str]
+
+    @property
+    def cfg(self) -> DictConfig:
+        """The configuration; of a sweep, that of its first job."""
+        return self.variants[0]
+
+
+def loader() -> ConfigLoaderImpl:
+    """A Hydra loader on the package's configs, the user's folder in front."""
+    setup_globals()
+    path = create_config_search_path(f"pkg://{search.PACKAGE}")
+    folder = search.user_folder()
+    if folder is not None:
+        path.prepend("user", f"file://{folder}")
+    return ConfigLoaderImpl(config_search_path=path)
+
+
+def compose(tokens: list[str], *, saved: DictConfig | None = None, multirun: bool = False) -> Composition:
+    """Compose and check; raises a UsageError that lists every problem.
+
+    Args:
+        tokens: overrides, paths quoted already.
+        saved: the configuration of a run to start from, instead of the packaged primary one.
+        multirun: sweeps are allowed; each of their values is checked once.
+    """
+    try:
+        configs = loader()
+        primary = search.PRIMARY if saved is None else SAVED
+        overrides, problems = _parse(tokens, configs)
+        problems += _unknown_options(overrides, multirun)
+        if saved is not None:
+            _store(saved, {o.key_or_group for o in overrides})
+        usable = [o for o in overrides if o.input_line not in {p.token for p in problems}]
+        variants = []
+        for variant in _variants(usable, multirun):
+            cfg = _load(configs, primary, variant)
+            variants.append(cfg)
+            problems += _check(cfg, saved, variant)
+            check.blame_files(problems, configs, primary, [_lenient(o) for o in variant])
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UsageError(_one_line(error)) from error
+    texts = list(dict.fromkeys(str(p) for p in problems))
+    if texts:
+        raise UsageError("\n".join(texts))
+    return Composition(variants, configs, primary, [str(o.input_line) for o in usable])
+
+
+def _check(cfg: DictConfig, saved: DictConfig | None, overrides: list[Override]) -> list[check.Finding]:
+    plain: Any = OmegaConf.to_container(cfg, resolve=False)
+    choices = plain.pop("hydra")["runtime"]["choices"]
+    run: Any = None if saved is None else OmegaConf.to_container(saved, resolve=False)
+    return check.check(plain, check.reference(plain, choices, run), overrides)
+
+
+def _parse(tokens: list[str], configs: ConfigLoaderImpl) -> tuple[list[Override], list[check.Finding]]:
+    parser, overrides, problems = OverridesParser.create(config_loader=configs), [], []
+    for token in tokens:
+        try:
+            overrides += parser.parse_overrides([token])
+        except HydraException:
+            advice = f"write key=value, and quote special characters: '{token.partition('=')[0]}=\"...\"'"
+            problems.append(check.Finding(token, f"cannot read '{token}': {advice}"))
+    return overrides, problems
+
+
+def _unknown_options(overrides: list[Override], multirun: bool) -> list[check.Finding]:
+    problems = []
+    options = search.option_files()
+    for override in overrides:
+        line, group = str(override.input_line), override.key_or_group
+        if override.is_sweep_override() and not multirun:
+            problems.append(check.Finding(line, f"{line}: several values make a sweep; add -m, or quote the comma"))
+        elif group in options and not group.startswith("hydra/") and not override.is_delete():
+            for value in _values(override):
+                if value is not None and str(value) not in options[group]:
+                    advice = suggest(str(value), options[group])
+                    problems.append(check.Finding(line, f"{group}={value}: no such option; {advice}"))
+    return problems
+
+
+def _values(override: Override) -> list[Any]:
+    if not override.is_sweep_override():
+        return [override.value()]
+    return list(override.sweep_string_iterator()) if override.is_discrete_sweep() else []
+
+
+def _variants(overrides: list[Override], multirun: bool) -> Iterator[list[Override]]:
+    """The overrides with each sweep at its first value, then each other value once (not their product)."""
+    sweeps = {id(o): _single(o) for o in overrides if multirun and o.is_sweep_override()}
+
+    def chosen(index: dict[int, int]) -> list[Override]:
+        picked = []
+        for o in overrides:
+            if id(o) not in sweeps:
+                picked.append(o)
+            elif sweeps[id(o)]:
+                picked.append(sweeps[id(o)][index.get(id(o), 0)])
+        return picked
+
+    yield chosen({})
+    for key, singles in sweeps.items():
+        for i in range(1, len(singles)):
+            yield chosen({key: i})
+
+
+def _single(override: Override) -> list[Override]:
+    if not override.is_discrete_sweep():
+        return []  # an interval: its sweeper draws the values
+    parser = OverridesParser.create(config_loader=override.config_loader)
+    return parser.parse_overrides([f"{override.get_key_element()}={v}" for v in override.sweep_string_iterator()])
+
+
+def _lenient(override: Override) -> str:
+    """The override in a form that Hydra always takes: what it may set is `check`'s decision."""
+    line, key = str(override.input_line), override.key_or_group
+    if override.is_delete() or override.is_force_add() or key.startswith("hydra.") or key in search.option_files():
+        return line
+    return "++" + line.lstrip("+")
+
+
+def _load(configs: ConfigLoaderImpl, primary: str, overrides: list[Override]) -> DictConfig:
+    cfg = configs.load_configuration(primary, [_lenient(o) for o in overrides], run_mode=RunMode.RUN)
+    OmegaConf.set_struct(cfg, False)  # keys are compared with the reference, not refused one at a time
+    HydraConfig.instance().set_config(cfg)
+    return cfg
+
+
+def _store(saved: DictConfig, overridden: set[str]) -> None:
+    """A run's configuration as a primary one whose groups can still be replaced."""
+    raw = OmegaConf.load(search.packaged_folder() / f"{search.PRIMARY}.yaml")
+    assert isinstance(raw, DictConfig)
+    groups = [next(iter(item)) for item in raw.pop("defaults") if item != "_self_"]
+    plain = [g for g in groups if not g.startswith("override ") and g != "task"]
+    defaults: list[Any] = ["_self_", *({g: None} for g in plain if g != "experiment"), {"experiment": None}]
+    defaults += [{g: "none"} for g in groups if g.startswith("override ")]
+    node = OmegaConf.merge(raw, {k: v for k, v in saved.items() if k not in overridden & set(plain)})
+    ConfigStore.instance().store(name=SAVED, node=OmegaConf.merge({"defaults": defaults}, node))
+
+
+def _one_line(error: BaseException) -> str:
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    return " ".join(str(cause).split("\n")[0].split()) or type(error).__name__
+
+
+def load_saved(run: str | Path) -> DictConfig:
+    """RUN/config.yaml.
+
+    Raises:
+        UsageError: no run there.
+    """
+    file = Path(run) / "config.yaml"
+    if not file.is_file():
+        there = "it has no config.yaml" if Path(run).is_dir() else "no such folder"
+        raise UsageError(f"run={run}: {there}; give the folder that a training printed, such as outputs/xray_cls/...")
+    try:
+        saved = OmegaConf.load(file)
+    except Exception as error:  # YAML's errors have no common base with OmegaConf's
+        raise UsageError(f"{file}: not readable as YAML: {_one_line(error)}") from error
+    if not isinstance(saved, DictConfig) or "verb" not in saved or "task" not in saved:
+        raise UsageError(f"{file}: not the configuration of a medtrain run")
+    return saved

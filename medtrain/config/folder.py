@@ -1,0 +1,121 @@
+"""Run folders: reserved by one atomic mkdir, and found again to go on.
+
+Two jobs that start in the same second must not write into one folder, and a job that starts again after a kill
+must find its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from medtrain.config import record
+from medtrain.core.errors import UsageError
+from medtrain.io.files import sha256, write_text
+
+# Root keys that don't make another run of the same configuration.
+NEUTRAL = ("verb", "resume", "run", "runs", "input", "output", "name", "format", "debug", "trust", "cache")
+
+
+def reserve(wanted: Path) -> Path:
+    """Make a new folder, with a suffix where `wanted` exists already."""
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+    for i in range(1, 10_000):
+        folder = wanted if i == 1 else wanted.with_name(f"{wanted.name}_{i}")
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            continue
+    raise UsageError(f"{wanted}: ten thousand folders of that name; clean up or give hydra.run.dir=...")
+
+
+def claim(folder: Path) -> Path:
+    """Make the folder that the user named; an empty one is fine, one that holds a run is refused.
+
+    Raises:
+        UsageError: a run is there.
+    """
+    if (folder / "config.yaml").is_file() or record.read(folder):
+        advice = f"go on with it by resume={folder}, or give another hydra.run.dir"
+        raise UsageError(f"hydra.run.dir={folder} already holds a run ({state(folder)}); {advice}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"hydra.run.dir={folder}: cannot make the folder: {error.strerror}") from error
+    return folder
+
+
+def state(folder: Path) -> str:
+    return record.status(record.read(folder))
+
+
+def fingerprint(cfg: DictConfig) -> str:
+    """What makes two runs the same one: configuration and table content, not how it was started."""
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    plain = {k: v for k, v in plain.items() if k not in (*NEUTRAL, "hydra")}
+    data = plain["data"] = {k: v for k, v in plain["data"].items() if k not in ("cache_dir", "num_workers")}
+    for key in ("table", "file"):
+        if data.get(key) and Path(data[key]).is_file():
+            data[key] = sha256(data[key])
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def to_resume(cfg: DictConfig, home: Path, own: Path | None) -> Path | None:
+    """The folder that `resume` means, or None for a new run.
+
+    Args:
+        cfg: with ``resume`` a folder or ``auto``.
+        home: where the runs of this task lie, for ``auto``.
+        own: the folder that the user named for this run, if any: then ``auto`` looks nowhere else.
+
+    Raises:
+        UsageError: the folder holds no run, or that run is alive.
+    """
+    if cfg.resume is None:
+        return None
+    if cfg.resume != "auto":
+        folder = Path(cfg.resume)
+        if not record.read(folder):
+            raise UsageError(f"resume={folder}: no run there (no {record.FILE}); give a run folder, or resume=auto")
+        return _not_alive(folder)
+    same = fingerprint(cfg)
+    runs = [own] if own is not None else list(home.glob("*")) if home.is_dir() else []
+    found = [(r, folder) for folder in runs if (r := record.read(folder)) and r.get("fingerprint") == same]
+    if own is None:
+        found = [(r, folder) for r, folder in found if r.get("status") != "finished"]
+    if not found:
+        return None
+    return _not_alive(max(found, key=lambda item: str(item[0].get("heartbeat")))[1])
+
+
+def _not_alive(folder: Path) -> Path:
+    fields = record.read(folder)
+    if record.is_alive(fields):
+        who = f"process {fields.get('pid')} on {fields.get('host')}"
+        raise UsageError(f"resume: {folder} is still running ({who}); wait for it, or end it first")
+    return folder
+
+
+def save_config(cfg: DictConfig, folder: Path) -> None:
+    """Write the resolved configuration, without what belongs to one start only, paths made absolute."""
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    plain.pop("hydra", None)
+    if plain["verb"] == "train":
+        plain |= {"resume": None, "run": None, "trust": []}
+    write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(plain)))
+
+
+def absolute_paths(cfg: DictConfig) -> None:
+    """Make the data's paths independent of the working folder, in place."""
+    for key in ("table", "root", "file", "cache_dir"):
+        value = cfg.data.get(key)
+        if isinstance(value, str) and value and value != "???":
+            cfg.data[key] = str(Path(value).expanduser().absolute())
+    for key in ("init_from",):
+        if cfg.get(key):
+            cfg[key] = str(Path(cfg[key]).expanduser().absolute())

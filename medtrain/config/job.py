@@ -1,0 +1,108 @@
+"""One command becomes one job or a sweep of jobs, each with its folder and its saved, resolved configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.hydra import Hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from medtrain.config import folder, record
+from medtrain.config.compose import Composition
+from medtrain.config.quote import quote_paths
+from medtrain.core.errors import UsageError
+from medtrain.io.files import write_json
+
+Start = Callable[[DictConfig, Path], int]
+
+
+def run_one(composition: Composition, start: Start) -> int:
+    """Run a single job in its own folder, or go on with the one that `resume` means."""
+    hydra_cfg = composition.cfg
+    cfg = plain(hydra_cfg)
+    named = any(token.startswith("hydra.run.dir=") for token in composition.tokens)
+    wanted = Path(str(hydra_cfg.hydra.run.dir))
+    found = folder.to_resume(cfg, wanted.parent, wanted if named else None)
+    place = found or (folder.claim(wanted) if named else folder.reserve(wanted))
+    return _job(cfg, place, hydra_cfg, start)
+
+
+def run_sweep(composition: Composition, start: Start) -> tuple[Path, int]:
+    """Run a multirun; a job that fails leaves the others running. Returns its folder and the worst exit code."""
+    sweep = Path(str(composition.cfg.hydra.sweep.dir))
+    named = any(token.startswith("hydra.sweep.dir=") for token in composition.tokens)
+    if not named:
+        sweep = folder.reserve(sweep)
+    tokens = [t for t in composition.tokens if not t.startswith("hydra.sweep.dir=")]
+    tokens += quote_paths([f"hydra.sweep.dir={sweep}"], multirun=False)
+    codes: list[int] = []
+
+    def task(cfg: DictConfig) -> float | None:
+        hydra_cfg = HydraConfig.instance().cfg
+        assert hydra_cfg is not None
+        place = Path(hydra_cfg.hydra.runtime.output_dir)
+        cfg = plain(cfg)
+        found = folder.to_resume(cfg, place.parent, place if cfg.resume == "auto" else None)
+        codes.append(_job(cfg, found or folder.claim(place), hydra_cfg, start))
+        if codes[-1] in (130, 143):  # the person or the system wants all of it to end, not this job only
+            raise KeyboardInterrupt
+        return monitored(place)
+
+    hydra = Hydra(task_name="medtrain", config_loader=composition.loader)
+    try:
+        hydra.multirun(composition.primary, task, tokens, with_log_configuration=False)
+    except KeyboardInterrupt:
+        return sweep, codes[-1] if codes else 130
+    except HydraException as error:
+        raise UsageError(str(error).split("\n")[0]) from error
+    return sweep, max(codes, default=0)
+
+
+def plain(cfg: DictConfig) -> DictConfig:
+    """A resolved copy without the hydra node.
+
+    Raises:
+        UsageError: an interpolation that leads nowhere.
+    """
+    container: Any = OmegaConf.to_container(cfg, resolve=False)
+    container.pop("hydra", None)
+    copy = OmegaConf.create(container)
+    try:
+        OmegaConf.resolve(copy)
+    except OmegaConfBaseException as error:
+        raise UsageError(str(error).split("\n")[0]) from error
+    return copy
+
+
+def monitored(place: Path) -> float | None:
+    """The value a sweeper optimises: the run's best monitored metric."""
+    value = record.read(place).get("best_score")
+    return None if value is None else float(value)
+
+
+def _job(cfg: DictConfig, place: Path, hydra_cfg: DictConfig, start: Start) -> int:
+    folder.absolute_paths(cfg)
+    before = record.read(place)
+    if before.get("status") == "finished":
+        print(f"{place} is finished already: nothing to do")
+        return 0
+    with open_dict(cfg):
+        cfg.verb = "train"
+    facts = {
+        "verb": cfg.verb,
+        "status": "starting",
+        "task": cfg.task.name,
+        "model": hydra_cfg.hydra.runtime.choices.get("model") or before.get("model"),
+        "data": cfg.data.name,
+        "seed": cfg.seed,
+        "overrides": list(hydra_cfg.hydra.overrides.task),
+        "fingerprint": folder.fingerprint(cfg),
+    }
+    folder.save_config(cfg, place)
+    write_json(place / record.FILE, before | facts)
+    return start(cfg, place)

@@ -1,0 +1,105 @@
+"""What a key may hold: by default the type of its packaged value; the exceptions are listed here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+NUMBER = (float,)
+
+# Keys whose packaged value is null, or that take more than their packaged value's type. null is fine for all.
+TYPES: dict[str, tuple[type, ...]] = {
+    "seed": (int,),
+    "resume": (str,),
+    "init_from": (str,),
+    "run": (str,),
+    "runs": (str, list),
+    "input": (str,),
+    "output": (str,),
+    "name": (str,),
+    "format": (str,),
+    "data.table": (str,),
+    "data.root": (str,),
+    "data.file": (str,),
+    "data.image_size": (int, list),
+    "data.channels": (int,),
+    "data.window": (str, list),
+    "data.mean": (float, list),
+    "data.std": (float, list),
+    "data.classes": (list,),
+    "data.positive": (str, float, bool),
+    "data.filter": (str,),
+    "data.patient_pattern": (str,),
+    "data.folds": (int,),
+    "data.fold": (int,),
+    "data.cache_dir": (str,),
+    "data.columns.label": (str, list),
+    "model.weights": (str,),
+    "trainer.devices": (str, int, list),
+    "trainer.precision": (str, int),
+    "trainer.max_time": (str, dict),
+    "trainer.limit_train_batches": NUMBER,
+    "trainer.limit_val_batches": NUMBER,
+    "trainer.limit_test_batches": NUMBER,
+    "trainer.gradient_clip_val": NUMBER,
+    "trainer.benchmark": (bool,),
+    "eval.threshold": (str, *NUMBER),
+    "eval.prevalence": NUMBER,
+} | {f"data.columns.{c}": (str,) for c in ("path", "patient", "split", "fold", "site", "case")}
+
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "data.fit": ("pad", "stretch", "crop"),
+    "data.channels": (1, 3),
+    "data.leakage": ("error", "warn", "drop"),
+    "data.on_bad": ("error", "skip"),
+    "data.split_by": ("patient", "site"),
+    "eval.split": ("train", "val", "test"),
+    "task.pool": ("mean", "max", "noisy_or"),
+}
+
+AT_LEAST: dict[str, float] = {
+    "data.batch_size": 1,
+    "data.num_workers": 0,
+    "data.folds": 2,
+    "data.fold": 0,
+    "data.image_size": 1,
+    "data.patients": 10,
+    "eval.bootstrap": 0,
+    "optimizer.lr": 0,
+    "trainer.max_epochs": 1,
+    "trainer.num_nodes": 1,
+    "trainer.accumulate_grad_batches": 1,
+}
+
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list", dict: "a map"}
+
+
+def fault(key: str, value: Any, shipped: Any) -> str:
+    """What is wrong with a value, in a few words; '' if nothing.
+
+    Args:
+        key: its place, e.g. ``data.batch_size``.
+        value: a plain value.
+        shipped: the packaged value, None where that is null.
+    """
+    allowed = TYPES.get(key) or ((type(shipped),) if shipped is not None else ())
+    if value is None:
+        return "" if key in TYPES or shipped is None or key in CHOICES else f"null; give {_WORDS[type(shipped)]}"
+    if key in CHOICES and value not in CHOICES[key]:
+        return f"it can be {', '.join(str(c) for c in CHOICES[key])}"
+    if allowed and not any(_is(value, kind) for kind in allowed):
+        return f"{_name(value)}, where {' or '.join(dict.fromkeys(_WORDS[k] for k in allowed))} is wanted"
+    if key in AT_LEAST and _is(value, float) and value < AT_LEAST[key]:
+        return f"it must be at least {AT_LEAST[key]}"
+    return ""
+
+
+def _is(value: Any, kind: type) -> bool:
+    if isinstance(value, bool):
+        return kind is bool
+    if kind is float:
+        return isinstance(value, int | float)
+    return isinstance(value, kind)
+
+
+def _name(value: Any) -> str:
+    return {str: "text", bool: "true or false", list: "a list", dict: "a map"}.get(type(value), "a number")

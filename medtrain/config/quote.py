@@ -1,0 +1,50 @@
+"""Paths as people have them, written so that Hydra reads them back unchanged.
+
+Hydra's override grammar gives a meaning to spaces, commas, ``=``, ``#``, brackets and more. A path isn't a
+program: what stands behind `run=`, `input=` and the like is quoted whole before Hydra sees it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from medtrain.core.errors import UsageError
+
+# Keys whose value is text, by their last component: paths, and names that may look like numbers.
+TEXT_KEYS = frozenset(
+    "run runs input output table root file bags cache_dir dir resume init_from name format weights".split()
+)
+
+
+def quote_paths(tokens: list[str], multirun: bool) -> list[str]:
+    """Quote the values of text keys in command-line overrides.
+
+    Under `multirun` a comma separates values, unless a path of the whole text exists.
+    """
+    return [_quote_token(token, multirun) for token in tokens]
+
+
+def _quote_token(token: str, multirun: bool) -> str:
+    key, equals, value = token.partition("=")
+    if not equals or key.lstrip("+").rpartition(".")[2] not in TEXT_KEYS or value in ("", "null", "???"):
+        return token
+    if key.startswith("hydra.") and "${" in value:
+        return token  # folders of runs may be patterns: hydra.run.dir=runs/${now:%Y}
+    if "${" in value and not key.endswith(("weights", "dir")):
+        raise UsageError(f"{key}={value}: a path can't hold '${{' (it starts an interpolation); rename the folder")
+    if os.path.exists(value):
+        return f"{key}={_quoted(value)}"
+    if value[0] == value[-1] and value[0] in "'\"" and len(value) > 1:
+        return token
+    if value[0] == "[" and value[-1] == "]":
+        items = [item.strip() for item in value[1:-1].split(",") if item.strip()]
+        return f"{key}=[{','.join(_quoted(item) for item in items)}]"
+    if multirun and "," in value:
+        return f"{key}={','.join(_quoted(part) for part in value.split(','))}"
+    return f"{key}={_quoted(value)}"
+
+
+def _quoted(text: str) -> str:
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    return QuotedString(text=text, quote=Quote.single).with_quotes()

@@ -1,0 +1,56 @@
+"""Where configurations come from: the user's folder first, then the package's."""
+
+from __future__ import annotations
+
+import os
+from importlib import resources
+from pathlib import Path
+
+PRIMARY = "train"
+PACKAGE = "medtrain.configs"
+
+
+def user_folder() -> Path | None:
+    """`MEDTRAIN_CONFIG_DIR`, else ``./medtrain_configs`` where there is one."""
+    named = os.environ.get("MEDTRAIN_CONFIG_DIR")
+    if named:
+        return Path(named).expanduser().resolve()
+    here = Path("medtrain_configs")
+    return here.resolve() if here.is_dir() else None
+
+
+def code_folder() -> Path | None:
+    """The folder whose modules may be targets: named on purpose by `MEDTRAIN_CONFIG_DIR`, not merely lying here."""
+    return user_folder() if os.environ.get("MEDTRAIN_CONFIG_DIR") else None
+
+
+def packaged_folder() -> Path:
+    return Path(str(resources.files(PACKAGE)))
+
+
+def packaged_groups() -> list[str]:
+    """The groups that make up a configuration, without Hydra's own and the experiments."""
+    names = sorted(p.name for p in packaged_folder().iterdir() if p.is_dir() and any(p.glob("*.yaml")))
+    return [name for name in names if name not in ("hydra", "experiment")]
+
+
+def option_files() -> dict[str, dict[str, Path]]:
+    """{group: {option: file}}, nested groups as ``hydra/launcher``; a user's file wins over a packaged one."""
+    found: dict[str, dict[str, Path]] = {}
+    for root in filter(None, (packaged_folder(), user_folder())):
+        for file in sorted(root.rglob("*.yaml")):
+            group = file.parent.relative_to(root).as_posix()
+            if group != "." and not file.name.startswith("_"):
+                found.setdefault(group, {})[file.stem] = file
+    return found
+
+
+def first_comment(file: Path) -> str:
+    """What an option says of itself: its first comment line that is no ``@package`` directive."""
+    for line in file.read_text(encoding="utf-8").splitlines():
+        text = line.lstrip("# ")
+        if not line.startswith("#"):
+            break
+        if text and not text.startswith("@package"):
+            return text.strip()
+    return ""

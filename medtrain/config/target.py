@@ -1,0 +1,264 @@
+"""`_target_`: the one place where a name in a configuration becomes an object.
+
+A configuration may come from a stranger (a run folder is a thing people mail), so a name is not enough to be
+called. Each slot takes classes of its kind (a network is an `nn.Module`) and what the slot's own room offers, and
+a function only if it is one of the known factories. Package prefixes are no boundary: packages re-export
+``os.system``. So an object counts by the module it was defined in. `trust` widens the list, from the command line
+or `MEDTRAIN_TRUST` only.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import os
+import sys
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from medtrain.config import search
+from medtrain.core.errors import UsageError
+from medtrain.core.words import suggest
+
+KNOWN_PACKAGES = ("medtrain", "torch", "torchvision", "pytorch_lightning", "lightning", "timm", "monai")
+OURS = ("kind",)  # keys of a target's node that are medtrain's, not arguments
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What may stand under one group.
+
+    Args:
+        bases: ``module:Class`` names; subclasses of these are allowed.
+        factories: module prefixes whose functions are allowed if they say that they return such a class.
+        supplied: arguments that the program adds when it builds.
+    """
+
+    bases: tuple[str, ...]
+    factories: tuple[str, ...] = ()
+    supplied: tuple[str, ...] = ()
+
+
+SLOTS: dict[str, Slot] = {
+    "model": Slot(("torch.nn:Module",), ("torchvision.models", "timm.models._factory", "monai.networks.nets"), ("spec",)),
+    "loss": Slot(("torch.nn:Module",), (), ("spec",)),
+    "sampler": Slot(("torch.utils.data:Sampler",), (), ("labels", "groups", "batch_size", "seed", "rank", "world")),
+    "augment": Slot(("torch.nn:Module",)),
+    "optimizer": Slot(("torch.optim:Optimizer",), (), ("params",)),
+    "scheduler": Slot(("torch.optim.lr_scheduler:LRScheduler",), (), ("optimizer", "total_steps")),
+    "callbacks": Slot(("pytorch_lightning.callbacks:Callback",)),
+    "logger": Slot(("pytorch_lightning.loggers:Logger",), (), ("folder",)),
+}
+
+
+def trusted() -> tuple[str, ...]:
+    """Prefixes that the person at the keyboard vouches for, and the modules of their own config folder."""
+    names = [name for name in os.environ.get("MEDTRAIN_TRUST", "").split(",") if name]
+    folder = search.code_folder()
+    if folder is not None and folder.is_dir():
+        names += [p.stem for p in folder.glob("*.py")] + [p.parent.name for p in folder.glob("*/__init__.py")]
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
+    return tuple(names)
+
+
+def trust(names: list[str]) -> None:
+    """Add to what is trusted, for this process and those that it starts."""
+    os.environ["MEDTRAIN_TRUST"] = ",".join(dict.fromkeys([*trusted(), *names]))
+    if "." not in sys.path:
+        sys.path.append(os.getcwd())
+
+
+def _is_trusted(name: str) -> bool:
+    return any(name == prefix or name.startswith(prefix + ".") for prefix in trusted())
+
+
+def _targets(node: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            yield path, node["_target_"]
+        for key, value in node.items():
+            yield from _targets(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(node, list):
+        for i, value in enumerate(node):
+            yield from _targets(value, f"{path}[{i}]")
+
+
+def check_names(cfg: Mapping[str, Any]) -> list[str]:
+    """Faults that the names alone show; imports nothing.
+
+    Args:
+        cfg: a plain configuration.
+    """
+    faults = []
+    for path, name in _targets(cfg, ""):
+        slot = path.split(".")[0]
+        if slot not in SLOTS:
+            faults.append(f"{path}: a _target_ can't stand here; it can under {', '.join(SLOTS)}")
+        elif name == "???":
+            pass  # told as a missing value
+        elif not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
+            faults.append(f"{path}._target_={name}: not a dotted name such as torchvision.models.resnet18")
+        elif name.split(".")[0] not in KNOWN_PACKAGES and not _is_trusted(name):
+            advice = f"add 'trust=[{name.split('.')[0]}]' if you know its code"
+            faults.append(f"{path}._target_={name}: not an allowed target; {advice}")
+    return faults
+
+
+def locate(name: str) -> Any:
+    """The object of a dotted name.
+
+    Raises:
+        UsageError: nothing of that name.
+    """
+    parts = name.split(".")
+    try:
+        found: Any = importlib.import_module(parts[0])
+        for i, part in enumerate(parts[1:], start=2):
+            if not hasattr(found, part) and inspect.ismodule(found):  # a function may hide the module of its name
+                importlib.import_module(".".join(parts[:i]))
+            found = getattr(found, part)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (name + ".").startswith(error.name + "."):
+            raise UsageError(f"_target_={name}: importing it needs {error.name}, which is not installed") from error
+        if error.name == parts[0]:
+            raise UsageError(f"_target_={name}: there is no module '{parts[0]}'; is it installed?") from error
+        part = error.name.rpartition(".")[2]
+        raise UsageError(f"_target_={name}: '{found.__name__}' has no '{part}'; {suggest(part, dir(found))}") from error
+    except AttributeError as error:
+        raise UsageError(f"_target_={name}: '{found.__name__}' has no '{part}'; {suggest(part, dir(found))}") from error
+    return found
+
+
+def _classes(slot: Slot) -> tuple[type, ...]:
+    return tuple(getattr(importlib.import_module(m), c) for m, _, c in (base.partition(":") for base in slot.bases))
+
+
+def allowed(slot_name: str, name: str) -> Any:
+    """The object of a `_target_`, if this slot may call it.
+
+    Raises:
+        UsageError: it may not, and why.
+    """
+    slot, found = SLOTS[slot_name], locate(name)
+    home = getattr(found, "__module__", "") or ""
+    if _is_trusted(name):
+        return found
+    if inspect.isclass(found):
+        if issubclass(found, _classes(slot)) and home.split(".")[0] in KNOWN_PACKAGES:
+            return found
+    elif inspect.isfunction(found):
+        room = f"medtrain.{slot_name}"
+        returns = _return_type(found)
+        made = typing.get_args(returns) if isinstance(returns, types.UnionType) else (returns,)
+        makes = all(inspect.isclass(kind) and issubclass(kind, _classes(slot)) for kind in made)
+        if makes and any(home == p or home.startswith(p + ".") for p in (room, *slot.factories)):
+            return found
+    kinds = " or ".join(base.replace(":", ".") for base in slot.bases)
+    raise UsageError(f"{slot_name}._target_={name}: not allowed here; {slot_name} takes a subclass of {kinds}")
+
+
+def _return_type(function: Callable[..., Any]) -> Any:
+    try:
+        return typing.get_type_hints(inspect.unwrap(function)).get("return")
+    except Exception:  # noqa: BLE001 - hints of foreign code can fail in any way: then it says nothing
+        return None
+
+
+def check_arguments(slot_name: str, node: Mapping[str, Any], path: str | None = None) -> list[str]:
+    """Faults of one target node and those nested in it: the target itself, argument names, missing ones, types."""
+    path = path or slot_name
+    try:
+        called = allowed(slot_name, str(node["_target_"]))
+    except UsageError as error:
+        return [str(error)]
+    faults: list[str] = []
+    arguments = {k: v for k, v in node.items() if k not in ("_target_", *OURS)}
+    for key, value in arguments.items():
+        for inner, _ in [x for x in _targets(value, f"{path}.{key}") if isinstance(value, Mapping)][:1]:
+            faults += check_arguments(slot_name, value, inner)
+    try:
+        signature = inspect.signature(called)
+    except ValueError:  # built-in classes have none
+        return faults
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+    names = [n for n, p in signature.parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+    supplied = set(SLOTS[slot_name].supplied)
+    for key, value in arguments.items():
+        if key in supplied or (key not in names and not takes_any):
+            advice = suggest(str(key), [n for n in names if n not in supplied])
+            faults.append(f"{path}.{key}: {node['_target_']} takes no such argument; {advice}")
+        elif key in names and (wrong := _wrong_type(value, signature.parameters[key].annotation)):
+            faults.append(f"{path}.{key}={value}: {wrong}")
+    return faults
+
+
+def _wrong_type(value: Any, annotation: Any) -> str:
+    """A fault where the annotation is one of the plain types; others are the target's own affair."""
+    plain = {"int": int, "float": float, "str": str, "bool": bool}
+    kind = plain.get(annotation) if isinstance(annotation, str) else annotation
+    if kind not in plain.values() or (isinstance(value, str) and "${" in value):
+        return ""
+    fits = isinstance(value, int | float) if kind is float else isinstance(value, kind)
+    if isinstance(value, bool) and kind is not bool:
+        fits = False
+    return "" if fits else f"{kind.__name__} is wanted"
+
+
+def check_targets(cfg: DictConfig) -> None:
+    """Check all target nodes of a configuration, importing what they name.
+
+    Raises:
+        UsageError: every fault, a line each.
+    """
+    faults: list[str] = []
+    for slot in SLOTS:
+        node = OmegaConf.to_container(cfg[slot], resolve=True) if cfg.get(slot) is not None else None
+        if isinstance(node, dict):
+            nodes = {slot: node} if "_target_" in node else {f"{slot}.{k}": v for k, v in node.items() if v}
+            for path, each in nodes.items():
+                faults += check_arguments(slot, each, path) if "_target_" in each else []
+    if faults:
+        raise UsageError("\n".join(faults))
+
+
+def builder(slot_name: str, node: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """The checked callable of a target node and its arguments, nested targets built."""
+    plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else dict(node)
+    assert isinstance(plain, dict)
+    called = allowed(slot_name, plain["_target_"])
+    arguments = {k: _nested(slot_name, v) for k, v in plain.items() if k not in ("_target_", *OURS)}
+    return called, arguments
+
+
+def build(slot_name: str, node: Any, **supplied: Any) -> Any:
+    """Build one object; arguments that the program supplies are given where the target takes them."""
+    called, arguments = builder(slot_name, node)
+    taken = inspect.signature(called).parameters
+    return called(**{k: v for k, v in supplied.items() if k in taken}, **arguments)
+
+
+def partial(slot_name: str, node: Any) -> Callable[..., Any]:
+    """A builder that waits for what the program supplies later (parameters, an optimizer)."""
+    called, arguments = builder(slot_name, node)
+    taken = inspect.signature(called).parameters
+
+    @functools.wraps(called)
+    def later(*args: Any, **supplied: Any) -> Any:
+        return called(*args, **{k: v for k, v in supplied.items() if k in taken}, **arguments)
+
+    return later
+
+
+def _nested(slot_name: str, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        if "_target_" in value:
+            return build(slot_name, value)
+        return {k: _nested(slot_name, v) for k, v in value.items()}
+    return [_nested(slot_name, v) for v in value] if isinstance(value, list) else value

@@ -1,0 +1,21 @@
+"""Data modules: from the files that users have to batches. `source` gives the class behind `data.name`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from medtrain.core.errors import UsageError
+
+SOURCES: dict[str, str] = {
+    "image_table": "medtrain.data.image:ImageData",
+    "phantom_xray": "medtrain.data.phantom.source:PhantomXray",
+}
+
+
+def source(name: str) -> Any:
+    """The LightningDataModule class of `data.name`, imported now; UsageError with the names there are."""
+    if name not in SOURCES:
+        raise UsageError(f"data.name={name} is none of {', '.join(sorted(SOURCES))}")
+    module, _, attribute = SOURCES[name].partition(":")
+    return getattr(import_module(module), attribute)

@@ -1,0 +1,90 @@
+"""Batches of cached images: one indexed copy from the memory map a batch, nothing decoded, nothing collated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from medtrain.core.spec import LabelKind
+from medtrain.io.image_cache import ImageCache
+
+Batch = dict[str, Tensor]
+
+
+class CaseImages(Dataset[Batch]):
+    """Images by position; each fetch is a whole batch.
+
+    Args:
+        cache: the pixels.
+        slots: the number in `cache` of each image.
+        cases: the row number in `cases` of each image.
+        targets: as `ImageData.targets`, a row an image; None for images without labels.
+        kind: the label kind of `targets`.
+    """
+
+    def __init__(
+        self,
+        cache: ImageCache,
+        slots: NDArray[np.int64],
+        cases: NDArray[np.int64],
+        targets: NDArray[Any] | None = None,
+        kind: LabelKind | None = None,
+    ) -> None:
+        self.cache, self.slots, self.cases = cache, slots, cases
+        self.y = None if targets is None else _targets(targets, kind)
+
+    def __len__(self) -> int:
+        return len(self.slots)
+
+    def __getitem__(self, position: int) -> Batch:
+        return {name: tensor[0] for name, tensor in self.__getitems__([position]).items()}
+
+    def __getitems__(self, positions: Sequence[int]) -> Batch:
+        """x (B, C, H, W) uint8, or float32 in 0..1 of a 16-bit cache; y (see `ImageData`), case int64 (B,)."""
+        index = np.asarray(positions, np.int64)
+        pixels = self.cache[self.slots[index]]
+        x = torch.from_numpy(pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32) / np.float32(65535))
+        batch = {"x": x, "case": torch.from_numpy(self.cases[index])}
+        if self.y is not None:
+            batch["y"] = self.y[torch.from_numpy(index)]
+        return batch
+
+
+def _targets(targets: NDArray[Any], kind: LabelKind | None) -> Tensor:
+    if kind == "multiclass":
+        return torch.from_numpy(np.asarray(targets, np.int64))
+    y = torch.from_numpy(np.asarray(targets, np.float32))
+    return y[:, None] if kind == "binary" else y
+
+
+def whole_batch(batch: Batch) -> Batch:
+    """The collate function of data sets whose `__getitems__` gives whole batches."""
+    return batch
+
+
+def loader(
+    dataset: CaseImages, sampler: Sampler[int], batch_size: int, num_workers: int, drop_last: bool = False
+) -> DataLoader[Batch]:
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=sampler,
+        num_workers=num_workers,
+        collate_fn=whole_batch,
+        drop_last=drop_last,
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=num_workers > 0,
+    )
+
+
+def ranks() -> tuple[int, int]:
+    """(rank, world) of this process; (0, 1) where nothing is distributed."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1

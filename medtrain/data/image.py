@@ -1,0 +1,239 @@
+"""Labelled images from a table: what `data=image_table` names, from the CSV to batches.
+
+All that can be wrong with the data is found here, before training, and listed at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytorch_lightning as pl
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Sampler
+
+from medtrain.core.errors import DataError, Problem
+from medtrain.core.spec import DataSpec
+from medtrain.data.dataset import Batch, CaseImages, loader, ranks
+from medtrain.data.inputs import InputImages
+from medtrain.data.settings import choice, image_form, normalisation
+from medtrain.data.splitting import drop_leaked, known_splits, split_manifest
+from medtrain.data.xray.table import Manifest, read_manifest
+from medtrain.io.cache_root import cache_root
+from medtrain.io.equal import content_labels
+from medtrain.io.image_cache import Progress, cache_images
+from medtrain.sampler import EvalSampler, Shuffle
+
+
+def to_stderr(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+class ImageData(pl.LightningDataModule):
+    """Images of a table, split by patient, from a memory map.
+
+    A batch is a dict: ``x`` (B, C, H, W) uint8, or float32 in 0..1 where any file is deeper than 8 bit; ``y``
+    float32 (B, K) for binary (K=1) and multilabel (NaN unknown), int64 (B,) for multiclass; ``case`` int64 (B,),
+    the row number in `cases`.
+
+    Args:
+        cfg: the data node of the configuration.
+        build_sampler: called with labels, groups (patients), batch_size, seed, rank and world; gives positions.
+        seed: of the run, for the sampler.
+        report: takes warnings, a line or more each.
+        progress: takes (done, total) while files are decoded.
+        spec: of a trained model, whose classes, channels, size and normalisation hold then.
+        all_test: rows without an official split are all tested (external data).
+        splits: case and split as a run has written them; nothing is split anew then.
+
+    Attributes:
+        spec: DataSpec.
+        cases: a row an image: case, patient, split, fold, path.
+        targets: binary float [N] 0/1, multiclass int [N], multilabel float [N, C] with NaN unknown.
+        table: the user's own columns, a row a case, indexed by the row numbers of the file.
+        fingerprints: SHA-256 of the cases, labels and patients (``table``) and of cases and splits (``split``).
+        problems: what was skipped or warned of.
+        decoded: how many files were decoded now.
+
+    Raises (from `prepare`):
+        UsageError: the configuration doesn't fit the data. DataError: with all that is wrong in the data.
+    """
+
+    synthetic = False
+    spec: DataSpec
+    cases: pd.DataFrame
+    table: pd.DataFrame
+    targets: NDArray[Any]
+
+    def __init__(
+        self,
+        cfg: Mapping[str, Any],
+        *,
+        build_sampler: Callable[..., Sampler[int]] | None = None,
+        seed: int = 0,
+        report: Callable[[str], None] = to_stderr,
+        progress: Progress | None = None,
+        spec: DataSpec | None = None,
+        all_test: bool = False,
+        splits: pd.DataFrame | None = None,
+    ) -> None:
+        super().__init__()
+        self.cfg, self.build_sampler, self.seed = dict(cfg), build_sampler or Shuffle, seed
+        self.report, self.progress = report, progress
+        self.all_test, self.known = all_test, splits
+        self.model_spec = spec
+        self.problems: list[Problem] = []
+        self.fingerprints: dict[str, str] = {}
+        self.decoded = 0
+        self._ready = False
+
+    @classmethod
+    def for_inputs(
+        cls,
+        cfg: Mapping[str, Any],
+        spec: DataSpec,
+        input_path: str | Path,
+        progress: Progress | None = None,
+    ) -> InputImages:
+        """Images without labels (a file, a folder, a table) as a trained model takes them; see `InputImages`."""
+        return InputImages(cfg, spec, Path(input_path), progress)
+
+    def setup(self, stage: str | None = None) -> None:
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Manifest, splits, leakage, decoding: once; the complete list of problems is raised at the end."""
+        if self._ready:
+            return
+        skip = choice(self.cfg, "on_bad", ("error", "skip")) == "skip"
+        form = image_form(self.cfg, self.model_spec)
+        mean, std = normalisation(self.cfg, form.channels)  # faults of the configuration come before any decoding
+        manifest = read_manifest(self.cfg, self.model_spec)
+        self.spec = self.model_spec or DataSpec(
+            manifest.kind or "binary", manifest.classes, form.channels, form.size, mean=mean, std=std
+        )
+        rows, splits, leaks = self._split(manifest, skip)
+        cache = cache_images(manifest.path, form, cache_root(self.cfg.get("cache_dir")), self.progress)
+        self.cache, self.decoded = cache, cache.decoded
+        bad = manifest.bad + _unreadable(manifest, cache.problems)
+        self._judge(bad, leaks, len(manifest), skip)
+        for warning in manifest.warnings:
+            self._warn([warning], "")
+        readable = np.array([row not in cache.problems for row in rows], bool)
+        self._keep(manifest, rows[readable], splits[readable])
+        self._ready = True
+
+    def _split(self, manifest: Manifest, skip: bool) -> tuple[NDArray[np.int64], pd.DataFrame, list[Problem]]:
+        """Usable rows with their split and fold, and leaks between splits."""
+        unusable = {n for n, _ in manifest.bad}
+        rows = np.array([n for n in range(len(manifest)) if n not in unusable], np.int64)
+        content = content_labels([manifest.path[row] for row in rows])
+        try:
+            if self.known is not None:
+                lenient = skip or self.cfg.get("leakage") == "drop"
+                rows, content, splits = known_splits(manifest, rows, content, self.known, lenient)
+            else:
+                splits = split_manifest(manifest, rows, content, self.cfg, self.spec, self.all_test)
+        except DataError:
+            if not unusable or skip:
+                raise
+            return rows[:0], pd.DataFrame({"split": [], "fold": []}), []  # the rows at fault are listed first
+        leaky, leaks = drop_leaked(manifest, rows, content, splits, choice(self.cfg, "leakage", ("error", "warn", "drop")))
+        return rows[~leaky], splits[~leaky], leaks
+
+    def _judge(self, bad: list[tuple[int, Problem]], leaks: list[Problem], total: int, skip: bool) -> None:
+        errors = [] if skip else [problem for _, problem in bad]
+        errors += [leak for leak in leaks if leak.severity == "error"]
+        if errors:
+            counts = pd.Series([problem.kind for problem in errors]).value_counts()
+            summary = f"{len(errors)} problems in the data ({', '.join(f'{n} {kind}' for kind, n in counts.items())}):"
+            advice = "correct them, or leave bad rows out with data.on_bad=skip" if not skip and bad else ""
+            if any(leak.severity == "error" for leak in leaks):
+                advice += ("\n" if advice else "") + "data.leakage=drop takes leaked rows out of train and val"
+            raise DataError(summary, errors, advice)
+        if bad:
+            skipped = len({row for row, _ in bad})
+            if skipped == total:
+                raise DataError(f"none of the {total} rows can be used:", [problem for _, problem in bad])
+            self._warn([problem for _, problem in bad], f"left out {skipped} of {total} rows (data.on_bad=skip):")
+        if leaks:
+            self._warn(leaks, f"{len(leaks)} leaks between splits (data.leakage={self.cfg.get('leakage')}):")
+
+    def _warn(self, problems: Sequence[Problem], heading: str) -> None:
+        self.problems += [Problem(p.kind, p.where, p.detail, "warning") for p in problems]
+        self.report(str(DataError(heading, problems)).strip())
+
+    def _keep(self, manifest: Manifest, rows: NDArray[np.int64], splits: pd.DataFrame) -> None:
+        self._slots = rows
+        self.targets = manifest.targets[rows]
+        self.table = manifest.table.iloc[rows]
+        self.cases = pd.DataFrame(
+            {
+                "case": [manifest.case[row] for row in rows],
+                "patient": [manifest.patient[row] for row in rows],
+                "split": splits["split"].to_numpy(),
+                "fold": pd.array(splits["fold"], "Int64"),
+                "path": [manifest.path[row] for row in rows],
+            }
+        )
+        texts = [str(np.asarray(target).tolist()) for target in self.targets]
+        cases = self.cases
+        self.fingerprints = {
+            "table": _digest(zip(cases["case"], cases["patient"], texts, strict=True)),
+            "split": _digest(zip(cases["case"], cases["split"], strict=True)),
+        }
+
+    def rows(self, split: str) -> NDArray[np.int64]:
+        """Row numbers in `cases` of one split."""
+        return np.flatnonzero(self.cases["split"].to_numpy() == split)
+
+    def dataset(self, rows: NDArray[np.int64], labelled: bool = True) -> CaseImages:
+        """The images of these rows of `cases`, in their order."""
+        targets = self.targets[rows] if labelled else None
+        return CaseImages(self.cache, self._slots[rows], np.asarray(rows, np.int64), targets, self.spec.label_kind)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        self.prepare()
+        rows, batch_size = self.rows("train"), int(self.cfg["batch_size"])
+        rank, world = ranks()
+        patients = self.cases["patient"].to_numpy()[rows]
+        sampler = self.build_sampler(
+            labels=self.targets[rows], groups=patients, batch_size=batch_size, seed=self.seed, rank=rank, world=world
+        )
+        count = len(sampler)  # type: ignore[arg-type]
+        lonely = count > batch_size and count % batch_size == 1  # batch norm cannot learn from one image
+        return loader(self.dataset(rows), sampler, batch_size, self._workers, drop_last=lonely)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        return self.eval_dataloader("val")
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        return self.eval_dataloader("test")
+
+    def eval_dataloader(self, split: str) -> DataLoader[Batch]:
+        """The images of a split in their order; ranks get equally many, so some may come twice (tell by ``case``)."""
+        self.prepare()
+        rows = self.rows(split)
+        return loader(self.dataset(rows), EvalSampler(len(rows), *ranks()), int(self.cfg["batch_size"]), self._workers)
+
+    @property
+    def _workers(self) -> int:
+        return int(self.cfg.get("num_workers") or 0)
+
+
+def _unreadable(manifest: Manifest, problems: Mapping[int, str]) -> list[tuple[int, Problem]]:
+    listed = {n for n, problem in manifest.bad if problem.kind == "missing"}
+    return [
+        (n, Problem("unreadable", f"{manifest.where[n]} ({manifest.case[n]})", reason))
+        for n, reason in sorted(problems.items())
+        if n not in listed
+    ]
+
+
+def _digest(lines: Any) -> str:
+    return hashlib.sha256("\n".join(sorted("\t".join(map(str, line)) for line in lines)).encode()).hexdigest()

@@ -1,0 +1,58 @@
+"""The same patient, or the same picture, on both sides of a split: results that look better than they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medtrain.core.errors import Problem
+from medtrain.data.split import SPLITS
+
+
+def leaks(
+    patient_N: NDArray[Any],
+    content_N: NDArray[Any],
+    split_N: NDArray[np.str_],
+    where_N: Sequence[str],
+    severity: str = "error",
+) -> list[Problem]:
+    """A problem for each patient (``patient_leak``) and each content (``duplicate``) that stands in two splits.
+
+    Args:
+        content_N: the same number for files with the same bytes (`content_labels`).
+        where_N: file and row of each case, for the message.
+    """
+    found = []
+    for rows in _straddling(patient_N, split_N):
+        counts = [f"{name} ({(split_N[rows] == name).sum()} files)" for name in SPLITS if name in split_N[rows]]
+        who = f"patient {patient_N[rows[0]]}"
+        found.append(Problem("patient_leak", who, f"stands in {' and '.join(counts)}, first in {where_N[rows[0]]}", severity))
+    for rows in _straddling(content_N, split_N):
+        others = ", ".join(f"{where_N[row]} ({split_N[row]})" for row in rows[1:4]) + ", ..." * (len(rows) > 4)
+        found.append(
+            Problem("duplicate", where_N[rows[0]], f"({split_N[rows[0]]}) the same file content as {others}", severity)
+        )
+    return found
+
+
+def leaked(patient_N: NDArray[Any], content_N: NDArray[Any], split_N: NDArray[np.str_]) -> NDArray[np.bool_]:
+    """Rows that data.leakage=drop takes out: of train what stands in val or test too, of val what stands in test."""
+    out = np.zeros(len(split_N), bool)
+    for key_N in (patient_N, content_N):
+        for rows in _straddling(key_N, split_N):
+            last = max(SPLITS.index(name) for name in split_N[rows])
+            out[[row for row in rows if SPLITS.index(split_N[row]) < last]] = True
+    return out
+
+
+def _straddling(key_N: NDArray[Any], split_N: NDArray[np.str_]) -> list[NDArray[np.int64]]:
+    """The rows of each key that stands in two splits, in the order of their first rows."""
+    if not len(key_N):
+        return []
+    _, inverse = np.unique(key_N, return_inverse=True)
+    order = np.argsort(inverse, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(inverse[order])) + 1)
+    return sorted((g for g in groups if len(g) > 1 and len(set(split_N[g])) > 1), key=lambda g: int(g[0]))

@@ -1,0 +1,26 @@
+"""The chest film phantom as a data module: made on first use, then read like anyone's table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from medtrain.core.errors import UsageError
+from medtrain.data.image import ImageData
+from medtrain.data.phantom.xray import phantom_folder
+
+
+class PhantomXray(ImageData):
+    """`ImageData` on the phantom of `cfg` (keys patients, phantom_seed, image_size); nothing in it is real."""
+
+    synthetic = True
+
+    def __init__(self, cfg: Mapping[str, Any], **options: Any) -> None:
+        if cfg.get("table") or cfg.get("root"):
+            raise UsageError("data=phantom_xray makes its own table; use data=image_table for data.table and data.root")
+        super().__init__(cfg, **options)
+
+    def prepare(self) -> None:
+        if not self.cfg.get("table"):
+            self.cfg["table"] = str(phantom_folder(self.cfg) / "table.csv")
+        super().prepare()

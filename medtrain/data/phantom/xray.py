@@ -1,0 +1,186 @@
+"""Chest films drawn from a seed, so that everything can be tried, and tested, without anyone's data.
+
+They are written as real files (8 and 16 bit PNG and a CSV) and read by the real readers. A patient's anatomy is drawn
+once; films of it differ in pose, exposure and findings. Lesions overlap in contrast with vessels, breast shadows and
+noise, and one report in thirty is wrong, so a model can be good or bad at it, but not perfect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from medtrain.core.streams import stream
+from medtrain.data.phantom.anatomy import Anatomy, draw_anatomy, draw_chest, grid, soft_step
+from medtrain.io.build_once import build_once
+from medtrain.io.cache_root import cache_root
+
+VERSION = 1  # raise it when the same parameters give other files
+SICK = 0.45  # of the patients
+WRONG = 0.033  # of the reports
+SITES = ("north", "south", "west")
+
+Picture = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a film shows."""
+
+    opacity: bool
+    nodule: bool
+
+    @property
+    def name(self) -> str:
+        return "opacity" if self.opacity else "nodule" if self.nodule else "normal"
+
+
+def phantom_folder(cfg: Mapping[str, Any]) -> Path:
+    """The folder of the phantom that `cfg` asks for (patients, image_size, phantom_seed, cache_dir), made if need be."""
+    patients, size, seed = int(cfg["patients"]), int(cfg["image_size"]), int(cfg.get("phantom_seed") or 0)
+    folder = cache_root(cfg.get("cache_dir")) / "phantoms" / f"xray_v{VERSION}_{patients}p_{size}px_seed{seed}"
+    build_once(folder, lambda place: make_phantom_xray(place, patients=patients, image_size=size, seed=seed))
+    return folder
+
+
+def make_phantom_xray(folder: Path, *, patients: int, image_size: int, seed: int) -> None:
+    """Write `images/*.png` and `table.csv` (path, label, patient, sex, site, view, opacity, nodule, finding).
+
+    Args:
+        patients: each with one to four films.
+        image_size: height of the smallest films in pixels; they differ in size and shape.
+        seed: the same seed gives the same files.
+    """
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor() as pool:  # numpy and PIL work outside the interpreter's lock
+        films = pool.map(lambda number: _patient(folder, number, image_size, seed), range(patients))
+        pd.DataFrame([row for rows in films for row in rows]).to_csv(folder / "table.csv", index=False)
+
+
+def _patient(folder: Path, number: int, image_size: int, seed: int) -> list[dict[str, str | int]]:
+    """Write one patient's films; their rows of the table."""
+    draw = stream(seed, "phantom_xray", number)
+    anatomy = draw_anatomy(draw)
+    sick = draw.random() < SICK
+    site = SITES[int(draw.integers(len(SITES)))]
+    rows: list[dict[str, str | int]] = []
+    for film in range(int(draw.choice((1, 2, 3, 4), p=(0.2, 0.25, 0.3, 0.25)))):
+        finding = _finding(draw, sick)
+        view = "AP" if draw.random() < (0.4 if sick else 0.2) else "PA"
+        name = f"images/p{number:04d}_{film}.png"
+        _save(_film(draw, anatomy, finding, view, site, image_size), folder / name, draw)
+        said = finding if draw.random() >= WRONG else _wrong(finding, draw)
+        rows.append(
+            {
+                "path": name,
+                "label": int(said.opacity or said.nodule),
+                "patient": f"p{number:04d}",
+                "sex": "F" if anatomy.breast else "M",
+                "site": site,
+                "view": view,
+                "opacity": int(said.opacity),
+                "nodule": int(said.nodule),
+                "finding": said.name,
+            }
+        )
+    return rows
+
+
+def _finding(draw: np.random.Generator, sick: bool) -> Finding:
+    if draw.random() >= (0.85 if sick else 0.06):
+        return Finding(False, False)
+    kind = draw.choice(3, p=(0.5, 0.35, 0.15))
+    return Finding(kind != 1, kind != 0)
+
+
+def _wrong(finding: Finding, draw: np.random.Generator) -> Finding:
+    if finding.opacity or finding.nodule:
+        return Finding(False, False)
+    opacity = bool(draw.random() < 0.6)
+    return Finding(opacity, not opacity)
+
+
+def _film(
+    draw: np.random.Generator, anatomy: Anatomy, finding: Finding, view: str, site: str, image_size: int
+) -> Picture:
+    """One film, 0 (black) to 1, drawn at twice its size and averaged."""
+    height = int(round(image_size * draw.uniform(1.0, 1.4)))
+    width = int(round(height * draw.uniform(0.85, 1.05)))
+    x, y = grid(2 * height, 2 * width, draw)
+    chest, lungs = draw_chest(anatomy, x, y, view == "AP")
+    if finding.opacity:
+        chest = chest + _opacities(draw, x, y, lungs)
+    if finding.nodule:
+        chest = chest + _nodules(draw, x, y, lungs)
+    chest = gaussian_filter(chest, 0.006 * 2 * height)  # scatter and focal spot
+    film = chest.reshape(height, 2, width, 2).mean((1, 3))
+    film = film + draw.normal(0, draw.uniform(0.008, 0.02), film.shape)  # quantum noise
+    gain = {"north": 1.0, "south": 0.93, "west": 1.06}[site] * draw.uniform(0.9, 1.1)
+    film = np.clip((film + draw.uniform(-0.04, 0.04)) * gain, 0, 1) ** draw.uniform(0.85, 1.2)
+    return _mark(draw, film.astype(np.float32))
+
+
+def _inside(draw: np.random.Generator, x: Picture, y: Picture, lungs: Picture) -> tuple[float, float]:
+    """A point in a lung."""
+    spots = np.flatnonzero(lungs.ravel() > 0.7)
+    spot = int(spots[draw.integers(len(spots))])
+    return float(x.ravel()[spot]), float(y.ravel()[spot])
+
+
+def _opacities(draw: np.random.Generator, x: Picture, y: Picture, lungs: Picture) -> Picture:
+    """One to three soft, patchy consolidations, sometimes up to a lobe in extent."""
+    out = np.zeros_like(x)
+    for _ in range(int(draw.integers(1, 4))):
+        cx, cy = _inside(draw, x, y, lungs)
+        a, b = draw.uniform(0.13, 0.3), draw.uniform(0.13, 0.26)
+        patchy = gaussian_filter(draw.normal(size=x.shape), 0.04 * x.shape[0])
+        shape = np.exp(-(((x - cx) / a) ** 2) - ((y - cy) / b) ** 2) * (1 + 0.5 * patchy / (patchy.std() + 1e-6))
+        out = np.maximum(out, draw.uniform(0.1, 0.24) * np.clip(shape, 0, 1.2))
+    return out * lungs
+
+
+def _nodules(draw: np.random.Generator, x: Picture, y: Picture, lungs: Picture) -> Picture:
+    """One to three round nodules with a soft rim."""
+    out = np.zeros_like(x)
+    for _ in range(int(draw.integers(1, 4))):
+        cx, cy = _inside(draw, x, y, lungs)
+        radius = draw.uniform(0.055, 0.1)
+        distance = np.hypot(x - cx, y - cy) / radius
+        out = np.maximum(out, draw.uniform(0.14, 0.28) * soft_step(distance - 1, 0.15))
+    return out
+
+
+def _mark(draw: np.random.Generator, film: Picture) -> Picture:
+    """What technicians leave on films: a side marker, ECG electrodes with their leads."""
+    height, width = film.shape
+    if draw.random() < 0.7:
+        top, left = int(height * draw.uniform(0.03, 0.1)), int(width * draw.uniform(0.86, 0.92))
+        stroke, tall = max(1, height // 50), max(4, height // 14)
+        film[top : top + tall, left : left + stroke] = 0.95
+        film[top + tall - stroke : top + tall, left : left + tall // 2] = 0.95
+    if draw.random() < 0.35:
+        rows, columns = np.mgrid[:height, :width]
+        for _ in range(int(draw.integers(1, 4))):
+            cy, cx = height * draw.uniform(0.2, 0.8), width * draw.uniform(0.15, 0.85)
+            film[np.hypot(rows - cy, columns - cx) < height * 0.013] = 0.97
+            slope = draw.uniform(-0.4, 0.4)
+            lead = (np.abs(columns - cx - slope * (rows - cy)) < height * 0.005) & (rows > cy)
+            film[lead] = np.maximum(film[lead], 0.75)
+    return film
+
+
+def _save(film: Picture, path: Path, draw: np.random.Generator) -> None:
+    """Two in three as 8 bit, the others as 12-bit values in a 16-bit file, as detectors give them."""
+    if draw.random() < 1 / 3:
+        Image.fromarray(np.rint(film * 4095).astype(np.uint16)).save(path)
+    else:
+        Image.fromarray(np.rint(film * 255).astype(np.uint8)).save(path)

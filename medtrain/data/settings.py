@@ -1,0 +1,50 @@
+"""The data node of a configuration, key by key, to what the readers take; faults name the key."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from medtrain.core.errors import UsageError
+from medtrain.core.spec import DataSpec
+from medtrain.io.image import ImageForm
+
+GREY = ((0.449,), (0.226,))  # the mean of ImageNet's three
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def choice(cfg: Mapping[str, Any], key: str, allowed: Sequence[str]) -> str:
+    """A key that is one of a few words; the first is the default."""
+    value = str(cfg.get(key) or allowed[0])
+    if value not in allowed:
+        near = difflib.get_close_matches(value, allowed, 1)
+        raise UsageError(f"data.{key}={value} is none of {', '.join(allowed)}" + (f"; did you mean {near[0]}?" if near else ""))
+    return value
+
+
+def image_form(cfg: Mapping[str, Any], spec: DataSpec | None = None) -> ImageForm:
+    """Working size, channels, fit and window; a trained model's `spec` decides on the first two."""
+    size, channels = cfg.get("image_size") or 224, cfg.get("channels") or 1
+    if spec is not None:
+        size, channels = spec.size, spec.channels
+    window = cfg.get("window")
+    try:
+        height, width = (size, size) if isinstance(size, int) else tuple(size)
+        low_high = None if window is None else (float(window[0]), float(window[1]))
+        return ImageForm((int(height), int(width)), int(channels), str(cfg.get("fit") or "pad"), low_high)
+    except (ValueError, TypeError, IndexError) as error:
+        raise UsageError(f"data.image_size={size} channels={channels} fit={cfg.get('fit')} window={window}: {error}") from None
+
+
+def normalisation(cfg: Mapping[str, Any], channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """data.mean and data.std, one value a channel in units of 0..1; by default ImageNet's."""
+    default = GREY if channels == 1 else IMAGENET
+    found = []
+    for key, usual in zip(("mean", "std"), default, strict=True):
+        value = cfg.get(key)
+        values = usual if value is None else tuple(float(v) for v in (value if isinstance(value, Sequence) else [value]))
+        if len(values) != channels or (key == "std" and min(values) <= 0):
+            raise UsageError(f"data.{key}={value}: give {channels} positive value(s), one a channel, for inputs in 0..1")
+        found.append(values)
+    return found[0], found[1]

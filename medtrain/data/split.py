@@ -1,0 +1,243 @@
+"""Who trains, who validates, who tests: by patient, stratified, and the same for ever for the same table.
+
+Splits depend on the patients' names, their labels and `data.split_seed`; not on the order of rows, nor on the run's
+seed. Official splits are kept as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from medtrain.core.errors import DataError, Problem, UsageError
+from medtrain.core.streams import stream
+
+SPLITS = ("train", "val", "test")
+SHARES = (0.7, 0.1, 0.2)
+VAL_OF_TRAIN = 0.125  # 10 of the 80 % that official tables leave for train and val
+NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+FOLD_COLUMN = "fold column"
+EPSILON = 1e-9
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The split of every row, and its part (fold) number where there are parts, else None."""
+
+    split: NDArray[np.str_]
+    fold: NDArray[np.int64] | None = None
+
+
+def stratified_groups(
+    labels_NC: ArrayLike, groups_N: ArrayLike, shares: Sequence[float], seed: int, weight_N: ArrayLike | None = None
+) -> NDArray[np.int64]:
+    """Iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011, algorithm 1) with whole groups as examples.
+
+    Where a label stands in as many groups as there are parts or more, every part gets one of them.
+
+    Args:
+        labels_NC: indicators; NaN (unknown) counts as 0.
+        groups_N: patients; compared as strings.
+        shares: of the rows, one a part; scaled to a sum of 1.
+        weight_N: how much a row counts, 1 by default.
+
+    Returns:
+        part_N, 0 ... len(shares) - 1.
+    """
+    names, group_N = np.unique(np.asarray(groups_N).astype(str), return_inverse=True)
+    weights = np.ones(len(group_N)) if weight_N is None else np.asarray(weight_N, float)
+    labels = np.nan_to_num(np.asarray(labels_NC, float).reshape(len(group_N), -1)) * weights[:, None]
+    counts_GC = np.zeros((len(names), labels.shape[1]))
+    np.add.at(counts_GC, group_N, labels)
+    size_G = np.bincount(group_N, weights, len(names))
+    share_K = np.asarray(shares, float) / np.sum(shares)
+    order = stream(seed, "split", len(names)).permutation(len(names))
+    return _iterate(counts_GC, size_G, share_K, order)[group_N]
+
+
+def _iterate(
+    counts_GC: NDArray[np.float64], size_G: NDArray[np.float64], share_K: NDArray[np.float64], order: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    part_G = np.full(len(size_G), -1, np.int64)
+    need_KC = share_K[:, None] * counts_GC.sum(0)
+    need_K = share_K * size_G.sum()
+    has_KC = np.zeros(need_KC.shape, bool)
+    left_C = counts_GC.sum(0)
+    used = np.flatnonzero(share_K > 0)
+
+    def give(group: int, part: int) -> None:
+        part_G[group] = part
+        need_KC[part] -= counts_GC[group]
+        need_K[part] -= size_G[group]
+        has_KC[part] |= counts_GC[group] > 0
+        left_C.__isub__(counts_GC[group])
+
+    while (left_C > EPSILON).any():
+        label = int(np.argmin(np.where(left_C > EPSILON, left_C, np.inf)))
+        todo = [int(g) for g in order if part_G[g] < 0 and counts_GC[g, label] > 0]
+        for place, group in enumerate(todo):
+            without = [int(k) for k in used if not has_KC[k, label]]
+            among = without if without and len(todo) - place <= len(without) else [int(k) for k in used]
+            give(group, max(among, key=lambda k: (round(need_KC[k, label], 6), not has_KC[k, label], need_K[k])))
+        left_C[label] = 0.0
+    for group in order:
+        if part_G[group] < 0:
+            give(int(group), int(used[np.argmax(need_K[used])]))
+    return part_G
+
+
+def join_groups(groups_N: ArrayLike, content_N: ArrayLike) -> NDArray[np.str_]:
+    """Patients who share a file (by content number) become one group, named after the first of their names."""
+    names, parent_N = np.unique(np.asarray(groups_N).astype(str), return_inverse=True)
+    parent = list(range(len(names)))
+
+    def root(node: int) -> int:
+        while parent[node] != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    content = np.asarray(content_N)
+    order = np.argsort(content, kind="stable")
+    for one, other in zip(order[:-1], order[1:], strict=True):
+        if content[one] == content[other]:
+            low, high = sorted((root(int(parent_N[one])), root(int(parent_N[other]))))
+            parent[high] = low
+    return names[[root(node) for node in range(len(names))]][parent_N]
+
+
+def official_names(split_N: Sequence[str], where_N: Sequence[str]) -> tuple[NDArray[np.str_], list[tuple[int, Problem]]]:
+    """train, val and test from what tables call them ('' stays ''), and a problem for every other name, by position."""
+    names = np.array([NAMES.get(str(name).strip().lower(), "") for name in split_N], dtype="<U5")
+    bad = [
+        (n, Problem("bad_split", where_N[n], f"split {name!r} is none of train, val (valid, validation), test"))
+        for n, name in enumerate(split_N)
+        if str(name).strip() and not names[n]
+    ]
+    return names, bad
+
+
+def assign_splits(
+    labels_NC: NDArray[np.float64],
+    groups_N: NDArray[np.str_],
+    *,
+    official_N: NDArray[np.str_] | None = None,
+    parts_N: Sequence[str] | None = None,
+    parts_name: str = FOLD_COLUMN,
+    folds: int | None = None,
+    fold: int | None = None,
+    seed: int = 0,
+    may_lack: Sequence[str] = (),
+) -> Splits:
+    """train, val or test for every row.
+
+    Args:
+        labels_NC: indicators to stratify by.
+        groups_N: patients, joined by `join_groups`.
+        official_N: the table's own split names ('' where blank), from `official_names`.
+        parts_N: a fold or site of each row; test is part `fold`, val the next one, train the rest. With two parts,
+            val is cut from train.
+        parts_name: what to call them in a message.
+        folds, fold: as many stratified parts, and which one is tested.
+        seed: data.split_seed.
+        may_lack: splits that may be empty.
+
+    Raises:
+        UsageError: `fold` and `folds` don't fit what there is.
+        DataError: a split has no rows.
+    """
+    part = None
+    if official_N is not None:
+        if fold is not None or folds is not None:
+            raise UsageError(
+                "data.folds and data.fold would override the table's own splits; "
+                "set data.columns.split=none to ignore its split column"
+            )
+        split = _complete(official_N, labels_NC, groups_N, seed)
+        why = "in the table's split column"
+    elif parts_N is not None:
+        position, numbers, test = _given_parts(parts_N, parts_name, folds, fold)
+        split = _from_parts(position, test, len(numbers), labels_NC, groups_N, seed)
+        part = np.array(numbers)[position]
+        why = f"with data.fold={fold} of {len(numbers)} parts"
+    elif folds is not None:
+        if folds < 2:
+            raise UsageError(f"data.folds={folds}: a cross-validation has two parts or more")
+        if fold is None or not 0 <= fold < folds:
+            raise UsageError(f"data.folds={folds} needs data.fold=0...{folds - 1}, not {fold}")
+        part = stratified_groups(labels_NC, groups_N, [1.0] * folds, seed)
+        split = _from_parts(part, fold, folds, labels_NC, groups_N, seed)
+        why = f"with data.folds={folds} data.fold={fold}"
+    elif fold is not None:
+        raise UsageError(f"data.fold={fold} needs data.folds=K, a fold column (data.columns.fold), or data.split_by=site")
+    else:
+        split = np.array(SPLITS)[stratified_groups(labels_NC, groups_N, SHARES, seed)]
+        why = "in a 70/10/20 split"
+    _refuse_empty(split, groups_N, why, may_lack)
+    return Splits(split, part)
+
+
+def _complete(
+    official_N: NDArray[np.str_], labels_NC: NDArray[np.float64], groups_N: NDArray[np.str_], seed: int
+) -> NDArray[np.str_]:
+    split = official_N.copy()
+    if not (split == "val").any() and (split == "train").any():
+        _cut_val(split, labels_NC, groups_N, seed)
+    return split
+
+
+def _cut_val(split: NDArray[np.str_], labels_NC: NDArray[np.float64], groups_N: NDArray[np.str_], seed: int) -> None:
+    train = np.flatnonzero(split == "train")
+    part = stratified_groups(labels_NC[train], groups_N[train], [1 - VAL_OF_TRAIN, VAL_OF_TRAIN], seed)
+    split[train[part == 1]] = "val"
+
+
+def _given_parts(
+    parts_N: Sequence[str], name: str, folds: int | None, fold: int | None
+) -> tuple[NDArray[np.int64], list[int], int]:
+    """Positions of the parts in the order of their names, their numbers, and the position of the tested one."""
+    names = sorted(set(parts_N), key=lambda text: (int(text) if text.isdigit() else -1, text))
+    # A fold column of numbers is meant by value (1 is the fold called 1); names, and sites, count from 0.
+    by_value = name == FOLD_COLUMN and all(text.isdigit() for text in names)
+    numbers = [int(text) for text in names] if by_value else list(range(len(names)))
+    shown = ", ".join(text if by_value else f"{n} ({text})" for n, text in zip(numbers, names[:20], strict=False))
+    if len(names) < 2:
+        raise UsageError(f"the {name} has only one part ({shown}): there would be nothing to train on")
+    if folds is not None and folds != len(names):
+        raise UsageError(f"data.folds={folds}, but the {name} has {len(names)} parts: {shown}")
+    if fold not in numbers:
+        said = "data.fold is missing" if fold is None else f"data.fold={fold} is not there"
+        raise UsageError(f"{said}: the {name} has the parts {shown}")
+    index = {text: n for n, text in enumerate(names)}
+    return np.array([index[text] for text in parts_N], np.int64), numbers, numbers.index(fold)
+
+
+def _from_parts(
+    part: NDArray[np.int64],
+    test: int,
+    count: int,
+    labels_NC: NDArray[np.float64],
+    groups_N: NDArray[np.str_],
+    seed: int,
+) -> NDArray[np.str_]:
+    split = np.full(len(part), "train", dtype="<U5")
+    split[part == test] = "test"
+    if count > 2:
+        split[part == (test + 1) % count] = "val"
+    else:
+        _cut_val(split, labels_NC, groups_N, seed)
+    return split
+
+
+def _refuse_empty(split: NDArray[np.str_], groups_N: NDArray[np.str_], why: str, may_lack: Sequence[str]) -> None:
+    empty = [name for name in SPLITS if name not in may_lack and not (split == name).any()]
+    if empty:
+        patients = len(np.unique(groups_N))
+        raise DataError(
+            f"no cases for {' and '.join(empty)} {why}: {len(split)} rows of {patients} patients "
+            f"(patients and equal files stay together)",
+            advice="give more data, fewer folds, or a split column with train, val and test",
+        )

@@ -1,0 +1,139 @@
+"""A table as it is on disk, and which of its columns is which."""
+
+from __future__ import annotations
+
+import difflib
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from medtrain.core.errors import DataError, UsageError
+
+USUAL = {
+    "path": ("path", "image", "image_path", "file", "filename", "image index"),
+    "label": ("label", "labels", "target", "class", "diagnosis", "finding labels"),
+    "patient": ("patient", "patient_id", "patientid", "patient id", "subject", "subject_id"),
+    "split": ("split",),
+    "fold": ("fold",),
+    "site": ("site", "hospital", "center", "centre", "institution"),
+    "case": ("case", "case_id"),
+}
+IGNORED = "none"  # data.columns.split=none: don't use the column that would be found
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """Rows as text (identifiers keep their zeros) and as pandas would type them (ages are numbers).
+
+    Args:
+        file: where it came from.
+        text, typed: the same rows and columns, indexed by the row numbers a spreadsheet shows (the header is 1).
+    """
+
+    file: Path
+    text: pd.DataFrame
+    typed: pd.DataFrame
+
+    def where(self, row: int) -> str:
+        return f"{self.file.name} row {row}"
+
+    def select(self, keep: Any) -> RawTable:
+        return RawTable(self.file, self.text[keep], self.typed[keep])
+
+
+def read_table(path: Path, key: str = "data.table") -> RawTable:
+    """A CSV (comma, semicolon or tab) with a header, UTF-8.
+
+    Raises:
+        UsageError: there is no such file, or it is a spreadsheet.
+        DataError: it is empty, not UTF-8, or ragged.
+    """
+    if not path.is_file():
+        beside = [p.name for p in path.parent.glob("*.?sv")] if path.parent.is_dir() else []
+        near = difflib.get_close_matches(path.name, beside, 1)
+        raise UsageError(f"{key}: no such file: {path}" + (f"\ndid you mean {near[0]}?" if near else ""))
+    if path.suffix.lower() in (".xlsx", ".xls", ".ods", ".parquet"):
+        raise UsageError(f"{key}: {path.name} is no CSV; save it as CSV (UTF-8)")
+    try:
+        content = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text (byte {error.start}); save it as CSV UTF-8") from None
+    if not content.strip():
+        raise DataError(f"{path} is empty; it needs a header and a row for each image")
+    header = content.lstrip("\r\n").splitlines()[0]
+    separator = max(",;\t", key=header.count)
+    try:
+        text = _parse(content, separator, dtype=str, keep_default_na=False, na_filter=False)
+        typed = _parse(content, separator, low_memory=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise DataError(f"{path} is not a regular CSV: {str(error).strip()}") from None
+    text = text.apply(lambda column: column.str.strip())
+    blank = (text == "").all(axis=1).to_numpy(bool)
+    return RawTable(path, text[~blank], typed[~blank])
+
+
+def _parse(content: str, separator: str, **options: Any) -> pd.DataFrame:
+    # index_col=False: NIH's tables end each row with a comma too many.
+    table = pd.read_csv(io.StringIO(content), sep=separator, index_col=False, skip_blank_lines=False, **options)
+    table.columns = [str(name).strip() for name in table.columns]
+    table.index = pd.RangeIndex(2, len(table) + 2)
+    return table
+
+
+def find_columns(
+    raw: RawTable, named: Mapping[str, Any], needed: Sequence[str], lenient: bool = False
+) -> dict[str, str | list[str] | None]:
+    """The column (or list of label columns) of each role, None where there is none.
+
+    Args:
+        named: data.columns; null is found by its usual names, ``none`` is not looked for.
+        needed: roles that must be there.
+        lenient: a named column that is missing is then looked for by its usual names.
+
+    Raises:
+        UsageError: with all columns that are missing.
+        DataError: the table seems to have no header.
+    """
+    columns = [str(name) for name in raw.text.columns]
+    lower = {name.lower(): name for name in reversed(columns)}
+    found: dict[str, str | list[str] | None] = {}
+    faults = []
+    for role, usual in USUAL.items():
+        want = named.get(role)
+        if isinstance(want, str) and want.lower() == IGNORED:
+            found[role] = None
+            continue
+        wanted = [want] if isinstance(want, str | int) else list(want or [])
+        missing = [str(name) for name in wanted if str(name) not in columns]
+        if wanted and not missing:
+            found[role] = str(wanted[0]) if len(wanted) == 1 else [str(name) for name in wanted]
+        elif missing and not lenient:
+            faults += [f"data.columns.{role}: {raw.file.name} has no column {name!r}{_near(name, columns)}" for name in missing]
+            found[role] = None
+        else:
+            found[role] = next((lower[name] for name in usual if name in lower), None)
+        if role in needed and found[role] is None and not missing:
+            _refuse_headless(raw)
+            faults.append(f"data.columns.{role}: {raw.file.name} has no column called {', '.join(usual[:4])} or the like")
+    if faults:
+        raise UsageError("\n".join([*faults, f"its columns: {', '.join(columns[:30])}"]))
+    return found
+
+
+def _near(name: str, columns: Sequence[str]) -> str:
+    lower = {column.lower(): column for column in columns}
+    near = difflib.get_close_matches(name.lower(), list(lower), 1, cutoff=0.5)
+    return f"; did you mean {lower[near[0]]!r}?" if near else ""
+
+
+def _refuse_headless(raw: RawTable) -> None:
+    if any(re.search(r"\.(png|jpe?g|tiff?|bmp|dcm)(\.\d+)?$", str(name), re.IGNORECASE) for name in raw.text.columns):
+        raise DataError(
+            f"{raw.file} has no header: its first line is {', '.join(map(str, raw.text.columns[:4]))}",
+            advice="add a first line with the columns' names, such as path,label,patient",
+        )

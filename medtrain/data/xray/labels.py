@@ -1,0 +1,199 @@
+"""From what tables say (0/1, names, `A|B` lists, one column a class) to a label kind, class names and targets."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medtrain.core.errors import DataError, Problem, UsageError
+from medtrain.core.spec import DataSpec, LabelKind
+from medtrain.data.xray.columns import RawTable
+
+NO_CLASS = "no finding"
+INDICATOR = {"0": 0.0, "1": 1.0, "-1": np.nan, "": np.nan, "true": 1.0, "false": 0.0}  # -1: uncertain (CheXpert)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What `Manifest` says of the labels; `bad` gives positions and problems of labels that can't be used."""
+
+    kind: LabelKind
+    classes: tuple[str, ...]
+    targets: NDArray[Any]
+    bad: list[tuple[int, Problem]]
+
+
+def read_labels(
+    raw: RawTable,
+    column: str | list[str],
+    classes: Sequence[Any] | None = None,
+    positive: Any = None,
+    spec: DataSpec | None = None,
+) -> Labels:
+    """Label kind, classes in order and targets of a table.
+
+    Args:
+        column: a column, or a list of them: one a class.
+        classes: data.classes, the order of the classes; of two the last is positive.
+        positive: data.positive, enough for two classes.
+        spec: of a trained model; its kind and classes hold then.
+
+    Returns:
+        targets: binary float [N] 0/1, multiclass int [N], multilabel float [N, C] with NaN unknown; rows in `bad` hold
+        zeros.
+
+    Raises:
+        UsageError: classes or positive don't fit, or a positive class must be named.
+        DataError: there is only one class.
+    """
+    named = _named(classes) if spec is None else spec.classes
+    if isinstance(column, list):
+        return _from_columns(raw, column, named, spec)
+    texts = [_plain(text) for text in raw.text[column]]
+    lists = any("|" in text for text in texts) or (
+        named is not None and any(text.lower() == NO_CLASS for text in texts) and NO_CLASS not in map(str.lower, named)
+    )
+    if (spec is not None and spec.label_kind == "multilabel") or (spec is None and lists):
+        return _from_lists(raw, texts, named)
+    return _from_names(raw, texts, named, positive, spec)
+
+
+def _named(classes: Sequence[Any] | None) -> tuple[str, ...] | None:
+    if classes is None:
+        return None
+    names = tuple(_plain(str(name)) for name in classes)
+    if len(set(names)) < len(names) or len(names) < 2:
+        raise UsageError(f"data.classes={list(names)}: give two or more classes, each once")
+    return names
+
+
+def _plain(text: str) -> str:
+    """1.0 is 1: pandas and Excel write whole numbers so where a column has blanks."""
+    return re.sub(r"^(-?\d+)\.0+$", r"\1", str(text).strip())
+
+
+def _from_columns(raw: RawTable, columns: list[str], named: tuple[str, ...] | None, spec: DataSpec | None) -> Labels:
+    classes = named or tuple(columns)
+    extra = [name for name in columns if name not in classes]
+    absent = [name for name in classes if name not in columns]
+    if spec is not None and spec.label_kind != "multilabel":
+        raise UsageError(f"data.columns.label: the model has the classes {', '.join(classes)}; name one column of labels")
+    if extra or (absent and spec is None):
+        whose = "the model's classes are" if spec is not None else "data.classes says"
+        raise UsageError(f"data.columns.label={columns}, but {whose} {list(classes)}: they must have the same names")
+    targets = np.full((len(raw.text), len(classes)), np.nan)
+    bad = []
+    for name in columns:
+        texts = [_plain(text) for text in raw.text[name]]
+        values = [INDICATOR.get(text.lower()) for text in texts]
+        targets[:, classes.index(name)] = [np.nan if value is None else value for value in values]
+        bad += [
+            (n, Problem("bad_label", raw.where(int(raw.text.index[n])), f"{name} is {texts[n]!r}, none of 0, 1, -1, blank"))
+            for n, value in enumerate(values)
+            if value is None
+        ]
+    targets[[n for n, _ in bad]] = 0.0
+    return Labels("multilabel", classes, targets, bad)
+
+
+def _from_lists(raw: RawTable, texts: list[str], named: tuple[str, ...] | None) -> Labels:
+    lists = [[part.strip() for part in text.split("|") if part.strip()] for text in texts]
+    lists = [[part for part in parts if part.lower() != NO_CLASS or (named and part in named)] for parts in lists]
+    classes = named or tuple(sorted({part for parts in lists for part in parts}))
+    if not classes:
+        raise DataError(f"{raw.file} names no class in any row")
+    index = {name: n for n, name in enumerate(classes)}
+    targets = np.zeros((len(texts), len(classes)))
+    bad = _blank(raw, texts)
+    for n, parts in enumerate(lists):
+        outside = [part for part in parts if part not in index]
+        if outside:
+            bad.append((n, _outside(raw, n, outside[0], classes)))
+        targets[n, [index[part] for part in parts if part in index]] = 1.0
+    targets[[n for n, _ in bad]] = 0.0
+    return Labels("multilabel", classes, targets, bad)
+
+
+def _from_names(
+    raw: RawTable, texts: list[str], named: tuple[str, ...] | None, positive: Any, spec: DataSpec | None
+) -> Labels:
+    bad = _blank(raw, texts)
+    present = {text for text in texts if text}
+    classes = spec.classes if spec is not None else _order(raw, present, named, positive)
+    index = {name: n for n, name in enumerate(classes)}
+    bad += [(n, _outside(raw, n, text, classes)) for n, text in enumerate(texts) if text and text not in index]
+    known = present & set(classes)
+    if spec is None and len(known) == 1:
+        raise DataError(f"{raw.file} has only one class ({known.pop()}) in the {len(texts)} rows used: nothing to learn")
+    numbers = np.array([index.get(text, 0) for text in texts], np.int64)
+    if len(classes) == 2:
+        return Labels("binary", classes, numbers.astype(np.float64), bad)
+    return Labels("multiclass", classes, numbers, bad)
+
+
+def _order(raw: RawTable, present: set[str], named: tuple[str, ...] | None, positive: Any) -> tuple[str, ...]:
+    if positive is not None:
+        positive = _plain(str(positive))
+        among = named or tuple(sorted(present))
+        if positive not in among:
+            raise UsageError(f"data.positive={positive!r} is none of the labels {_shown(among)}{_near(positive, among)}")
+        if len(among) != 2:
+            raise UsageError(f"data.positive is for two classes; {raw.file.name} has {len(among)}: {_shown(among)}")
+        if named and named[-1] != positive:
+            raise UsageError(f"data.positive={positive!r}, but the last of data.classes={list(named)} is positive")
+        return tuple(sorted(among, key=lambda name: name == positive))
+    if named:
+        return named
+    names = sorted(present, key=lambda text: (not text.lstrip("-").isdigit(), int(text) if text.isdigit() else 0, text))
+    if len(names) == 2 and names != ["0", "1"]:
+        raise UsageError(
+            f"which of the labels {names[0]!r} and {names[1]!r} is the positive one? say it with data.positive={names[1]!r} "
+            f"or data.classes=[{names[0]},{names[1]}] (the last is positive)"
+        )
+    return tuple(names)
+
+
+def _blank(raw: RawTable, texts: list[str]) -> list[tuple[int, Problem]]:
+    rows = raw.text.index
+    return [
+        (n, Problem("missing_label", raw.where(int(rows[n])), "the label is blank"))
+        for n, text in enumerate(texts)
+        if not text
+    ]
+
+
+def _outside(raw: RawTable, n: int, label: str, classes: Sequence[str]) -> Problem:
+    detail = f"label {label!r} is none of the classes {_shown(classes)}{_near(label, classes)}"
+    return Problem("bad_label", raw.where(int(raw.text.index[n])), detail)
+
+
+def _near(name: str, among: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, among, 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(names[:20]) + ", ..." * (len(names) > 20)
+
+
+def indicators(kind: LabelKind, classes: Sequence[str], targets: NDArray[Any]) -> NDArray[np.float64]:
+    """labels_NC to stratify by: one-hot for binary and multiclass, the targets themselves for multilabel."""
+    if kind == "multilabel":
+        return np.asarray(targets, np.float64)
+    return np.eye(len(classes))[np.asarray(targets, np.int64)]
+
+
+def label_columns(columns: Sequence[str], named: Mapping[str, Any], spec: DataSpec | None) -> list[str] | None:
+    """The columns called like a trained multilabel model's classes, where none is named; a table may lack some."""
+    if spec is None or spec.label_kind != "multilabel":
+        return None
+    want = named.get("label")
+    if want is not None and isinstance(want, str):
+        return None
+    return [name for name in spec.classes if name in columns] or None

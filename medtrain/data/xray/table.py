@@ -1,0 +1,211 @@
+"""The manifest: one row an image, from the CSV that people have, with all that is wrong in it listed by row."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medtrain.core.errors import DataError, Problem, UsageError
+from medtrain.core.spec import DataSpec, LabelKind
+from medtrain.data.split import official_names
+from medtrain.data.xray.columns import RawTable, find_columns, read_table
+from medtrain.data.xray.filter import matching
+from medtrain.data.xray.labels import label_columns, read_labels
+
+
+@dataclass
+class Manifest:
+    """Images by position, as a table lists them; all arrays and the table have one length N.
+
+    Attributes:
+        table: the user's columns, typed, indexed by the row numbers that a spreadsheet shows.
+        case: what names an image in results: the case column, else the path as written.
+        path: absolute.
+        patient: the image itself where the table has none (`has_patients`).
+        split: official train, val, test or '', None without such a column; fold and site likewise.
+        kind, classes, targets: see `read_labels`; None and empty without labels.
+        bad: positions and problems of rows that cannot be used.
+        warnings: what holds for the whole table.
+    """
+
+    table: pd.DataFrame
+    where: list[str]
+    case: list[str]
+    path: list[str]
+    patient: list[str]
+    has_patients: bool
+    split: NDArray[np.str_] | None = None
+    fold: list[str] | None = None
+    site: list[str] | None = None
+    kind: LabelKind | None = None
+    classes: tuple[str, ...] = ()
+    targets: NDArray[Any] = field(default_factory=lambda: np.empty(0))
+    bad: list[tuple[int, Problem]] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.case)
+
+
+def read_manifest(cfg: Mapping[str, Any], spec: DataSpec | None = None) -> Manifest:
+    """The labelled table of `cfg` (the data node: table, root, columns, filter, classes, positive, patient_pattern).
+
+    Raises:
+        UsageError: the configuration doesn't fit the table.
+        DataError: there is nothing to read in it. What is wrong with single rows is listed in `Manifest.bad`.
+    """
+    if not cfg.get("table"):
+        raise UsageError("data.table is not set: give a CSV with a path and a label column")
+    raw = read_table(Path(str(cfg["table"])).expanduser())
+    named = dict(cfg.get("columns") or {})
+    columns = find_columns(raw, _for_spec(raw, named, spec), ("path", "label"))
+    raw = _filtered(raw, cfg.get("filter"))
+    manifest = _identify(raw, columns, cfg)
+    label = columns["label"]
+    assert label is not None
+    labels = read_labels(raw, label, cfg.get("classes"), cfg.get("positive"), spec)
+    manifest.kind, manifest.classes, manifest.targets = labels.kind, labels.classes, labels.targets
+    manifest.bad += labels.bad
+    _read_parts(manifest, raw, columns)
+    manifest.bad += _repeated(manifest)
+    manifest.bad.sort(key=lambda entry: entry[0])
+    return manifest
+
+
+def read_inputs(path: Path, cfg: Mapping[str, Any]) -> Manifest:
+    """A table without labels, for prediction: paths, and patients and cases where it has them."""
+    raw = read_table(path, "input")
+    named = {role: name for role, name in dict(cfg.get("columns") or {}).items() if role in ("path", "patient", "case")}
+    columns = find_columns(raw, named, ("path",), lenient=True)
+    return _identify(raw, columns, {**cfg, "root": None})
+
+
+def _for_spec(raw: RawTable, named: dict[str, Any], spec: DataSpec | None) -> dict[str, Any]:
+    """Label columns for a trained multilabel model: those of its classes that the table has."""
+    want = named.get("label")
+    if spec is None or isinstance(want, str):
+        return named
+    there = [name for name in want or [] if name in raw.text.columns] or label_columns(list(raw.text.columns), named, spec)
+    return {**named, "label": there} if there else named
+
+
+def _filtered(raw: RawTable, query: str | None) -> RawTable:
+    if not len(raw.text):
+        raise DataError(f"{raw.file} has a header but no rows")
+    if not query:
+        return raw
+    keep = matching(raw.typed, str(query))
+    if not keep.any():
+        raise DataError(f"data.filter={query!r} matches none of the {len(keep)} rows of {raw.file.name}")
+    return raw.select(keep)
+
+
+def _identify(raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any]) -> Manifest:
+    """Case, path and patient of every row."""
+    if not len(raw.text):
+        raise DataError(f"{raw.file} has a header but no rows")
+    where = [raw.where(int(row)) for row in raw.text.index]
+    written = list(raw.text[columns["path"]])
+    root = Path(str(cfg["root"])).expanduser() if cfg.get("root") else raw.file.parent
+    path = [os.path.abspath(root / name) for name in written]
+    bad = [(n, Problem("missing", where[n], "the path is blank")) for n, name in enumerate(written) if not name]
+    bad += [
+        (n, Problem("missing", where[n], f"no such file: {path[n]}"))
+        for n, name in enumerate(written)
+        if name and not os.path.isfile(path[n])
+    ]
+    case = [name or path for name, path in zip(raw.text[columns["case"]], written, strict=True)] if columns["case"] else written
+    patient, faults, has_patients = _patients(raw, columns["patient"], cfg.get("patient_pattern"), written, where)
+    manifest = Manifest(raw.typed, where, case, path, patient, has_patients, bad=bad + faults)
+    if not has_patients:
+        manifest.warnings.append(
+            Problem(
+                "no_patient",
+                raw.file.name,
+                "no patient column: each file counts as a patient of its own "
+                "(data.columns.patient or data.patient_pattern names them)",
+                "warning",
+            )
+        )
+    return manifest
+
+
+def _patients(
+    raw: RawTable, column: str | None, pattern: str | None, written: list[str], where: list[str]
+) -> tuple[list[str], list[tuple[int, Problem]], bool]:
+    if pattern:
+        found = [match_patient(pattern, name) for name in written]
+        detail = f"data.patient_pattern={pattern!r} does not match the file name"
+        bad = [
+            (n, Problem("missing_patient", where[n], f"{detail} {os.path.basename(written[n])!r}"))
+            for n, name in enumerate(found)
+            if not name
+        ]
+        return [name or written[n] for n, name in enumerate(found)], bad, True
+    if column is None:
+        return list(written), [], False
+    patient = list(raw.text[column])
+    bad = [
+        (n, Problem("missing_patient", where[n], f"the cell of {column!r} is blank"))
+        for n, name in enumerate(patient)
+        if not name
+    ]
+    return patient, bad, True
+
+
+def match_patient(pattern: str, path: str) -> str | None:
+    """What the first group (or all) of data.patient_pattern finds in a file's name; None where it doesn't match."""
+    try:
+        match = re.search(pattern, os.path.basename(path))
+    except re.error as error:
+        raise UsageError(f"data.patient_pattern={pattern!r} is no regular expression: {error}") from None
+    if match is None:
+        return None
+    return match.group(1) if match.re.groups else match.group(0)
+
+
+def _read_parts(manifest: Manifest, raw: RawTable, columns: Mapping[str, Any]) -> None:
+    if columns["split"]:
+        manifest.split, faults = official_names(list(raw.text[columns["split"]]), manifest.where)
+        manifest.bad += faults
+        if not any(raw.text[columns["split"]]):
+            manifest.split = None
+    if columns["fold"]:
+        manifest.fold = [re.sub(r"\.0+$", "", text) for text in raw.text[columns["fold"]]]
+    if columns["site"]:
+        manifest.site = list(raw.text[columns["site"]])
+
+
+def _repeated(manifest: Manifest) -> list[tuple[int, Problem]]:
+    """Rows that name a file or a case again: the later ones with one label, all of them with several."""
+    missing = {n for n, problem in manifest.bad if problem.kind == "missing"}
+    bad: dict[int, Problem] = {}
+    for names, what in ((manifest.path, "file"), (manifest.case, "case")):
+        groups: dict[str, list[int]] = {}
+        for n, name in enumerate(names):
+            if n not in missing:
+                groups.setdefault(name, []).append(n)
+        for rows in groups.values():
+            for n, problem in _again(manifest, rows, what) if len(rows) > 1 else ():
+                bad.setdefault(n, problem)
+    return list(bad.items())
+
+
+def _again(manifest: Manifest, rows: list[int], what: str) -> list[tuple[int, Problem]]:
+    where, targets = manifest.where, manifest.targets
+    named = f"{what} {manifest.case[rows[0]]!r}"
+    if what == "file" and not all(np.array_equal(targets[rows[0]], targets[n], equal_nan=True) for n in rows):
+        others = {n: where[rows[0]] if n != rows[0] else where[rows[1]] for n in rows}
+        return [
+            (n, Problem("label_conflict", where[n], f"another label than {other} for the same {named}"))
+            for n, other in others.items()
+        ]
+    return [(n, Problem("duplicate_row", where[n], f"the same {named} as {where[rows[0]]}")) for n in rows[1:]]

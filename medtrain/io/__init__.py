@@ -1,0 +1,1 @@
+"""Readers and writers; knows core only."""

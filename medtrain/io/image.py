@@ -1,0 +1,184 @@
+"""Pictures as they come (8 or 16 bit, grey, colour, palette, alpha, rotated by EXIF) to arrays of one working size.
+
+Every reader of pictures in the house goes through `read_fitted`, so that training, testing, prediction and export
+see the same pixels.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm")
+FITS = ("pad", "stretch", "crop")
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as JPEG and PIL weigh colours
+
+
+@dataclass(frozen=True)
+class ImageForm:
+    """What every picture of a data set is brought to.
+
+    Args:
+        size: (H, W) in pixels.
+        channels: 1 (grey) or 3 (RGB).
+        fit: ``pad`` (keep the aspect ratio, fill with black), ``stretch``, or ``crop`` (keep it, cut the excess evenly).
+        window: stored values (lo, hi) that become black and white; None takes 8-bit pictures as they are and
+            deeper ones from their own minimum to their own maximum.
+    """
+
+    size: tuple[int, int]
+    channels: int = 1
+    fit: str = "pad"
+    window: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 1 or len(self.size) != 2:
+            raise ValueError(f"image size {self.size} is not two positive numbers of pixels")
+        if self.channels not in (1, 3):
+            raise ValueError(f"{self.channels} channels: pictures have 1 (grey) or 3 (RGB)")
+        if self.fit not in FITS:
+            raise ValueError(f"fit {self.fit!r} is none of {', '.join(FITS)}")
+        if self.window is not None and not self.window[0] < self.window[1]:
+            raise ValueError(f"window {list(self.window)} is not [low, high] with low < high")
+
+
+def read_image(path: str | os.PathLike[str], at_least: int | None = None) -> Pixels:
+    """The stored pixels of a PNG, JPEG, TIFF or BMP file (of several frames the first), upright by its EXIF orientation.
+
+    Transparency is composited on black, the background of a radiograph. 16-bit grey stays 16 bit; 16-bit colour comes
+    as 8 bit, since PIL reads no other.
+
+    Args:
+        at_least: pixels a side that suffice; a JPEG may then be decoded at 1/2, 1/4 or 1/8 of its scale.
+
+    Returns:
+        (H, W) or (H, W, 3), uint8 or uint16.
+
+    Raises:
+        ValueError: with a short reason, where the file cannot be read as a picture.
+    """
+    path = Path(path)
+    _refuse(path)
+    try:
+        with Image.open(path) as image:
+            if at_least and image.format == "JPEG":
+                image.draft(None, (at_least, at_least))
+            return _pixels(ImageOps.exif_transpose(image))
+    except UnidentifiedImageError:
+        raise ValueError("not a picture that can be read (PNG, JPEG, TIFF, BMP)") from None
+    except Image.DecompressionBombError:
+        raise ValueError("more than 178 million pixels") from None
+    except (OSError, SyntaxError, EOFError) as error:
+        reason = str(error).lower()
+        if "truncated" in reason or isinstance(error, EOFError):
+            raise ValueError("truncated picture: the file ends too early") from None
+        raise ValueError(f"damaged picture: {error}") from None
+
+
+def _refuse(path: Path) -> None:
+    try:
+        with open(path, "rb") as file:
+            head = file.read(132)
+    except FileNotFoundError:
+        raise ValueError("no such file") from None
+    except IsADirectoryError:
+        raise ValueError("a folder, not a picture") from None
+    except OSError as error:
+        raise ValueError(f"cannot be opened: {error.strerror}") from None
+    if not head:
+        raise ValueError("empty file (0 bytes)")
+    if path.suffix.lower() in (".dcm", ".dicom") or head[128:132] == b"DICM":
+        raise ValueError("DICOM is not read by this version; convert it to 16-bit PNG")
+
+
+def _pixels(image: Image.Image) -> Pixels:
+    if image.mode.startswith("I;16"):
+        return np.asarray(image).astype(np.uint16)
+    if image.mode in ("I", "F"):
+        stored = np.asarray(image)
+        if image.mode == "F" or stored.min() < 0 or stored.max() > 65535:
+            raise ValueError(f"32-bit {'floating point' if image.mode == 'F' else 'integer'} pixels; save it as 16 bit")
+        return stored.astype(np.uint16)
+    if image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or (image.mode == "P" and "transparency" in image.info):
+        grey = image.mode in ("LA", "La")
+        over = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), over)
+        return np.asarray(image.convert("L" if grey else "RGB"))
+    if image.mode in ("1", "L"):
+        return np.asarray(image.convert("L"))
+    return np.asarray(image.convert("RGB"))
+
+
+def fit_image(
+    array: Pixels,
+    size: Sequence[int],
+    channels: int = 1,
+    fit: str = "pad",
+    window: Sequence[float] | None = None,
+) -> Pixels:
+    """Window, colour and size of one picture (see `ImageForm` for the arguments), by antialiased bilinear resampling.
+
+    Args:
+        array: (H, W) or (H, W, 3), uint8 or uint16.
+
+    Returns:
+        (channels, *size), uint8 of an 8-bit picture and uint16, over its full range, of a deeper one.
+    """
+    deep = array.dtype != np.uint8
+    white = 65535.0 if deep else 255.0
+    lo, hi = (float(window[0]), float(window[1])) if window is not None else _range(array, white)
+    if array.ndim == 3 and channels == 1:
+        array_f: NDArray[np.generic] = array.astype(np.float32) @ LUMA
+    else:
+        array_f = array
+    if (lo, hi) != (0.0, white):
+        array_f = np.clip((array_f.astype(np.float32) - lo) * (white / (hi - lo)), 0, white)
+    planes = [array_f] if array_f.ndim == 2 else [array_f[..., c] for c in range(array_f.shape[-1])]
+    resized = np.stack([_resize(plane, (int(size[0]), int(size[1])), fit) for plane in planes])
+    if len(resized) < channels:
+        resized = np.repeat(resized, channels, axis=0)
+    return np.clip(np.rint(resized), 0, white).astype(np.uint16 if deep else np.uint8)
+
+
+def _range(array: Pixels, white: float) -> tuple[float, float]:
+    # 12-bit detectors store 0..4095 in 16-bit files: as they are, they would be black.
+    if array.dtype == np.uint8:
+        return 0.0, white
+    lo, hi = float(array.min()), float(array.max())
+    return (lo, hi) if hi > lo else (0.0, white)
+
+
+def _resize(plane_HW: NDArray[np.generic], size: tuple[int, int], fit: str) -> NDArray[np.float32]:
+    height, width = plane_HW.shape
+    out_h, out_w = size
+    if fit == "stretch":
+        scale_h, scale_w = out_h / height, out_w / width
+    else:
+        scale_h = scale_w = (min if fit == "pad" else max)(out_h / height, out_w / width)
+    new_h, new_w = max(1, round(height * scale_h)), max(1, round(width * scale_w))
+    # PIL's uint8 path is several times faster than its float path, and exact to the rounding.
+    image = Image.fromarray(plane_HW if plane_HW.dtype == np.uint8 else plane_HW.astype(np.float32))
+    small = np.asarray(image.resize((new_w, new_h), Image.Resampling.BILINEAR), np.float32)
+    if (new_h, new_w) == size:
+        return small
+    out = np.zeros(size, np.float32)
+    top, left = (out_h - new_h) // 2, (out_w - new_w) // 2
+    into = (slice(max(top, 0), max(top, 0) + new_h), slice(max(left, 0), max(left, 0) + new_w))
+    cut = (slice(max(-top, 0), max(-top, 0) + out_h), slice(max(-left, 0), max(-left, 0) + out_w))
+    out[into] = small[cut]
+    return out
+
+
+def read_fitted(path: str | os.PathLike[str], form: ImageForm) -> Pixels:
+    """`read_image`, then `fit_image`: (C, H, W), uint8 or uint16. Raises ValueError with a short reason."""
+    # Twice the target keeps what the JPEG's own scaling smooths away below what the resampling does.
+    array = read_image(path, at_least=2 * max(form.size))
+    return fit_image(array, form.size, form.channels, form.fit, form.window)

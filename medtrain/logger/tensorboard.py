@@ -1,0 +1,31 @@
+"""TensorBoard event files in the run folder, purged of what a restarted run will write again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities import rank_zero_only
+
+
+class TensorBoardLog(TensorBoardLogger):
+    """Writes ``folder/tensorboard``.
+
+    Args:
+        folder: the run folder.
+    """
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(save_dir=folder, name="tensorboard", version="", default_hp_metric=False)
+
+    def rewind(self, step: int) -> None:
+        """Hide the events from `step` on, when a run goes on."""
+        self._kwargs["purge_step"] = step
+
+    @rank_zero_only
+    def save(self) -> None:
+        """config.yaml is the run's record; no second one here."""
+
+    @rank_zero_only
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """The run's config.yaml has them."""

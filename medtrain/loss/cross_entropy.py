@@ -1,0 +1,71 @@
+"""Cross-entropy for each kind of label; the default loss, and what the others must equal in their plain case."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from medtrain.core.errors import UsageError
+from medtrain.core.spec import DataSpec
+from medtrain.loss.masked import full_precision, masked_mean
+
+
+def cross_entropy(spec: DataSpec, label_smoothing: float = 0.0) -> nn.Module:
+    """The cross-entropy that fits the labels, called as ``loss(logits_BK, y)``.
+
+    Args:
+        spec: multiclass gives `MulticlassCrossEntropy`, binary and multilabel `BinaryCrossEntropy`.
+        label_smoothing: in [0, 1); the share of each target that is spread evenly over the classes (of a binary
+            or multilabel target: over yes and no). Szegedy et al., Rethinking the Inception architecture, 2016.
+
+    Raises:
+        UsageError: `label_smoothing` is out of range, or the labels are boxes.
+    """
+    if spec.label_kind == "boxes":
+        raise UsageError("loss: cross_entropy is for classification; detectors bring their own losses")
+    if not 0 <= label_smoothing < 1:
+        raise UsageError(f"loss.label_smoothing={label_smoothing} is not in [0, 1)")
+    if spec.label_kind == "multiclass":
+        return MulticlassCrossEntropy(label_smoothing)
+    return BinaryCrossEntropy(label_smoothing)
+
+
+class BinaryCrossEntropy(nn.Module):
+    """Sigmoid cross-entropy of each logit on its own, averaged over the known labels.
+
+    Args:
+        label_smoothing: targets 0 and 1 become s/2 and 1 - s/2.
+    """
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.label_smoothing = label_smoothing
+
+    def forward(self, logits_BK: Tensor, y_BK: Tensor) -> Tensor:
+        """Scalar in nats; `y_BK` is float in 0..1, NaN where unknown (all unknown gives 0)."""
+        known_BK = ~torch.isnan(y_BK)
+        target_BK = torch.where(known_BK, y_BK, 0) * (1 - self.label_smoothing) + self.label_smoothing / 2
+        logits_BK = full_precision(logits_BK)
+        loss_BK = F.binary_cross_entropy_with_logits(logits_BK, target_BK.to(logits_BK.dtype), reduction="none")
+        return masked_mean(loss_BK, known_BK)
+
+
+class MulticlassCrossEntropy(nn.Module):
+    """Softmax cross-entropy, averaged over the cases whose class is known.
+
+    Args:
+        label_smoothing: the true class's target becomes 1 - s + s/K, the others' s/K.
+    """
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.label_smoothing = label_smoothing
+
+    def forward(self, logits_BK: Tensor, y_B: Tensor) -> Tensor:
+        """Scalar in nats; `y_B` is int64 in 0..K-1, negative where unknown (all unknown gives 0)."""
+        known_B = y_B >= 0
+        loss_B = F.cross_entropy(
+            full_precision(logits_BK), y_B.clamp(min=0), reduction="none", label_smoothing=self.label_smoothing
+        )
+        return masked_mean(loss_B, known_B)

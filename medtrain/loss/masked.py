@@ -1,0 +1,21 @@
+"""What every loss here shares: unknown labels don't count, and a batch without known labels still has a gradient."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def full_precision(logits: Tensor) -> Tensor:
+    """At least float32: exponentials in half precision cost accuracy."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def masked_mean(values: Tensor, known: Tensor) -> Tensor:
+    """Mean of `values` where `known`; 0, with a gradient of 0, where nothing is known.
+
+    Args:
+        values: any shape; may be anything but NaN or infinite where unknown.
+        known: bool, of the same shape.
+    """
+    return torch.where(known, values, 0).sum() / known.sum().clamp(min=1)

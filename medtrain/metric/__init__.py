@@ -1,0 +1,26 @@
+"""Numbers that can stand in a paper: metrics per case, intervals over patients, decisions fitted on validation.
+
+>>> from medtrain.metric import evaluate
+>>> evaluate("binary", probs_NC, targets, predictions, ["normal", "pneumonia"], patients)  # doctest: +SKIP
+"""
+
+from medtrain.metric.bootstrap import patient_weights, percentile_interval, replicate
+from medtrain.metric.calibration import reliability
+from medtrain.metric.classification import evaluate
+from medtrain.metric.decision import Decision, fit_decision, fit_temperature, parse_policy, probabilities
+from medtrain.metric.ranking import Ranking, auroc
+
+__all__ = [
+    "Decision",
+    "Ranking",
+    "auroc",
+    "evaluate",
+    "fit_decision",
+    "fit_temperature",
+    "parse_policy",
+    "patient_weights",
+    "percentile_interval",
+    "probabilities",
+    "reliability",
+    "replicate",
+]

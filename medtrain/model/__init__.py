@@ -1,0 +1,22 @@
+"""Networks: built for a DataSpec, usable on their own; know neither Lightning nor Hydra."""
+
+from medtrain.model.build import build_model, fill_from_spec, fit_channels
+from medtrain.model.densenet import densenet121, densenet169, densenet201
+from medtrain.model.resnet import resnet18, resnet34, resnet50, resnet101
+from medtrain.model.weights import load_weights, read_weights, warm_start
+
+__all__ = [
+    "build_model",
+    "densenet121",
+    "densenet169",
+    "densenet201",
+    "fill_from_spec",
+    "fit_channels",
+    "load_weights",
+    "read_weights",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "warm_start",
+]

@@ -1,0 +1,106 @@
+"""DenseNets on torchvision's, for any number of channels, with checkpointing that trains exactly alike.
+
+Huang et al., Densely connected convolutional networks, CVPR 2017; checkpointing after Pleiss et al., Memory-efficient
+implementation of DenseNets, 2017. torchvision's `memory_efficient` runs each first batch norm twice a step, which
+also updates its running statistics twice; here the second run leaves them alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from torchvision import models
+from torchvision.models.densenet import _DenseLayer
+
+from medtrain.core.spec import DataSpec
+from medtrain.model.head import Head
+from medtrain.model.stem import is_small, set_channels
+from medtrain.model.weights import load_weights
+
+
+def densenet121(
+    spec: DataSpec, weights: str = "none", dropout: float = 0.0, checkpointing: bool = False, stem: str = "auto"
+) -> nn.Module:
+    """DenseNet-121 from (B, spec.channels, H, W) to logits (B, spec.n_logits).
+
+    Args:
+        spec: the data's shape and classes.
+        weights: ``none``, a torchvision name (``IMAGENET1K_V1``, ``DEFAULT``) or a file; see `load_weights`.
+        dropout: probability of dropping a pooled feature in training.
+        checkpointing: recompute the concatenations in the backward pass: less memory, more time, the
+            same gradients and running statistics.
+        stem: ``standard`` divides the resolution by 4 before the first block; ``small`` keeps it, with the same
+            weights (stride 1, no max pooling); ``auto`` is small below 64 px.
+
+    Raises:
+        UsageError, MedtrainError: see `load_weights`.
+    """
+    return _densenet(models.densenet121, models.DenseNet121_Weights, spec, weights, dropout, checkpointing, stem)
+
+
+def densenet169(
+    spec: DataSpec, weights: str = "none", dropout: float = 0.0, checkpointing: bool = False, stem: str = "auto"
+) -> nn.Module:
+    """DenseNet-169; arguments as for `densenet121`."""
+    return _densenet(models.densenet169, models.DenseNet169_Weights, spec, weights, dropout, checkpointing, stem)
+
+
+def densenet201(
+    spec: DataSpec, weights: str = "none", dropout: float = 0.0, checkpointing: bool = False, stem: str = "auto"
+) -> nn.Module:
+    """DenseNet-201; arguments as for `densenet121`."""
+    return _densenet(models.densenet201, models.DenseNet201_Weights, spec, weights, dropout, checkpointing, stem)
+
+
+def _densenet(
+    build: Callable[..., models.DenseNet],
+    names: type[models.WeightsEnum],
+    spec: DataSpec,
+    weights: str,
+    dropout: float,
+    checkpointing: bool,
+    stem: str,
+) -> nn.Module:
+    network = build(weights=None, num_classes=spec.n_logits, memory_efficient=checkpointing)
+    network.classifier = Head(network.classifier.in_features, spec.n_logits, dropout)
+    set_channels(network, spec.channels)
+    if is_small(stem, spec):
+        network.features.conv0.stride = (1, 1)
+        network.features.pool0 = nn.Identity()
+    for layer in network.modules():
+        if checkpointing and isinstance(layer, _DenseLayer):
+            layer.__class__ = _CheckpointedLayer
+    load_weights(network, weights, names)
+    return network
+
+
+class _CheckpointedLayer(_DenseLayer):
+    """A dense layer whose concatenation, norm1 and conv1 run again in the backward pass, without side effects."""
+
+    def call_checkpoint_bottleneck(self, input: list[Tensor]) -> Tensor:
+        if not self.training or torch.compiler.is_compiling():  # a compiler decides itself what to recompute
+            return self.bn_function(input)
+        return checkpoint(
+            lambda *features: self.bn_function(list(features)),
+            *input,
+            use_reentrant=False,
+            preserve_rng_state=False,  # nothing random in there
+            context_fn=lambda: (nullcontext(), _statistics_kept(self.norm1)),
+        )
+
+
+@contextmanager
+def _statistics_kept(norm: nn.Module) -> Iterator[None]:
+    """Update copies of the running statistics instead; without any, autograd would miss tensors that it had saved."""
+    kept = dict(norm.named_buffers(recurse=False))
+    for name, buffer in kept.items():
+        setattr(norm, name, buffer.clone())
+    try:
+        yield
+    finally:
+        for name, buffer in kept.items():
+            setattr(norm, name, buffer)

@@ -1,0 +1,65 @@
+"""ResNets on torchvision's, for any number of channels, with dropout before the head and a stem for small images.
+
+He et al., Deep residual learning for image recognition, CVPR 2016.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+from torchvision import models
+
+from medtrain.core.spec import DataSpec
+from medtrain.model.head import Head
+from medtrain.model.stem import is_small, set_channels
+from medtrain.model.weights import load_weights
+
+
+def resnet18(spec: DataSpec, weights: str = "none", dropout: float = 0.0, stem: str = "auto") -> nn.Module:
+    """ResNet-18 from (B, spec.channels, H, W) to logits (B, spec.n_logits).
+
+    Args:
+        spec: the data's shape and classes.
+        weights: ``none``, a torchvision name (``IMAGENET1K_V1``, ``DEFAULT``) or a file; see `load_weights`.
+        dropout: probability of dropping a pooled feature in training.
+        stem: ``standard`` divides the resolution by 4 before the first block; ``small`` keeps it, with the same
+            weights (stride 1, no max pooling); ``auto`` is small below 64 px.
+
+    Raises:
+        UsageError, MedtrainError: see `load_weights`.
+    """
+    return _resnet(models.resnet18, models.ResNet18_Weights, spec, weights, dropout, stem)
+
+
+def resnet34(spec: DataSpec, weights: str = "none", dropout: float = 0.0, stem: str = "auto") -> nn.Module:
+    """ResNet-34; arguments as for `resnet18`."""
+    return _resnet(models.resnet34, models.ResNet34_Weights, spec, weights, dropout, stem)
+
+
+def resnet50(spec: DataSpec, weights: str = "none", dropout: float = 0.0, stem: str = "auto") -> nn.Module:
+    """ResNet-50; arguments as for `resnet18`."""
+    return _resnet(models.resnet50, models.ResNet50_Weights, spec, weights, dropout, stem)
+
+
+def resnet101(spec: DataSpec, weights: str = "none", dropout: float = 0.0, stem: str = "auto") -> nn.Module:
+    """ResNet-101; arguments as for `resnet18`."""
+    return _resnet(models.resnet101, models.ResNet101_Weights, spec, weights, dropout, stem)
+
+
+def _resnet(
+    build: Callable[..., models.ResNet],
+    names: type[models.WeightsEnum],
+    spec: DataSpec,
+    weights: str,
+    dropout: float,
+    stem: str,
+) -> nn.Module:
+    network = build(weights=None, num_classes=spec.n_logits)
+    network.fc = Head(network.fc.in_features, spec.n_logits, dropout)
+    set_channels(network, spec.channels)
+    if is_small(stem, spec):
+        network.conv1.stride = (1, 1)
+        network.maxpool = nn.Identity()
+    load_weights(network, weights, names)
+    return network

@@ -1,0 +1,84 @@
+"""The first convolution: other numbers of channels, and small images, without losing pretrained weights.
+
+Published weights are for RGB at 224 px. A fresh first convolution for grey images would throw the pretrained stem
+away, so its weights are folded instead: an image that is the same in all channels gets the same response as before.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import Tensor, nn
+
+from medtrain.core.errors import UsageError
+from medtrain.core.spec import DataSpec
+
+log = logging.getLogger(__name__)
+
+SMALL = 64
+"""Images below this many pixels a side keep their full resolution in the stem."""
+
+STEMS = ("auto", "standard", "small")
+
+
+def first_conv(model: nn.Module) -> tuple[str, nn.Conv2d | nn.Conv3d] | None:
+    """Name and module of the first 2D or 3D convolution in order of definition; None where there is none."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Conv3d):
+            return name, module
+    return None
+
+
+def fold_channels(weight: Tensor, channels: int) -> Tensor:
+    """Weights of a first convolution for another number of input channels.
+
+    New channel j takes the old channel j (counted round), and the sum over channels stays: 3 to 1 is the sum over
+    RGB, so that conv(grey) equals the RGB network's conv on grey x 3; 1 to 3 is a third each.
+
+    Args:
+        weight: (out, in, *kernel).
+        channels: the new number of input channels.
+
+    Returns:
+        (out, channels, *kernel).
+    """
+    old = weight.shape[1]
+    rows = torch.arange(max(old, channels), device=weight.device)
+    share = torch.bincount(rows % old, minlength=old).to(weight.dtype).reshape(1, -1, *[1] * (weight.ndim - 2))
+    folded = weight.new_zeros(weight.shape[0], channels, *weight.shape[2:])
+    return folded.index_add_(1, rows % channels, (weight / share)[:, rows % old])
+
+
+def set_channels(model: nn.Module, channels: int) -> bool:
+    """Make the first convolution take `channels` input channels, in place; True if it took another number.
+
+    Raises:
+        UsageError: the first convolution is grouped, so its channels cannot be folded.
+    """
+    found = first_conv(model)
+    if found is None or found[1].in_channels == channels:
+        return False
+    name, conv = found
+    if conv.groups != 1:
+        raise UsageError(
+            f"{type(model).__name__}: the first convolution {name!r} takes {conv.in_channels} channels in"
+            f" {conv.groups} groups and cannot be adapted to the data's {channels}; build it with that number"
+        )
+    log.info("first convolution %s: %d -> %d input channels", name, conv.in_channels, channels)
+    with torch.no_grad():
+        folded = fold_channels(conv.weight, channels)
+    conv.weight = nn.Parameter(folded, requires_grad=conv.weight.requires_grad)
+    conv.in_channels = channels
+    return True
+
+
+def is_small(stem: str, spec: DataSpec) -> bool:
+    """Whether a network for `spec` keeps full resolution in its stem; ``auto`` does so below 64 px.
+
+    Raises:
+        UsageError: `stem` is none of auto, standard, small.
+    """
+    if stem not in STEMS:
+        raise UsageError(f"stem={stem!r} is none of {', '.join(STEMS)}")
+    return stem == "small" or (stem == "auto" and bool(spec.size) and min(spec.size) < SMALL)

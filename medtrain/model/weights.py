@@ -1,0 +1,185 @@
+"""Start from trained weights: torchvision's by name, or a file, also for other classes or channels.
+
+Files come from many trainers, so wrappers and prefixes are removed; what still doesn't fit is an error rather than a
+network that is partly random without a word. Only the head may differ (other classes), and the stem is folded.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import WeightsEnum
+
+from medtrain.core.errors import MedtrainError, UsageError
+from medtrain.model.stem import first_conv, fold_channels
+
+log = logging.getLogger(__name__)
+
+_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
+_WRAPPERS = ("state_dict", "model", "net")
+_PREFIXES = ("module.", "model.", "_orig_mod.")
+_OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
+_LOAD_ERRORS = (OSError, RuntimeError, EOFError, ValueError, KeyError)
+
+
+def load_weights(model: nn.Module, weights: str | None, names: type[WeightsEnum] | None = None) -> None:
+    """Load weights into a model in place.
+
+    Args:
+        model: the network; its head and its first convolution may differ from the weights'.
+        weights: ``none`` or None, a name of `names` in any case, or a file (.pth, .pt, .ckpt, .bin, .safetensors)
+            with a state dict, plain or under ``state_dict`` (Lightning) or ``model``.
+        names: torchvision's enum for this network, if there is one.
+
+    Raises:
+        UsageError: no such name or file.
+        MedtrainError: the file cannot be had or read, or doesn't belong to this network.
+    """
+    if weights is None or weights.lower() in ("none", ""):
+        return
+    member = _member(weights, names)
+    if member is not None:
+        state = _download(member)
+    elif Path(weights).expanduser().is_file():
+        state = read_weights(Path(weights).expanduser())
+    else:
+        known = ", ".join(["none", *(names.__members__ if names else ())])
+        kind = "there is no such file" if Path(weights).suffix.lower() in _SUFFIXES else "no such name"
+        raise UsageError(f"weights={weights}: {kind}; give one of {known}, or a file ({', '.join(_SUFFIXES)})")
+    try:
+        warm_start(model, state)
+    except MedtrainError as error:
+        raise MedtrainError(f"weights={weights}: {error}") from None
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The state dict in a file, without running any code from it; wrappers are removed, prefixes kept.
+
+    Raises:
+        MedtrainError: the file is damaged, needs code to be read, or holds no state dict.
+    """
+    try:
+        if path.suffix.lower() == ".safetensors":
+            from safetensors.torch import load_file
+
+            content: Any = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise MedtrainError(
+            f"{path}: damaged, or holds more than tensors and plain values; reading that could run code, so save only"
+            " the state dict: torch.save(model.state_dict(), FILE)"
+        ) from error
+    except ImportError as error:
+        raise MedtrainError(f"{path}: reading it takes the package safetensors (pip install safetensors)") from error
+    except Exception as error:  # each format and version has exceptions of its own
+        raise MedtrainError(f"{path}: cannot be read as weights ({_first_line(error)})") from error
+    for wrapper in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+            break
+    state = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, Mapping) else {}
+    if not state:
+        raise MedtrainError(f"{path}: holds no state dict (names and tensors), plain or under {', '.join(_WRAPPERS)}")
+    return state
+
+
+def warm_start(model: nn.Module, state_dict: Mapping[str, Tensor]) -> list[str]:
+    """Load all that fits, in place; for a run with other classes or channels, too.
+
+    A head of another width is left as it is; the first convolution is folded to the model's number of channels. A
+    part that the state dict lacks is left as it is, with a warning.
+
+    Args:
+        model: the network.
+        state_dict: names and tensors; prefixes ``module.``, ``model.`` and ``_orig_mod.`` are removed where needed.
+
+    Returns:
+        The model's keys that were skipped (they keep their values).
+
+    Raises:
+        MedtrainError: other shapes differ, or nothing matches; the message names the first keys.
+    """
+    own = model.state_dict()
+    state = {_own_name(key, own): value for key, value in state_dict.items()}
+    state = _fold_stem(model, {key: value for key, value in state.items() if key in own})
+    if not state:
+        raise MedtrainError(
+            f"no key matches this {type(model).__name__}: it has {_first(list(own))}; given {_first(list(state_dict))}"
+        )
+    unlike = [key for key, value in state.items() if value.shape != own[key].shape]
+    head = [key for key in unlike if _is_head(key, state, own)]
+    wrong = [f"{k} {list(state[k].shape)} for {list(own[k].shape)}" for k in unlike if k not in head]
+    if wrong:
+        raise MedtrainError(f"weights of another network than this {type(model).__name__}: {_first(wrong)}")
+    if len(head) == len(state):
+        raise MedtrainError(f"nothing but the head matches this {type(model).__name__}: {_first(head)}")
+    model.load_state_dict({k: v for k, v in state.items() if k not in head}, strict=False)
+    missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]
+    if head:
+        log.info("head of another width skipped: %s", _first(head))
+    if missing:
+        log.warning("%d of %d tensors aren't in the weights and stay: %s", len(missing), len(own), _first(missing))
+    return [k for k in own if k in head or k in missing]
+
+
+def _member(weights: str, names: type[WeightsEnum] | None) -> WeightsEnum | None:
+    """torchvision's entry: ``DEFAULT``, ``imagenet1k_v1``, ``ResNet18_Weights.DEFAULT``."""
+    if names is None:
+        return None
+    return names.__members__.get(weights.removeprefix(f"{names.__name__}.").upper())
+
+
+def _download(member: WeightsEnum) -> dict[str, Tensor]:
+    expected = Path(torch.hub.get_dir()) / "checkpoints" / member.url.rsplit("/", 1)[-1]
+    try:
+        return dict(member.get_state_dict(progress=False, check_hash=True, map_location="cpu", weights_only=True))
+    except (*_LOAD_ERRORS, pickle.UnpicklingError) as error:
+        raise MedtrainError(
+            f"weights={member.name}: cannot be loaded from {member.url} ({_first_line(error)}).\n"
+            f"Put that file at {expected}, or give a local file: weights=FILE"
+        ) from error
+
+
+def _own_name(key: str, own: Mapping[str, Tensor]) -> str:
+    """The model's name for a key of a file: without prefixes, and in DenseNet's present spelling."""
+    while key not in own:
+        prefix = next((p for p in _PREFIXES if key.startswith(p)), None)
+        if prefix is None:
+            return _OLD_DENSENET.sub(r"\1\2.", key)
+        key = key.removeprefix(prefix)
+    return key
+
+
+def _fold_stem(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    found = first_conv(model)
+    if found is None:
+        return state
+    key, own = f"{found[0]}.weight".lstrip("."), found[1].weight
+    given = state.get(key)
+    if given is None or found[1].groups != 1 or given.ndim != own.ndim or given.shape[1] == own.shape[1]:
+        return state
+    log.info("first convolution %s: %d -> %d input channels", found[0], given.shape[1], own.shape[1])
+    return {**state, key: fold_channels(given, own.shape[1])}
+
+
+def _is_head(key: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> bool:
+    """Whether a key that doesn't fit is of a layer of logits: as wide as the last layer, and only the width is off."""
+    given, mine = state[key], own[key]
+    width = own[list(own)[-1]].shape[:1]
+    return given.ndim == mine.ndim and given.shape[1:] == mine.shape[1:] and mine.shape[:1] == width
+
+
+def _first(items: Sequence[str], shown: int = 3) -> str:
+    return ", ".join(items[:shown]) + (f", ... ({len(items)} in all)" if len(items) > shown else "")
+
+
+def _first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

@@ -1,0 +1,170 @@
+"""Reading a run folder. A report is a pure function of these files, so it can be rebuilt at any time.
+
+Nothing here is required: a run that broke off has no test metrics, a detection run no prediction table. The folder of
+a further test (`test_1/` inside a run) finds the run's own files one level up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import yaml
+
+from medtrain.core.errors import MedtrainError
+from medtrain.io.files import read_json
+
+Array = npt.NDArray[Any]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Case-level predictions, coded one class a column.
+
+    Args:
+        probs_NC: probabilities.
+        target_NC: 1, 0, or NaN where unknown.
+        predicted_NC: 1 or 0, the decision; NaN where there is none.
+        cases: case names, as text.
+    """
+
+    probs_NC: Array
+    target_NC: Array
+    predicted_NC: Array
+    cases: list[str]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of a run; an absent one is {}, "" or None."""
+
+    path: Path
+    run: dict[str, Any] = field(default_factory=dict)
+    config: str = ""
+    test: dict[str, Any] = field(default_factory=dict)
+    table: pd.DataFrame | None = None
+    history: pd.DataFrame | None = None
+    splits: pd.DataFrame | None = None
+
+    @property
+    def synthetic(self) -> bool:
+        return self.run.get("synthetic") is True
+
+    @property
+    def kind(self) -> str:
+        """Label kind, from the DataSpec, else from the shape of the prediction table."""
+        kind = (self.run.get("spec") or {}).get("label_kind")
+        if kind:
+            return str(kind)
+        if self.table is not None and any(str(c).startswith("target_") for c in self.table):
+            return "multilabel"
+        return "binary" if len(self.classes) == 2 else "multiclass"
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names in order."""
+        if self.table is not None:
+            named = [str(c).removeprefix("prob_") for c in self.table if str(c).startswith("prob_")]
+            if named:
+                return named
+        return [str(c) for c in (self.run.get("spec") or {}).get("classes") or self.test.get("per_class") or []]
+
+    def name(self, key: str) -> str:
+        """The name of the `task`, `model` or `data`, from run.json, else from config.yaml; may be empty."""
+        value = self.run.get(key)
+        if value is None:
+            try:
+                loaded = yaml.safe_load(self.config)
+            except yaml.YAMLError:
+                loaded = None
+            value = loaded.get(key) if isinstance(loaded, dict) else None
+        if isinstance(value, dict):
+            value = value.get("name")
+        return value if isinstance(value, str) else ""
+
+    def predictions(self) -> Predictions | None:
+        """The prediction table as arrays; None where there is no table of probabilities."""
+        table, classes = self.table, self.classes
+        if table is None or not classes or not {f"prob_{c}" for c in classes} <= set(table):
+            return None
+        probs = table[[f"prob_{c}" for c in classes]].astype(float).to_numpy()
+        if self.kind == "multilabel":
+            target, predicted = (_numbers(table, [f"{what}_{c}" for c in classes]) for what in ("target", "prediction"))
+        else:
+            target, predicted = (_one_hot(table, what, classes) for what in ("target", "prediction"))
+        usable = np.isfinite(probs).all(axis=1)
+        cases = table["case"].astype(str) if "case" in table else table.index.astype(str)
+        kept = [str(case) for case, keep in zip(cases, usable, strict=True) if keep]
+        return Predictions(probs[usable], target[usable], predicted[usable], kept)
+
+
+def read_folder(path: str | Path) -> RunFolder:
+    """Read whatever a run folder, or a test folder within one, holds.
+
+    Raises:
+        MedtrainError: there is nothing of a run, or a file can't be read.
+    """
+    here = Path(path)
+    text = _read(here, "config.yaml", lambda p: p.read_text(encoding="utf-8"), above=True)
+    run = _read(here, "run.json", read_json, above=True)
+    test = _read(here, "test_metrics.json", read_json)
+    if run is None and test is None:
+        raise MedtrainError(f"{here} is no run folder: neither run.json nor test_metrics.json is there.")
+    return RunFolder(
+        path=here,
+        run=run or {},
+        config=text or "",
+        test=test or {},
+        table=_read(here, "test_predictions.csv", _read_text_table),
+        history=_read(here, "metrics.csv", _read_history, above=True),
+        splits=_read(here, "splits.csv", _read_text_table, above=True),
+    )
+
+
+def _read(folder: Path, name: str, reader: Callable[[Path], T], above: bool = False) -> T | None:
+    """What `reader` makes of the file here or, if `above`, one level up next to a run.json; None if absent."""
+    parent = folder.resolve().parent
+    places = [folder / name]
+    if above and (parent / "run.json").is_file():
+        places.append(parent / name)
+    for place in places:
+        if place.is_file():
+            try:
+                return reader(place)
+            except pd.errors.EmptyDataError:
+                return None
+            except (OSError, ValueError) as error:
+                raise MedtrainError(f"{place} can't be read: {error}") from error
+    return None
+
+
+def _read_text_table(path: Path) -> pd.DataFrame:
+    """A table whose identifiers and class names stay text: '007' is not 7 and 'NA' is a name."""
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    blank: pd.DataFrame = table.where(table != "", None)
+    return blank
+
+
+def _read_history(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path).apply(pd.to_numeric, errors="coerce")
+
+
+def _numbers(table: pd.DataFrame, columns: list[str]) -> Array:
+    found = table.reindex(columns=columns).apply(pd.to_numeric, errors="coerce")
+    return np.asarray(found.to_numpy(dtype=float))
+
+
+def _one_hot(table: pd.DataFrame, column: str, classes: list[str]) -> Array:
+    """[N, C] of 1 and 0; a row of NaN where the cell is blank or names no class."""
+    number = {name: i for i, name in enumerate(classes)}
+    cells: list[Any] = table[column].tolist() if column in table else [None] * len(table)
+    index: Array = np.asarray([number.get(cell, -1) for cell in cells], dtype=np.int64)
+    hot: Array = np.where(index[:, None] == np.arange(len(classes)), 1.0, 0.0)
+    hot[index < 0] = np.nan
+    return hot

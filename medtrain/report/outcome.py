@@ -1,0 +1,47 @@
+"""The table a command closes with: what came out, how sure, and where the rest is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from medtrain.report.words import entry, label
+
+
+def metrics_table(
+    test_metrics: Mapping[str, Any],
+    synthetic: bool,
+    run_folder: str | PathLike[str],
+    report: str | PathLike[str] | None,
+) -> RenderableType:
+    """A short closing table: metric, value, 95 % interval; then the run folder and the report.
+
+    Args:
+        test_metrics: as in test_metrics.json. Micro averages and classes are left to the report.
+        synthetic: the data were phantoms; the title says so.
+        run_folder, report: as they should be printed; a report of None is not mentioned.
+    """
+    cases, patients = test_metrics.get("n_cases"), test_metrics.get("n_patients")
+    title = f"{test_metrics.get('split') or 'test'}"
+    if cases is not None:
+        title += f": {cases} cases" + ("" if patients is None else f", {patients} patients")
+    table = Table(title=Text(title + (", synthetic data" if synthetic else "")), title_justify="left")
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    table.add_column("95 % interval")
+    for name, result in (test_metrics.get("metrics") or {}).items():
+        if not name.endswith("_micro"):
+            value, interval = entry(result)
+            table.add_row(Text(label(name)), Text(value), Text(interval))
+    lines: list[RenderableType] = [table]
+    if synthetic:
+        lines.append(Text("Synthetic data: these numbers show that the pipeline works, nothing about patients."))
+    lines.append(Text(f"run     {run_folder}", overflow="fold"))
+    if report is not None:
+        lines.append(Text(f"report  {report}", overflow="fold"))
+    return Group(*lines)

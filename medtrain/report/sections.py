@@ -1,0 +1,143 @@
+"""What the report says, before any HTML: sentences and rows of plain text, taken from the run folder's files."""
+
+from __future__ import annotations
+
+from typing import Any, TypeGuard
+
+import numpy as np
+import pandas as pd
+
+from medtrain.report.folder import RunFolder
+from medtrain.report.words import ABSENT, count, duration, entry, headline, label, number, plain
+
+PER_CLASS = ("auroc", "auprc", "ap", "sensitivity", "specificity", "ppv", "npv", "f1")
+SPLITS = ("train", "val", "validation", "test")
+
+
+def title(run: RunFolder) -> str:
+    """Model on data, as far as they are known."""
+    model, data = run.name("model"), run.name("data")
+    if model and data:
+        return f"{model} on {data}"
+    return model or data or run.name("task") or "Run report"
+
+
+def summary(run: RunFolder) -> str:
+    """One sentence: on how many cases which value, how sure."""
+    metrics = run.test.get("metrics") or {}
+    if not run.test:
+        return "This run has no test results yet."
+    who = count(run.test.get("n_cases"), "case")
+    if run.test.get("n_patients") is not None:
+        who += f" of {count(run.test['n_patients'], 'patient')}"
+    where = f"On the {run.test.get('split') or 'test'} split ({who})"
+    best = headline(metrics)
+    if best is None:
+        return f"{where} no metric is defined."
+    value, interval = entry(metrics[best])
+    sure = "" if interval == ABSENT else f" (95 % interval {interval}, by bootstrap over patients)"
+    if run.kind == "binary" and run.classes:
+        return f"{where}, {label(best)} for {run.classes[-1]} is {value}{sure}."
+    return f"{where}, {label(best)} is {value}{sure}."
+
+
+def decision_text(run: RunFolder) -> list[str]:
+    """Notes below the metrics: how predictions were decided, and what to keep in mind."""
+    notes = []
+    decision = run.test.get("decision") or {}
+    limits = decision.get("thresholds") or {}
+    if len(limits) == 1:
+        name, limit = next(iter(limits.items()))
+        notes.append(f"A case counts as {name} from a probability of {number(limit)} on.")
+    elif limits:
+        listed = ", ".join(f"{name} {number(limit)}" for name, limit in limits.items())
+        notes.append(f"A label counts as present from these probabilities on: {listed}.")
+    elif decision:
+        notes.append("The predicted class is the one of the highest probability.")
+    if decision:
+        policy, temperature = decision.get("policy"), decision.get("temperature")
+        notes[-1] += (
+            f" Policy {policy}, temperature {number(temperature)}; what was fitted was fitted on validation data."
+        )
+    if {"ppv", "npv"} & set(run.test.get("metrics") or {}):
+        notes.append("PPV and NPV hold at the prevalence of these data.")
+    if run.kind in ("multiclass", "multilabel"):
+        notes.append("Metrics are means over classes unless they say micro.")
+    return notes
+
+
+def per_class(run: RunFolder) -> tuple[list[str], list[tuple[str, str, list[tuple[str, str]]]]]:
+    """Header and rows (class, positives, [(value, interval)]); no rows for a binary problem."""
+    results = run.test.get("per_class") or {}
+    if run.kind == "binary" or not results:
+        return [], []
+    names = [n for n in PER_CLASS if any(n in entries for entries in results.values())]
+    names = names or list(dict.fromkeys(n for entries in results.values() for n in entries))
+    positives = _positives(run)
+    header = ["Class", "Positives", *(label(n) if n != "auprc" else "AUPRC" for n in names)]
+    rows = []
+    for name, entries in results.items():
+        cells = [entry(entries.get(n)) for n in names]
+        rows.append((name, positives.get(name, ABSENT), [(v, "" if i == ABSENT else i) for v, i in cells]))
+    return header, rows
+
+
+def counts_by_split(run: RunFolder) -> list[tuple[str, int, str, str]]:
+    """(split, cases, patients, positives); positives of the tested split come from its predictions."""
+    tested = str(run.test.get("split") or "test")
+    known = _positives(run)
+    if run.kind == "binary" and known:
+        text = known.get(run.classes[-1], ABSENT)
+    else:
+        text = ", ".join(f"{name} {n}" for name, n in known.items())
+    splits = run.splits
+    if splits is None or "split" not in splits:
+        if not run.test:
+            return []
+        n_patients = run.test.get("n_patients")
+        return [(tested, int(run.test.get("n_cases") or 0), number(n_patients), text or "not recorded")]
+    rows = []
+    for name in sorted(splits["split"].dropna().unique(), key=lambda s: (SPLITS.index(s) if s in SPLITS else 9, s)):
+        part = splits[splits["split"] == name]
+        patients = f"{part['patient'].nunique():,}" if "patient" in part else ABSENT
+        cases = int(part["case"].nunique()) if "case" in part else len(part)
+        rows.append((str(name), cases, patients, text if name == tested and text else "not recorded"))
+    return rows
+
+
+def _positives(run: RunFolder) -> dict[str, str]:
+    """How many tested cases have each class."""
+    predictions = run.predictions()
+    if predictions is None:
+        return {}
+    sums = np.nansum(predictions.target_NC, axis=0)
+    return {name: f"{int(n):,}" for name, n in zip(run.classes, sums, strict=True)}
+
+
+def facts(run: RunFolder) -> list[tuple[str, str]]:
+    """What one needs to know to trust or repeat the run."""
+    r = run.run
+    wait, rate, memory = r.get("data_wait"), r.get("images_per_s"), r.get("peak_memory_mb")
+    if rate is None and run.history is not None and "images_per_s" in run.history:
+        seen = run.history["images_per_s"].dropna()
+        rate = float(seen.median()) if len(seen) else None
+    rows: list[tuple[str, Any]] = [
+        ("Status", r.get("status")),
+        ("Started", r.get("started")),
+        ("Seed", r.get("seed")),
+        ("Device", r.get("devices")),
+        ("Processes", r.get("world_size")),
+        ("Wall time", None if r.get("wall_time_s") is None else duration(r["wall_time_s"])),
+        ("Images per second", f"{rate:,.0f}" if _numeric(rate) else rate),
+        ("Waiting for data", f"{100 * wait:.0f} % of the time" if _numeric(wait) else wait),
+        ("Peak memory", f"{memory:,.0f} MB" if _numeric(memory) else memory),
+        ("Times tested", r.get("tests_counted")),
+        ("Versions", r.get("versions")),
+        ("Code", r.get("git")),
+        ("Fingerprints", r.get("fingerprints")),
+    ]
+    return [(name, plain(value)) for name, value in rows if value not in (None, "", {}, [])]
+
+
+def _numeric(value: Any) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and not pd.isna(value)

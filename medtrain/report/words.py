@@ -1,0 +1,95 @@
+"""How numbers and names are written for people, alike in the terminal and in the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+LABELS = {
+    "auroc": "AUROC",
+    "auprc": "Average precision (AUPRC)",
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "f1": "F1",
+    "mcc": "MCC",
+    "kappa": "Cohen's kappa",
+    "brier": "Brier score",
+    "ece": "Calibration error (ECE)",
+    "calibration_slope": "Calibration slope",
+    "calibration_intercept": "Calibration intercept",
+    "map": "mAP",
+    "map50": "mAP at IoU 0.50",
+    "map75": "mAP at IoU 0.75",
+    "ap10": "AP at IoU 0.10",
+    "ap30": "AP at IoU 0.30",
+    "cpm": "CPM (mean FROC sensitivity)",
+    "fp_per_negative_image": "False positives per negative image",
+    "tile_auroc": "Tile AUROC",
+}
+ABSENT = "n/a"
+
+
+def label(metric: str) -> str:
+    """A metric's name in words: ``auroc_micro`` -> AUROC, micro average."""
+    if metric.endswith("_micro"):
+        return f"{label(metric.removesuffix('_micro'))}, micro average"
+    if metric.startswith("froc_"):
+        return f"Sensitivity at {metric.removeprefix('froc_')} false positives per image"
+    return LABELS.get(metric, metric)
+
+
+def number(value: Any) -> str:
+    """Three decimals; n/a for None; text as it is."""
+    if value is None:
+        return ABSENT
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}"
+    return str(value)
+
+
+def entry(result: Any) -> tuple[str, str]:
+    """Value and interval of ``{"value", "ci95"}`` or of a bare number: ("0.912", "0.880 to 0.941")."""
+    if not isinstance(result, Mapping):
+        return number(result), ABSENT
+    value, interval = result.get("value"), result.get("ci95")
+    return number(value), ABSENT if not interval else f"{number(interval[0])} to {number(interval[1])}"
+
+
+def headline(metrics: Mapping[str, Any]) -> str | None:
+    """The metric to name first: the first of AUROC, mAP, CPM and the rest that has a value."""
+    order = [*(name for name in ("auroc", "map", "map50", "cpm", "accuracy") if name in metrics), *metrics]
+    return next((name for name in order if entry(metrics[name])[0] != ABSENT), None)
+
+
+def plain(value: Any) -> str:
+    """Anything of run.json on one line."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {plain(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(plain(item) for item in value)
+    return number(value)
+
+
+def duration(seconds: Any) -> str:
+    """3725 -> 1 h 2 min; 42.4 -> 42 s."""
+    if not isinstance(seconds, (int, float)):
+        return plain(seconds)
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def count(n: Any, singular: str, plural: str | None = None) -> str:
+    """1 patient, 1,204 patients."""
+    return f"{n:,} {singular if n == 1 else plural or singular + 's'}" if isinstance(n, int) else ABSENT

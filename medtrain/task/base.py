@@ -1,0 +1,138 @@
+"""Task: the loop that all tasks share. A subclass says what the loss is and what comes out of a batch.
+
+Outputs of all batches and ranks are gathered before they are judged, so a metric is that of the whole set, never a
+mean over batches or ranks; each case counts once, however it was spread or padded.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from medtrain.core.spec import DataSpec
+from medtrain.core.streams import torch_seed
+
+Batch = Any
+
+
+class Task(pl.LightningModule):
+    """A network with its loss, optimizer and judgement.
+
+    Args:
+        spec: what the data are.
+        model: the network.
+        optimizer, scheduler: builders, called as ``optimizer(params)`` and ``scheduler(optimizer, total_steps=n)``;
+            None where nothing is trained.
+        seed: of dropout and augmentation.
+        facts: plain values stored in the checkpoint beside the spec.
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        model: nn.Module,
+        *,
+        optimizer: Callable[..., torch.optim.Optimizer] | None = None,
+        scheduler: Callable[..., Any] | None = None,
+        seed: int = 0,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.spec, self.model, self.seed = spec, model, seed
+        self._optimizer, self._scheduler = optimizer, scheduler
+        self.facts = dict(facts or {})
+        self.results: list[dict[str, Any]] = []
+        self._seen: list[dict[str, Any]] = []
+
+    @abstractmethod
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The named parts of the training loss; their sum is minimised."""
+
+    @abstractmethod
+    def outputs(self, batch: Batch) -> dict[str, Any]:
+        """What is kept of an evaluated batch: tensors with one row an instance, or lists with one item a case."""
+
+    @abstractmethod
+    def judge(self, outputs: list[dict[str, Any]]) -> dict[str, float]:
+        """Metrics of a whole set from the gathered outputs of all its batches."""
+
+    @abstractmethod
+    def batch_size(self, batch: Batch) -> int:
+        """Cases in a batch, for the log's means."""
+
+    def configure_optimizers(self) -> Any:
+        if self._optimizer is None:
+            return None
+        optimizer = self._optimizer([p for p in self.parameters() if p.requires_grad])
+        if self._scheduler is None:
+            return optimizer
+        scheduler = self._scheduler(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Dropout draws from (seed, step, rank): a resumed run draws what the undisturbed one would have drawn."""
+        torch.manual_seed(torch_seed(self.seed, "step", self.current_epoch, batch_idx, self.global_rank))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        parts = self.losses(batch)
+        loss = torch.stack(list(parts.values())).sum()
+        if not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss is {float(loss)} at epoch {self.current_epoch}, batch {batch_idx}: "
+                "lower optimizer.lr, set trainer.gradient_clip_val=1, or look for broken inputs"
+            )
+        size = self.batch_size(batch)
+        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, sync_dist=True, batch_size=size)
+        if len(parts) > 1:
+            named = {f"train_{name}": value.detach() for name, value in parts.items()}
+            self.log_dict(named, on_step=False, on_epoch=True, sync_dist=True, batch_size=size)
+        return loss
+
+    def _keep(self, batch: Batch) -> None:
+        self._seen.append(_to_cpu(self.outputs(batch)))
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._keep(batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._keep(batch)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> None:
+        self._keep(batch)
+
+    def _gather(self) -> list[dict[str, Any]]:
+        mine, self._seen = self._seen, []
+        if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+            return mine
+        everyone: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(everyone, mine)
+        return [batch for part in everyone for batch in part]
+
+    def on_validation_epoch_end(self) -> None:
+        self.results = self._gather()
+        scores = self.judge(self.results)
+        # gathered, so equal on every rank: nothing is left to average
+        self.log_dict({f"val_{name}": value for name, value in scores.items()}, rank_zero_only=False)
+
+    def on_test_epoch_end(self) -> None:
+        self.results = self._gather()
+
+    def on_predict_epoch_end(self) -> None:
+        self.results = self._gather()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["medtrain"] = {"spec": self.spec.to_dict(), **self.facts}
+
+
+def _to_cpu(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().cpu()
+    if isinstance(value, Mapping):
+        return {k: _to_cpu(v) for k, v in value.items()}
+    return [_to_cpu(v) for v in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,132 @@
+"""The verbs and their help: what each does, and two lines that can be pasted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb of the command line."""
+
+    does: str
+    examples: tuple[str, str]
+    more: str = ""
+    ready: bool = True
+
+
+VERBS: dict[str, Verb] = {
+    "train": Verb(
+        "fit a model, choose the best checkpoint on validation, test it once, report (the default verb)",
+        ("medtrain task=xray_cls model=densenet121", "medtrain -m model=resnet18,resnet50 optimizer.lr=1e-3,1e-4"),
+        "resume=auto goes on with the newest unfinished run of the same configuration; resume=DIR names one;\n"
+        "run=DIR hydra.run.dir=NEW repeats a run; init_from=DIR starts from its weights.",
+    ),
+    "test": Verb(
+        "evaluate a run: its test split, another split, or other data (external validation)",
+        (
+            "medtrain test run=outputs/xray_cls/RUN eval.split=val",
+            "medtrain test run=outputs/xray_cls/RUN data=image_table data.table=other.csv name=other",
+        ),
+        "Writes run=DIR/test_NAME. Threshold and temperature are the run's own, never fitted again.",
+    ),
+    "predict": Verb(
+        "files, a folder or a table without labels -> a CSV of probabilities",
+        (
+            "medtrain predict run=outputs/xray_cls/RUN input=images/ output=predictions.csv",
+            "medtrain predict run=outputs/xray_cls/RUN input=new.csv output=predictions.csv",
+        ),
+        "A file that can't be read has its reason in the column 'error'; the exit code is then 1.",
+    ),
+    "explain": Verb(
+        "show what a prediction rests on: attention maps, Grad-CAM, heatmaps, boxes",
+        ("medtrain explain run=DIR input=image.png output=maps/", "medtrain explain run=DIR input=images/ output=maps/"),
+        ready=False,
+    ),
+    "export": Verb(
+        "the network with preprocessing, labels and decision, with proof of parity",
+        ("medtrain export run=DIR format=onnx", "medtrain export run=DIR format=torch_export"),
+        ready=False,
+    ),
+    "inspect": Verb(
+        "the data's doctor: counts, imbalance, unreadable files, leakage, duplicates",
+        ("medtrain inspect task=xray_cls data=image_table data.table=my.csv", "medtrain inspect task=xray_cls"),
+        ready=False,
+    ),
+    "embed": Verb(
+        "slides -> tissue tiles -> feature bags",
+        ("medtrain embed task=wsi_mil data=slide_table data.table=slides.csv", "medtrain embed task=wsi_mil"),
+        ready=False,
+    ),
+    "ensemble": Verb(
+        "out-of-fold metrics of a cross-validation, and one folder that acts like a run",
+        ("medtrain ensemble runs=outputs/sweeps/SWEEP", "medtrain ensemble runs=RUN1,RUN2"),
+        ready=False,
+    ),
+    "compare": Verb(
+        "runs side by side, with paired bootstrap differences",
+        ("medtrain compare RUN1 RUN2", "medtrain compare outputs/xray_cls/*"),
+        ready=False,
+    ),
+    "submit": Verb(
+        "submit a run or a sweep to SLURM and return",
+        ("medtrain submit task=xray_cls", "medtrain submit -m data.folds=5 data.fold=0,1,2,3,4"),
+        ready=False,
+    ),
+    "status": Verb(
+        "each job of a sweep, from run folders and SLURM together",
+        ("medtrain status outputs/sweeps/SWEEP", "medtrain status outputs/sweeps/SWEEP debug=true"),
+        ready=False,
+    ),
+    "init": Verb(
+        "look at a table and propose the command and an experiment file",
+        ("medtrain init data.table=my.csv", "medtrain init data.table=my.csv output=medtrain_configs/experiment/a.yaml"),
+        "The file lands in ./medtrain_configs/experiment, so that experiment=NAME works at once.",
+    ),
+    "list": Verb(
+        "the options of each group, with a line on each",
+        ("medtrain list", "medtrain list model"),
+    ),
+    "doctor": Verb(
+        "versions, GPUs, writable folders, cache size, loading speed",
+        ("medtrain doctor", "medtrain doctor cache.clean=true"),
+        "Exit code 1 if something that training needs is broken.",
+    ),
+}
+
+_HEAD = "medtrain: train, test and explain medical imaging models"
+
+_FLAGS = """  -m, --multirun      a sweep: every combination of comma-separated values
+  --cfg job           print the composed configuration and stop (also hydra, all; --resolve; --package GROUP)
+  --help, --version"""
+
+
+def help_text(verb: str | None = None) -> str:
+    """The help of one verb, or of the whole command."""
+    if verb is not None:
+        chosen = VERBS[verb]
+        later = "" if chosen.ready else " (not there yet)"
+        lines = [f"medtrain {verb}: {chosen.does}{later}", "", "examples:", *(f"  {e}" for e in chosen.examples)]
+        return "\n".join(lines + (["", chosen.more] if chosen.more else []) + ["", "options:", _FLAGS])
+    ready = [f"  {name:<9} {v.does}" for name, v in VERBS.items() if v.ready]
+    later = [name for name, v in VERBS.items() if not v.ready]
+    first = [f"  {v.examples[0]}" for n, v in VERBS.items() if n in ("train", "test", "predict", "init")]
+    return "\n".join(
+        [
+            _HEAD,
+            "",
+            "usage: medtrain [verb] [key=value ...] [options]",
+            "",
+            "verbs:",
+            *ready,
+            f"  not there yet: {', '.join(later)}",
+            "",
+            "examples:",
+            *first,
+            "",
+            "options:",
+            _FLAGS,
+            "",
+            "'medtrain VERB --help' says more; 'medtrain list' shows what can be chosen.",
+        ]
+    )

@@ -1,0 +1,84 @@
+"""A run folder as a finished run leaves it, without a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from medtrain.metric import Decision, evaluate, fit_decision, probabilities
+
+CONFIG = """task: xray_cls
+model:
+  name: densenet121
+data:
+  name: phantom_xray
+  note: "<b>not bold</b>"
+trainer:
+  max_epochs: 8
+"""
+
+
+def make_run(folder: Path, kind: str, classes: list[str], n: int = 160, synthetic: bool = True, seed: int = 0) -> Path:
+    """Write run.json, config.yaml, metrics.csv, splits.csv, test_metrics.json and test_predictions.csv."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    width = len(classes)
+    patients = [f"P{i // 2:03d}" for i in range(n)]
+    if kind == "binary":
+        targets = (rng.random(n) < 0.35).astype(float)
+        logits = rng.normal(size=(n, 1)) * 1.2 + 2 * targets[:, None] - 1
+    elif kind == "multiclass":
+        targets = rng.integers(0, width, n).astype(float)
+        logits = rng.normal(size=(n, width)) + 1.5 * np.eye(width)[targets.astype(int)]
+    else:
+        targets = (rng.random((n, width)) < np.linspace(0.1, 0.5, width)).astype(float)
+        logits = rng.normal(size=(n, width)) + 2 * targets - 1.5
+        targets[rng.random((n, width)) < 0.1] = np.nan
+    decision = fit_decision(kind, logits, targets, classes, 0.5 if kind == "multiclass" else "youden")
+    probs = probabilities(logits, kind, decision.temperature)
+    _results(folder, kind, classes, probs, targets, decision, patients)
+    run = {
+        "status": "finished", "verb": "train", "host": "node1", "pid": 1, "started": "2025-01-31T12:00:00",
+        "versions": {"medtrain": "0.1.0", "torch": "2.6.0"}, "git": {"commit": "0123abc", "dirty": False},
+        "devices": "1 x CPU", "seed": 42, "spec": {"label_kind": kind, "classes": classes, "channels": 1},
+        "wall_time_s": 372.5, "peak_memory_mb": 812.4, "images_per_s": 154.2, "data_wait": 0.04,
+        "fingerprints": {"table": "9f86d081884c7d65", "split": "2c26b46b68ffc68f"}, "world_size": 1,
+        "synthetic": synthetic, "tests_counted": 1, "task": "xray_cls", "model": "densenet121", "data": "phantom_xray",
+    }  # fmt: skip
+    (folder / "run.json").write_text(json.dumps(run))
+    (folder / "config.yaml").write_text(CONFIG)
+    _history(folder)
+    splits = [(f"c{i}", p, "test", "") for i, p in enumerate(patients)]
+    splits += [(f"t{i}", f"T{i // 3}", "train" if i < 300 else "val", i % 5) for i in range(400)]
+    pd.DataFrame(splits, columns=["case", "patient", "split", "fold"]).to_csv(folder / "splits.csv", index=False)
+    return folder
+
+
+def _results(folder, kind, classes, probs, targets, decision: Decision, patients) -> None:
+    n, predicted = len(probs), decision.predict(probs, kind)
+    found = evaluate(kind, probs, targets, predicted, classes, patients, bootstrap=100)
+    test = {"split": "test", "n_cases": n, "n_patients": len(set(patients)), **found}
+    test |= {"decision": decision.to_dict(), "calibration": None, "groups": None}
+    (folder / "test_metrics.json").write_text(json.dumps(test, allow_nan=False))
+    table = {"case": [f"c{i}" for i in range(n)], "patient": patients}
+    if kind == "multilabel":
+        for c, name in enumerate(classes):
+            known = np.isfinite(targets[:, c])
+            table[f"target_{name}"] = [str(int(v)) if k else "" for v, k in zip(targets[:, c], known, strict=True)]
+            table[f"prediction_{name}"] = predicted[:, c]
+    else:
+        table |= {"target": [classes[int(t)] for t in targets], "prediction": [classes[p] for p in predicted]}
+    table |= {f"prob_{name}": probs[:, c] for c, name in enumerate(classes)}
+    pd.DataFrame(table).to_csv(folder / "test_predictions.csv", index=False)
+
+
+def _history(folder: Path) -> None:
+    rows = []
+    for epoch in range(8):
+        rows.append({"epoch": epoch, "step": 20 * epoch + 10, "train_loss": 0.7 * 0.8**epoch, "lr": 1e-4})
+        row = {"epoch": epoch, "step": 20 * epoch + 19, "val_loss": 0.3 + 0.4 * 0.75**epoch}
+        rows.append(row | {"val_auroc": 0.9 - 0.3 * 0.7**epoch, "images_per_s": 150 + epoch})
+    pd.DataFrame(rows).to_csv(folder / "metrics.csv", index=False)
