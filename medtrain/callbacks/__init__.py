@@ -1,7 +1,7 @@
 """Lightning callbacks of every run: progress, speed, the record, whole checkpoints."""
 
-from medtrain.callbacks.checkpoint import WholeCheckpointIO
+from medtrain.callbacks.checkpoint import BestCheckpoint, LastCheckpoint, WholeCheckpointIO
 from medtrain.callbacks.progress import Progress
 from medtrain.callbacks.speed import Speed
 
-__all__ = ["Progress", "Speed", "WholeCheckpointIO"]
+__all__ = ["BestCheckpoint", "LastCheckpoint", "Progress", "Speed", "WholeCheckpointIO"]

@@ -1,7 +1,8 @@
-"""Checkpoints that are whole or not there: written beside, synced, renamed.
+"""Checkpoints: the best by the validation metric, the last of each epoch; whole or not there.
 
-Lightning writes through a temporary file of the system's folder, which may lie on another disk; moving it from
-there is a copy that a kill can cut short.
+Lightning writes through a temporary file of the system's folder, which may lie on another disk: moving it from
+there is a copy that a kill can cut short. Its ``save_last`` writes only when the best one changes, and its state
+holds the folder's path, so that a run folder that was moved forgets its best score.
 """
 
 from __future__ import annotations
@@ -9,10 +10,50 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from medtrain.core.errors import MedtrainError
 from medtrain.io.files import atomic_path
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """``best.ckpt``, replaced whenever the monitored metric of an epoch is better than ever.
+
+    Args:
+        monitor: a logged metric, such as ``val_auroc``.
+        mode: ``max`` or ``min``.
+    """
+
+    def __init__(self, monitor: str = "val_auroc", mode: str = "max") -> None:
+        super().__init__(filename="best", monitor=monitor, mode=mode, save_top_k=1, enable_version_counter=False)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best score; no paths, so that the run folder can be moved."""
+        score = self.best_model_score
+        return {"best_model_score": None if score is None else float(score)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if state_dict["best_model_score"] is None:
+            return
+        path = self.format_checkpoint_name({}, filename="best")
+        score = torch.tensor(state_dict["best_model_score"])
+        self.best_model_path = self.kth_best_model_path = path
+        self.best_model_score = self.current_score = self.kth_value = score
+        self.best_k_models = {path: score}
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """``last.ckpt`` after each epoch: where a stopped run goes on."""
+
+    def __init__(self) -> None:
+        super().__init__(filename="last", save_top_k=1, save_on_train_epoch_end=True, enable_version_counter=False)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Nothing to take over: the next epoch replaces the file."""
 
 
 class WholeCheckpointIO(TorchCheckpointIO):

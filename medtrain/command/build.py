@@ -116,6 +116,7 @@ def trainer(cfg: DictConfig, folder: Path, *, training: bool, report: Callable[.
             enable_checkpointing=training,
             enable_model_summary=False,
             num_sanity_val_steps=0,
+            log_every_n_steps=1,
             use_distributed_sampler=False,
         )
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:

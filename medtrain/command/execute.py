@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 import signal
 import sys
 import tempfile
@@ -30,7 +29,7 @@ def start(cfg: DictConfig, folder: Path) -> int:
         return execute(cfg, folder)
     with tempfile.TemporaryDirectory(prefix="medtrain_") as temporary:
         job = Path(temporary) / "job.yaml"
-        whole = {"folder": str(folder.absolute()), "cfg": OmegaConf.to_container(cfg, resolve=True)}
+        whole = {"folder": str(folder), "cfg": OmegaConf.to_container(cfg, resolve=True)}
         write_text(job, OmegaConf.to_yaml(OmegaConf.create(whole)))
         code = ranks.run_ranks(count, job, folder)
     fields = record.read(folder)
@@ -57,7 +56,6 @@ def execute_saved(job: str) -> int:
     """What a rank does: carry out the saved job."""
     ranks.die_with_parent()
     whole: Any = OmegaConf.load(job)
-    os.chdir(whole.get("cwd", "."))
     return execute(whole.cfg, Path(whole.folder))
 
 

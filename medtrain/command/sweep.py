@@ -17,14 +17,15 @@ def outcome(sweep: Path) -> int:
     folders = sorted((p for p in sweep.iterdir() if (p / record.FILE).is_file()), key=lambda p: (len(p.name), p.name))
     table = Table(title=f"sweep {sweep}")
     for name in ("job", "overrides", "status", "best on validation", "test AUROC (95 % interval)"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     failed = 0
+    common = set.intersection(*(set(record.read(f).get("overrides", [])) for f in folders)) if folders else set()
     for folder in folders:
         fields = record.read(folder)
         state = record.status(fields)
         failed += state != "finished"
         best = fields.get("best_score")
-        overrides = " ".join(o for o in fields.get("overrides", []) if not o.startswith(("hydra.", "verb=")))
+        overrides = " ".join(o for o in fields.get("overrides", []) if o not in common or len(folders) == 1)
         told = f"{state}: {str(fields['error']).splitlines()[0]}" if fields.get("error") else state
         table.add_row(folder.name, overrides, told, "" if best is None else f"{best:.4f}", _auroc(folder))
     Console().print(table)

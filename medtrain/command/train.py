@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +48,14 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
         elif cfg.init_from:
             start_from(cfg, task)
         fit(trainer, task, data, str(last) if resumed else None)
-        best = best_checkpoint(trainer, folder)
+        best = best_checkpoint(folder)
         task.load_state_dict(load(best)["state_dict"])
         decision = fit_decision_on_val(cfg, trainer, task, data)
         if ranks.global_rank() == 0:
             decision.save(folder / "decision.json", sha256(best))
         outcome = evaluate(cfg, trainer, task, data, decision, folder, split="test")
         score = getattr(trainer.checkpoint_callback, "best_model_score", None)
-        value = None if score is None else float(score)
+        value = float(score) if score is not None and isfinite(score) else None
         if record:
             record.update(best_score=value, tests_counted=int(record.fields.get("tests_counted") or 0) + 1)
             record.finish("finished")
@@ -126,7 +127,7 @@ def go_on_from(trainer: pl.Trainer, last: Path) -> None:
         if hasattr(logger, "rewind"):
             name = "epoch" if "epoch" in logger.rewind.__code__.co_varnames else "step"
             logger.rewind(int(saved["epoch"]) + 1 if name == "epoch" else int(saved["global_step"]))
-    build.say(f"going on from epoch {int(saved['epoch']) + 1} ({last})")
+    build.say(f"going on after epoch {int(saved["epoch"]) + 1} ({last})")
 
 
 def start_from(cfg: DictConfig, task: Task) -> None:
@@ -149,12 +150,9 @@ def fit(trainer: pl.Trainer, task: Task, data: Any, checkpoint: str | None) -> N
     log.info("fit took %.1f s", time.monotonic() - started)
 
 
-def best_checkpoint(trainer: pl.Trainer, folder: Path) -> Path:
-    """The checkpoint that validation chose; the last one where nothing was monitored."""
-    named = Path(getattr(trainer.checkpoint_callback, "best_model_path", "") or "")
-    for file in (folder / "checkpoints" / "best.ckpt", named, folder / "checkpoints" / "last.ckpt"):
-        if file.is_file():
-            return file
-    raise MedtrainError(f"{folder}/checkpoints holds no checkpoint: is callbacks.checkpoint switched off?")
-
-
+def best_checkpoint(folder: Path) -> Path:
+    """The checkpoint that validation chose; the last one where nothing chooses."""
+    for name in ("best.ckpt", "last.ckpt"):
+        if (folder / "checkpoints" / name).is_file():
+            return folder / "checkpoints" / name
+    raise MedtrainError(f"{folder}/checkpoints holds no checkpoint: are callbacks.best and callbacks.last switched off?")

@@ -106,7 +106,7 @@ def save_config(cfg: DictConfig, folder: Path) -> None:
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     plain.pop("hydra", None)
     if plain["verb"] == "train":
-        plain |= {"resume": None, "run": None, "trust": []}
+        plain |= {"resume": None, "run": None, "trust": [], "debug": False}
     write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(plain)))
 
 

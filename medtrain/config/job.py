@@ -29,7 +29,7 @@ def run_one(composition: Composition, start: Start) -> int:
     wanted = Path(str(hydra_cfg.hydra.run.dir))
     found = folder.to_resume(cfg, wanted.parent, wanted if named else None)
     place = found or (folder.claim(wanted) if named else folder.reserve(wanted))
-    return _job(cfg, place, hydra_cfg, start)
+    return _job(cfg, place, hydra_cfg, composition.tokens, start)
 
 
 def run_sweep(composition: Composition, start: Start) -> tuple[Path, int]:
@@ -48,7 +48,8 @@ def run_sweep(composition: Composition, start: Start) -> tuple[Path, int]:
         place = Path(hydra_cfg.hydra.runtime.output_dir)
         cfg = plain(cfg)
         found = folder.to_resume(cfg, place.parent, place if cfg.resume == "auto" else None)
-        codes.append(_job(cfg, found or folder.claim(place), hydra_cfg, start))
+        overrides = list(hydra_cfg.hydra.overrides.task)
+        codes.append(_job(cfg, found or folder.claim(place), hydra_cfg, overrides, start))
         if codes[-1] in (130, 143):  # the person or the system wants all of it to end, not this job only
             raise KeyboardInterrupt
         return monitored(place)
@@ -85,7 +86,7 @@ def monitored(place: Path) -> float | None:
     return None if value is None else float(value)
 
 
-def _job(cfg: DictConfig, place: Path, hydra_cfg: DictConfig, start: Start) -> int:
+def _job(cfg: DictConfig, place: Path, hydra_cfg: DictConfig, overrides: list[str], start: Start) -> int:
     folder.absolute_paths(cfg)
     before = record.read(place)
     if before.get("status") == "finished":
@@ -100,7 +101,7 @@ def _job(cfg: DictConfig, place: Path, hydra_cfg: DictConfig, start: Start) -> i
         "model": hydra_cfg.hydra.runtime.choices.get("model") or before.get("model"),
         "data": cfg.data.name,
         "seed": cfg.seed,
-        "overrides": list(hydra_cfg.hydra.overrides.task),
+        "overrides": [o for o in overrides if not o.startswith(("hydra.", "verb="))],
         "fingerprint": folder.fingerprint(cfg),
     }
     folder.save_config(cfg, place)

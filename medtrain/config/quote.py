@@ -40,7 +40,7 @@ def _quote_token(token: str, multirun: bool) -> str:
         items = [item.strip() for item in value[1:-1].split(",") if item.strip()]
         return f"{key}=[{','.join(_quoted(item) for item in items)}]"
     if multirun and "," in value:
-        return f"{key}={','.join(_quoted(part) for part in value.split(','))}"
+        return f"{key}={','.join(part if part == 'null' else _quoted(part) for part in value.split(','))}"
     return f"{key}={_quoted(value)}"
 
 

@@ -94,6 +94,9 @@ class Task(pl.LightningModule):
             self.log_dict(named, on_step=False, on_epoch=True, sync_dist=True, batch_size=size)
         return loss
 
+    def on_train_epoch_end(self) -> None:
+        self.log("lr", float(self.trainer.optimizers[0].param_groups[0]["lr"]), rank_zero_only=True)
+
     def _keep(self, batch: Batch) -> None:
         self._seen.append(_to_cpu(self.outputs(batch)))
 
