@@ -127,7 +127,8 @@ def go_on_from(trainer: pl.Trainer, last: Path) -> None:
         if hasattr(logger, "rewind"):
             name = "epoch" if "epoch" in logger.rewind.__code__.co_varnames else "step"
             logger.rewind(int(saved["epoch"]) + 1 if name == "epoch" else int(saved["global_step"]))
-    build.say(f"going on after epoch {int(saved["epoch"]) + 1} ({last})")
+    done = int(saved["epoch"]) + 1
+    build.say(f"going on after epoch {done} ({last})")
 
 
 def start_from(cfg: DictConfig, task: Task) -> None:
