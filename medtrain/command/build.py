@@ -73,13 +73,15 @@ def task(cfg: DictConfig, spec: DataSpec, *, training: bool) -> Task:
     module, _, name = TASKS[cfg.task.kind].partition(":")
     kind: type[Task] = getattr(importlib.import_module(module), name)
     node = plain(cfg.model) | ({} if training or "weights" not in cfg.model else {"weights": "none"})
-    parts: dict[str, Any] = {"loss": target.build("loss", cfg.loss, spec=spec), "pool": cfg.task.pool}
+    makers: dict[str, Callable[[], Any]] = {
+        "loss": lambda: target.build("loss", cfg.loss, spec=spec),
+        "augment": lambda: target.build("augment", cfg.augment) if training else None,
+        "pool": lambda: cfg.task.pool,
+    }
+    parts = {name: makers[name]() for name in kind.takes}
     if training:
-        parts |= {
-            "augment": target.build("augment", cfg.augment),
-            "optimizer": target.partial("optimizer", cfg.optimizer),
-            "scheduler": target.partial("scheduler", cfg.scheduler),
-        }
+        parts["optimizer"] = target.partial("optimizer", cfg.optimizer)
+        parts["scheduler"] = target.partial("scheduler", cfg.scheduler)
     network = build_model(*target.builder("model", node), spec)
     if cfg.trainer.channels_last:
         network = network.to(memory_format=torch.channels_last)

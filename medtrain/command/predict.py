@@ -8,13 +8,12 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from medtrain.command import build
-from medtrain.command.evaluate import predictions_table, run_loader
+from medtrain.command.evaluate import run_loader
 from medtrain.command.trained import open_run
 from medtrain.config import ranks
 from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.data import source
 from medtrain.io.files import write_text
-from medtrain.metric import probabilities
 
 
 def main(cfg: DictConfig, folder: Path) -> None:
@@ -35,16 +34,10 @@ def main(cfg: DictConfig, folder: Path) -> None:
     if ranks.global_rank() != 0:
         return
     if readable:
-        cases = task.cases(task.results)  # type: ignore[operator]
-        probs = probabilities(cases["logits"].numpy(), run.spec.label_kind, run.decision.temperature)
-        rows = data.cases.iloc[cases["case"].numpy()]
-        table = predictions_table(run.spec, rows, probs, run.decision.predict(probs, run.spec.label_kind))
-        table.index = pd.Index(cases["case"].numpy())
-        tables.append(table)
+        tables.append(task.predictions(task.results, data.cases, run.decision))
     if data.errors:
         bad = data.cases.iloc[list(data.errors)][["case", "patient"]].assign(error=list(data.errors.values()))
-        bad.index = pd.Index(list(data.errors))
-        tables.append(bad)
+        tables.append(bad.set_index(pd.Index(list(data.errors))))
     whole = pd.concat(tables).sort_index()
     if "error" not in whole:
         whole["error"] = ""

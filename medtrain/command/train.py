@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from medtrain.callbacks.checkpoint import load
 from medtrain.command import build
-from medtrain.command.evaluate import evaluate, fit_decision_on_val
+from medtrain.command.evaluate import evaluate, run_loader
 from medtrain.command.execute import unexpected
 from medtrain.config import ranks
 from medtrain.config.record import RunRecord
@@ -50,8 +50,9 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
         fit(trainer, task, data, str(last) if resumed else None)
         best = best_checkpoint(folder)
         task.load_state_dict(load(best)["state_dict"])
-        decision = fit_decision_on_val(cfg, trainer, task, data)
-        if ranks.global_rank() == 0:
+        run_loader(trainer, task, data.val_dataloader)
+        decision = task.fit_decision(task.results, cfg.eval.threshold)
+        if record:
             decision.save(folder / "decision.json", sha256(best))
         outcome = evaluate(cfg, trainer, task, data, decision, folder, split="test")
         score = getattr(trainer.checkpoint_callback, "best_model_score", None)
@@ -123,11 +124,10 @@ def opening(cfg: DictConfig, data: Any, folder: Path) -> str:
 def go_on_from(trainer: pl.Trainer, last: Path) -> None:
     """Tell the loggers where the resumed run will start to write."""
     saved = load(last)
+    done, step = int(saved["epoch"]) + 1, int(saved["global_step"])
     for logger in trainer.loggers:
         if hasattr(logger, "rewind"):
-            name = "epoch" if "epoch" in logger.rewind.__code__.co_varnames else "step"
-            logger.rewind(int(saved["epoch"]) + 1 if name == "epoch" else int(saved["global_step"]))
-    done = int(saved["epoch"]) + 1
+            logger.rewind(done, step)
     build.say(f"going on after epoch {done} ({last})")
 
 

@@ -47,8 +47,8 @@ class CSVLog(Logger):
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """The run's config.yaml has them."""
 
-    def rewind(self, epoch: int) -> None:
-        """Take over the rows of epochs before `epoch`, when a run goes on."""
+    def rewind(self, epoch: int, step: int) -> None:
+        """Take over the rows of epochs before `epoch`, when a run goes on from there."""
         if self.file.is_file():
             with open(self.file, newline="", encoding="utf-8") as file:
                 for row in csv.DictReader(file):

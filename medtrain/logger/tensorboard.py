@@ -18,8 +18,8 @@ class TensorBoardLog(TensorBoardLogger):
     def __init__(self, folder: str) -> None:
         super().__init__(save_dir=folder, name="tensorboard", version="", default_hp_metric=False)
 
-    def rewind(self, step: int) -> None:
-        """Hide the events from `step` on, when a run goes on."""
+    def rewind(self, epoch: int, step: int) -> None:
+        """Hide the events from `step` on, when a run goes on from there."""
         self._kwargs["purge_step"] = step
 
     @rank_zero_only

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
+import pandas as pd
 import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
@@ -17,8 +19,23 @@ from torch import Tensor, nn
 
 from medtrain.core.spec import DataSpec
 from medtrain.core.streams import torch_seed
+from medtrain.metric import Decision
 
 Batch = Any
+Outputs = list[dict[str, Any]]  # of all batches and ranks
+
+
+@dataclass
+class Outcome:
+    """A judged split.
+
+    Args:
+        metrics: of test_metrics.json: n_cases, n_patients, metrics, per_class.
+        files: {name: table or JSON value} to write beside it.
+    """
+
+    metrics: dict[str, Any]
+    files: dict[str, Any] = field(default_factory=dict)
 
 
 class Task(pl.LightningModule):
@@ -31,7 +48,13 @@ class Task(pl.LightningModule):
             None where nothing is trained.
         seed: of dropout and augmentation.
         facts: plain values stored in the checkpoint beside the spec.
+
+    Attributes:
+        takes: further constructor arguments of the subclass that are built from the configuration.
+        results: the gathered outputs of the last evaluated set.
     """
+
+    takes: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -47,8 +70,8 @@ class Task(pl.LightningModule):
         self.spec, self.model, self.seed = spec, model, seed
         self._optimizer, self._scheduler = optimizer, scheduler
         self.facts = dict(facts or {})
-        self.results: list[dict[str, Any]] = []
-        self._seen: list[dict[str, Any]] = []
+        self.results: Outputs = []
+        self._seen: Outputs = []
 
     @abstractmethod
     def losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -59,8 +82,24 @@ class Task(pl.LightningModule):
         """What is kept of an evaluated batch: tensors with one row an instance, or lists with one item a case."""
 
     @abstractmethod
-    def judge(self, outputs: list[dict[str, Any]]) -> dict[str, float]:
-        """Metrics of a whole set from the gathered outputs of all its batches."""
+    def score(self, outputs: Outputs) -> dict[str, float]:
+        """Quick metrics of a whole set, logged as ``val_NAME`` after each epoch."""
+
+    @abstractmethod
+    def fit_decision(self, outputs: Outputs, policy: str | float) -> Decision:
+        """Temperature and thresholds from the outputs of the validation cases."""
+
+    @abstractmethod
+    def evaluate(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision, *, bootstrap: int) -> Outcome:
+        """All metrics with intervals, and the predictions.
+
+        Args:
+            cases: the data's table of cases (case, patient, ...), in the order of case numbers.
+        """
+
+    @abstractmethod
+    def predictions(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision) -> pd.DataFrame:
+        """What `predict` writes: a row a case, indexed by case number."""
 
     @abstractmethod
     def batch_size(self, batch: Batch) -> int:
@@ -109,7 +148,7 @@ class Task(pl.LightningModule):
     def predict_step(self, batch: Batch, batch_idx: int) -> None:
         self._keep(batch)
 
-    def _gather(self) -> list[dict[str, Any]]:
+    def _gather(self) -> Outputs:
         mine, self._seen = self._seen, []
         if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
             return mine
@@ -119,7 +158,7 @@ class Task(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         self.results = self._gather()
-        scores = self.judge(self.results)
+        scores = self.score(self.results)
         # gathered, so equal on every rank: nothing is left to average
         self.log_dict({f"val_{name}": value for name, value in scores.items()}, rank_zero_only=False)
 

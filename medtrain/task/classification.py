@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from medtrain.core.pool import pool_cases
-from medtrain.metric import auroc, probabilities
-from medtrain.task.base import Batch, Task
+from medtrain.core.spec import DataSpec
+from medtrain.metric import Decision, auroc, fit_decision, probabilities
+from medtrain.metric import evaluate as metrics_of
+from medtrain.task.base import Batch, Outcome, Outputs, Task
 
 
 class Classification(Task):
@@ -21,6 +24,8 @@ class Classification(Task):
         augment: ``augment(x_BCHW, ids_B, seed, epoch) -> x_BCHW`` on inputs in 0..1; only in training.
         pool: how the instances of a case make its prediction: mean, max or noisy_or.
     """
+
+    takes: ClassVar[tuple[str, ...]] = ("loss", "augment", "pool")
 
     def __init__(self, *args: Any, loss: nn.Module, augment: nn.Module | None = None, pool: str = "mean", **more: Any):
         super().__init__(*args, **more)
@@ -53,7 +58,7 @@ class Classification(Task):
     def batch_size(self, batch: Batch) -> int:
         return len(batch["case"])
 
-    def cases(self, outputs: list[dict[str, Any]]) -> dict[str, Tensor]:
+    def cases(self, outputs: Outputs) -> dict[str, Tensor]:
         """One row a case, in the order of case numbers: ``case``, ``logits``, and ``y`` where it is known.
 
         Repeated rows (the padding of the last batch) are dropped. Batches with an ``instance`` number hold several
@@ -71,13 +76,37 @@ class Classification(Task):
         cases = {"case": number, "logits": clipped.log() if multiclass else torch.logit(clipped)}
         return cases | ({"y": joined["y"][_first_rows(joined["case"][:, None])]} if "y" in joined else {})
 
-    def judge(self, outputs: list[dict[str, Any]]) -> dict[str, float]:
+    def score(self, outputs: Outputs) -> dict[str, float]:
         cases = self.cases(outputs)
-        probs = probabilities(cases["logits"].numpy(), self.spec.label_kind, temperature=1.0)
         target = as_target(cases["y"], self.spec.label_kind)
         with torch.no_grad():
             loss = self.loss(cases["logits"], cases["y"])
-        return {"loss": float(loss), "auroc": auroc(probs, target)}
+        return {"loss": float(loss), "auroc": auroc(self._probs(cases, 1.0), target)}
+
+    def fit_decision(self, outputs: Outputs, policy: str | float) -> Decision:
+        cases, kind = self.cases(outputs), self.spec.label_kind
+        return fit_decision(kind, cases["logits"].numpy(), as_target(cases["y"], kind), self.spec.classes, policy)
+
+    def evaluate(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision, *, bootstrap: int) -> Outcome:
+        found, kind = self.cases(outputs), self.spec.label_kind
+        rows, target = cases.iloc[found["case"].numpy()], as_target(found["y"], self.spec.label_kind)
+        probs = self._probs(found, decision.temperature)
+        predicted, patients = decision.predict(probs, kind), rows["patient"].to_numpy()
+        metrics = metrics_of(kind, probs, target, predicted, self.spec.classes, patients, bootstrap=bootstrap)
+        counts = {"n_cases": len(rows), "n_patients": int(rows["patient"].nunique())}
+        table = predictions_table(self.spec, rows, probs, predicted, target)
+        return Outcome({**counts, **metrics}, {"test_predictions.csv": table})
+
+    def predictions(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision) -> pd.DataFrame:
+        found = self.cases(outputs)
+        probs = self._probs(found, decision.temperature)
+        rows = cases.iloc[found["case"].numpy()]
+        table = predictions_table(self.spec, rows, probs, decision.predict(probs, self.spec.label_kind))
+        return table.set_index(pd.Index(found["case"].numpy()))
+
+    def _probs(self, cases: dict[str, Tensor], temperature: float) -> np.ndarray:
+        """Probabilities [N, C], one column a class, binary too."""
+        return probabilities(cases["logits"].numpy(), self.spec.label_kind, temperature)
 
 
 def as_target(y: Tensor, kind: str) -> np.ndarray:
@@ -90,3 +119,27 @@ def _first_rows(keys_NK: Tensor) -> Tensor:
     """Where each distinct row of keys stands first, in ascending order of the keys."""
     _, inverse, counts = torch.unique(keys_NK, dim=0, return_inverse=True, return_counts=True)
     return torch.argsort(inverse, stable=True)[torch.cumsum(counts, 0) - counts]
+
+
+def predictions_table(
+    spec: DataSpec, rows: pd.DataFrame, probs: np.ndarray, predicted: np.ndarray, target: np.ndarray | None = None
+) -> pd.DataFrame:
+    """case, patient, target, prediction, prob_<class>...; without targets where none are given.
+
+    Args:
+        probs: [N, C], one column a class in order, binary too.
+        predicted, target: binary and multiclass [N] class numbers, multilabel [N, C] of 0, 1 (NaN unknown).
+    """
+    table: dict[str, Any] = {"case": rows["case"].to_numpy(), "patient": rows["patient"].to_numpy()}
+    for name, values in (("target", target), ("prediction", predicted)):
+        if values is not None and spec.label_kind == "multilabel":
+            for i, cls in enumerate(spec.classes):
+                table[f"{name}_{cls}"] = [_named(v, ("0", "1")) for v in values[:, i]]
+        elif values is not None:
+            table[name] = [_named(v, spec.classes) for v in values]
+    return pd.DataFrame(table | {f"prob_{cls}": probs[:, i] for i, cls in enumerate(spec.classes)})
+
+
+def _named(value: Any, names: tuple[str, ...]) -> str:
+    """The class's name; blank where unknown."""
+    return "" if value != value or value < 0 else names[int(value)]
