@@ -20,9 +20,31 @@ from medtrain.core.words import suggest
 from medtrain.verbs import VERBS, help_text
 
 OF_A_RUN = ("test", "predict")  # they start from RUN/config.yaml
-FIXED_IN_A_RUN = ("task", "model", "loss", "sampler", "augment", "optimizer", "scheduler", "callbacks", "logger", "seed")
+FIXED_IN_A_RUN = (
+    "task",
+    "model",
+    "loss",
+    "sampler",
+    "augment",
+    "optimizer",
+    "scheduler",
+    "callbacks",
+    "logger",
+    "seed",
+)
 # The parts of a data node that the network was built or trained for.
-OF_THE_MODEL = ("classes", "positive", "channels", "image_size", "spacing", "patch_size", "mpp", "tile_px", "mean", "std")
+OF_THE_MODEL = (
+    "classes",
+    "positive",
+    "channels",
+    "image_size",
+    "spacing",
+    "patch_size",
+    "mpp",
+    "tile_px",
+    "mean",
+    "std",
+)
 KEPT_IF_NOT_GIVEN = ("fit", "window", "cache_dir", "batch_size", "num_workers")
 
 
@@ -193,7 +215,9 @@ def _saved(words: Words, given: dict[str, str], compose: Any) -> Any:
 
 
 def _unquoted(path: str) -> str:
-    return path[1:-1] if len(path) > 1 and path[0] == path[-1] and path[0] in "'\"" and not Path(path).exists() else path
+    return (
+        path[1:-1] if len(path) > 1 and path[0] == path[-1] and path[0] in "'\"" and not Path(path).exists() else path
+    )
 
 
 def keep_what_the_model_needs(cfg: Any, saved: Any, given: dict[str, str]) -> None:

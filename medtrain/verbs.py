@@ -40,7 +40,10 @@ VERBS: dict[str, Verb] = {
     ),
     "explain": Verb(
         "show what a prediction rests on: attention maps, Grad-CAM, heatmaps, boxes",
-        ("medtrain explain run=DIR input=image.png output=maps/", "medtrain explain run=DIR input=images/ output=maps/"),
+        (
+            "medtrain explain run=DIR input=image.png output=maps/",
+            "medtrain explain run=DIR input=images/ output=maps/",
+        ),
         ready=False,
     ),
     "export": Verb(
@@ -80,7 +83,10 @@ VERBS: dict[str, Verb] = {
     ),
     "init": Verb(
         "look at a table and propose the command and an experiment file",
-        ("medtrain init data.table=my.csv", "medtrain init data.table=my.csv output=medtrain_configs/experiment/a.yaml"),
+        (
+            "medtrain init data.table=my.csv",
+            "medtrain init data.table=my.csv output=medtrain_configs/experiment/a.yaml",
+        ),
         "The file lands in ./medtrain_configs/experiment, so that experiment=NAME works at once.",
     ),
     "list": Verb(

@@ -65,7 +65,9 @@ class WholeCheckpointIO(TorchCheckpointIO):
                 torch.save(checkpoint, temporary)
         except (OSError, RuntimeError) as error:
             reason = getattr(error, "strerror", None) or str(error).split("\n")[0]
-            raise MedtrainError(f"cannot write the checkpoint {path}: {reason}; free some space, then resume") from error
+            raise MedtrainError(
+                f"cannot write the checkpoint {path}: {reason}; free some space, then resume"
+            ) from error
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         return dict(load(path, map_location or "cpu"))

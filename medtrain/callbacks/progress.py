@@ -7,8 +7,16 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ProgressBar
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bars, TextColumn, TimeElapsedColumn
-from rich.progress import ProgressColumn, Task as BarTask, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+from rich.progress import Task as BarTask
 from rich.text import Text
 
 _SHOWN = ("train_loss", "val_loss")
@@ -75,7 +83,9 @@ class Progress(ProgressBar):
             parts.append(f"{float(values['images_per_s']):,.0f} images/s")
             parts.append(f"data wait {100 * float(values['data_wait']):.0f} %")
         self.console.print(
-            f"epoch {trainer.current_epoch + 1:>3}/{trainer.max_epochs}  " + "  ".join(parts), highlight=False, soft_wrap=True
+            f"epoch {trainer.current_epoch + 1:>3}/{trainer.max_epochs}  " + "  ".join(parts),
+            highlight=False,
+            soft_wrap=True,
         )
 
     def _on_eval_start(self, title: str, total: Any, trainer: pl.Trainer) -> None:

@@ -10,15 +10,16 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from medtrain.callbacks import Progress, Speed, WholeCheckpointIO
 from medtrain.config import ranks, target
 from medtrain.core.errors import UsageError
 from medtrain.core.spec import DataSpec
 from medtrain.data import source
+from medtrain.metric import parse_policy
 from medtrain.model import build_model
 from medtrain.report.progress import bar
 from medtrain.task.base import Task
@@ -47,6 +48,9 @@ def probe(cfg: DictConfig) -> None:
         UsageError: naming the key.
     """
     target.check_targets(cfg)
+    parse_policy(cfg.eval.threshold)
+    if cfg.init_from:
+        checkpoint_of(cfg.init_from)
     channels = cfg.data.get("channels") or 1
     size = cfg.data.get("image_size") or 64
     size = tuple(size) if not isinstance(size, int) else (size, size)
@@ -59,6 +63,19 @@ def probe(cfg: DictConfig) -> None:
         raise UsageError(f"model: {node['_target_']} refuses its arguments: {error}") from error
     except NotImplementedError:  # some networks compute while they are built, which 'meta' can't
         log.info("model not probed: it needs real tensors to be built")
+
+
+def checkpoint_of(init_from: str) -> Path:
+    """The file that `init_from` means: a checkpoint, or the best one of a run.
+
+    Raises:
+        UsageError: nothing there.
+    """
+    path = Path(init_from)
+    file = path / "checkpoints" / "best.ckpt" if path.is_dir() else path
+    if not file.is_file():
+        raise UsageError(f"init_from={path}: no checkpoint there; give a run folder or a .ckpt file")
+    return file
 
 
 def data(cfg: DictConfig, **more: Any) -> Any:
@@ -123,7 +140,9 @@ def trainer(cfg: DictConfig, folder: Path, *, training: bool, report: Callable[.
         )
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         first = str(error).split("\n")[0]
-        raise UsageError(f"trainer: {first} (accelerator={cfg.trainer.accelerator}, devices={cfg.trainer.devices})") from error
+        raise UsageError(
+            f"trainer: {first} (accelerator={cfg.trainer.accelerator}, devices={cfg.trainer.devices})"
+        ) from error
 
 
 @rank_zero_only

@@ -68,7 +68,10 @@ def execute(cfg: DictConfig, folder: Path) -> int:
         return 0
     except (KeyboardInterrupt, SystemExit) as stopped:
         # Lightning turns an interruption into sys.exit(1)
-        print(f"interrupted; go on with: medtrain resume={folder}" if cfg.verb == "train" else "interrupted", file=sys.stderr)
+        print(
+            f"interrupted; go on with: medtrain resume={folder}" if cfg.verb == "train" else "interrupted",
+            file=sys.stderr,
+        )
         return 143 if _was_terminated(stopped) else 130
     except Exception as error:
         return tell(error, cfg.debug, folder)

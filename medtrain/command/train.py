@@ -20,8 +20,9 @@ from medtrain.command.evaluate import evaluate, run_loader
 from medtrain.command.execute import unexpected
 from medtrain.config import ranks
 from medtrain.config.record import RunRecord
-from medtrain.core.errors import MedtrainError, UsageError
+from medtrain.core.errors import MedtrainError
 from medtrain.io.files import sha256, write_text
+from medtrain.metric import parse_policy
 from medtrain.model import warm_start
 from medtrain.report import metrics_table, write_report
 from medtrain.task.base import Task
@@ -36,6 +37,7 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
         data = build.data(cfg)
         data.prepare()
+        parse_policy(cfg.eval.threshold, data.spec.label_kind)
         task = build.task(cfg, data.spec, training=True)
         if record:
             note_data(record, data, trainer)
@@ -133,10 +135,7 @@ def go_on_from(trainer: pl.Trainer, last: Path) -> None:
 
 def start_from(cfg: DictConfig, task: Task) -> None:
     """Warm start: the weights of a run or a checkpoint, a head of other classes left fresh."""
-    path = Path(cfg.init_from)
-    file = path / "checkpoints" / "best.ckpt" if path.is_dir() else path
-    if not file.is_file():
-        raise UsageError(f"init_from={path}: no checkpoint there; give a run folder or a .ckpt file")
+    file = build.checkpoint_of(cfg.init_from)
     saved = load(file)
     skipped = warm_start(task.model, saved.get("state_dict", saved))
     build.say(f"weights from {file}" + (f"; left fresh: {', '.join(skipped[:4])}" if skipped else ""))
@@ -156,4 +155,6 @@ def best_checkpoint(folder: Path) -> Path:
     for name in ("best.ckpt", "last.ckpt"):
         if (folder / "checkpoints" / name).is_file():
             return folder / "checkpoints" / name
-    raise MedtrainError(f"{folder}/checkpoints holds no checkpoint: are callbacks.best and callbacks.last switched off?")
+    raise MedtrainError(
+        f"{folder}/checkpoints holds no checkpoint: are callbacks.best and callbacks.last switched off?"
+    )

@@ -43,8 +43,7 @@ def run_sweep(composition: Composition, start: Start) -> tuple[Path, int]:
     codes: list[int] = []
 
     def task(cfg: DictConfig) -> float | None:
-        hydra_cfg = HydraConfig.instance().cfg
-        assert hydra_cfg is not None
+        hydra_cfg: Any = HydraConfig.instance().cfg
         place = Path(hydra_cfg.hydra.runtime.output_dir)
         cfg = plain(cfg)
         found = folder.to_resume(cfg, place.parent, place if cfg.resume == "auto" else None)

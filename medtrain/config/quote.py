@@ -12,7 +12,8 @@ from medtrain.core.errors import UsageError
 
 # Keys whose value is text, by their last component: paths, and names that may look like numbers.
 TEXT_KEYS = frozenset(
-    "run runs input output table root file bags cache_dir dir resume init_from name format weights".split()
+    ("run", "runs", "input", "output", "table", "root", "file", "bags", "cache_dir", "dir", "weights")
+    + ("resume", "init_from", "name", "format")
 )
 
 

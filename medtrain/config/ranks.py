@@ -81,9 +81,7 @@ def run_ranks(count: int, job: Path, folder: Path) -> int:
             ids = {"LOCAL_RANK": str(rank), "RANK": str(rank)}
             # a session of its own: Ctrl-C reaches the parent alone, which passes it on once
             processes.append(
-                subprocess.Popen(
-                    command, env=environment | ids, stdout=log, stderr=log, start_new_session=True
-                )
+                subprocess.Popen(command, env=environment | ids, stdout=log, stderr=log, start_new_session=True)
             )
             if log is not None:
                 log.close()

@@ -46,7 +46,9 @@ class Slot:
 
 
 SLOTS: dict[str, Slot] = {
-    "model": Slot(("torch.nn:Module",), ("torchvision.models", "timm.models._factory", "monai.networks.nets"), ("spec",)),
+    "model": Slot(
+        ("torch.nn:Module",), ("torchvision.models", "timm.models._factory", "monai.networks.nets"), ("spec",)
+    ),
     "loss": Slot(("torch.nn:Module",), (), ("spec",)),
     "sampler": Slot(("torch.utils.data:Sampler",), (), ("labels", "groups", "batch_size", "seed", "rank", "world")),
     "augment": Slot(("torch.nn:Module",)),
@@ -167,7 +169,7 @@ def allowed(slot_name: str, name: str) -> Any:
 def _return_type(function: Callable[..., Any]) -> Any:
     try:
         return typing.get_type_hints(inspect.unwrap(function)).get("return")
-    except Exception:  # noqa: BLE001 - hints of foreign code can fail in any way: then it says nothing
+    except Exception:
         return None
 
 
@@ -202,7 +204,7 @@ def check_arguments(slot_name: str, node: Mapping[str, Any], path: str | None = 
 def _wrong_type(value: Any, annotation: Any) -> str:
     """A fault where the annotation is one of the plain types; others are the target's own affair."""
     plain = {"int": int, "float": float, "str": str, "bool": bool}
-    kind = plain.get(annotation) if isinstance(annotation, str) else annotation
+    kind: Any = plain.get(annotation) if isinstance(annotation, str) else annotation
     if kind not in plain.values() or (isinstance(value, str) and "${" in value):
         return ""
     fits = isinstance(value, int | float) if kind is float else isinstance(value, kind)
@@ -219,7 +221,7 @@ def check_targets(cfg: DictConfig) -> None:
     """
     faults: list[str] = []
     for slot in SLOTS:
-        node = OmegaConf.to_container(cfg[slot], resolve=True) if cfg.get(slot) is not None else None
+        node: Any = OmegaConf.to_container(cfg[slot], resolve=True) if cfg.get(slot) is not None else None
         if isinstance(node, dict):
             nodes = {slot: node} if "_target_" in node else {f"{slot}.{k}": v for k, v in node.items() if v}
             for path, each in nodes.items():
@@ -230,8 +232,7 @@ def check_targets(cfg: DictConfig) -> None:
 
 def builder(slot_name: str, node: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
     """The checked callable of a target node and its arguments, nested targets built."""
-    plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else dict(node)
-    assert isinstance(plain, dict)
+    plain: Any = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else dict(node)
     called = allowed(slot_name, plain["_target_"])
     arguments = {k: _nested(slot_name, v) for k, v in plain.items() if k not in ("_target_", *OURS)}
     return called, arguments

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.loggers.logger import Logger, rank_zero_experiment
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from medtrain.io.files import write_text
@@ -38,11 +38,6 @@ class CSVLog(Logger):
     @property
     def version(self) -> str:
         return ""
-
-    @property
-    @rank_zero_experiment
-    def experiment(self) -> CSVLog:
-        return self
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """The run's config.yaml has them."""

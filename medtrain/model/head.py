@@ -22,7 +22,7 @@ class Head(nn.Linear):
 
     def __init__(self, in_features: int, n_logits: int, dropout: float = 0.0) -> None:
         if not 0 <= dropout < 1:
-            raise UsageError(f"dropout={dropout} is not in [0, 1)")
+            raise UsageError(f"model.dropout={dropout} is not in [0, 1)")
         super().__init__(in_features, n_logits)
         self.dropout = dropout
 

@@ -91,7 +91,7 @@ class Classification(Task):
         found, kind = self.cases(outputs), self.spec.label_kind
         rows, target = cases.iloc[found["case"].numpy()], as_target(found["y"], self.spec.label_kind)
         probs = self._probs(found, decision.temperature)
-        predicted, patients = decision.predict(probs, kind), rows["patient"].to_numpy()
+        predicted, patients = decision.predict(probs, kind), rows["patient"].tolist()
         metrics = metrics_of(kind, probs, target, predicted, self.spec.classes, patients, bootstrap=bootstrap)
         counts = {"n_cases": len(rows), "n_patients": int(rows["patient"].nunique())}
         table = predictions_table(self.spec, rows, probs, predicted, target)
@@ -130,7 +130,7 @@ def predictions_table(
         probs: [N, C], one column a class in order, binary too.
         predicted, target: binary and multiclass [N] class numbers, multilabel [N, C] of 0, 1 (NaN unknown).
     """
-    table: dict[str, Any] = {"case": rows["case"].to_numpy(), "patient": rows["patient"].to_numpy()}
+    table: dict[str, Any] = {"case": rows["case"].to_numpy(), "patient": rows["patient"].tolist()}
     for name, values in (("target", target), ("prediction", predicted)):
         if values is not None and spec.label_kind == "multilabel":
             for i, cls in enumerate(spec.classes):

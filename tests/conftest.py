@@ -1,0 +1,39 @@
+"""What all tests share: one cache for the session, no settings of the person who runs them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def phantom_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One cache folder for all workers of a session, so that phantoms are made once."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    cache = shared / "medtrain_cache"
+    before = os.environ.get("MEDTRAIN_CACHE")
+    os.environ["MEDTRAIN_CACHE"] = str(cache)
+    yield cache
+    os.environ.pop("MEDTRAIN_CACHE")
+    if before is not None:
+        os.environ["MEDTRAIN_CACHE"] = before
+
+
+@pytest.fixture(autouse=True)
+def own_settings(monkeypatch: pytest.MonkeyPatch, phantom_cache: Path) -> None:
+    """Neither the person's config folder nor what they trust counts in tests."""
+    for name in ("MEDTRAIN_TRUST", "MEDTRAIN_CONFIG_DIR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """Real data, named by MEDTRAIN_TEST_DATA."""
+    named = os.environ.get("MEDTRAIN_TEST_DATA")
+    if not named:
+        pytest.skip("MEDTRAIN_TEST_DATA is not set: no real data here")
+    return Path(named)

@@ -1,0 +1,77 @@
+"""The real command, in this process or installed, in a folder of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+# a training of a few seconds: 60 small films, one epoch
+TINY = (
+    "data.patients=24 data.image_size=32 data.batch_size=16 model=resnet18 trainer=cpu trainer.max_epochs=1 "
+    "eval.bootstrap=50"
+).split()
+
+
+@dataclass
+class Ran:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def medtrain(folder: Path) -> Callable[..., Ran]:
+    """The command in this process."""
+    from medtrain.cli import main
+
+    def run(*argv: str) -> Ran:
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = main(list(argv))
+        return Ran(code, out.getvalue(), err.getvalue())
+
+    return run
+
+
+@pytest.fixture
+def installed(folder: Path) -> Callable[..., Ran]:
+    """The command as a person starts it: a process of its own."""
+
+    def run(*argv: str, **environment: str) -> Ran:
+        env = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"} | environment
+        done = subprocess.run(
+            [sys.executable, "-m", "medtrain", *argv], capture_output=True, text=True, env=env, timeout=300
+        )
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, phantom_cache: Path) -> Path:
+    """A finished tiny run; tests that change it copy it first."""
+    place = tmp_path_factory.mktemp("trained") / "run"
+    done = subprocess.run(
+        [sys.executable, "-m", "medtrain", *TINY, f"hydra.run.dir={place}"],
+        capture_output=True,
+        text=True,
+        cwd=place.parent,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    return place
