@@ -18,6 +18,7 @@ setup: $(READY) ## make the virtual environment .venv and install medtrain into 
 
 $(READY): pyproject.toml setup.py constraints.txt
 	@$(or $(PYTHON),false) -c '$(SUITABLE)' || { echo "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=..."; exit 1; }
+	@echo "setting up $(VENV): the first time takes minutes (PyTorch is large)"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e ".[dev]"
 	touch $@

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+if os.environ.get("PYTEST_XDIST_WORKER"):  # workers share the cores; torch reads this when it is imported
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session")
 def phantom_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -36,4 +39,6 @@ def test_data() -> Path:
     named = os.environ.get("MEDTRAIN_TEST_DATA")
     if not named:
         pytest.skip("MEDTRAIN_TEST_DATA is not set: no real data here")
-    return Path(named)
+    if not Path(named).is_dir():
+        pytest.fail(f"MEDTRAIN_TEST_DATA={named}: no such folder")
+    return Path(named).absolute()

@@ -71,7 +71,8 @@ def run_ranks(count: int, job: Path, folder: Path) -> int:
 
     def forward(number: int, _frame: FrameType | None) -> None:
         received.append(number)
-        _signal_all(processes, number)
+        # an interrupt stops a rank at once; Lightning answers SIGTERM with a collective that the others don't join
+        _signal_all(processes, signal.SIGINT if number == signal.SIGTERM else number)
 
     forwarded = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1]
     before: dict[int, Any] = {number: signal.signal(number, forward) for number in forwarded}
@@ -114,7 +115,7 @@ def _signal_all(processes: list[subprocess.Popen[bytes]], number: int) -> None:
 
 
 def _end_all(processes: list[subprocess.Popen[bytes]]) -> None:
-    _signal_all(processes, signal.SIGTERM)
+    _signal_all(processes, signal.SIGINT)
     deadline = time.monotonic() + GRACE_S
     for process in processes:
         try:

@@ -52,8 +52,8 @@ class Classification(Task):
         return {"loss": self.loss(self(batch), batch["y"])}
 
     def outputs(self, batch: Batch) -> dict[str, Any]:
-        kept = {"case": batch["case"], "logits": self(batch).float()}
-        return kept | ({"y": batch["y"]} if "y" in batch else {})
+        kept = {key: batch[key] for key in ("case", "instance", "y") if key in batch}
+        return kept | {"logits": self(batch).float()}
 
     def batch_size(self, batch: Batch) -> int:
         return len(batch["case"])

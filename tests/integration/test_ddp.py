@@ -1,0 +1,102 @@
+"""Several processes on one machine (gloo, CPU): same answers, every case once, no rank left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.integration.conftest import TINY, Ran
+
+TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
+COMMON = [word for word in TINY if word != "trainer=cpu"]
+
+
+def test_two_ranks_train_test_and_predict(installed: Callable[..., Ran], folder: Path, phantom_cache: Path) -> None:
+    ran = installed(*COMMON, *TWO, "hydra.run.dir=run")
+    assert ran.code == 0, ran.err
+    run = json.loads((folder / "run" / "run.json").read_text())
+    assert run["status"] == "finished" and run["world_size"] == 2
+    assert (folder / "run" / "train.log").is_file() and (folder / "run" / "train.rank1.log").is_file()
+    splits = pd.read_csv(folder / "run" / "splits.csv")
+    expected = list(splits.loc[splits["split"] == "test", "case"])
+    table = pd.read_csv(folder / "run" / "test_predictions.csv")
+    assert list(table["case"]) == expected  # none twice, none lost, whatever the last batch
+
+    one = installed("test", "run=run", "trainer.devices=1", "name=one")
+    two = installed("test", "run=run", "name=two")
+    assert one.code == two.code == 0, one.err + two.err
+    probs = [pd.read_csv(folder / "run" / f"test_{n}" / "test_predictions.csv")["prob_1"] for n in ("one", "two")]
+    assert np.allclose(probs[0], probs[1], atol=1e-5) and np.allclose(probs[0], table["prob_1"], atol=1e-5)
+
+    images = next(p for p in phantom_cache.rglob("images") if list(p.glob("*.png")))
+    ran = installed("predict", "run=run", f"input={images}", "output=out.csv")
+    assert ran.code == 0, ran.err
+    assert len(pd.read_csv(folder / "out.csv")) == len(list(images.glob("*.png")))
+
+
+def test_a_sweep_of_two_jobs(installed: Callable[..., Ran], folder: Path, phantom_cache: Path) -> None:
+    ran = installed("-m", *COMMON, *TWO, "optimizer.lr=1e-3,1e-4", "hydra.sweep.dir=sweep")
+    assert ran.code == 0, ran.err
+    for job, rate in ((0, 1e-3), (1, 1e-4)):
+        run = json.loads((folder / "sweep" / str(job) / "run.json").read_text())
+        assert run["status"] == "finished" and run["world_size"] == 2
+        assert f"lr: {rate:g}" in (folder / "sweep" / str(job) / "config.yaml").read_text()
+
+
+def start(folder: Path, *more: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "medtrain", *COMMON, *TWO, "trainer.max_epochs=500", "hydra.run.dir=run", *more]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
+    deadline = time.monotonic() + 120
+    while not (folder / "run" / "checkpoints" / "last.ckpt").is_file():
+        assert process.poll() is None and time.monotonic() < deadline, process.stdout and process.stdout.read()
+        time.sleep(0.2)
+    return process
+
+
+def my_ranks(process: subprocess.Popen[str]) -> list[int]:
+    listed = subprocess.run(["ps", "-eo", "pid,ppid"], capture_output=True, text=True).stdout.split("\n")[1:]
+    return [int(line.split()[0]) for line in listed if line.split()[1:] == [str(process.pid)]]
+
+
+def test_a_dead_rank_ends_the_run(folder: Path, phantom_cache: Path) -> None:
+    process = start(folder)
+    ranks = my_ranks(process)
+    assert len(ranks) == 2
+    os.kill(ranks[1], signal.SIGKILL)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode not in (0, None) and "failed" in out
+    assert json.loads((folder / "run" / "run.json").read_text())["status"] == "failed"
+    assert not any(Path(f"/proc/{pid}").exists() for pid in ranks)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_all_ranks(number: int, code: int, folder: Path, phantom_cache: Path) -> None:
+    process = start(folder)
+    ranks = my_ranks(process)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == code
+    assert json.loads((folder / "run" / "run.json").read_text())["status"] == "interrupted"
+    assert not any(Path(f"/proc/{pid}").exists() for pid in ranks)
+
+
+def test_no_rank_outlives_a_killed_parent(folder: Path, phantom_cache: Path) -> None:
+    process = start(folder)
+    ranks = my_ranks(process)
+    process.kill()
+    process.communicate(timeout=60)
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}").exists() for pid in ranks) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in ranks)

@@ -1,0 +1,161 @@
+"""The house keeps its own rules: lint, types, layers, sizes, and pages that tell the truth."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from medtrain.cli import main, parse
+from medtrain.config import search
+from medtrain.verbs import VERBS, help_text
+from tests.repository import ROOT, commands, files, pages
+
+READY = [name for name, verb in VERBS.items() if verb.ready]
+LONGEST = 350
+# Places that exist on one machine only, and addresses of package indexes. Written so that this file holds none.
+FOREIGN = "|".join(
+    [r"(?<![\w.])/" + f"{top}/" for top in ("work", "root", "home", "Users", "opt")]
+    + [
+        re.escape(f"{host}.{end}")
+        for host, end in (("pypi", "org"), ("pythonhosted", "org"), ("download.pytorch", "org"))
+    ]
+)
+
+
+def tool(*command: str) -> None:
+    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-4000:]}{done.stderr[-2000:]}"
+
+
+def test_ruff() -> None:
+    tool("ruff", "check", ".")
+
+
+def test_format() -> None:
+    tool("ruff", "format", "--check", ".")
+
+
+def test_types() -> None:
+    tool("mypy")
+
+
+def test_rooms_know_only_what_lies_below_them() -> None:
+    script = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports())"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+
+
+def test_files_are_short() -> None:
+    lengths = {p: len(p.read_text(encoding="utf-8").splitlines()) for p in files() if p.suffix == ".py"}
+    assert not {str(p.relative_to(ROOT)): n for p, n in lengths.items() if n > LONGEST}
+
+
+def test_no_path_of_a_machine_and_no_package_index() -> None:
+    found = []
+    for path in files():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue  # a picture
+        found += [f"{path.relative_to(ROOT)}: {m[0]}" for m in re.finditer(FOREIGN, text)]
+    assert not found
+
+
+def test_options_say_what_they_are() -> None:
+    options = sorted((ROOT / "configs").glob("*/**/*.yaml"))
+    assert options
+    assert not [str(p.relative_to(ROOT)) for p in options if not search.first_comment(p)]
+
+
+def test_package_directive_stands_first() -> None:
+    for path in (ROOT / "configs").glob("*/*.yaml"):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        at = [n for n, line in enumerate(lines) if "@package" in line]
+        assert at in ([], [0]), f"{path}: Hydra reads '# @package' on the first line only"
+        assert at or path.parent.name not in ("task", "experiment"), f"{path} needs '# @package _global_'"
+
+
+@pytest.mark.parametrize("verb", READY)
+def test_a_verb_has_a_page_and_two_examples(verb: str) -> None:
+    page = ROOT / "docs" / "verbs" / f"{verb}.md"
+    assert page.is_file()
+    listed = re.search(r"examples:\n((?:  \S.*\n)+)", help_text(verb) + "\n")
+    assert listed is not None
+    examples = listed[1].split("\n")[:-1]
+    assert len(examples) >= 2
+    for example in examples:
+        assert parse(shlex.split(example)[1:]).verb == verb
+
+
+def test_pages_of_verbs_that_exist_only() -> None:
+    assert {p.stem for p in (ROOT / "docs" / "verbs").glob("*.md")} == set(READY)
+
+
+def test_every_task_has_a_page() -> None:
+    assert {p.stem for p in (ROOT / "docs/tasks").glob("*.md")} == {
+        p.stem for p in (ROOT / "configs/task").glob("*.yaml")
+    }
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), f"{page.name}: {link}"
+        if anchor:
+            titles = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in [re.sub(r"[^\w -]", "", t.lower()).replace(" ", "-") for t in titles], (
+                f"{page.name}: {link}"
+            )
+
+
+def test_every_page_of_docs_can_be_found() -> None:
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    hidden = [p for p in (ROOT / "docs").rglob("*.md") if str(p.relative_to(ROOT / "docs")) not in index]
+    assert [p.name for p in hidden] == ["index.md"]
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_commands_in_pages_exist(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for line in commands(page):
+        words = [w for w in shlex.split(line, comments=True) if not re.fullmatch(r"[A-Z_]+=.*", w)]
+        if words[:1] == ["make"]:
+            assert set(words[1:]) <= targets, line
+        if words[:1] == ["medtrain"]:
+            _composes(words[1:], line, monkeypatch)
+
+
+def _composes(argv: list[str], line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command of a page, up to what it needs to be there: its words, or its whole configuration."""
+    words = parse(argv)
+    assert VERBS[words.verb].ready, line
+    if words.help or words.version or words.verb == "list":
+        return
+    needs = ("run=", "resume=", "init_from=", "experiment=", "trust=")
+    if words.cfg or any(token.startswith(needs) for token in words.tokens):
+        return
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        assert main([*argv, "--cfg", "job"]) == 0, f"{line}\n{err.getvalue()}"
+
+
+def test_errors_in_troubleshooting_have_an_answer() -> None:
+    text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    parts = re.split(r"^### ", text, flags=re.MULTILINE)[1:]
+    assert len(parts) >= 15
+    for part in parts:
+        title, _, body = part.partition("\n")
+        assert title.startswith("`") and len(body.split()) >= 8, title
