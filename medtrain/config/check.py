@@ -125,6 +125,8 @@ def _value(here: str, value: Any, shipped: Any, lines: dict[str, str], added: se
         if value.get("_target_") != shipped.get("_target_"):
             return []  # another target than the packaged one: its signature tells
         return _walk(value, shipped, here + ".", lines, added)
+    if value is None and here.rpartition(".")[0] in GROUPS_OF_TARGETS:
+        return []  # switched off
     if value == MISSING:
         return [Finding("", f"{here} is needed: add {here}=...", here)]
     if isinstance(value, str) and "${" in value:

@@ -37,7 +37,7 @@ def _quote_token(token: str, multirun: bool) -> str:
         return f"{key}={_quoted(value)}"
     if value[0] == value[-1] and value[0] in "'\"" and len(value) > 1:
         return token
-    if value[0] == "[" and value[-1] == "]":
+    if key.endswith("runs") and value[0] == "[" and value[-1] == "]":
         items = [item.strip() for item in value[1:-1].split(",") if item.strip()]
         return f"{key}=[{','.join(_quoted(item) for item in items)}]"
     if multirun and "," in value:
