@@ -275,7 +275,8 @@ def _carry_out(words: Words, composition: Any) -> int:
             _module("build").probe(job.plain(cfg))
     if words.verb == "train" and words.multirun:
         sweep, code = job.run_sweep(composition, start)
-        return max(code, _module("sweep").outcome(sweep))
+        failed = _module("sweep").outcome(sweep)
+        return code if code in (130, 143) else int(failed)
     if words.verb == "train":
         return int(job.run_one(composition, start))
     if words.multirun:

@@ -115,7 +115,7 @@ def help_text(verb: str | None = None) -> str:
         lines = [f"medtrain {verb}: {chosen.does}{later}", "", "examples:", *(f"  {e}" for e in chosen.examples)]
         return "\n".join(lines + (["", chosen.more] if chosen.more else []) + ["", "options:", _FLAGS])
     ready = [f"  {name:<9} {v.does}" for name, v in VERBS.items() if v.ready]
-    later = [name for name, v in VERBS.items() if not v.ready]
+    missing = [name for name, v in VERBS.items() if not v.ready]
     first = [f"  {v.examples[0]}" for n, v in VERBS.items() if n in ("train", "test", "predict", "init")]
     return "\n".join(
         [
@@ -125,7 +125,7 @@ def help_text(verb: str | None = None) -> str:
             "",
             "verbs:",
             *ready,
-            f"  not there yet: {', '.join(later)}",
+            f"  not there yet: {', '.join(missing)}",
             "",
             "examples:",
             *first,

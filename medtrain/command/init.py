@@ -50,7 +50,9 @@ def main(cfg: DictConfig) -> None:
     home = Path("medtrain_configs") / "experiment"
     known = output.parent.absolute() == home.absolute()
     words = [f"experiment={output.stem}"] if known else ["data=image_table", *overrides(proposal.data)]
-    console.print(f"wrote {output}; train with\n  medtrain {' '.join(shlex.quote(word) for word in words)}", markup=False)
+    console.print(
+        f"wrote {output}; train with\n  medtrain {' '.join(shlex.quote(word) for word in words)}", markup=False
+    )
 
 
 def look_at(table: Path, cfg: DictConfig) -> Proposal:
@@ -80,7 +82,8 @@ def look_at(table: Path, cfg: DictConfig) -> Proposal:
     missing = [name for name in raw.text[path].head(1000) if not (root / name).is_file()]
     if missing:
         proposal.doubts.append(
-            f"{len(missing)} of the first {min(1000, len(raw.text))} files are not under {root} (such as {missing[0]}); "
+            f"{len(missing)} of the first {min(1000, len(raw.text))} files are not under {root} "
+            f"(such as {missing[0]}); "
             "set data.root"
         )
     return proposal
@@ -96,8 +99,8 @@ def _labels(raw: RawTable, label: str | list[str] | None, found: dict[str, Any],
     columns = proposal.data["columns"]
     if not isinstance(label, str):
         columns["label"] = label[0] if len(label) == 1 else list(label)
-        counts = ", ".join(f"{c} {int((raw.text[c].isin(['1', '1.0'])).sum()):,}" for c in label)
-        proposal.facts.append(f"{'multilabel' if len(label) > 1 else 'binary'}: positives {counts}")
+        positives = ", ".join(f"{c} {int((raw.text[c].isin(['1', '1.0'])).sum()):,}" for c in label)
+        proposal.facts.append(f"{'multilabel' if len(label) > 1 else 'binary'}: positives {positives}")
         return
     columns["label"] = label
     texts = raw.text[label]
@@ -140,5 +143,7 @@ def overrides(data: dict[str, Any]) -> list[str]:
         if isinstance(value, dict):
             words += [w.replace("data.", f"data.{key}.", 1) for w in overrides(value)]
         else:
-            words.append(f"data.{key}={value if not isinstance(value, list) else '[' + ','.join(map(str, value)) + ']'}")
+            words.append(
+                f"data.{key}={value if not isinstance(value, list) else '[' + ','.join(map(str, value)) + ']'}"
+            )
     return words

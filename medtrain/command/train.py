@@ -11,6 +11,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 
@@ -20,9 +21,9 @@ from medtrain.command.evaluate import evaluate, run_loader
 from medtrain.command.execute import unexpected
 from medtrain.config import ranks
 from medtrain.config.record import RunRecord
-from medtrain.core.errors import MedtrainError
+from medtrain.core.errors import DataError, MedtrainError
 from medtrain.io.files import sha256, write_text
-from medtrain.metric import parse_policy
+from medtrain.metric import auroc, parse_policy
 from medtrain.model import warm_start
 from medtrain.report import metrics_table, write_report
 from medtrain.task.base import Task
@@ -37,7 +38,7 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
         data = build.data(cfg)
         data.prepare()
-        parse_policy(cfg.eval.threshold, data.spec.label_kind)
+        check_validation(cfg, data)
         task = build.task(cfg, data.spec, training=True)
         if record:
             note_data(record, data, trainer)
@@ -82,6 +83,27 @@ def recorded(cfg: DictConfig, folder: Path) -> Iterator[RunRecord | None]:
     except Exception as error:
         record.finish("failed", str(error) if isinstance(error, MedtrainError) else unexpected(error))
         raise
+
+
+def check_validation(cfg: DictConfig, data: Any) -> None:
+    """Can the validation part choose at all?
+
+    Raises:
+        UsageError: a threshold policy that the labels have no use for.
+        DataError: the monitored AUROC is undefined there.
+    """
+    parse_policy(cfg.eval.threshold, data.spec.label_kind)
+    monitors = [node.get("monitor") for node in cfg.callbacks.values() if node]
+    if "val_auroc" not in monitors or not hasattr(data, "targets"):
+        return
+    target = data.targets[(data.cases["split"] == "val").to_numpy()]
+    if not isfinite(auroc(np.zeros((len(target), len(data.spec.classes))), target)):
+        raise DataError(
+            f"validation ({len(target)} cases) does not hold cases of every class, so val_auroc is undefined and "
+            "can't choose a checkpoint",
+            advice="give it more cases (the split column), or set callbacks.best.monitor=val_loss "
+            "callbacks.best.mode=min callbacks.early_stopping=null",
+        )
 
 
 def note_data(record: RunRecord, data: Any, trainer: pl.Trainer) -> None:

@@ -65,7 +65,7 @@ def run_ranks(count: int, job: Path, folder: Path) -> int:
         "MEDTRAIN_PARENT": str(os.getpid()),
     }
     environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
-    command = [sys.executable, "-m", "medtrain", OPTION, str(job)]
+    command = [sys.executable, "-P", "-m", "medtrain", OPTION, str(job)]  # -P: no module of the working folder
     processes: list[subprocess.Popen[bytes]] = []
     received: list[int] = []
 

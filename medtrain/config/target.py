@@ -72,8 +72,9 @@ def trusted() -> tuple[str, ...]:
 
 def trust(names: list[str]) -> None:
     """Add to what is trusted, for this process and those that it starts."""
-    os.environ["MEDTRAIN_TRUST"] = ",".join(dict.fromkeys([*trusted(), *names]))
-    if "." not in sys.path:
+    names = list(dict.fromkeys([*trusted(), *names]))
+    os.environ["MEDTRAIN_TRUST"] = ",".join(names)
+    if names and os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
 
 

@@ -28,7 +28,11 @@ def write(folder: Path, name: str, text: str) -> None:
 
 def test_defaults() -> None:
     cfg = plain(compose([]).cfg)
-    assert (cfg.task.name, cfg.data.name, cfg.model._target_) == ("xray_cls", "phantom_xray", "medtrain.model.densenet121")
+    assert (cfg.task.name, cfg.data.name, cfg.model._target_) == (
+        "xray_cls",
+        "phantom_xray",
+        "medtrain.model.densenet121",
+    )
     assert cfg.model.weights == "none" and cfg.eval.threshold == 0.5
 
 
@@ -81,7 +85,9 @@ def test_a_misspelt_key_in_a_file_names_the_file(mine: Path) -> None:
 
 def test_a_network_for_another_kind_of_data_is_refused(mine: Path) -> None:
     write(mine, "model/net3d.yaml", "# 3D\n_target_: torch.nn.Linear\nkind: volume\n")
-    with pytest.raises(UsageError, match=r"is for volume tasks, task=xray_cls is a image task; model can be: .*resnet18"):
+    with pytest.raises(
+        UsageError, match=r"is for volume tasks, task=xray_cls is a image task; model can be: .*resnet18"
+    ):
         compose(["model=net3d"])
 
 

@@ -38,7 +38,10 @@ def test_commas_separate_in_a_sweep_unless_the_path_exists(tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     (first,) = quote_paths(["data.table=a 1.csv,b.csv"], multirun=True)
     (override,) = OverridesParser.create().parse_overrides([first])
-    assert override.is_sweep_override() and [str(v) for v in override.sweep_string_iterator()] == ["'a 1.csv'", "'b.csv'"]
+    assert override.is_sweep_override() and [str(v) for v in override.sweep_string_iterator()] == [
+        "'a 1.csv'",
+        "'b.csv'",
+    ]
     (tmp_path / "a,b.csv").touch()
     (second,) = quote_paths(["data.table=a,b.csv"], multirun=True)
     (override,) = OverridesParser.create().parse_overrides([second])

@@ -143,9 +143,7 @@ class Detection(Task):
 
 def each(outputs: Outputs) -> list[tuple[int, Any, Any]]:
     """(case, found, truth) once a case, whatever the padding."""
-    seen = {
-        int(c): (f, t) for b in outputs for c, f, t in zip(b["case"], b["found"], b["truth"], strict=True)
-    }
+    seen = {int(c): (f, t) for b in outputs for c, f, t in zip(b["case"], b["found"], b["truth"], strict=True)}
     return [(c, *seen[c]) for c in sorted(seen)]
 
 
@@ -166,7 +164,12 @@ class Bags(Toy):
     def collate(self, items: list[Any]) -> Batch:
         bags, labels, rows = zip(*items, strict=True)
         offsets = torch.tensor([0, *np.cumsum([len(bag) for bag in bags])])
-        return {"x": torch.cat(bags), "offsets": offsets, "y": torch.tensor(labels)[:, None], "case": torch.tensor(rows)}
+        return {
+            "x": torch.cat(bags),
+            "offsets": offsets,
+            "y": torch.tensor(labels)[:, None],
+            "case": torch.tensor(rows),
+        }
 
 
 class MaxBag(nn.Module):

@@ -1,0 +1,36 @@
+"""Tables and pictures to test with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from PIL import Image
+
+PACKAGED = Path(__file__).parents[2] / "configs" / "data"
+
+
+def config(option: str = "image_table", **changed: Any) -> dict[str, Any]:
+    """The packaged data node with changes; columns are merged."""
+    node = yaml.safe_load((PACKAGED / "image_table.yaml").read_text())
+    if option != "image_table":
+        node |= {k: v for k, v in yaml.safe_load((PACKAGED / f"{option}.yaml").read_text()).items() if k != "defaults"}
+    columns = node["columns"] | changed.pop("columns", {})
+    assert columns.keys() == node["columns"].keys() and not changed.keys() - node.keys()
+    return node | {"num_workers": 0} | changed | {"columns": columns}
+
+
+def write_table(folder: Path, text: str, name: str = "table.csv") -> str:
+    (folder / name).write_text(text, encoding="utf-8")
+    return str(folder / name)
+
+
+def write_images(folder: Path, count: int, deep: bool = False, seed: int = 0) -> list[str]:
+    """Noise, 12x10 pixels each, called 0.png and so on; with `deep` every third of 12 bit."""
+    draw = np.random.default_rng(seed)
+    for n in range(count):
+        high, dtype = (4096, np.uint16) if deep and n % 3 == 2 else (256, np.uint8)
+        Image.fromarray(draw.integers(0, high, (12, 10)).astype(dtype)).save(folder / f"{n}.png")
+    return [f"{n}.png" for n in range(count)]

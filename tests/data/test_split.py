@@ -1,0 +1,170 @@
+"""Splits: by patient, stratified, the same for ever."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from medtrain.core.errors import DataError, UsageError
+from medtrain.data.leakage import leaked, leaks
+from medtrain.data.split import SHARES, assign_splits, join_groups, official_names, stratified_groups
+
+
+def table(rows: int, patients: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    draw = np.random.default_rng(seed)
+    groups = np.array([f"p{n}" for n in draw.integers(0, patients, rows)])
+    return (draw.random((rows, classes)) < draw.uniform(0.02, 0.4, classes)).astype(float), groups
+
+
+def straddles(groups: np.ndarray, part: np.ndarray) -> bool:
+    return any(len(set(part[groups == group])) > 1 for group in set(groups))
+
+
+@pytest.mark.parametrize("classes", [1, 2, 14])
+@pytest.mark.parametrize("shares", [SHARES, [1.0] * 5])
+def test_patients_stay_together_and_classes_are_balanced(classes: int, shares: list[float]) -> None:
+    labels, groups = table(1500, 500, classes)
+    part = stratified_groups(labels, groups, shares, 0)
+    assert not straddles(groups, part)
+    wanted = np.asarray(shares) / np.sum(shares)
+    np.testing.assert_allclose(np.bincount(part) / 1500, wanted, atol=0.02)
+    for k in range(len(shares)):
+        # with eight labels a patient, the frequent ones follow where the rare ones went
+        rtol = 0.2 if classes > 2 else 0
+        np.testing.assert_allclose(labels[part == k].sum(0), wanted[k] * labels.sum(0), rtol=rtol, atol=3)
+
+
+def test_order_of_rows_does_not_matter_and_the_seed_does() -> None:
+    labels, groups = table(300, 120, 3)
+    part = stratified_groups(labels, groups, SHARES, 0)
+    order = np.random.default_rng(1).permutation(300)
+    np.testing.assert_array_equal(stratified_groups(labels[order], groups[order], SHARES, 0), part[order])
+    np.testing.assert_array_equal(stratified_groups(labels, groups, SHARES, 0), part)
+    assert (stratified_groups(labels, groups, SHARES, 1) != part).any()
+
+
+def test_unknown_labels_count_as_absent() -> None:
+    labels, groups = table(300, 120, 3)
+    unknown = np.where(labels == 0, np.nan, labels)
+    np.testing.assert_array_equal(
+        stratified_groups(unknown, groups, SHARES, 0), stratified_groups(labels, groups, SHARES, 0)
+    )
+
+
+def test_many_images_a_patient_go_everywhere() -> None:
+    labels, groups = table(900, 900, 2)
+    groups[:400] = np.repeat([f"q{n}" for n in range(50)], 8)
+    part = stratified_groups(labels, groups, SHARES, 0)
+    share = [np.char.startswith(groups[part == k], "q").mean() for k in range(3)]
+    np.testing.assert_allclose(share, 400 / 900, atol=0.12)
+
+
+@pytest.mark.parametrize("positives", [3, 4, 6])
+def test_a_rare_class_is_in_every_part(positives: int) -> None:
+    labels = np.zeros((200, 1))
+    labels[:positives] = 1
+    part = stratified_groups(labels, np.arange(200), SHARES, 0)
+    assert (np.bincount(part[:positives], minlength=3) >= 1).all()
+
+
+def test_a_large_table_takes_seconds() -> None:
+    labels, groups = table(100_000, 30_000, 14)
+    began = time.process_time()
+    stratified_groups(labels, groups, SHARES, 0)
+    assert time.process_time() - began < 10
+
+
+def split(labels: np.ndarray, groups: np.ndarray, **options: object) -> np.ndarray:
+    return assign_splits(labels, groups, **options).split  # type: ignore[arg-type]
+
+
+def test_folds_test_each_row_once() -> None:
+    labels, groups = table(200, 80, 2)
+    runs = [assign_splits(labels, groups, folds=4, fold=fold) for fold in range(4)]
+    np.testing.assert_array_equal(sum((run.split == "test").astype(int) for run in runs), 1)
+    np.testing.assert_array_equal(sum((run.split == "val").astype(int) for run in runs), 1)
+    for fold, run in enumerate(runs):
+        assert run.fold is not None and not straddles(groups, run.split)
+        np.testing.assert_array_equal(run.split == "test", run.fold == fold)
+        np.testing.assert_array_equal(run.split == "val", run.fold == (fold + 1) % 4)
+
+
+def test_a_fold_column_is_meant_by_value_and_sites_by_order() -> None:
+    labels, groups = table(120, 120, 2)
+    column = [str(n % 3 + 1) for n in range(120)]
+    chosen = assign_splits(labels, groups, parts_N=column, fold=3)
+    np.testing.assert_array_equal(chosen.split == "test", np.array(column) == "3")
+    np.testing.assert_array_equal(chosen.split == "val", np.array(column) == "1")
+    assert chosen.fold is not None and chosen.fold.tolist()[:3] == [1, 2, 3]
+    sites = [("west", "east", "north")[n % 3] for n in range(120)]
+    tested = split(labels, groups, parts_N=sites, parts_name="site column", fold=0)
+    np.testing.assert_array_equal(tested == "test", np.array(sites) == "east")
+
+
+def test_two_parts_leave_a_val_cut_from_train() -> None:
+    labels, groups = table(160, 160, 2)
+    sites = ["a", "b"] * 80
+    parts = split(labels, groups, parts_N=sites, parts_name="site column", fold=1)
+    assert [(parts == name).sum() for name in ("train", "val", "test")] == [70, 10, 80]
+
+
+def test_official_splits_are_kept_and_val_is_cut() -> None:
+    labels, groups = table(400, 150, 2)
+    names, bad = official_names(
+        ["Train", "TEST", "valid", " validation", "val", "", "dev"], [f"row {n}" for n in range(7)]
+    )
+    assert names.tolist() == ["train", "test", "val", "val", "val", "", ""]
+    assert [(n, problem.where) for n, problem in bad] == [(6, "row 6")] and "'dev'" in bad[0][1].detail
+    official = np.where(np.char.endswith(groups, "1"), "test", "train").astype("<U5")
+    given = split(labels, groups, official_N=official)
+    np.testing.assert_array_equal(given == "test", official == "test")
+    assert not straddles(groups, given)
+    assert (given == "val").sum() / (official == "train").sum() == pytest.approx(0.125, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"fold": 1}, "needs data.folds=K"),
+        ({"folds": 5}, "needs data.fold=0...4"),
+        ({"folds": 5, "fold": 5}, "needs data.fold=0...4, not 5"),
+        ({"folds": 1, "fold": 0}, "two parts or more"),
+        ({"fold": 1, "official_N": np.array(["train"] * 60)}, "data.columns.split=none"),
+        ({"folds": 2, "fold": 1, "official_N": np.array(["train"] * 60)}, "data.columns.split=none"),
+        ({"fold": 9, "parts_N": ["1", "2"] * 30}, "data.fold=9 is not there.* 1, 2"),
+        ({"parts_N": ["b", "a"] * 30, "parts_name": "site column"}, r"data.fold is missing.*0 \(a\), 1 \(b\)"),
+        ({"fold": 0, "folds": 3, "parts_N": ["0", "1"] * 30}, "has 2 parts"),
+        ({"fold": 0, "parts_N": ["0"] * 60}, "only one part"),
+    ],
+)
+def test_refusals(options: dict[str, object], text: str) -> None:
+    labels, groups = table(60, 40, 2)
+    with pytest.raises(UsageError, match=text):
+        split(labels, groups, **options)
+
+
+def test_an_empty_split_is_named() -> None:
+    with pytest.raises(DataError, match=r"no cases for val and test.*2 rows of 1 patients"):
+        split(np.eye(2), np.array(["p", "p"]))
+    with pytest.raises(DataError, match="no cases for test in the table's split column"):
+        split(np.eye(2)[np.arange(20) % 2], np.arange(20).astype(str), official_N=np.array(["train"] * 20))
+
+
+def test_equal_files_join_their_patients() -> None:
+    joined = join_groups(["a", "b", "c", "d", "b", "e"], [0, 1, 1, 2, 3, 3])
+    assert joined.tolist() == ["a", "b", "b", "d", "b", "b"]
+
+
+def test_leaks_and_what_drop_takes_out() -> None:
+    patient = np.array(["p", "p", "q", "r", "s", "t", "t"])
+    content = np.array([0, 1, 2, 2, 3, 4, 5])
+    parts = np.array(["train", "test", "train", "val", "train", "val", "test"])
+    where = [f"row {n + 2}" for n in range(7)]
+    found = leaks(patient, content, parts, where)
+    assert [problem.kind for problem in found] == ["patient_leak", "patient_leak", "duplicate"]
+    assert "patient p" in str(found[0]) and "row 4" in str(found[2]) and "row 5 (val)" in str(found[2])
+    out = leaked(patient, content, parts)
+    assert np.flatnonzero(out).tolist() == [0, 2, 5]
+    assert not leaks(patient[~out], content[~out], parts[~out], where)
