@@ -107,7 +107,8 @@ def save_config(cfg: DictConfig, folder: Path) -> None:
     plain.pop("hydra", None)
     if plain["verb"] == "train":
         plain |= {"resume": None, "run": None, "trust": [], "debug": False}
-    write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(plain)))
+    ordered = dict(sorted(plain.items(), key=lambda item: (isinstance(item[1], dict), item[0])))
+    write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(ordered)))
 
 
 def absolute_paths(cfg: DictConfig) -> None:

@@ -72,6 +72,7 @@ class Task(pl.LightningModule):
         self.facts = dict(facts or {})
         self.results: Outputs = []
         self._seen: Outputs = []
+        self._rate = 0.0
 
     @abstractmethod
     def losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -117,6 +118,7 @@ class Task(pl.LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Dropout draws from (seed, step, rank): a resumed run draws what the undisturbed one would have drawn."""
         torch.manual_seed(torch_seed(self.seed, "step", self.current_epoch, batch_idx, self.global_rank))
+        self._rate = float(self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         parts = self.losses(batch)
@@ -134,7 +136,7 @@ class Task(pl.LightningModule):
         return loss
 
     def on_train_epoch_end(self) -> None:
-        self.log("lr", float(self.trainer.optimizers[0].param_groups[0]["lr"]), rank_zero_only=True)
+        self.log("lr", self._rate, rank_zero_only=True)  # of the epoch's last step
 
     def _keep(self, batch: Batch) -> None:
         self._seen.append(_to_cpu(self.outputs(batch)))
