@@ -141,7 +141,7 @@ def _counts(run: RunFolder) -> str:
     ]
     if not rows:
         return ""
-    header = ["Split", "Cases", "Patients", "Positives" if run.kind == "binary" else "Positives by class"]
+    header = ["Split", "Cases", "Patients", "Positives"]
     return f"<h2>Data</h2>\n{_table(header, rows, 'names')}"
 
 

@@ -82,7 +82,9 @@ def roc(predictions: Predictions, classes: list[str], kind: str) -> Figure | Non
     for c, colour, target, score, predicted in _columns(predictions, classes, kind):
         if 0 < target.sum() < len(target):
             fpr, tpr, _ = roc_curve(target, score)
-            axes.plot(fpr, tpr, color=colour, label=f"{_legible(classes[c])}  {auroc(score, target):.3f}")
+            axes.plot(
+                fpr, tpr, color=colour, linestyle=_style(c), label=f"{_legible(classes[c])}  {auroc(score, target):.3f}"
+            )
             if np.isfinite(predicted).all():
                 x, y = predicted[target == 0].mean(), predicted[target == 1].mean()
                 axes.plot(x, y, "o", color=colour, markersize=6, markeredgecolor="white")
@@ -101,7 +103,8 @@ def precision_recall(predictions: Predictions, classes: list[str], kind: str) ->
     for c, colour, target, score, _ in _columns(predictions, classes, kind):
         if target.sum() > 0:
             precision, recall, _ = precision_recall_curve(target, score)
-            axes.plot(recall, precision, color=colour, drawstyle="steps-post", label=_legible(classes[c]))
+            style = _style(c)
+            axes.plot(recall, precision, style, color=colour, drawstyle="steps-post", label=_legible(classes[c]))
             axes.axhline(target.mean(), color=colour, linewidth=0.7, linestyle=":")
             drawn += 1
     _tidy(axes, "sensitivity (recall)", "PPV (precision)", unit=True)
@@ -178,6 +181,11 @@ def _columns(predictions: Predictions, classes: list[str], kind: str) -> list[tu
         target, score, predicted = arrays
         out.append((c, COLOURS[i % len(COLOURS)], target, score, predicted))
     return out
+
+
+def _style(c: int) -> str:
+    """Line styles tell apart what shares a colour."""
+    return "-" if c < len(COLOURS) else "--"
 
 
 def _figure(height: float = 4.2) -> Figure:

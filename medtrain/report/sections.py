@@ -55,14 +55,18 @@ def decision_text(run: RunFolder) -> list[str]:
     elif decision:
         notes.append("The predicted class is the one of the highest probability.")
     if decision:
-        policy, temperature = decision.get("policy"), decision.get("temperature")
-        notes[-1] += (
-            f" Policy {policy}, temperature {number(temperature)}; what was fitted was fitted on validation data."
-        )
+        policy, temperature = decision.get("policy"), number(decision.get("temperature"))
+        if limits and isinstance(policy, str) and not policy.replace(".", "", 1).isdigit():
+            notes[-1] += f" Thresholds ({policy}) and temperature ({temperature}) were fitted on validation data."
+        else:
+            notes[-1] += f" The temperature ({temperature}) was fitted on validation data."
     if {"ppv", "npv"} & set(run.test.get("metrics") or {}):
         notes.append("PPV and NPV hold at the prevalence of these data.")
-    if run.kind in ("multiclass", "multilabel"):
-        notes.append("Metrics are means over classes unless they say micro.")
+    if run.kind == "multilabel":
+        notes.append("Metrics are means over labels unless they say micro.")
+    elif run.kind == "multiclass":
+        together = "accuracy, MCC, kappa, Brier score and calibration error are of all classes together"
+        notes.append(f"Metrics are means over classes unless they say micro; {together}.")
     return notes
 
 

@@ -26,8 +26,10 @@ tbody th { font-weight: 500; }
 .number { text-align: right; white-space: nowrap; }
 .interval { color: var(--soft); white-space: nowrap; }
 td .interval { display: block; font-size: .78rem; }
-.names th:first-child { min-width: 7rem; max-width: 16rem; overflow-wrap: anywhere; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1rem; }
+.names tbody th { min-width: 6rem; overflow-wrap: break-word; }
+.names td:not(.number) { min-width: 6rem; overflow-wrap: anywhere; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1rem;
+  align-items: start; }
 figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .8rem; }
 figure img { display: block; width: 100%; max-width: 42rem; height: auto; margin: 0 auto; border-radius: .3rem;
   background: #fff; }

@@ -59,7 +59,7 @@ def make_run(folder: Path, kind: str, classes: list[str], n: int = 160, syntheti
 
 def _results(folder, kind, classes, probs, targets, decision: Decision, patients) -> None:
     n, predicted = len(probs), decision.predict(probs, kind)
-    found = evaluate(kind, probs, targets, predicted, classes, patients, bootstrap=100)
+    found = evaluate(kind, probs, targets, predicted, classes, patients, bootstrap=20)
     test = {"split": "test", "n_cases": n, "n_patients": len(set(patients)), **found}
     test |= {"decision": decision.to_dict(), "calibration": None, "groups": None}
     (folder / "test_metrics.json").write_text(json.dumps(test, allow_nan=False))

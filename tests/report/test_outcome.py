@@ -1,0 +1,62 @@
+"""The closing table of a command."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from medtrain.report import metrics_table
+from medtrain.report.words import duration, entry, label, number
+
+TEST = {
+    "split": "test",
+    "n_cases": 200,
+    "n_patients": 100,
+    "metrics": {
+        "auroc": {"value": 0.91234, "ci95": [0.88, 0.94]},
+        "ppv": {"value": None, "ci95": None},
+        "auroc_micro": {"value": 0.5, "ci95": None},
+    },
+}
+
+
+def printed(*arguments, width=60):
+    console = Console(file=io.StringIO(), width=width)
+    console.print(metrics_table(*arguments))
+    return console.file.getvalue()
+
+
+def test_values_intervals_and_paths():
+    text = printed(TEST, False, "outputs/[red]/run", "outputs/run/report.html")
+    assert "AUROC" in text and "0.912" in text and "0.880 to 0.940" in text and text.count("n/a") == 2
+    assert "200 cases, 100 patients" in text and "micro" not in text and "ynthetic" not in text
+    assert "run     outputs/[red]/run" in text and "report  outputs/run/report.html" in text
+
+
+def test_synthetic_data_are_named():
+    assert "synthetic data" in printed(TEST, True, "run", None)
+    assert "report" not in printed(TEST, True, "run", None)
+
+
+def test_a_long_path_is_complete():
+    path = "outputs/" + "x" * 90 + "/run"
+    assert path in printed(TEST, False, path, None).replace("\n", "")
+
+
+def test_nothing_to_show_is_no_error():
+    assert "run" in printed({}, False, "run", "report.html")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "n/a"), (0.12345, "0.123"), (1234.5, "1234.5"), (3, "3"), (True, "yes"), ("x", "x")]
+)
+def test_numbers(value, text):
+    assert number(value) == text
+
+
+def test_words():
+    assert label("f1_micro") == "F1, micro average" and label("own_metric") == "own_metric"
+    assert entry(0.5) == ("0.500", "n/a")
+    assert [duration(s) for s in (42.4, 372.5, 3725, "soon")] == ["42 s", "6 min 12 s", "1 h 2 min", "soon"]
