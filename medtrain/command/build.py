@@ -150,4 +150,5 @@ def say(text: Any = "") -> None:
     """Print on rank 0."""
     from rich.console import Console
 
-    Console().print(text, highlight=False, soft_wrap=True)
+    # lines are never cut or broken: people copy paths from them
+    Console().print(text, highlight=False, soft_wrap=isinstance(text, str), crop=False)

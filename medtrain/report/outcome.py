@@ -41,7 +41,7 @@ def metrics_table(
     lines: list[RenderableType] = [table]
     if synthetic:
         lines.append(Text("Synthetic data: these numbers show that the pipeline works, nothing about patients."))
-    lines.append(Text(f"run     {run_folder}", overflow="fold"))
+    lines.append(Text(f"run     {run_folder}", overflow="ignore", no_wrap=True))
     if report is not None:
-        lines.append(Text(f"report  {report}", overflow="fold"))
+        lines.append(Text(f"report  {report}", overflow="ignore", no_wrap=True))
     return Group(*lines)
