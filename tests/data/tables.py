@@ -34,3 +34,9 @@ def write_images(folder: Path, count: int, deep: bool = False, seed: int = 0) ->
         high, dtype = (4096, np.uint16) if deep and n % 3 == 2 else (256, np.uint8)
         Image.fromarray(draw.integers(0, high, (12, 10)).astype(dtype)).save(folder / f"{n}.png")
     return [f"{n}.png" for n in range(count)]
+
+
+def spoil(folder: Path) -> None:
+    """Truncate 3.png and remove 5.png."""
+    (folder / "3.png").write_bytes((folder / "3.png").read_bytes()[:70])
+    (folder / "5.png").unlink()

@@ -18,31 +18,9 @@ from medtrain.core.errors import DataError, UsageError
 from medtrain.core.spec import DataSpec
 from medtrain.data import SOURCES, source
 from medtrain.data.image import ImageData
-from tests.data.tables import config, write_images, write_table
+from tests.data.tables import config, spoil, write_table
 
 Make = Callable[..., ImageData]
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Make:
-    """Image data of 40 images, two a patient; columns replace or add to those of the table."""
-
-    def build(
-        cfg: dict[str, Any] | None = None, deep: bool = False, columns: dict[str, Any] | None = None, **options: Any
-    ):
-        if not (tmp_path / "0.png").exists():
-            write_images(tmp_path, 40, deep)
-        labels = [n // 2 % 2 for n in range(40)]
-        table = {"path": [f"{n}.png" for n in range(40)], "label": labels, "patient": [f"p{n // 2}" for n in range(40)]}
-        frame = pd.DataFrame(table | (columns or {}))
-        text = frame.to_csv(index=False)
-        node = config(table=write_table(tmp_path, text), image_size=8, cache_dir=str(tmp_path / "cache"), batch_size=4)
-        node |= {**(cfg or {}), "columns": node["columns"] | (cfg or {}).get("columns", {})}
-        return ImageData(node, report=said.append, **options)
-
-    said: list[str] = []
-    build.said = said  # type: ignore[attr-defined]
-    return build
 
 
 def test_a_binary_batch(make: Make) -> None:
@@ -143,11 +121,6 @@ def test_a_second_start_decodes_nothing_and_splits_alike(make: Make) -> None:
     other.prepare()
     assert other.fingerprints["table"] == first.fingerprints["table"]
     assert other.fingerprints["split"] != first.fingerprints["split"]
-
-
-def spoil(folder: Path) -> None:
-    (folder / "3.png").write_bytes((folder / "3.png").read_bytes()[:70])
-    (folder / "5.png").unlink()
 
 
 def test_everything_wrong_is_listed(make: Make, tmp_path: Path) -> None:
@@ -281,40 +254,6 @@ def test_other_data_for_a_trained_model(make: Make) -> None:
     assert official.cases["split"].tolist() == ["train"] * 10 + ["test"] * 30
     with pytest.raises(DataError, match="'2' is none of the classes 0, 1"):
         make(spec=spec, all_test=True, columns={"label": [0, 1, 2, 1] * 10}).prepare()
-
-
-def test_inputs(make: Make, tmp_path: Path) -> None:
-    data = make()
-    data.prepare()
-    spoil(tmp_path)
-    cfg, spec = data.cfg | {"patient_pattern": r"\d+"}, data.spec
-    folder = ImageData.for_inputs(cfg, spec, tmp_path)
-    assert len(folder.cases) == 39 and folder.cases["case"].iloc[:3].tolist() == ["0.png", "1.png", "10.png"]
-    assert folder.cases["patient"].iloc[2] == "10"
-    bad = folder.cases["case"].tolist().index("3.png")
-    assert list(folder.errors) == [bad] and "truncated" in folder.errors[bad]
-    batches = list(folder.predict_dataloader())
-    assert "y" not in batches[0] and bad not in torch.cat([batch["case"] for batch in batches]).tolist()
-    assert sum(len(batch["case"]) for batch in batches) == 38
-    one = ImageData.for_inputs(cfg, spec, tmp_path / "7.png")
-    assert torch.equal(next(iter(one.predict_dataloader()))["x"][0], data.dataset(np.array([7]))[0]["x"])
-    table = write_table(tmp_path, "image,patient\n0.png,a\n5.png,b\n", "inputs.csv")
-    listed = ImageData.for_inputs(data.cfg, spec, table)
-    assert listed.cases["patient"].tolist() == ["a", "b"] and listed.errors == {1: "no such file"}
-    with pytest.raises(UsageError, match="no such file or folder"):
-        ImageData.for_inputs(cfg, spec, tmp_path / "nowhere")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="holds no images"):
-        ImageData.for_inputs(cfg, spec, tmp_path / "empty")
-
-
-def test_real_chest_films_to_predict(test_data: Path, tmp_path: Path) -> None:
-    spec = DataSpec("binary", ("0", "1"), 1, (32, 32), mean=(0.449,), std=(0.226,))
-    films = ImageData.for_inputs(config(cache_dir=str(tmp_path)), spec, test_data / "xray")
-    suffixes = [Path(films.cases["case"][row]).suffix for row in films.errors]
-    assert suffixes == [".dcm"] * 2 and len(films.cases) >= 6
-    x = torch.cat([batch["x"] for batch in films.predict_dataloader()])
-    assert x.shape == (len(films.cases) - 2, 1, 32, 32) and (x.flatten(1).max(1).values > 100).all()
 
 
 def test_coco_annotated_films_with_a_table_of_their_own(test_data: Path, tmp_path: Path) -> None:

@@ -190,7 +190,7 @@ def test_testing_again_and_on_other_data(medtrain: Callable[..., Ran], folder: P
 
 
 def test_real_films(medtrain: Callable[..., Ran], folder: Path, test_data: Path) -> None:
-    """PNG and JPEG films of several sizes and depths from a table: an epoch, then predictions, a bad file among them."""
+    """PNG and JPEG films of several sizes and depths from a table: an epoch, then predictions, one bad."""
     films = sorted(p for p in (test_data / "xray").rglob("*") if p.suffix in (".png", ".jpg"))
     rows = [f"{p.relative_to(test_data / 'xray')},{i % 2},p{i},{s}" for i, p in enumerate(films) for s in ["train"]]
     parts = ["train", "train", "val", "val", "test", "test", "train"]
