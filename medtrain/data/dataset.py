@@ -63,7 +63,7 @@ def _targets(targets: NDArray[Any], kind: LabelKind | None) -> Tensor:
     return y[:, None] if kind == "binary" else y
 
 
-def whole_batch(batch: Batch) -> Batch:
+def whole_batch(batch: Any) -> Any:
     """The collate function of data sets whose `__getitems__` gives whole batches."""
     return batch
 

@@ -29,6 +29,8 @@ from medtrain.io.equal import content_labels
 from medtrain.io.image_cache import Progress, cache_images
 from medtrain.sampler import EvalSampler, Shuffle
 
+Split = tuple[NDArray[np.int64], pd.DataFrame, list[Problem]]
+
 
 def to_stderr(text: str) -> None:
     print(text, file=sys.stderr)
@@ -117,22 +119,27 @@ class ImageData(pl.LightningDataModule):
         self.spec = self.model_spec or DataSpec(
             manifest.kind or "binary", manifest.classes, form.channels, form.size, mean=mean, std=std
         )
-        rows, splits, leaks = self._split(manifest, skip)
+        self._split(manifest, manifest.bad, skip, same_content=False)
         cache = cache_images(manifest.path, form, cache_root(self.cfg.get("cache_dir")), self.progress)
         self.cache, self.decoded = cache, cache.decoded
         bad = manifest.bad + _unreadable(manifest, cache.problems)
+        rows, splits, leaks = self._split(manifest, bad, skip)
         self._judge(bad, leaks, len(manifest), skip)
         for warning in manifest.warnings:
             self._warn([warning], "")
-        readable = np.array([row not in cache.problems for row in rows], bool)
-        self._keep(manifest, rows[readable], splits[readable])
+        self._keep(manifest, rows, splits)
         self._ready = True
 
-    def _split(self, manifest: Manifest, skip: bool) -> tuple[NDArray[np.int64], pd.DataFrame, list[Problem]]:
-        """Usable rows with their split and fold, and leaks between splits."""
-        unusable = {n for n, _ in manifest.bad}
+    def _split(
+        self, manifest: Manifest, bad: list[tuple[int, Problem]], skip: bool, same_content: bool = True
+    ) -> Split:
+        """Usable rows with their split and fold, and leaks between splits; files are compared if `same_content`."""
+        unusable = {n for n, _ in bad}
         rows = np.array([n for n in range(len(manifest)) if n not in unusable], np.int64)
-        content = content_labels([manifest.path[row] for row in rows])
+        nothing: Split = rows[:0], pd.DataFrame({"split": [], "fold": []}), []
+        if not len(rows):
+            return nothing  # all rows are at fault, and listed
+        content = content_labels([manifest.path[row] for row in rows]) if same_content else rows
         try:
             if self.known is not None:
                 lenient = skip or self.cfg.get("leakage") == "drop"
@@ -140,10 +147,11 @@ class ImageData(pl.LightningDataModule):
             else:
                 splits = split_manifest(manifest, rows, content, self.cfg, self.spec, self.all_test)
         except DataError:
-            if not unusable or skip:
-                raise
-            return rows[:0], pd.DataFrame({"split": [], "fold": []}), []  # the rows at fault are listed first
-        leaky, leaks = drop_leaked(manifest, rows, content, splits, choice(self.cfg, "leakage", ("error", "warn", "drop")))
+            if bad and not skip:
+                return nothing  # the rows at fault are listed first
+            raise
+        policy = choice(self.cfg, "leakage", ("error", "warn", "drop"))
+        leaky, leaks = drop_leaked(manifest, rows, content, splits, policy)
         return rows[~leaky], splits[~leaky], leaks
 
     def _judge(self, bad: list[tuple[int, Problem]], leaks: list[Problem], total: int, skip: bool) -> None:
@@ -177,7 +185,7 @@ class ImageData(pl.LightningDataModule):
                 "case": [manifest.case[row] for row in rows],
                 "patient": [manifest.patient[row] for row in rows],
                 "split": splits["split"].to_numpy(),
-                "fold": pd.array(splits["fold"], "Int64"),
+                "fold": splits["fold"].astype("Int64").array,
                 "path": [manifest.path[row] for row in rows],
             }
         )

@@ -40,13 +40,13 @@ class InputImages(pl.LightningDataModule):
         UsageError: the path is not there. DataError: it holds no images.
     """
 
-    def __init__(
-        self, cfg: Mapping[str, Any], spec: DataSpec, path: Path, progress: Progress | None = None
-    ) -> None:
+    def __init__(self, cfg: Mapping[str, Any], spec: DataSpec, path: Path, progress: Progress | None = None) -> None:
         super().__init__()
         self.cfg, self.spec = dict(cfg), spec
         self.cases = _list_inputs(path, self.cfg)
-        cache = cache_images(self.cases["path"].tolist(), image_form(cfg, spec), cache_root(cfg.get("cache_dir")), progress)
+        cache = cache_images(
+            self.cases["path"].tolist(), image_form(cfg, spec), cache_root(cfg.get("cache_dir")), progress
+        )
         self.cache, self.errors = cache, dict(cache.problems)
         self.readable = np.array([row for row in range(len(self.cases)) if row not in self.errors], np.int64)
 

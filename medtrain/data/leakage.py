@@ -29,7 +29,9 @@ def leaks(
     for rows in _straddling(patient_N, split_N):
         counts = [f"{name} ({(split_N[rows] == name).sum()} files)" for name in SPLITS if name in split_N[rows]]
         who = f"patient {patient_N[rows[0]]}"
-        found.append(Problem("patient_leak", who, f"stands in {' and '.join(counts)}, first in {where_N[rows[0]]}", severity))
+        found.append(
+            Problem("patient_leak", who, f"stands in {' and '.join(counts)}, first in {where_N[rows[0]]}", severity)
+        )
     for rows in _straddling(content_N, split_N):
         others = ", ".join(f"{where_N[row]} ({split_N[row]})" for row in rows[1:4]) + ", ..." * (len(rows) > 4)
         found.append(

@@ -19,7 +19,9 @@ def choice(cfg: Mapping[str, Any], key: str, allowed: Sequence[str]) -> str:
     value = str(cfg.get(key) or allowed[0])
     if value not in allowed:
         near = difflib.get_close_matches(value, allowed, 1)
-        raise UsageError(f"data.{key}={value} is none of {', '.join(allowed)}" + (f"; did you mean {near[0]}?" if near else ""))
+        raise UsageError(
+            f"data.{key}={value} is none of {', '.join(allowed)}" + (f"; did you mean {near[0]}?" if near else "")
+        )
     return value
 
 
@@ -34,7 +36,9 @@ def image_form(cfg: Mapping[str, Any], spec: DataSpec | None = None) -> ImageFor
         low_high = None if window is None else (float(window[0]), float(window[1]))
         return ImageForm((int(height), int(width)), int(channels), str(cfg.get("fit") or "pad"), low_high)
     except (ValueError, TypeError, IndexError) as error:
-        raise UsageError(f"data.image_size={size} channels={channels} fit={cfg.get('fit')} window={window}: {error}") from None
+        raise UsageError(
+            f"data.image_size={size} channels={channels} fit={cfg.get('fit')} window={window}: {error}"
+        ) from None
 
 
 def normalisation(cfg: Mapping[str, Any], channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -43,8 +47,12 @@ def normalisation(cfg: Mapping[str, Any], channels: int) -> tuple[tuple[float, .
     found = []
     for key, usual in zip(("mean", "std"), default, strict=True):
         value = cfg.get(key)
-        values = usual if value is None else tuple(float(v) for v in (value if isinstance(value, Sequence) else [value]))
+        values = (
+            usual if value is None else tuple(float(v) for v in (value if isinstance(value, Sequence) else [value]))
+        )
         if len(values) != channels or (key == "std" and min(values) <= 0):
-            raise UsageError(f"data.{key}={value}: give {channels} positive value(s), one a channel, for inputs in 0..1")
+            raise UsageError(
+                f"data.{key}={value}: give {channels} positive value(s), one a channel, for inputs in 0..1"
+            )
         found.append(values)
     return found[0], found[1]

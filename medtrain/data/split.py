@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -52,7 +53,7 @@ def stratified_groups(
     labels = np.nan_to_num(np.asarray(labels_NC, float).reshape(len(group_N), -1)) * weights[:, None]
     counts_GC = np.zeros((len(names), labels.shape[1]))
     np.add.at(counts_GC, group_N, labels)
-    size_G = np.bincount(group_N, weights, len(names))
+    size_G = np.bincount(group_N, weights, len(names)).astype(np.float64)
     share_K = np.asarray(shares, float) / np.sum(shares)
     order = stream(seed, "split", len(names)).permutation(len(names))
     return _iterate(counts_GC, size_G, share_K, order)[group_N]
@@ -102,14 +103,16 @@ def join_groups(groups_N: ArrayLike, content_N: ArrayLike) -> NDArray[np.str_]:
 
     content = np.asarray(content_N)
     order = np.argsort(content, kind="stable")
-    for one, other in zip(order[:-1], order[1:], strict=True):
+    for one, other in pairwise(order):
         if content[one] == content[other]:
             low, high = sorted((root(int(parent_N[one])), root(int(parent_N[other]))))
             parent[high] = low
     return names[[root(node) for node in range(len(names))]][parent_N]
 
 
-def official_names(split_N: Sequence[str], where_N: Sequence[str]) -> tuple[NDArray[np.str_], list[tuple[int, Problem]]]:
+def official_names(
+    split_N: Sequence[str], where_N: Sequence[str]
+) -> tuple[NDArray[np.str_], list[tuple[int, Problem]]]:
     """train, val and test from what tables call them ('' stays ''), and a problem for every other name, by position."""
     names = np.array([NAMES.get(str(name).strip().lower(), "") for name in split_N], dtype="<U5")
     bad = [
@@ -172,7 +175,9 @@ def assign_splits(
         split = _from_parts(part, fold, folds, labels_NC, groups_N, seed)
         why = f"with data.folds={folds} data.fold={fold}"
     elif fold is not None:
-        raise UsageError(f"data.fold={fold} needs data.folds=K, a fold column (data.columns.fold), or data.split_by=site")
+        raise UsageError(
+            f"data.fold={fold} needs data.folds=K, a fold column (data.columns.fold), or data.split_by=site"
+        )
     else:
         split = np.array(SPLITS)[stratified_groups(labels_NC, groups_N, SHARES, seed)]
         why = "in a 70/10/20 split"

@@ -64,7 +64,9 @@ def split_manifest(
 
 def _parts(manifest: Manifest, rows: Rows, by_site: bool, fold: int | None) -> tuple[list[str] | None, str]:
     """The given parts that the configuration asks for: sites, or a fold column where a fold is chosen."""
-    column, name = (manifest.site, "site column") if by_site else (manifest.fold if fold is not None else None, FOLD_COLUMN)
+    column, name = (
+        (manifest.site, "site column") if by_site else (manifest.fold if fold is not None else None, FOLD_COLUMN)
+    )
     if column is None:
         return None, name
     parts = [column[row] for row in rows]
@@ -113,7 +115,9 @@ def known_splits(
     used = np.array([manifest.case[row] in listed.index for row in rows], bool)
     mine = listed.loc[[manifest.case[row] for row in rows[used]]]
     fold = mine["fold"] if "fold" in mine else [None] * len(mine)
-    frame = pd.DataFrame({"split": mine["split"].astype(object).to_numpy(), "fold": pd.array(fold, "Int64")})
+    frame = pd.DataFrame(
+        {"split": mine["split"].astype(object).to_numpy(), "fold": pd.Series(list(fold), dtype="Int64")}
+    )
     return rows[used], content[used], frame
 
 

@@ -10,12 +10,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+Pixels = NDArray[Any]  # uint8 or uint16
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm")
 FITS = ("pad", "stretch", "crop")
@@ -29,7 +30,7 @@ class ImageForm:
     Args:
         size: (H, W) in pixels.
         channels: 1 (grey) or 3 (RGB).
-        fit: ``pad`` (keep the aspect ratio, fill with black), ``stretch``, or ``crop`` (keep it, cut the excess evenly).
+        fit: ``pad`` (keep the aspect ratio, fill with black), ``stretch``, or ``crop`` (keep it, cut the excess).
         window: stored values (lo, hi) that become black and white; None takes 8-bit pictures as they are and
             deeper ones from their own minimum to their own maximum.
     """
@@ -51,7 +52,7 @@ class ImageForm:
 
 
 def read_image(path: str | os.PathLike[str], at_least: int | None = None) -> Pixels:
-    """The stored pixels of a PNG, JPEG, TIFF or BMP file (of several frames the first), upright by its EXIF orientation.
+    """The stored pixels of a PNG, JPEG, TIFF or BMP file (of several frames the first), upright by EXIF.
 
     Transparency is composited on black, the background of a radiograph. 16-bit grey stays 16 bit; 16-bit colour comes
     as 8 bit, since PIL reads no other.
@@ -136,7 +137,7 @@ def fit_image(
     white = 65535.0 if deep else 255.0
     lo, hi = (float(window[0]), float(window[1])) if window is not None else _range(array, white)
     if array.ndim == 3 and channels == 1:
-        array_f: NDArray[np.generic] = array.astype(np.float32) @ LUMA
+        array_f: Pixels = array.astype(np.float32) @ LUMA
     else:
         array_f = array
     if (lo, hi) != (0.0, white):

@@ -135,7 +135,8 @@ def _decode_all(
         os.fsync(file.fileno())
     dtype = "uint16" if deep else "uint8"
     write_json(
-        place / "header.json", {"shape": [len(paths), *shape], "dtype": dtype, "problems": problems, "form": asdict(form)}
+        place / "header.json",
+        {"shape": [len(paths), *shape], "dtype": dtype, "problems": problems, "form": asdict(form)},
     )
 
 

@@ -7,11 +7,12 @@ As on every chest film, the patient's right is on the left.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Picture = NDArray[np.float32]
+Picture = NDArray[Any]  # float32
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def draw_chest(anatomy: Anatomy, x: Picture, y: Picture, supine: bool) -> tuple[
     film = film + _bones(a, across, y, body)
     film = film + _vessels(a, across, y, lungs)
     if a.breast:
-        for side in (-1, 1):
+        for side in (-1.0, 1.0):
             film = film + a.breast * soft_step(np.hypot((across - side * 0.42) / 0.3, (y - 0.28) / 0.26) - 1, 0.12)
     return np.asarray(film + 0.04, np.float32), lungs
 
@@ -97,7 +98,9 @@ def _body(a: Anatomy, x: Picture, y: Picture) -> Picture:
     """Trunk, sloping shoulders and neck."""
     flank = a.width + 0.13 + 0.06 * y
     trunk = soft_step(np.abs(x) - flank, 0.02) * soft_step(-0.93 - y + 0.3 * np.clip(np.abs(x) - 0.25, 0, None), 0.03)
-    shoulders = soft_step(np.abs(x) - 1.15, 0.05) * soft_step(-0.98 - y + 0.3 * np.abs(x), 0.03) * soft_step(y + 0.35, 0.12)
+    shoulders = (
+        soft_step(np.abs(x) - 1.15, 0.05) * soft_step(-0.98 - y + 0.3 * np.abs(x), 0.03) * soft_step(y + 0.35, 0.12)
+    )
     neck = soft_step(np.abs(x) - 0.24, 0.03) * soft_step(y + 0.7, 0.05)
     return np.maximum(np.maximum(trunk, shoulders), neck)
 
@@ -105,7 +108,7 @@ def _body(a: Anatomy, x: Picture, y: Picture) -> Picture:
 def _lungs(a: Anatomy, x: Picture, y: Picture, base: float) -> Picture:
     """Two fields that taper to the apex and stand on the diaphragm's domes, the right one higher."""
     out = np.zeros_like(x)
-    for side in (-1, 1):
+    for side in (-1.0, 1.0):
         centre = side * a.width * 0.52
         floor = base + (0.05 if side > 0 else 0.0)
         middle, tall = (a.apex + floor) / 2 + 0.12, (floor - a.apex) / 2 + 0.16
@@ -124,7 +127,9 @@ def _mediastinum(a: Anatomy, x: Picture, y: Picture, base: float, heart_x: float
     arch = soft_step(np.hypot((x - 0.11) / 0.09, (y + 0.27) / 0.1) - 1, 0.15)
     right, down = x - 0.11, y - base + 0.15
     long, short = 0.88 * right + 0.47 * down, 0.88 * down - 0.47 * right  # its axis points to the left hip
-    heart = soft_step(np.hypot(long / (1.2 * heart_x), short / (0.88 * heart_x)) - 1, 0.05) * soft_step(y - base - 0.2, 0.08)
+    heart = soft_step(np.hypot(long / (1.2 * heart_x), short / (0.88 * heart_x)) - 1, 0.05) * soft_step(
+        y - base - 0.2, 0.08
+    )
     trachea = soft_step(np.abs(x) - 0.035, 0.012) * soft_step(y + 0.2, 0.04)
     shadow = np.maximum(np.maximum(0.26 * central, 0.2 * arch), 0.3 * heart)
     return np.asarray(shadow - 0.1 * trachea, np.float32)
@@ -136,14 +141,22 @@ def _bones(a: Anatomy, x: Picture, y: Picture, body: Picture) -> Picture:
     out = (0.05 + 0.05 * vertebra) * soft_step(np.abs(x) - 0.075, 0.01)
     reach = np.clip(np.abs(x) / a.width, 0, 1)
     within = soft_step(np.abs(x) - a.width * 1.0, 0.02) * soft_step(0.09 - np.abs(x), 0.02)
+    low, high = y.min(1), y.max(1)
+
+    def arc(contrast: float, thick: float, centre: Picture, top: float, bottom: float) -> None:
+        rows = np.flatnonzero((high > top) & (low < bottom))  # most of the film is far from one rib
+        if len(rows):
+            part = np.s_[rows[0] : rows[-1] + 1]
+            out[part] += contrast * within[part] * np.exp(-(((y[part] - centre[part]) / thick) ** 2)) * weight[part]
+
     for number in range(9):
-        start = a.first_rib + number * a.rib_step
-        bend = 0.1 + 0.025 * number
-        back = y - start + 0.07 * np.sin(reach * np.pi) - bend * reach**2
-        out = out + a.rib * within * np.exp(-((back / 0.027) ** 2)) * (0.6 + 0.5 * reach)
+        start, bend = a.first_rib + number * a.rib_step, 0.1 + 0.025 * number
+        weight = 0.6 + 0.5 * reach
+        arc(a.rib, 0.027, start - 0.07 * np.sin(reach * np.pi) + bend * reach**2, start - 0.17, start + bend + 0.1)
         if 1 <= number <= 6:
-            front = y - start - 0.3 - bend + 0.34 * (1 - reach) ** 1.5 - 0.2 * (1 - reach)
-            out = out + 0.45 * a.rib * within * np.exp(-((front / 0.035) ** 2)) * np.clip(reach * 1.6 - 0.5, 0, 1)
+            inner, front = 1 - reach, start + 0.3 + bend
+            weight = np.clip(reach * 1.6 - 0.5, 0, 1)
+            arc(0.45 * a.rib, 0.035, front - 0.34 * inner**1.5 + 0.2 * inner, front - 0.25, front + 0.13)
     collar = y - a.apex - 0.14 + 0.22 * (np.abs(x) - 0.1) - 0.06 * np.sin(np.abs(x) * 7)
     span = soft_step(np.abs(x) - 0.72, 0.03) * soft_step(0.1 - np.abs(x), 0.02)
     out = out + 0.13 * span * np.exp(-((collar / 0.035) ** 4))
@@ -153,7 +166,7 @@ def _bones(a: Anatomy, x: Picture, y: Picture, body: Picture) -> Picture:
 def _vessels(a: Anatomy, x: Picture, y: Picture, lungs: Picture) -> Picture:
     """Hila, and vessels that branch from them and fade outwards."""
     out = np.zeros_like(x)
-    for side in (-1, 1):
+    for side in (-1.0, 1.0):
         hilum = np.hypot((x - side * 0.17) / 0.08, (y - 0.0) / 0.15)
         out = np.maximum(out, 0.13 * np.exp(-(hilum**2)))
     for side, start, angle, length, bend in a.vessels:
@@ -162,8 +175,8 @@ def _vessels(a: Anatomy, x: Picture, y: Picture, lungs: Picture) -> Picture:
             continue
         part = np.s_[:, reached[0] : reached[-1] + 1]  # most of the film is out of its reach
         along = side * x[part] - 0.14
-        slope = np.tan(angle * 0.75)
-        line = (y[part] - start - slope * along - bend * along**2) / np.sqrt(1 + slope**2)
+        slope = float(np.tan(angle * 0.75))
+        line = (y[part] - start - slope * along - bend * along**2) / float(np.sqrt(1 + slope**2))
         thick = 0.02 * (1.15 - np.clip(along / length, 0, 1))
         fade = np.clip(1 - along / length, 0, 1) * (along > 0)
         out[part] = np.maximum(out[part], 0.13 * fade * np.exp(-((line / thick) ** 2)))

@@ -22,5 +22,5 @@ class PhantomXray(ImageData):
 
     def prepare(self) -> None:
         if not self.cfg.get("table"):
-            self.cfg["table"] = str(phantom_folder(self.cfg) / "table.csv")
+            self.cfg["table"] = str(phantom_folder(self.cfg, self.progress) / "table.csv")
         super().prepare()

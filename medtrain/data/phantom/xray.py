@@ -23,13 +23,14 @@ from medtrain.core.streams import stream
 from medtrain.data.phantom.anatomy import Anatomy, draw_anatomy, draw_chest, grid, soft_step
 from medtrain.io.build_once import build_once
 from medtrain.io.cache_root import cache_root
+from medtrain.io.image_cache import Progress
 
-VERSION = 1  # raise it when the same parameters give other files
+VERSION = 3  # raise it when the same parameters give other files
 SICK = 0.45  # of the patients
 WRONG = 0.033  # of the reports
 SITES = ("north", "south", "west")
 
-Picture = NDArray[np.float32]
+Picture = NDArray[Any]  # float32
 
 
 @dataclass(frozen=True)
@@ -44,26 +45,36 @@ class Finding:
         return "opacity" if self.opacity else "nodule" if self.nodule else "normal"
 
 
-def phantom_folder(cfg: Mapping[str, Any]) -> Path:
-    """The folder of the phantom that `cfg` asks for (patients, image_size, phantom_seed, cache_dir), made if need be."""
+def phantom_folder(cfg: Mapping[str, Any], progress: Progress | None = None) -> Path:
+    """The folder of the phantom that `cfg` asks for (patients, image_size, phantom_seed), made if need be."""
     patients, size, seed = int(cfg["patients"]), int(cfg["image_size"]), int(cfg.get("phantom_seed") or 0)
     folder = cache_root(cfg.get("cache_dir")) / "phantoms" / f"xray_v{VERSION}_{patients}p_{size}px_seed{seed}"
-    build_once(folder, lambda place: make_phantom_xray(place, patients=patients, image_size=size, seed=seed))
+    build_once(
+        folder, lambda place: make_phantom_xray(place, patients=patients, image_size=size, seed=seed, progress=progress)
+    )
     return folder
 
 
-def make_phantom_xray(folder: Path, *, patients: int, image_size: int, seed: int) -> None:
+def make_phantom_xray(
+    folder: Path, *, patients: int, image_size: int, seed: int, progress: Progress | None = None
+) -> None:
     """Write `images/*.png` and `table.csv` (path, label, patient, sex, site, view, opacity, nodule, finding).
 
     Args:
         patients: each with one to four films.
         image_size: height of the smallest films in pixels; they differ in size and shape.
         seed: the same seed gives the same files.
+        progress: called with (done, total) patients.
     """
     (folder / "images").mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, str | int]] = []
     with ThreadPoolExecutor() as pool:  # numpy and PIL work outside the interpreter's lock
         films = pool.map(lambda number: _patient(folder, number, image_size, seed), range(patients))
-        pd.DataFrame([row for rows in films for row in rows]).to_csv(folder / "table.csv", index=False)
+        for done, more in enumerate(films, start=1):
+            rows += more
+            if progress is not None:
+                progress(done, patients)
+    pd.DataFrame(rows).to_csv(folder / "table.csv", index=False)
 
 
 def _patient(folder: Path, number: int, image_size: int, seed: int) -> list[dict[str, str | int]]:
@@ -113,8 +124,8 @@ def _film(
     draw: np.random.Generator, anatomy: Anatomy, finding: Finding, view: str, site: str, image_size: int
 ) -> Picture:
     """One film, 0 (black) to 1, drawn at twice its size and averaged."""
-    height = int(round(image_size * draw.uniform(1.0, 1.4)))
-    width = int(round(height * draw.uniform(0.85, 1.05)))
+    height = round(image_size * draw.uniform(1.0, 1.4))
+    width = round(height * draw.uniform(0.85, 1.05))
     x, y = grid(2 * height, 2 * width, draw)
     chest, lungs = draw_chest(anatomy, x, y, view == "AP")
     if finding.opacity:
@@ -141,10 +152,10 @@ def _opacities(draw: np.random.Generator, x: Picture, y: Picture, lungs: Picture
     out = np.zeros_like(x)
     for _ in range(int(draw.integers(1, 4))):
         cx, cy = _inside(draw, x, y, lungs)
-        a, b = draw.uniform(0.13, 0.3), draw.uniform(0.13, 0.26)
+        a, b = draw.uniform(0.16, 0.36), draw.uniform(0.16, 0.34)
         patchy = gaussian_filter(draw.normal(size=x.shape), 0.04 * x.shape[0])
         shape = np.exp(-(((x - cx) / a) ** 2) - ((y - cy) / b) ** 2) * (1 + 0.5 * patchy / (patchy.std() + 1e-6))
-        out = np.maximum(out, draw.uniform(0.1, 0.24) * np.clip(shape, 0, 1.2))
+        out = np.maximum(out, draw.uniform(0.2, 0.42) * np.clip(shape, 0, 1.2))
     return out * lungs
 
 
@@ -153,9 +164,9 @@ def _nodules(draw: np.random.Generator, x: Picture, y: Picture, lungs: Picture) 
     out = np.zeros_like(x)
     for _ in range(int(draw.integers(1, 4))):
         cx, cy = _inside(draw, x, y, lungs)
-        radius = draw.uniform(0.055, 0.1)
+        radius = draw.uniform(0.07, 0.13)
         distance = np.hypot(x - cx, y - cy) / radius
-        out = np.maximum(out, draw.uniform(0.14, 0.28) * soft_step(distance - 1, 0.15))
+        out = np.maximum(out, draw.uniform(0.25, 0.45) * soft_step(distance - 1, 0.15))
     return out
 
 

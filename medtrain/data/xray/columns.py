@@ -111,15 +111,23 @@ def find_columns(
         wanted = [want] if isinstance(want, str | int) else list(want or [])
         missing = [str(name) for name in wanted if str(name) not in columns]
         if wanted and not missing:
-            found[role] = str(wanted[0]) if len(wanted) == 1 else [str(name) for name in wanted]
+            found[role] = (
+                [str(name) for name in wanted]
+                if isinstance(want, Sequence) and not isinstance(want, str)
+                else str(want)
+            )
         elif missing and not lenient:
-            faults += [f"data.columns.{role}: {raw.file.name} has no column {name!r}{_near(name, columns)}" for name in missing]
+            faults += [
+                f"data.columns.{role}: {raw.file.name} has no column {name!r}{_near(name, columns)}" for name in missing
+            ]
             found[role] = None
         else:
             found[role] = next((lower[name] for name in usual if name in lower), None)
         if role in needed and found[role] is None and not missing:
             _refuse_headless(raw)
-            faults.append(f"data.columns.{role}: {raw.file.name} has no column called {', '.join(usual[:4])} or the like")
+            faults.append(
+                f"data.columns.{role}: {raw.file.name} has no column called {', '.join(usual[:4])} or the like"
+            )
     if faults:
         raise UsageError("\n".join([*faults, f"its columns: {', '.join(columns[:30])}"]))
     return found

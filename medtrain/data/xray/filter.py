@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 
 from medtrain.core.errors import UsageError
 
-METHODS = frozenset(
-    "str contains startswith endswith match fullmatch lower upper strip len isin between isna isnull notna notnull "
-    "abs dt year month day astype".split()
+ASKING = re.compile(
+    r"str|contains|startswith|endswith|match|fullmatch|lower|upper|strip|len|isin|between|isna|isnull|notna|notnull"
+    r"|abs|dt|year|month|day"
 )
 
 
 def matching(table: pd.DataFrame, query: str) -> NDArray[np.bool_]:
     """Which rows of `table` the query selects; UsageError, naming data.filter, where it can't be evaluated."""
     bare = re.sub(r"`[^`]*`|'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"", " _ ", query)
-    odd = [name for name in re.findall(r"\.\s*([^\W\d]\w*)", bare) if name not in METHODS]
+    odd = [name for name in re.findall(r"\.\s*([^\W\d]\w*)", bare) if not ASKING.fullmatch(name)]
     if "@" in bare or "__" in bare or ";" in bare or odd:
         what = f"`.{odd[0]}`" if odd else "`@`, `__` and `;`"
         raise UsageError(f"data.filter={query!r}: {what} is not allowed; compare columns, as in \"View == 'PA'\"")

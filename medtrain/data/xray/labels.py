@@ -83,7 +83,9 @@ def _from_columns(raw: RawTable, columns: list[str], named: tuple[str, ...] | No
     extra = [name for name in columns if name not in classes]
     absent = [name for name in classes if name not in columns]
     if spec is not None and spec.label_kind != "multilabel":
-        raise UsageError(f"data.columns.label: the model has the classes {', '.join(classes)}; name one column of labels")
+        raise UsageError(
+            f"data.columns.label: the model has the classes {', '.join(classes)}; name one column of labels"
+        )
     if extra or (absent and spec is None):
         whose = "the model's classes are" if spec is not None else "data.classes says"
         raise UsageError(f"data.columns.label={columns}, but {whose} {list(classes)}: they must have the same names")
@@ -94,7 +96,12 @@ def _from_columns(raw: RawTable, columns: list[str], named: tuple[str, ...] | No
         values = [INDICATOR.get(text.lower()) for text in texts]
         targets[:, classes.index(name)] = [np.nan if value is None else value for value in values]
         bad += [
-            (n, Problem("bad_label", raw.where(int(raw.text.index[n])), f"{name} is {texts[n]!r}, none of 0, 1, -1, blank"))
+            (
+                n,
+                Problem(
+                    "bad_label", raw.where(int(raw.text.index[n])), f"{name} is {texts[n]!r}, none of 0, 1, -1, blank"
+                ),
+            )
             for n, value in enumerate(values)
             if value is None
         ]
@@ -130,7 +137,9 @@ def _from_names(
     bad += [(n, _outside(raw, n, text, classes)) for n, text in enumerate(texts) if text and text not in index]
     known = present & set(classes)
     if spec is None and len(known) == 1:
-        raise DataError(f"{raw.file} has only one class ({known.pop()}) in the {len(texts)} rows used: nothing to learn")
+        raise DataError(
+            f"{raw.file} has only one class ({known.pop()}) in the {len(texts)} rows used: nothing to learn"
+        )
     numbers = np.array([index.get(text, 0) for text in texts], np.int64)
     if len(classes) == 2:
         return Labels("binary", classes, numbers.astype(np.float64), bad)
@@ -142,7 +151,9 @@ def _order(raw: RawTable, present: set[str], named: tuple[str, ...] | None, posi
         positive = _plain(str(positive))
         among = named or tuple(sorted(present))
         if positive not in among:
-            raise UsageError(f"data.positive={positive!r} is none of the labels {_shown(among)}{_near(positive, among)}")
+            raise UsageError(
+                f"data.positive={positive!r} is none of the labels {_shown(among)}{_near(positive, among)}"
+            )
         if len(among) != 2:
             raise UsageError(f"data.positive is for two classes; {raw.file.name} has {len(among)}: {_shown(among)}")
         if named and named[-1] != positive:
@@ -153,8 +164,8 @@ def _order(raw: RawTable, present: set[str], named: tuple[str, ...] | None, posi
     names = sorted(present, key=lambda text: (not text.lstrip("-").isdigit(), int(text) if text.isdigit() else 0, text))
     if len(names) == 2 and names != ["0", "1"]:
         raise UsageError(
-            f"which of the labels {names[0]!r} and {names[1]!r} is the positive one? say it with data.positive={names[1]!r} "
-            f"or data.classes=[{names[0]},{names[1]}] (the last is positive)"
+            f"which of the labels {names[0]!r} and {names[1]!r} is the positive one? "
+            f"say it with data.positive={names[1]!r} or data.classes=[{names[0]},{names[1]}] (the last is positive)"
         )
     return tuple(names)
 

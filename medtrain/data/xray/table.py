@@ -93,7 +93,9 @@ def _for_spec(raw: RawTable, named: dict[str, Any], spec: DataSpec | None) -> di
     want = named.get("label")
     if spec is None or isinstance(want, str):
         return named
-    there = [name for name in want or [] if name in raw.text.columns] or label_columns(list(raw.text.columns), named, spec)
+    there = [name for name in want or [] if name in raw.text.columns] or label_columns(
+        list(raw.text.columns), named, spec
+    )
     return {**named, "label": there} if there else named
 
 
@@ -122,7 +124,11 @@ def _identify(raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any])
         for n, name in enumerate(written)
         if name and not os.path.isfile(path[n])
     ]
-    case = [name or path for name, path in zip(raw.text[columns["case"]], written, strict=True)] if columns["case"] else written
+    case = (
+        [name or path for name, path in zip(raw.text[columns["case"]], written, strict=True)]
+        if columns["case"]
+        else written
+    )
     patient, faults, has_patients = _patients(raw, columns["patient"], cfg.get("patient_pattern"), written, where)
     manifest = Manifest(raw.typed, where, case, path, patient, has_patients, bad=bad + faults)
     if not has_patients:
