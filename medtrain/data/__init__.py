@@ -8,7 +8,7 @@ from typing import Any
 from medtrain.core.errors import UsageError
 
 SOURCES: dict[str, str] = {
-    "image_table": "medtrain.data.image:ImageData",
+    "image_table": "medtrain.data.xray.module:ImageData",
     "phantom_xray": "medtrain.data.phantom.source:PhantomXray",
 }
 

@@ -6,7 +6,7 @@ import torch
 from medtrain.augment import Augment2d, Identity
 from medtrain.core.errors import UsageError
 
-OFF = dict(rotate=0.0, scale=0.0, translate=0.0, brightness=0.0, contrast=0.0, noise=0.0)
+OFF = {"rotate": 0.0, "scale": 0.0, "translate": 0.0, "brightness": 0.0, "contrast": 0.0, "noise": 0.0}
 
 
 @pytest.fixture

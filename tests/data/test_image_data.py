@@ -17,7 +17,7 @@ from torch.utils.data import Sampler
 from medtrain.core.errors import DataError, UsageError
 from medtrain.core.spec import DataSpec
 from medtrain.data import SOURCES, source
-from medtrain.data.image import ImageData
+from medtrain.data.xray.module import ImageData
 from tests.data.tables import config, spoil, write_table
 
 Make = Callable[..., ImageData]

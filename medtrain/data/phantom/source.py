@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from medtrain.core.errors import UsageError
-from medtrain.data.image import ImageData
 from medtrain.data.phantom.xray import phantom_folder
+from medtrain.data.xray.module import ImageData
 
 
 class PhantomXray(ImageData):

@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader
 
 from medtrain.core.errors import DataError, UsageError
 from medtrain.core.spec import DataSpec
-from medtrain.data.dataset import Batch, CaseImages, loader, ranks
 from medtrain.data.settings import image_form
+from medtrain.data.xray.dataset import Batch, CaseImages, loader, ranks
 from medtrain.data.xray.table import match_patient, read_inputs
 from medtrain.io.cache_root import cache_root
 from medtrain.io.image import SUFFIXES

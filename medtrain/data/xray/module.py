@@ -19,10 +19,10 @@ from torch.utils.data import DataLoader, Sampler
 
 from medtrain.core.errors import DataError, Problem
 from medtrain.core.spec import DataSpec
-from medtrain.data.dataset import Batch, CaseImages, loader, ranks
-from medtrain.data.inputs import InputImages
 from medtrain.data.settings import choice, image_form, normalisation
 from medtrain.data.splitting import drop_leaked, known_splits, split_manifest
+from medtrain.data.xray.dataset import Batch, CaseImages, loader, ranks
+from medtrain.data.xray.inputs import InputImages
 from medtrain.data.xray.table import Manifest, read_manifest
 from medtrain.io.cache_root import cache_root
 from medtrain.io.equal import content_labels
