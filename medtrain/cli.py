@@ -199,19 +199,18 @@ def trust_of(tokens: list[str]) -> list[str]:
 
 def _saved(words: Words, given: dict[str, str], compose: Any) -> Any:
     """The configuration of the run that the command starts from, None for the packaged one."""
-    source = None
+    key = "run"
     if words.verb in OF_A_RUN:
         if not given.get("run"):
             raise UsageError(f"{words.verb} needs run=DIR, the folder of a finished training")
         fixed = [k for k in given if k.split(".")[0] in FIXED_IN_A_RUN and k != "task"]
         if fixed:
             raise UsageError(f"{fixed[0]}={given[fixed[0]]}: fixed by the run; {words.verb} can't change it")
-        source = given["run"]
-    elif words.verb == "train" and given.get("run"):
-        source = given["run"]
     elif words.verb == "train" and given.get("resume") not in (None, "null", "auto", ""):
-        source = given["resume"]
-    return None if source is None else compose.load_saved(_unquoted(source))
+        key = "resume"
+    elif words.verb != "train" or not given.get("run"):
+        return None
+    return compose.load_saved(_unquoted(given[key]), key)
 
 
 def _unquoted(path: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from medtrain.task.base import Task
 
 log = logging.getLogger("medtrain")
 
+LAYOUTS = {2: torch.channels_last, 3: torch.channels_last_3d}
 TASKS = {"image": "medtrain.task.classification:Classification"}
 
 
@@ -55,9 +57,10 @@ def probe(cfg: DictConfig) -> None:
     size = cfg.data.get("image_size") or 64
     size = tuple(size) if not isinstance(size, int) else (size, size)
     spec = DataSpec("binary", ("0", "1"), int(channels), size)
-    node = plain(cfg.model) | ({"weights": "none"} if "weights" in cfg.model else {})
+    node = plain(cfg.model)
+    fresh = (node.get("weights") or "none") == "none"
     try:
-        with torch.device("meta"):
+        with torch.device("meta") if fresh else nullcontext():  # a file of weights is tried in earnest
             build_model(*target.builder("model", node), spec)
     except (TypeError, ValueError) as error:
         raise UsageError(f"model: {node['_target_']} refuses its arguments: {error}") from error
@@ -82,7 +85,9 @@ def data(cfg: DictConfig, **more: Any) -> Any:
     """The data module, not yet prepared; `more` as its constructor takes it."""
     kind = source(cfg.data.name)
     sampler = target.partial("sampler", cfg.sampler) if cfg.get("sampler") is not None else None
-    return kind(plain(cfg.data), build_sampler=sampler, seed=cfg.seed, report=warn, progress=bar("reading"), **more)
+    return kind(
+        plain(cfg.data), build_sampler=sampler, seed=cfg.seed, report=warn, progress=bar("preparing data"), **more
+    )
 
 
 def task(cfg: DictConfig, spec: DataSpec, *, training: bool) -> Task:
@@ -100,8 +105,8 @@ def task(cfg: DictConfig, spec: DataSpec, *, training: bool) -> Task:
         parts["optimizer"] = target.partial("optimizer", cfg.optimizer)
         parts["scheduler"] = target.partial("scheduler", cfg.scheduler)
     network = build_model(*target.builder("model", node), spec)
-    if cfg.trainer.channels_last:
-        network = network.to(memory_format=torch.channels_last)
+    if cfg.trainer.channels_last and spec.dims in LAYOUTS:
+        network = network.to(memory_format=LAYOUTS[spec.dims])
     built = kind(spec, network, seed=cfg.seed, facts={"task": cfg.task.name}, **parts)
     if cfg.trainer.compile:
         built.model.compile()

@@ -33,14 +33,23 @@ def start(cfg: DictConfig, folder: Path) -> int:
         write_text(job, OmegaConf.to_yaml(OmegaConf.create(whole)))
         code = ranks.run_ranks(count, job, folder)
     fields = record.read(folder)
-    if cfg.verb == "train" and code and fields.get("status") in ("starting", "running"):
-        status = "interrupted" if code in (130, 143) else "failed"
-        error = f"a rank ended with code {code}; see train.log and train.rank*.log"
-        record.RunRecord(folder, **fields).finish(status, None if status == "interrupted" else error)
-    if code not in (0, 130, 143):
-        logs = ", ".join(str(p) for p in sorted(folder.glob("train.rank*.log"))) or str(folder)
-        print(f"error: one of {count} processes failed (exit code {code}); see also {logs}", file=sys.stderr)
+    stopped = code in (130, 143)
+    if cfg.verb == "train" and code and fields.get("status") != ("interrupted" if stopped else "failed"):
+        error = None if stopped else _reason(folder, count, code)
+        record.RunRecord(folder).finish("interrupted" if stopped else "failed", error)
+    if code and not stopped:
+        print(f"error: {_reason(folder, count, code)}", file=sys.stderr)
     return code
+
+
+def _reason(folder: Path, count: int, code: int) -> str:
+    """Which process failed and what it said last."""
+    logs = sorted(folder.glob("train.rank*.log"))
+    lines = [
+        line for log in logs for line in log.read_text(errors="replace").splitlines() if line.startswith("error: ")
+    ]
+    told = f"{lines[-1].removeprefix('error: ')} " if lines else ""
+    return f"{told}(one of {count} processes ended with code {code}; see {', '.join(map(str, logs)) or folder})"
 
 
 def start_of_a_run(cfg: DictConfig) -> int:

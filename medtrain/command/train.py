@@ -111,6 +111,7 @@ def note_data(record: RunRecord, data: Any, trainer: pl.Trainer) -> None:
     record.update(
         spec=data.spec.to_dict(),
         fingerprints=data.fingerprints,
+        counts=counts(data),
         synthetic=data.synthetic,
         world_size=trainer.world_size,
         devices={
@@ -121,6 +122,21 @@ def note_data(record: RunRecord, data: Any, trainer: pl.Trainer) -> None:
         },
         precision=str(trainer.precision),
     )
+
+
+def counts(data: Any) -> dict[str, dict[str, int]]:
+    """{split: {class: cases}}; unknown labels count nowhere."""
+    if not hasattr(data, "targets"):
+        return {}
+    spec, target, split = data.spec, np.asarray(data.targets), data.cases["split"].to_numpy()
+    found = {}
+    for name in dict.fromkeys(split):
+        of_split = target[split == name]
+        columns = [
+            of_split[:, i] == 1 if spec.label_kind == "multilabel" else of_split == i for i in range(len(spec.classes))
+        ]
+        found[str(name)] = {cls: int(column.sum()) for cls, column in zip(spec.classes, columns, strict=True)}
+    return found
 
 
 def device_name(trainer: pl.Trainer) -> str:

@@ -51,7 +51,8 @@ def open_run(run: str | None) -> Trained:
     if not best.is_file() or not (folder / "decision.json").is_file():
         state = record.status(record.read(folder))
         missing = best.relative_to(folder) if not best.is_file() else "decision.json"
-        raise UsageError(f"run={folder}: it has no {missing} (status: {state}); resume={folder} goes on with it")
+        advice = "it was removed" if state == "finished" else f"medtrain resume={folder} goes on with it"
+        raise UsageError(f"run={folder}: it has no {missing} (status: {state}); {advice}")
     checkpoint = load(best)
     facts = checkpoint.get("medtrain")
     if not isinstance(facts, dict) or "spec" not in facts:

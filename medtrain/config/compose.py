@@ -153,7 +153,12 @@ def _single(override: Override) -> list[Override]:
 def _lenient(override: Override) -> str:
     """The override in a form that Hydra always takes: what it may set is `check`'s decision."""
     line, key = str(override.input_line), override.key_or_group
-    if override.is_delete() or override.is_force_add() or key.startswith("hydra.") or key in search.option_files():
+    if (
+        override.is_delete()
+        or override.is_force_add()
+        or key.startswith(("hydra.", "hydra/"))
+        or key in search.option_files()
+    ):
         return line
     return "++" + line.lstrip("+")
 
@@ -182,8 +187,8 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(cause).split("\n")[0].split()) or type(error).__name__
 
 
-def load_saved(run: str | Path) -> DictConfig:
-    """RUN/config.yaml.
+def load_saved(run: str | Path, key: str = "run") -> DictConfig:
+    """RUN/config.yaml; `key` is the word that named it.
 
     Raises:
         UsageError: no run there.
@@ -191,7 +196,7 @@ def load_saved(run: str | Path) -> DictConfig:
     file = Path(run) / "config.yaml"
     if not file.is_file():
         there = "it has no config.yaml" if Path(run).is_dir() else "no such folder"
-        raise UsageError(f"run={run}: {there}; give the folder that a training printed, such as outputs/xray_cls/...")
+        raise UsageError(f"{key}={run}: {there}; give the folder that a training printed, such as outputs/xray_cls/...")
     try:
         saved = OmegaConf.load(file)
     except Exception as error:  # YAML's errors have no common base with OmegaConf's

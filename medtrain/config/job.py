@@ -44,7 +44,7 @@ def run_sweep(composition: Composition, start: Start) -> tuple[Path, int]:
 
     def task(cfg: DictConfig) -> float | None:
         hydra_cfg: Any = HydraConfig.instance().cfg
-        place = Path(hydra_cfg.hydra.runtime.output_dir)
+        place = sweep / str(hydra_cfg.hydra.sweep.subdir)
         cfg = plain(cfg)
         found = folder.to_resume(cfg, place.parent, place if cfg.resume == "auto" else None)
         overrides = list(hydra_cfg.hydra.overrides.task)

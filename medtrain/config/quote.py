@@ -11,9 +11,10 @@ import os
 from medtrain.core.errors import UsageError
 
 # Keys whose value is text, by their last component: paths, and names that may look like numbers.
+WHOLE = ("filter", "patient_pattern")  # a query, a regular expression: a comma in them separates nothing
 TEXT_KEYS = frozenset(
     ("run", "runs", "input", "output", "table", "root", "file", "bags", "cache_dir", "dir", "weights")
-    + ("resume", "init_from", "name", "format")
+    + ("resume", "init_from", "name", "format", *WHOLE)
 )
 
 
@@ -33,7 +34,7 @@ def _quote_token(token: str, multirun: bool) -> str:
         return token  # folders of runs may be patterns: hydra.run.dir=runs/${now:%Y}
     if "${" in value and not key.endswith(("weights", "dir")):
         raise UsageError(f"{key}={value}: a path can't hold '${{' (it starts an interpolation); rename the folder")
-    if os.path.exists(value):
+    if os.path.exists(value) or (key.endswith(WHOLE) and value[0] not in "'\""):
         return f"{key}={_quoted(value)}"
     if value[0] == value[-1] and value[0] in "'\"" and len(value) > 1:
         return token

@@ -39,7 +39,15 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> bool:
                 shutil.rmtree(temporary, ignore_errors=True)
             return True
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
+        if error.errno not in (
+            errno.ENOSPC,
+            errno.EDQUOT,
+            errno.EACCES,
+            errno.EROFS,
+            errno.EPERM,
+            errno.ENOTDIR,
+            errno.ENOENT,
+        ):
             raise
         raise MedtrainError(
             f"the cache folder {folder.parent} cannot be written: {error.strerror}\n"

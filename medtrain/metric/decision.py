@@ -86,7 +86,7 @@ class Decision:
             raise MedtrainError(
                 f"{path} was fitted for another checkpoint: it names SHA-256 {belongs[:12]}..., "
                 f"{Path(checkpoint).name} has {found[:12]}.... Thresholds and temperature of one model mean nothing "
-                "for another: test the run again to fit them anew, or use the checkpoint that they belong to."
+                "for another: put the checkpoint that they belong to back, or train again."
             )
         return decision
 

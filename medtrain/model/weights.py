@@ -52,11 +52,11 @@ def load_weights(model: nn.Module, weights: str | None, names: type[WeightsEnum]
     else:
         known = ", ".join(["none", *(names.__members__ if names else ())])
         kind = "there is no such file" if Path(weights).suffix.lower() in _SUFFIXES else "no such name"
-        raise UsageError(f"weights={weights}: {kind}; give one of {known}, or a file ({', '.join(_SUFFIXES)})")
+        raise UsageError(f"model.weights={weights}: {kind}; give one of {known}, or a file ({', '.join(_SUFFIXES)})")
     try:
         warm_start(model, state)
     except MedtrainError as error:
-        raise MedtrainError(f"weights={weights}: {error}") from None
+        raise MedtrainError(f"model.weights={weights}: {error}") from None
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -16,13 +16,14 @@ def bar(title: str, unit: str = "files") -> Callable[[int, int], None]:
     Nothing is shown for work under a second; without a terminal only the closing line.
     """
     console = Console(file=sys.stderr)
-    started = time.monotonic()
+    started = ended = time.monotonic()
+    last = 0
     bars: list[Progress] = []
 
     def show(done: int, total: int) -> None:
-        nonlocal started
-        if done == 0:
-            started = time.monotonic()
+        nonlocal started, ended, last
+        if done < last:  # the next piece of work with the same bar
+            started = ended
         seconds = time.monotonic() - started
         rate = done / max(seconds, 1e-9)
         if console.is_terminal and not bars and done < total and seconds > 1:
@@ -32,7 +33,9 @@ def bar(title: str, unit: str = "files") -> Callable[[int, int], None]:
             bars[0].add_task(title, total=total)
         if bars:
             bars[0].update(bars[0].task_ids[0], completed=done, description=f"{title} {rate:,.0f} {unit}/s")
+        last = done
         if done >= total:
+            ended = time.monotonic()
             while bars:
                 bars.pop().stop()
             if seconds > 1:

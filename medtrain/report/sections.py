@@ -87,13 +87,12 @@ def per_class(run: RunFolder) -> tuple[list[str], list[tuple[str, str, list[tupl
 
 
 def counts_by_split(run: RunFolder) -> list[tuple[str, int, str, str]]:
-    """(split, cases, patients, positives); positives of the tested split come from its predictions."""
+    """(split, cases, patients, positives), as the run recorded them; else of the tested split from its predictions."""
     tested = str(run.test.get("split") or "test")
-    known = _positives(run)
-    if run.kind == "binary" and known:
-        text = known.get(run.classes[-1], ABSENT)
-    else:
-        text = ", ".join(f"{name} {n}" for name, n in known.items())
+    text = _told(run, _positives(run))
+    recorded = {
+        split: _told(run, {k: f"{n:,}" for k, n in c.items()}) for split, c in run.run.get("counts", {}).items()
+    }
     splits = run.splits
     if splits is None or "split" not in splits:
         if not run.test:
@@ -105,8 +104,16 @@ def counts_by_split(run: RunFolder) -> list[tuple[str, int, str, str]]:
         part = splits[splits["split"] == name]
         patients = f"{part['patient'].nunique():,}" if "patient" in part else ABSENT
         cases = int(part["case"].nunique()) if "case" in part else len(part)
-        rows.append((str(name), cases, patients, text if name == tested and text else "not recorded"))
+        positives = recorded.get(str(name)) or (text if name == tested else "")
+        rows.append((str(name), cases, patients, positives or "not recorded"))
     return rows
+
+
+def _told(run: RunFolder, positives: dict[str, str]) -> str:
+    """The positive class's count of a binary problem, else every class's."""
+    if run.kind == "binary" and positives:
+        return positives.get(run.classes[-1], ABSENT)
+    return ", ".join(f"{name} {n}" for name, n in positives.items())
 
 
 def _positives(run: RunFolder) -> dict[str, str]:
