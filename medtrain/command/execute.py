@@ -39,7 +39,7 @@ def start(cfg: DictConfig, folder: Path) -> int:
         record.RunRecord(folder).finish("interrupted" if stopped else "failed", error)
     if code and not stopped:
         print(f"error: {_reason(folder, count, code)}", file=sys.stderr)
-    return code
+    return code if stopped or code in (0, 2) else 1
 
 
 def _reason(folder: Path, count: int, code: int) -> str:
@@ -48,8 +48,8 @@ def _reason(folder: Path, count: int, code: int) -> str:
     lines = [
         line for log in logs for line in log.read_text(errors="replace").splitlines() if line.startswith("error: ")
     ]
-    told = f"{lines[-1].removeprefix('error: ')} " if lines else ""
-    return f"{told}(one of {count} processes ended with code {code}; see {', '.join(map(str, logs)) or folder})"
+    told = f"{lines[-1].removeprefix('error: ')}; " if lines else ""
+    return f"{told}one of {count} processes failed (code {code}); see {', '.join(map(str, logs)) or folder}"
 
 
 def start_of_a_run(cfg: DictConfig) -> int:
