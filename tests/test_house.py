@@ -134,7 +134,7 @@ def test_commands_in_pages_exist(page: Path, tmp_path: Path, monkeypatch: pytest
         words = [w for w in shlex.split(line, comments=True) if not re.fullmatch(r"[A-Z_]+=.*", w)]
         if words[:1] == ["make"]:
             assert set(words[1:]) <= targets, line
-        if words[:1] == ["medtrain"]:
+        if words[:1] == ["medtrain"] and "MEDTRAIN_CONFIG_DIR=" not in line:
             _composes(words[1:], line, monkeypatch)
 
 
