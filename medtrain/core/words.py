@@ -6,12 +6,19 @@ import difflib
 from collections.abc import Iterable
 
 
+def nearest(word: str, options: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` for the option most like `word`, whatever its case; '' where none is near."""
+    by_lower = {str(option).lower(): str(option) for option in options}
+    near = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=0.5)
+    return f"; did you mean '{by_lower[near[0]]}'?" if near else ""
+
+
 def suggest(word: str, options: Iterable[str], most: int = 15) -> str:
     """A half-sentence for an error: ``did you mean 'x'?`` or ``there are: a, b, c``."""
     names = sorted({str(option) for option in options})
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    near = nearest(word, names)
     if near:
-        return f"did you mean '{near[0]}'?"
+        return near.removeprefix("; ")
     if not names:
         return "there are none"
     more = f", ... ({len(names)} in all)" if len(names) > most else ""

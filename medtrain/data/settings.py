@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from medtrain.core.errors import UsageError
 from medtrain.core.spec import DataSpec
+from medtrain.core.words import nearest
 from medtrain.io.image import ImageForm
 
 GREY = ((0.449,), (0.226,))  # the mean of ImageNet's three
@@ -18,10 +18,7 @@ def choice(cfg: Mapping[str, Any], key: str, allowed: Sequence[str]) -> str:
     """A key that is one of a few words; the first is the default."""
     value = str(cfg.get(key) or allowed[0])
     if value not in allowed:
-        near = difflib.get_close_matches(value, allowed, 1)
-        raise UsageError(
-            f"data.{key}={value} is none of {', '.join(allowed)}" + (f"; did you mean {near[0]}?" if near else "")
-        )
+        raise UsageError(f"data.{key}={value} is none of {', '.join(allowed)}{nearest(value, allowed)}")
     return value
 
 

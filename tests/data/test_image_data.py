@@ -202,8 +202,8 @@ def test_folds_and_sites(make: Make) -> None:
     ("cfg", "text"),
     [
         ({"split_by": "site"}, "data.columns.site"),
-        ({"split_by": "sites"}, "did you mean site"),
-        ({"leakage": "warning"}, "did you mean warn"),
+        ({"split_by": "sites"}, "did you mean 'site'"),
+        ({"leakage": "warning"}, "did you mean 'warn'"),
         ({"on_bad": "ignore"}, "none of error, skip"),
         ({"fit": "squeeze"}, "none of pad"),
         ({"channels": 2}, "2 channels"),

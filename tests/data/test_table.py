@@ -220,7 +220,7 @@ def test_unusable_files(images: Path) -> None:
     (images / "latin.csv").write_bytes("path,label,köln\n".encode("latin-1"))
     with pytest.raises(DataError, match="not UTF-8"):
         read_manifest(config(table=str(images / "latin.csv")))
-    with pytest.raises(UsageError, match=r"no such file.*\ndid you mean latin.csv"):
+    with pytest.raises(UsageError, match=r"no such file.*; did you mean 'latin.csv'"):
         read_manifest(config(table=str(images / "latn.csv")))
     (images / "a.xlsx").write_bytes(b"PK")
     with pytest.raises(UsageError, match="save it as CSV"):

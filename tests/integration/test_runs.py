@@ -213,3 +213,30 @@ def test_real_films(medtrain: Callable[..., Ran], folder: Path, test_data: Path)
     table = pd.read_csv(odd / "out, 1.csv").set_index("case")
     assert table.loc["a b.png", ["prob_0", "prob_1"]].sum() == pytest.approx(1)
     assert isinstance(table.loc["broken.png", "error"], str) and pd.isna(table.loc["broken.png", "prob_1"])
+
+
+def test_a_job_that_fails_leaves_the_others_running(
+    medtrain: Callable[..., Ran], folder: Path, phantom_cache: Path
+) -> None:
+    """The fault shows only in the data, so the check before the sweep can't find it."""
+    ran = medtrain("-m", *TINY, "data.columns.label=lable,label", "hydra.sweep.dir=sweep")
+    assert ran.code == 1, ran.err
+    states = [json.loads((folder / "sweep" / str(job) / "run.json").read_text())["status"] for job in (0, 1)]
+    assert states == ["failed", "finished"]
+    assert "did you mean 'label'" in ran.err and "failed" in ran.out and "finished" in ran.out
+
+
+def test_a_full_disk_is_told_and_nothing_is_half_written(folder: Path, phantom_cache: Path) -> None:
+    """An injected error: the checkpoint cannot be written."""
+    code = (
+        "import sys, errno, torch\n"
+        "def full(*a, **k): raise OSError(errno.ENOSPC, 'No space left on device')\n"
+        "torch.save = full\n"
+        "from medtrain.cli import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    words = [sys.executable, "-c", code, *TINY, "hydra.run.dir=run"]
+    done = subprocess.run(words, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert done.returncode == 1 and "No space left on device" in done.stderr and "Traceback" not in done.stderr
+    assert not list((folder / "run" / "checkpoints").glob("*"))
+    assert json.loads((folder / "run" / "run.json").read_text())["status"] == "failed"

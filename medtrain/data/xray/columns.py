@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import io
 import re
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from medtrain.core.errors import DataError, UsageError
+from medtrain.core.words import nearest
 
 USUAL = {
     "path": ("path", "image", "image_path", "file", "filename", "image index"),
@@ -55,8 +55,7 @@ def read_table(path: Path, key: str = "data.table") -> RawTable:
     """
     if not path.is_file():
         beside = [p.name for p in path.parent.glob("*.?sv")] if path.parent.is_dir() else []
-        near = difflib.get_close_matches(path.name, beside, 1)
-        raise UsageError(f"{key}: no such file: {path}" + (f"\ndid you mean {near[0]}?" if near else ""))
+        raise UsageError(f"{key}: no such file: {path}{nearest(path.name, beside)}")
     if path.suffix.lower() in (".xlsx", ".xls", ".ods", ".parquet"):
         raise UsageError(f"{key}: {path.name} is no CSV; save it as CSV (UTF-8)")
     try:
@@ -117,9 +116,8 @@ def find_columns(
                 else str(want)
             )
         elif missing and not lenient:
-            faults += [
-                f"data.columns.{role}: {raw.file.name} has no column {name!r}{_near(name, columns)}" for name in missing
-            ]
+            where = f"data.columns.{role}: {raw.file.name}"
+            faults += [f"{where} has no column {name!r}{nearest(name, columns)}" for name in missing]
             found[role] = None
         else:
             found[role] = next((lower[name] for name in usual if name in lower), None)
@@ -131,12 +129,6 @@ def find_columns(
     if faults:
         raise UsageError("\n".join([*faults, f"its columns: {', '.join(columns[:30])}"]))
     return found
-
-
-def _near(name: str, columns: Sequence[str]) -> str:
-    lower = {column.lower(): column for column in columns}
-    near = difflib.get_close_matches(name.lower(), list(lower), 1, cutoff=0.5)
-    return f"; did you mean {lower[near[0]]!r}?" if near else ""
 
 
 def _refuse_headless(raw: RawTable) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.core.spec import DataSpec, LabelKind
+from medtrain.core.words import nearest
 from medtrain.data.xray.columns import RawTable
 
 NO_CLASS = "no finding"
@@ -152,7 +152,7 @@ def _order(raw: RawTable, present: set[str], named: tuple[str, ...] | None, posi
         among = named or tuple(sorted(present))
         if positive not in among:
             raise UsageError(
-                f"data.positive={positive!r} is none of the labels {_shown(among)}{_near(positive, among)}"
+                f"data.positive={positive!r} is none of the labels {_shown(among)}{nearest(positive, among)}"
             )
         if len(among) != 2:
             raise UsageError(f"data.positive is for two classes; {raw.file.name} has {len(among)}: {_shown(among)}")
@@ -180,13 +180,8 @@ def _blank(raw: RawTable, texts: list[str]) -> list[tuple[int, Problem]]:
 
 
 def _outside(raw: RawTable, n: int, label: str, classes: Sequence[str]) -> Problem:
-    detail = f"label {label!r} is none of the classes {_shown(classes)}{_near(label, classes)}"
+    detail = f"label {label!r} is none of the classes {_shown(classes)}{nearest(label, classes)}"
     return Problem("bad_label", raw.where(int(raw.text.index[n])), detail)
-
-
-def _near(name: str, among: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, among, 1)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _shown(names: Sequence[str]) -> str:
