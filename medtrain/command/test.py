@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from omegaconf import DictConfig
@@ -22,14 +23,14 @@ def main(cfg: DictConfig, folder: Path) -> None:
     """Evaluate RUN into `folder`, which lies in it."""
     run = open_run(cfg.run)
     trainer = build.trainer(cfg, folder, training=False)
-    fields = record.read(run.folder)
-    data = build.data(cfg, **own_or_other(cfg, run.folder, fields), spec=run.spec)
+    part = own_or_other(cfg, run.folder)
+    data = build.data(cfg, **part, spec=run.spec)
     data.prepare()
     outcome = evaluate(cfg, trainer, run.task(cfg), data, run.decision, folder, split=cfg.eval.split)
     if ranks.global_rank() != 0:
         return
     fields = record.read(run.folder)
-    if cfg.eval.split == "test":
+    if "splits" in part and cfg.eval.split == "test":
         fields["tests_counted"] = int(fields.get("tests_counted") or 0) + 1
         write_json(run.folder / record.FILE, fields)
     facts = {k: fields.get(k) for k in ("task", "model", "seed", "versions", "spec")}
@@ -40,7 +41,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     build.say(metrics_table(outcome, data.synthetic, folder, report))
 
 
-def own_or_other(cfg: DictConfig, run: Path, fields: dict) -> dict:
+def own_or_other(cfg: DictConfig, run: Path) -> dict[str, Any]:
     """For the run's own data its exact split; other data count whole, unless they bring a split of their own."""
     if is_own_data(cfg, run):
         file = run / "splits.csv"

@@ -25,6 +25,7 @@ def run_one(composition: Composition, start: Start) -> int:
     """Run a single job in its own folder, or go on with the one that `resume` means."""
     hydra_cfg = composition.cfg
     cfg = plain(hydra_cfg)
+    folder.absolute_paths(cfg)
     named = any(token.startswith("hydra.run.dir=") for token in composition.tokens)
     wanted = Path(str(hydra_cfg.hydra.run.dir))
     found = folder.to_resume(cfg, wanted.parent, wanted if named else None)
@@ -46,6 +47,7 @@ def run_sweep(composition: Composition, start: Start) -> tuple[Path, int]:
         hydra_cfg: Any = HydraConfig.instance().cfg
         place = sweep / str(hydra_cfg.hydra.sweep.subdir)
         cfg = plain(cfg)
+        folder.absolute_paths(cfg)
         found = folder.to_resume(cfg, place.parent, place if cfg.resume == "auto" else None)
         overrides = list(hydra_cfg.hydra.overrides.task)
         codes.append(_job(cfg, found or folder.claim(place), hydra_cfg, overrides, start))
@@ -86,7 +88,6 @@ def monitored(place: Path) -> float | None:
 
 
 def _job(cfg: DictConfig, place: Path, hydra_cfg: DictConfig, overrides: list[str], start: Start) -> int:
-    folder.absolute_paths(cfg)
     before = record.read(place)
     if before.get("status") == "finished":
         print(f"{place} is finished already: nothing to do")

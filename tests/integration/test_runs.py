@@ -240,3 +240,23 @@ def test_a_full_disk_is_told_and_nothing_is_half_written(folder: Path, phantom_c
     assert done.returncode == 1 and "No space left on device" in done.stderr and "Traceback" not in done.stderr
     assert not list((folder / "run" / "checkpoints").glob("*"))
     assert json.loads((folder / "run" / "run.json").read_text())["status"] == "failed"
+
+
+def test_auto_finds_a_run_on_a_table_named_from_here(medtrain: Callable[..., Ran], folder: Path) -> None:
+    """Paths relative to the working folder: the same run, not another one."""
+    from tests.integration.test_bad_inputs import write_images
+
+    (folder / "films").mkdir()
+    (folder / "my.csv").write_text("\n".join(write_images(folder / "films")) + "\n")
+    words = ["data=image_table", "data.table=my.csv", "data.root=films", "data.cache_dir=cache", "data.num_workers=0"]
+    words += ["model=resnet18", "data.image_size=32", "trainer=cpu", "trainer.max_epochs=1", "eval.bootstrap=20"]
+    assert medtrain(*words).code == 0
+    (first,) = (folder / "outputs" / "xray_cls").iterdir()
+    run = json.loads((first / "run.json").read_text())
+    (first / "run.json").write_text(json.dumps(run | {"status": "interrupted"}))
+    ran = medtrain(*words, "resume=auto")
+    assert ran.code == 0 and list((folder / "outputs" / "xray_cls").iterdir()) == [first]
+    (folder / "my.csv").write_text((folder / "my.csv").read_text().replace("i0.png,0", "i0.png,1"))
+    (first / "run.json").write_text(json.dumps(run | {"status": "interrupted"}))
+    assert medtrain(*words, "resume=auto").code == 0  # other labels: another run
+    assert len(list((folder / "outputs" / "xray_cls").iterdir())) == 2

@@ -1,0 +1,37 @@
+"""Every shipped option trains for a couple of batches through the real command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from medtrain.config import search
+from tests.integration.conftest import TINY, Ran
+
+# groups whose options are seen to train here; data, task and hardware options have tests of their own
+GROUPS = ("model", "loss", "sampler", "augment", "optimizer", "scheduler", "callbacks", "logger", "eval", "experiment")
+OPTIONS = [(group, name) for group in GROUPS for name in search.option_files().get(group, {})]
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS, ids=[f"{g}={o}" for g, o in OPTIONS])
+def test_trains(group: str, option: str, medtrain: Callable[..., Ran], folder: Path, phantom_cache: Path) -> None:
+    words = [word for word in TINY if not word.startswith(f"{group}=")]
+    words += [f"{group}={option}", "trainer.limit_train_batches=2", "hydra.run.dir=run"]
+    if (group, option) == ("model", "custom"):
+        words += ["model._target_=torchvision.models.mobilenet_v3_small"]
+    ran = medtrain(*words)
+    assert ran.code == 0, ran.err
+    assert json.loads((folder / "run" / "run.json").read_text())["status"] == "finished"
+    assert (folder / "run" / "report.html").is_file()
+
+
+def test_any_timm_model(medtrain: Callable[..., Ran], folder: Path, phantom_cache: Path) -> None:
+    pytest.importorskip("timm")
+    words = [word for word in TINY if not word.startswith("model=")]
+    words += ["model=custom", "model._target_=timm.create_model", "+model.model_name=resnet10t", "hydra.run.dir=run"]
+    ran = medtrain(*words, "trainer.limit_train_batches=2")
+    assert ran.code == 0, ran.err
+    assert medtrain("test", "run=run").code == 0
