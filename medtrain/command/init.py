@@ -15,10 +15,9 @@ from rich.console import Console
 
 from medtrain.core.errors import UsageError
 from medtrain.data.xray.columns import RawTable, find_columns, read_table
+from medtrain.data.xray.labels import negative_first
 from medtrain.io.files import write_text
 
-# Words for 'nothing found': such a class is the negative one.
-NEGATIVE = frozenset("0 no negative neg normal healthy control benign absent false none clear nofinding".split())
 FLAGS = frozenset(("0", "1", "-1", "0.0", "1.0", "-1.0", ""))
 
 
@@ -113,7 +112,7 @@ def _labels(raw: RawTable, label: str | list[str] | None, found: dict[str, Any],
     proposal.facts.append(f"{kind} in column '{label}': {_told(counts)}")
     names = [str(name) for name in counts.index]
     if len(names) == 2 and set(names) != {"0", "1"}:
-        order = sorted(names, key=lambda name: (re.sub(r"[^a-z0-9]", "", name.lower()) not in NEGATIVE, name))
+        order = negative_first(names)
         proposal.data["classes"] = order
         proposal.doubts.append(f"'{order[-1]}' is taken for the positive class (the last of data.classes)")
 

@@ -35,12 +35,14 @@ def reserve(wanted: Path) -> Path:
 
 
 def claim(folder: Path) -> Path:
-    """Make the folder that the user named; an empty one is fine, one that holds a run is refused.
+    """Make the folder that the user named; one that holds a run is refused, unless it ended before any checkpoint.
 
     Raises:
         UsageError: a run is there.
     """
-    if (folder / "config.yaml").is_file() or record.read(folder):
+    fields = record.read(folder)
+    lost_nothing = fields.get("status") in ("failed", "interrupted") and not list(folder.glob("checkpoints/*"))
+    if ((folder / "config.yaml").is_file() or fields) and not lost_nothing:
         advice = f"go on with it by resume={folder}, or give another hydra.run.dir"
         raise UsageError(f"hydra.run.dir={folder} already holds a run ({state(folder)}); {advice}")
     try:

@@ -104,7 +104,7 @@ TABLES: list[tuple[str, Callable[[Path, list[str]], list[str]], list[str], int, 
     ("named column missing", lambda f, t: t, ["data.columns.label=lebel"], 2, ["lebel", "label"]),
     ("one class only", lambda f, t: [t[0], *(x.replace(",1,", ",0,") for x in t[1:])], [], 1, ["class"]),
     ("words without positive", lambda f, t: [x.replace(",1,", ",sick,").replace(",0,", ",well,") for x in t], [], 2,
-     ["data.classes", "data.positive"]),
+     ["data.classes=[well,sick]", "data.positive='sick'"]),
     ("label outside classes", lambda f, t: [*t[:5], "i39.png,7,p88", *t[5:-1]], ["data.classes=[0,1]"], 1, ["7"]),
     ("bad query", lambda f, t: t, ["data.filter=nothing > 3"], 2, ["data.filter"]),
     ("bad pattern", lambda f, t: t, ["data.patient_pattern=(("], 2, ["data.patient_pattern"]),
@@ -138,6 +138,8 @@ def test_unreadable_images_are_all_listed_and_kept(medtrain: Callable[..., Ran],
     common = ["data=image_table", "data.table=my.csv", f"data.cache_dir={folder / 'cache'}", "data.num_workers=0"]
     ran = medtrain(*common, "model=resnet18", "data.image_size=32", "hydra.run.dir=out", "trainer=cpu")
     assert ran.code == 1 and "25" in ran.err and "i0.png" in ran.err
+    again = medtrain(*common, "model=resnet18", "data.image_size=32", "hydra.run.dir=out", "trainer=cpu")
+    assert again.code == 1 and "unreadable" in again.err  # nothing was lost there: the folder can be used again
     listed = (folder / "out" / "problems.csv").read_text()
     assert all(f"i{i}.png" in listed for i in range(25))
     assert '"status": "failed"' in (folder / "out" / "run.json").read_text()

@@ -16,6 +16,7 @@ from medtrain.core.words import nearest
 from medtrain.data.xray.columns import RawTable
 
 NO_CLASS = "no finding"
+NEGATIVE = frozenset("0 no negative neg normal healthy well control benign absent false none clear nofinding".split())
 INDICATOR = {"0": 0.0, "1": 1.0, "-1": np.nan, "": np.nan, "true": 1.0, "false": 0.0}  # -1: uncertain (CheXpert)
 
 
@@ -163,11 +164,17 @@ def _order(raw: RawTable, present: set[str], named: tuple[str, ...] | None, posi
         return named
     names = sorted(present, key=lambda text: (not text.lstrip("-").isdigit(), int(text) if text.isdigit() else 0, text))
     if len(names) == 2 and names != ["0", "1"]:
+        names = negative_first(names)
         raise UsageError(
             f"which of the labels {names[0]!r} and {names[1]!r} is the positive one? "
             f"say it with data.positive={names[1]!r} or data.classes=[{names[0]},{names[1]}] (the last is positive)"
         )
     return tuple(names)
+
+
+def negative_first(names: Sequence[str]) -> list[str]:
+    """Class names with what usually says 'nothing found' in front: a proposal to people, never a decision."""
+    return sorted(names, key=lambda name: (re.sub(r"[^a-z0-9]", "", name.lower()) not in NEGATIVE, name))
 
 
 def _blank(raw: RawTable, texts: list[str]) -> list[tuple[int, Problem]]:
