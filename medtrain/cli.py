@@ -242,9 +242,7 @@ def shown(cfg: Any, words: Words) -> str:
     """What ``--cfg`` prints."""
     from omegaconf import OmegaConf
 
-    from medtrain.config.job import plain
-
-    whole = cfg if words.cfg != "job" else (plain(cfg) if words.resolve else _without_hydra(cfg))
+    whole = cfg if words.cfg != "job" else _without_hydra(cfg, words.resolve)
     if words.cfg == "hydra":
         whole = OmegaConf.create({"hydra": OmegaConf.to_container(cfg.hydra, resolve=False)})
     if words.package:
@@ -255,9 +253,13 @@ def shown(cfg: Any, words: Words) -> str:
     return OmegaConf.to_yaml(whole) if OmegaConf.is_config(whole) else f"{whole}\n"
 
 
-def _without_hydra(cfg: Any) -> Any:
+def _without_hydra(cfg: Any, resolve: bool) -> Any:
     from omegaconf import OmegaConf
 
+    if resolve:
+        from medtrain.config.job import plain
+
+        return plain(cfg)
     container: Any = OmegaConf.to_container(cfg, resolve=False)
     container.pop("hydra")
     return OmegaConf.create(container)

@@ -70,6 +70,8 @@ AT_LEAST: dict[str, float] = {
     "trainer.accumulate_grad_batches": 1,
 }
 
+LATER = ("eval.groups", "eval.prevalence")  # keys that nothing reads so far
+
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list", dict: "a map"}
 
 
@@ -81,6 +83,8 @@ def fault(key: str, value: Any, shipped: Any) -> str:
         value: a plain value.
         shipped: the packaged value, None where that is null.
     """
+    if key in LATER and value:
+        return "not there yet in this version; leave it out"
     allowed = TYPES.get(key) or ((type(shipped),) if shipped is not None else ())
     if value is None:
         return "" if key in TYPES or shipped is None or key in CHOICES else f"null; give {_WORDS[type(shipped)]}"

@@ -27,6 +27,7 @@ COMMANDS: list[tuple[str, int, list[str]]] = [
     ("optimizer.lr=fast", 2, ["optimizer.lr=fast", "a number is wanted"]),
     ("data.leakage=maybe", 2, ["data.leakage=maybe", "error, warn, drop"]),
     ("eval.threshold=youdem model=resnet18", 2, ["eval.threshold", "youden"]),
+    ("eval.groups=[sex]", 2, ["eval.groups", "not there yet"]),
     ("model.dropot=0.5", 2, ["model.dropot=0.5", "did you mean 'dropout'"]),
     ("+model.dropot=0.5", 2, ["model.dropot", "takes no such argument", "did you mean 'dropout'"]),
     ("model.dropout=1.5", 2, ["model", "dropout"]),
