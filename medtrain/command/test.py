@@ -61,7 +61,5 @@ def is_own_data(cfg: DictConfig, run: Path) -> bool:
 
 def place(cfg: DictConfig) -> Path:
     """RUN/test_NAME: the name given, the split's, or the data option's for other data."""
-    if cfg.run is None or not Path(cfg.run).is_dir():
-        open_run(cfg.run)
     name = cfg.name or (cfg.eval.split if is_own_data(cfg, Path(cfg.run)) else cfg.data.name)
     return Path(cfg.run) / f"test_{name}"

@@ -151,8 +151,8 @@ def device_name(trainer: pl.Trainer) -> str:
 
 def opening(cfg: DictConfig, data: Any, folder: Path) -> str:
     """Two lines on what is about to happen."""
-    counts = data.cases["split"].value_counts()
-    parts = [f"{counts.get(s, 0):,} {s}" for s in ("train", "val", "test")]
+    sizes = data.cases["split"].value_counts()
+    parts = [f"{sizes.get(s, 0):,} {s}" for s in ("train", "val", "test")]
     mark = "synthetic data, " if data.synthetic else ""
     classes = ", ".join(data.spec.classes)
     return (

@@ -174,11 +174,11 @@ def _store(saved: DictConfig, overridden: set[str]) -> None:
     """A run's configuration as a primary one whose groups can still be replaced."""
     raw = OmegaConf.load(search.packaged_folder() / f"{search.PRIMARY}.yaml")
     assert isinstance(raw, DictConfig)
-    groups = [next(iter(item)) for item in raw.pop("defaults") if item != "_self_"]
-    plain = [g for g in groups if not g.startswith("override ") and g != "task"]
-    defaults: list[Any] = ["_self_", *({g: None} for g in plain if g != "experiment"), {"experiment": None}]
-    defaults += [{g: "none"} for g in groups if g.startswith("override ")]
-    node = OmegaConf.merge(raw, {k: v for k, v in saved.items() if k not in overridden & set(plain)})
+    items = [dict(item) for item in raw.pop("defaults") if item != "_self_"]
+    hydras = [item for item in items if next(iter(item)).startswith("override ")]
+    groups = [group for item in items if item not in hydras for group in item if group != "task"]
+    defaults: list[Any] = ["_self_", *({group: None} for group in groups), *hydras]
+    node = OmegaConf.merge(raw, {k: v for k, v in saved.items() if k not in overridden & set(groups)})
     ConfigStore.instance().store(name=SAVED, node=OmegaConf.merge({"defaults": defaults}, node))
 
 

@@ -119,6 +119,5 @@ def absolute_paths(cfg: DictConfig) -> None:
         value = cfg.data.get(key)
         if isinstance(value, str) and value and value != "???":
             cfg.data[key] = str(Path(value).expanduser().absolute())
-    for key in ("init_from",):
-        if cfg.get(key):
-            cfg[key] = str(Path(cfg[key]).expanduser().absolute())
+    if cfg.get("init_from"):
+        cfg.init_from = str(Path(cfg.init_from).expanduser().absolute())

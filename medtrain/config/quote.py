@@ -10,8 +10,8 @@ import os
 
 from medtrain.core.errors import UsageError
 
-# Keys whose value is text, by their last component: paths, and names that may look like numbers.
 WHOLE = ("filter", "patient_pattern")  # a query, a regular expression: a comma in them separates nothing
+# Keys whose value is text, by their last component: paths, and names that may look like numbers.
 TEXT_KEYS = frozenset(
     ("run", "runs", "input", "output", "table", "root", "file", "bags", "cache_dir", "dir", "weights")
     + ("resume", "init_from", "name", "format", *WHOLE)

@@ -170,7 +170,7 @@ def allowed(slot_name: str, name: str) -> Any:
 def _return_type(function: Callable[..., Any]) -> Any:
     try:
         return typing.get_type_hints(inspect.unwrap(function)).get("return")
-    except Exception:
+    except Exception:  # hints of foreign code can fail in any way: then it says nothing of what it returns
         return None
 
 

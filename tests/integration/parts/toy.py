@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from medtrain.core.spec import DataSpec
+from medtrain.data.xray.dataset import ranks
 from medtrain.metric import Decision
 from medtrain.sampler import EvalSampler
 from medtrain.task.base import Batch, Outcome, Outputs, Task
@@ -51,11 +52,8 @@ class Toy(pl.LightningDataModule):
         items = [self.item(row) for row in rows]
         return DataLoader(items, batch_size=self.batch_size, sampler=sampler, collate_fn=self.collate)  # type: ignore[arg-type]
 
-    def _share(self) -> tuple[int, int]:
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-
     def train_dataloader(self) -> DataLoader[Any]:
-        rows, (rank, world) = list(SPLITS["train"]), self._share()
+        rows, (rank, world) = list(SPLITS["train"]), ranks()
         labels, patients = self.labels[rows], np.array(rows)
         sampler = self.build_sampler(labels, patients, batch_size=4, seed=self.seed, rank=rank, world=world)
         return self._loader(rows, sampler)
@@ -64,11 +62,8 @@ class Toy(pl.LightningDataModule):
         return self.eval_dataloader("val")
 
     def eval_dataloader(self, split: str) -> DataLoader[Any]:
-        import torch.distributed as dist
-
-        rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         rows = list(SPLITS[split])
-        return self._loader(rows, EvalSampler(len(rows), rank, world))
+        return self._loader(rows, EvalSampler(len(rows), *ranks()))
 
 
 # --- boxes: a list of boxes as target, a dict of losses from the network -------------------------------------------
