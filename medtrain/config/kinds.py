@@ -32,6 +32,7 @@ TYPES: dict[str, tuple[type, ...]] = {
     "data.folds": (int,),
     "data.fold": (int,),
     "data.cache_dir": (str,),
+    "data.path_format": (str,),
     "data.columns.label": (str, list),
     "model.weights": (str,),
     "trainer.devices": (str, int, list),
@@ -52,6 +53,8 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "data.leakage": ("error", "warn", "drop"),
     "data.on_bad": ("error", "skip"),
     "data.split_by": ("patient", "site"),
+    "data.uncertain": ("ignore", "zeros", "ones"),
+    "data.blank": ("ignore", "zeros"),
     "eval.split": ("train", "val", "test"),
     "task.pool": ("mean", "max", "noisy_or"),
 }

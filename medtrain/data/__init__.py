@@ -8,7 +8,9 @@ from typing import Any
 from medtrain.core.errors import UsageError
 
 SOURCES: dict[str, str] = {
+    "image_folder": "medtrain.data.xray.folder:FolderData",
     "image_table": "medtrain.data.xray.module:ImageData",
+    "medmnist": "medtrain.data.xray.medmnist:MedMNISTData",
     "phantom_xray": "medtrain.data.phantom.source:PhantomXray",
 }
 

@@ -44,8 +44,9 @@ def test_every_option_composes_and_passes_its_check(group: str, option: str) -> 
     tokens = [f"{group}={option}"]
     if (group, option) == ("model", "custom"):
         tokens.append("model._target_=torchvision.models.resnet18")
-    if group == "data" and not option.startswith("phantom"):
-        tokens.append("data.table=x.csv")
+    needed = {"image_table": "table=x.csv", "image_folder": "root=x", "medmnist": "file=x.npz"}
+    if group == "data" and option in needed:
+        tokens.append(f"data.{needed[option]}")
     compose(tokens)
 
 

@@ -243,3 +243,38 @@ def test_nih_as_published(test_data: Path) -> None:
     assert not any(name.lower() == "no finding" for name in manifest.classes)
     missing = {n for n, problem in manifest.bad if problem.kind == "missing"}
     assert missing == set(range(1, len(manifest))) and {problem.kind for _, problem in manifest.bad} == {"missing"}
+
+
+CHEXPERT = """Path,Sex,No Finding,Edema,Fracture,Support Devices
+train/patient00001/study1/view1_frontal.png,F,1,,0,
+train/patient00001/study2/view1_frontal.png,F,,-1.0,1.0,1.0
+train/patient00002/study1/view1_frontal.png,M,,1,,-1
+"""
+
+
+@pytest.mark.parametrize(
+    ("policy", "edema", "devices"),
+    [
+        ({}, [0, None, 1], [None, 1, None]),
+        ({"uncertain": "zeros"}, [0, 0, 1], [None, 1, 0]),
+        ({"uncertain": "ones"}, [0, 1, 1], [None, 1, 1]),
+        ({"uncertain": "ones", "blank": "zeros"}, [0, 1, 1], [0, 1, 1]),
+    ],
+)
+def test_chexpert(tmp_path: Path, policy: dict[str, str], edema: list[Any], devices: list[Any]) -> None:
+    columns = {"label": ["Edema", "Support Devices"]}
+    node = config(table=write_table(tmp_path, CHEXPERT), columns=columns, patient_pattern=r"patient(\d+)", **policy)
+    found = read_manifest(node)
+    assert found.patient == ["00001", "00001", "00002"]
+    expected = np.array([edema, devices], float).T
+    bad = {n for n, problem in found.bad if problem.kind != "missing"}
+    assert not bad
+    np.testing.assert_array_equal(found.targets, expected)
+
+
+def test_rsna_as_published(test_data: Path) -> None:
+    columns = {"path": "patientId", "label": "Target", "patient": "patientId"}
+    table = str(test_data / "xray_tables" / "rsna_boxes_head.csv")
+    found = read_manifest(config(table=table, columns=columns, path_format="images/{}.dcm"))
+    assert found.kind == "binary" and found.path[0].endswith("/images/0004cfab-14fd-4e49-80ba-63a80b6bddd6.dcm")
+    assert {problem.kind for _, problem in found.bad} <= {"missing", "duplicate_row"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,27 @@ class RawTable:
         return f"{self.file.name} row {row}"
 
     def select(self, keep: Any) -> RawTable:
-        return RawTable(self.file, self.text[keep], self.typed[keep])
+        return replace(self, text=self.text[keep], typed=self.typed[keep])
+
+
+@dataclass(frozen=True)
+class Listing(RawTable):
+    """Rows that stand in no table: files of a folder, pictures of an archive.
+
+    Args:
+        names: what each row is called; `text` and `typed` are indexed by position.
+    """
+
+    names: Sequence[str] = ()
+
+    def where(self, row: int) -> str:
+        return self.names[row]
+
+    @classmethod
+    def of(cls, file: Path, columns: Mapping[str, Sequence[Any]], names: Sequence[str]) -> Listing:
+        """Columns of equal length, all text."""
+        rows = pd.DataFrame({name: [str(value) for value in values] for name, values in columns.items()}, dtype=str)
+        return cls(file, rows, rows, names)
 
 
 def read_table(path: Path, key: str = "data.table") -> RawTable:

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from medtrain.core.spec import LabelKind
-from medtrain.io.image_cache import ImageCache
 
 Batch = dict[str, Tensor]
+
+
+class Pictures(Protocol):
+    """Pixels by number, and why some could not be read.
+
+    Attributes:
+        problems: {number: reason}.
+        decoded: how many files were decoded now.
+    """
+
+    problems: dict[int, str]
+    decoded: int
+
+    def __getitem__(self, indices: ArrayLike) -> NDArray[Any]:
+        """(B, C, H, W), uint8 or uint16."""
 
 
 class CaseImages(Dataset[Batch]):
@@ -30,7 +44,7 @@ class CaseImages(Dataset[Batch]):
 
     def __init__(
         self,
-        cache: ImageCache,
+        cache: Pictures,
         slots: NDArray[np.int64],
         cases: NDArray[np.int64],
         targets: NDArray[Any] | None = None,

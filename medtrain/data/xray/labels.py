@@ -17,7 +17,28 @@ from medtrain.data.xray.columns import RawTable
 
 NO_CLASS = "no finding"
 NEGATIVE = frozenset("0 no negative neg normal healthy well control benign absent false none clear nofinding".split())
-INDICATOR = {"0": 0.0, "1": 1.0, "-1": np.nan, "": np.nan, "true": 1.0, "false": 0.0}  # -1: uncertain (CheXpert)
+POLICIES = {"ignore": np.nan, "zeros": 0.0, "ones": 1.0}  # what a label counts as that says neither yes nor no
+APART = ("support devices",)  # CheXpert: devices are no finding, so 'No Finding' says nothing of them
+
+
+@dataclass(frozen=True)
+class Unsure:
+    """What counts where an indicator column says neither 0 nor 1: ignore (unknown), zeros or ones.
+
+    Irvin et al., CheXpert, AAAI 2019, compare these for -1 as U-Ignore, U-Zeros and U-Ones.
+
+    Args:
+        uncertain: of a -1, the key data.uncertain.
+        blank: of an empty cell (a finding that the report doesn't mention), the key data.blank.
+    """
+
+    uncertain: str = "ignore"
+    blank: str = "ignore"
+
+    def values(self) -> dict[str, float]:
+        """What each text of an indicator column stands for."""
+        known = {"0": 0.0, "1": 1.0, "true": 1.0, "false": 0.0}
+        return known | {"-1": POLICIES[self.uncertain], "": POLICIES[self.blank]}
 
 
 @dataclass(frozen=True)
@@ -36,6 +57,7 @@ def read_labels(
     classes: Sequence[Any] | None = None,
     positive: Any = None,
     spec: DataSpec | None = None,
+    unsure: Unsure = Unsure(),
 ) -> Labels:
     """Label kind, classes in order and targets of a table.
 
@@ -44,6 +66,8 @@ def read_labels(
         classes: data.classes, the order of the classes; of two the last is positive.
         positive: data.positive, enough for two classes.
         spec: of a trained model; its kind and classes hold then.
+        unsure: of indicator columns. Where the table has a column 'No Finding' and it says 1, the blank findings of
+            that row are 0 whatever `unsure` says (but not 'Support Devices').
 
     Returns:
         targets: binary float [N] 0/1, multiclass int [N], multilabel float [N, C] with NaN unknown; rows in `bad` hold
@@ -55,7 +79,7 @@ def read_labels(
     """
     named = _named(classes) if spec is None else spec.classes
     if isinstance(column, list):
-        return _from_columns(raw, column, named, spec)
+        return _from_columns(raw, column, named, spec, unsure)
     texts = [_plain(text) for text in raw.text[column]]
     lists = any("|" in text for text in texts) or (
         named is not None and any(text.lower() == NO_CLASS for text in texts) and NO_CLASS not in map(str.lower, named)
@@ -79,7 +103,9 @@ def _plain(text: str) -> str:
     return re.sub(r"^(-?\d+)\.0+$", r"\1", str(text).strip())
 
 
-def _from_columns(raw: RawTable, columns: list[str], named: tuple[str, ...] | None, spec: DataSpec | None) -> Labels:
+def _from_columns(
+    raw: RawTable, columns: list[str], named: tuple[str, ...] | None, spec: DataSpec | None, unsure: Unsure
+) -> Labels:
     classes = named or tuple(columns)
     extra = [name for name in columns if name not in classes]
     absent = [name for name in classes if name not in columns]
@@ -91,23 +117,26 @@ def _from_columns(raw: RawTable, columns: list[str], named: tuple[str, ...] | No
         whose = "the model's classes are" if spec is not None else "data.classes says"
         raise UsageError(f"data.columns.label={columns}, but {whose} {list(classes)}: they must have the same names")
     targets = np.full((len(raw.text), len(classes)), np.nan)
-    bad = []
+    bad, values, healthy = [], unsure.values(), _healthy(raw)
     for name in columns:
-        texts = [_plain(text) for text in raw.text[name]]
-        values = [INDICATOR.get(text.lower()) for text in texts]
-        targets[:, classes.index(name)] = [np.nan if value is None else value for value in values]
-        bad += [
-            (
-                n,
-                Problem(
-                    "bad_label", raw.where(int(raw.text.index[n])), f"{name} is {texts[n]!r}, none of 0, 1, -1, blank"
-                ),
-            )
-            for n, value in enumerate(values)
-            if value is None
-        ]
+        texts = raw.text[name].map({text: _plain(text).lower() for text in raw.text[name].unique()})
+        found = texts.map(values).to_numpy(float, copy=True)
+        if name.lower() not in (NO_CLASS, *APART):
+            found[healthy & (texts == "").to_numpy()] = 0.0
+        targets[:, classes.index(name)] = found
+        for n in np.flatnonzero(~texts.isin(list(values)).to_numpy()).tolist():
+            detail = f"{name} is {raw.text[name].iloc[n]!r}, none of 0, 1, -1, blank"
+            bad.append((n, Problem("bad_label", raw.where(int(raw.text.index[n])), detail)))
     targets[[n for n, _ in bad]] = 0.0
     return Labels("multilabel", classes, targets, bad)
+
+
+def _healthy(raw: RawTable) -> NDArray[np.bool_]:
+    """Rows whose column 'No Finding' says 1; none where there is no such column."""
+    name = next((name for name in raw.text.columns if str(name).lower() == NO_CLASS), None)
+    if name is None:
+        return np.zeros(len(raw.text), bool)
+    return raw.text[name].isin(["1", "1.0"]).to_numpy(bool)
 
 
 def _from_lists(raw: RawTable, texts: list[str], named: tuple[str, ...] | None) -> Labels:

@@ -21,11 +21,12 @@ from medtrain.core.errors import DataError, Problem
 from medtrain.core.spec import DataSpec
 from medtrain.data.settings import choice, image_form, normalisation
 from medtrain.data.splitting import drop_leaked, known_splits, split_manifest
-from medtrain.data.xray.dataset import Batch, CaseImages, loader, ranks
+from medtrain.data.xray.dataset import Batch, CaseImages, Pictures, loader, ranks
 from medtrain.data.xray.inputs import InputImages
 from medtrain.data.xray.table import Manifest, read_manifest
 from medtrain.io.cache_root import cache_root
 from medtrain.io.equal import content_labels
+from medtrain.io.image import ImageForm
 from medtrain.io.image_cache import Progress, cache_images
 from medtrain.sampler import EvalSampler, Shuffle
 
@@ -113,22 +114,38 @@ class ImageData(pl.LightningDataModule):
         if self._ready:
             return
         skip = choice(self.cfg, "on_bad", ("error", "skip")) == "skip"
-        form = image_form(self.cfg, self.model_spec)
+        form = self.form()
         mean, std = normalisation(self.cfg, form.channels)  # faults of the configuration come before any decoding
-        manifest = read_manifest(self.cfg, self.model_spec)
+        manifest = self.manifest(form)
         self.spec = self.model_spec or DataSpec(
             manifest.kind or "binary", manifest.classes, form.channels, form.size, mean=mean, std=std
         )
         self._split(manifest, manifest.bad, skip, same_content=False)
-        cache = cache_images(manifest.path, form, cache_root(self.cfg.get("cache_dir")), self.progress)
-        self.cache, self.decoded = cache, cache.decoded
-        bad = manifest.bad + _unreadable(manifest, cache.problems)
+        self.cache = self.pictures(manifest, form)
+        self.decoded = self.cache.decoded
+        bad = manifest.bad + _unreadable(manifest, self.cache.problems)
         rows, splits, leaks = self._split(manifest, bad, skip)
         self._judge(bad, leaks, len(manifest), skip)
         for warning in manifest.warnings:
             self._warn([warning], "")
         self._keep(manifest, rows, splits)
         self._ready = True
+
+    def form(self) -> ImageForm:
+        """Working size and channels; like the next two, what another source of images says in its own way."""
+        return image_form(self.cfg, self.model_spec)
+
+    def manifest(self, form: ImageForm) -> Manifest:
+        """The labelled images."""
+        return read_manifest(self.cfg, self.model_spec)
+
+    def pictures(self, manifest: Manifest, form: ImageForm) -> Pictures:
+        """Their pixels, by position in the manifest."""
+        return cache_images(manifest.path, form, cache_root(self.cfg.get("cache_dir")), self.progress)
+
+    def content(self, manifest: Manifest, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The same number for rows with the same content."""
+        return content_labels([manifest.path[row] for row in rows])
 
     def _split(
         self, manifest: Manifest, bad: list[tuple[int, Problem]], skip: bool, same_content: bool = True
@@ -139,7 +156,7 @@ class ImageData(pl.LightningDataModule):
         nothing: Split = rows[:0], pd.DataFrame({"split": [], "fold": []}), []
         if not len(rows):
             return nothing  # all rows are at fault, and listed
-        content = content_labels([manifest.path[row] for row in rows]) if same_content else rows
+        content = self.content(manifest, rows) if same_content else rows
         try:
             if self.known is not None:
                 lenient = skip or self.cfg.get("leakage") == "drop"

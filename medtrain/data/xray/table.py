@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.core.spec import DataSpec, LabelKind
+from medtrain.data.settings import choice
 from medtrain.data.split import official_names
 from medtrain.data.xray.columns import RawTable, find_columns, read_table
 from medtrain.data.xray.filter import matching
-from medtrain.data.xray.labels import label_columns, read_labels
+from medtrain.data.xray.labels import POLICIES, Unsure, label_columns, read_labels
 
 
 @dataclass
@@ -64,14 +65,19 @@ def read_manifest(cfg: Mapping[str, Any], spec: DataSpec | None = None) -> Manif
     """
     if not cfg.get("table"):
         raise UsageError("data.table is not set: give a CSV with a path and a label column")
-    raw = read_table(Path(str(cfg["table"])).expanduser())
+    return manifest_of(read_table(Path(str(cfg["table"])).expanduser()), cfg, spec)
+
+
+def manifest_of(raw: RawTable, cfg: Mapping[str, Any], spec: DataSpec | None = None) -> Manifest:
+    """The labelled images that `raw` lists, checked; errors as of `read_manifest`."""
     named = dict(cfg.get("columns") or {})
     columns = find_columns(raw, _for_spec(raw, named, spec), ("path", "label"))
     raw = _filtered(raw, cfg.get("filter"))
     manifest = _identify(raw, columns, cfg)
     label = columns["label"]
     assert label is not None
-    labels = read_labels(raw, label, cfg.get("classes"), cfg.get("positive"), spec)
+    unsure = Unsure(*(choice(cfg, key, tuple(POLICIES)) for key in ("uncertain", "blank")))
+    labels = read_labels(raw, label, cfg.get("classes"), cfg.get("positive"), spec, unsure)
     manifest.kind, manifest.classes, manifest.targets = labels.kind, labels.classes, labels.targets
     manifest.bad += labels.bad
     _read_parts(manifest, raw, columns)
@@ -115,7 +121,7 @@ def _identify(raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any])
     if not len(raw.text):
         raise DataError(f"{raw.file} has a header but no rows")
     where = [raw.where(int(row)) for row in raw.text.index]
-    written = list(raw.text[columns["path"]])
+    written = [_as_path(name, cfg.get("path_format")) for name in raw.text[columns["path"]]]
     root = Path(str(cfg["root"])).expanduser() if cfg.get("root") else raw.file.parent
     path = [os.path.abspath(root / name) for name in written]
     bad = [(n, Problem("missing", where[n], "the path is blank")) for n, name in enumerate(written) if not name]
@@ -144,14 +150,18 @@ def _identify(raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any])
     return manifest
 
 
+def _as_path(name: str, form: str | None) -> str:
+    return form.replace("{}", name) if form and name else name
+
+
 def _patients(
     raw: RawTable, column: str | None, pattern: str | None, written: list[str], where: list[str]
 ) -> tuple[list[str], list[tuple[int, Problem]], bool]:
     if pattern:
         found = [match_patient(pattern, name) for name in written]
-        detail = f"data.patient_pattern={pattern!r} does not match the file name"
+        detail = f"data.patient_pattern={pattern!r} does not match"
         bad = [
-            (n, Problem("missing_patient", where[n], f"{detail} {os.path.basename(written[n])!r}"))
+            (n, Problem("missing_patient", where[n], f"{detail} {written[n]!r}"))
             for n, name in enumerate(found)
             if not name
         ]
@@ -168,9 +178,12 @@ def _patients(
 
 
 def match_patient(pattern: str, path: str) -> str | None:
-    """What the first group (or all) of data.patient_pattern finds in a file's name; None where it doesn't match."""
+    """What the first group (or all) of data.patient_pattern finds; None where it doesn't match.
+
+    It is looked for in the file's name first, then in the whole path as written: CheXpert has patients as folders.
+    """
     try:
-        match = re.search(pattern, os.path.basename(path))
+        match = re.search(pattern, os.path.basename(path)) or re.search(pattern, path)
     except re.error as error:
         raise UsageError(f"data.patient_pattern={pattern!r} is no regular expression: {error}") from None
     if match is None:
