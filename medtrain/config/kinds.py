@@ -42,6 +42,8 @@ TYPES: dict[str, tuple[type, ...]] = {
     "trainer.limit_test_batches": NUMBER,
     "trainer.gradient_clip_val": NUMBER,
     "trainer.benchmark": (bool,),
+    "logger.mlflow.tracking_uri": (str,),
+    "logger.wandb.entity": (str,),
     "eval.threshold": (str, *NUMBER),
     "eval.prevalence": NUMBER,
 } | {f"data.columns.{c}": (str,) for c in ("path", "patient", "split", "fold", "site", "case")}
@@ -54,6 +56,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "data.split_by": ("patient", "site"),
     "eval.split": ("train", "val", "test"),
     "task.pool": ("mean", "max", "noisy_or"),
+    "trainer.precision": ("32-true", "bf16-mixed", "16-mixed", 32, 16, "32", "bf16", "16"),
 }
 
 AT_LEAST: dict[str, float] = {
@@ -64,7 +67,9 @@ AT_LEAST: dict[str, float] = {
     "data.image_size": 1,
     "data.patients": 10,
     "eval.bootstrap": 0,
+    "eval.tta": 0,
     "optimizer.lr": 0,
+    "task.mixup": 0,
     "trainer.max_epochs": 1,
     "trainer.num_nodes": 1,
     "trainer.accumulate_grad_batches": 1,
