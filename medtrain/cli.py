@@ -229,7 +229,7 @@ def keep_what_the_model_needs(cfg: Any, saved: Any, given: dict[str, str]) -> No
     from omegaconf import OmegaConf, open_dict
 
     with open_dict(cfg):
-        cfg.eval.threshold, cfg.eval.tta = saved.eval.threshold, saved.eval.tta
+        cfg.eval.threshold, cfg.eval.tta = saved.eval.threshold, saved.eval.get("tta") or 0
         for key in OF_THE_MODEL:
             if key not in saved.data or key not in cfg.data:
                 continue

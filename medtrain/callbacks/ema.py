@@ -1,8 +1,8 @@
 """Exponential moving average of the weights: what is validated, kept as best.ckpt and tested.
 
-Lightning's callback swaps, saves and restores; here is what it leaves open: the average lies beside the model (Lightning
-makes it before the model has moved to its device, and would copy every step to the CPU), starts fast, treats the
-statistics of normalisation layers, and leaves constants alone to the last bit.
+Lightning's callback swaps, saves and restores; here is what it leaves open. The average lies beside the model
+(Lightning makes it before the model has moved to its device, and would copy every step to the CPU), it starts fast,
+counters are copied, and constants stay the same to the last bit.
 """
 
 from __future__ import annotations
