@@ -1,6 +1,6 @@
 """Draws docs/images/augment.png: what each option of `augment` makes of a film, and of a picture of 28 px.
 
-    python scripts/augment_picture.py docs/images/augment.png [FILM.png]
+python scripts/augment_picture.py docs/images/augment.png [FILM.png]
 """
 
 from __future__ import annotations
