@@ -31,6 +31,8 @@ FIXED_IN_A_RUN = (
     "callbacks",
     "logger",
     "seed",
+    "eval.threshold",
+    "eval.tta",
 )
 # The parts of a data node that the network was built or trained for.
 OF_THE_MODEL = (
@@ -203,7 +205,7 @@ def _saved(words: Words, given: dict[str, str], compose: Any) -> Any:
     if words.verb in OF_A_RUN:
         if not given.get("run"):
             raise UsageError(f"{words.verb} needs run=DIR, the folder of a finished training")
-        fixed = [k for k in given if k.split(".")[0] in FIXED_IN_A_RUN and k != "task"]
+        fixed = [k for k in given if {k, k.split(".")[0]} & set(FIXED_IN_A_RUN) and k != "task"]
         if fixed:
             raise UsageError(f"{fixed[0]}={given[fixed[0]]}: fixed by the run; {words.verb} can't change it")
     elif words.verb == "train" and given.get("resume") not in (None, "null", "auto", ""):
@@ -220,10 +222,14 @@ def _unquoted(path: str) -> str:
 
 
 def keep_what_the_model_needs(cfg: Any, saved: Any, given: dict[str, str]) -> None:
-    """`data=GROUP` replaces the data node, but for what the network was made for; a change of that is refused."""
+    """`data=GROUP` replaces the data node, but for what the network was made for; a change of that is refused.
+
+    What the decision was fitted with stays too, whatever `eval=GROUP` says.
+    """
     from omegaconf import OmegaConf, open_dict
 
     with open_dict(cfg):
+        cfg.eval.threshold, cfg.eval.tta = saved.eval.threshold, saved.eval.get("tta") or 0
         for key in OF_THE_MODEL:
             if key not in saved.data or key not in cfg.data:
                 continue

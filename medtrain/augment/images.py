@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from medtrain.augment.affine import resample
 from medtrain.core.errors import UsageError
 from medtrain.core.streams import stream
 
@@ -38,9 +38,10 @@ class Augment2d(nn.Module):
         noise: standard deviation of Gaussian noise, up to this, in units of 0..1.
         flip_horizontal: mirror left and right in half of the cases; not for chests.
         flip_vertical: mirror top and bottom in half of the cases.
+        interpolation: ``bilinear``, or ``bicubic``, which blurs small images less.
 
     Raises:
-        UsageError: a strength is negative, or a share is 1 or more.
+        UsageError: a strength is negative, a share is 1 or more, or there is no such interpolation.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Augment2d(nn.Module):
         noise: float = 0.02,
         flip_horizontal: bool = False,
         flip_vertical: bool = False,
+        interpolation: str = "bilinear",
     ) -> None:
         super().__init__()
         for name, value, end in (
@@ -61,6 +63,9 @@ class Augment2d(nn.Module):
         ):  # fmt: skip
             if not 0 <= value < end:
                 raise UsageError(f"augment.{name}={value} is not in [0, {end})")
+        if interpolation not in ("bilinear", "bicubic"):
+            raise UsageError(f"augment.interpolation={interpolation}: it can be bilinear, bicubic")
+        self.interpolation = interpolation
         self.rotate, self.scale, self.translate = rotate, scale, translate
         self.brightness, self.contrast, self.noise = brightness, contrast, noise
         self.flip_horizontal, self.flip_vertical = flip_horizontal, flip_vertical
@@ -88,7 +93,7 @@ class Augment2d(nn.Module):
         u_BK = u_BK.to(x_BCHW.device, non_blocking=True)
         x = x_BCHW.float()
         if self.rotate or self.scale or self.translate or self.flip_horizontal or self.flip_vertical:
-            x = F.grid_sample(x, self._grid(u_BK, *x.shape[-2:]), padding_mode="zeros", align_corners=False)
+            x = self._moved(x, u_BK)
         add, times, sigma = (k.reshape(-1, 1, 1, 1) for k in u_BK[:, 4:7].unbind(1))
         if self.brightness or self.contrast:
             mean = x.mean((1, 2, 3), keepdim=True)
@@ -97,24 +102,18 @@ class Augment2d(nn.Module):
             x = x + self.noise * sigma * _normal(x, noise_seeds)
         return x.clamp(0, 1).to(x_BCHW.dtype)
 
-    def _grid(self, u_BK: Tensor, height: int, width: int) -> Tensor:
-        """Where each output pixel comes from, (B, H, W, 2) in -1..1; rotates in pixels, so circles stay round.
-
-        Element by element rather than by a matrix product, which may round differently in another batch.
-        """
-        u = u_BK.unsqueeze(-1).unsqueeze(-1)
-        angle = torch.deg2rad(self.rotate * _signed(u[:, 0]))
-        shrink = 1 / (1 + self.scale * _signed(u[:, 1]))
-        y = torch.linspace(1 / height - 1, 1 - 1 / height, height, device=u.device).reshape(1, -1, 1) * height
-        x = torch.linspace(1 / width - 1, 1 - 1 / width, width, device=u.device).reshape(1, 1, -1) * width
-        cos, sin = torch.cos(angle) * shrink, torch.sin(angle) * shrink
-        from_x = (cos * x + sin * y) / width + 2 * self.translate * _signed(u[:, 2])
-        from_y = (cos * y - sin * x) / height + 2 * self.translate * _signed(u[:, 3])
-        if self.flip_horizontal:
-            from_x = torch.where(u[:, 7] < 0.5, -from_x, from_x)
-        if self.flip_vertical:
-            from_y = torch.where(u[:, 8] < 0.5, -from_y, from_y)
-        return torch.stack([from_x, from_y], -1)
+    def _moved(self, x_BCHW: Tensor, u_BK: Tensor) -> Tensor:
+        mirror, upend = u_BK[:, 7] < 0.5, u_BK[:, 8] < 0.5
+        return resample(
+            x_BCHW,
+            degrees_B=self.rotate * _signed(u_BK[:, 0]),
+            scale_B=1 + self.scale * _signed(u_BK[:, 1]),
+            right_B=self.translate * _signed(u_BK[:, 2]),
+            down_B=self.translate * _signed(u_BK[:, 3]),
+            mirror_B=mirror & self.flip_horizontal,
+            upend_B=upend & self.flip_vertical,
+            interpolation=self.interpolation,
+        )
 
 
 def _draw(ids: list[int] | list[list[int]], seed: int, epoch: int) -> tuple[Tensor, list[int]]:

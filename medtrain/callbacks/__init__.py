@@ -1,7 +1,8 @@
-"""Lightning callbacks of every run: progress, speed, the record, whole checkpoints."""
+"""Lightning callbacks of every run: progress, speed, averaged weights, whole checkpoints."""
 
 from medtrain.callbacks.checkpoint import BestCheckpoint, LastCheckpoint, WholeCheckpointIO
+from medtrain.callbacks.ema import EMA
 from medtrain.callbacks.progress import Progress
 from medtrain.callbacks.speed import Speed
 
-__all__ = ["BestCheckpoint", "LastCheckpoint", "Progress", "Speed", "WholeCheckpointIO"]
+__all__ = ["EMA", "BestCheckpoint", "LastCheckpoint", "Progress", "Speed", "WholeCheckpointIO"]

@@ -15,6 +15,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
+from medtrain.augment import Views2d
 from medtrain.callbacks import Progress, Speed, WholeCheckpointIO
 from medtrain.config import ranks, target
 from medtrain.core.errors import UsageError
@@ -99,6 +100,8 @@ def task(cfg: DictConfig, spec: DataSpec, *, training: bool) -> Task:
         "loss": lambda: target.build("loss", cfg.loss, spec=spec),
         "augment": lambda: target.build("augment", cfg.augment) if training else None,
         "pool": lambda: cfg.task.pool,
+        "mixup": lambda: cfg.task.get("mixup") or 0.0,
+        "views": lambda: views(cfg),
     }
     parts = {name: makers[name]() for name in kind.takes}
     if training:
@@ -113,6 +116,12 @@ def task(cfg: DictConfig, spec: DataSpec, *, training: bool) -> Task:
     return built
 
 
+def views(cfg: DictConfig) -> Views2d | None:
+    """The views of test-time augmentation; flipped only where training flips too."""
+    flips = {name: bool(cfg.augment.get(name)) for name in ("flip_horizontal", "flip_vertical")}
+    return Views2d(cfg.eval.tta, **flips) if cfg.eval.tta > 1 else None
+
+
 def trainer(cfg: DictConfig, folder: Path, *, training: bool, report: Callable[..., None] | None = None) -> pl.Trainer:
     """The Lightning trainer.
 
@@ -123,13 +132,17 @@ def trainer(cfg: DictConfig, folder: Path, *, training: bool, report: Callable[.
     loggers: list[Any] = []
     if training:
         callbacks += [target.build("callbacks", n) for n in cfg.callbacks.values() if n]
-        loggers = [target.build("logger", n, folder=str(folder)) for n in cfg.logger.values() if n]
+        loggers = [target.build("logger", n, folder=str(folder), config=plain(cfg)) for n in cfg.logger.values() if n]
         for callback in callbacks:
             if isinstance(callback, pl.callbacks.ModelCheckpoint) and callback.dirpath is None:
                 callback.dirpath = str(folder / "checkpoints")
     settings = {k: v for k, v in plain(cfg.trainer).items() if k not in ("channels_last", "compile")}
     if not training:
         settings |= {"accumulate_grad_batches": 1, "gradient_clip_val": None, "max_time": None}
+    if str(cfg.trainer.precision) in ("16", "16-mixed") and not uses_cuda(cfg):
+        if training:
+            raise UsageError("trainer.precision=16-mixed needs a CUDA GPU; without one take bf16-mixed or 32-true")
+        settings["precision"] = "32-true"
     try:
         return pl.Trainer(
             **settings,
@@ -148,6 +161,11 @@ def trainer(cfg: DictConfig, folder: Path, *, training: bool, report: Callable[.
         raise UsageError(
             f"trainer: {first} (accelerator={cfg.trainer.accelerator}, devices={cfg.trainer.devices})"
         ) from error
+
+
+def uses_cuda(cfg: DictConfig) -> bool:
+    """Will the trainer take CUDA devices?"""
+    return torch.cuda.is_available() and cfg.trainer.accelerator in ("auto", "gpu", "cuda")
 
 
 @rank_zero_only

@@ -43,6 +43,8 @@ TYPES: dict[str, tuple[type, ...]] = {
     "trainer.limit_test_batches": NUMBER,
     "trainer.gradient_clip_val": NUMBER,
     "trainer.benchmark": (bool,),
+    "logger.mlflow.tracking_uri": (str,),
+    "logger.wandb.entity": (str,),
     "eval.threshold": (str, *NUMBER),
     "eval.prevalence": NUMBER,
 } | {f"data.columns.{c}": (str,) for c in ("path", "patient", "split", "fold", "site", "case")}
@@ -57,6 +59,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "data.blank": ("ignore", "zeros"),
     "eval.split": ("train", "val", "test"),
     "task.pool": ("mean", "max", "noisy_or"),
+    "trainer.precision": ("32-true", "bf16-mixed", "16-mixed", 32, 16, "32", "bf16", "16"),
 }
 
 AT_LEAST: dict[str, float] = {
@@ -67,7 +70,9 @@ AT_LEAST: dict[str, float] = {
     "data.image_size": 1,
     "data.patients": 10,
     "eval.bootstrap": 0,
+    "eval.tta": 0,
     "optimizer.lr": 0,
+    "task.mixup": 0,
     "trainer.max_epochs": 1,
     "trainer.num_nodes": 1,
     "trainer.accumulate_grad_batches": 1,

@@ -55,7 +55,7 @@ SLOTS: dict[str, Slot] = {
     "optimizer": Slot(("torch.optim:Optimizer",), (), ("params",)),
     "scheduler": Slot(("torch.optim.lr_scheduler:LRScheduler",), (), ("optimizer", "total_steps")),
     "callbacks": Slot(("pytorch_lightning.callbacks:Callback",)),
-    "logger": Slot(("pytorch_lightning.loggers:Logger",), (), ("folder",)),
+    "logger": Slot(("pytorch_lightning.loggers:Logger",), (), ("folder", "config")),
 }
 
 

@@ -1,5 +1,8 @@
-"""Learning-rate schedules, called as ``schedule(optimizer, total_steps, ...)`` and stepped after every batch."""
+"""Learning-rate schedules, called as ``schedule(optimizer, total_steps, ...)`` and stepped after every batch.
 
-from medtrain.scheduler.schedules import constant, cosine
+One that has a ``monitor`` is stepped once an epoch with that metric.
+"""
 
-__all__ = ["constant", "cosine"]
+from medtrain.scheduler.schedules import Plateau, constant, cosine, one_cycle
+
+__all__ = ["Plateau", "constant", "cosine", "one_cycle"]

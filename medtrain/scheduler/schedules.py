@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, ReduceLROnPlateau
 
 from medtrain.core.errors import UsageError
 
@@ -24,10 +25,7 @@ def cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.05, floor: 
     Raises:
         UsageError: a share is out of range.
     """
-    if not 0 <= warmup < 1:
-        raise UsageError(f"scheduler.warmup={warmup} is not in [0, 1): it is a share of the steps")
-    if not 0 <= floor <= 1:
-        raise UsageError(f"scheduler.floor={floor} is not in [0, 1]: it is a share of the peak rate")
+    _check_shares(warmup, floor=floor)
     warm = round(warmup * total_steps)
 
     def factor(step: int) -> float:
@@ -42,3 +40,75 @@ def cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.05, floor: 
 def constant(optimizer: Optimizer, total_steps: int) -> LambdaLR:
     """The optimizer's own rate throughout; `total_steps` is taken so that all schedules are built alike."""
     return LambdaLR(optimizer, lambda step: 1.0)
+
+
+def one_cycle(
+    optimizer: Optimizer, total_steps: int, warmup: float = 0.3, start: float = 0.04, floor: float = 0.0
+) -> OneCycleLR:
+    """Half a cosine up to the optimizer's rate, another down to the floor; momentum goes 0.95, 0.85, 0.95.
+
+    Smith and Topin, Super-Convergence, 2018, in two phases, by `torch.optim.lr_scheduler.OneCycleLR`.
+
+    Args:
+        optimizer: each parameter group keeps its own peak; Adam's first beta is its momentum, and an optimizer
+            without momentum keeps none.
+        total_steps: optimizer steps of the whole run; there is no step beyond them.
+        warmup: share of the steps on the way up, in [0, 1).
+        start: the first rate as a share of the peak, in (0, 1].
+        floor: the last rate as a share of the peak, in [0, start].
+
+    Raises:
+        UsageError: a share is out of range.
+    """
+    _check_shares(warmup, floor=floor, start=start)
+    if start == 0 or floor > start:
+        raise UsageError(f"scheduler.start={start} is 0, or below scheduler.floor={floor}")
+    has_momentum = "betas" in optimizer.defaults or bool(optimizer.defaults.get("momentum"))
+    return OneCycleLR(
+        optimizer,
+        max_lr=[group["lr"] for group in optimizer.param_groups],
+        total_steps=total_steps,
+        pct_start=warmup,
+        div_factor=1 / start,
+        final_div_factor=start / max(floor, 1e-6),
+        cycle_momentum=has_momentum,
+    )
+
+
+class Plateau(ReduceLROnPlateau):
+    """The optimizer's own rate, cut by a factor whenever a validation metric has not got better for some epochs.
+
+    Args:
+        total_steps: taken so that all schedules are built alike.
+        monitor: the metric, as it is logged; whoever steps the schedule looks it up.
+        mode: ``max`` or ``min``.
+        factor: the new rate as a share of the old one, in (0, 1).
+        patience: epochs without a better value that are still endured.
+
+    Raises:
+        UsageError: the factor or the mode is none.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        total_steps: int = 0,
+        monitor: str = "val_auroc",
+        mode: Literal["min", "max"] = "max",
+        factor: float = 0.1,
+        patience: int = 3,
+    ) -> None:
+        if not 0 < factor < 1:
+            raise UsageError(f"scheduler.factor={factor} is not between 0 and 1")
+        if mode not in ("min", "max"):
+            raise UsageError(f"scheduler.mode={mode}: it can be max, min")
+        super().__init__(optimizer, mode=mode, factor=factor, patience=patience)
+        self.monitor = monitor
+
+
+def _check_shares(warmup: float, **of_the_rate: float) -> None:
+    if not 0 <= warmup < 1:
+        raise UsageError(f"scheduler.warmup={warmup} is not in [0, 1): it is a share of the steps")
+    for name, value in of_the_rate.items():
+        if not 0 <= value <= 1:
+            raise UsageError(f"scheduler.{name}={value} is not in [0, 1]: it is a share of the peak rate")

@@ -16,6 +16,7 @@ import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from medtrain.core.spec import DataSpec
 from medtrain.core.streams import torch_seed
@@ -52,6 +53,7 @@ class Task(pl.LightningModule):
     Attributes:
         takes: further constructor arguments of the subclass that are built from the configuration.
         results: the gathered outputs of the last evaluated set.
+        place: epoch, batch and rank of the training step, which random streams are drawn from.
     """
 
     takes: ClassVar[tuple[str, ...]] = ()
@@ -73,6 +75,7 @@ class Task(pl.LightningModule):
         self.results: Outputs = []
         self._seen: Outputs = []
         self._rate = 0.0
+        self.place = (0, 0, 0)
 
     @abstractmethod
     def losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -81,6 +84,10 @@ class Task(pl.LightningModule):
     @abstractmethod
     def outputs(self, batch: Batch) -> dict[str, Any]:
         """What is kept of an evaluated batch: tensors with one row an instance, or lists with one item a case."""
+
+    def final_outputs(self, batch: Batch) -> dict[str, Any]:
+        """`outputs`, where a batch is judged or predicted for good rather than after an epoch."""
+        return self.outputs(batch)
 
     @abstractmethod
     def score(self, outputs: Outputs) -> dict[str, float]:
@@ -113,11 +120,18 @@ class Task(pl.LightningModule):
         if self._scheduler is None:
             return optimizer
         scheduler = self._scheduler(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        settings = {"scheduler": scheduler, "interval": "step"}
+        if isinstance(scheduler, ReduceLROnPlateau):
+            # after the epoch's last step: Lightning's own "epoch" comes after last.ckpt is written, and a resumed
+            # run would miss it
+            monitor = getattr(scheduler, "monitor", "val_loss")
+            settings |= {"monitor": monitor, "frequency": int(self.trainer.num_training_batches)}
+        return {"optimizer": optimizer, "lr_scheduler": settings}
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Dropout draws from (seed, step, rank): a resumed run draws what the undisturbed one would have drawn."""
-        torch.manual_seed(torch_seed(self.seed, "step", self.current_epoch, batch_idx, self.global_rank))
+        self.place = (self.current_epoch, batch_idx, self.global_rank)
+        torch.manual_seed(torch_seed(self.seed, "step", *self.place))
         self._rate = float(self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -138,17 +152,14 @@ class Task(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         self.log("lr", self._rate, rank_zero_only=True)  # of the epoch's last step
 
-    def _keep(self, batch: Batch) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._seen.append(_to_cpu(self.outputs(batch)))
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._keep(batch)
-
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._keep(batch)
+        self._seen.append(_to_cpu(self.final_outputs(batch)))
 
     def predict_step(self, batch: Batch, batch_idx: int) -> None:
-        self._keep(batch)
+        self._seen.append(_to_cpu(self.final_outputs(batch)))
 
     def _gather(self) -> Outputs:
         mine, self._seen = self._seen, []

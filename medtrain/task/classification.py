@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from medtrain.augment import mixup
 from medtrain.core.pool import pool_cases
 from medtrain.core.spec import DataSpec
 from medtrain.metric import Decision, auroc, fit_decision, probabilities
@@ -23,22 +24,33 @@ class Classification(Task):
         loss: ``loss(logits_BK, y) -> scalar``.
         augment: ``augment(x_BCHW, ids_B, seed, epoch) -> x_BCHW`` on inputs in 0..1; only in training.
         pool: how the instances of a case make its prediction: mean, max or noisy_or.
+        mixup: alpha of mixup in training; 0 for none.
+        views: ``views(x_BCHW)`` yields versions of inputs in 0..1 whose probabilities are averaged in the end.
     """
 
-    takes: ClassVar[tuple[str, ...]] = ("loss", "augment", "pool")
+    mean: Tensor
+    std: Tensor
+    takes: ClassVar[tuple[str, ...]] = ("loss", "augment", "pool", "mixup", "views")
 
-    def __init__(self, *args: Any, loss: nn.Module, augment: nn.Module | None = None, pool: str = "mean", **more: Any):
+    def __init__(
+        self,
+        *args: Any,
+        loss: nn.Module,
+        augment: nn.Module | None = None,
+        pool: str = "mean",
+        mixup: float = 0.0,
+        views: nn.Module | None = None,
+        **more: Any,
+    ) -> None:
         super().__init__(*args, **more)
-        self.loss, self.augment, self.pool = loss, augment, pool
+        self.loss, self.augment, self.pool, self.mixup, self.views = loss, augment, pool, mixup, views
         shape = (1, -1, *[1] * self.spec.dims)
         self.register_buffer("mean", torch.tensor(self.spec.mean or (0.0,)).view(shape), persistent=False)
         self.register_buffer("std", torch.tensor(self.spec.std or (1.0,)).view(shape), persistent=False)
 
     def inputs(self, batch: Batch) -> Tensor:
         """The network's input: scaled to 0..1, augmented in training, normalised."""
-        x = batch["x"]
-        if not x.is_floating_point():
-            x = x.float() / torch.iinfo(x.dtype).max
+        x = scaled(batch["x"])
         if self.training and self.augment is not None:
             x = self.augment(x, batch["case"], seed=self.seed, epoch=self.current_epoch)
         return (x - self.mean) / self.std
@@ -49,11 +61,23 @@ class Classification(Task):
         return logits
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        return {"loss": self.loss(self(batch), batch["y"])}
+        if not self.mixup:
+            return {"loss": self.loss(self(batch), batch["y"])}
+        x, partner, share = mixup(self.inputs(batch), self.mixup, self.seed, *self.place)
+        logits, y = self.model(x), batch["y"]
+        return {"loss": share * self.loss(logits, y) + (1 - share) * self.loss(logits, y[partner])}
 
     def outputs(self, batch: Batch) -> dict[str, Any]:
         kept = {key: batch[key] for key in ("case", "instance", "y") if key in batch}
         return kept | {"logits": self(batch).float()}
+
+    def final_outputs(self, batch: Batch) -> dict[str, Any]:
+        """`outputs`, the probabilities of each instance averaged over its views."""
+        if self.views is None:
+            return self.outputs(batch)
+        seen = [self.outputs(batch | {"x": x}) for x in self.views(scaled(batch["x"]))]
+        number = torch.arange(len(batch["case"]), device=seen[0]["logits"].device).repeat(len(seen))
+        return seen[0] | {"logits": self._pooled(torch.cat([each["logits"] for each in seen]), number, "mean")[0]}
 
     def batch_size(self, batch: Batch) -> int:
         return len(batch["case"])
@@ -69,12 +93,16 @@ class Classification(Task):
         joined = {key: value[_first_rows(keys)] for key, value in joined.items()}
         if "instance" not in joined:
             return joined
-        logits = joined["logits"]
-        multiclass = self.spec.label_kind == "multiclass"
-        pooled, number = pool_cases(logits.softmax(1) if multiclass else logits.sigmoid(), joined["case"], self.pool)
-        clipped = pooled.clamp(1e-7, 1 - 1e-7)
-        cases = {"case": number, "logits": clipped.log() if multiclass else torch.logit(clipped)}
+        logits, number = self._pooled(joined["logits"], joined["case"], self.pool)
+        cases = {"case": number, "logits": logits}
         return cases | ({"y": joined["y"][_first_rows(joined["case"][:, None])]} if "y" in joined else {})
+
+    def _pooled(self, logits_NK: Tensor, numbers_N: Tensor, how: str) -> tuple[Tensor, Tensor]:
+        """Logits of the pooled probabilities, one row a number, and the numbers in ascending order."""
+        multiclass, logits = self.spec.label_kind == "multiclass", logits_NK.double()  # so that sure cases don't tie
+        pooled, numbers = pool_cases(logits.softmax(1) if multiclass else logits.sigmoid(), numbers_N, how)
+        clipped = pooled.clamp(1e-12, 1 - 1e-12)
+        return (clipped.log() if multiclass else torch.logit(clipped)).to(logits_NK.dtype), numbers
 
     def score(self, outputs: Outputs) -> dict[str, float]:
         cases = self.cases(outputs)
@@ -107,6 +135,11 @@ class Classification(Task):
     def _probs(self, cases: dict[str, Tensor], temperature: float) -> np.ndarray:
         """Probabilities [N, C], one column a class, binary too."""
         return probabilities(cases["logits"].numpy(), self.spec.label_kind, temperature)
+
+
+def scaled(x: Tensor) -> Tensor:
+    """Pixels as floating point in 0..1."""
+    return x if x.is_floating_point() else x.float() / torch.iinfo(x.dtype).max
 
 
 def as_target(y: Tensor, kind: str) -> np.ndarray:

@@ -1,0 +1,49 @@
+"""The fixed views of an image whose predictions are averaged: test-time augmentation.
+
+Nothing is drawn: the same image gives the same views in every batch, run and command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from medtrain.augment.affine import resample
+
+DEGREES, SCALE, SHIFT = 5.0, 0.05, 0.03
+_ROOT = 1.1673039782614187  # of x^5 = x + 1
+
+
+class Views2d(nn.Module):
+    """The image itself, then versions of it turned, scaled and shifted a little, spread evenly over the limits.
+
+    They are the points of an additive recurrence of four dimensions (Roberts, The unreasonable effectiveness of
+    quasirandom sequences, 2018), so fewer views are always the first of more.
+
+    Args:
+        count: number of views, the image included.
+        flip_horizontal, flip_vertical: mirror every second view left and right, every second pair top and bottom;
+            only for networks that were trained so.
+    """
+
+    def __init__(self, count: int, flip_horizontal: bool = False, flip_vertical: bool = False) -> None:
+        super().__init__()
+        self.count, self.flip_horizontal, self.flip_vertical = count, flip_horizontal, flip_vertical
+
+    def forward(self, x_BCHW: Tensor) -> Iterator[Tensor]:
+        """Each view of the batch, (B, C, H, W), in turn; the first is the batch as it is."""
+        yield x_BCHW
+        for number in range(1, self.count):
+            turn, size, right, down = (2 * ((0.5 + number * _ROOT**-i) % 1) - 1 for i in range(1, 5))
+            mirror, upend = self.flip_horizontal and number % 2 == 1, self.flip_vertical and number % 4 >= 2
+            yield resample(
+                x_BCHW,
+                degrees_B=x_BCHW.new_tensor([DEGREES * turn]),
+                scale_B=x_BCHW.new_tensor([1 + SCALE * size]),
+                right_B=x_BCHW.new_tensor([SHIFT * right]),
+                down_B=x_BCHW.new_tensor([SHIFT * down]),
+                mirror_B=torch.tensor([mirror], device=x_BCHW.device),
+                upend_B=torch.tensor([upend], device=x_BCHW.device),
+            ).clamp(0, 1)
