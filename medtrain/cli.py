@@ -23,6 +23,7 @@ OF_A_RUN = ("test", "predict")  # they start from RUN/config.yaml
 FIXED_IN_A_RUN = (
     "task",
     "model",
+    "transfer",
     "loss",
     "sampler",
     "augment",

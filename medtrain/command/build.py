@@ -103,6 +103,7 @@ def task(cfg: DictConfig, spec: DataSpec, *, training: bool) -> Task:
     parts = {name: makers[name]() for name in kind.takes}
     if training:
         parts["optimizer"] = target.partial("optimizer", cfg.optimizer)
+        parts["transfer"] = target.build("transfer", cfg.transfer) if cfg.get("transfer") else None
         parts["scheduler"] = target.partial("scheduler", cfg.scheduler)
     network = build_model(*target.builder("model", node), spec)
     if cfg.trainer.channels_last and spec.dims in LAYOUTS:

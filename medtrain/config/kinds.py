@@ -65,6 +65,7 @@ AT_LEAST: dict[str, float] = {
     "data.patients": 10,
     "eval.bootstrap": 0,
     "optimizer.lr": 0,
+    "transfer.freeze_epochs": -1,
     "trainer.max_epochs": 1,
     "trainer.num_nodes": 1,
     "trainer.accumulate_grad_batches": 1,

@@ -31,7 +31,7 @@ class Stage:
 def stages(network: nn.Module) -> list[Stage]:
     """The parts of a network that hold parameters, in order; the last is the head.
 
-    A norm goes with the part before it; parts with a true ``of_head`` (attention pooling) go with the head.
+    A norm, and what has no weights, goes with the part before it; parts with a true ``of_head`` (attention pooling) go with the head.
     """
     total = sum(p.ndim > 1 for p in network.parameters())
     found: list[Stage] = []
@@ -53,7 +53,7 @@ def _open(module: nn.Module, prefix: str, total: int, found: list[Stage], head: 
             head.append(child)
         elif len(weights) >= MOST * total and any(True for _ in child.children()):
             loose += _open(child, f"{prefix}{name}.", total, found, head)
-        elif found and isinstance(child, NORMS):
+        elif found and (isinstance(child, NORMS) or not any(True for _ in child.parameters())):
             found[-1].modules.append(child)
         elif any(True for _ in child.parameters()):
             found.append(Stage(prefix + name, [child]))
