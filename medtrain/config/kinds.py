@@ -42,6 +42,7 @@ TYPES: dict[str, tuple[type, ...]] = {
     "trainer.limit_test_batches": NUMBER,
     "trainer.gradient_clip_val": NUMBER,
     "trainer.benchmark": (bool,),
+    "explain.classes": (str, list),
     "eval.threshold": (str, *NUMBER),
     "eval.prevalence": NUMBER,
 } | {f"data.columns.{c}": (str,) for c in ("path", "patient", "split", "fold", "site", "case")}
@@ -52,6 +53,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "data.leakage": ("error", "warn", "drop"),
     "data.on_bad": ("error", "skip"),
     "data.split_by": ("patient", "site"),
+    "explain.method": ("all", "attention", "gradcam"),
     "eval.split": ("train", "val", "test"),
     "task.pool": ("mean", "max", "noisy_or"),
 }
@@ -64,6 +66,7 @@ AT_LEAST: dict[str, float] = {
     "data.image_size": 1,
     "data.patients": 10,
     "eval.bootstrap": 0,
+    "explain.sanity": 0,
     "optimizer.lr": 0,
     "transfer.freeze_epochs": -1,
     "trainer.max_epochs": 1,

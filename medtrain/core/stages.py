@@ -31,7 +31,8 @@ class Stage:
 def stages(network: nn.Module) -> list[Stage]:
     """The parts of a network that hold parameters, in order; the last is the head.
 
-    A norm, and what has no weights, goes with the part before it; parts with a true ``of_head`` (attention pooling) go with the head.
+    A norm, and what has no weights, goes with the part before it; parts with a true ``of_head`` (attention
+    pooling) go with the head.
     """
     total = sum(p.ndim > 1 for p in network.parameters())
     found: list[Stage] = []
