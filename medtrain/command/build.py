@@ -51,6 +51,8 @@ def probe(cfg: DictConfig) -> None:
     """
     target.check_targets(cfg)
     parse_policy(cfg.eval.threshold)
+    if cfg.get("transfer"):
+        target.build("transfer", cfg.transfer)
     if cfg.init_from:
         checkpoint_of(cfg.init_from)
     channels = cfg.data.get("channels") or 1

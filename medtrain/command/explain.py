@@ -30,6 +30,7 @@ from medtrain.report.style import CSS
 SHOWN = 512
 """Pixels of the shorter side of the film in a picture, at least."""
 
+TITLES = {"attention": "attention;", "gradcam": "Grad-CAM for"}
 SCALES = {"attention": "attention, relative to its maximum", "gradcam": "Grad-CAM, relative to its maximum"}
 
 
@@ -55,7 +56,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
         first = first or batch
         for item in _explained(task, batch, data, run, named, wanted):
             rows.append(_written(item, data, cfg, run, names[item["row"]], output))
-        progress(int(batch["case"].max()) + 1, len(data.cases))
+        progress(len({row["row"] for row in rows}), len(data.readable))
     checks = _check(cfg, task, first, named, run) if first is not None and cfg.explain.sanity else {}
     write_json(output / "sanity.json", checks)
     rows += [
@@ -63,6 +64,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
         for i, why in data.errors.items()
     ]
     table = pd.DataFrame(rows, columns=["row", *COLUMNS]).sort_values("row", kind="stable")[list(COLUMNS)]
+    table = table.astype({"peak_x": "Int64", "peak_y": "Int64"})
     write_text(output / "explain.csv", table.to_csv(index=False))
     _page(output, table, checks, run)
     _say(output, table, checks)
@@ -134,8 +136,9 @@ def _written(item: dict[str, Any], data: Any, cfg: DictConfig, run: Trained, nam
     film = fit_image(pixels, size, form.channels, form.fit, form.window)
     of_class = "" if item["method"] == "attention" else f"_{_safe(item['class'])}"
     file = f"{name}_{item['method']}{of_class}"
-    what = f"{item['class']} {item['prob']:.3f}"
-    title = f"{case['case']}\n{item['method']}: {what}; decision: {item['prediction'] or 'none of the classes'}"
+    what = f"{item['class']} (probability {item['prob']:.3f})"
+    said = item["prediction"] or "none of the classes"
+    title = f"{case['case']}\n{TITLES[item['method']]} {what}; decision: {said}"
     figure = overlay(film, heat, title, SCALES[item["method"]])
     for folder, suffix in (("pictures", "png"), ("maps", "npy")):
         with atomic_path(output / folder / f"{file}.{suffix}") as temporary, open(temporary, "wb") as stream:

@@ -38,7 +38,7 @@ def overlay(film_CHW: NDArray[Any], heat: Map, title: str, scale: str, note: str
     left, right = figure.subplots(1, 2)
     left.imshow(film)
     right.imshow(film)
-    painted = right.imshow(relative, cmap="inferno", vmin=0, vmax=1, alpha=STRONGEST * np.sqrt(relative))
+    painted = right.imshow(relative, cmap="inferno", vmin=0, vmax=1, alpha=STRONGEST * relative)
     painted.set_clim(0, 1)
     for axes in (left, right):
         axes.set_axis_off()

@@ -18,6 +18,8 @@ def test_a_run_stopped_at_the_unfreezing_goes_on_to_the_same_result(
 ) -> None:
     words = [*TINY, f"init_from={trained}", "transfer=layerwise", "transfer.freeze_epochs=1", "trainer.max_epochs=2"]
     words += ["trainer.limit_train_batches=2", "trainer.gradient_clip_val=1", "optimizer.lr=1e-4"]
+    ran = medtrain(*words, "transfer.layer_decay=2", "hydra.run.dir=whole")
+    assert ran.code == 2 and "transfer.layer_decay=2" in ran.err  # before any folder is made
     ran = medtrain(*words, "hydra.run.dir=whole")
     assert ran.code == 0, ran.err
     assert "transfer: 513 weights of the head train at 0.001; 11,170,240 frozen for 1 epochs, then at" in ran.out
