@@ -19,10 +19,11 @@ from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.core.words import suggest
 from medtrain.verbs import VERBS, help_text
 
-OF_A_RUN = ("test", "predict")  # they start from RUN/config.yaml
+OF_A_RUN = ("test", "predict", "explain")  # they start from RUN/config.yaml
 FIXED_IN_A_RUN = (
     "task",
     "model",
+    "transfer",
     "loss",
     "sampler",
     "augment",

@@ -39,12 +39,12 @@ VERBS: dict[str, Verb] = {
         "A file that can't be read has its reason in the column 'error'; the exit code is then 1.",
     ),
     "explain": Verb(
-        "show what a prediction rests on: attention maps, Grad-CAM, heatmaps, boxes",
+        "show what a prediction rests on: attention maps, Grad-CAM",
         (
-            "medtrain explain run=DIR input=image.png output=maps/",
-            "medtrain explain run=DIR input=images/ output=maps/",
+            "medtrain explain run=outputs/xray_cls/RUN input=images/ output=maps/",
+            "medtrain explain run=outputs/xray_cls/RUN input=film.png output=maps/ explain.classes=all",
         ),
-        ready=False,
+        "Writes pictures, maps and explain.csv, and tests whether the maps depend on what was learned (sanity.json).",
     ),
     "export": Verb(
         "the network with preprocessing, labels and decision, with proof of parity",

@@ -52,6 +52,8 @@ def probe(cfg: DictConfig) -> None:
     """
     target.check_targets(cfg)
     parse_policy(cfg.eval.threshold)
+    if cfg.get("transfer"):
+        target.build("transfer", cfg.transfer)
     if cfg.init_from:
         checkpoint_of(cfg.init_from)
     channels = cfg.data.get("channels") or 1
@@ -106,6 +108,7 @@ def task(cfg: DictConfig, spec: DataSpec, *, training: bool) -> Task:
     parts = {name: makers[name]() for name in kind.takes}
     if training:
         parts["optimizer"] = target.partial("optimizer", cfg.optimizer)
+        parts["transfer"] = target.build("transfer", cfg.transfer) if cfg.get("transfer") else None
         parts["scheduler"] = target.partial("scheduler", cfg.scheduler)
     network = build_model(*target.builder("model", node), spec)
     if cfg.trainer.channels_last and spec.dims in LAYOUTS:

@@ -24,7 +24,7 @@ JOBS = ("train", "test", "predict")  # verbs that may run as several ranks
 
 def start(cfg: DictConfig, folder: Path) -> int:
     """Run a job here, or start its ranks; returns the exit code."""
-    count = ranks.wanted(cfg)
+    count = ranks.wanted(cfg) if cfg.verb in JOBS else 1
     if count <= 1:
         return execute(cfg, folder)
     with tempfile.TemporaryDirectory(prefix="medtrain_") as temporary:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from omegaconf import DictConfig
@@ -44,6 +45,11 @@ def main(cfg: DictConfig, folder: Path) -> None:
     whole = whole[[c for c in whole.columns if c != "error"] + ["error"]]
     write_text(output, whole.to_csv(index=False))
     build.say(f"{len(whole) - len(data.errors):,} predicted, {len(data.errors):,} bad: {output}")
+    refuse_bad(data)
+
+
+def refuse_bad(data: Any) -> None:
+    """MedtrainError with the files that could not be read, if there are any; the others are done by then."""
     if data.errors:
         shown = [f"  {data.cases['case'].iloc[i]}: {why}" for i, why in list(data.errors.items())[:20]]
         more = [f"  ... and {len(data.errors) - 20} more"] * (len(data.errors) > 20)

@@ -44,6 +44,8 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
             note_data(record, data, trainer)
             write_text(folder / "splits.csv", data.cases[["case", "patient", "split", "fold"]].to_csv(index=False))
             build.say(opening(cfg, data, folder))
+            if not task.transfer.idle:
+                build.say(task.transfer.describe(task.model, cfg.optimizer.get("lr") or 1.0))
         last = folder / "checkpoints" / "last.ckpt"
         resumed = last.is_file()
         if resumed:

@@ -49,6 +49,7 @@ SLOTS: dict[str, Slot] = {
     "model": Slot(
         ("torch.nn:Module",), ("torchvision.models", "timm.models._factory", "monai.networks.nets"), ("spec",)
     ),
+    "transfer": Slot(("medtrain.transfer:Transfer",)),
     "loss": Slot(("torch.nn:Module",), (), ("spec",)),
     "sampler": Slot(("torch.utils.data:Sampler",), (), ("labels", "groups", "batch_size", "seed", "rank", "world")),
     "augment": Slot(("torch.nn:Module",)),

@@ -183,3 +183,23 @@ def read_fitted(path: str | os.PathLike[str], form: ImageForm) -> Pixels:
     # Twice the target keeps what the JPEG's own scaling smooths away below what the resampling does.
     array = read_image(path, at_least=2 * max(form.size))
     return fit_image(array, form.size, form.channels, form.fit, form.window)
+
+
+def original_point(at: tuple[float, float], shape: Sequence[int], form: ImageForm) -> tuple[float, float]:
+    """Where a point of a fitted picture lies in the picture as stored: `fit_image`'s geometry backwards.
+
+    Args:
+        at: (row, column) in pixels of `form`; the middle of the first pixel is (0.5, 0.5).
+        shape: (H, W) as stored.
+
+    Returns:
+        (row, column) in stored pixels, counted from 0 and within the picture (a point of the padding goes to its edge).
+    """
+    scales = [out / stored for out, stored in zip(form.size, shape, strict=True)]
+    if form.fit != "stretch":
+        scales = [(min if form.fit == "pad" else max)(scales)] * 2
+    found = []
+    for place, stored, out, scale in zip(at, shape, form.size, scales, strict=True):
+        new = max(1, round(stored * scale))
+        found.append(min(max((place - (out - new) // 2) * stored / new - 0.5, 0.0), stored - 1.0))
+    return found[0], found[1]

@@ -1,17 +1,25 @@
 """Networks: built for a DataSpec, usable on their own; know neither Lightning nor Hydra."""
 
+from medtrain.model.attention import attention_map, has_attention
 from medtrain.model.build import build_model, fill_from_spec, fit_channels
+from medtrain.model.convnext import convnext_tiny
 from medtrain.model.densenet import densenet121, densenet169, densenet201
+from medtrain.model.efficientnet import efficientnet_b0, efficientnet_b3
 from medtrain.model.resnet import resnet18, resnet34, resnet50, resnet101
 from medtrain.model.weights import load_weights, read_weights, warm_start
 
 __all__ = [
+    "attention_map",
     "build_model",
+    "convnext_tiny",
     "densenet121",
     "densenet169",
     "densenet201",
+    "efficientnet_b0",
+    "efficientnet_b3",
     "fill_from_spec",
     "fit_channels",
+    "has_attention",
     "load_weights",
     "read_weights",
     "resnet18",

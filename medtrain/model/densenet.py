@@ -17,13 +17,19 @@ from torchvision import models
 from torchvision.models.densenet import _DenseLayer
 
 from medtrain.core.spec import DataSpec
+from medtrain.model.attention import AttentionPool
 from medtrain.model.head import Head
 from medtrain.model.stem import is_small, set_channels
 from medtrain.model.weights import load_weights
 
 
 def densenet121(
-    spec: DataSpec, weights: str = "none", dropout: float = 0.0, checkpointing: bool = False, stem: str = "auto"
+    spec: DataSpec,
+    weights: str = "none",
+    dropout: float = 0.0,
+    checkpointing: bool = False,
+    stem: str = "auto",
+    attention: bool = False,
 ) -> nn.Module:
     """DenseNet-121 from (B, spec.channels, H, W) to logits (B, spec.n_logits).
 
@@ -35,25 +41,42 @@ def densenet121(
             same gradients and running statistics.
         stem: ``standard`` divides the resolution by 4 before the first block; ``small`` keeps it, with the same
             weights (stride 1, no max pooling); ``auto`` is small below 64 px.
+        attention: pool by an attention map instead of the average; see `AttentionPool`.
 
     Raises:
         UsageError, MedtrainError: see `load_weights`.
     """
-    return _densenet(models.densenet121, models.DenseNet121_Weights, spec, weights, dropout, checkpointing, stem)
+    return _densenet(
+        models.densenet121, models.DenseNet121_Weights, spec, weights, dropout, checkpointing, stem, attention
+    )
 
 
 def densenet169(
-    spec: DataSpec, weights: str = "none", dropout: float = 0.0, checkpointing: bool = False, stem: str = "auto"
+    spec: DataSpec,
+    weights: str = "none",
+    dropout: float = 0.0,
+    checkpointing: bool = False,
+    stem: str = "auto",
+    attention: bool = False,
 ) -> nn.Module:
     """DenseNet-169; arguments as for `densenet121`."""
-    return _densenet(models.densenet169, models.DenseNet169_Weights, spec, weights, dropout, checkpointing, stem)
+    return _densenet(
+        models.densenet169, models.DenseNet169_Weights, spec, weights, dropout, checkpointing, stem, attention
+    )
 
 
 def densenet201(
-    spec: DataSpec, weights: str = "none", dropout: float = 0.0, checkpointing: bool = False, stem: str = "auto"
+    spec: DataSpec,
+    weights: str = "none",
+    dropout: float = 0.0,
+    checkpointing: bool = False,
+    stem: str = "auto",
+    attention: bool = False,
 ) -> nn.Module:
     """DenseNet-201; arguments as for `densenet121`."""
-    return _densenet(models.densenet201, models.DenseNet201_Weights, spec, weights, dropout, checkpointing, stem)
+    return _densenet(
+        models.densenet201, models.DenseNet201_Weights, spec, weights, dropout, checkpointing, stem, attention
+    )
 
 
 def _densenet(
@@ -64,6 +87,7 @@ def _densenet(
     dropout: float,
     checkpointing: bool,
     stem: str,
+    attention: bool,
 ) -> nn.Module:
     network = build(weights=None, num_classes=spec.n_logits, memory_efficient=checkpointing)
     network.classifier = Head(network.classifier.in_features, spec.n_logits, dropout)
@@ -71,6 +95,9 @@ def _densenet(
     if is_small(stem, spec):
         network.features.conv0.stride = (1, 1)
         network.features.pool0 = nn.Identity()
+    if attention:  # torchvision's own ReLU and average behind `features` change nothing then
+        network.features.relu5 = nn.ReLU()
+        network.features.pool5 = AttentionPool(network.classifier.in_features)
     for layer in network.modules():
         if checkpointing and isinstance(layer, _DenseLayer):
             layer.__class__ = _CheckpointedLayer

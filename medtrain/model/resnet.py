@@ -11,12 +11,15 @@ from torch import nn
 from torchvision import models
 
 from medtrain.core.spec import DataSpec
+from medtrain.model.attention import AttentionPool
 from medtrain.model.head import Head
 from medtrain.model.stem import is_small, set_channels
 from medtrain.model.weights import load_weights
 
 
-def resnet18(spec: DataSpec, weights: str = "none", dropout: float = 0.0, stem: str = "auto") -> nn.Module:
+def resnet18(
+    spec: DataSpec, weights: str = "none", dropout: float = 0.0, stem: str = "auto", attention: bool = False
+) -> nn.Module:
     """ResNet-18 from (B, spec.channels, H, W) to logits (B, spec.n_logits).
 
     Args:
@@ -25,26 +28,33 @@ def resnet18(spec: DataSpec, weights: str = "none", dropout: float = 0.0, stem: 
         dropout: probability of dropping a pooled feature in training.
         stem: ``standard`` divides the resolution by 4 before the first block; ``small`` keeps it, with the same
             weights (stride 1, no max pooling); ``auto`` is small below 64 px.
+        attention: pool by an attention map instead of the average; see `AttentionPool`.
 
     Raises:
         UsageError, MedtrainError: see `load_weights`.
     """
-    return _resnet(models.resnet18, models.ResNet18_Weights, spec, weights, dropout, stem)
+    return _resnet(models.resnet18, models.ResNet18_Weights, spec, weights, dropout, stem, attention)
 
 
-def resnet34(spec: DataSpec, weights: str = "none", dropout: float = 0.0, stem: str = "auto") -> nn.Module:
+def resnet34(
+    spec: DataSpec, weights: str = "none", dropout: float = 0.0, stem: str = "auto", attention: bool = False
+) -> nn.Module:
     """ResNet-34; arguments as for `resnet18`."""
-    return _resnet(models.resnet34, models.ResNet34_Weights, spec, weights, dropout, stem)
+    return _resnet(models.resnet34, models.ResNet34_Weights, spec, weights, dropout, stem, attention)
 
 
-def resnet50(spec: DataSpec, weights: str = "none", dropout: float = 0.0, stem: str = "auto") -> nn.Module:
+def resnet50(
+    spec: DataSpec, weights: str = "none", dropout: float = 0.0, stem: str = "auto", attention: bool = False
+) -> nn.Module:
     """ResNet-50; arguments as for `resnet18`."""
-    return _resnet(models.resnet50, models.ResNet50_Weights, spec, weights, dropout, stem)
+    return _resnet(models.resnet50, models.ResNet50_Weights, spec, weights, dropout, stem, attention)
 
 
-def resnet101(spec: DataSpec, weights: str = "none", dropout: float = 0.0, stem: str = "auto") -> nn.Module:
+def resnet101(
+    spec: DataSpec, weights: str = "none", dropout: float = 0.0, stem: str = "auto", attention: bool = False
+) -> nn.Module:
     """ResNet-101; arguments as for `resnet18`."""
-    return _resnet(models.resnet101, models.ResNet101_Weights, spec, weights, dropout, stem)
+    return _resnet(models.resnet101, models.ResNet101_Weights, spec, weights, dropout, stem, attention)
 
 
 def _resnet(
@@ -54,6 +64,7 @@ def _resnet(
     weights: str,
     dropout: float,
     stem: str,
+    attention: bool,
 ) -> nn.Module:
     network = build(weights=None, num_classes=spec.n_logits)
     network.fc = Head(network.fc.in_features, spec.n_logits, dropout)
@@ -61,5 +72,7 @@ def _resnet(
     if is_small(stem, spec):
         network.conv1.stride = (1, 1)
         network.maxpool = nn.Identity()
+    if attention:
+        network.avgpool = AttentionPool(network.fc.in_features)
     load_weights(network, weights, names)
     return network

@@ -45,7 +45,8 @@ def fold_channels(weight: Tensor, channels: int) -> Tensor:
     """
     old = weight.shape[1]
     rows = torch.arange(max(old, channels), device=weight.device)
-    share = torch.bincount(rows % old, minlength=old).to(weight.dtype).reshape(1, -1, *[1] * (weight.ndim - 2))
+    times = [len(range(j, len(rows), old)) for j in range(old)]
+    share = weight.new_tensor(times).reshape(1, -1, *[1] * (weight.ndim - 2))
     folded = weight.new_zeros(weight.shape[0], channels, *weight.shape[2:])
     return folded.index_add_(1, rows % channels, (weight / share)[:, rows % old])
 

@@ -21,6 +21,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from medtrain.core.spec import DataSpec
 from medtrain.core.streams import torch_seed
 from medtrain.metric import Decision
+from medtrain.transfer import Transfer, scale_rates
 
 Batch = Any
 Outputs = list[dict[str, Any]]  # of all batches and ranks
@@ -47,6 +48,7 @@ class Task(pl.LightningModule):
         model: the network.
         optimizer, scheduler: builders, called as ``optimizer(params)`` and ``scheduler(optimizer, total_steps=n)``;
             None where nothing is trained.
+        transfer: what of the network trains, when, at what rate; by default all of it.
         seed: of dropout and augmentation.
         facts: plain values stored in the checkpoint beside the spec.
 
@@ -65,12 +67,14 @@ class Task(pl.LightningModule):
         *,
         optimizer: Callable[..., torch.optim.Optimizer] | None = None,
         scheduler: Callable[..., Any] | None = None,
+        transfer: Transfer | None = None,
         seed: int = 0,
         facts: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.spec, self.model, self.seed = spec, model, seed
         self._optimizer, self._scheduler = optimizer, scheduler
+        self.transfer = transfer or Transfer()
         self.facts = dict(facts or {})
         self.results: Outputs = []
         self._seen: Outputs = []
@@ -116,7 +120,8 @@ class Task(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         if self._optimizer is None:
             return None
-        optimizer = self._optimizer([p for p in self.parameters() if p.requires_grad])
+        optimizer = self._optimizer(self.transfer.groups(self.model, self.parameters()))
+        scale_rates(optimizer)
         if self._scheduler is None:
             return optimizer
         scheduler = self._scheduler(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
@@ -128,11 +133,17 @@ class Task(pl.LightningModule):
             settings |= {"monitor": monitor, "frequency": int(self.trainer.num_training_batches)}
         return {"optimizer": optimizer, "lr_scheduler": settings}
 
+    def on_train_epoch_start(self) -> None:
+        self.transfer.enter_epoch(self.model, self.current_epoch, self.trainer.world_size > 1)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        self.transfer.drop_gradients(self.model, self.current_epoch)
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Dropout draws from (seed, step, rank): a resumed run draws what the undisturbed one would have drawn."""
         self.place = (self.current_epoch, batch_idx, self.global_rank)
         torch.manual_seed(torch_seed(self.seed, "step", *self.place))
-        self._rate = float(self.trainer.optimizers[0].param_groups[0]["lr"])
+        self._rate = max(float(group["lr"]) for group in self.trainer.optimizers[0].param_groups)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         parts = self.losses(batch)

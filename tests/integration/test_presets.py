@@ -12,7 +12,19 @@ from medtrain.config import search
 from tests.integration.conftest import TINY, Ran
 
 # groups whose options are seen to train here; data, task and hardware options have tests of their own
-GROUPS = ("model", "loss", "sampler", "augment", "optimizer", "scheduler", "callbacks", "logger", "eval", "experiment")
+GROUPS = (
+    "model",
+    "transfer",
+    "loss",
+    "sampler",
+    "augment",
+    "optimizer",
+    "scheduler",
+    "callbacks",
+    "logger",
+    "eval",
+    "experiment",
+)
 OPTIONS = [(group, name) for group in GROUPS for name in search.option_files().get(group, {})]
 
 

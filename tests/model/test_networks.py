@@ -1,4 +1,4 @@
-"""ResNets and DenseNets: published sizes, any channels, small images, checkpointing that trains alike."""
+"""The 2D networks: published sizes, any channels, small images, checkpointing that trains alike."""
 
 import copy
 
@@ -8,11 +8,23 @@ from torchvision import models
 
 from medtrain.core.errors import UsageError
 from medtrain.core.spec import DataSpec
-from medtrain.model import densenet121, densenet169, densenet201, resnet18, resnet34, resnet50, resnet101
+from medtrain.model import (
+    convnext_tiny,
+    densenet121,
+    densenet169,
+    densenet201,
+    efficientnet_b0,
+    efficientnet_b3,
+    resnet18,
+    resnet34,
+    resnet50,
+    resnet101,
+)
 from medtrain.model.stem import fold_channels
 
 IMAGENET = DataSpec("multiclass", tuple(str(i) for i in range(1000)), channels=3)
 GREY = DataSpec("binary", ("no", "yes"), channels=1, size=(64, 64))
+EACH = [resnet18, densenet121, efficientnet_b0, convnext_tiny]  # one a family
 
 
 @pytest.mark.parametrize(
@@ -21,6 +33,8 @@ GREY = DataSpec("binary", ("no", "yes"), channels=1, size=(64, 64))
         (resnet18, models.ResNet18_Weights), (resnet34, models.ResNet34_Weights), (resnet50, models.ResNet50_Weights),
         (resnet101, models.ResNet101_Weights), (densenet121, models.DenseNet121_Weights),
         (densenet169, models.DenseNet169_Weights), (densenet201, models.DenseNet201_Weights),
+        (efficientnet_b0, models.EfficientNet_B0_Weights), (efficientnet_b3, models.EfficientNet_B3_Weights),
+        (convnext_tiny, models.ConvNeXt_Tiny_Weights),
     ],
 )  # fmt: skip
 def test_parameters_equal_the_published_count(build, names):
@@ -29,7 +43,7 @@ def test_parameters_equal_the_published_count(build, names):
     assert sum(p.numel() for p in network.parameters()) == names.DEFAULT.meta["num_params"]
 
 
-@pytest.mark.parametrize("build", [resnet18, densenet121])
+@pytest.mark.parametrize("build", EACH)
 @pytest.mark.parametrize("channels", [1, 2, 3, 5])
 def test_any_channels_and_one_logit_for_binary(build, channels):
     network = build(DataSpec("binary", ("a", "b"), channels, (64, 64))).eval()
@@ -37,7 +51,7 @@ def test_any_channels_and_one_logit_for_binary(build, channels):
         assert network(torch.rand(1, channels, 64, 64)).shape == (1, 1)
 
 
-@pytest.mark.parametrize("build", [resnet18, densenet121])
+@pytest.mark.parametrize("build", EACH)
 def test_small_images_keep_their_resolution_in_the_stem(build):
     small = build(DataSpec("multilabel", ("a", "b", "c"), 1, (28, 28))).eval()
     standard = build(DataSpec("multilabel", ("a", "b", "c"), 1, (224, 224)))
@@ -45,12 +59,37 @@ def test_small_images_keep_their_resolution_in_the_stem(build):
         assert small(torch.rand(2, 1, 28, 28)).shape == (2, 3)
     assert {k: v.shape for k, v in small.state_dict().items()} == {k: v.shape for k, v in standard.state_dict().items()}
     sizes = []
-    block = small.layer1 if build is resnet18 else small.features.denseblock1
+    first = {resnet18: "layer1", densenet121: "features.denseblock1", convnext_tiny: "features.1"}
+    block = small.get_submodule(first.get(build, "features.2"))  # EfficientNet divides twice before its third stage
     block.register_forward_hook(lambda module, inputs, output: sizes.append(output.shape[-2:]))
     small(torch.rand(1, 1, 28, 28))
     assert sizes == [(28, 28)]
     with pytest.raises(UsageError, match="auto, standard, small"):
         build(GREY, stem="tiny")
+
+
+@pytest.mark.parametrize(
+    ("build", "published"),
+    [
+        (efficientnet_b0, models.efficientnet_b0),
+        (convnext_tiny, models.convnext_tiny),
+        (densenet121, models.densenet121),
+    ],
+)
+def test_weights_of_the_published_network_give_its_answers_on_grey(tmp_path, build, published):
+    theirs = published(weights=None, num_classes=5)
+    torch.save(theirs.state_dict(), tmp_path / "rgb.pth")
+    spec = DataSpec("multiclass", tuple("abcde"), channels=1, size=(64, 64))
+    ours = build(spec, weights=str(tmp_path / "rgb.pth"), dropout=0.3).double().eval()
+    grey = torch.rand(2, 1, 64, 64, dtype=torch.double)
+    with torch.no_grad():
+        expected = theirs.double().eval()(grey.expand(-1, 3, -1, -1))
+    torch.testing.assert_close(ours(grey), expected, rtol=1e-4, atol=1e-4)  # the sum over RGB was taken in float32
+
+
+def test_a_network_for_grey_can_be_probed_without_memory():
+    with torch.device("meta"):
+        assert resnet18(GREY).conv1.weight.is_meta
 
 
 def test_grey_stem_equals_the_rgb_stem_on_grey_in_all_channels():
@@ -77,6 +116,9 @@ def test_dropout_acts_in_training_only_and_leaves_the_keys():
     assert torch.equal(head(features), head(features))
     with pytest.raises(UsageError, match=r"dropout=1\.0"):
         resnet18(GREY, dropout=1.0)
+    for build in EACH:
+        with torch.device("meta"):
+            assert list(build(GREY).state_dict()) == list(build(GREY, dropout=0.5).state_dict())
 
 
 def test_checkpointing_has_equal_gradients_and_running_statistics():

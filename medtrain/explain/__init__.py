@@ -1,0 +1,8 @@
+"""What a prediction rests on: maps, pictures of them, and whether a map depends on what was learned at all."""
+
+from medtrain.explain.maps import attention, grad_cam
+from medtrain.explain.page import gallery
+from medtrain.explain.picture import half_area, overlay, peak
+from medtrain.explain.sanity import LIMIT, sanity_check
+
+__all__ = ["LIMIT", "attention", "gallery", "grad_cam", "half_area", "overlay", "peak", "sanity_check"]

@@ -1,0 +1,89 @@
+"""Where a network looks: its own attention map, and Grad-CAM for any convolutional network.
+
+Selvaraju et al., Grad-CAM, ICCV 2017, by captum, on the last feature map, which is found by watching one forward pass.
+"""
+
+from __future__ import annotations
+
+import torch
+from captum.attr import LayerGradCam
+from torch import Tensor, nn
+
+from medtrain.core.errors import UsageError
+from medtrain.model import attention_map, has_attention
+from medtrain.model.attention import AttentionPool
+
+
+def attention(network: nn.Module, x_BCHW: Tensor, classes_B: Tensor) -> Tensor:
+    """The attention map, the same for every class: (B, h, w), each summing to 1. UsageError if there is none."""
+    with torch.no_grad():
+        return attention_map(network, x_BCHW)
+
+
+def grad_cam(network: nn.Module, x_BCHW: Tensor, classes_B: Tensor) -> Tensor:
+    """Grad-CAM of one class an image.
+
+    Args:
+        network: in evaluation mode, from inputs to logits; one logit stands for two classes, the first being its
+            negative.
+        classes_B: class numbers.
+
+    Returns:
+        (B, h, w), not negative, in units of the logit's gradient times features; zero where nothing speaks for the
+        class.
+
+    Raises:
+        UsageError: the network doesn't end in a feature map (a vision transformer).
+    """
+
+    def logits(x: Tensor) -> Tensor:
+        logits_BK: Tensor = network(x)
+        return torch.cat([-logits_BK, logits_BK], 1) if logits_BK.shape[1] == 1 else logits_BK
+
+    layer = feature_layer(network, x_BCHW[:1])
+    maps = LayerGradCam(logits, layer).attribute(x_BCHW, target=classes_B, relu_attributions=True)
+    return maps[:, 0].detach()
+
+
+def feature_layer(network: nn.Module, x_1CHW: Tensor) -> nn.Module:
+    """The module whose output is the last feature map (1, C, h, w) of more than one position.
+
+    Raises:
+        UsageError: what comes last is no such map but tokens, or channels that stand last.
+    """
+    inside = {m for pool in network.modules() if isinstance(pool, AttentionPool) for m in pool.modules()}
+    seen: list[tuple[nn.Module, torch.Size]] = []
+
+    def note(module: nn.Module, inputs: object, output: object) -> None:
+        if isinstance(output, Tensor) and output.ndim > 2 and any(n > 1 for n in output.shape[2:]):
+            seen.append((module, output.shape))
+
+    handles = [m.register_forward_hook(note) for m in network.modules() if m not in inside and m is not network]
+    try:
+        with torch.no_grad():
+            network(x_1CHW)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not seen or not _is_map(seen[-1][1], x_1CHW.shape):
+        raise UsageError(
+            f"{type(network).__name__} doesn't end in a feature map, which Grad-CAM needs; explain.method=attention"
+            " takes networks with model.attention=true"
+        )
+    return seen[-1][0]
+
+
+def _is_map(shape: torch.Size, image: torch.Size) -> bool:
+    """Does (1, C, h, w) divide the image's two sides alike? Tokens (1, N, C) and (1, h, w, C) do not."""
+    if len(shape) != 4:
+        return False
+    (h, w), (height, width) = shape[2:], image[2:]
+    return h <= height and w <= width and abs(h * width / height - w) <= 1
+
+
+METHODS = {"attention": attention, "gradcam": grad_cam}
+
+
+def methods(network: nn.Module, wanted: str) -> list[str]:
+    """The methods to show: the one wanted, or with ``all`` what the network allows."""
+    return ["attention"] * has_attention(network) + ["gradcam"] if wanted == "all" else [wanted]

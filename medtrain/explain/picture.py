@@ -1,0 +1,78 @@
+"""A map as a picture: the film beside itself under the heat, with a scale and what was predicted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Map = NDArray[Any]  # (h, w), not negative
+STRONGEST = 0.65  # opacity of the heat at its maximum: the film stays visible below
+
+
+def overlay(film_CHW: NDArray[Any], heat: Map, title: str, scale: str, note: str = "") -> Figure:
+    """The film, and the film under the heat.
+
+    Args:
+        film_CHW: uint8 or uint16, of 1 or 3 channels.
+        heat: a map of the whole film, at any resolution; drawn relative to its maximum.
+        title: above both.
+        scale: what the colours mean.
+        note: a line below, in small print.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    film = np.moveaxis(film_CHW, 0, -1).astype(np.float32) / np.iinfo(film_CHW.dtype).max
+    film = np.repeat(film, 3, axis=2) if film.shape[2] == 1 else film
+    relative = _enlarged(heat / max(float(heat.max()), 1e-12), film.shape[:2])
+    figure = Figure(figsize=(11.6, 5.9 * min(1.6, max(0.6, film.shape[0] / film.shape[1])) + 0.3), dpi=100)
+    FigureCanvasAgg(figure)
+    figure.set_layout_engine("constrained")
+    left, right = figure.subplots(1, 2)
+    left.imshow(film)
+    right.imshow(film)
+    painted = right.imshow(relative, cmap="inferno", vmin=0, vmax=1, alpha=STRONGEST * relative)
+    painted.set_clim(0, 1)
+    for axes in (left, right):
+        axes.set_axis_off()
+    bar = figure.colorbar(painted, ax=right, shrink=0.8, pad=0.02)
+    if bar.solids is not None:
+        bar.solids.set_alpha(1)
+    bar.set_label(scale, fontsize=9)
+    figure.suptitle(_plain(title), fontsize=11)
+    if note:
+        figure.text(0.01, 0.005, _plain(note), fontsize=8, color="#555555")
+    return figure
+
+
+def peak(heat: Map) -> tuple[float, float] | None:
+    """Where the map is highest, (row, column) from 0 to 1, the middle of its cell; None if it is flat."""
+    if np.ptp(heat) == 0:
+        return None
+    row, column = np.unravel_index(int(heat.argmax()), heat.shape)
+    return (float(row) + 0.5) / heat.shape[0], (float(column) + 0.5) / heat.shape[1]
+
+
+def half_area(heat: Map) -> float | None:
+    """The smallest share of the area that holds half of the map's sum: small is focused, 0.5 is flat."""
+    if heat.max() <= 0:
+        return None
+    falling = np.cumsum(np.sort(heat.ravel())[::-1].astype(np.float64))
+    return float((np.searchsorted(falling, falling[-1] / 2) + 1) / heat.size)
+
+
+def _enlarged(heat: Map, shape: tuple[int, ...]) -> Map:
+    enlarged = F.interpolate(torch.from_numpy(heat)[None, None].float(), size=shape, mode="bilinear")
+    return enlarged[0, 0].numpy()
+
+
+def _plain(text: str) -> str:
+    """As matplotlib shows it: no mathematics from a $."""
+    return text.replace("\\", "\\\\").replace("$", r"\$")

@@ -1,0 +1,76 @@
+"""Does a map depend on what the network learned? The test of randomised weights.
+
+Adebayo et al., Sanity checks for saliency maps, NeurIPS 2018: a method whose map hardly changes when the weights are
+random shows the image's edges, not the network's reasons.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+from torch import Tensor, nn
+
+from medtrain.core.stages import stages
+from medtrain.core.streams import torch_seed
+
+LIMIT = 0.7
+"""Mean rank correlation from which a map is taken to be independent of the weights."""
+
+Method = Callable[[nn.Module, Tensor, Tensor], Tensor]
+DRAWS = 3
+
+
+def sanity_check(network: nn.Module, method: Method, x_BCHW: Tensor, classes_B: Tensor) -> dict[str, Any]:
+    """Compare maps with those of the same network with random weights.
+
+    Returns:
+        ``spearman``: mean rank correlation by what was randomised, ``top`` (the head and the part before it) and
+        ``all``; None where no map could be compared. ``passed``: that of ``all`` is below `LIMIT`; a map without any
+        contrast has nothing to compare and doesn't count.
+    """
+    maps = method(network, x_BCHW, classes_B).float().cpu().numpy()
+    found = {}
+    for name, parts in (("top", 2), ("all", None)):
+        values = [
+            similarity(mine, other)
+            for draw in range(DRAWS)
+            for mine, other in zip(
+                maps, method(randomised(network, draw, parts), x_BCHW, classes_B).float().cpu().numpy(), strict=True
+            )
+            if np.ptp(mine) > 0
+        ]
+        found[name] = round(float(np.mean(values)), 4) if values else None
+    whole = found["all"]
+    return {"spearman": found, "images": len(maps), "limit": LIMIT, "passed": None if whole is None else whole < LIMIT}
+
+
+def similarity(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman's rank correlation of two maps; 0 if one of them has no contrast."""
+    return float(spearmanr(a.ravel(), b.ravel()).statistic) if np.ptp(a) > 0 and np.ptp(b) > 0 else 0.0
+
+
+def randomised(network: nn.Module, draw: int, parts: int | None = None) -> nn.Module:
+    """A copy with random weights: as wide a normal distribution as each tensor's own; vectors are shuffled.
+
+    So activations keep their size, whatever the architecture, and nothing else.
+
+    Args:
+        draw: another number, other weights.
+        parts: randomise this many of the last `core.stages`; None: all.
+    """
+    copied = copy.deepcopy(network)
+    generator = torch.Generator().manual_seed(torch_seed(draw, "sanity"))
+    chosen = stages(copied)[-parts:] if parts else [None]
+    parameters = [p for stage in chosen for p in (stage.parameters() if stage else copied.parameters())]
+    with torch.no_grad():
+        for p in parameters:
+            if p.ndim > 1:
+                p.copy_(torch.randn(p.shape, generator=generator) * p.float().std().cpu())
+            else:
+                p.copy_(p[torch.randperm(len(p), generator=generator).to(p.device)] if p.ndim else p)
+    return copied
