@@ -174,11 +174,16 @@ class Task(pl.LightningModule):
 
     def _gather(self) -> Outputs:
         mine, self._seen = self._seen, []
-        if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        if not _several_ranks():
             return mine
         everyone: list[Any] = [None] * dist.get_world_size()
         dist.all_gather_object(everyone, mine)
         return [batch for part in everyone for batch in part]
+
+    def on_validation_epoch_start(self) -> None:
+        """Every rank validates with the batch statistics of rank 0, which the checkpoint holds."""
+        for buffer in self.buffers() if _several_ranks() else ():
+            dist.broadcast(buffer, 0)
 
     def on_validation_epoch_end(self) -> None:
         self.results = self._gather()
@@ -194,6 +199,10 @@ class Task(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["medtrain"] = {"spec": self.spec.to_dict(), **self.facts}
+
+
+def _several_ranks() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 def _to_cpu(value: Any) -> Any:

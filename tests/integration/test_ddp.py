@@ -22,7 +22,7 @@ COMMON = [word for word in TINY if word != "trainer=cpu"]
 
 
 def test_two_ranks_train_test_and_predict(installed: Callable[..., Ran], folder: Path, phantom_cache: Path) -> None:
-    ran = installed(*COMMON, *TWO, "hydra.run.dir=run")
+    ran = installed(*COMMON, *TWO, "callbacks=ema", "callbacks.ema.decay=0.5", "hydra.run.dir=run")
     assert ran.code == 0, ran.err
     run = json.loads((folder / "run" / "run.json").read_text())
     assert run["status"] == "finished" and run["world_size"] == 2
@@ -37,6 +37,14 @@ def test_two_ranks_train_test_and_predict(installed: Callable[..., Ran], folder:
     assert one.code == two.code == 0, one.err + two.err
     probs = [pd.read_csv(folder / "run" / f"test_{n}" / "test_predictions.csv")["prob_1"] for n in ("one", "two")]
     assert np.allclose(probs[0], probs[1], atol=1e-5) and np.allclose(probs[0], table["prob_1"], atol=1e-5)
+
+    ran = installed("test", "run=run", "trainer.devices=1", "eval.split=val")  # all ranks validated what was kept
+    assert ran.code == 0, ran.err
+    val = pd.read_csv(folder / "run" / "test_val" / "test_predictions.csv")
+    temperature = json.loads((folder / "run" / "decision.json").read_text())["temperature"]
+    logits = temperature * np.log(val["prob_1"] / val["prob_0"])
+    loss = np.logaddexp(0, np.where(val["target"] == 1, -logits, logits)).mean()
+    assert loss == pytest.approx(pd.read_csv(folder / "run" / "metrics.csv")["val_loss"].iloc[-1], abs=1e-4)
 
     images = next(p for p in phantom_cache.rglob("images") if list(p.glob("*.png")))
     ran = installed("predict", "run=run", f"input={images}", "output=out.csv")
