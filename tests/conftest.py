@@ -28,9 +28,10 @@ def phantom_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def own_settings(monkeypatch: pytest.MonkeyPatch, phantom_cache: Path) -> None:
-    """Neither the person's config folder nor what they trust counts in tests."""
+    """Neither the person's config folder nor what they trust nor their key counts in tests."""
     for name in ("MEDTRAIN_TRUST", "MEDTRAIN_CONFIG_DIR"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MEDTRAIN_HASH_KEY", "of the tests")
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """Single-frame DICOM, as a radiograph's file has it, to a picture like any other.
 
-Stored values are decoded here; what they look like is decided in `medtrain.io.dicom_display`. Values of the header never
-reach a message: they may name a patient.
+Stored values are decoded here; what they look like is decided in `medtrain.io.dicom_display`. Values of the header
+never reach a message: they may name a patient.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import gdcm
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.pixels import apply_color_lut, get_decoder
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import get_expected_length
 from pydicom.uid import (
     UID,
@@ -73,7 +74,7 @@ def read_patient_id(path: str | os.PathLike[str]) -> str | None:
         with open(path, "rb") as file:
             # The header is read no further than the patient: thousands of files are looked at.
             dataset = pydicom.filereader.read_partial(
-                file, lambda tag, vr, length: tag > PATIENT_ID, specific_tags=["PatientID"], force=True
+                file, lambda tag, vr, length: tag > PATIENT_ID, specific_tags=[PATIENT_ID], force=True
             )
         return str(dataset.get("PatientID") or "").strip() or None
     except Exception:  # whatever is wrong with the file is told where its pixels are read
@@ -124,7 +125,7 @@ def _refuse(dataset: Any) -> UID:
             raise DicomError("DICOM with floating point pixels")
         if "Rows" in dataset:
             raise DicomError("truncated DICOM: the file ends before its pixels do")
-        raise DicomError(f"DICOM without a picture ({_kind(dataset)})")
+        raise DicomError(f"DICOM without a picture: {_named(dataset.get('SOPClassUID'))}")
     if missing := [name for name in NEEDED if dataset.get(name) in (None, "")]:
         raise DicomError(f"damaged DICOM: no {', '.join(missing)}")
     if (frames := int(dataset.get("NumberOfFrames") or 1)) > 1:
@@ -143,10 +144,10 @@ def _refuse(dataset: Any) -> UID:
     return UID(syntax)
 
 
-def _kind(dataset: Any) -> str:
-    """What the file says that it is; the name of a storage class is public."""
-    name = UID(str(dataset.get("SOPClassUID", ""))).name
-    return name if " " in name else "not a storage class that is known"
+def _named(uid: Any) -> str:
+    """The public name of a UID; in a damaged file, anything may stand in its place."""
+    name = UID(str(uid)).name
+    return "something unknown" if name == str(uid) else name
 
 
 def _decode(dataset: Any, syntax: UID) -> tuple[NDArray[Any], str]:
@@ -161,7 +162,7 @@ def _decode(dataset: Any, syntax: UID) -> tuple[NDArray[Any], str]:
     except NotImplementedError:
         decoder = None
     if decoder is None or not decoder.is_available:
-        raise DicomError(f"DICOM compressed as {syntax.name}, which cannot be read; decompress it")
+        raise DicomError(f"DICOM compressed as {_named(syntax)}, which cannot be read; decompress it")
     if syntax in NATIVE:
         if len(dataset.PixelData) < get_expected_length(dataset):
             raise DicomError(
@@ -170,12 +171,12 @@ def _decode(dataset: Any, syntax: UID) -> tuple[NDArray[Any], str]:
     elif syntax != RLELossless and b"\xff\xd9" not in bytes(dataset.PixelData[-32:]):
         raise DicomError("truncated DICOM: the compressed picture has no end")
     if syntax == "1.2.840.10008.1.2.4.51" and bits != 8:
-        raise DicomError(f"DICOM compressed as {syntax.name} with {bits} bits, which cannot be read; decompress it")
+        raise DicomError(f"DICOM compressed as {_named(syntax)} with {bits} bits, which cannot be read; decompress it")
     # One decoder, not all in turn: where the stricter finds fault, another may fill the gap with grey.
     pillow = "pillow" in decoder.available_plugins and (samples == 1 or bits <= 8)
     plugin = "pillow" if pillow else decoder.available_plugins[0] if decoder.available_plugins else ""
     try:
-        stored, facts = decoder.as_array(dataset, decoding_plugin=plugin, allow_excess_frames=False)
+        stored, facts = decoder.as_array(dataset, decoding_plugin=plugin, allow_excess_frames=False)  # type: ignore[arg-type]
     except Exception:
         raise DicomError("truncated or damaged DICOM: its pixels cannot be decoded") from None
     return stored, str(facts["photometric_interpretation"])

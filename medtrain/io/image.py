@@ -55,7 +55,7 @@ class ImageForm:
 
 
 def is_picture(path: str | os.PathLike[str]) -> bool:
-    """Does a file count as a picture when a folder is listed? By its suffix; other files if they begin as DICOM does."""
+    """Does a file of a folder count as a picture? By its suffix; others where they begin as DICOM does."""
     path = Path(path)
     if path.name.startswith(".") or path.is_dir():
         return False
