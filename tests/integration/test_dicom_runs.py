@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from tests.dicom_files import dataset, write
 from tests.integration.conftest import Ran
@@ -19,7 +20,7 @@ QUICK = "model=resnet18 data.image_size=32 trainer=cpu trainer.max_epochs=1 data
 
 
 def films(folder: Path, count: int = 40) -> None:
-    """DICOM films of 12 bits, two a patient, and a table of them; values that no element may hold stand in the header."""
+    """DICOM films of 12 bits, two a patient, whose headers hold what no element may hold, and a table of them."""
     draw = np.random.default_rng(0)
     lines = ["path,label"]
     for n in range(count):
@@ -41,13 +42,17 @@ def leaks(places: list[Path], texts: list[str]) -> list[str]:
     return found + [text for text in texts if any(secret.decode() in text for secret in SECRETS)]
 
 
-def test_identifiers_stay_in_the_files(installed: Callable[..., Ran], folder: Path) -> None:
+def test_identifiers_stay_in_the_files(
+    medtrain: Callable[..., Ran], installed: Callable[..., Ran], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source, out = folder / "films", folder / "out"
     source.mkdir()
     films(source)
-    home = {"XDG_CONFIG_HOME": str(folder / "config"), "MEDTRAIN_HASH_KEY": "", "MEDTRAIN_CACHE": str(folder / "cache")}
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+    monkeypatch.setenv("MEDTRAIN_CACHE", str(folder / "cache"))
+    monkeypatch.delenv("MEDTRAIN_HASH_KEY")
     train = f"data=image_table data.table={source}/table.csv hydra.run.dir={out}/run {QUICK}".split()
-    trained = installed(*train, **home)
+    trained = medtrain(*train)
     assert trained.code == 0, trained.err
     assert "20 patients" in trained.out and "no patient column" not in trained.err
     splits = pd.read_csv(out / "run" / "splits.csv")
@@ -60,19 +65,17 @@ def test_identifiers_stay_in_the_files(installed: Callable[..., Ran], folder: Pa
     write(source / "cine.dcm", frames, 12, NumberOfFrames=9, PatientID="QID77-x", **PERSON)
     write(source / "NaN", frames, 12, RescaleSlope="NaN", RescaleIntercept="0", PatientID="QID77-0", **PERSON)
     content = bytearray((source / "f0.dcm").read_bytes())
-    at = content.index(b"1.2.840.10008.5.1.4.1.1.1", 300) - 2
-    content[at : at + 2] = (900).to_bytes(2, "little")  # a UID's length that takes the name in
+    at = content.rindex(b"1.2.840.10008.5.1.4.1.1.1") - 2
+    content[at : at + 2] = (300).to_bytes(2, "little")  # a UID's length that takes the name in
     (source / "swallowed.dcm").write_bytes(content)
-    predicted = installed("predict", f"run={out}/run", f"input={source}", f"output={out}/new.csv", **home)
+    predicted = installed("predict", f"run={out}/run", f"input={source}", f"output={out}/new.csv")
     assert predicted.code == 1 and "multi-frame DICOM (9 frames)" in predicted.err
     table = pd.read_csv(out / "new.csv", dtype=str, keep_default_na=False).set_index("case")
     assert len(table) == 43 and (table["error"] != "").sum() == 3
     assert (table.loc[list(splits["case"]), "patient"].to_numpy() == splits["patient"].to_numpy()).all()
     assert table.loc["NaN", "patient"] == table.loc["f0.dcm", "patient"]
 
-    broken = installed(*train, f"hydra.run.dir={out}/again", "data.image_size=0", "debug=true", **home)
-    assert broken.code == 2
-    said = [text for ran in (trained, predicted, broken) for text in (ran.out, ran.err)]
+    said = [text for ran in (trained, predicted) for text in (ran.out, ran.err)]
     assert leaks([out, folder / "cache", folder / "config"], said) == []
 
 
