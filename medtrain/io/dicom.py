@@ -61,6 +61,8 @@ def is_dicom(head: bytes) -> bool:
 def is_dicom_file(path: str | os.PathLike[str]) -> bool:
     """`is_dicom` of a file; False where it cannot be opened."""
     try:
+        if not os.path.isfile(path):  # a pipe would be waited for
+            return False
         with open(path, "rb") as file:
             return is_dicom(file.read(HEAD))
     except OSError:

@@ -7,6 +7,7 @@ see the same pixels.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,12 +117,12 @@ def _read(path: Path, at_least: int | None, window: Window) -> tuple[Pixels, Win
 
 def _head(path: Path) -> bytes:
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # before it is opened: a pipe would be waited for
+            raise ValueError("a folder, not a picture" if path.is_dir() else "not a file but a pipe or a device")
         with open(path, "rb") as file:
             head = file.read(HEAD)
     except FileNotFoundError:
         raise ValueError("no such file") from None
-    except IsADirectoryError:
-        raise ValueError("a folder, not a picture") from None
     except OSError as error:
         raise ValueError(f"cannot be opened: {error.strerror}") from None
     if not head:
