@@ -86,3 +86,10 @@ def test_real_films(medtrain: Callable[..., Ran], trained: Path, test_data: Path
     table = pd.read_csv(folder / "out.csv")
     assert len(table) == 2 and table["error"].isna().all() and table["patient"].str.startswith("p").all()
     assert table["prob_1"].nunique() == 2  # one is the negative of the other
+
+
+def test_init_and_doctor_know_dicom(medtrain: Callable[..., Ran], folder: Path) -> None:
+    films(folder, 8)
+    ran = medtrain("init", "data.table=table.csv")
+    assert ran.code == 0 and "patients from their DICOM headers" in ran.out and "no patient column" not in ran.out
+    assert "pydicom 3" in medtrain("doctor").out
