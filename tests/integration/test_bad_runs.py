@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,7 +69,7 @@ def test_a_decision_of_another_checkpoint(medtrain: Callable[..., Ran], copy: Pa
     assert ran.code == 2 and "it has no decision.json" in ran.err
 
 
-def test_a_full_disk_under_the_cache(installed: Callable[..., Ran], copy: Path, folder: Path) -> None:
+def test_a_full_disk_under_the_cache(folder: Path) -> None:
     """No file may grow beyond 1 KB, as a quota or a small filesystem has it; nothing is left behind half."""
     script = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
@@ -78,10 +81,6 @@ def test_a_full_disk_under_the_cache(installed: Callable[..., Ran], copy: Path, 
         "try:\n    ImageData(config(table=table, image_size=64, cache_dir='small')).prepare()\n"
         "except MedtrainError as error:\n    print(error); sys.exit(error.exit_code)\n"
     )
-    import os
-    import subprocess
-    import sys
-
     root = Path(__file__).parents[2]
     env = os.environ | {"PYTHONPATH": str(root)}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=env, cwd=folder)
