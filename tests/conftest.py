@@ -28,11 +28,11 @@ def phantom_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def own_settings(monkeypatch: pytest.MonkeyPatch, phantom_cache: Path) -> None:
-    """Neither the person's config folder, nor what they trust, nor their logging servers count in tests."""
-    for name in ("MEDTRAIN_TRUST", "MEDTRAIN_CONFIG_DIR"):
+    """Neither the person's config folder, what they trust, their key nor their logging servers count in tests."""
+    for name in ("MEDTRAIN_TRUST", "MEDTRAIN_CONFIG_DIR", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MEDTRAIN_HASH_KEY", "of the tests")
     monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
 @pytest.fixture(scope="session")

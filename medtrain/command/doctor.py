@@ -28,6 +28,7 @@ def main(cfg: DictConfig) -> int:
     checks = [
         *_versions(),
         *_devices(),
+        _guarded("DICOM", _dicom),
         _openslide(),
         _writable("working folder", Path(".")),
         _writable("cache", root),
@@ -85,6 +86,13 @@ def _devices() -> list[Check]:
         return "GPU", "ok", f"{count}: {', '.join(names)}; bf16 {'yes' if torch.cuda.is_bf16_supported() else 'no'}"
 
     return [_guarded("torchvision operators", operators), _guarded("GPU", gpus)]
+
+
+def _dicom() -> Check:
+    import gdcm
+    import pydicom
+
+    return "DICOM", "ok", f"pydicom {pydicom.__version__}, GDCM {gdcm.Version.GetVersion()}"
 
 
 def _openslide() -> Check:

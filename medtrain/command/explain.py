@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from medtrain.data.settings import image_form
 from medtrain.explain import gallery, half_area, overlay, peak, sanity_check
 from medtrain.explain.maps import METHODS, methods
 from medtrain.io.files import atomic_path, write_json, write_text
-from medtrain.io.image import fit_image, original_point, read_image
+from medtrain.io.image import original_point, read_fitted, read_image
 from medtrain.report.progress import bar
 from medtrain.report.style import CSS
 
@@ -130,10 +131,10 @@ def _written(item: dict[str, Any], data: Any, cfg: DictConfig, run: Trained, nam
     """Write one map and its picture; its row of explain.csv."""
     case, heat = data.cases.iloc[item["row"]], item.pop("heat").astype(np.float32)
     form = image_form(build.plain(cfg.data), run.spec)
-    pixels = read_image(case["path"])
+    stored = read_image(case["path"]).shape[:2]
     times = -(-SHOWN // min(form.size))
     size = (form.size[0] * times, form.size[1] * times) if min(form.size) < SHOWN else form.size
-    film = fit_image(pixels, size, form.channels, form.fit, form.window)
+    film = read_fitted(case["path"], replace(form, size=size))
     of_class = "" if item["method"] == "attention" else f"_{_safe(item['class'])}"
     file = f"{name}_{item['method']}{of_class}"
     what = f"{item['class']} (probability {item['prob']:.3f})"
@@ -146,7 +147,7 @@ def _written(item: dict[str, Any], data: Any, cfg: DictConfig, run: Trained, nam
     row = item | {"case": case["case"], "patient": case["patient"], "half_area": half_area(heat), "error": ""}
     if (found := peak(heat)) is not None:
         at = (found[0] * form.size[0], found[1] * form.size[1])
-        row["peak_y"], row["peak_x"] = (round(v) for v in original_point(at, pixels.shape[:2], form))
+        row["peak_y"], row["peak_x"] = (round(v) for v in original_point(at, stored, form))
     return row | {"picture": f"pictures/{file}.png", "map": f"maps/{file}.npy"}
 
 

@@ -68,6 +68,8 @@ def look_at(table: Path, cfg: DictConfig) -> Proposal:
     images = f"{len(raw.text):,} images in column '{path}'"
     if patient:
         proposal.facts.append(f"{images}, {raw.text[str(patient)].nunique():,} patients in column '{patient}'")
+    elif raw.text[path].str.lower().str.endswith((".dcm", ".dicom")).all():
+        proposal.facts.append(f"{images}, patients from their DICOM headers, under pseudonyms")
     else:
         proposal.facts.append(images)
         proposal.doubts.append(

@@ -28,6 +28,8 @@ def image_form(cfg: Mapping[str, Any], spec: DataSpec | None = None) -> ImageFor
     if spec is not None:
         size, channels = spec.size, spec.channels
     window = cfg.get("window")
+    if window is not None and (isinstance(window, str) or len(window) != 2):
+        raise UsageError(f"data.window={window}: give two numbers, [low,high]")
     try:
         height, width = (size, size) if isinstance(size, int) else tuple(size)
         low_high = None if window is None else (float(window[0]), float(window[1]))

@@ -42,6 +42,7 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> bool:
         if error.errno not in (
             errno.ENOSPC,
             errno.EDQUOT,
+            errno.EFBIG,
             errno.EACCES,
             errno.EROFS,
             errno.EPERM,

@@ -1,4 +1,4 @@
-"""Pictures as they come (8 or 16 bit, grey, colour, palette, alpha, rotated by EXIF) to arrays of one working size.
+"""Pictures as they come (8 or 16 bit, grey, colour, palette, alpha, turned by EXIF, DICOM) to arrays of one size.
 
 Every reader of pictures in the house goes through `read_fitted`, so that training, testing, prediction and export
 see the same pixels.
@@ -7,6 +7,7 @@ see the same pixels.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from medtrain.io.dicom import HEAD, is_dicom, is_dicom_file, read_dicom
+
 Pixels = NDArray[Any]  # uint8 or uint16
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom")
 FITS = ("pad", "stretch", "crop")
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as JPEG and PIL weigh colours
 
@@ -32,7 +35,8 @@ class ImageForm:
         channels: 1 (grey) or 3 (RGB).
         fit: ``pad`` (keep the aspect ratio, fill with black), ``stretch``, or ``crop`` (keep it, cut the excess).
         window: stored values (lo, hi) that become black and white; None takes 8-bit pictures as they are and
-            deeper ones from their own minimum to their own maximum.
+            deeper ones from their own minimum to their own maximum. Of DICOM they are rescaled values, and None means
+            what the file says (see `medtrain.io.dicom_display`).
     """
 
     size: tuple[int, int]
@@ -51,11 +55,20 @@ class ImageForm:
             raise ValueError(f"window {list(self.window)} is not [low, high] with low < high")
 
 
-def read_image(path: str | os.PathLike[str], at_least: int | None = None) -> Pixels:
-    """The stored pixels of a PNG, JPEG, TIFF or BMP file (of several frames the first), upright by EXIF.
+def is_picture(path: str | os.PathLike[str]) -> bool:
+    """Does a file of a folder count as a picture? By its suffix; others where they begin as DICOM does."""
+    path = Path(path)
+    if path.name.startswith(".") or path.is_dir():
+        return False
+    return path.suffix.lower() in SUFFIXES or (path.name.upper() != "DICOMDIR" and is_dicom_file(path))
 
-    Transparency is composited on black, the background of a radiograph. 16-bit grey stays 16 bit; 16-bit colour comes
-    as 8 bit, since PIL reads no other.
+
+def read_image(path: str | os.PathLike[str], at_least: int | None = None) -> Pixels:
+    """The pixels of a PNG, JPEG, TIFF or BMP file (of several frames the first) upright by EXIF, or of a DICOM file.
+
+    What a file is, its content says, not its suffix. Transparency is composited on black, the background of a
+    radiograph. 16-bit grey stays 16 bit; 16-bit colour comes as 8 bit, since PIL reads no other. DICOM comes as a
+    viewer shows it (`read_dicom`).
 
     Args:
         at_least: pixels a side that suffice; a JPEG may then be decoded at 1/2, 1/4 or 1/8 of its scale.
@@ -66,38 +79,55 @@ def read_image(path: str | os.PathLike[str], at_least: int | None = None) -> Pix
     Raises:
         ValueError: with a short reason, where the file cannot be read as a picture.
     """
-    path = Path(path)
-    _refuse(path)
+    return _read(Path(path), at_least, None)[0]
+
+
+def read_fitted(path: str | os.PathLike[str], form: ImageForm) -> Pixels:
+    """`read_image`, then `fit_image`: (C, H, W), uint8 or uint16. Raises ValueError with a short reason."""
+    # Twice the target keeps what the JPEG's own scaling smooths away below what the resampling does.
+    array, window = _read(Path(path), 2 * max(form.size), form.window)
+    return fit_image(array, form.size, form.channels, form.fit, window)
+
+
+Window = tuple[float, float] | None
+
+
+def _read(path: Path, at_least: int | None, window: Window) -> tuple[Pixels, Window]:
+    """The pixels, and the window that is still to be applied: DICOM needs the header for that, so it is done here."""
+    if is_dicom(_head(path)):
+        array = read_dicom(path, window)
+        return array, (0.0, float(np.iinfo(array.dtype).max))
     try:
         with Image.open(path) as image:
             if at_least and image.format == "JPEG":
                 image.draft(None, (at_least, at_least))
-            return _pixels(ImageOps.exif_transpose(image))
+            return _pixels(ImageOps.exif_transpose(image)), window
     except UnidentifiedImageError:
-        raise ValueError("not a picture that can be read (PNG, JPEG, TIFF, BMP)") from None
+        raise ValueError("not a picture that can be read (PNG, JPEG, TIFF, BMP, DICOM)") from None
     except Image.DecompressionBombError:
         raise ValueError("more than 178 million pixels") from None
-    except (OSError, SyntaxError, EOFError) as error:
+    except ValueError:
+        raise
+    except Exception as error:  # PIL's readers raise anything, from SyntaxError to struct.error, on broken files
         reason = str(error).lower()
         if "truncated" in reason or isinstance(error, EOFError):
             raise ValueError("truncated picture: the file ends too early") from None
         raise ValueError(f"damaged picture: {error}") from None
 
 
-def _refuse(path: Path) -> None:
+def _head(path: Path) -> bytes:
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # before it is opened: a pipe would be waited for
+            raise ValueError("a folder, not a picture" if path.is_dir() else "not a file but a pipe or a device")
         with open(path, "rb") as file:
-            head = file.read(132)
+            head = file.read(HEAD)
     except FileNotFoundError:
         raise ValueError("no such file") from None
-    except IsADirectoryError:
-        raise ValueError("a folder, not a picture") from None
     except OSError as error:
         raise ValueError(f"cannot be opened: {error.strerror}") from None
     if not head:
         raise ValueError("empty file (0 bytes)")
-    if path.suffix.lower() in (".dcm", ".dicom") or head[128:132] == b"DICM":
-        raise ValueError("DICOM is not read by this version; convert it to 16-bit PNG")
+    return head
 
 
 def _pixels(image: Image.Image) -> Pixels:
@@ -160,29 +190,24 @@ def _range(array: Pixels, white: float) -> tuple[float, float]:
 def _resize(plane_HW: NDArray[np.generic], size: tuple[int, int], fit: str) -> NDArray[np.float32]:
     height, width = plane_HW.shape
     out_h, out_w = size
-    if fit == "stretch":
-        scale_h, scale_w = out_h / height, out_w / width
-    else:
-        scale_h = scale_w = (min if fit == "pad" else max)(out_h / height, out_w / width)
-    new_h, new_w = max(1, round(height * scale_h)), max(1, round(width * scale_w))
+    new_h, new_w, box = out_h, out_w, (0.0, 0.0, float(width), float(height))
+    if fit == "pad":
+        scale = min(out_h / height, out_w / width)
+        new_h, new_w = max(1, round(height * scale)), max(1, round(width * scale))
+    elif fit == "crop":  # cut first: a strip of 1 x 20,000 pixels, resized first, would take gigabytes
+        scale = max(out_h / height, out_w / width)
+        cut_h, cut_w = out_h / scale, out_w / scale
+        left, top = (width - cut_w) / 2, (height - cut_h) / 2
+        box = (left, top, left + cut_w, top + cut_h)
     # PIL's uint8 path is several times faster than its float path, and exact to the rounding.
     image = Image.fromarray(plane_HW if plane_HW.dtype == np.uint8 else plane_HW.astype(np.float32))
-    small = np.asarray(image.resize((new_w, new_h), Image.Resampling.BILINEAR), np.float32)
+    small = np.asarray(image.resize((new_w, new_h), Image.Resampling.BILINEAR, box), np.float32)
     if (new_h, new_w) == size:
         return small
     out = np.zeros(size, np.float32)
-    top, left = (out_h - new_h) // 2, (out_w - new_w) // 2
-    into = (slice(max(top, 0), max(top, 0) + new_h), slice(max(left, 0), max(left, 0) + new_w))
-    cut = (slice(max(-top, 0), max(-top, 0) + out_h), slice(max(-left, 0), max(-left, 0) + out_w))
-    out[into] = small[cut]
+    above, beside = (out_h - new_h) // 2, (out_w - new_w) // 2
+    out[above : above + new_h, beside : beside + new_w] = small
     return out
-
-
-def read_fitted(path: str | os.PathLike[str], form: ImageForm) -> Pixels:
-    """`read_image`, then `fit_image`: (C, H, W), uint8 or uint16. Raises ValueError with a short reason."""
-    # Twice the target keeps what the JPEG's own scaling smooths away below what the resampling does.
-    array = read_image(path, at_least=2 * max(form.size))
-    return fit_image(array, form.size, form.channels, form.fit, form.window)
 
 
 def original_point(at: tuple[float, float], shape: Sequence[int], form: ImageForm) -> tuple[float, float]:

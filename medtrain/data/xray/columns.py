@@ -84,6 +84,9 @@ def read_table(path: Path, key: str = "data.table") -> RawTable:
         raise DataError(f"{path} is not UTF-8 text (byte {error.start}); save it as CSV UTF-8") from None
     if not content.strip():
         raise DataError(f"{path} is empty; it needs a header and a row for each image")
+    if "\0" in content:
+        line = content[: content.index("\0")].count("\n") + 1
+        raise DataError(f"{path} is damaged, or no text: its line {line} holds a zero byte")
     header = content.lstrip("\r\n").splitlines()[0]
     separator = max(",;\t", key=header.count)
     try:

@@ -10,7 +10,7 @@ from medtrain.data.split import NAMES
 from medtrain.data.xray.columns import Listing
 from medtrain.data.xray.module import ImageData
 from medtrain.data.xray.table import Manifest, manifest_of
-from medtrain.io.image import SUFFIXES, ImageForm
+from medtrain.io.image import ImageForm, is_picture
 
 
 class FolderData(ImageData):
@@ -52,7 +52,7 @@ def list_folder(root: Path) -> Listing:
 
 
 def _images(root: Path) -> list[str]:
-    """Paths below `root` with a picture's suffix; hidden files and folders are left alone."""
+    """Pictures below `root`, as paths from it; hidden files and folders are left alone."""
     found: list[str] = []
     seen: set[str] = set()  # links to folders are followed, but not in a circle
     for folder, below, files in os.walk(root, followlinks=True):
@@ -62,7 +62,5 @@ def _images(root: Path) -> list[str]:
             continue
         seen.add(real)
         at = Path(folder).relative_to(root)
-        found += [
-            (at / name).as_posix() for name in files if not name.startswith(".") and name.lower().endswith(SUFFIXES)
-        ]
+        found += [(at / name).as_posix() for name in files if is_picture(Path(folder) / name)]
     return found

@@ -15,9 +15,10 @@ from medtrain.core.errors import DataError, UsageError
 from medtrain.core.spec import DataSpec
 from medtrain.data.settings import image_form
 from medtrain.data.xray.dataset import Batch, CaseImages, loader, ranks
+from medtrain.data.xray.header_patients import header_patients
 from medtrain.data.xray.table import match_patient, read_inputs
 from medtrain.io.cache_root import cache_root
-from medtrain.io.image import SUFFIXES
+from medtrain.io.image import SUFFIXES, is_picture
 from medtrain.io.image_cache import Progress, cache_images
 from medtrain.sampler import EvalSampler
 
@@ -30,7 +31,7 @@ class InputImages(pl.LightningDataModule):
     Args:
         cfg: the run's data node (fit, window, batch_size, patient_pattern, ...).
         spec: the model's.
-        path: an image file, a folder (all images in it and below, sorted) or a CSV with a path column.
+        path: an image file, a folder (what `is_picture` says in it and below, sorted) or a CSV with a path column.
 
     Attributes:
         cases: a row an image: case, patient, path.
@@ -66,10 +67,11 @@ def _list_inputs(path: Path, cfg: Mapping[str, Any]) -> pd.DataFrame:
     if path.is_file():
         files, names = [path], [path.name]
     else:
-        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+        files = sorted(file for file in path.rglob("*") if is_picture(file))
         names = [file.relative_to(path).as_posix() for file in files]
     if not files:
         raise DataError(f"input={path} holds no images ({', '.join(SUFFIXES)})")
     pattern = cfg.get("patient_pattern")
-    patients = [(match_patient(str(pattern), name) if pattern else None) or name for name in names]
+    found = [match_patient(str(pattern), name) for name in names] if pattern else header_patients(files)
+    patients = [patient or name for patient, name in zip(found, names, strict=True)]
     return pd.DataFrame({"case": names, "patient": patients, "path": [str(file.absolute()) for file in files]})

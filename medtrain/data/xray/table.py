@@ -19,6 +19,7 @@ from medtrain.data.settings import choice
 from medtrain.data.split import official_names
 from medtrain.data.xray.columns import RawTable, find_columns, read_table
 from medtrain.data.xray.filter import matching
+from medtrain.data.xray.header_patients import header_patients
 from medtrain.data.xray.labels import POLICIES, Unsure, label_columns, read_labels
 
 
@@ -30,7 +31,8 @@ class Manifest:
         table: the user's columns, typed, indexed by the row numbers that a spreadsheet shows.
         case: what names an image in results: the case column, else the path as written.
         path: absolute.
-        patient: the image itself where the table has none (`has_patients`).
+        patient: without a column or pattern the pseudonym of a DICOM header's patient, else the image itself
+            (`has_patients` is false then).
         split: official train, val, test or '', None without such a column; fold and site likewise.
         kind, classes, targets: see `read_labels`; None and empty without labels.
         bad: positions and problems of rows that cannot be used.
@@ -135,14 +137,17 @@ def _identify(raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any])
         if columns["case"]
         else written
     )
-    patient, faults, has_patients = _patients(raw, columns["patient"], cfg.get("patient_pattern"), written, where)
+    patient, faults, has_patients = _patients(raw, columns["patient"], cfg.get("patient_pattern"), written, path, where)
     manifest = Manifest(raw.typed, where, case, path, patient, has_patients, bad=bad + faults)
     if not has_patients:
         manifest.warnings.append(
             Problem(
                 "no_patient",
                 raw.file.name,
-                "no patient column: each file counts as a patient of its own "
+                "no patient column: each file counts as a patient of its own, but for DICOM files whose header "
+                "names one (data.columns.patient or data.patient_pattern names them)"
+                if set(patient) - set(written)
+                else "no patient column: each file counts as a patient of its own "
                 "(data.columns.patient or data.patient_pattern names them)",
                 "warning",
             )
@@ -155,7 +160,7 @@ def _as_path(name: str, form: str | None) -> str:
 
 
 def _patients(
-    raw: RawTable, column: str | None, pattern: str | None, written: list[str], where: list[str]
+    raw: RawTable, column: str | None, pattern: str | None, written: list[str], path: list[str], where: list[str]
 ) -> tuple[list[str], list[tuple[int, Problem]], bool]:
     if pattern:
         found = [match_patient(pattern, name) for name in written]
@@ -167,7 +172,8 @@ def _patients(
         ]
         return [name or written[n] for n, name in enumerate(found)], bad, True
     if column is None:
-        return list(written), [], False
+        named = header_patients(path)
+        return [who or name for who, name in zip(named, written, strict=True)], [], all(named)
     patient = list(raw.text[column])
     bad = [
         (n, Problem("missing_patient", where[n], f"the cell of {column!r} is blank"))

@@ -1,0 +1,108 @@
+"""Damaged checkpoints, decisions of other runs, full disks, folders of good and bad files, by the real command."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from medtrain.io.files import sha256
+from tests.dicom_files import write
+from tests.integration.conftest import Ran
+
+
+@pytest.fixture
+def copy(trained: Path, folder: Path) -> Path:
+    shutil.copytree(trained, folder / "copy")
+    Image.fromarray(np.eye(20, dtype=np.uint8) * 255).save(folder / "a.png")
+    return folder / "copy"
+
+
+def predict(medtrain: Callable[..., Ran], run: Path, given: str = "a.png") -> Ran:
+    return medtrain("predict", f"run={run}", f"input={given}", "output=out.csv")
+
+
+def renew(run: Path, checkpoint: dict[str, object]) -> None:
+    """Put another checkpoint there, and let decision.json name it."""
+    best = run / "checkpoints" / "best.ckpt"
+    torch.save(checkpoint, best)
+    decision = json.loads((run / "decision.json").read_text())
+    old = next(key for key, value in decision.items() if isinstance(value, str) and len(value) == 64)
+    (run / "decision.json").write_text(json.dumps(decision | {old: sha256(best)}))
+
+
+def test_a_truncated_checkpoint(medtrain: Callable[..., Ran], copy: Path) -> None:
+    best = copy / "checkpoints" / "best.ckpt"
+    best.write_bytes(best.read_bytes()[:-5000])
+    ran = predict(medtrain, copy)
+    assert ran.code == 1 and "best.ckpt: cannot be read as a checkpoint" in ran.err
+    assert not Path("out.csv").exists()
+
+
+def test_a_checkpoint_of_another_model(medtrain: Callable[..., Ran], copy: Path) -> None:
+    checkpoint = torch.load(copy / "checkpoints" / "best.ckpt", weights_only=True)
+    state = checkpoint["state_dict"]
+    renew(copy, checkpoint | {"state_dict": {f"model.other.{n}": v for n, v in enumerate(state.values())}})
+    ran = predict(medtrain, copy)
+    assert ran.code == 1 and "the checkpoint is not of this model" in ran.err and "Traceback" not in ran.err
+    renew(copy, {"weights": state})
+    assert "not a checkpoint of medtrain" in predict(medtrain, copy).err
+
+
+def test_a_decision_of_another_checkpoint(medtrain: Callable[..., Ran], copy: Path) -> None:
+    text = (copy / "decision.json").read_text()
+    (copy / "decision.json").write_text(text.replace(sha256(copy / "checkpoints" / "best.ckpt"), "0" * 64))
+    ran = predict(medtrain, copy)
+    assert ran.code == 1 and "was fitted for another checkpoint" in ran.err
+    (copy / "decision.json").unlink()
+    ran = predict(medtrain, copy)
+    assert ran.code == 2 and "it has no decision.json" in ran.err
+
+
+def test_a_full_disk_under_the_cache(folder: Path) -> None:
+    """No file may grow beyond 1 KB, as a quota or a small filesystem has it; nothing is left behind half."""
+    script = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "from medtrain.data.xray.module import ImageData\nfrom medtrain.core.errors import MedtrainError\n"
+        "from tests.data.tables import config, write_images, write_table\nfrom pathlib import Path\n"
+        "names = write_images(Path('.'), 20)\n"
+        "table = write_table(Path('.'), '\\n'.join(['path,label', *(f'{n},{i % 2}' for i, n in enumerate(names))]))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))\n"
+        "try:\n    ImageData(config(table=table, image_size=64, cache_dir='small')).prepare()\n"
+        "except MedtrainError as error:\n    print(error); sys.exit(error.exit_code)\n"
+    )
+    root = Path(__file__).parents[2]
+    env = os.environ | {"PYTHONPATH": str(root)}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=env, cwd=folder)
+    assert done.returncode == 1 and "small" in done.stdout and "cannot be written" in done.stdout, done.stderr
+    assert not [file for file in (folder / "small").rglob("*") if file.is_file() and file.stat().st_size]
+
+
+def test_a_folder_of_good_and_bad(medtrain: Callable[..., Ran], copy: Path, folder: Path) -> None:
+    mixed = folder / "mixed"
+    mixed.mkdir()
+    pixels = np.arange(400, dtype=np.uint16).reshape(20, 20)
+    write(mixed / "IM0001", pixels, 12, PatientID="42")
+    write(mixed / "cine.dcm", pixels, 12, NumberOfFrames=3)
+    write(mixed / "report.dcm", pixels, 12, PixelData=None, Rows=None)
+    (mixed / "empty.png").touch()
+    shutil.copy("a.png", mixed / "a.png")
+    Image.new("RGBA", (1, 1), (9, 9, 9, 128)).save(mixed / "dot.png")
+    ran = predict(medtrain, copy, "mixed")
+    assert ran.code == 1 and "3 inputs could not be read" in ran.err and "Traceback" not in ran.err
+    table = pd.read_csv("out.csv", keep_default_na=False, dtype=str).set_index("case")
+    assert sorted(table.index) == ["IM0001", "a.png", "cine.dcm", "dot.png", "empty.png", "report.dcm"]
+    bad = table[table["error"] != ""]
+    assert sorted(bad.index) == ["cine.dcm", "empty.png", "report.dcm"] and (bad["prediction"] == "").all()
+    good = table[table["error"] == ""]
+    assert (good["prob_1"].astype(float).between(0, 1)).all()
