@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from medtrain.core.errors import DataError, UsageError
 from medtrain.core.words import nearest
@@ -44,6 +46,21 @@ class RawTable:
 
     def select(self, keep: Any) -> RawTable:
         return RawTable(self.file, self.text[keep], self.typed[keep])
+
+
+class Where(Sequence[str]):
+    """File and row of each position, as messages have them; made when one is asked for."""
+
+    def __init__(self, name: str, row_N: NDArray[np.int64]) -> None:
+        self.name, self.row_N = name, row_N
+
+    def __len__(self) -> int:
+        return len(self.row_N)
+
+    def __getitem__(self, position: Any) -> Any:
+        if isinstance(position, slice):
+            return Where(self.name, self.row_N[position])
+        return f"{self.name} row {self.row_N[position]}"
 
 
 def read_table(path: Path, key: str = "data.table") -> RawTable:
