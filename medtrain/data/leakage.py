@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from medtrain.core.errors import Problem
@@ -22,7 +23,7 @@ def leaks(
     """A problem for each patient (``patient_leak``) and each content (``duplicate``) that stands in two splits.
 
     Args:
-        content_N: the same number for files with the same bytes (`content_labels`).
+        content_N: the same number for files with the same bytes (`ImageCache.content`).
         where_N: file and row of each case, for the message.
     """
     found = []
@@ -52,9 +53,11 @@ def leaked(patient_N: NDArray[Any], content_N: NDArray[Any], split_N: NDArray[np
 
 def _straddling(key_N: NDArray[Any], split_N: NDArray[np.str_]) -> list[NDArray[np.int64]]:
     """The rows of each key that stands in two splits, in the order of their first rows."""
-    if not len(key_N):
-        return []
-    _, inverse = np.unique(key_N, return_inverse=True)
-    order = np.argsort(inverse, kind="stable")
-    groups = np.split(order, np.flatnonzero(np.diff(inverse[order])) + 1)
-    return sorted((g for g in groups if len(g) > 1 and len(set(split_N[g])) > 1), key=lambda g: int(g[0]))
+    key_N, parts_N = pd.factorize(np.asarray(key_N))[0], pd.factorize(np.asarray(split_N))[0]
+    one_K = np.full(key_N.max(initial=-1) + 1, -1)
+    one_K[key_N] = parts_N  # any of its splits: it straddles where another differs
+    astray_K = np.zeros(len(one_K), bool)
+    astray_K[key_N[parts_N != one_K[key_N]]] = True
+    rows = np.flatnonzero(astray_K[key_N])
+    groups = pd.Series(rows).groupby(key_N[rows]).groups
+    return sorted((rows[np.asarray(at)] for at in groups.values()), key=lambda group: int(group[0]))

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from medtrain.core.errors import DataError, Problem, UsageError
@@ -48,7 +48,7 @@ def stratified_groups(
     Returns:
         part_N, 0 ... len(shares) - 1.
     """
-    names, group_N = np.unique(np.asarray(groups_N).astype(str), return_inverse=True)
+    names, group_N = distinct(groups_N)
     weights = np.ones(len(group_N)) if weight_N is None else np.asarray(weight_N, float)
     labels = np.nan_to_num(np.asarray(labels_NC, float).reshape(len(group_N), -1)) * weights[:, None]
     counts_GC = np.zeros((len(names), labels.shape[1]))
@@ -63,36 +63,53 @@ def _iterate(
     counts_GC: NDArray[np.float64], size_G: NDArray[np.float64], share_K: NDArray[np.float64], order: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     part_G = np.full(len(size_G), -1, np.int64)
-    need_KC = share_K[:, None] * counts_GC.sum(0)
-    need_K = share_K * size_G.sum()
-    has_KC = np.zeros(need_KC.shape, bool)
-    left_C = counts_GC.sum(0)
-    used = np.flatnonzero(share_K > 0)
+    used = [int(k) for k in np.flatnonzero(share_K > 0)]
+    # Plain numbers from here on: a million patients would take numpy, with a few numbers at a time, minutes.
+    need_KC = (share_K[:, None] * counts_GC.sum(0)).tolist()
+    need_K = (share_K * size_G.sum()).tolist()
+    has_KC = np.zeros((len(share_K), counts_GC.shape[1]), bool).tolist()
+    left_C = counts_GC.sum(0).tolist()
+    size = size_G.tolist()
 
-    def give(group: int, part: int) -> None:
+    def give(group: int, part: int, counts: list[float]) -> None:
         part_G[group] = part
-        need_KC[part] -= counts_GC[group]
-        need_K[part] -= size_G[group]
-        has_KC[part] |= counts_GC[group] > 0
-        left_C.__isub__(counts_GC[group])
+        need_C, has_C = need_KC[part], has_KC[part]
+        need_K[part] -= size[group]
+        for label, count in enumerate(counts):
+            if count:
+                need_C[label] -= count
+                has_C[label] = has_C[label] or count > 0
+                left_C[label] -= count
 
-    while (left_C > EPSILON).any():
-        label = int(np.argmin(np.where(left_C > EPSILON, left_C, np.inf)))
-        todo = [int(g) for g in order if part_G[g] < 0 and counts_GC[g, label] > 0]
-        for place, group in enumerate(todo):
-            without = [int(k) for k in used if not has_KC[k, label]]
-            among = without if without and len(todo) - place <= len(without) else [int(k) for k in used]
-            give(group, max(among, key=lambda k: (round(need_KC[k, label], 6), not has_KC[k, label], need_K[k])))
+    while max(left_C, default=0.0) > EPSILON:
+        label = min((c for c, left in enumerate(left_C) if left > EPSILON), key=left_C.__getitem__)
+        todo = order[(part_G[order] < 0) & (counts_GC[order, label] > 0)]
+        for place, (group, counts) in enumerate(zip(todo.tolist(), counts_GC[todo].tolist(), strict=True)):
+            without = [k for k in used if not has_KC[k][label]]
+            among = without if without and len(todo) - place <= len(without) else used
+            # Needs are compared to the sixth decimal, so that what rounding has left does not decide.
+            needs = [(round(need_KC[k][label] * 1e6), not has_KC[k][label], need_K[k]) for k in among]
+            give(group, among[needs.index(max(needs))], counts)
         left_C[label] = 0.0
-    for group in order:
-        if part_G[group] < 0:
-            give(int(group), int(used[np.argmax(need_K[used])]))
+    rest = order[part_G[order] < 0]
+    for group, counts in zip(rest.tolist(), counts_GC[rest].tolist(), strict=True):
+        give(group, max(used, key=need_K.__getitem__), counts)
     return part_G
+
+
+def distinct(names_N: ArrayLike) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
+    """The sorted names, as strings, and the number among them of each: `np.unique`, by a hash table."""
+    index, found = pd.factorize(np.asarray(names_N).astype(str).astype(object))
+    names = np.array(found, dtype=str)
+    order = np.argsort(names, kind="stable")
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    return names[order], rank[index]
 
 
 def join_groups(groups_N: ArrayLike, content_N: ArrayLike) -> NDArray[np.str_]:
     """Patients who share a file (by content number) become one group, named after the first of their names."""
-    names, parent_N = np.unique(np.asarray(groups_N).astype(str), return_inverse=True)
+    names, parent_N = distinct(groups_N)
     parent = list(range(len(names)))
 
     def root(node: int) -> int:
@@ -103,10 +120,10 @@ def join_groups(groups_N: ArrayLike, content_N: ArrayLike) -> NDArray[np.str_]:
 
     content = np.asarray(content_N)
     order = np.argsort(content, kind="stable")
-    for one, other in pairwise(order):
-        if content[one] == content[other]:
-            low, high = sorted((root(int(parent_N[one])), root(int(parent_N[other]))))
-            parent[high] = low
+    same = np.flatnonzero(content[order[1:]] == content[order[:-1]])
+    for one, other in zip(parent_N[order[same]], parent_N[order[same + 1]], strict=True):
+        low, high = sorted((root(int(one)), root(int(other))))
+        parent[high] = low
     return names[[root(node) for node in range(len(names))]][parent_N]
 
 

@@ -46,7 +46,7 @@ def split_manifest(
     parts, name = _parts(manifest, rows, by_site, fold)
     if official is not None:
         _refuse_blank(official, manifest, rows, "split")
-    groups = join_groups(np.array(manifest.patient)[rows], content)
+    groups = join_groups(np.array(manifest.patient, dtype=object)[rows], content)
     labels = indicators(spec.label_kind, spec.classes, manifest.targets[rows])
     return _frame(
         assign_splits(
@@ -125,10 +125,9 @@ def drop_leaked(
     manifest: Manifest, rows: Rows, content: Rows, splits: pd.DataFrame, policy: str
 ) -> tuple[NDArray[np.bool_], list[Problem]]:
     """Which rows to drop, and the leaks found, as data.leakage (error, warn or drop) has it."""
-    patient, split = np.array(manifest.patient)[rows], splits["split"].to_numpy(str)
-    found = leaks(
-        patient, content, split, [manifest.where[row] for row in rows], "error" if policy == "error" else "warning"
-    )
+    patient, split = np.array(manifest.patient, dtype=object)[rows], splits["split"].to_numpy(str)
+    where = [manifest.where[row] for row in rows]
+    found = leaks(patient, content, split, where, "error" if policy == "error" else "warning")
     if policy != "drop" or not found:
         return np.zeros(len(rows), bool), found
     out = leaked(patient, content, split)

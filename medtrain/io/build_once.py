@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from medtrain.core.errors import MedtrainError
+from medtrain.io.cache_root import writing_to
 
 
 def build_once(folder: Path, build: Callable[[Path], None]) -> bool:
@@ -24,7 +23,7 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> bool:
     """
     if folder.is_dir():
         return False
-    try:
+    with writing_to(folder.parent):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.parent / f".{folder.name}.lock"):
             if folder.is_dir():
@@ -38,19 +37,3 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> bool:
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
             return True
-    except OSError as error:
-        if error.errno not in (
-            errno.ENOSPC,
-            errno.EDQUOT,
-            errno.EFBIG,
-            errno.EACCES,
-            errno.EROFS,
-            errno.EPERM,
-            errno.ENOTDIR,
-            errno.ENOENT,
-        ):
-            raise
-        raise MedtrainError(
-            f"the cache folder {folder.parent} cannot be written: {error.strerror}\n"
-            "free some space, or set data.cache_dir or MEDTRAIN_CACHE to another folder"
-        ) from error

@@ -115,6 +115,15 @@ def _read(path: Path, at_least: int | None, window: Window) -> tuple[Pixels, Win
         raise ValueError(f"damaged picture: {error}") from None
 
 
+def why_no_file(path: str | os.PathLike[str]) -> str:
+    """Why there is no file to read: missing, a folder, links in a circle."""
+    try:
+        _head(Path(path))
+    except ValueError as error:
+        return str(error)
+    return "was not there at first"
+
+
 def _head(path: Path) -> bytes:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # before it is opened: a pipe would be waited for

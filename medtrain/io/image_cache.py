@@ -1,7 +1,8 @@
-"""No picture is decoded twice: all of a data set at working size in one memory map, shared by all who train on it.
+"""No picture is decoded twice: each content once at working size, in memory maps that all who train share.
 
-Made once, at set-up, by threads (PIL decodes and resizes outside the interpreter's lock); epochs then cost a copy.
-Unreadable files are remembered with their reason, so that a second start knows them without decoding.
+What is new in a list of files is decoded at set-up, by threads (PIL decodes and resizes outside the interpreter's
+lock); epochs then cost a copy. A file that has its old size and time is not read again, and one that was only moved,
+copied or renamed is not decoded again. Unreadable files are remembered with their reason.
 """
 
 from __future__ import annotations
@@ -10,55 +11,85 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
-from medtrain.io.build_once import build_once
-from medtrain.io.files import read_json, write_json
-from medtrain.io.image import ImageForm, Pixels, read_fitted
+from medtrain.core.errors import MedtrainError
+from medtrain.io.image import ImageForm, Pixels
+from medtrain.io.image_fill import Progress as Progress
+from medtrain.io.image_fill import Wanted, fill, to_stderr
+from medtrain.io.image_store import KINDS, REASON, ImageStore
+from medtrain.io.stats import absolute
 
-VERSION = 1  # of the decoding: raise it when the same file gives other pixels
-CHUNK = 256  # pictures decoded ahead of the writer
-Progress = Callable[[int, int], None]
+VERSION = 2  # of the decoding: raise it when the same file gives other pixels
+BLACK = -1
 
 
 @dataclass
 class ImageCache:
-    """Pictures by number, from one memory map that each process opens for itself on first use.
+    """Pictures by number, from memory maps that each process opens for itself on first use.
+
+    Tables of one entry a picture are tensors, which processes started by spawn share instead of copying.
 
     Attributes:
         shape: (N, C, H, W).
-        dtype: ``uint8``, or ``uint16`` (full range) where any file is deeper than 8 bit.
+        dtype: ``uint8``, or ``uint16`` (full range) where any of the files is deeper than 8 bit.
         problems: why a picture could not be read, by number; its pixels are black.
-        decoded: how many files were decoded now, 0 where the cache was there.
+        decoded: how many files were decoded now.
     """
 
-    file: Path
     shape: tuple[int, int, int, int]
     dtype: str
     problems: dict[int, str]
-    decoded: int = 0
-    _map: NDArray[Any] | None = field(default=None, repr=False, compare=False)
+    decoded: int
+    _files: list[tuple[Path, str]]
+    _file_N: Tensor = field(repr=False)  # number in _files, or BLACK
+    _slot_N: Tensor = field(repr=False)
+    _content_N: Tensor = field(repr=False)
+    _maps: dict[int, NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
         return self.shape[0]
 
+    @property
+    def content(self) -> NDArray[np.int64]:
+        """(N,) the same number for pictures of the same file content; problems are like no other."""
+        return self._content_N.numpy()
+
     def __getitem__(self, indices: ArrayLike) -> Pixels:
         """A copy of the pictures `indices`: (B, C, H, W)."""
-        if self._map is None:
-            self._map = np.memmap(self.file, self.dtype, "r", shape=self.shape) if len(self) else self._empty()
-        return np.asarray(self._map[np.asarray(indices, np.int64)])  # fancy indexing has copied
+        index = torch.from_numpy(np.array(indices, np.int64))
+        file_B, slot_B = self._file_N[index].numpy(), self._slot_N[index].numpy()
+        numbers = np.unique(file_B)
+        if len(numbers) == 1 and numbers[0] != BLACK and self._files[numbers[0]][1] == self.dtype:
+            return np.asarray(self._map(int(numbers[0]))[slot_B])  # fancy indexing has copied
+        out = np.zeros((len(file_B), *self.shape[1:]), self.dtype)
+        for number in numbers[numbers != BLACK]:
+            here = file_B == number
+            pixels = self._map(int(number))[slot_B[here]]
+            # 257 maps 255 to 65535, so that both depths scale to the same 0..1.
+            out[here] = pixels if pixels.dtype == out.dtype else pixels.astype(out.dtype) * np.uint16(257)
+        return out
 
-    def _empty(self) -> NDArray[Any]:
-        return np.empty(self.shape, self.dtype)
+    def _map(self, number: int) -> NDArray[Any]:
+        if number not in self._maps:
+            file, dtype = self._files[number]
+            try:
+                flat = np.memmap(file, dtype, "r")
+            except FileNotFoundError:
+                raise MedtrainError(f"{file} is gone: the cache was emptied during the run; start again") from None
+            record = int(np.prod(self.shape[1:]))
+            self._maps[number] = flat[: len(flat) // record * record].reshape(-1, *self.shape[1:])
+        return self._maps[number]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_map": None}
+        return {**self.__dict__, "_maps": {}}
 
 
 def cache_images(
@@ -67,91 +98,58 @@ def cache_images(
     folder: Path,
     progress: Progress | None = None,
     workers: int | None = None,
+    report: Callable[[str], None] = to_stderr,
+    states: NDArray[np.int64] | None = None,
 ) -> ImageCache:
-    """The cache of `paths` in `form`, decoded now unless it is under `folder`/images already.
+    """The pictures `paths` in `form`; those that are not under `folder`/images yet are decoded now.
 
     Args:
         paths: one picture each; missing and unreadable ones become `ImageCache.problems`.
         folder: the root of all caches (see `cache_root`).
-        progress: called with (done, total) after every chunk.
+        progress: called with (done, total) of the new files.
         workers: decoding threads; by default one a core.
+        report: is told whom we wait for.
+        states: of the files, from `stat_files`, where they are known.
 
     Raises:
         MedtrainError: the cache folder cannot be written or is full.
     """
-    place = folder / "images" / _key(paths, form)
-    built = build_once(place, lambda temporary: _decode_all(paths, form, temporary, progress, workers))
-    header = read_json(place / "header.json")
-    problems = {int(number): reason for number, reason in header["problems"].items()}
+    wanted = Wanted(absolute(paths), states)
+    store = ImageStore(folder / "images" / _name(form), (form.channels, *form.size))
+    decoded = fill(store, wanted, form, progress, workers or os.cpu_count() or 1, report)
+    return _open(store, wanted, decoded)
+
+
+def _name(form: ImageForm) -> str:
+    digest = hashlib.sha256(json.dumps([VERSION, asdict(form)]).encode()).hexdigest()[:12]
+    return f"{form.size[0]}x{form.size[1]}x{form.channels}_{form.fit}_{digest}"
+
+
+def _open(store: ImageStore, wanted: Wanted, decoded: int) -> ImageCache:
+    records = wanted.records(store)
+    found = store.table[records] if len(store.table) else np.zeros(len(records), store.table.dtype)
+    picture = (records >= 0) & (found["kind"] != REASON)
+    pairs, number = np.unique(found["segment"] * np.int64(len(KINDS)) + found["kind"], return_inverse=True)
+    where = [divmod(int(pair), len(KINDS)) for pair in pairs]
+    problems = {int(n): wanted.why(store, int(n), int(records[n])) for n in np.flatnonzero(~picture)}
     return ImageCache(
-        (place / "pixels.bin").absolute(), tuple(header["shape"]), header["dtype"], problems, len(paths) if built else 0
+        shape=(len(records), *store.shape),
+        dtype=KINDS[int(found["kind"][picture].max(initial=0))],
+        problems=problems,
+        decoded=decoded,
+        _files=[(store.file(segment, kind).absolute(), KINDS[kind]) for segment, kind in where],
+        _file_N=torch.from_numpy(np.where(picture, number, BLACK).astype(np.int32)),
+        _slot_N=torch.from_numpy(found["slot"].astype(np.int64)),
+        _content_N=torch.from_numpy(_labels(found["content"], picture)),
     )
 
 
-def _key(paths: Sequence[str | os.PathLike[str]], form: ImageForm) -> str:
-    digest = hashlib.sha256(json.dumps([VERSION, asdict(form)]).encode())
-    for path in paths:
-        try:
-            status = os.stat(path)
-            what = f"{status.st_size} {status.st_mtime_ns}"
-        except OSError:
-            what = "missing"
-        digest.update(f"{os.path.abspath(path)}\0{what}\0".encode(errors="surrogateescape"))
-    return digest.hexdigest()[:32]
-
-
-def _decode_all(
-    paths: Sequence[str | os.PathLike[str]],
-    form: ImageForm,
-    place: Path,
-    progress: Progress | None,
-    workers: int | None,
-) -> None:
-    shape = (form.channels, *form.size)
-    black = np.zeros(shape, np.uint8)
-    problems: dict[int, str] = {}
-    deep = False
-
-    def read(number: int) -> Pixels | str:
-        try:
-            return read_fitted(paths[number], form)
-        except ValueError as error:
-            return str(error)
-
-    # Written with write(): on a full disk a memory map would end in SIGBUS, not in an error.
-    with open(place / "pixels.bin", "wb+") as file, ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        for start in range(0, len(paths), CHUNK):
-            numbers = range(start, min(start + CHUNK, len(paths)))
-            for number, pixels in zip(numbers, pool.map(read, numbers), strict=True):
-                if isinstance(pixels, str):
-                    problems[number], pixels = pixels, black
-                if pixels.dtype == np.uint16 and not deep:
-                    deep = True
-                    _deepen(file, black.size)
-                file.write((_as_deep(pixels) if deep else pixels).tobytes())
-            if progress is not None:
-                progress(numbers.stop, len(paths))
-        file.flush()
-        os.fsync(file.fileno())
-    dtype = "uint16" if deep else "uint8"
-    write_json(
-        place / "header.json",
-        {"shape": [len(paths), *shape], "dtype": dtype, "problems": problems, "form": asdict(form)},
-    )
-
-
-def _as_deep(pixels: Pixels) -> NDArray[np.uint16]:
-    # 257 maps 255 to 65535, so that both depths scale to the same 0..1.
-    return pixels if pixels.dtype == np.uint16 else pixels.astype(np.uint16) * np.uint16(257)
-
-
-def _deepen(file: Any, record: int) -> None:
-    """Rewrite the uint8 records so far as uint16, in place, from the last to the first."""
-    done = file.tell() // record
-    file.flush()
-    for number in range(done - 1, -1, -1):
-        file.seek(number * record)
-        pixels = np.frombuffer(file.read(record), np.uint8)
-        file.seek(number * record * 2)
-        file.write(_as_deep(pixels).tobytes())
-    file.seek(done * record * 2)
+def _labels(content: NDArray[np.uint64], picture: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The number of the first picture of the same content; what is no picture has its own."""
+    labels = np.arange(len(content), dtype=np.int64)
+    rows = np.flatnonzero(picture)
+    order = rows[np.lexsort((rows, content[rows, 1], content[rows, 0]))]
+    first = np.ones(len(order), bool)
+    first[1:] = (content[order[1:]] != content[order[:-1]]).any(1)
+    labels[order] = order[np.flatnonzero(first)[np.cumsum(first) - 1]] if len(order) else order
+    return labels

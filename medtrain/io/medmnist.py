@@ -33,7 +33,7 @@ class MedMNIST:
     Attributes:
         labels: (N, 1) class numbers or (N, C) indicators.
         split: the split of each picture.
-        content: the same number for equal pictures.
+        content: the number of the first picture with the same content, for each.
         problems, decoded: as `ImageCache`'s; an archive that opens has no bad pictures.
     """
 
@@ -145,14 +145,14 @@ def _labels(file: Path, split: str, headers: Any) -> NDArray[np.int64]:
 
 def _unpack(file: Path, form: ImageForm, splits: list[str], count: int, place: Path) -> None:
     number: dict[bytes, int] = {}
-    content = []
+    content: list[int] = []
     with open(place / "pixels.npy", "wb") as out:
         header = {"descr": "|u1", "fortran_order": False, "shape": (count, form.channels, *form.size)}
         npy.write_array_header_1_0(out, header)
         for split in splits:
             for image in _pictures(file, f"{split}_images"):
                 digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
-                content.append(number.setdefault(digest, len(number)))
+                content.append(number.setdefault(digest, len(content)))
                 out.write(fit_image(image, form.size, form.channels, form.fit, form.window).tobytes())
     np.save(place / "content.npy", np.array(content, np.int64))
 

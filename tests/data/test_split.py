@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from medtrain.core.errors import DataError, UsageError
+from medtrain.core.streams import stream
 from medtrain.data.leakage import leaked, leaks
 from medtrain.data.split import SHARES, assign_splits, join_groups, official_names, stratified_groups
 
@@ -74,6 +75,41 @@ def test_a_large_table_takes_seconds() -> None:
     began = time.process_time()
     stratified_groups(labels, groups, SHARES, 0)
     assert time.process_time() - began < 10
+
+
+def as_published(labels: np.ndarray, groups: np.ndarray, shares: np.ndarray, seed: int) -> np.ndarray:
+    """Algorithm 1 of Sechidis et al. (2011) written down plainly, with the house's ties and rare classes."""
+    names, group_N = np.unique(groups, return_inverse=True)
+    count = np.zeros((len(names), labels.shape[1]))
+    np.add.at(count, group_N, labels)
+    size, share = np.bincount(group_N).astype(float), shares / shares.sum()
+    need, room = share[:, None] * count.sum(0), share * size.sum()
+    part, has = np.full(len(names), -1), np.zeros(need.shape, bool)
+    order = stream(seed, "split", len(names)).permutation(len(names))
+    left = count.sum(0)
+    while (left > 0).any():
+        label = np.argmin(np.where(left > 0, left, np.inf))
+        todo = [g for g in order if part[g] < 0 and count[g, label] > 0]
+        for place, group in enumerate(todo):
+            without = [k for k in range(len(share)) if not has[k, label]]
+            among = without if without and len(todo) - place <= len(without) else range(len(share))
+            part[group] = k = max(among, key=lambda k: (np.round(need[k, label], 6), not has[k, label], room[k]))
+            need[k], room[k], left = need[k] - count[group], room[k] - size[group], left - count[group]
+            has[k] |= count[group] > 0
+        left[label] = 0
+    for group in order[part[order] < 0]:
+        part[group] = k = int(np.argmax(room))
+        room[k] -= size[group]
+    return part[group_N]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_splits_are_those_of_the_plain_algorithm(seed: int) -> None:
+    labels, groups = table(400 + 50 * seed, 60 + 40 * seed, 1 + 2 * seed, seed)
+    shares = np.asarray(SHARES if seed % 2 else [1.0] * 5)
+    np.testing.assert_array_equal(
+        stratified_groups(labels, groups, shares, seed), as_published(labels, groups, shares, seed)
+    )
 
 
 def split(labels: np.ndarray, groups: np.ndarray, **options: object) -> np.ndarray:

@@ -123,7 +123,7 @@ def test_filter(images: Path) -> None:
     text = "path,label,View,Patient Age\n0.png,0,PA,30\n1.png,1,AP,40\n2.png,1,PA,50\n3.png,0,,60\n4.png,0,AP,70\n"
     assert read(images, text, filter="View == 'PA'").case == ["0.png", "2.png"]
     kept = read(images, text, filter="`Patient Age` >= 40 and View.notna()")
-    assert kept.where == ["table.csv row 3", "table.csv row 4", "table.csv row 6"]
+    assert list(kept.where) == ["table.csv row 3", "table.csv row 4", "table.csv row 6"]
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_patients(images: Path) -> None:
 
 def test_missing_files_and_blank_lines(images: Path) -> None:
     manifest = read(images, "path,label\n0.png,0\n\n9.png,1\n,1\n1.png,1\n")
-    assert manifest.where == [f"table.csv row {n}" for n in (2, 4, 5, 6)]
+    assert list(manifest.where) == [f"table.csv row {n}" for n in (2, 4, 5, 6)]
     assert listed(manifest) == [("missing", "table.csv row 4"), ("missing", "table.csv row 5")]
 
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from medtrain.core.errors import DataError, UsageError
 from medtrain.core.words import nearest
@@ -24,6 +26,21 @@ USUAL = {
     "case": ("case", "case_id"),
 }
 IGNORED = "none"  # data.columns.split=none: don't use the column that would be found
+
+
+class Where(Sequence[str]):
+    """File and row of each position, as messages have them; made when one is asked for."""
+
+    def __init__(self, name: str, row_N: NDArray[np.int64]) -> None:
+        self.name, self.row_N = name, row_N
+
+    def __len__(self) -> int:
+        return len(self.row_N)
+
+    def __getitem__(self, position: Any) -> Any:
+        if isinstance(position, slice):
+            return Where(self.name, self.row_N[position])
+        return f"{self.name} row {self.row_N[position]}"
 
 
 @dataclass(frozen=True)
@@ -42,6 +59,10 @@ class RawTable:
     def where(self, row: int) -> str:
         return f"{self.file.name} row {row}"
 
+    def places(self) -> Sequence[str]:
+        """`where` of each position."""
+        return Where(self.file.name, self.text.index.to_numpy())
+
     def select(self, keep: Any) -> RawTable:
         return replace(self, text=self.text[keep], typed=self.typed[keep])
 
@@ -58,6 +79,9 @@ class Listing(RawTable):
 
     def where(self, row: int) -> str:
         return self.names[row]
+
+    def places(self) -> Sequence[str]:
+        return [self.names[row] for row in self.text.index]
 
     @classmethod
     def of(cls, file: Path, columns: Mapping[str, Sequence[Any]], names: Sequence[str]) -> Listing:

@@ -22,10 +22,14 @@ class Pictures(Protocol):
     Attributes:
         problems: {number: reason}.
         decoded: how many files were decoded now.
+        content: the number of the first picture with the same content, for each.
     """
 
     problems: dict[int, str]
     decoded: int
+
+    @property
+    def content(self) -> NDArray[np.int64]: ...
 
     def __getitem__(self, indices: ArrayLike) -> NDArray[Any]:
         """(B, C, H, W), uint8 or uint16."""
@@ -50,7 +54,9 @@ class CaseImages(Dataset[Batch]):
         targets: NDArray[Any] | None = None,
         kind: LabelKind | None = None,
     ) -> None:
-        self.cache, self.slots, self.cases = cache, slots, cases
+        self.cache = cache
+        # Tensors: processes started by spawn share them, where arrays would be copied to each.
+        self.slots, self.cases = torch.from_numpy(slots), torch.from_numpy(cases)
         self.y = None if targets is None else _targets(targets, kind)
 
     def __len__(self) -> int:
@@ -61,12 +67,12 @@ class CaseImages(Dataset[Batch]):
 
     def __getitems__(self, positions: Sequence[int]) -> Batch:
         """x (B, C, H, W) uint8, or float32 in 0..1 of a 16-bit cache; y (see `ImageData`), case int64 (B,)."""
-        index = np.asarray(positions, np.int64)
-        pixels = self.cache[self.slots[index]]
+        index = torch.as_tensor(positions)
+        pixels = self.cache[self.slots[index].numpy()]
         x = torch.from_numpy(pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32) / np.float32(65535))
-        batch = {"x": x, "case": torch.from_numpy(self.cases[index])}
+        batch = {"x": x, "case": self.cases[index]}
         if self.y is not None:
-            batch["y"] = self.y[torch.from_numpy(index)]
+            batch["y"] = self.y[index]
         return batch
 
 

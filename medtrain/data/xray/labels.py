@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from medtrain.core.errors import DataError, Problem, UsageError
@@ -80,7 +81,7 @@ def read_labels(
     named = _named(classes) if spec is None else spec.classes
     if isinstance(column, list):
         return _from_columns(raw, column, named, spec, unsure)
-    texts = [_plain(text) for text in raw.text[column]]
+    texts = _plain_all(raw.text[column])
     lists = any("|" in text for text in texts) or (
         named is not None and any(text.lower() == NO_CLASS for text in texts) and NO_CLASS not in map(str.lower, named)
     )
@@ -101,6 +102,12 @@ def _named(classes: Sequence[Any] | None) -> tuple[str, ...] | None:
 def _plain(text: str) -> str:
     """1.0 is 1: pandas and Excel write whole numbers so where a column has blanks."""
     return re.sub(r"^(-?\d+)\.0+$", r"\1", str(text).strip())
+
+
+def _plain_all(column: pd.Series) -> list[str]:
+    """`_plain` of each cell; a column of a million has few different ones."""
+    codes, cells = pd.factorize(column.to_numpy(object))
+    return np.array([_plain(cell) for cell in cells], dtype=object)[codes].tolist()
 
 
 def _from_columns(
@@ -140,19 +147,23 @@ def _healthy(raw: RawTable) -> NDArray[np.bool_]:
 
 
 def _from_lists(raw: RawTable, texts: list[str], named: tuple[str, ...] | None) -> Labels:
-    lists = [[part.strip() for part in text.split("|") if part.strip()] for text in texts]
+    codes, different = pd.factorize(np.array(texts, dtype=object))
+    lists = [[part.strip() for part in text.split("|") if part.strip()] for text in different]
     lists = [[part for part in parts if part.lower() != NO_CLASS or (named and part in named)] for parts in lists]
     classes = named or tuple(sorted({part for parts in lists for part in parts}))
     if not classes:
         raise DataError(f"{raw.file} names no class in any row")
     index = {name: n for n, name in enumerate(classes)}
-    targets = np.zeros((len(texts), len(classes)))
-    bad = _blank(raw, texts)
+    rows = np.zeros((len(different), len(classes)))
+    outside: dict[int, str] = {}
     for n, parts in enumerate(lists):
-        outside = [part for part in parts if part not in index]
-        if outside:
-            bad.append((n, _outside(raw, n, outside[0], classes)))
-        targets[n, [index[part] for part in parts if part in index]] = 1.0
+        rows[n, [index[part] for part in parts if part in index]] = 1.0
+        if strange := [part for part in parts if part not in index]:
+            outside[n] = strange[0]
+    bad = _blank(raw, texts)
+    faulty = np.flatnonzero(np.isin(codes, list(outside)))
+    bad += [(int(n), _outside(raw, int(n), outside[int(codes[n])], classes)) for n in faulty]
+    targets = rows[codes]
     targets[[n for n, _ in bad]] = 0.0
     return Labels("multilabel", classes, targets, bad)
 

@@ -62,9 +62,6 @@ class MedMNISTData(ImageData):
     def pictures(self, manifest: Manifest, form: ImageForm) -> MedMNIST:
         return self._opened
 
-    def content(self, manifest: Manifest, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        return self._opened.content[rows]
-
     @property
     def _file(self) -> Path:
         return Path(str(self.cfg["file"])).expanduser()

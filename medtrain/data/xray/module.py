@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ from medtrain.data.xray.dataset import Batch, CaseImages, Pictures, loader, rank
 from medtrain.data.xray.inputs import InputImages
 from medtrain.data.xray.table import Manifest, read_manifest
 from medtrain.io.cache_root import cache_root
-from medtrain.io.equal import content_labels
 from medtrain.io.image import ImageForm
 from medtrain.io.image_cache import Progress, cache_images
 from medtrain.sampler import EvalSampler, Shuffle
@@ -120,11 +119,13 @@ class ImageData(pl.LightningDataModule):
         self.spec = self.model_spec or DataSpec(
             manifest.kind or "binary", manifest.classes, form.channels, form.size, mean=mean, std=std
         )
-        self._split(manifest, manifest.bad, skip, same_content=False)
+        apart = np.arange(len(manifest))
+        rows, splits, leaks = self._split(manifest, manifest.bad, skip, apart)
         self.cache = self.pictures(manifest, form)
         self.decoded = self.cache.decoded
         bad = manifest.bad + _unreadable(manifest, self.cache.problems)
-        rows, splits, leaks = self._split(manifest, bad, skip)
+        if len(bad) > len(manifest.bad) or (self.cache.content != apart).any():
+            rows, splits, leaks = self._split(manifest, bad, skip, self.cache.content)
         self._judge(bad, leaks, len(manifest), skip)
         for warning in manifest.warnings:
             self._warn([warning], "")
@@ -141,22 +142,18 @@ class ImageData(pl.LightningDataModule):
 
     def pictures(self, manifest: Manifest, form: ImageForm) -> Pictures:
         """Their pixels, by position in the manifest."""
-        return cache_images(manifest.path, form, cache_root(self.cfg.get("cache_dir")), self.progress)
-
-    def content(self, manifest: Manifest, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The same number for rows with the same content."""
-        return content_labels([manifest.path[row] for row in rows])
+        root = cache_root(self.cfg.get("cache_dir"))
+        return cache_images(manifest.path, form, root, self.progress, report=self.report, states=manifest.states)
 
     def _split(
-        self, manifest: Manifest, bad: list[tuple[int, Problem]], skip: bool, same_content: bool = True
+        self, manifest: Manifest, bad: list[tuple[int, Problem]], skip: bool, content_N: NDArray[np.int64]
     ) -> Split:
-        """Usable rows with their split and fold, and leaks between splits; files are compared if `same_content`."""
-        unusable = {n for n, _ in bad}
-        rows = np.array([n for n in range(len(manifest)) if n not in unusable], np.int64)
+        """Usable rows with their split and fold, and leaks between splits; files of one content have one number."""
+        rows = np.setdiff1d(np.arange(len(manifest)), [n for n, _ in bad])
         nothing: Split = rows[:0], pd.DataFrame({"split": [], "fold": []}), []
         if not len(rows):
             return nothing  # all rows are at fault, and listed
-        content = self.content(manifest, rows) if same_content else rows
+        content = content_N[rows]
         try:
             if self.known is not None:
                 lenient = skip or self.cfg.get("leakage") == "drop"
@@ -206,11 +203,10 @@ class ImageData(pl.LightningDataModule):
                 "path": [manifest.path[row] for row in rows],
             }
         )
-        texts = [str(np.asarray(target).tolist()) for target in self.targets]
         cases = self.cases
         self.fingerprints = {
-            "table": _digest(zip(cases["case"], cases["patient"], texts, strict=True)),
-            "split": _digest(zip(cases["case"], cases["split"], strict=True)),
+            "table": _digest(cases["case"], cases["patient"], _texts(self.targets)),
+            "split": _digest(cases["case"], cases["split"]),
         }
 
     def rows(self, split: str) -> NDArray[np.int64]:
@@ -260,5 +256,17 @@ def _unreadable(manifest: Manifest, problems: Mapping[int, str]) -> list[tuple[i
     ]
 
 
-def _digest(lines: Any) -> str:
-    return hashlib.sha256("\n".join(sorted("\t".join(map(str, line)) for line in lines)).encode()).hexdigest()
+def _texts(targets: NDArray[Any]) -> list[str]:
+    """Each row of targets as Python writes it; of a million rows few are different."""
+    code = np.zeros(len(targets), np.int64)
+    for column in targets.reshape(len(targets), -1).T:
+        values, different = pd.factorize(column, use_na_sentinel=False)
+        code = pd.factorize(code * len(different) + values)[0]
+    _, first = np.unique(code, return_index=True)
+    return np.array([str(targets[row].tolist()) for row in first], dtype=object)[code].tolist()
+
+
+def _digest(*columns: Iterable[Any]) -> str:
+    texts = [[str(cell) for cell in column] for column in columns]
+    lines = sorted(map("\t".join, zip(*texts, strict=True)))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

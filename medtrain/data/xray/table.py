@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from medtrain.data.xray.columns import RawTable, find_columns, read_table
 from medtrain.data.xray.filter import matching
 from medtrain.data.xray.header_patients import header_patients
 from medtrain.data.xray.labels import POLICIES, Unsure, label_columns, read_labels
+from medtrain.io.stats import absolute, stat_files
 
 
 @dataclass
@@ -35,12 +36,13 @@ class Manifest:
             (`has_patients` is false then).
         split: official train, val, test or '', None without such a column; fold and site likewise.
         kind, classes, targets: see `read_labels`; None and empty without labels.
+        states: size and time of the files (see `stat_files`), so that they need not be looked at twice.
         bad: positions and problems of rows that cannot be used.
         warnings: what holds for the whole table.
     """
 
     table: pd.DataFrame
-    where: list[str]
+    where: Sequence[str]
     case: list[str]
     path: list[str]
     patient: list[str]
@@ -51,6 +53,7 @@ class Manifest:
     kind: LabelKind | None = None
     classes: tuple[str, ...] = ()
     targets: NDArray[Any] = field(default_factory=lambda: np.empty(0))
+    states: NDArray[np.int64] | None = None
     bad: list[tuple[int, Problem]] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
 
@@ -122,15 +125,16 @@ def _identify(raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any])
     """Case, path and patient of every row."""
     if not len(raw.text):
         raise DataError(f"{raw.file} has a header but no rows")
-    where = [raw.where(int(row)) for row in raw.text.index]
+    where = raw.places()
     written = [_as_path(name, cfg.get("path_format")) for name in raw.text[columns["path"]]]
     root = Path(str(cfg["root"])).expanduser() if cfg.get("root") else raw.file.parent
-    path = [os.path.abspath(root / name) for name in written]
+    path = absolute(written, root)
+    states = stat_files(path)
     bad = [(n, Problem("missing", where[n], "the path is blank")) for n, name in enumerate(written) if not name]
     bad += [
         (n, Problem("missing", where[n], f"no such file: {path[n]}"))
-        for n, name in enumerate(written)
-        if name and not os.path.isfile(path[n])
+        for n in np.flatnonzero(states[:, 0] < 0).tolist()
+        if written[n]
     ]
     case = (
         [name or path for name, path in zip(raw.text[columns["case"]], written, strict=True)]
@@ -138,7 +142,7 @@ def _identify(raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any])
         else written
     )
     patient, faults, has_patients = _patients(raw, columns["patient"], cfg.get("patient_pattern"), written, path, where)
-    manifest = Manifest(raw.typed, where, case, path, patient, has_patients, bad=bad + faults)
+    manifest = Manifest(raw.typed, where, case, path, patient, has_patients, bad=bad + faults, states=states)
     if not has_patients:
         manifest.warnings.append(
             Problem(
@@ -160,7 +164,12 @@ def _as_path(name: str, form: str | None) -> str:
 
 
 def _patients(
-    raw: RawTable, column: str | None, pattern: str | None, written: list[str], path: list[str], where: list[str]
+    raw: RawTable,
+    column: str | None,
+    pattern: str | None,
+    written: list[str],
+    path: list[str],
+    where: Sequence[str],
 ) -> tuple[list[str], list[tuple[int, Problem]], bool]:
     if pattern:
         found = [match_patient(pattern, name) for name in written]
@@ -215,9 +224,9 @@ def _repeated(manifest: Manifest) -> list[tuple[int, Problem]]:
     bad: dict[int, Problem] = {}
     for names, what in ((manifest.path, "file"), (manifest.case, "case")):
         groups: dict[str, list[int]] = {}
-        for n, name in enumerate(names):
+        for n in np.flatnonzero(pd.Series(names, dtype=object).duplicated(keep=False)).tolist():
             if n not in missing:
-                groups.setdefault(name, []).append(n)
+                groups.setdefault(names[n], []).append(n)
         for rows in groups.values():
             for n, problem in _again(manifest, rows, what) if len(rows) > 1 else ():
                 bad.setdefault(n, problem)

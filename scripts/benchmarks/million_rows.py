@@ -1,0 +1,130 @@
+"""How long a training takes to its first batch on a table of a million rows whose images are in the cache.
+
+    python scripts/benchmarks/million_rows.py FOLDER [ROWS]
+
+FOLDER (needs about 6 GB and a million free inodes) gets tiny PNGs of distinct content, a table and the cache; what is
+there from an earlier call is used again. The cache is filled by a first process, with pixels made up instead of
+decoded; the table of stages is of a second one that finds it built. Seconds are of the clock and of the processor:
+on a busy machine the latter are what counts.
+"""
+
+from __future__ import annotations
+
+import functools
+import resource
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from PIL import Image
+
+from medtrain.data.xray import module, table
+from medtrain.data.xray.module import ImageData
+from medtrain.io import image_fill
+
+Seconds = NDArray[np.float64]  # of the clock, of the processor
+Taken = dict[str, Seconds]
+STAGES = (
+    (table, "read_table", "the CSV"),
+    (table, "_identify", "paths, patients, missing files"),
+    (table, "read_labels", "labels"),
+    (table, "_repeated", "rows and cases that repeat"),
+    (module, "cache_images", "the cache: stat, look-up, open"),
+    (module, "split_manifest", "splits (twice: before decoding and after)"),
+    (module, "drop_leaked", "leaks (twice)"),
+    (ImageData, "_keep", "cases and fingerprints"),
+    (ImageData, "train_dataloader", "sampler and loader"),
+)
+
+
+def fabricate(folder: Path, rows: int) -> Path:
+    """`folder`/table_<rows>.csv and its images: three films a patient, ten findings in `A|B` lists, four sites."""
+    file = folder / f"table_{rows}.csv"
+    if file.exists():
+        return file
+    buffer = BytesIO()
+    draw = np.random.default_rng(0)
+    Image.fromarray(draw.integers(0, 256, (32, 32)).astype(np.uint8)).save(buffer, "PNG")
+    head, end = buffer.getvalue()[:-12], buffer.getvalue()[-12:]
+    names = np.array([f"finding {n}" for n in range(10)])
+    has = draw.random((rows, 10)) < np.geomspace(0.2, 0.002, 10)
+    lines = ["path,label,patient,site,age"]
+    for n in range(rows):
+        name = f"images/{n // 1000:04d}/{n:07d}.png"
+        if n % 1000 == 0:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        text = b"tEXtnumber\0%d" % n  # a comment makes the content the file's own
+        chunk = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))
+        (folder / name).write_bytes(head + chunk + end)
+        label = "|".join(names[has[n]]) or "No Finding"
+        lines.append(f"{name},{label},p{n // 3:06d},s{n % 4},{20 + n % 70}")
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return file
+
+
+def node(folder: Path, file: Path) -> dict[str, Any]:
+    packaged = Path(__file__).parents[2] / "configs" / "data" / "image_table.yaml"
+    changed = {"table": str(file), "image_size": 32, "cache_dir": str(folder / "cache"), "num_workers": 0}
+    return yaml.safe_load(packaged.read_text(encoding="utf-8")) | changed
+
+
+def time_stages(taken: Taken) -> None:
+    """Wrap each stage, so that its seconds add up in `taken`."""
+    for owner, name, what in STAGES:
+        setattr(owner, name, _timed(getattr(owner, name), what, taken))
+
+
+def _timed(call: Any, what: str, taken: Taken) -> Any:
+    @functools.wraps(call)
+    def stage(*args: Any, **named: Any) -> Any:
+        began = clocks()
+        try:
+            return call(*args, **named)
+        finally:
+            taken[what] += clocks() - began
+
+    return stage
+
+
+def clocks() -> Seconds:
+    return np.array([time.perf_counter(), time.process_time()])
+
+
+def start(folder: Path, file: Path) -> None:
+    taken: Taken = {what: np.zeros(2) for _, _, what in STAGES}
+    time_stages(taken)
+    image_fill.read_fitted = lambda path, form: np.full((form.channels, *form.size), 128, np.uint8)
+    data = ImageData(node(folder, file), progress=lambda *at: print("decoding", *at, end="\r", file=sys.stderr))
+    began = clocks()
+    data.prepare()
+    batches = iter(data.train_dataloader())
+    before = clocks()
+    next(batches)
+    taken["first batch"] = clocks() - before
+    total = clocks() - began
+    for what, seconds in {**taken, "all the rest": total - np.sum([*taken.values()], 0), "total": total}.items():
+        print(f"{what:45}{seconds[0]:8.2f} s{seconds[1]:8.2f} s")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"{len(data.cases):,} rows, {data.decoded:,} decoded, {peak:.1f} GB at most")
+
+
+def main() -> None:
+    folder, rows = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1_000_000
+    file = fabricate(folder, rows)
+    if "--here" in sys.argv:
+        start(folder, file)
+        return
+    for _ in range(2):
+        subprocess.run([sys.executable, __file__, str(folder), str(rows), "--here"], check=True)
+
+
+if __name__ == "__main__":
+    main()
