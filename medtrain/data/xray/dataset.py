@@ -45,12 +45,19 @@ class CaseImages(Dataset[Batch]):
     def __getitem__(self, position: int) -> Batch:
         return {name: tensor[0] for name, tensor in self.__getitems__([position]).items()}
 
-    def __getitems__(self, positions: Sequence[int]) -> Batch:
-        """x (B, C, H, W) uint8, or float32 in 0..1 of a 16-bit cache; y (see `ImageData`), case int64 (B,)."""
-        index = np.asarray(positions, np.int64)
+    def __getitems__(self, positions: Sequence[int | tuple[int, int]]) -> Batch:
+        """x (B, C, H, W) uint8, or float32 in 0..1 of a 16-bit cache; y (see `ImageData`), case int64 (B,).
+
+        Pairs (position, draw), of samplers that repeat images, also give draw int64 (B,).
+        """
+        index, draw = np.asarray(positions, np.int64), None
+        if index.ndim == 2:
+            index, draw = index.T
         pixels = self.cache[self.slots[index]]
         x = torch.from_numpy(pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32) / np.float32(65535))
         batch = {"x": x, "case": torch.from_numpy(self.cases[index])}
+        if draw is not None:
+            batch["draw"] = torch.from_numpy(draw)
         if self.y is not None:
             batch["y"] = self.y[torch.from_numpy(index)]
         return batch
@@ -69,7 +76,7 @@ def whole_batch(batch: Any) -> Any:
 
 
 def loader(
-    dataset: CaseImages, sampler: Sampler[int], batch_size: int, num_workers: int, drop_last: bool = False
+    dataset: CaseImages, sampler: Sampler[Any], batch_size: int, num_workers: int, drop_last: bool = False
 ) -> DataLoader[Batch]:
     return DataLoader(
         dataset,
