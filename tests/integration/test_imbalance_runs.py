@@ -6,9 +6,15 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pytest
 import torch
+from omegaconf import OmegaConf
 
+from medtrain.command.train import tell_imbalance
+from medtrain.core.spec import DataSpec
+from medtrain.report import imbalance
 from tests.integration.conftest import TINY, Ran
 
 BALANCED = ["sampler=balanced", "loss=balanced_cross_entropy", "data.columns.label=[opacity,nodule]"]
@@ -65,8 +71,22 @@ def test_the_opening_and_the_record_tell_the_imbalance(
     assert recorded["train"]["1"]["factor"] == round(factor, 1) >= 10
     assert f"imbalance factor {factor:,.0f}: loss=balanced_cross_entropy or sampler=balanced" in ran.out
     assert "images (patients) of each class" in ran.out
-    quiet = medtrain(*words, "data.num_workers=0", "sampler=weighted", "loss=focal", "hydra.run.dir=quiet")
-    assert quiet.code == 0 and "sampler=balanced" not in quiet.out
+
+
+@pytest.mark.parametrize(
+    ("loss", "sampler", "hints"),
+    [("cross_entropy", "Shuffle", True), ("focal", "Shuffle", False), ("cross_entropy", "Weighted", False)],
+)
+def test_the_hint_is_for_those_who_do_nothing(
+    loss: str, sampler: str, hints: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    targets = {"loss": {"_target_": f"medtrain.loss.{loss}"}, "sampler": {"_target_": f"medtrain.sampler.{sampler}"}}
+    spec = DataSpec("multiclass", ("a", "b", "c"), 1)
+    found = imbalance(spec, np.repeat([0, 1], [40, 4]), np.arange(44), np.full(44, "train"))
+    tell_imbalance(OmegaConf.create(targets), spec, found)
+    out = capsys.readouterr().out
+    assert ("imbalance factor 10: " in out) is hints
+    assert "warning: no image of the training split has c" in out
 
 
 def test_two_processes_with_balanced_batches(installed: Callable[..., Ran], folder: Path, phantom_cache: Path) -> None:
