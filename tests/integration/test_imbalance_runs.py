@@ -124,7 +124,7 @@ def test_what_cannot_be_balanced_is_refused_by_name(
     ran = medtrain(*TINY, "sampler=balanced", "data.columns.label=finding", "data.batch_size=2")
     assert ran.code == 2 and "a batch of 2 can't hold all 3 classes" in ran.err
     ran = medtrain(*TINY, "loss=balanced_cross_entropy", "loss.weights=inverted")
-    assert ran.code == 2 and "loss.weights=inverted: it can be inverse, sqrt_inverse, effective_number" in ran.err
+    assert ran.code == 2 and "loss.weights='inverted': it can be inverse, sqrt_inverse, effective_number" in ran.err
     ran = medtrain(*TINY, "loss=focal", "loss.alpha=[0.1,0.2,0.3]")
     assert ran.code == 2 and "one number for each of 0, 1" in ran.err
     ran = medtrain(*TINY, "loss=focal", "loss.gamma=-1", "loss.alpha=true")
