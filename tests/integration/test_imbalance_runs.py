@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from medtrain.command.train import tell_imbalance
 from medtrain.core.spec import DataSpec
+from medtrain.data.phantom.xray import phantom_folder
 from medtrain.report import imbalance
 from tests.integration.conftest import TINY, Ran
 
@@ -45,10 +46,7 @@ def test_a_stopped_balanced_run_goes_on_to_the_same_weights(
 def test_the_opening_and_the_record_tell_the_imbalance(
     medtrain: Callable[..., Ran], folder: Path, phantom_cache: Path
 ) -> None:
-    table = next(phantom_cache.rglob("*24p_32px*/table.csv"), None)
-    if table is None:
-        assert medtrain(*TINY, "hydra.run.dir=first").code == 0
-        table = next(phantom_cache.rglob("*24p_32px*/table.csv"))
+    table = phantom_folder({"patients": 24, "image_size": 32}) / "table.csv"
     films = pd.read_csv(table)
     films["rare"] = 0
     films.loc[films.groupby("patient").head(1).index[:6], "rare"] = 1
