@@ -154,7 +154,7 @@ def tell_imbalance(cfg: DictConfig, spec: DataSpec, found: Imbalance) -> None:
     worst = max((row["factor"] or 0 for row in found["train"].values()), default=0)
     plain = (cfg.loss._target_, cfg.sampler._target_) == ("medtrain.loss.cross_entropy", "medtrain.sampler.Shuffle")
     if worst >= HINT_FROM and plain:
-        build.say(f"imbalance factor {worst:,.0f}: loss=balanced_cross_entropy or sampler=balanced counts it in")
+        build.say(f"imbalance factor {worst:,.0f}: sampler=balanced or loss=balanced_cross_entropy counts it in")
 
 
 def device_name(trainer: pl.Trainer) -> str:

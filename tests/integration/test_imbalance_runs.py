@@ -67,7 +67,7 @@ def test_the_opening_and_the_record_tell_the_imbalance(
     assert recorded["train"]["0"]["patients"] == train.loc[train["rare"] == 0, "patient"].nunique()
     factor = (train["rare"] == 0).sum() / 2
     assert recorded["train"]["1"]["factor"] == round(factor, 1) >= 10
-    assert f"imbalance factor {factor:,.0f}: loss=balanced_cross_entropy or sampler=balanced" in ran.out
+    assert f"imbalance factor {factor:,.0f}: sampler=balanced or loss=balanced_cross_entropy" in ran.out
     assert "images (patients) of each class" in ran.out
 
 
