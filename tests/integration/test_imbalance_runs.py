@@ -18,7 +18,12 @@ from medtrain.data.phantom.xray import phantom_folder
 from medtrain.report import imbalance
 from tests.integration.conftest import TINY, Ran
 
-BALANCED = ["sampler=balanced", "loss=balanced_cross_entropy", "data.columns.label=[opacity,nodule]"]
+BALANCED = [
+    "sampler=balanced",
+    "sampler.length=32",
+    "loss=balanced_cross_entropy",
+    "data.columns.label=[opacity,nodule]",
+]
 
 
 def weights(run: Path, name: str = "last") -> dict[str, torch.Tensor]:
