@@ -19,6 +19,7 @@ from medtrain.augment import Views2d
 from medtrain.callbacks import Progress, Speed, WholeCheckpointIO
 from medtrain.config import ranks, target
 from medtrain.core.errors import UsageError
+from medtrain.core.labels import LabelCounts
 from medtrain.core.spec import DataSpec
 from medtrain.data import source
 from medtrain.metric import parse_policy
@@ -93,13 +94,17 @@ def data(cfg: DictConfig, **more: Any) -> Any:
     )
 
 
-def task(cfg: DictConfig, spec: DataSpec, *, training: bool) -> Task:
-    """The LightningModule; without optimizer and augmentation where nothing is trained."""
+def task(cfg: DictConfig, spec: DataSpec, *, training: bool, counts: LabelCounts | None = None) -> Task:
+    """The LightningModule; without loss, optimizer and augmentation where nothing is trained.
+
+    Args:
+        counts: labels of the training split, for losses that weigh classes.
+    """
     module, _, name = TASKS[cfg.task.kind].partition(":")
     kind: type[Task] = getattr(importlib.import_module(module), name)
     node = plain(cfg.model) | ({} if training or "weights" not in cfg.model else {"weights": "none"})
     makers: dict[str, Callable[[], Any]] = {
-        "loss": lambda: target.build("loss", cfg.loss, spec=spec),
+        "loss": lambda: target.build("loss", cfg.loss, spec=spec, counts=counts) if training else None,
         "augment": lambda: target.build("augment", cfg.augment) if training else None,
         "pool": lambda: cfg.task.pool,
         "mixup": lambda: cfg.task.get("mixup") or 0.0,

@@ -22,13 +22,17 @@ from medtrain.command.execute import unexpected
 from medtrain.config import ranks
 from medtrain.config.record import RunRecord
 from medtrain.core.errors import DataError, MedtrainError
+from medtrain.core.labels import LabelCounts, count_labels
+from medtrain.core.spec import DataSpec
 from medtrain.io.files import sha256, write_text
 from medtrain.metric import auroc, parse_policy
 from medtrain.model import warm_start
-from medtrain.report import metrics_table, write_report
+from medtrain.report import Imbalance, imbalance, imbalance_table, metrics_table, write_report
 from medtrain.task.base import Task
 
 log = logging.getLogger("medtrain")
+
+HINT_FROM = 10  # the imbalance factor from which on the opening says what helps
 
 
 def main(cfg: DictConfig, folder: Path) -> float | None:
@@ -39,11 +43,12 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
         data = build.data(cfg)
         data.prepare()
         check_validation(cfg, data)
-        task = build.task(cfg, data.spec, training=True)
+        task = build.task(cfg, data.spec, training=True, counts=train_counts(data))
         if record:
             note_data(record, data, trainer)
             write_text(folder / "splits.csv", data.cases[["case", "patient", "split", "fold"]].to_csv(index=False))
             build.say(opening(cfg, data, folder))
+            tell_imbalance(cfg, data.spec, record.fields["imbalance"])
             if not task.transfer.idle:
                 build.say(task.transfer.describe(task.model, cfg.optimizer.get("lr") or 1.0))
         last = folder / "checkpoints" / "last.ckpt"
@@ -113,7 +118,7 @@ def note_data(record: RunRecord, data: Any, trainer: pl.Trainer) -> None:
     record.update(
         spec=data.spec.to_dict(),
         fingerprints=data.fingerprints,
-        counts=counts(data),
+        imbalance=imbalance_of(data),
         synthetic=data.synthetic,
         world_size=trainer.world_size,
         devices={
@@ -126,19 +131,32 @@ def note_data(record: RunRecord, data: Any, trainer: pl.Trainer) -> None:
     )
 
 
-def counts(data: Any) -> dict[str, dict[str, int]]:
-    """{split: {class: cases}}; unknown labels count nowhere."""
+def train_counts(data: Any) -> LabelCounts | None:
+    """The labels of the training split, for losses that weigh classes."""
+    if not hasattr(data, "targets"):
+        return None
+    return count_labels(data.spec.label_kind, len(data.spec.classes), data.targets[data.rows("train")])
+
+
+def imbalance_of(data: Any) -> Imbalance:
+    """{split: {class: counts, factor and weight}}, for the record; {} for data without class labels."""
     if not hasattr(data, "targets"):
         return {}
-    spec, target, split = data.spec, np.asarray(data.targets), data.cases["split"].to_numpy()
-    found = {}
-    for name in dict.fromkeys(split):
-        of_split = target[split == name]
-        columns = [
-            of_split[:, i] == 1 if spec.label_kind == "multilabel" else of_split == i for i in range(len(spec.classes))
-        ]
-        found[str(name)] = {cls: int(column.sum()) for cls, column in zip(spec.classes, columns, strict=True)}
-    return found
+    return imbalance(data.spec, data.targets, data.cases["patient"].to_numpy(), data.cases["split"].to_numpy())
+
+
+def tell_imbalance(cfg: DictConfig, spec: DataSpec, found: Imbalance) -> None:
+    """The table, what is lacking, and what to do if nothing is done yet."""
+    if "train" not in found:
+        return
+    build.say(imbalance_table(spec, found))
+    if absent := [name for name, row in found["train"].items() if not row["images"]]:
+        shown = ", ".join(absent[:5]) + ", ..." * (len(absent) > 5)
+        build.warn(f"no image of the training split has {shown}: the model can't learn it")
+    worst = max((row["factor"] or 0 for row in found["train"].values()), default=0)
+    plain = (cfg.loss._target_, cfg.sampler._target_) == ("medtrain.loss.cross_entropy", "medtrain.sampler.Shuffle")
+    if worst >= HINT_FROM and plain:
+        build.say(f"imbalance factor {worst:,.0f}: sampler=balanced or loss=balanced_cross_entropy counts it in")
 
 
 def device_name(trainer: pl.Trainer) -> str:

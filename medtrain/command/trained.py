@@ -58,4 +58,5 @@ def open_run(run: str | None) -> Trained:
     if not isinstance(facts, dict) or "spec" not in facts:
         raise MedtrainError(f"{best}: not a checkpoint of medtrain (it says nothing of its data)")
     decision = Decision.load(folder / "decision.json", best)
-    return Trained(folder, DataSpec.from_dict(facts["spec"]), decision, checkpoint["state_dict"])
+    weights = {k: v for k, v in checkpoint["state_dict"].items() if not k.startswith("loss.")}  # a loss is for training
+    return Trained(folder, DataSpec.from_dict(facts["spec"]), decision, weights)

@@ -50,7 +50,7 @@ SLOTS: dict[str, Slot] = {
         ("torch.nn:Module",), ("torchvision.models", "timm.models._factory", "monai.networks.nets"), ("spec",)
     ),
     "transfer": Slot(("medtrain.transfer:Transfer",)),
-    "loss": Slot(("torch.nn:Module",), (), ("spec",)),
+    "loss": Slot(("torch.nn:Module",), (), ("spec", "counts")),
     "sampler": Slot(("torch.utils.data:Sampler",), (), ("labels", "groups", "batch_size", "seed", "rank", "world")),
     "augment": Slot(("torch.nn:Module",)),
     "optimizer": Slot(("torch.optim:Optimizer",), (), ("params",)),

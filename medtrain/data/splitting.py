@@ -10,11 +10,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medtrain.core.errors import DataError, Problem, UsageError
+from medtrain.core.labels import indicators
 from medtrain.core.spec import DataSpec
 from medtrain.data.leakage import leaked, leaks
 from medtrain.data.settings import choice
 from medtrain.data.split import FOLD_COLUMN, SPLITS, Splits, assign_splits, join_groups
-from medtrain.data.xray.labels import indicators
 from medtrain.data.xray.table import Manifest
 
 Rows = NDArray[np.int64]
@@ -47,7 +47,7 @@ def split_manifest(
     if official is not None:
         _refuse_blank(official, manifest, rows, "split")
     groups = join_groups(np.array(manifest.patient, dtype=object)[rows], content)
-    labels = indicators(spec.label_kind, spec.classes, manifest.targets[rows])
+    labels = indicators(spec.label_kind, len(spec.classes), manifest.targets[rows])
     return _frame(
         assign_splits(
             labels,

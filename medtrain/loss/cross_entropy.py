@@ -22,13 +22,22 @@ def cross_entropy(spec: DataSpec, label_smoothing: float = 0.0) -> nn.Module:
     Raises:
         UsageError: `label_smoothing` is out of range, or the labels are boxes.
     """
-    if spec.label_kind == "boxes":
-        raise UsageError("loss: cross_entropy is for classification; detectors bring their own losses")
-    if not 0 <= label_smoothing < 1:
-        raise UsageError(f"loss.label_smoothing={label_smoothing} is not in [0, 1)")
+    check(spec, label_smoothing)
     if spec.label_kind == "multiclass":
         return MulticlassCrossEntropy(label_smoothing)
     return BinaryCrossEntropy(label_smoothing)
+
+
+def check(spec: DataSpec, label_smoothing: float) -> None:
+    """What all losses for classification refuse.
+
+    Raises:
+        UsageError: `label_smoothing` is out of range, or the labels are boxes.
+    """
+    if spec.label_kind == "boxes":
+        raise UsageError("loss: cross_entropy and focal are for classification; detectors bring their own losses")
+    if not 0 <= label_smoothing < 1:
+        raise UsageError(f"loss.label_smoothing={label_smoothing} is not in [0, 1)")
 
 
 class BinaryCrossEntropy(nn.Module):
@@ -36,18 +45,24 @@ class BinaryCrossEntropy(nn.Module):
 
     Args:
         label_smoothing: targets 0 and 1 become s/2 and 1 - s/2.
+        pos_weight_K: what a positive label counts, one a logit, as torch's ``BCEWithLogitsLoss`` has it; None: 1.
     """
 
-    def __init__(self, label_smoothing: float = 0.0) -> None:
+    pos_weight_K: Tensor | None
+
+    def __init__(self, label_smoothing: float = 0.0, pos_weight_K: Tensor | None = None) -> None:
         super().__init__()
         self.label_smoothing = label_smoothing
+        self.register_buffer("pos_weight_K", pos_weight_K, persistent=False)
 
     def forward(self, logits_BK: Tensor, y_BK: Tensor) -> Tensor:
         """Scalar in nats; `y_BK` is float in 0..1, NaN where unknown (all unknown gives 0)."""
         known_BK = ~torch.isnan(y_BK)
         target_BK = torch.where(known_BK, y_BK, 0) * (1 - self.label_smoothing) + self.label_smoothing / 2
         logits_BK = full_precision(logits_BK)
-        loss_BK = F.binary_cross_entropy_with_logits(logits_BK, target_BK.to(logits_BK.dtype), reduction="none")
+        loss_BK = F.binary_cross_entropy_with_logits(
+            logits_BK, target_BK.to(logits_BK.dtype), reduction="none", pos_weight=self.pos_weight_K
+        )
         return masked_mean(loss_BK, known_BK)
 
 
@@ -56,16 +71,19 @@ class MulticlassCrossEntropy(nn.Module):
 
     Args:
         label_smoothing: the true class's target becomes 1 - s + s/K, the others' s/K.
+        weight_K: what a case of each class counts, in sum and divisor, as torch's ``CrossEntropyLoss`` has it; None: 1.
     """
 
-    def __init__(self, label_smoothing: float = 0.0) -> None:
+    weight_K: Tensor | None
+
+    def __init__(self, label_smoothing: float = 0.0, weight_K: Tensor | None = None) -> None:
         super().__init__()
         self.label_smoothing = label_smoothing
+        self.register_buffer("weight_K", weight_K, persistent=False)
 
     def forward(self, logits_BK: Tensor, y_B: Tensor) -> Tensor:
         """Scalar in nats; `y_B` is int64 in 0..K-1, negative where unknown (all unknown gives 0)."""
-        known_B = y_B >= 0
-        loss_B = F.cross_entropy(
-            full_precision(logits_BK), y_B.clamp(min=0), reduction="none", label_smoothing=self.label_smoothing
-        )
-        return masked_mean(loss_B, known_B)
+        known_B, class_B, logits_BK = y_B >= 0, y_B.clamp(min=0), full_precision(logits_BK)
+        weight_K = None if self.weight_K is None else self.weight_K.to(logits_BK.dtype)
+        loss_B = F.cross_entropy(logits_BK, class_B, weight_K, reduction="none", label_smoothing=self.label_smoothing)
+        return masked_mean(loss_B, known_B, None if weight_K is None else weight_K[class_B])

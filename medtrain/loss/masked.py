@@ -11,11 +11,13 @@ def full_precision(logits: Tensor) -> Tensor:
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
-def masked_mean(values: Tensor, known: Tensor) -> Tensor:
+def masked_mean(values: Tensor, known: Tensor, weights: Tensor | None = None) -> Tensor:
     """Mean of `values` where `known`; 0, with a gradient of 0, where nothing is known.
 
     Args:
         values: any shape; may be anything but NaN or infinite where unknown.
         known: bool, of the same shape.
+        weights: what `values` were multiplied with; the sum is then divided by theirs, as torch's weighted mean is.
     """
-    return torch.where(known, values, 0).sum() / known.sum().clamp(min=1)
+    total = known.sum() if weights is None else torch.where(known, weights, 0).sum()
+    return torch.where(known, values, 0).sum() / torch.where(total > 0, total, 1)

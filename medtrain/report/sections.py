@@ -91,7 +91,8 @@ def counts_by_split(run: RunFolder) -> list[tuple[str, int, str, str]]:
     tested = str(run.test.get("split") or "test")
     text = _told(run, _positives(run))
     recorded = {
-        split: _told(run, {k: f"{n:,}" for k, n in c.items()}) for split, c in run.run.get("counts", {}).items()
+        split: _told(run, {name: f"{row['images']:,}" for name, row in rows.items()})
+        for split, rows in run.run.get("imbalance", {}).items()
     }
     splits = run.splits
     if splits is None or "split" not in splits:

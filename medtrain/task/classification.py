@@ -21,8 +21,9 @@ class Classification(Task):
     """A classifier of batches ``{"x", "y", "case"}``; several rows may belong to one case.
 
     Args:
-        loss: ``loss(logits_BK, y) -> scalar``.
-        augment: ``augment(x_BCHW, ids_B, seed, epoch) -> x_BCHW`` on inputs in 0..1; only in training.
+        loss: ``loss(logits_BK, y) -> scalar``; None where nothing is trained.
+        augment: ``augment(x_BCHW, ids, seed, epoch) -> x_BCHW`` on inputs in 0..1; only in training. Its ids are the
+            cases, or rows (case, draw) of batches with a ``draw``, so that repeats in an epoch all differ.
         pool: how the instances of a case make its prediction: mean, max or noisy_or.
         mixup: alpha of mixup in training; 0 for none.
         views: ``views(x_BCHW)`` yields versions of inputs in 0..1 whose probabilities are averaged in the end.
@@ -35,7 +36,7 @@ class Classification(Task):
     def __init__(
         self,
         *args: Any,
-        loss: nn.Module,
+        loss: nn.Module | None = None,
         augment: nn.Module | None = None,
         pool: str = "mean",
         mixup: float = 0.0,
@@ -52,7 +53,8 @@ class Classification(Task):
         """The network's input: scaled to 0..1, augmented in training, normalised."""
         x = scaled(batch["x"])
         if self.training and self.augment is not None:
-            x = self.augment(x, batch["case"], seed=self.seed, epoch=self.current_epoch)
+            ids = torch.stack([batch["case"], batch["draw"]], 1) if "draw" in batch else batch["case"]
+            x = self.augment(x, ids, seed=self.seed, epoch=self.current_epoch)
         return (x - self.mean) / self.std
 
     def forward(self, batch: Batch) -> Tensor:
@@ -61,6 +63,7 @@ class Classification(Task):
         return logits
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
+        assert self.loss is not None
         if not self.mixup:
             return {"loss": self.loss(self(batch), batch["y"])}
         x, partner, share = mixup(self.inputs(batch), self.mixup, self.seed, *self.place)
@@ -107,6 +110,7 @@ class Classification(Task):
     def score(self, outputs: Outputs) -> dict[str, float]:
         cases = self.cases(outputs)
         target = as_target(cases["y"], self.spec.label_kind)
+        assert self.loss is not None
         with torch.no_grad():
             loss = self.loss(cases["logits"], cases["y"])
         return {"loss": float(loss), "auroc": auroc(self._probs(cases, 1.0), target)}

@@ -18,6 +18,7 @@ from medtrain.core.errors import DataError, UsageError
 from medtrain.core.spec import DataSpec
 from medtrain.data import SOURCES, source
 from medtrain.data.xray.module import ImageData
+from medtrain.sampler import Balanced
 from tests.data.tables import config, spoil, write_table
 
 Make = Callable[..., ImageData]
@@ -91,6 +92,17 @@ def test_the_sampler_is_given_labels_and_patients(make: Make) -> None:
     np.testing.assert_array_equal(seen["labels"], data.targets[rows])
     np.testing.assert_array_equal(seen["groups"], data.cases["patient"].to_numpy()[rows])
     np.testing.assert_array_equal(next(iter(loader))["case"], rows[::-1][:4])
+
+
+def test_repeated_images_carry_the_number_of_the_draw(make: Make) -> None:
+    data = make(build_sampler=Balanced, columns={"label": [int(n < 4) for n in range(40)]})
+    batches = list(data.train_dataloader())
+    assert len(batches) == 7 and all(batch["draw"].dtype == torch.int64 for batch in batches)
+    assert all(batch["y"].sum() == 2 for batch in batches)
+    pairs = [pair for batch in batches for pair in zip(batch["case"].tolist(), batch["draw"].tolist(), strict=True)]
+    assert len(set(pairs)) == len(pairs) == 28 and max(draw for _, draw in pairs) >= 3
+    np.testing.assert_array_equal(batches[0]["y"][:, 0], data.targets[batches[0]["case"].numpy()])
+    assert "draw" not in next(iter(data.val_dataloader()))
 
 
 @pytest.mark.parametrize(("batch_size", "drops"), [(3, True), (4, False), (27, True), (28, False), (64, False)])

@@ -62,7 +62,7 @@ def test_the_files(folder: Path) -> None:
 @pytest.mark.parametrize("finding", [Finding(True, False), Finding(False, True)])
 def test_a_finding_brightens_the_lungs(finding: Finding) -> None:
     film, healthy = (
-        xray._film(stream(0, "film"), draw_anatomy(stream(0, "patient")), what, "PA", "north", 64)
+        xray.draw_film(stream(0, "film"), draw_anatomy(stream(0, "patient")), what, "PA", "north", 64)
         for what in (finding, Finding(False, False))
     )
     assert film.shape == healthy.shape

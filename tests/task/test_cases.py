@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from medtrain.augment import Augment2d
 from medtrain.core.spec import DataSpec
 from medtrain.loss import cross_entropy
 from medtrain.metric import Decision
@@ -69,6 +70,13 @@ def test_augmentation_is_for_training_only() -> None:
     built = Classification(BINARY, nn.Identity(), loss=cross_entropy(BINARY), augment=Ones())
     batch = {"x": torch.zeros(1, 1, 4, 4), "case": torch.tensor([0])}
     assert (built.train().inputs(batch) == 2).all() and (built.eval().inputs(batch) == -2).all()
+
+
+def test_repeats_in_an_epoch_are_augmented_differently_in_whatever_batch() -> None:
+    built = Classification(BINARY, nn.Identity(), loss=cross_entropy(BINARY), augment=Augment2d()).train()
+    x, case = torch.rand(1, 1, 4, 4), torch.tensor([7])
+    first, second, again = (built.inputs({"x": x, "case": case, "draw": torch.tensor([n])}) for n in (0, 1, 0))
+    assert torch.equal(first, again) and not torch.equal(first, second)
 
 
 def test_predictions_are_named_and_unknown_is_blank() -> None:

@@ -88,7 +88,7 @@ def _patient(folder: Path, number: int, image_size: int, seed: int) -> list[dict
         finding = _finding(draw, sick)
         view = "AP" if draw.random() < (0.4 if sick else 0.2) else "PA"
         name = f"images/p{number:04d}_{film}.png"
-        _save(_film(draw, anatomy, finding, view, site, image_size), folder / name, draw)
+        _save(draw_film(draw, anatomy, finding, view, site, image_size), folder / name, draw)
         said = finding if draw.random() >= WRONG else _wrong(finding, draw)
         rows.append(
             {
@@ -120,7 +120,7 @@ def _wrong(finding: Finding, draw: np.random.Generator) -> Finding:
     return Finding(opacity, not opacity)
 
 
-def _film(
+def draw_film(
     draw: np.random.Generator, anatomy: Anatomy, finding: Finding, view: str, site: str, image_size: int
 ) -> Picture:
     """One film, 0 (black) to 1, drawn at twice its size and averaged."""

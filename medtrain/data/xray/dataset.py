@@ -65,12 +65,19 @@ class CaseImages(Dataset[Batch]):
     def __getitem__(self, position: int) -> Batch:
         return {name: tensor[0] for name, tensor in self.__getitems__([position]).items()}
 
-    def __getitems__(self, positions: Sequence[int]) -> Batch:
-        """x (B, C, H, W) uint8, or float32 in 0..1 of a 16-bit cache; y (see `ImageData`), case int64 (B,)."""
-        index = torch.as_tensor(positions)
+    def __getitems__(self, positions: Sequence[int | tuple[int, int]]) -> Batch:
+        """x (B, C, H, W) uint8, or float32 in 0..1 of a 16-bit cache; y (see `ImageData`), case int64 (B,).
+
+        Pairs (position, draw), of samplers that repeat images, also give draw int64 (B,).
+        """
+        index, draw = torch.as_tensor(positions), None
+        if index.ndim == 2:
+            index, draw = index.unbind(1)
         pixels = self.cache[self.slots[index].numpy()]
         x = torch.from_numpy(pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32) / np.float32(65535))
         batch = {"x": x, "case": self.cases[index]}
+        if draw is not None:
+            batch["draw"] = draw
         if self.y is not None:
             batch["y"] = self.y[index]
         return batch
@@ -89,7 +96,7 @@ def whole_batch(batch: Any) -> Any:
 
 
 def loader(
-    dataset: CaseImages, sampler: Sampler[int], batch_size: int, num_workers: int, drop_last: bool = False
+    dataset: CaseImages, sampler: Sampler[Any], batch_size: int, num_workers: int, drop_last: bool = False
 ) -> DataLoader[Batch]:
     return DataLoader(
         dataset,

@@ -235,13 +235,6 @@ def _shown(names: Sequence[str]) -> str:
     return ", ".join(names[:20]) + ", ..." * (len(names) > 20)
 
 
-def indicators(kind: LabelKind, classes: Sequence[str], targets: NDArray[Any]) -> NDArray[np.float64]:
-    """labels_NC to stratify by: one-hot for binary and multiclass, the targets themselves for multilabel."""
-    if kind == "multilabel":
-        return np.asarray(targets, np.float64)
-    return np.eye(len(classes))[np.asarray(targets, np.int64)]
-
-
 def label_columns(columns: Sequence[str], named: Mapping[str, Any], spec: DataSpec | None) -> list[str] | None:
     """The columns called like a trained multilabel model's classes, where none is named; a table may lack some."""
     if spec is None or spec.label_kind != "multilabel":

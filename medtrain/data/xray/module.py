@@ -41,11 +41,12 @@ class ImageData(pl.LightningDataModule):
 
     A batch is a dict: ``x`` (B, C, H, W) uint8, or float32 in 0..1 where any file is deeper than 8 bit; ``y``
     float32 (B, K) for binary (K=1) and multilabel (NaN unknown), int64 (B,) for multiclass; ``case`` int64 (B,),
-    the row number in `cases`.
+    the row number in `cases`; ``draw`` int64 (B,), where a sampler repeats images: which time in the epoch it is.
 
     Args:
         cfg: the data node of the configuration.
-        build_sampler: called with labels, groups (patients), batch_size, seed, rank and world; gives positions.
+        build_sampler: called with labels, groups (patients), batch_size, seed, rank and world; gives positions, or
+            pairs (position, draw).
         seed: of the run, for the sampler.
         report: takes warnings, a line or more each.
         progress: takes (done, total) while files are decoded.
@@ -76,7 +77,7 @@ class ImageData(pl.LightningDataModule):
         self,
         cfg: Mapping[str, Any],
         *,
-        build_sampler: Callable[..., Sampler[int]] | None = None,
+        build_sampler: Callable[..., Sampler[Any]] | None = None,
         seed: int = 0,
         report: Callable[[str], None] = to_stderr,
         progress: Progress | None = None,

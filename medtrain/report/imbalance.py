@@ -1,0 +1,83 @@
+"""How unequal the classes are, in each split: told before training, when something can still be done about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+from rich.text import Text
+
+from medtrain.core.labels import count_labels, indicators
+from medtrain.core.spec import DataSpec
+from medtrain.loss import class_weights, positive_weights
+from medtrain.report.words import ABSENT
+
+Imbalance = dict[str, dict[str, dict[str, Any]]]
+ROWS = 20
+
+
+def imbalance(spec: DataSpec, targets: NDArray[Any], patients: NDArray[Any], splits: NDArray[Any]) -> Imbalance:
+    """{split: {class: row}} with plain numbers; a class that does not occur has a row too.
+
+    A row holds ``images`` and ``patients`` that have the class, ``negatives`` known not to have it, ``unknown``
+    (uncertain or blank, and counted nowhere else), ``percent`` (images of those known), ``factor`` (None where the
+    class does not occur) and ``weight``, the suggested one. Of several labels a case, the factor is the ratio of
+    the commoner to the rarer answer, and the weight that of a positive label; else the factor is that of the
+    largest class to this one, and the weight scikit-learn's "balanced".
+
+    Args:
+        targets: as `medtrain.core.labels.indicators` takes them.
+        patients, splits: of each case, (N,).
+    """
+    found: Imbalance = {}
+    for split in dict.fromkeys(splits.tolist()):
+        of_split, kind, n = splits == split, spec.label_kind, len(spec.classes)
+        counts = count_labels(kind, n, targets[of_split])
+        has_NC = indicators(kind, n, targets[of_split]) == 1
+        yes, no = counts.positive, counts.negative
+        multilabel = kind == "multilabel"
+        weight_C = positive_weights(counts) if multilabel else class_weights(counts)
+        most_C = np.maximum(yes, no) if multilabel else np.full(n, yes.max(initial=0))
+        least_C = np.minimum(yes, no) if multilabel else yes
+        found[str(split)] = {
+            name: {
+                "images": int(yes[c]),
+                "patients": len(np.unique(patients[of_split][has_NC[:, c]])),
+                "negatives": int(no[c]),
+                "unknown": int(counts.unknown[c]),
+                "percent": round(100 * yes[c] / max(1, yes[c] + no[c]), 2),
+                "factor": round(float(most_C[c] / least_C[c]), 1) if yes[c] and least_C[c] else None,
+                "weight": float(f"{weight_C[c]:.4g}"),
+            }
+            for c, name in enumerate(spec.classes)
+        }
+    return found
+
+
+def imbalance_table(spec: DataSpec, found: Imbalance) -> Table:
+    """A row a class: the training split in full, images and patients of the others; long lists are cut.
+
+    Args:
+        found: of `imbalance`, with a split ``train``.
+    """
+    multilabel, others = spec.label_kind == "multilabel", [split for split in ("val", "test") if split in found]
+    unknown = any(row["unknown"] for row in found["train"].values())
+    table = Table(title="images (patients) of each class", title_justify="left")
+    table.add_column("class")
+    for name in ["train", "%", *["not"] * multilabel, *["unknown"] * unknown, "factor", "weight", *others]:
+        table.add_column(name, justify="right")
+    shown = list(found["train"].items())[:ROWS]
+    for name, row in shown:
+        more = [f"{row['negatives']:,}"] * multilabel + [f"{row['unknown']:,}"] * unknown
+        factor = ABSENT if row["factor"] is None else f"{row['factor']:,.1f}"
+        cells = [_held(row), f"{row['percent']:.1f}", *more, factor, f"{row['weight']:,.4g}"]
+        table.add_row(Text(name), *cells, *(_held(found[split][name]) for split in others))
+    if len(shown) < len(spec.classes):
+        table.add_row(f"... {len(spec.classes)} classes in all")
+    return table
+
+
+def _held(row: dict[str, Any]) -> str:
+    return f"{row['images']:,} ({row['patients']:,})"
