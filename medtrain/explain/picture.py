@@ -43,7 +43,8 @@ def overlay(film_CHW: NDArray[Any], heat: Map, title: str, scale: str, note: str
     for axes in (left, right):
         axes.set_axis_off()
     bar = figure.colorbar(painted, ax=right, shrink=0.8, pad=0.02)
-    bar.solids.set_alpha(1)
+    if bar.solids is not None:
+        bar.solids.set_alpha(1)
     bar.set_label(scale, fontsize=9)
     figure.suptitle(_plain(title), fontsize=11)
     if note:
