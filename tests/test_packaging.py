@@ -18,7 +18,9 @@ from tests.repository import ROOT, files
 
 # What an option needs beside its own name to make a whole configuration.
 NEEDS = {
+    "data=image_folder": ["data.root=x"],
     "data=image_table": ["data.table=x.csv"],
+    "data=medmnist": ["data.file=x.npz"],
     "model=custom": ["model._target_=torchvision.models.resnet18"],
 }
 COMPOSE_ALL = """

@@ -16,7 +16,7 @@ from tests.integration.conftest import TINY, Ran
 COMMANDS: list[tuple[str, int, list[str]]] = [
     ("tarin model=resnet18", 2, ["'tarin'", "did you mean 'train'"]),
     ("--multi", 2, ["--multi", "--multirun"]),
-    ("explain run=x", 2, ["explain: not there yet", "predict"]),
+    ("export run=x", 2, ["export: not there yet", "explain"]),
     ("model=resnet19", 2, ["model=resnet19", "did you mean 'resnet18'"]),
     ("modle=resnet18", 2, ["modle=resnet18: no such key", "did you mean 'model'"]),
     ("data.bach_size=3", 2, ["data.bach_size=3", "did you mean 'batch_size'"]),

@@ -16,7 +16,9 @@ import pytest
 import torch
 from PIL import Image
 
+from medtrain.data.xray.module import ImageData
 from medtrain.io.files import sha256
+from tests.data.tables import config
 from tests.dicom_files import write
 from tests.integration.conftest import Ran
 
@@ -70,7 +72,7 @@ def test_a_decision_of_another_checkpoint(medtrain: Callable[..., Ran], copy: Pa
 
 
 def test_a_full_disk_under_the_cache(folder: Path) -> None:
-    """No file may grow beyond 1 KB, as a quota or a small filesystem has it; nothing is left behind half."""
+    """No file may grow beyond 1 KB, as a quota or a small filesystem has it; with more space it goes on."""
     script = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "from medtrain.data.xray.module import ImageData\nfrom medtrain.core.errors import MedtrainError\n"
@@ -85,7 +87,12 @@ def test_a_full_disk_under_the_cache(folder: Path) -> None:
     env = os.environ | {"PYTHONPATH": str(root)}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=env, cwd=folder)
     assert done.returncode == 1 and "small" in done.stdout and "cannot be written" in done.stdout, done.stderr
-    assert not [file for file in (folder / "small").rglob("*") if file.is_file() and file.stat().st_size]
+    small, other = (
+        ImageData(config(table="table.csv", image_size=64, cache_dir=cache, positive=1)) for cache in ("small", "other")
+    )
+    small.prepare()
+    other.prepare()
+    assert np.array_equal(small.cache[range(20)], other.cache[range(20)])  # the half-written one is not served
 
 
 def test_a_folder_of_good_and_bad(medtrain: Callable[..., Ran], copy: Path, folder: Path) -> None:
