@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from medtrain.config import record, search
-from medtrain.io.cache_root import cache_root
+from medtrain.io.cache_root import FOLDERS, cache_root
 
 Check = tuple[str, str, str]  # what, state (ok, note, error), detail
 
@@ -141,7 +141,7 @@ def size(root: Path) -> int:
 def clean(root: Path) -> int:
     """Remove what medtrain made in its cache folder, nothing else; returns the bytes removed."""
     removed = 0
-    for name in ("images", "phantoms"):
+    for name in FOLDERS:
         if (root / name).is_dir():
             removed += size(root / name)
             shutil.rmtree(root / name)

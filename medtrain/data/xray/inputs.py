@@ -72,6 +72,9 @@ def _list_inputs(path: Path, cfg: Mapping[str, Any]) -> pd.DataFrame:
     if not files:
         raise DataError(f"input={path} holds no images ({', '.join(SUFFIXES)})")
     pattern = cfg.get("patient_pattern")
-    found = [match_patient(str(pattern), name) for name in names] if pattern else header_patients(files)
+    if pattern:
+        found = [match_patient(str(pattern), name) for name in names]
+    else:
+        found = header_patients(files, cache_root(cfg.get("cache_dir")))
     patients = [patient or name for patient, name in zip(found, names, strict=True)]
     return pd.DataFrame({"case": names, "patient": patients, "path": [str(file.absolute()) for file in files]})

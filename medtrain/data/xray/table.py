@@ -21,6 +21,7 @@ from medtrain.data.xray.columns import RawTable, find_columns, read_table
 from medtrain.data.xray.filter import matching
 from medtrain.data.xray.header_patients import header_patients
 from medtrain.data.xray.labels import POLICIES, Unsure, label_columns, read_labels
+from medtrain.io.cache_root import cache_root
 from medtrain.io.stats import absolute, stat_files
 
 
@@ -141,7 +142,10 @@ def _identify(raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any])
         if columns["case"]
         else written
     )
-    patient, faults, has_patients = _patients(raw, columns["patient"], cfg.get("patient_pattern"), written, path, where)
+    patient, faults, has_patients = _patients(raw, columns["patient"], cfg.get("patient_pattern"), written, where)
+    if not has_patients:
+        named = header_patients(path, cache_root(cfg.get("cache_dir")), states)
+        patient, has_patients = [who or name for who, name in zip(named, written, strict=True)], all(named)
     manifest = Manifest(raw.typed, where, case, path, patient, has_patients, bad=bad + faults, states=states)
     if not has_patients:
         manifest.warnings.append(
@@ -164,12 +168,7 @@ def _as_path(name: str, form: str | None) -> str:
 
 
 def _patients(
-    raw: RawTable,
-    column: str | None,
-    pattern: str | None,
-    written: list[str],
-    path: list[str],
-    where: Sequence[str],
+    raw: RawTable, column: str | None, pattern: str | None, written: list[str], where: Sequence[str]
 ) -> tuple[list[str], list[tuple[int, Problem]], bool]:
     if pattern:
         found = [match_patient(pattern, name) for name in written]
@@ -181,8 +180,7 @@ def _patients(
         ]
         return [name or written[n] for n, name in enumerate(found)], bad, True
     if column is None:
-        named = header_patients(path)
-        return [who or name for who, name in zip(named, written, strict=True)], [], all(named)
+        return written, [], False
     patient = list(raw.text[column])
     bad = [
         (n, Problem("missing_patient", where[n], f"the cell of {column!r} is blank"))
