@@ -43,9 +43,7 @@ def test_headers_are_read_once(tmp_path: Path, reads: list[str]) -> None:
     assert header_patients(paths, tmp_path / "cache")[0] == pseudonym("7") and len(reads) == 4
 
 
-def test_another_key_has_a_memory_of_its_own(
-    tmp_path: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_key_has_a_memory_of_its_own(tmp_path: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     paths = films(tmp_path)
     one = header_patients(paths, tmp_path / "cache")
     monkeypatch.setenv("MEDTRAIN_HASH_KEY", "another")
