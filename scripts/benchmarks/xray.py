@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
@@ -87,7 +88,7 @@ def configuration(root: Path, cache: Path, side: int, batch: int, workers: int, 
         f"data.batch_size={batch}", f"data.num_workers={workers}", f"model={model}", "augment=none",
         "trainer.max_epochs=1000", "callbacks.early_stopping=null",
     ]  # fmt: skip
-    return compose(words).cfg
+    return OmegaConf.masked_copy(cfg := compose(words).cfg, [key for key in cfg if key != "hydra"])
 
 
 class Turns(pl.Callback):
