@@ -25,7 +25,7 @@ from medtrain.io.image import ImageForm, Pixels
 from medtrain.io.image_fill import Progress as Progress
 from medtrain.io.image_fill import Wanted, fill, to_stderr
 from medtrain.io.image_store import KINDS, REASON, ImageStore
-from medtrain.io.stats import absolute
+from medtrain.io.stats import absolute, stat_files
 
 VERSION = 2  # of the decoding: raise it when the same file gives other pixels
 BLACK = -1
@@ -109,12 +109,13 @@ def cache_images(
         progress: called with (done, total) of the new files.
         workers: decoding threads; by default one a core.
         report: is told whom we wait for.
-        states: of the files, from `stat_files`, where they are known.
+        states: of the files, from `stat_files`, where they are known; `paths` are absolute then.
 
     Raises:
         MedtrainError: the cache folder cannot be written or is full.
     """
-    wanted = Wanted(absolute(paths), states)
+    files = absolute(paths) if states is None else [str(path) for path in paths]
+    wanted = Wanted(files, stat_files(files) if states is None else states)
     store = ImageStore(folder / "images" / _name(form), (form.channels, *form.size))
     decoded = fill(store, wanted, form, progress, workers or os.cpu_count() or 1, report)
     return _open(store, wanted, decoded)

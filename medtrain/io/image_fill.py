@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from medtrain.io.cache_root import writing_to
 from medtrain.io.image import ImageForm, Pixels, read_fitted, why_no_file
 from medtrain.io.image_store import KINDS, REASON, ImageStore, Place, Segment, hashes, short_hash
-from medtrain.io.stats import stat_file, stat_files
+from medtrain.io.stats import stat_file
 
 TASK = 8  # pictures a thread takes at once: handing over costs as much as a tiny one
 COMMIT_SECONDS = 2.0  # what a kill loses at most
@@ -43,9 +43,9 @@ def to_stderr(text: str) -> None:
 class Wanted:
     """The wanted files, with what identifies them in the index."""
 
-    def __init__(self, paths: list[str], states: NDArray[np.int64] | None = None) -> None:
+    def __init__(self, paths: list[str], states: NDArray[np.int64]) -> None:
         self.paths = paths
-        self.size, self.mtime = (stat_files(paths) if states is None else states).T
+        self.size, self.mtime = states.T
         self.hash = hashes([short_hash(os.fsencode(path)) for path in paths])
         self.refused: dict[int, str] = {}  # not remembered: it may be otherwise next time
 

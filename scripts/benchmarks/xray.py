@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from omegaconf import OmegaConf
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
@@ -34,6 +33,7 @@ from torchvision.datasets import ImageFolder
 
 from medtrain.command import build
 from medtrain.config.compose import compose
+from medtrain.config.job import plain
 from medtrain.loss import cross_entropy
 from medtrain.model import build_model
 
@@ -88,7 +88,7 @@ def configuration(root: Path, cache: Path, side: int, batch: int, workers: int, 
         f"data.batch_size={batch}", f"data.num_workers={workers}", f"model={model}", "augment=none",
         "trainer.max_epochs=1000", "callbacks.early_stopping=null",
     ]  # fmt: skip
-    return OmegaConf.masked_copy(cfg := compose(words).cfg, [key for key in cfg if key != "hydra"])
+    return plain(compose(words).cfg)
 
 
 class Turns(pl.Callback):

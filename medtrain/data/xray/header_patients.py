@@ -32,13 +32,15 @@ def header_patients(
 
     Args:
         folder: the root of all caches.
-        states: of the files, from `stat_files`, where they are known.
+        states: of the files, from `stat_files`, where they are known; `paths` are absolute then.
     """
     found: list[str | None] = [None] * len(paths)
     rows = np.array([n for n, path in enumerate(paths) if not str(path).lower().endswith(OTHERS)], np.int64)
     if not len(rows):
         return found
-    files = absolute([paths[row] for row in rows])
+    files = [str(paths[row]) for row in rows]
+    if states is None:
+        files = absolute(files)
     wanted = np.zeros(len(rows), RECORD)
     wanted["path"] = hashes([short_hash(os.fsencode(file)) for file in files])
     wanted["size"], wanted["mtime"] = (stat_files(files) if states is None else states[rows]).T
