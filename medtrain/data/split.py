@@ -99,7 +99,7 @@ def _iterate(
 
 def distinct(names_N: ArrayLike) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
     """The sorted names, as strings, and the number among them of each: `np.unique`, by a hash table."""
-    index, found = pd.factorize(np.asarray(names_N).astype(str).astype(object))
+    index, found = pd.factorize(np.array(list(map(str, np.asarray(names_N).tolist())), dtype=object))
     names = np.array(found, dtype=str)
     order = np.argsort(names, kind="stable")
     rank = np.empty(len(order), np.int64)
@@ -121,6 +121,8 @@ def join_groups(groups_N: ArrayLike, content_N: ArrayLike) -> NDArray[np.str_]:
     content = np.asarray(content_N)
     order = np.argsort(content, kind="stable")
     same = np.flatnonzero(content[order[1:]] == content[order[:-1]])
+    if not len(same):
+        return names[parent_N]
     for one, other in zip(parent_N[order[same]], parent_N[order[same + 1]], strict=True):
         low, high = sorted((root(int(one)), root(int(other))))
         parent[high] = low

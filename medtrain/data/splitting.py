@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -126,7 +126,7 @@ def drop_leaked(
 ) -> tuple[NDArray[np.bool_], list[Problem]]:
     """Which rows to drop, and the leaks found, as data.leakage (error, warn or drop) has it."""
     patient, split = np.array(manifest.patient, dtype=object)[rows], splits["split"].to_numpy(str)
-    where = [manifest.where[row] for row in rows]
+    where = _Chosen(manifest.where, rows)
     found = leaks(patient, content, split, where, "error" if policy == "error" else "warning")
     if policy != "drop" or not found:
         return np.zeros(len(rows), bool), found
@@ -135,3 +135,16 @@ def drop_leaked(
     if lost:
         raise DataError(f"data.leakage=drop leaves no cases for {' and '.join(lost)}: all of them leak:", found)
     return out, found
+
+
+class _Chosen(Sequence[str]):
+    """The places of some rows, written out when they are asked for: of a million few are."""
+
+    def __init__(self, where: Sequence[str], rows: Rows) -> None:
+        self.where, self.rows = where, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, position: Any) -> Any:
+        return self.where[int(self.rows[position])]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 import time
 from collections import deque
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 
 from medtrain.io.cache_root import writing_to
 from medtrain.io.image import ImageForm, Pixels, read_fitted, why_no_file
-from medtrain.io.image_store import KINDS, REASON, ImageStore, Place, Segment, hashes, short_hash
+from medtrain.io.image_store import KINDS, REASON, ImageStore, Place, Segment, path_hashes
 from medtrain.io.stats import stat_file
 
 TASK = 8  # pictures a thread takes at once: handing over costs as much as a tiny one
@@ -46,7 +45,7 @@ class Wanted:
     def __init__(self, paths: list[str], states: NDArray[np.int64]) -> None:
         self.paths = paths
         self.size, self.mtime = states.T
-        self.hash = hashes([short_hash(os.fsencode(path)) for path in paths])
+        self.hash = path_hashes(paths)
         self.refused: dict[int, str] = {}  # not remembered: it may be otherwise next time
 
     def records(self, store: ImageStore) -> NDArray[np.int64]:

@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from medtrain.io import stats
 from medtrain.io.stats import MISSING, NO_FILE, absolute, stat_files
 
 
@@ -18,6 +20,15 @@ def test_states(tmp_path: Path) -> None:
     np.testing.assert_array_equal(states[:2], [[5, 123456789]] * 2)
     assert states[2:, 0].tolist() == [MISSING, MISSING, NO_FILE]
     assert stat_files([]).shape == (0, 2)
+
+
+def test_every_file_of_many_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stats, "CHUNK", 16)
+    paths = [tmp_path / f"{n}" for n in range(50)]
+    for n, path in enumerate(paths):
+        path.write_bytes(b"x" * n)
+    assert stat_files(paths)[:, 0].tolist() == list(range(50))
+    assert absolute([path.name for path in paths], tmp_path) == [str(path) for path in paths]
 
 
 def test_absolute_is_abspath() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +46,25 @@ class Where(Sequence[str]):
 
 @dataclass(frozen=True)
 class RawTable:
-    """Rows as text (identifiers keep their zeros) and as pandas would type them (ages are numbers).
+    """Rows as text: identifiers keep their zeros.
 
     Args:
         file: where it came from.
-        text, typed: the same rows and columns, indexed by the row numbers a spreadsheet shows (the header is 1).
+        text: the rows, indexed by the row numbers a spreadsheet shows (the header is 1).
+        content, separator: what `typed` is read from; none where all is text.
     """
 
     file: Path
     text: pd.DataFrame
-    typed: pd.DataFrame
+    content: str = field(default="", repr=False)
+    separator: str = ","
+
+    @cached_property
+    def typed(self) -> pd.DataFrame:
+        """The same rows as pandas would type them (ages are numbers); read when first asked for."""
+        if not self.content:
+            return self.text
+        return _parse(self.content, self.separator, low_memory=False).loc[self.text.index]
 
     def where(self, row: int) -> str:
         return f"{self.file.name} row {row}"
@@ -63,8 +73,12 @@ class RawTable:
         """`where` of each position."""
         return Where(self.file.name, self.text.index.to_numpy())
 
+    def column(self, name: str) -> list[str]:
+        """The cells of a column; to go through a Series itself takes ten times as long."""
+        return list(self.text[name].tolist())
+
     def select(self, keep: Any) -> RawTable:
-        return replace(self, text=self.text[keep], typed=self.typed[keep])
+        return replace(self, text=self.text[keep])
 
 
 @dataclass(frozen=True)
@@ -72,7 +86,7 @@ class Listing(RawTable):
     """Rows that stand in no table: files of a folder, pictures of an archive.
 
     Args:
-        names: what each row is called; `text` and `typed` are indexed by position.
+        names: what each row is called; `text` is indexed by position.
     """
 
     names: Sequence[str] = ()
@@ -87,7 +101,7 @@ class Listing(RawTable):
     def of(cls, file: Path, columns: Mapping[str, Sequence[Any]], names: Sequence[str]) -> Listing:
         """Columns of equal length, all text."""
         rows = pd.DataFrame({name: [str(value) for value in values] for name, values in columns.items()}, dtype=str)
-        return cls(file, rows, rows, names)
+        return cls(file, rows, names=names)
 
 
 def read_table(path: Path, key: str = "data.table") -> RawTable:
@@ -115,12 +129,11 @@ def read_table(path: Path, key: str = "data.table") -> RawTable:
     separator = max(",;\t", key=header.count)
     try:
         text = _parse(content, separator, dtype=str, keep_default_na=False, na_filter=False)
-        typed = _parse(content, separator, low_memory=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise DataError(f"{path} is not a regular CSV: {str(error).strip()}") from None
-    text = text.apply(lambda column: column.str.strip())
+    text = text.apply(lambda column: pd.Series([cell.strip() for cell in column.tolist()], column.index, dtype=str))
     blank = (text == "").all(axis=1).to_numpy(bool)
-    return RawTable(path, text[~blank], typed[~blank])
+    return RawTable(path, text[~blank], content, separator)
 
 
 def _parse(content: str, separator: str, **options: Any) -> pd.DataFrame:

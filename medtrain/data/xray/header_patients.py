@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from medtrain.io.dicom import is_dicom_file, read_patient_id
 from medtrain.io.files import atomic_path
 from medtrain.io.image import SUFFIXES
-from medtrain.io.image_store import hashes, short_hash
+from medtrain.io.image_store import path_hashes
 from medtrain.io.pseudonym import pseudonym
 from medtrain.io.stats import absolute, stat_files
 
@@ -42,7 +42,7 @@ def header_patients(
     if states is None:
         files = absolute(files)
     wanted = np.zeros(len(rows), RECORD)
-    wanted["path"] = hashes([short_hash(os.fsencode(file)) for file in files])
+    wanted["path"] = path_hashes(files)
     wanted["size"], wanted["mtime"] = (stat_files(files) if states is None else states[rows]).T
     memory = folder / "patients" / f"{pseudonym('of the key itself')}.npy"
     known = _load(memory)

@@ -45,7 +45,7 @@ class MedMNISTData(ImageData):
         labels = read_labels(raw, column, self.cfg.get("classes"), self.cfg.get("positive"), self.model_spec)
         warning = Problem("no_patient", self._file.name, "MedMNIST names no patients: each image is its own", "warning")
         return Manifest(
-            raw.typed,
+            raw,
             where,
             case,
             path=[str(self._file)] * len(case),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,6 @@ class ImageData(pl.LightningDataModule):
         spec: DataSpec.
         cases: a row an image: case, patient, split, fold, path.
         targets: binary float [N] 0/1, multiclass int [N], multilabel float [N, C] with NaN unknown.
-        table: the user's own columns, a row a case, indexed by the row numbers of the file.
         fingerprints: SHA-256 of the cases, labels and patients (``table``) and of cases and splits (``split``).
         problems: what was skipped or warned of.
         decoded: how many files were decoded now.
@@ -70,7 +69,6 @@ class ImageData(pl.LightningDataModule):
     synthetic = False
     spec: DataSpec
     cases: pd.DataFrame
-    table: pd.DataFrame
     targets: NDArray[Any]
 
     def __init__(
@@ -150,7 +148,9 @@ class ImageData(pl.LightningDataModule):
         self, manifest: Manifest, bad: list[tuple[int, Problem]], skip: bool, content_N: NDArray[np.int64]
     ) -> Split:
         """Usable rows with their split and fold, and leaks between splits; files of one content have one number."""
-        rows = np.setdiff1d(np.arange(len(manifest)), [n for n, _ in bad])
+        usable = np.ones(len(manifest), bool)
+        usable[[n for n, _ in bad]] = False
+        rows = np.flatnonzero(usable)
         nothing: Split = rows[:0], pd.DataFrame({"split": [], "fold": []}), []
         if not len(rows):
             return nothing  # all rows are at fault, and listed
@@ -194,21 +194,21 @@ class ImageData(pl.LightningDataModule):
     def _keep(self, manifest: Manifest, rows: NDArray[np.int64], splits: pd.DataFrame) -> None:
         self._slots = rows
         self.targets = manifest.targets[rows]
-        self.table = manifest.table.iloc[rows]
-        self.cases = pd.DataFrame(
-            {
-                "case": [manifest.case[row] for row in rows],
-                "patient": [manifest.patient[row] for row in rows],
-                "split": splits["split"].to_numpy(),
-                "fold": splits["fold"].astype("Int64").array,
-                "path": [manifest.path[row] for row in rows],
-            }
+        self._raw = manifest.raw
+        case, patient, path = (
+            [column[row] for row in rows.tolist()] for column in (manifest.case, manifest.patient, manifest.path)
         )
-        cases = self.cases
+        split, fold = splits["split"].to_numpy(), splits["fold"].astype("Int64").array
+        self.cases = pd.DataFrame({"case": case, "patient": patient, "split": split, "fold": fold, "path": path})
         self.fingerprints = {
-            "table": _digest(cases["case"], cases["patient"], _texts(self.targets)),
-            "split": _digest(cases["case"], cases["split"]),
+            "table": _digest(case, patient, _texts(self.targets)),
+            "split": _digest(case, split.tolist()),
         }
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The user's own columns, a row a case, indexed by the row numbers of the file."""
+        return self._raw.typed.iloc[self._slots]
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Row numbers in `cases` of one split."""
@@ -267,7 +267,6 @@ def _texts(targets: NDArray[Any]) -> list[str]:
     return np.array([str(targets[row].tolist()) for row in first], dtype=object)[code].tolist()
 
 
-def _digest(*columns: Iterable[Any]) -> str:
-    texts = [[str(cell) for cell in column] for column in columns]
-    lines = sorted(map("\t".join, zip(*texts, strict=True)))
+def _digest(*columns: list[str]) -> str:
+    lines = sorted(map("\t".join, zip(*columns, strict=True)))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -27,10 +27,10 @@ from medtrain.io.stats import absolute, stat_files
 
 @dataclass
 class Manifest:
-    """Images by position, as a table lists them; all arrays and the table have one length N.
+    """Images by position, as a table lists them; all have one length N.
 
     Attributes:
-        table: the user's columns, typed, indexed by the row numbers that a spreadsheet shows.
+        raw: the user's columns.
         case: what names an image in results: the case column, else the path as written.
         path: absolute.
         patient: without a column or pattern the pseudonym of a DICOM header's patient, else the image itself
@@ -42,7 +42,7 @@ class Manifest:
         warnings: what holds for the whole table.
     """
 
-    table: pd.DataFrame
+    raw: RawTable
     where: Sequence[str]
     case: list[str]
     path: list[str]
@@ -127,7 +127,7 @@ def _identify(raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any])
     if not len(raw.text):
         raise DataError(f"{raw.file} has a header but no rows")
     where = raw.places()
-    written = [_as_path(name, cfg.get("path_format")) for name in raw.text[columns["path"]]]
+    written = [_as_path(name, cfg.get("path_format")) for name in raw.column(columns["path"])]
     root = Path(str(cfg["root"])).expanduser() if cfg.get("root") else raw.file.parent
     path = absolute(written, root)
     states = stat_files(path)
@@ -138,7 +138,7 @@ def _identify(raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any])
         if written[n]
     ]
     case = (
-        [name or path for name, path in zip(raw.text[columns["case"]], written, strict=True)]
+        [name or path for name, path in zip(raw.column(columns["case"]), written, strict=True)]
         if columns["case"]
         else written
     )
@@ -146,7 +146,7 @@ def _identify(raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any])
     if not has_patients:
         named = header_patients(path, cache_root(cfg.get("cache_dir")), states)
         patient, has_patients = [who or name for who, name in zip(named, written, strict=True)], all(named)
-    manifest = Manifest(raw.typed, where, case, path, patient, has_patients, bad=bad + faults, states=states)
+    manifest = Manifest(raw, where, case, path, patient, has_patients, bad=bad + faults, states=states)
     if not has_patients:
         manifest.warnings.append(
             Problem(
@@ -181,7 +181,7 @@ def _patients(
         return [name or written[n] for n, name in enumerate(found)], bad, True
     if column is None:
         return written, [], False
-    patient = list(raw.text[column])
+    patient = raw.column(column)
     bad = [
         (n, Problem("missing_patient", where[n], f"the cell of {column!r} is blank"))
         for n, name in enumerate(patient)
@@ -206,14 +206,14 @@ def match_patient(pattern: str, path: str) -> str | None:
 
 def _read_parts(manifest: Manifest, raw: RawTable, columns: Mapping[str, Any]) -> None:
     if columns["split"]:
-        manifest.split, faults = official_names(list(raw.text[columns["split"]]), manifest.where)
+        manifest.split, faults = official_names(raw.column(columns["split"]), manifest.where)
         manifest.bad += faults
-        if not any(raw.text[columns["split"]]):
+        if not any(raw.column(columns["split"])):
             manifest.split = None
     if columns["fold"]:
-        manifest.fold = [re.sub(r"\.0+$", "", text) for text in raw.text[columns["fold"]]]
+        manifest.fold = [re.sub(r"\.0+$", "", text) for text in raw.column(columns["fold"])]
     if columns["site"]:
-        manifest.site = list(raw.text[columns["site"]])
+        manifest.site = raw.column(columns["site"])
 
 
 def _repeated(manifest: Manifest) -> list[tuple[int, Problem]]:
