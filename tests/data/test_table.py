@@ -33,7 +33,7 @@ def test_binary(images: Path) -> None:
     assert (manifest.kind, manifest.classes, manifest.targets.tolist()) == ("binary", ("0", "1"), [0.0, 1.0, 0.0])
     assert manifest.patient == ["007", "007", "8"] and manifest.has_patients and not manifest.warnings
     assert manifest.case == ["0.png", "1.png", "2.png"] and Path(manifest.path[1]) == images / "1.png"
-    assert manifest.raw.typed.index.tolist() == [2, 3, 4] and manifest.table["age"].iloc[0] == 61
+    assert manifest.raw.typed.index.tolist() == [2, 3, 4] and manifest.raw.typed["age"].iloc[0] == 61
     assert not manifest.bad
 
 
