@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,16 @@ from medtrain.report.words import ABSENT, count, duration, entry, headline, labe
 
 PER_CLASS = ("auroc", "auprc", "ap", "sensitivity", "specificity", "ppv", "npv", "f1")
 SPLITS = ("train", "val", "validation", "test")
+TILES = ("auroc", "map", "cpm", "sensitivity", "specificity", "balanced_accuracy", "accuracy", "auprc", "map50")
+
+
+class SplitCounts(NamedTuple):
+    """A split: images, patients (None where not known), and the positives in words."""
+
+    name: str
+    cases: int
+    patients: int | None
+    positives: str
 
 
 def title(run: RunFolder) -> str:
@@ -82,48 +92,86 @@ def per_class(run: RunFolder) -> tuple[list[str], list[tuple[str, str, list[tupl
     rows = []
     for name, entries in results.items():
         cells = [entry(entries.get(n)) for n in names]
-        rows.append((name, positives.get(name, ABSENT), [(v, "" if i == ABSENT else i) for v, i in cells]))
+        rows.append(
+            (
+                name,
+                f"{positives[name]:,}" if name in positives else ABSENT,
+                [(v, "" if i == ABSENT else i) for v, i in cells],
+            )
+        )
     return header, rows
 
 
-def counts_by_split(run: RunFolder) -> list[tuple[str, int, str, str]]:
-    """(split, cases, patients, positives), as the run recorded them; else of the tested split from its predictions."""
+def tiles(run: RunFolder) -> list[tuple[str, str, str]]:
+    """(name, value, interval) of the four numbers to see first."""
+    metrics = run.test.get("metrics") or {}
+    shown = [(label(name), *entry(metrics[name])) for name in TILES if entry(metrics.get(name))[0] != ABSENT]
+    return [(name, value, "" if interval == ABSENT else interval) for name, value, interval in shown[:4]]
+
+
+def prevalence(run: RunFolder) -> list[tuple[str, str, str]]:
+    """(name, value, interval) of the predictive values at `eval.prevalence`."""
+    found = run.test.get("prevalence") or {}
+    share = found.get("prevalence")
+    told = f"{100 * share:.3g} %" if _numeric(share) else plain(share)
+    return [
+        (f"{label(name)} at a prevalence of {told}", *entry(it)) for name, it in (found.get("metrics") or {}).items()
+    ]
+
+
+def counts_by_split(run: RunFolder) -> list[SplitCounts]:
+    """The splits, as the run recorded them; else the tested one from its predictions."""
     tested = str(run.test.get("split") or "test")
-    text = _told(run, _positives(run))
+    seen = _positives(run)
     recorded = {
-        split: _told(run, {name: f"{row['images']:,}" for name, row in rows.items()})
-        for split, rows in run.run.get("imbalance", {}).items()
+        split: _told(run, {name: row["images"] for name, row in rows.items()})
+        for split, rows in (run.run.get("imbalance") or {}).items()
     }
     splits = run.splits
     if splits is None or "split" not in splits:
         if not run.test:
             return []
-        n_patients = run.test.get("n_patients")
-        return [(tested, int(run.test.get("n_cases") or 0), number(n_patients), text or "not recorded")]
+        return [SplitCounts(tested, int(run.test.get("n_cases") or 0), run.test.get("n_patients"), _told(run, seen))]
     rows = []
     for name in sorted(splits["split"].dropna().unique(), key=lambda s: (SPLITS.index(s) if s in SPLITS else 9, s)):
         part = splits[splits["split"] == name]
-        patients = f"{part['patient'].nunique():,}" if "patient" in part else ABSENT
+        patients = int(part["patient"].nunique()) if "patient" in part else None
         cases = int(part["case"].nunique()) if "case" in part else len(part)
-        positives = recorded.get(str(name)) or (text if name == tested else "")
-        rows.append((str(name), cases, patients, positives or "not recorded"))
+        positives = recorded.get(str(name)) or (_told(run, seen) if name == tested else "")
+        rows.append(SplitCounts(str(name), cases, patients, positives))
     return rows
 
 
-def _told(run: RunFolder, positives: dict[str, str]) -> str:
-    """The positive class's count of a binary problem, else every class's."""
-    if run.kind == "binary" and positives:
-        return positives.get(run.classes[-1], ABSENT)
-    return ", ".join(f"{name} {n}" for name, n in positives.items())
+def by_class(run: RunFolder) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """Header and rows (class, "images (patients)" in each split); no rows for a binary problem."""
+    found = run.run.get("imbalance") or {}
+    if run.kind == "binary" or not found:
+        return [], []
+    splits = sorted(found, key=lambda s: (SPLITS.index(s) if s in SPLITS else 9, s))
+    names = list(dict.fromkeys(name for rows in found.values() for name in rows))
+    cells = [[_held(found[split].get(name)) for split in splits] for name in names]
+    return ["Images (patients) of", *splits], list(zip(names, cells, strict=True))
 
 
-def _positives(run: RunFolder) -> dict[str, str]:
+def _held(row: dict[str, Any] | None) -> str:
+    return ABSENT if row is None else f"{row['images']:,} ({row['patients']:,})"
+
+
+def _told(run: RunFolder, positives: dict[str, int]) -> str:
+    """The positive class's count of a binary problem; of more classes a table tells."""
+    if run.kind != "binary" or not positives or not run.classes:
+        return ""
+    name = run.classes[-1]
+    return f"{positives[name]:,} {name}" if name in positives else ""
+
+
+def _positives(run: RunFolder) -> dict[str, int]:
     """How many tested cases have each class."""
     predictions = run.predictions()
     if predictions is None:
         return {}
     sums = np.nansum(predictions.target_NC, axis=0)
-    return {name: f"{int(n):,}" for name, n in zip(run.classes, sums, strict=True)}
+    return {name: int(n) for name, n in zip(run.classes, sums, strict=True)}
 
 
 def facts(run: RunFolder) -> list[tuple[str, str]]:
