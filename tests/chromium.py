@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
@@ -16,6 +18,8 @@ FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --hide-scrollbars --disable-dev-shm-usage --remote-debugging-pipe"
 ).split()
+
+PATIENCE_S = 60
 
 
 def find() -> str | None:
@@ -39,7 +43,7 @@ class Browser:
         self._in, to_write = os.pipe()
 
         def three_and_four() -> None:  # where the browser looks for its pipe
-            spare = os.dup(to_read), os.dup(to_write)
+            spare = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (to_read, to_write)]
             os.dup2(spare[0], 3)
             os.dup2(spare[1], 4)
 
@@ -84,6 +88,8 @@ class Browser:
 
     def _receive(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
+            if not select.select([self._in], [], [], PATIENCE_S)[0]:
+                raise RuntimeError(f"the browser said nothing for {PATIENCE_S} s")
             more = os.read(self._in, 1 << 16)
             if not more:
                 raise RuntimeError("the browser has ended")

@@ -118,7 +118,7 @@ def note_data(record: RunRecord, data: Any, trainer: pl.Trainer) -> None:
     record.update(
         spec=data.spec.to_dict(),
         fingerprints=data.fingerprints,
-        excluded=data.excluded,
+        excluded=getattr(data, "excluded", None),
         imbalance=imbalance_of(data),
         synthetic=data.synthetic,
         world_size=trainer.world_size,

@@ -114,8 +114,7 @@ def explorer(curves: Sequence[Curve], kind: str) -> str:
     return section(
         "explorer",
         "Operating points",
-        note(_about(kind)),
-        _panel(curves),
+        _panel(curves, _about(kind)),
         f'<div class="at-decision">{_at_decision(curves)}</div>',
         note(
             "Intervals are 95 %, by bootstrap over patients, each threshold on its own. A threshold chosen here, on "
@@ -135,7 +134,7 @@ def _about(kind: str) -> str:
     return "What another threshold would have done to these cases. The slider starts at the run's own decision."
 
 
-def _panel(curves: Sequence[Curve]) -> str:
+def _panel(curves: Sequence[Curve], about: str) -> str:
     options = "".join(f'<option value="{i}">{escape(curve.name)}</option>' for i, curve in enumerate(curves))
     chooser = f'<label class="field">Class <select id="x-class">{options}</select></label>' if len(curves) > 1 else ""
     rows = "".join(
@@ -145,7 +144,7 @@ def _panel(curves: Sequence[Curve]) -> str:
         '<path class="dot"/></svg></td></tr>'
         for key, name in NAMES.items()
     )
-    return f"""<div class="panel">
+    return f"""<div class="panel">{note(about)}
 <div class="controls">{chooser}
 <label class="field wide" for="x-slider"><span>Threshold <output id="x-threshold" for="x-slider"></output></span>
 <input id="x-slider" type="range" min="0" step="1"></label>

@@ -108,7 +108,8 @@ def gallery(run: RunFolder) -> str:
         about = f"{label}: " if run.kind == "multilabel" else ""
         alt = f"Case {row['case']}: {about}truth {truth}, prediction {prediction}"
         caption = (
-            f"<b>{escape(about)}{escape(prediction)}</b>, truth <b>{escape(truth)}</b><br>{escape(probability)}<br>"
+            f"{escape(about)}said <b>{escape(prediction)}</b>, truth <b>{escape(truth)}</b><br>"
+            f"{escape(probability)}<br>"
             f'<span class="case">{escape(str(row["case"]))}</span>'
         )
         figures.append(picture(file, alt, caption, "film"))

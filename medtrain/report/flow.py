@@ -11,16 +11,16 @@ from medtrain.report.words import count
 
 REASONS = {
     "filtered": "not selected by data.filter",
-    "leaking": "stand in two splits (data.leakage=drop)",
+    "leaking": "in two splits (data.leakage=drop)",
     "unlisted": "not used by the run",
-    "unreadable": "file can't be read",
-    "missing": "file is missing",
-    "missing_patient": "no patient",
-    "missing_split": "no split",
-    "missing_label": "no label",
-    "bad_label": "label can't be read",
+    "unreadable": "unreadable",
+    "missing": "without a file",
+    "missing_patient": "without a patient",
+    "missing_split": "without a split",
+    "missing_label": "without a label",
+    "bad_label": "with an unreadable label",
     "duplicate_row": "listed twice",
-    "label_conflict": "conflicting labels",
+    "label_conflict": "with conflicting labels",
 }
 PURPOSE = {
     "train": "fitted the weights",

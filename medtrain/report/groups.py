@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from medtrain.report.folder import RunFolder
-from medtrain.report.html import Cell, note, section, table
+from medtrain.report.html import Cell, details, note, section, table
 from medtrain.report.words import ABSENT, count, entry, headline, label, number
 
 BESIDE = ("sensitivity", "specificity", "ppv", "npv")
@@ -22,12 +22,15 @@ def groups(run: RunFolder) -> str:
     entries = [group["metrics"].get(name) for values in found.values() for group in values.values()]
     scale = _scale([*entries, overall[name]])
     beside = [n for n in BESIDE if n in overall and n != name]
-    header = ["", "Cases", "Patients", "Events", label(name), f"{scale[0]:.2f} to {scale[1]:.2f}", *map(label, beside)]
+    events = ["Events"] if run.kind == "binary" else []
+    header = ["", "Cases", "Patients", *events, label(name), f"{scale[0]:.2f} to {scale[1]:.2f}", *map(label, beside)]
     parts = []
     for column, values in found.items():
-        rows = [(value, _row(run, group, name, beside, scale, overall)) for value, group in values.items()]
+        rows = [
+            (value or "not given", _row(run, group, name, beside, scale, overall)) for value, group in values.items()
+        ]
         header[0] = column
-        parts.append(table(header, rows, "names forest", f"Subgroups by {column}"))
+        parts.append(table(header, rows, "forest", f"Subgroups by {column}"))
     return section(
         "groups",
         "Subgroups",
@@ -37,6 +40,7 @@ def groups(run: RunFolder) -> str:
             "all cases. Groups were looked at one by one: with many, some differ by chance, and a wide interval that "
             "holds the line is no proof of fairness."
         ),
+        "" if events else details("events", "Events of each class", _events(run, found)),
     )
 
 
@@ -44,13 +48,21 @@ def _row(
     run: RunFolder, group: Entry, name: str, beside: list[str], scale: tuple[float, float], overall: Entry
 ) -> list[Cell | str]:
     metrics = group.get("metrics") or {}
-    events = group.get("events") or {}
-    shown = {run.classes[-1]: events.get(run.classes[-1])} if run.kind == "binary" and run.classes else events
-    told = ", ".join(f"{n:,}" if len(shown) == 1 else f"{who} {n:,}" for who, n in shown.items() if n is not None)
     cells: list[Cell | str] = [Cell(number(group.get(key))) for key in ("n_cases", "n_patients")]
-    cells.append(Cell(told or ABSENT, number=len(shown) <= 1))
+    if run.kind == "binary":
+        cells.append(Cell(number((group.get("events") or {}).get(run.classes[-1] if run.classes else ""))))
     cells += [Cell(*_with_interval(metrics.get(name))), _bar(metrics.get(name), scale, overall[name])]
     return cells + [Cell(*_with_interval(metrics.get(other))) for other in beside]
+
+
+def _events(run: RunFolder, found: dict[str, dict[str, Entry]]) -> str:
+    """Positives of each class in each group."""
+    rows = [
+        (f"{column}: {value or 'not given'}", [Cell(number((group.get("events") or {}).get(c))) for c in run.classes])
+        for column, values in found.items()
+        for value, group in values.items()
+    ]
+    return table(["Group", *run.classes], rows, "names", "Events of each class by group")
 
 
 def _with_interval(result: Any) -> tuple[str, str]:

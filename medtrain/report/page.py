@@ -12,6 +12,7 @@ from typing import Any
 
 from medtrain.io.files import write_text
 from medtrain.report import plots
+from medtrain.report.canvas import BANDS, DRAWN
 from medtrain.report.checklist import checklist
 from medtrain.report.explorer import curves_of, explorer
 from medtrain.report.failures import gallery
@@ -31,12 +32,11 @@ CAPTIONS = {
     "curves": ("Training", "Loss and validation metric by epoch."),
     "roc": (
         "ROC",
-        "Each class against the rest; a dot marks the decision that the metrics use. A band holds 95 % of the "
-        "bootstrap replicates over patients.",
+        "Each class against the rest; a dot marks the decision that the metrics use.",
     ),
     "precision_recall": (
         "Precision and recall",
-        "The dotted line is the prevalence: what guessing would reach. Bands as in the ROC.",
+        "The dotted line is the prevalence: what guessing would reach.",
     ),
     "reliability": ("Reliability", ""),
     "confusion": ("Decisions", "Number of cases; the shade is the share of its row."),
@@ -91,7 +91,7 @@ def page(run: RunFolder, figures: Path) -> str:
     body = [
         section("data", "Data", flow(run), _by_class_and_split(run)),
         section("metrics", "Metrics", _metrics(run), _per_class(run)),
-        section("figures", "Figures", _figures(run, drawn)),
+        section("figures", "Figures", _figures(run, drawn, bands=len(curves) <= BANDS)),
         explorer(curves, run.kind),
         groups(run),
         gallery(run),
@@ -168,18 +168,18 @@ def _per_class(run: RunFolder) -> str:
     return f"<h3>By class</h3>\n{table(header, lines, 'names', 'Metrics of each class')}"
 
 
-def _figures(run: RunFolder, drawn: dict[str, Path]) -> str:
+def _figures(run: RunFolder, drawn: dict[str, Path], bands: bool) -> str:
     blocks = []
     for name, file in drawn.items():
         heading, text = CAPTIONS[name]
         text = text or RELIABILITY.get(run.kind, "")
+        if name in ("roc", "precision_recall") and bands:
+            text += " The band holds 95 % of the bootstrap replicates over patients, point by point."
         alt = f"{heading}: {text}{_told(run, name)}"
         blocks.append(picture(file, alt, f"<b>{escape(heading)}.</b> {escape(text)}"))
     if not blocks:
         return ""
-    many = (
-        f"Curves show the first {plots.DRAWN} of {len(run.classes)} classes." if len(run.classes) > plots.DRAWN else ""
-    )
+    many = f"Curves show the first {DRAWN} of {len(run.classes)} classes." if len(run.classes) > DRAWN else ""
     return f'{note(many)}<div class="figures">\n' + "\n".join(blocks) + "\n</div>"
 
 

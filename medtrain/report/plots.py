@@ -20,8 +20,6 @@ from medtrain.report.words import entry, headline, label
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["DRAWN", "draw"]
-
 NAMED = 30  # classes whose cells of a confusion matrix are written out
 SURE_BY = {
     "ensemble": "agreement of the ensemble",

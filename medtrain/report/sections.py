@@ -72,6 +72,11 @@ def decision_text(run: RunFolder) -> list[str]:
             notes[-1] += f" The temperature ({temperature}) was fitted on validation data."
     if {"ppv", "npv"} & set(run.test.get("metrics") or {}):
         notes.append("PPV and NPV hold at the prevalence of these data.")
+    if "calibration_slope" in (run.test.get("metrics") or {}):
+        notes.append(
+            "Calibration slope 1 and intercept 0 are ideal: a slope below 1 means probabilities that are too extreme, "
+            "an intercept above 0 ones that are too low."
+        )
     if run.kind == "multilabel":
         notes.append("Metrics are means over labels unless they say micro.")
     elif run.kind == "multiclass":
@@ -162,7 +167,7 @@ def _told(run: RunFolder, positives: dict[str, int]) -> str:
     if run.kind != "binary" or not positives or not run.classes:
         return ""
     name = run.classes[-1]
-    return f"{positives[name]:,} {name}" if name in positives else ""
+    return f"{positives[name]:,} positive ({name})" if name in positives else ""
 
 
 def _positives(run: RunFolder) -> dict[str, int]:
@@ -190,13 +195,20 @@ def facts(run: RunFolder) -> list[tuple[str, str]]:
         ("Wall time", None if r.get("wall_time_s") is None else duration(r["wall_time_s"])),
         ("Images per second", f"{rate:,.0f}" if _numeric(rate) else rate),
         ("Waiting for data", f"{100 * wait:.0f} % of the time" if _numeric(wait) else wait),
-        ("Peak memory", f"{memory:,.0f} MB" if _numeric(memory) else memory),
+        ("Peak memory", _megabytes(memory)),
         ("Times tested", r.get("tests_counted")),
         ("Versions", r.get("versions")),
         ("Code", r.get("git")),
         ("Fingerprints", r.get("fingerprints")),
     ]
     return [(name, plain(value)) for name, value in rows if value not in (None, "", {}, [])]
+
+
+def _megabytes(memory: Any) -> Any:
+    """Of the process, or of each place where memory is."""
+    if isinstance(memory, dict):
+        return {place: _megabytes(amount) for place, amount in memory.items()}
+    return f"{memory:,.0f} MB" if _numeric(memory) else memory
 
 
 def _numeric(value: Any) -> TypeGuard[float]:
