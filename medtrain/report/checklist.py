@@ -131,7 +131,7 @@ class Facts:
         return f"95 % intervals by bootstrap over patients{f', {n:,} replicates' if isinstance(n, int) else ''}"
 
     def decision(self) -> str | None:
-        return " ".join(decision_text(self.run)[:1]) or None
+        return decision_text(self.run)[0] if self.run.test.get("decision") else None
 
     def groups(self) -> str | None:
         told = told_groups(self.run)

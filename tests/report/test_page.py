@@ -57,7 +57,7 @@ def test_it_says_what_the_run_found(binary):
     assert re.search(r"train: 300 images\s+100 patients\s+fitted the weights", shown)
     for fact in ("6 min 12 s", "812 MB", "4 % of the time", "torch 2.6.0", "9f86d081884c7d65", "finished"):
         assert fact in html
-    assert "By class" not in html
+    assert "<h3>By class" not in html
     assert "&lt;b&gt;not bold&lt;/b&gt;" in html and '<details id="config">' in html
 
 
@@ -89,7 +89,7 @@ def test_user_text_is_escaped(kind, tmp_path):
     assert re.findall(r"<script[^>]*>", html) == ['<script type="application/json" id="explorer-data">', "<script>"]
     assert "a &amp; b" in html or kind == "binary"
     assert "did not finish" in html
-    assert ("By class" in html) == (kind != "binary")
+    assert ("<h3>By class" in html) == (kind != "binary")
 
 
 @pytest.mark.parametrize(
