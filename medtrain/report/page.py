@@ -20,6 +20,7 @@ from medtrain.report.flow import flow
 from medtrain.report.folder import RunFolder, read_folder
 from medtrain.report.groups import groups
 from medtrain.report.html import Cell, details, note, picture, section, table
+from medtrain.report.reliability import bins_of
 from medtrain.report.sections import by_class, decision_text, facts, per_class, prevalence, summary, tiles, title
 from medtrain.report.style import CSS, SCRIPT, policy
 from medtrain.report.words import entry, label
@@ -47,9 +48,9 @@ CAPTIONS = {
 }
 RELIABILITY = {
     "binary": "Does a predicted probability of the positive class come true as often as it says? On the dashed line "
-    "it does. Bins of equal size; whiskers are 95 % intervals.",
+    "it does. Bins of equal size.",
     "multiclass": "Is the most likely class right as often as its probability says? On the dashed line it is. Bins "
-    "of equal size; whiskers are 95 % intervals.",
+    "of equal size.",
     "multilabel": "Do predicted probabilities come true as often as they say? On the dashed line they do. Bins of "
     "equal size.",
 }
@@ -175,6 +176,8 @@ def _figures(run: RunFolder, drawn: dict[str, Path], bands: bool) -> str:
         text = text or RELIABILITY.get(run.kind, "")
         if name in ("roc", "precision_recall") and bands:
             text += " The band holds 95 % of the bootstrap replicates over patients, point by point."
+        if name == "reliability" and 0 < len(bins_of(run)) <= BANDS:
+            text += " Whiskers are 95 % intervals."
         alt = f"{heading}: {text}{_told(run, name)}"
         blocks.append(picture(file, alt, f"<b>{escape(heading)}.</b> {escape(text)}"))
     if not blocks:
