@@ -43,7 +43,7 @@ def write(file: Path, content: Any) -> None:
 def build_report(cfg: DictConfig, data: Any, folder: Path) -> Path:
     """The pictures of the worst mistakes (`eval.thumbnails`, where the data have pictures), then report.html."""
     if hasattr(data, "pixels"):
-        write_failures(folder, data.pixels, cfg.eval.thumbnails)
+        write_failures(folder, data.pixels, cfg.eval.get("thumbnails") or 0)
     return write_report(folder)
 
 

@@ -23,10 +23,10 @@ REASONS = {
     "label_conflict": "with conflicting labels",
 }
 PURPOSE = {
-    "train": "fitted the weights",
-    "val": "chose the checkpoint, threshold and temperature",
-    "validation": "chose the checkpoint, threshold and temperature",
-    "test": "judged the result, nothing else",
+    "train": "fits the weights",
+    "val": "chooses the checkpoint and the decision",
+    "validation": "chooses the checkpoint and the decision",
+    "test": "judges the result, nothing else",
 }
 
 

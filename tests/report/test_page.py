@@ -54,7 +54,7 @@ def test_it_says_what_the_run_found(binary):
     positives = (pd.read_csv(folder / "test_predictions.csv")["target"] == "pneumonia").sum()
     shown = re.sub(r"<[^>]+>", " ", html)
     assert re.search(rf"test: 160 images\s+80 patients\s+{positives} positive \(pneumonia\)", shown)
-    assert re.search(r"train: 300 images\s+100 patients\s+fitted the weights", shown)
+    assert re.search(r"train: 300 images\s+100 patients\s+fits the weights", shown)
     for fact in ("6 min 12 s", "812 MB", "4 % of the time", "torch 2.6.0", "9f86d081884c7d65", "finished"):
         assert fact in html
     assert "<h3>By class" not in html

@@ -33,7 +33,7 @@ def test_the_flow_adds_up(rich):
     # 80 test, 300 train, 100 val; 31 + 4 + 2 left out
     assert "In the data: 517 images" in told and "Left out: 37 images" in told and "Used: 480 images" in told
     assert "31 not selected by data.filter 4 unreadable 2 in two splits" in told
-    assert "test: 80 images 40 patients judged the result" in told
+    assert "test: 80 images 40 patients judges the result" in told
 
 
 def test_the_flow_of_an_older_run_claims_nothing_of_exclusions(tmp_path):
