@@ -153,17 +153,14 @@ class Facts:
         return "see Worst mistakes and the confusion figure" if self.run.failures is not None else None
 
     def software(self) -> str | None:
-        return "; ".join(part for part in (self.fact("Versions"), self.fact("Code")) if part) or None
+        return "; ".join(part for part in map(self.fact, ("Versions", "Code", "Device")) if part) or None
 
     def full_model(self) -> str | None:
         return "config.yaml, checkpoints/best.ckpt and decision.json of the run folder" if self.config else None
 
     def ensemble(self) -> str | None:
         by = (self.run.test.get("abstention") or {}).get("by")
-        return "an ensemble of runs" if by == "ensemble" else self.keys("eval.tta", "data.folds")
-
-    def environment(self) -> str | None:
-        return self.fact("Device")
+        return "an ensemble of runs" if by == "ensemble" else "one network" if self.model() else None
 
 
 ITEMS = (

@@ -19,7 +19,7 @@ def groups(run: RunFolder) -> str:
     name = headline(overall)
     if not found or name is None:
         return ""
-    entries = [group["metrics"].get(name) for values in found.values() for group in values.values()]
+    entries = [(group.get("metrics") or {}).get(name) for values in found.values() for group in values.values()]
     scale = _scale([*entries, overall[name]])
     beside = [n for n in BESIDE if n in overall and n != name]
     events = ["Events"] if run.kind == "binary" else []

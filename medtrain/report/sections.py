@@ -10,7 +10,18 @@ import pandas as pd
 from medtrain.report.folder import RunFolder
 from medtrain.report.words import ABSENT, count, duration, entry, headline, label, number, plain
 
-PER_CLASS = ("auroc", "auprc", "ap", "sensitivity", "specificity", "ppv", "npv", "f1")
+PER_CLASS = (
+    "auroc",
+    "auprc",
+    "ap",
+    "sensitivity",
+    "specificity",
+    "ppv",
+    "npv",
+    "f1",
+    "calibration_slope",
+    "calibration_intercept",
+)
 SPLITS = ("train", "val", "validation", "test")
 TILES = ("auroc", "map", "cpm", "sensitivity", "specificity", "balanced_accuracy", "accuracy", "auprc", "map50")
 
