@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from medtrain.config import ranks
 from medtrain.io.files import write_json, write_text
 from medtrain.metric import Decision
+from medtrain.report import write_failures, write_report
 from medtrain.task.base import Task
 
 
@@ -37,6 +38,13 @@ def write(file: Path, content: Any) -> None:
         write_text(file, content.to_csv(index=False))
     else:
         write_json(file, content)
+
+
+def build_report(cfg: DictConfig, data: Any, folder: Path) -> Path:
+    """The pictures of the worst mistakes (`eval.thumbnails`, where the data have pictures), then report.html."""
+    if hasattr(data, "pixels"):
+        write_failures(folder, data.pixels, cfg.eval.get("thumbnails") or 0)
+    return write_report(folder)
 
 
 class _OneLoader(pl.LightningDataModule):

@@ -10,13 +10,13 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from medtrain.command import build
-from medtrain.command.evaluate import evaluate
+from medtrain.command.evaluate import build_report, evaluate
 from medtrain.command.trained import open_run
 from medtrain.config import ranks, record
 from medtrain.config.compose import load_saved
 from medtrain.core.errors import UsageError
 from medtrain.io.files import write_json
-from medtrain.report import metrics_table, write_report
+from medtrain.report import metrics_table
 
 
 def main(cfg: DictConfig, folder: Path) -> None:
@@ -35,9 +35,14 @@ def main(cfg: DictConfig, folder: Path) -> None:
         write_json(run.folder / record.FILE, fields)
     facts = {k: fields.get(k) for k in ("task", "model", "seed", "versions", "spec")}
     own = {"verb": "test", "status": "finished", "data": cfg.data.name, "synthetic": data.synthetic}
-    write_json(folder / record.FILE, facts | own | {"fingerprints": data.fingerprints, "heartbeat": record.now()})
+    write_json(
+        folder / record.FILE,
+        facts
+        | own
+        | {"fingerprints": data.fingerprints, "excluded": getattr(data, "excluded", None), "heartbeat": record.now()},
+    )
     data.cases[["case", "patient", "split", "fold"]].to_csv(folder / "splits.csv", index=False)
-    report = write_report(folder)
+    report = build_report(cfg, data, folder)
     build.say(metrics_table(outcome, data.synthetic, folder, report))
 
 

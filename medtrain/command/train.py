@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from medtrain.callbacks.checkpoint import load
 from medtrain.command import build
-from medtrain.command.evaluate import evaluate, run_loader
+from medtrain.command.evaluate import build_report, evaluate, run_loader
 from medtrain.command.execute import unexpected
 from medtrain.config import ranks
 from medtrain.config.record import RunRecord
@@ -27,7 +27,7 @@ from medtrain.core.spec import DataSpec
 from medtrain.io.files import sha256, write_text
 from medtrain.metric import auroc, parse_policy
 from medtrain.model import warm_start
-from medtrain.report import Imbalance, imbalance, imbalance_table, metrics_table, write_report
+from medtrain.report import Imbalance, imbalance, imbalance_table, metrics_table
 from medtrain.task.base import Task
 
 log = logging.getLogger("medtrain")
@@ -70,7 +70,7 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
         if record:
             record.update(best_score=value, tests_counted=int(record.fields.get("tests_counted") or 0) + 1)
             record.finish("finished")
-            report = write_report(folder)
+            report = build_report(cfg, data, folder)
             build.say(metrics_table(outcome, data.synthetic, folder, report))
         return value
 
@@ -118,6 +118,7 @@ def note_data(record: RunRecord, data: Any, trainer: pl.Trainer) -> None:
     record.update(
         spec=data.spec.to_dict(),
         fingerprints=data.fingerprints,
+        excluded=getattr(data, "excluded", None),
         imbalance=imbalance_of(data),
         synthetic=data.synthetic,
         world_size=trainer.world_size,

@@ -32,7 +32,7 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 def test_the_files_of_a_run(trained: Path) -> None:
     names = (
         "config.yaml run.json splits.csv checkpoints/best.ckpt checkpoints/last.ckpt decision.json metrics.csv "
-        "train.log test_metrics.json test_predictions.csv report.html plots tensorboard"
+        "train.log test_metrics.json test_predictions.csv report.html plots tensorboard failures/failures.csv"
     )
     for name in names.split():
         assert (trained / name).exists(), name
@@ -43,7 +43,11 @@ def test_the_files_of_a_run(trained: Path) -> None:
         "fingerprints world_size git"
     )
     assert set(keys.split()) <= set(run)
-    assert run["spec"]["classes"] == ["0", "1"] and set(run["fingerprints"]) == {"table", "split"}
+    assert (
+        run["excluded"] == {}
+        and run["spec"]["classes"] == ["0", "1"]
+        and set(run["fingerprints"]) == {"table", "split"}
+    )
     assert str(trained) not in (trained / "config.yaml").read_text()
     assert "synthetic" in (trained / "report.html").read_text().lower()
 

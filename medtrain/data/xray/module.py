@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ class ImageData(pl.LightningDataModule):
         targets: binary float [N] 0/1, multiclass int [N], multilabel float [N, C] with NaN unknown.
         fingerprints: SHA-256 of the cases, labels and patients (``table``) and of cases and splits (``split``).
         problems: what was skipped or warned of.
+        excluded: {reason: images} of what the data list and the run doesn't use.
         decoded: how many files were decoded now.
 
     Raises (from `prepare`):
@@ -90,6 +92,7 @@ class ImageData(pl.LightningDataModule):
         self.model_spec = spec
         self.problems: list[Problem] = []
         self.fingerprints: dict[str, str] = {}
+        self.excluded: dict[str, int] = {}
         self.decoded = 0
         self._ready = False
 
@@ -129,6 +132,7 @@ class ImageData(pl.LightningDataModule):
         for warning in manifest.warnings:
             self._warn([warning], "")
         self._keep(manifest, rows, splits)
+        self.excluded = excluded(manifest, bad, len(rows), "leaking" if self.known is None else "unlisted")
         self._ready = True
 
     def form(self) -> ImageForm:
@@ -219,6 +223,11 @@ class ImageData(pl.LightningDataModule):
         targets = self.targets[rows] if labelled else None
         return CaseImages(self.cache, self._slots[rows], np.asarray(rows, np.int64), targets, self.spec.label_kind)
 
+    def pixels(self, cases: Sequence[str]) -> NDArray[Any]:
+        """(B, C, H, W), uint8 or uint16, of cases by their names, for pictures in a report."""
+        number = pd.Series(self._slots, index=self.cases["case"])
+        return self.cache[number[list(cases)].to_numpy()]
+
     def train_dataloader(self) -> DataLoader[Batch]:
         self.prepare()
         rows, batch_size = self.rows("train"), int(self.cfg["batch_size"])
@@ -246,6 +255,18 @@ class ImageData(pl.LightningDataModule):
     @property
     def _workers(self) -> int:
         return int(self.cfg.get("num_workers") or 0)
+
+
+def excluded(manifest: Manifest, bad: list[tuple[int, Problem]], used: int, rest: str) -> dict[str, int]:
+    """How many rows were left out for which reason, each row counted once, under its first problem.
+
+    Args:
+        used: how many were not.
+        rest: why others than the bad ones were: they leak, or the run to which the splits belong has not listed them.
+    """
+    first = {row: problem.kind for row, problem in reversed(bad)}
+    counts = {"filtered": manifest.filtered, **Counter(first.values()), rest: len(manifest) - len(first) - used}
+    return {reason: n for reason, n in counts.items() if n}
 
 
 def _unreadable(manifest: Manifest, problems: Mapping[int, str]) -> list[tuple[int, Problem]]:

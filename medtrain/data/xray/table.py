@@ -40,6 +40,7 @@ class Manifest:
         states: size and time of the files (see `stat_files`), so that they need not be looked at twice.
         bad: positions and problems of rows that cannot be used.
         warnings: what holds for the whole table.
+        filtered: how many further rows data.filter has left out.
     """
 
     raw: RawTable
@@ -57,6 +58,7 @@ class Manifest:
     states: NDArray[np.int64] | None = None
     bad: list[tuple[int, Problem]] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
+    filtered: int = 0
 
     def __len__(self) -> int:
         return len(self.case)
@@ -78,8 +80,9 @@ def manifest_of(raw: RawTable, cfg: Mapping[str, Any], spec: DataSpec | None = N
     """The labelled images that `raw` lists, checked; errors as of `read_manifest`."""
     named = dict(cfg.get("columns") or {})
     columns = find_columns(raw, _for_spec(raw, named, spec), ("path", "label"))
-    raw = _filtered(raw, cfg.get("filter"))
+    listed, raw = len(raw.text), _filtered(raw, cfg.get("filter"))
     manifest = _identify(raw, columns, cfg)
+    manifest.filtered = listed - len(raw.text)
     label = columns["label"]
     assert label is not None
     unsure = Unsure(*(choice(cfg, key, tuple(POLICIES)) for key in ("uncertain", "blank")))
