@@ -14,9 +14,9 @@ from scipy.special import logit
 from medtrain.metric.bootstrap import Array
 
 CLIP = 1e-12  # probabilities of 0 and 1 have no logit
-NODES = 400
+NODES = 200
 SPACING = 0.12  # of the grid, in logits
-STEPS, CLOSE = 50, 1e-5
+STEPS, CLOSE, FLAT = 50, 1e-5, 1e-9
 
 
 class Recalibration:
@@ -27,8 +27,8 @@ class Recalibration:
 
     Up to `NODES` distinct logits are kept as they are. More are spread over a grid of at most as many nodes: each
     case puts the weights of cubic interpolation on the four nodes next to it, so that sums of smooth functions of x
-    stay right (to 1e-6 of the fitted numbers; a slope far above 1 in a replicate that almost separates the classes
-    loses digits). `exact` uses all cases.
+    stay right (the fitted numbers to about 1e-5; a replicate that almost separates the classes loses digits). `exact`
+    uses all cases.
 
     Args:
         probs_N: probabilities, clipped to 1e-12 from 0 and 1.
@@ -96,7 +96,8 @@ def newton(z_M: Array, weights_MR: Array, sums_2R: Array, start_2: Array, slope:
         slope: false keeps theta_1 as it was at the start.
 
     Returns:
-        NaN where the steps don't shrink (classes that are separated have no maximum).
+        NaN where the steps don't come to rest, or do so where the likelihood is flat: classes that are separated
+        have no maximum.
     """
     theta = np.broadcast_to(start_2, sums_2R.shape).copy()
     design = np.stack([np.ones_like(z_M), z_M, z_M**2])
@@ -117,8 +118,11 @@ def newton(z_M: Array, weights_MR: Array, sums_2R: Array, start_2: Array, slope:
                 step = np.stack([gradient[0] / info[0], np.zeros_like(info[0])])
             length = np.sqrt((step**2).sum(axis=0))
             theta[:, active] += step / np.maximum(length, 1)  # a step of more than a unit may overshoot
-            going = ~(length < CLOSE) & np.isfinite(length)
-            theta[:, active[~np.isfinite(length)]] = np.nan
+            flat = info[0] < FLAT * weights_MR.sum(axis=0)
+            if slope:
+                flat |= determinant < FLAT * info[0] ** 2
+            going = length >= CLOSE
+            theta[:, active[~going & (flat | np.isnan(length))]] = np.nan
             if not going.any():
                 return theta
             if not going.all():
@@ -129,7 +133,7 @@ def newton(z_M: Array, weights_MR: Array, sums_2R: Array, start_2: Array, slope:
 
 def _grid(distinct: Array, sd: float) -> Array:
     low, high = distinct[0], distinct[-1]
-    m = int(np.clip((high - low) * sd / SPACING, NODES // 4, NODES))
+    m = int(np.clip((high - low) * sd / SPACING, NODES // 2, NODES))
     return np.linspace(low, high, m)
 
 

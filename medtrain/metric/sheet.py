@@ -70,8 +70,8 @@ class Sheet:
     def replicates(self, patient_N: Array, n_patients: int, replicates: int, seed: int) -> dict[Key, Array]:
         """Bootstrap replicates over patients: values_R of each metric, and (R, B) shares under `OBSERVED`.
 
-        Weights and their sums are held in single precision, in which counts are exact and the rest is right to 1e-6,
-        a thousandth of the narrowest interval of interest. Empty for no replicates and for fewer than two patients,
+        Weights and their sums are held in single precision, in which counts are exact and the rest is right to about
+        1e-5, far below the chance of 2,000 replicates. Empty for no replicates and for fewer than two patients,
         whose spread can't be known.
 
         Args:

@@ -8,25 +8,14 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import brentq
-from scipy.special import expit, logit
 from sklearn import metrics as sk
-from sklearn.linear_model import LogisticRegression
 
 from medtrain.core.errors import MedtrainError
 from medtrain.metric import auroc, evaluate
 from medtrain.metric.binary import NAMES
+from tests.metric.references import recalibrated
 
 RNG = np.random.default_rng(7)
-
-
-def recalibrated(target, score, weight=None):
-    """Slope, by scikit-learn's unpenalised regression, and intercept with the slope held at 1, by a root finder."""
-    x = logit(np.clip(score, 1e-12, 1 - 1e-12))
-    weight = np.ones(len(x)) if weight is None else weight
-    model = LogisticRegression(C=np.inf, tol=1e-12, max_iter=1000, solver="newton-cholesky")
-    slope = model.fit(x[:, None], target, weight).coef_[0, 0]
-    return slope, brentq(lambda a: weight @ (target - expit(a + x)), -50, 50, xtol=1e-13)
 
 
 def sk_binary(target, score, predicted):
