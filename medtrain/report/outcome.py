@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -11,6 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from medtrain.report.words import entry, label
+
+
+MOST = 3  # classes whose cases are counted in the table of groups
 
 
 def metrics_table(
@@ -43,7 +46,9 @@ def metrics_table(
         value, interval = entry(result)
         table.add_row(Text(f"{label(name)} at prevalence {elsewhere['prevalence']:g}"), Text(value), Text(interval))
     lines: list[RenderableType] = [table]
-    lines += [_group_table(column, found) for column, found in (test_metrics.get("groups") or {}).items()]
+    decided = list((test_metrics.get("decision") or {}).get("thresholds") or {})
+    for column, groups in (test_metrics.get("groups") or {}).items():
+        lines.append(_group_table(column, groups, decided[:MOST]))
     if synthetic:
         lines.append(Text("Synthetic data: these numbers show that the pipeline works, nothing about patients."))
     lines.append(Text(f"run     {run_folder}", overflow="ignore", no_wrap=True))
@@ -52,16 +57,14 @@ def metrics_table(
     return Group(*lines)
 
 
-def _group_table(column: str, groups: Mapping[str, Any]) -> Table:
-    """A row a group: how many cases and patients, of two classes how many cases of the positive one, and the AUROC."""
+def _group_table(column: str, groups: Mapping[str, Any], classes: Sequence[str]) -> Table:
+    """A row a group: cases, patients, cases of the classes that have a threshold (the positive one of two), AUROC."""
     table = Table(title=Text(f"by {column}"), title_justify="left")
     table.add_column("group")
-    classes = list(next(iter(groups.values()))["events"]) if groups else []
-    shown = classes[-1:] if len(classes) == 2 else []
-    for heading in ("cases", "patients", *(f"of class {name}" for name in shown), "AUROC"):
+    for heading in ("cases", "patients", *(f"of class {name}" for name in classes), "AUROC"):
         table.add_column(Text(heading), justify="right")
     table.add_column("95 % interval")
     for name, found in groups.items():
-        counts = [found["n_cases"], found["n_patients"], *(found["events"][name] for name in shown)]
+        counts = [found["n_cases"], found["n_patients"], *(found["events"][c] for c in classes)]
         table.add_row(Text(name), *map(str, counts), *map(Text, entry(found["metrics"].get("auroc"))))
     return table
