@@ -12,7 +12,6 @@ from rich.text import Text
 
 from medtrain.report.words import entry, label
 
-
 MOST = 3  # classes whose cases are counted in the table of groups
 
 
