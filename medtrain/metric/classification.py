@@ -7,7 +7,8 @@ which each case weighs one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -188,3 +189,24 @@ class _Sheet:
         pooled = count_metrics(*counts_RC4.sum(axis=1).T)
         values |= {name: pooled[name] for name in MICRO if self.kind == "multilabel" or name != "accuracy"}
         return {f"{name}_micro": v for name, v in values.items()}
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Every metric of one set of predictions, for any weights of its cases.
+
+    Attributes:
+        statistics: weights_RK of the K cases with a label -> {(class or None for the whole, metric): values_R}.
+        cases: which of the N cases these are.
+    """
+
+    statistics: Callable[[Array], dict[Key, Array]]
+    cases: Array
+
+
+def statistics_of(
+    kind: str, probs_NC: npt.ArrayLike, targets: npt.ArrayLike, predictions: npt.ArrayLike, classes: Sequence[str]
+) -> Statistics:
+    """What `evaluate` replicates, for other statistics of it; arguments and errors as of `evaluate`."""
+    probs, target_NC, predicted_NC, cases = _arrays(kind, probs_NC, targets, predictions, classes)
+    return Statistics(_Sheet(kind, probs, target_NC, predicted_NC, list(classes)).statistics, cases)
