@@ -47,6 +47,8 @@ TYPES: dict[str, tuple[type, ...]] = {
     "trainer.benchmark": (bool,),
     "logger.mlflow.tracking_uri": (str,),
     "logger.wandb.entity": (str,),
+    "compare.baseline": (str,),
+    "compare.metric": (str,),
     "explain.classes": (str, list),
     "eval.threshold": (str, *NUMBER),
     "eval.prevalence": NUMBER,

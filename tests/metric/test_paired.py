@@ -97,7 +97,7 @@ def test_models_that_err_alike_differ_surely_though_their_intervals_overlap() ->
         for p, d in (one, other)
     ]
     assert spans[0][1] > spans[1][0] and low > 0
-    assert high - low < min(b - a for a, b in spans)
+    assert high - low < 0.9 * np.hypot(*(b - a for a, b in spans))  # what two sets of patients would give
 
 
 def test_a_model_against_itself_shows_nothing() -> None:
