@@ -174,7 +174,7 @@ def _configured(words: Words) -> int:
 
     tokens = quote_paths(words.tokens, words.multirun)
     if words.plain:
-        tokens.append(path_list(VERBS[words.verb].words, words.plain))
+        tokens.append(path_list(VERBS[words.verb].words, words.plain, tokens))
     target.trust(trust_of(words.tokens))
     given = dict(t.lstrip("+").partition("=")[::2] for t in words.tokens)
     saved = _saved(words, given, compose)

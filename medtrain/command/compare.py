@@ -123,15 +123,16 @@ def metrics_table(runs: Sequence[Mapping[str, Any]]) -> Table:
 def differences_table(found: Mapping[str, Any], baseline: int) -> Table:
     """Paired differences: of two runs in every metric, of more in the one that is compared."""
     table = Table(title=f"paired differences from run {baseline + 1}", title_justify="left")
-    for name in ("run", "metric", "difference", "95 % interval", "p", "p (Holm)", "cases", "patients"):
-        table.add_column(name)
     others = [n + 1 for n in range(len(found["runs"])) if n != baseline]
     few = len(others) == 1
+    p = "p" if few else f"p, corrected for {len(others)} comparisons"
+    for name in ("run", "metric", "difference", "95 % interval", p, "cases", "patients"):
+        table.add_column(name)
     for n, difference in zip(others, found["differences"], strict=True):
         for name, result in difference["metrics"].items():
             if name == found["metric"] or (few and not name.endswith("_micro")):
                 sizes = [f"{difference[key]:,}" for key in ("n_cases", "n_patients")]
-                shown = signed(result["value"]), entry(result)[1], p_text(result["p"]), p_text(result["p_holm"])
+                shown = signed(result["value"]), entry(result)[1], p_text(result["p_holm"])
                 table.add_row(str(n), Text(label(name)), *shown, *sizes)
     return table
 

@@ -26,12 +26,14 @@ def quote_paths(tokens: list[str], multirun: bool) -> list[str]:
     return [_quote_token(token, multirun) for token in tokens]
 
 
-def path_list(key: str, paths: list[str]) -> str:
-    """The override that gives `key` these paths.
+def path_list(key: str, paths: list[str], tokens: list[str]) -> str:
+    """The override that gives `key` these paths, which stand without a key among the `tokens`.
 
     Raises:
-        UsageError: a path that can't be quoted.
+        UsageError: a path that can't be quoted, or the key has a value already.
     """
+    if any(token.startswith(f"{key}=") for token in tokens):
+        raise UsageError(f"{key} are given twice: as words and by {key}=; name all of them in one way")
     for path in paths:
         _refuse_interpolation(key, path)
     return f"{key}=[{','.join(map(_quoted, paths))}]"

@@ -12,7 +12,7 @@ from medtrain.metric import evaluate, holm, paired_differences, patient_weights
 from medtrain.metric.paired import bootstrap_p
 
 Metric = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], float]
-REPLICATES = 120
+REPLICATES = 60
 
 
 def two_models(kind: str, n: int = 90, seed: int = 0):
