@@ -285,7 +285,7 @@ def _carry_out(words: Words, composition: Any) -> int:
         for cfg in composition.variants:  # every fault of a sweep before its first job
             _module("build").probe(job.plain(cfg))
     if words.verb == "train" and words.multirun:
-        sweep, code = job.run_sweep(composition, start)
+        sweep, code = job.run_sweep(composition, start, _module("sweep").refresh)
         failed = _module("sweep").outcome(sweep)
         return code if code in (130, 143) else int(failed)
     if words.verb == "train":
