@@ -27,6 +27,7 @@ TYPES: dict[str, tuple[type, ...]] = {
     "data.std": (float, list),
     "data.classes": (list,),
     "data.positive": (str, float, bool),
+    "data.label_map": (dict,),
     "data.filter": (str,),
     "data.patient_pattern": (str,),
     "data.folds": (int,),

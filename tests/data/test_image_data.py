@@ -264,7 +264,7 @@ def test_other_data_for_a_trained_model(make: Make) -> None:
     official = make(spec=spec, all_test=True, columns={"split": ["train"] * 10 + [""] * 30})
     official.prepare()
     assert official.cases["split"].tolist() == ["train"] * 10 + ["test"] * 30
-    with pytest.raises(DataError, match="'2' is none of the classes 0, 1"):
+    with pytest.raises(DataError, match=r"labels that the model doesn't know: '2' \(10 rows\)"):
         make(spec=spec, all_test=True, columns={"label": [0, 1, 2, 1] * 10}).prepare()
 
 
