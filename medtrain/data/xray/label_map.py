@@ -46,12 +46,10 @@ def renamed(
     pairs = {plain(str(theirs)): plain(str(ours)) for theirs, ours in wanted.items()}
     ours = spec.classes if spec is not None else None if classes is None else [plain(str(name)) for name in classes]
     label, columns = named.get("label"), [str(name) for name in raw.text.columns]
-    multilabel = spec is not None and spec.label_kind == "multilabel"
-    if (label and not isinstance(label, str)) or (
-        label is None and multilabel and {*pairs, *pairs.values(), *(ours or ())} & set(columns)
-    ):
+    usual = next((name for name in columns if name.lower() in USUAL["label"]), None)
+    if isinstance(label, list) or (label is None and _has_columns(spec, columns, [*pairs, *pairs.values()], usual)):
         return _renamed_columns(raw, named, directed(pairs, columns, ours, raw.file.name))
-    column = label or next((name for name in columns if name.lower() in USUAL["label"]), None)
+    column = label or usual
     if column not in columns:
         return raw, dict(named)  # find_columns will tell
     said = {cell: [plain(part) for part in cell.split("|")] for cell in raw.text[column].unique()}
@@ -59,6 +57,13 @@ def renamed(
     to = directed(pairs, there, ours, raw.file.name)
     cells = {cell: "|".join(dict.fromkeys(to.get(part, part) for part in parts)) for cell, parts in said.items()}
     return replace(raw, text=raw.text.assign(**{column: raw.text[column].map(cells)})), dict(named)
+
+
+def _has_columns(spec: DataSpec | None, columns: Names, mapped: Names, usual: str | None) -> bool:
+    """Has a table for this model one column a class? (`usual`: a single column of labels.)"""
+    if spec is None or spec.label_kind != "multilabel":
+        return False
+    return usual is None or bool({*mapped, *spec.classes} & set(columns))
 
 
 def _renamed_columns(raw: RawTable, named: Mapping[str, Any], to: Mapping[str, str]) -> tuple[RawTable, dict[str, Any]]:

@@ -58,6 +58,7 @@ class ImageData(pl.LightningDataModule):
         spec: DataSpec.
         cases: a row an image: case, patient, split, fold, path.
         targets: binary float [N] 0/1, multiclass int [N], multilabel float [N, C] with NaN unknown.
+        held_out: with data.split_by=site the site that tests, its fold and the number of sites; else None.
         table: the user's own columns, a row a case, indexed by the row numbers of the file.
         fingerprints: SHA-256 of the cases, labels and patients (``table``) and of cases and splits (``split``).
         problems: what was skipped or warned of.
@@ -68,6 +69,7 @@ class ImageData(pl.LightningDataModule):
     """
 
     synthetic = False
+    held_out: dict[str, Any] | None = None
     spec: DataSpec
     cases: pd.DataFrame
     table: pd.DataFrame
@@ -205,6 +207,10 @@ class ImageData(pl.LightningDataModule):
             }
         )
         cases = self.cases
+        if manifest.site is not None and self.cfg.get("split_by") == "site" and not self.all_test:
+            sites = {manifest.site[row]: int(fold) for row, fold in zip(rows, cases["fold"], strict=True)}
+            site = next(manifest.site[row] for row, split in zip(rows, cases["split"], strict=True) if split == "test")
+            self.held_out = {"site": site, "fold": sites[site], "sites": len(sites)}
         self.fingerprints = {
             "table": _digest(cases["case"], cases["patient"], _texts(self.targets)),
             "split": _digest(cases["case"], cases["split"]),
