@@ -23,9 +23,12 @@ def evaluate(
     run_loader(trainer, task, lambda: data.eval_dataloader(split))
     if ranks.global_rank() != 0:
         return {}
-    outcome = task.evaluate(task.results, data.cases, decision, bootstrap=cfg.eval.bootstrap)
+    asked = {"bootstrap": cfg.eval.bootstrap, "prevalence": cfg.eval.get("prevalence")}
+    outcome = task.evaluate(task.results, data.cases, decision, **asked, groups=getattr(data, "groups", None))
+    parts = dict.fromkeys(("calibration", "prevalence", "groups", "abstention"))
     metrics = {"split": split, **outcome.metrics, "decision": decision.to_dict()}
-    write_json(folder / "test_metrics.json", {"calibration": None, "groups": None} | metrics)
+    metrics |= {name: outcome.metrics.get(name) for name in parts}
+    write_json(folder / "test_metrics.json", metrics)
     for name, content in outcome.files.items():
         write(folder / name, content)
     return metrics

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtri, stdtr
 
-from medtrain.metric.bootstrap import Array, percentile_interval, replicate
-from medtrain.metric.classification import Key, Results, statistics_of
+from medtrain.metric.bootstrap import Array, percentile_interval
+from medtrain.metric.classification import Measured, Results
 
 Judged = tuple[npt.ArrayLike, npt.ArrayLike]  # probabilities (N, C), predictions
 
@@ -42,46 +43,43 @@ def paired_differences(
         ``{"metrics": {NAME: {"value", "ci95", "p"}}, "per_class": {CLASS: {...}}}``; None where undefined, and
         ``ci95`` and ``p`` None without replicates.
     """
-    sheets = [statistics_of(kind, probs, targets, predicted, classes) for probs, predicted in (one, other)]
-    cases = sheets[0].cases
-
-    def statistics(weights_RN: Array) -> dict[Key, Array]:
-        first, second = (sheet.statistics(weights_RN) for sheet in sheets)
-        return {key: second[key] - first[key] for key in first}
-
-    patients = None if patients is None else [patients[i] for i in cases]
-    values = {key: float(v[0]) for key, v in statistics(np.ones((1, len(cases)))).items()}
-    replicates = replicate(statistics, patients, len(cases), bootstrap, seed)
+    first, second = (
+        Measured(kind, probs, targets, predicted, classes, patients, bootstrap, seed)
+        for probs, predicted in (one, other)
+    )
     results: Results = {"metrics": {}, "per_class": {name: {} for name in classes}}
-    for (name, metric), value in values.items():
+    for key, value in second.values.items():
+        name, metric = key
         owner = results["metrics"] if name is None else results["per_class"][name]
-        owner[metric] = _entry(metric, value, replicates.get((name, metric)))
+        values_R = second.replicates[key] - first.replicates[key] if second.replicates else None
+        owner[metric] = _entry(metric, float(value - first.values[key]), values_R, first.n_patients)
     return results
 
 
-def _entry(metric: str, value: float, values_R: Array | None) -> dict[str, Any]:
+def _entry(metric: str, value: float, values_R: Array | None, patients: int) -> dict[str, Any]:
     if np.isnan(value):
         return {"value": None, "ci95": None, "p": None}
     if values_R is None:
         return {"value": value, "ci95": None, "p": None}
     if metric == "ece":
         values_R = values_R - np.nanmedian(values_R) + value
-    span = percentile_interval(values_R)
-    return {"value": value, "ci95": None if span is None else list(span), "p": bootstrap_p(values_R)}
+    span = percentile_interval(values_R, patients=patients)
+    return {"value": value, "ci95": None if span is None else list(span), "p": bootstrap_p(values_R, patients)}
 
 
-def bootstrap_p(values_R: Array) -> float | None:
-    """Two-sided p of 'no difference': twice the share of replicates on the lesser side of 0, 0 counted on both.
+def bootstrap_p(values_R: Array, patients: int) -> float | None:
+    """Two-sided p of 'no difference', from the share of replicates on the lesser side of 0, 0 counted on both.
 
-    It is one minus the level at which the percentile interval would end at 0 (a test by an inverted interval; Davison
-    & Hinkley 1997, chapter 5). One is added above and below, as in a Monte Carlo test (ibid., section 4.2), so R
-    replicates give no p under 2 / (R + 1). None where no replicate has a value.
+    It is one minus the level at which `percentile_interval` for so many patients would end at 0 (a test by an inverted
+    interval; Davison & Hinkley 1997, chapter 5). One is added to the share above and below, as in a Monte Carlo test
+    (ibid., section 4.2), so p is never 0. None where no replicate has a value.
     """
     defined = values_R[np.isfinite(values_R)]
     if not len(defined):
         return None
     lesser = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
-    return min(1.0, 2 * (lesser + 1) / (len(defined) + 1))
+    out = float(ndtri((lesser + 1) / (len(defined) + 1)))  # standard normal; as Student's t it is less
+    return min(1.0, 2 * float(stdtr(patients - 1, out * np.sqrt((patients - 1) / patients))))
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

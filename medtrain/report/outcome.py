@@ -19,7 +19,7 @@ def metrics_table(
     run_folder: str | PathLike[str],
     report: str | PathLike[str] | None,
 ) -> RenderableType:
-    """A short closing table: metric, value, 95 % interval; then the run folder and the report.
+    """A short closing table: metric, value, 95 % interval; the groups; then the run folder and the report.
 
     Args:
         test_metrics: as in test_metrics.json. Micro averages and classes are left to the report.
@@ -38,10 +38,30 @@ def metrics_table(
         if not name.endswith("_micro"):
             value, interval = entry(result)
             table.add_row(Text(label(name)), Text(value), Text(interval))
+    elsewhere = test_metrics.get("prevalence") or {}
+    for name, result in (elsewhere.get("metrics") or {}).items():
+        value, interval = entry(result)
+        table.add_row(Text(f"{label(name)} at prevalence {elsewhere['prevalence']:g}"), Text(value), Text(interval))
     lines: list[RenderableType] = [table]
+    lines += [_group_table(column, found) for column, found in (test_metrics.get("groups") or {}).items()]
     if synthetic:
         lines.append(Text("Synthetic data: these numbers show that the pipeline works, nothing about patients."))
     lines.append(Text(f"run     {run_folder}", overflow="ignore", no_wrap=True))
     if report is not None:
         lines.append(Text(f"report  {report}", overflow="ignore", no_wrap=True))
     return Group(*lines)
+
+
+def _group_table(column: str, groups: Mapping[str, Any]) -> Table:
+    """A row a group: how many cases and patients, of two classes how many cases of the positive one, and the AUROC."""
+    table = Table(title=Text(f"by {column}"), title_justify="left")
+    table.add_column("group")
+    classes = list(next(iter(groups.values()))["events"]) if groups else []
+    shown = classes[-1:] if len(classes) == 2 else []
+    for heading in ("cases", "patients", *(f"of class {name}" for name in shown), "AUROC"):
+        table.add_column(Text(heading), justify="right")
+    table.add_column("95 % interval")
+    for name, found in groups.items():
+        counts = [found["n_cases"], found["n_patients"], *(found["events"][name] for name in shown)]
+        table.add_row(Text(name), *map(str, counts), *map(Text, entry(found["metrics"].get("auroc"))))
+    return table

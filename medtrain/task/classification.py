@@ -119,12 +119,24 @@ class Classification(Task):
         cases, kind = self.cases(outputs), self.spec.label_kind
         return fit_decision(kind, cases["logits"].numpy(), as_target(cases["y"], kind), self.spec.classes, policy)
 
-    def evaluate(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision, *, bootstrap: int) -> Outcome:
+    def evaluate(
+        self,
+        outputs: Outputs,
+        cases: pd.DataFrame,
+        decision: Decision,
+        *,
+        bootstrap: int,
+        prevalence: float | None = None,
+        groups: pd.DataFrame | None = None,
+    ) -> Outcome:
         found, kind = self.cases(outputs), self.spec.label_kind
         rows, target = cases.iloc[found["case"].numpy()], as_target(found["y"], self.spec.label_kind)
         probs = self._probs(found, decision.temperature)
         predicted, patients = decision.predict(probs, kind), rows["patient"].tolist()
-        metrics = metrics_of(kind, probs, target, predicted, self.spec.classes, patients, bootstrap=bootstrap)
+        named = {} if groups is None else groups.iloc[found["case"].numpy()].to_dict("list")
+        asked: dict[str, Any] = {"bootstrap": bootstrap, "prevalence": prevalence, "groups": named}
+        metrics = metrics_of(kind, probs, target, predicted, self.spec.classes, patients, **asked)
+        metrics["calibration"] = {"temperature": decision.temperature, **metrics["calibration"]}
         counts = {"n_cases": len(rows), "n_patients": int(rows["patient"].nunique())}
         table = predictions_table(self.spec, rows, probs, predicted, target)
         return Outcome({**counts, **metrics}, {"test_predictions.csv": table})

@@ -8,7 +8,10 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import brentq
+from scipy.special import expit, logit
 from sklearn import metrics as sk
+from sklearn.linear_model import LogisticRegression
 
 from medtrain.core.errors import MedtrainError
 from medtrain.metric import auroc, evaluate
@@ -17,8 +20,18 @@ from medtrain.metric.binary import NAMES
 RNG = np.random.default_rng(7)
 
 
-def sk_binary(target, score, predicted, brier=None):
+def recalibrated(target, score, weight=None):
+    """Slope, by scikit-learn's unpenalised regression, and intercept with the slope held at 1, by a root finder."""
+    x = logit(np.clip(score, 1e-12, 1 - 1e-12))
+    weight = np.ones(len(x)) if weight is None else weight
+    model = LogisticRegression(C=np.inf, tol=1e-12, max_iter=1000, solver="newton-cholesky")
+    slope = model.fit(x[:, None], target, weight).coef_[0, 0]
+    return slope, brentq(lambda a: weight @ (target - expit(a + x)), -50, 50, xtol=1e-13)
+
+
+def sk_binary(target, score, predicted):
     """What scikit-learn says of one class against the rest."""
+    slope, intercept = recalibrated(target, score)
     recall = sk.recall_score
     return {
         "auroc": sk.roc_auc_score(target, score),
@@ -33,6 +46,8 @@ def sk_binary(target, score, predicted, brier=None):
         "mcc": sk.matthews_corrcoef(target, predicted),
         "brier": sk.brier_score_loss(target, score),
         "ece": ece_by_loop(score, target),
+        "calibration_slope": slope,
+        "calibration_intercept": intercept,
         "kappa": sk.cohen_kappa_score(target, predicted),
     }
 
@@ -159,8 +174,14 @@ def test_multilabel_is_scikit_learn_with_unknown_labels():
 @pytest.mark.parametrize(
     ("target", "undefined"),
     [
-        ([0, 0, 0, 0], {"auroc", "auprc", "sensitivity", "balanced_accuracy", "mcc"}),
-        ([1, 1, 1, 1], {"auroc", "specificity", "balanced_accuracy", "mcc"}),
+        (
+            [0, 0, 0, 0],
+            {"auroc", "auprc", "sensitivity", "balanced_accuracy", "mcc", "calibration_slope", "calibration_intercept"},
+        ),
+        (
+            [1, 1, 1, 1],
+            {"auroc", "specificity", "balanced_accuracy", "mcc", "calibration_slope", "calibration_intercept"},
+        ),
         ([np.nan] * 4, set(NAMES)),
     ],
 )

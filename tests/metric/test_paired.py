@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_1samp
 from sklearn.metrics import accuracy_score, brier_score_loss, roc_auc_score
 
-from medtrain.metric import evaluate, holm, paired_differences, patient_weights
+from medtrain.metric import evaluate, holm, paired_differences, patient_weights, percentile_interval
 from medtrain.metric.paired import bootstrap_p
 
 Metric = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], float]
@@ -72,9 +73,8 @@ def test_replicates_are_scikit_learns_in_a_loop(kind: str, name: str) -> None:
         for weights in patient_weights(patients, len(targets), REPLICATES, seed=5)
         for w in weights
     ]
-    np.testing.assert_allclose(entry["ci95"], np.percentile(differences, [2.5, 97.5]))
-    below, above = np.sum(np.asarray(differences) <= 0), np.sum(np.asarray(differences) >= 0)
-    assert entry["p"] == pytest.approx(min(1, 2 * (min(below, above) + 1) / (REPLICATES + 1)))
+    np.testing.assert_allclose(entry["ci95"], percentile_interval(np.asarray(differences), patients=30), atol=1e-5)
+    assert entry["p"] == pytest.approx(bootstrap_p(np.asarray(differences).round(9), 30))
 
 
 def test_the_value_is_the_difference_of_two_evaluations() -> None:
@@ -118,15 +118,25 @@ def test_turned_round_the_difference_changes_its_sign() -> None:
     np.testing.assert_allclose(ba["ci95"], [-ab["ci95"][1], -ab["ci95"][0]])
 
 
-def test_p_agrees_with_the_interval_and_is_never_zero() -> None:
+@pytest.mark.parametrize("patients", [5, 12, 1000])
+def test_p_agrees_with_the_interval_and_is_never_zero(patients: int) -> None:
     rng = np.random.default_rng(0)
-    for shift in (0.0, 1.6, 1.9, 2.0, 2.3, 6.0):
+    for shift in (0.0, 1.6, 1.9, 2.0, 2.3, 2.6, 3.3, 6.0):
         values = rng.normal(shift, 1, 4000)
-        p, low = bootstrap_p(values), np.percentile(values, 2.5)
-        assert p is not None and 0 < p <= 1
-        assert (p < 0.05) == (low > 0) or abs(p - 0.05) < 0.002
-    assert bootstrap_p(np.full(99, 1.0)) == pytest.approx(2 / 100)
-    assert bootstrap_p(np.full(5, np.nan)) is None
+        p, span = bootstrap_p(values, patients), percentile_interval(values, patients=patients)
+        assert p is not None and span is not None and 0 < p <= 1
+        assert (p < 0.05) == (span[0] > 0) or abs(p - 0.05) < 0.004
+    assert bootstrap_p(np.full(99, 1.0), 10**6) == pytest.approx(2 / 100, rel=1e-3)
+    assert bootstrap_p(np.full(5, np.nan), 9) is None
+
+
+def test_p_of_a_normal_statistic_is_that_of_a_t_test() -> None:
+    """The mean of 8 differences, one a patient: scipy's paired t test, but for the replicates' own chance."""
+    rng = np.random.default_rng(1)
+    for _ in range(5):
+        differences = rng.normal(0.7, 1, 8)
+        means = rng.choice(differences, (20_000, 8)).mean(1)
+        assert bootstrap_p(means, 8) == pytest.approx(ttest_1samp(differences, 0).pvalue, abs=0.04)
 
 
 def test_p_is_small_one_time_in_twenty_where_nothing_differs() -> None:
