@@ -115,7 +115,7 @@ def _main(argv: list[str]) -> int:
     if words.verb == "list":
         _module("list").main(words.plain)
         return 0
-    if words.plain:
+    if words.plain and not VERBS[words.verb].words:
         raise UsageError(f"'{words.plain[0]}' is no override: write key=value; see medtrain {words.verb} --help")
     return _configured(words)
 
@@ -134,6 +134,7 @@ def parse(argv: list[str]) -> Words:
     while rest:
         word = rest.pop(0)
         name, equals, value = word.partition("=")
+        is_path = bool(VERBS[words.verb].words) and os.path.exists(word)
         if word in ("-h", "--help"):
             words.help = True
         elif word == "--version":
@@ -153,7 +154,7 @@ def parse(argv: list[str]) -> Words:
         elif word.startswith("-"):
             flags = ("--help", "--version", "--multirun", "--cfg", "--resolve", "--package")
             raise UsageError(f"{word}: no such option; {suggest(word, flags)}")
-        elif equals or word.startswith("~"):
+        elif not is_path and (equals or word.startswith("~")):
             words.tokens.append(word)
         elif not found and not words.tokens and not words.plain:
             if word not in VERBS:
@@ -169,9 +170,11 @@ def parse(argv: list[str]) -> Words:
 def _configured(words: Words) -> int:
     """Compose and check the configuration, then carry the verb out."""
     from medtrain.config import compose, target
-    from medtrain.config.quote import quote_paths
+    from medtrain.config.quote import path_list, quote_paths
 
     tokens = quote_paths(words.tokens, words.multirun)
+    if words.plain:
+        tokens.append(path_list(VERBS[words.verb].words, words.plain, tokens))
     target.trust(trust_of(words.tokens))
     given = dict(t.lstrip("+").partition("=")[::2] for t in words.tokens)
     saved = _saved(words, given, compose)
@@ -275,14 +278,14 @@ def _without_hydra(cfg: Any, resolve: bool) -> Any:
 def _carry_out(words: Words, composition: Any) -> int:
     from medtrain.config import folder, job
 
-    if words.verb in ("doctor", "init"):
+    if words.verb in ("doctor", "init", "compare"):
         return int(_module(words.verb).main(job.plain(composition.cfg)) or 0)
     start = _module("execute").start
     if words.verb == "train":
         for cfg in composition.variants:  # every fault of a sweep before its first job
             _module("build").probe(job.plain(cfg))
     if words.verb == "train" and words.multirun:
-        sweep, code = job.run_sweep(composition, start)
+        sweep, code = job.run_sweep(composition, start, _module("sweep").refresh)
         failed = _module("sweep").outcome(sweep)
         return code if code in (130, 143) else int(failed)
     if words.verb == "train":

@@ -13,6 +13,7 @@ class Verb:
     examples: tuple[str, str]
     more: str = ""
     ready: bool = True
+    words: str = ""  # the key that words without '=' give: paths of runs
 
 
 VERBS: dict[str, Verb] = {
@@ -67,9 +68,11 @@ VERBS: dict[str, Verb] = {
         ready=False,
     ),
     "compare": Verb(
-        "runs side by side, with paired bootstrap differences",
-        ("medtrain compare RUN1 RUN2", "medtrain compare outputs/xray_cls/*"),
-        ready=False,
+        "runs side by side, with paired bootstrap differences over the same patients",
+        ("medtrain compare RUN1 RUN2", "medtrain compare outputs/xray_cls/* output=comparison.json"),
+        "Runs, tests of runs (RUN/test_NAME), sweeps, patterns; all are compared with the first one, or with\n"
+        "compare.baseline=RUN. compare.metric=auprc names what the sentences speak of.",
+        words="runs",
     ),
     "submit": Verb(
         "submit a run or a sweep to SLURM and return",

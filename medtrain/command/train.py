@@ -119,6 +119,7 @@ def note_data(record: RunRecord, data: Any, trainer: pl.Trainer) -> None:
         spec=data.spec.to_dict(),
         fingerprints=data.fingerprints,
         excluded=getattr(data, "excluded", None),
+        **({"held_out": data.held_out} if getattr(data, "held_out", None) else {}),
         imbalance=imbalance_of(data),
         synthetic=data.synthetic,
         world_size=trainer.world_size,
@@ -171,14 +172,15 @@ def device_name(trainer: pl.Trainer) -> str:
 
 
 def opening(cfg: DictConfig, data: Any, folder: Path) -> str:
-    """Two lines on what is about to happen."""
+    """A few lines on what is about to happen."""
     sizes = data.cases["split"].value_counts()
     parts = [f"{sizes.get(s, 0):,} {s}" for s in ("train", "val", "test")]
     mark = "synthetic data, " if data.synthetic else ""
     classes = ", ".join(data.spec.classes)
+    held = data.held_out and "\nheld out: site {site} (data.fold={fold} of {sites} sites)".format(**data.held_out)
     return (
         f"{cfg.task.name} on {cfg.data.name} ({mark}{data.cases['patient'].nunique():,} patients; "
-        f"images: {', '.join(parts)})\n{data.spec.label_kind}: {classes}; run folder {folder}"
+        f"images: {', '.join(parts)})\n{data.spec.label_kind}: {classes}; run folder {folder}{held or ''}"
     )
 
 

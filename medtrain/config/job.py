@@ -33,8 +33,12 @@ def run_one(composition: Composition, start: Start) -> int:
     return _job(cfg, place, hydra_cfg, composition.tokens, start)
 
 
-def run_sweep(composition: Composition, start: Start) -> tuple[Path, int]:
-    """Run a multirun; a job that fails leaves the others running. Returns its folder and the worst exit code."""
+def run_sweep(composition: Composition, start: Start, ended: Callable[[Path], None]) -> tuple[Path, int]:
+    """Run a multirun; a job that fails leaves the others running. Returns its folder and the worst exit code.
+
+    Args:
+        ended: called with the sweep's folder after each job.
+    """
     sweep = Path(str(composition.cfg.hydra.sweep.dir))
     named = any(token.startswith("hydra.sweep.dir=") for token in composition.tokens)
     if not named:
@@ -51,6 +55,7 @@ def run_sweep(composition: Composition, start: Start) -> tuple[Path, int]:
         found = folder.to_resume(cfg, place.parent, place if cfg.resume == "auto" else None)
         overrides = list(hydra_cfg.hydra.overrides.task)
         codes.append(_job(cfg, found or folder.claim(place), hydra_cfg, overrides, start))
+        ended(sweep)
         if codes[-1] in (130, 143):  # the person or the system wants all of it to end, not this job only
             raise KeyboardInterrupt
         return monitored(place)

@@ -20,7 +20,7 @@ SPLITS = ("train", "val", "test")
 SHARES = (0.7, 0.1, 0.2)
 VAL_OF_TRAIN = 0.125  # 10 of the 80 % that official tables leave for train and val
 NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-FOLD_COLUMN = "fold column"
+FOLD_COLUMN, SITE_COLUMN = "fold column", "site column"
 EPSILON = 1e-9
 
 
@@ -160,9 +160,9 @@ def assign_splits(
         labels_NC: indicators to stratify by.
         groups_N: patients, joined by `join_groups`.
         official_N: the table's own split names ('' where blank), from `official_names`.
-        parts_N: a fold or site of each row; test is part `fold`, val the next one, train the rest. With two parts,
-            val is cut from train.
-        parts_name: what to call them in a message.
+        parts_N: a fold or site of each row; test is part `fold`, train the rest. Of three and more folds the next one
+            is val; of sites, whose number and sizes nobody chose, val is cut from train.
+        parts_name: FOLD_COLUMN or SITE_COLUMN.
         folds, fold: as many stratified parts, and which one is tested.
         seed: data.split_seed.
         may_lack: splits that may be empty.
@@ -182,7 +182,8 @@ def assign_splits(
         why = "in the table's split column"
     elif parts_N is not None:
         position, numbers, test = _given_parts(parts_N, parts_name, folds, fold)
-        split = _from_parts(position, test, len(numbers), labels_NC, groups_N, seed)
+        val = _next(test, len(numbers)) if parts_name == FOLD_COLUMN else None
+        split = _from_parts(position, test, val, labels_NC, groups_N, seed)
         part = np.array(numbers)[position]
         why = f"with data.fold={fold} of {len(numbers)} parts"
     elif folds is not None:
@@ -191,7 +192,7 @@ def assign_splits(
         if fold is None or not 0 <= fold < folds:
             raise UsageError(f"data.folds={folds} needs data.fold=0...{folds - 1}, not {fold}")
         part = stratified_groups(labels_NC, groups_N, [1.0] * folds, seed)
-        split = _from_parts(part, fold, folds, labels_NC, groups_N, seed)
+        split = _from_parts(part, fold, _next(fold, folds), labels_NC, groups_N, seed)
         why = f"with data.folds={folds} data.fold={fold}"
     elif fold is not None:
         raise UsageError(
@@ -239,18 +240,23 @@ def _given_parts(
     return np.array([index[text] for text in parts_N], np.int64), numbers, numbers.index(fold)
 
 
+def _next(test: int, count: int) -> int | None:
+    """The part that validates; of two parts none, or nothing would be left to train on."""
+    return (test + 1) % count if count > 2 else None
+
+
 def _from_parts(
     part: NDArray[np.int64],
     test: int,
-    count: int,
+    val: int | None,
     labels_NC: NDArray[np.float64],
     groups_N: NDArray[np.str_],
     seed: int,
 ) -> NDArray[np.str_]:
     split = np.full(len(part), "train", dtype="<U5")
     split[part == test] = "test"
-    if count > 2:
-        split[part == (test + 1) % count] = "val"
+    if val is not None:
+        split[part == val] = "val"
     else:
         _cut_val(split, labels_NC, groups_N, seed)
     return split

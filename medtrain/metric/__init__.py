@@ -8,6 +8,7 @@ from medtrain.metric.bootstrap import patient_weights, percentile_interval, repl
 from medtrain.metric.calibration import reliability
 from medtrain.metric.classification import evaluate
 from medtrain.metric.decision import Decision, fit_decision, fit_temperature, parse_policy, probabilities
+from medtrain.metric.paired import holm, paired_differences
 from medtrain.metric.ranking import Ranking, auroc
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "evaluate",
     "fit_decision",
     "fit_temperature",
+    "holm",
+    "paired_differences",
     "parse_policy",
     "patient_weights",
     "percentile_interval",

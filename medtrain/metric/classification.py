@@ -80,7 +80,7 @@ def evaluate(
     """
     if kind not in KINDS:
         raise ValueError(f"kind {kind!r} is none of {KINDS}")
-    found = _Measured(kind, probs_NC, targets, predictions, classes, patients, bootstrap, seed)
+    found = Measured(kind, probs_NC, targets, predictions, classes, patients, bootstrap, seed)
     results = found.metrics()
     results["calibration"] = {"bins": found.reliability()}
     results["prevalence"] = None if prevalence is None else found.at_prevalence(prevalence)
@@ -102,12 +102,12 @@ def _group(
     kind: str, arrays: tuple[Array, ...], who_N: Array, in_N: Array, classes: Sequence[str], bootstrap: int, seed: int
 ) -> Results:
     (probs, targets, predictions), patients = (array[in_N] for array in arrays), list(who_N[in_N])
-    found = _Measured(kind, probs, targets, predictions, classes, patients, bootstrap, seed)
+    found = Measured(kind, probs, targets, predictions, classes, patients, bootstrap, seed)
     events = {name: int((c.target > 0.5).sum()) for name, c in zip(classes, found.sheet.columns, strict=True)}
     return {"n_cases": len(patients), "n_patients": len(set(patients)), "events": events, **found.metrics()}
 
 
-class _Measured:
+class Measured:
     """Values and replicates of one set of cases, and how they are written."""
 
     def __init__(

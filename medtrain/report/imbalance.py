@@ -11,7 +11,6 @@ from rich.text import Text
 
 from medtrain.core.labels import count_labels, indicators
 from medtrain.core.spec import DataSpec
-from medtrain.loss import class_weights, positive_weights
 from medtrain.report.words import ABSENT
 
 Imbalance = dict[str, dict[str, dict[str, Any]]]
@@ -31,6 +30,8 @@ def imbalance(spec: DataSpec, targets: NDArray[Any], patients: NDArray[Any], spl
         targets: as `medtrain.core.labels.indicators` takes them.
         patients, splits: of each case, (N,).
     """
+    from medtrain.loss import class_weights, positive_weights  # late: who only reads run folders needs no torch
+
     found: Imbalance = {}
     for split in dict.fromkeys(splits.tolist()):
         of_split, kind, n = splits == split, spec.label_kind, len(spec.classes)

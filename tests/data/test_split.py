@@ -10,7 +10,7 @@ import pytest
 from medtrain.core.errors import DataError, UsageError
 from medtrain.core.streams import stream
 from medtrain.data.leakage import leaked, leaks
-from medtrain.data.split import SHARES, assign_splits, join_groups, official_names, stratified_groups
+from medtrain.data.split import SHARES, SITE_COLUMN, assign_splits, join_groups, official_names, stratified_groups
 
 
 def table(rows: int, patients: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -135,14 +135,27 @@ def test_a_fold_column_is_meant_by_value_and_sites_by_order() -> None:
     np.testing.assert_array_equal(chosen.split == "val", np.array(column) == "1")
     assert chosen.fold is not None and chosen.fold.tolist()[:3] == [1, 2, 3]
     sites = [("west", "east", "north")[n % 3] for n in range(120)]
-    tested = split(labels, groups, parts_N=sites, parts_name="site column", fold=0)
+    tested = split(labels, groups, parts_N=sites, parts_name=SITE_COLUMN, fold=0)
     np.testing.assert_array_equal(tested == "test", np.array(sites) == "east")
+
+
+def test_of_sites_one_is_tested_and_val_is_cut_from_the_others_by_patient() -> None:
+    labels, groups = table(600, 200, 2)
+    sites = np.array(["west", "east", "north", "south"])[np.unique(groups, return_inverse=True)[1] % 4]
+    for fold, site in enumerate(["east", "north", "south", "west"]):
+        chosen = assign_splits(labels, groups, parts_N=list(sites), parts_name=SITE_COLUMN, fold=fold)
+        np.testing.assert_array_equal(chosen.split == "test", sites == site)
+        assert not straddles(groups, chosen.split)
+        val, rest = chosen.split == "val", sites != site
+        assert val.sum() / rest.sum() == pytest.approx(0.125, abs=0.02) and len(set(sites[val])) == 3
+        np.testing.assert_allclose(labels[val].sum(0), 0.125 * labels[rest].sum(0), atol=3)
+        assert chosen.fold is not None and (chosen.fold[sites == site] == fold).all()
 
 
 def test_two_parts_leave_a_val_cut_from_train() -> None:
     labels, groups = table(160, 160, 2)
     sites = ["a", "b"] * 80
-    parts = split(labels, groups, parts_N=sites, parts_name="site column", fold=1)
+    parts = split(labels, groups, parts_N=sites, parts_name=SITE_COLUMN, fold=1)
     assert [(parts == name).sum() for name in ("train", "val", "test")] == [70, 10, 80]
 
 
@@ -170,7 +183,9 @@ def test_official_splits_are_kept_and_val_is_cut() -> None:
         ({"fold": 1, "official_N": np.array(["train"] * 60)}, "data.columns.split=none"),
         ({"folds": 2, "fold": 1, "official_N": np.array(["train"] * 60)}, "data.columns.split=none"),
         ({"fold": 9, "parts_N": ["1", "2"] * 30}, "data.fold=9 is not there.* 1, 2"),
-        ({"parts_N": ["b", "a"] * 30, "parts_name": "site column"}, r"data.fold is missing.*0 \(a\), 1 \(b\)"),
+        ({"parts_N": ["b", "a"] * 30, "parts_name": SITE_COLUMN}, r"data.fold is missing.*0 \(a\), 1 \(b\)"),
+        ({"fold": 2, "parts_N": ["b", "a"] * 30, "parts_name": SITE_COLUMN}, r"data.fold=2 is not.*0 \(a\), 1 \(b\)"),
+        ({"fold": 0, "parts_N": ["a"] * 60, "parts_name": SITE_COLUMN}, r"site column has only one part \(0 \(a\)\)"),
         ({"fold": 0, "folds": 3, "parts_N": ["0", "1"] * 30}, "has 2 parts"),
         ({"fold": 0, "parts_N": ["0"] * 60}, "only one part"),
     ],

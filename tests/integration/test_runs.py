@@ -228,6 +228,9 @@ def test_a_job_that_fails_leaves_the_others_running(
     states = [json.loads((folder / "sweep" / str(job) / "run.json").read_text())["status"] for job in (0, 1)]
     assert states == ["failed", "finished"]
     assert "did you mean 'label'" in ran.err and "failed" in ran.out and "finished" in ran.out
+    rows = pd.read_csv(folder / "sweep" / "sweep.csv")
+    assert rows["status"].tolist() == ["finished", "failed"] and rows["job"].tolist() == [1, 0]
+    assert rows["data.columns.label"].tolist() == ["label", "lable"] and 0 <= rows["test_auroc"][0] <= 1
 
 
 def test_a_full_disk_is_told_and_nothing_is_half_written(folder: Path, phantom_cache: Path) -> None:

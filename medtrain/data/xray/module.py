@@ -61,6 +61,7 @@ class ImageData(pl.LightningDataModule):
         spec: DataSpec.
         cases: a row an image: case, patient, split, fold, path.
         targets: binary float [N] 0/1, multiclass int [N], multilabel float [N, C] with NaN unknown.
+        held_out: with data.split_by=site the site that tests, its fold and the number of sites; else None.
         groups: those columns as written, a row a case.
         fingerprints: SHA-256 of the cases, labels and patients (``table``) and of cases and splits (``split``).
         problems: what was skipped or warned of.
@@ -72,6 +73,7 @@ class ImageData(pl.LightningDataModule):
     """
 
     synthetic = False
+    held_out: dict[str, Any] | None = None
     spec: DataSpec
     cases: pd.DataFrame
     groups: pd.DataFrame
@@ -211,6 +213,10 @@ class ImageData(pl.LightningDataModule):
         )
         split, fold = splits["split"].to_numpy(), splits["fold"].astype("Int64").array
         self.cases = pd.DataFrame({"case": case, "patient": patient, "split": split, "fold": fold, "path": path})
+        if manifest.site is not None and self.cfg.get("split_by") == "site" and not self.all_test:
+            sites = dict(zip((manifest.site[row] for row in rows), fold, strict=True))
+            site = manifest.site[rows[np.flatnonzero(split == "test")[0]]]
+            self.held_out = {"site": site, "fold": int(sites[site]), "sites": len(sites)}
         self.fingerprints = {
             "table": _digest(case, patient, _texts(self.targets)),
             "split": _digest(case, split.tolist()),
