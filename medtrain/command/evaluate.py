@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from medtrain.config import ranks
 from medtrain.io.files import write_json, write_text
 from medtrain.metric import Decision
-from medtrain.task.base import Task
+from medtrain.task.base import Outcome, Task
 
 
 def evaluate(
@@ -24,7 +24,12 @@ def evaluate(
     if ranks.global_rank() != 0:
         return {}
     outcome = task.evaluate(task.results, data.cases, decision, bootstrap=cfg.eval.bootstrap)
-    metrics = {"split": split, **outcome.metrics, "decision": decision.to_dict()}
+    return write_outcome(folder, outcome, decision, split=split)
+
+
+def write_outcome(folder: Path, outcome: Outcome, decision: Decision, **facts: Any) -> dict[str, Any]:
+    """Write test_metrics.json, `facts` first, and the files of a judged split; return the metrics."""
+    metrics = {**facts, **outcome.metrics, "decision": decision.to_dict()}
     write_json(folder / "test_metrics.json", {"calibration": None, "groups": None} | metrics)
     for name, content in outcome.files.items():
         write(folder / name, content)

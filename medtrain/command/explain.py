@@ -43,7 +43,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     if output.exists() and not output.is_dir():
         raise UsageError(f"output={output} is a file; explain writes a folder")
     run = open_run(cfg.run)
-    cfg.trainer.compile = False
+    cfg.trainer.compile, cfg.eval.mc_dropout = False, 0
     task = run.task(cfg).eval().to(_device(cfg))
     if run.spec.dims != 2:
         raise UsageError(f"run={cfg.run}: explain takes runs on 2D images so far")

@@ -75,6 +75,7 @@ AT_LEAST: dict[str, float] = {
     "data.image_size": 1,
     "data.patients": 10,
     "eval.bootstrap": 0,
+    "eval.mc_dropout": 0,
     "eval.tta": 0,
     "explain.sanity": 0,
     "loss.gamma": 0,

@@ -134,19 +134,27 @@ def fit_decision(
     Raises:
         UsageError: a policy that doesn't exist or doesn't apply.
     """
-    parsed = parse_policy(policy, kind)
+    parse_policy(policy, kind)
     temperature = fit_temperature(kind, logits_NK, targets)
-    if kind == "multiclass":
-        return Decision(policy, temperature, {})
     probs_NC = probabilities(logits_NK, kind, temperature)
-    target_NC = np.asarray(targets, dtype=np.float64)
+    return Decision(policy, temperature, fit_thresholds(kind, probs_NC, targets, classes, policy))
+
+
+def fit_thresholds(
+    kind: str, probs_NC: npt.ArrayLike, targets: npt.ArrayLike, classes: Sequence[str], policy: Policy = 0.5
+) -> dict[str, float]:
+    """The thresholds of a `Decision` from calibrated probabilities [N, C]; the rest as in `fit_decision`."""
+    parsed = parse_policy(policy, kind)
+    if kind == "multiclass":
+        return {}
+    probs, target_NC = np.asarray(probs_NC, dtype=np.float64), np.asarray(targets, dtype=np.float64)
     if kind == "binary":
-        classes, probs_NC, target_NC = classes[-1:], probs_NC[:, -1:], target_NC.reshape(-1, 1)
+        classes, probs, target_NC = classes[-1:], probs[:, -1:], target_NC.reshape(-1, 1)
     thresholds = {}
     for c, name in enumerate(classes):
         known = target_NC[:, c] >= 0
-        thresholds[name] = fit_threshold(probs_NC[known, c], target_NC[known, c] > 0.5, parsed, name)
-    return Decision(policy, temperature, thresholds)
+        thresholds[name] = fit_threshold(probs[known, c], target_NC[known, c] > 0.5, parsed, name)
+    return thresholds
 
 
 def fit_threshold(probs_N: Array, positive_N: Array, parsed: tuple[str, float], name: str = "") -> float:
