@@ -23,6 +23,7 @@ from medtrain.core.errors import UsageError
 from medtrain.core.labels import LabelCounts
 from medtrain.core.spec import DataSpec
 from medtrain.data import source
+from medtrain.data.split import check_folds
 from medtrain.metric import parse_policy
 from medtrain.model import Ensemble, build_model, check_passes
 from medtrain.report.progress import bar
@@ -53,6 +54,7 @@ def probe(cfg: DictConfig) -> None:
         UsageError: naming the key.
     """
     target.check_targets(cfg)
+    check_folds(plain(cfg.data))
     parse_policy(cfg.eval.threshold)
     if cfg.get("transfer"):
         target.build("transfer", cfg.transfer)

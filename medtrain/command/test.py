@@ -44,6 +44,11 @@ def main(cfg: DictConfig, folder: Path) -> None:
 def own_or_other(cfg: DictConfig, run: Path) -> dict[str, Any]:
     """For the run's own data its exact split; other data count whole, unless they bring a split of their own."""
     if is_own_data(cfg, run):
+        if "folds" in record.read(run).get("fingerprints", {}) and load_saved(run).verb == "ensemble":
+            raise UsageError(
+                f"run={run}: each of these cases has trained some of its members; what the others say of it is in "
+                "test_metrics.json. Test it on other data: data=... data.table=..."
+            )
         file = run / "splits.csv"
         if not file.is_file():
             raise UsageError(f"run={run}: it has no splits.csv, so its test split is not known")

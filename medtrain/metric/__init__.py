@@ -10,6 +10,7 @@ from medtrain.metric.calibration import reliability
 from medtrain.metric.classification import evaluate
 from medtrain.metric.decision import (
     Decision,
+    decide,
     fit_decision,
     fit_temperature,
     fit_thresholds,
@@ -23,6 +24,7 @@ __all__ = [
     "Ranking",
     "abstention_curve",
     "auroc",
+    "decide",
     "doubt",
     "evaluate",
     "fit_decision",

@@ -16,7 +16,6 @@ from scipy.special import logit
 
 from medtrain.metric.bootstrap import Array
 from medtrain.metric.classification import evaluate
-from medtrain.metric.decision import Decision
 
 SHARES = tuple(round(1 - 0.05 * i, 2) for i in range(11))
 """1.0, 0.95 ... 0.5 of the cases are kept."""
@@ -61,17 +60,20 @@ def _ranks(doubt_NC: Array) -> Array:
     return np.asarray(np.argsort(np.argsort(doubt_NC, axis=0, kind="stable"), axis=0, kind="stable"))
 
 
-def doubt(kind: str, probs_NC: npt.ArrayLike, decision: Decision) -> Array:
+def doubt(kind: str, probs_NC: npt.ArrayLike, thresholds: npt.ArrayLike = ()) -> Array:
     """Uncertainty where there is a single prediction a case: how near it is to the decision, 0 on it, else negative.
 
     Binary [N] and multilabel [N, C]: the distance to the threshold in log-odds, so that both sides of a threshold near
     0 or 1 count alike. Multiclass [N]: by how much the most probable class leads the next.
+
+    Args:
+        thresholds: of the positive class, or one a class; [N, ...] where each case has its own.
     """
     probs = np.asarray(probs_NC, np.float64)
     if kind == "multiclass":
         ordered = np.sort(probs, axis=1)
         return np.asarray(ordered[:, -2] - ordered[:, -1])
-    limits = np.clip(list(decision.thresholds.values()), _TINY, 1 - _TINY)
+    limits = np.clip(np.asarray(thresholds, np.float64), _TINY, 1 - _TINY)
     columns = probs[:, -1:] if kind == "binary" else probs
     distance_NC = -np.abs(logit(np.clip(columns, _TINY, 1 - _TINY)) - logit(limits))
     return np.asarray(distance_NC[:, 0] if kind == "binary" else distance_NC)

@@ -50,13 +50,10 @@ class Decision:
     def predict(self, probs_NC: npt.ArrayLike, kind: str) -> Array:
         """int64 predictions: binary [N] of 0/1, multiclass [N] of class numbers, multilabel [N, C] of 0/1."""
         probs, limits = np.asarray(probs_NC), list(self.thresholds.values())
-        if kind == "multiclass":
-            return np.asarray(probs.argmax(axis=1), dtype=np.int64)
-        if len(limits) != (1 if kind == "binary" else probs.shape[1]):
+        wanted = {"binary": 1, "multiclass": len(limits)}.get(kind, probs.shape[1])
+        if len(limits) != wanted:
             raise ValueError(f"{len(limits)} thresholds don't fit {kind} probabilities of shape {probs.shape}")
-        if kind == "binary":
-            return (probs[:, -1] >= limits[0]).astype(np.int64)
-        return (probs >= np.asarray(limits)).astype(np.int64)
+        return decide(kind, probs, limits)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -65,9 +62,9 @@ class Decision:
     def from_dict(cls, plain: Mapping[str, Any]) -> Decision:
         return cls(plain["policy"], float(plain["temperature"]), {k: float(v) for k, v in plain["thresholds"].items()})
 
-    def save(self, path: str | os.PathLike[str], checkpoint_sha256: str) -> None:
-        """Write JSON with the SHA-256 of the checkpoint this decision belongs to."""
-        write_json(path, self.to_dict() | {"checkpoint_sha256": checkpoint_sha256})
+    def save(self, path: str | os.PathLike[str], checkpoint_sha256: str, **facts: Any) -> None:
+        """Write JSON with the SHA-256 of the checkpoint this decision belongs to, and `facts` for people."""
+        write_json(path, self.to_dict() | {"checkpoint_sha256": checkpoint_sha256} | facts)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], checkpoint: str | os.PathLike[str]) -> Decision:
@@ -89,6 +86,16 @@ class Decision:
                 "for another: put the checkpoint that they belong to back, or train again."
             )
         return decision
+
+
+def decide(kind: str, probs_NC: npt.ArrayLike, limits: npt.ArrayLike = ()) -> Array:
+    """`Decision.predict` by bare thresholds: [T], or [N, T] where each case has its own."""
+    probs, limit = np.asarray(probs_NC), np.asarray(limits, dtype=np.float64)
+    if kind == "multiclass":
+        return np.asarray(probs.argmax(axis=1), dtype=np.int64)
+    if kind == "binary":
+        return np.asarray((probs[:, -1:] >= limit)[:, 0], dtype=np.int64)
+    return np.asarray(probs >= limit, dtype=np.int64)
 
 
 def parse_policy(policy: Policy, kind: str = "binary") -> tuple[str, float]:

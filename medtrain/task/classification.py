@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from medtrain.augment import mixup
 from medtrain.core.pool import pool_cases
-from medtrain.metric import Decision, auroc, fit_decision, probabilities, spread
+from medtrain.metric import Decision, auroc, doubt, fit_decision, probabilities, spread
 from medtrain.model import dropout_passes
 from medtrain.task.base import Batch, Outcome, Outputs, Task
 from medtrain.task.judge import Predicted, judge
@@ -140,7 +140,7 @@ class Classification(Task):
         return fit_decision(kind, cases["logits"].numpy(), as_target(cases["y"], kind), self.spec.classes, policy)
 
     def evaluate(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision, *, bootstrap: int) -> Outcome:
-        return judge(self.spec, self.predicted(outputs, cases, decision), decision, bootstrap=bootstrap)
+        return judge(self.spec, self.predicted(outputs, cases, decision), bootstrap=bootstrap)
 
     def predictions(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision) -> pd.DataFrame:
         found = self.predicted(outputs, cases, decision)
@@ -153,13 +153,14 @@ class Classification(Task):
         target = as_target(found["y"], kind) if "y" in found else None
         probs_NSC = self._probs(found["logits"], decision.temperature)
         probs = probs_NSC.mean(axis=1)
-        predicted, by = decision.predict(probs, kind), "confidence"
+        predicted = decision.predict(probs, kind)
         if "passes" in found:
-            probs_NSC, by = self._probs(found["passes"], decision.temperature), "mc_dropout"
+            doubts, by = spread(kind, self._probs(found["passes"], decision.temperature), predicted), "mc_dropout"
         elif probs_NSC.shape[1] > 1:
-            by = "ensemble"
-        unsure = None if by == "confidence" else spread(kind, probs_NSC, predicted)
-        return Predicted(rows, probs, predicted, target, unsure, by)
+            doubts, by = spread(kind, probs_NSC, predicted), "ensemble"
+        else:
+            doubts, by = doubt(kind, probs, list(decision.thresholds.values())), "confidence"
+        return Predicted(rows, probs, predicted, target, doubts, by)
 
     def _probs(self, logits: Tensor, temperature: float) -> np.ndarray:
         """Probabilities [N, S, C] of S members or passes, one column a class, binary too."""

@@ -59,7 +59,9 @@ class ImageData(pl.LightningDataModule):
         cases: a row an image: case, patient, split, fold, path.
         targets: binary float [N] 0/1, multiclass int [N], multilabel float [N, C] with NaN unknown.
         table: the user's own columns, a row a case, indexed by the row numbers of the file.
-        fingerprints: SHA-256 of the cases, labels and patients (``table``) and of cases and splits (``split``).
+        fingerprints: SHA-256 of the cases, labels and patients (``table``) and of cases and splits
+            (``split``); of cases and folds (``folds``) too where there are folds, equal for all runs of one
+            cross-validation.
         problems: what was skipped or warned of.
         decoded: how many files were decoded now.
 
@@ -93,6 +95,7 @@ class ImageData(pl.LightningDataModule):
         self.problems: list[Problem] = []
         self.fingerprints: dict[str, str] = {}
         self.decoded = 0
+        self._parts: dict[str, str] = {}
         self._ready = False
 
     @classmethod
@@ -167,6 +170,9 @@ class ImageData(pl.LightningDataModule):
             raise
         policy = choice(self.cfg, "leakage", ("error", "warn", "drop"))
         leaky, leaks = drop_leaked(manifest, rows, content, splits, policy)
+        self._parts = {}
+        if splits["fold"].notna().any():  # before anything is dropped, which differs from fold to fold
+            self._parts = {"folds": _digest([manifest.case[row] for row in rows], splits["fold"])}
         return rows[~leaky], splits[~leaky], leaks
 
     def _judge(self, bad: list[tuple[int, Problem]], leaks: list[Problem], total: int, skip: bool) -> None:
@@ -208,7 +214,7 @@ class ImageData(pl.LightningDataModule):
         self.fingerprints = {
             "table": _digest(cases["case"], cases["patient"], _texts(self.targets)),
             "split": _digest(cases["case"], cases["split"]),
-        }
+        } | self._parts
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Row numbers in `cases` of one split."""
