@@ -193,10 +193,8 @@ def _one_split(members: list[Member]) -> list[Member]:
     for a, b in permutations(members, 2):
         for column in ("case", "patient"):
             if shared := sorted(a.cases("train", "val", column=column) & b.cases("test", column=column)):
-                what = (
-                    f"{len(shared)} {column}{'s' * (len(shared) > 1)} that {b.folder} tests ({', '.join(shared[:3])})"
-                )
-                faults.append(f"  leak: {a.folder} was trained or tuned on {what}")
+                which = f"{column} {', '.join(shared[:3])}" + f" and {len(shared) - 3} more" * (len(shared) > 3)
+                faults.append(f"  leak: {a.folder} was trained or tuned on what {b.folder} tests: {which}")
                 break
     others = [m for m in members[1:] if any(m.cases(s) != members[0].cases(s) for s in ("val", "test"))]
     faults += [f"  {m.folder}: other val or test cases than {members[0].folder}" for m in others if not faults]

@@ -24,9 +24,10 @@ def main(cfg: DictConfig, folder: Path) -> None:
     run = open_run(cfg.run)
     trainer = build.trainer(cfg, folder, training=False)
     part = own_or_other(cfg, run.folder)
+    task = run.task(cfg)
     data = build.data(cfg, **part, spec=run.spec)
     data.prepare()
-    outcome = evaluate(cfg, trainer, run.task(cfg), data, run.decision, folder, split=cfg.eval.split)
+    outcome = evaluate(cfg, trainer, task, data, run.decision, folder, split=cfg.eval.split)
     if ranks.global_rank() != 0:
         return
     fields = record.read(run.folder)
