@@ -209,7 +209,9 @@ def _saved(words: Words, given: dict[str, str], compose: Any) -> Any:
     if words.verb == "ensemble":
         from medtrain.config.runs import run_folders
 
-        _refuse_fixed(words.verb, given, {*FIXED_IN_A_RUN, "data", "eval.mc_dropout"} - {*FREE_IN_AN_ENSEMBLE})
+        _refuse_fixed(
+            words.verb, given, {*FIXED_IN_A_RUN, "data", "eval.mc_dropout", "eval.groups"} - {*FREE_IN_AN_ENSEMBLE}
+        )
         if not given.get("runs"):
             raise UsageError("ensemble needs runs=..., run folders, a sweep's folder or a pattern")
         return compose.load_saved(run_folders(_listed(given["runs"]))[0], "runs")

@@ -92,9 +92,8 @@ def data(cfg: DictConfig, **more: Any) -> Any:
     """The data module, not yet prepared; `more` as its constructor takes it."""
     kind = source(cfg.data.name)
     sampler = target.partial("sampler", cfg.sampler) if cfg.get("sampler") is not None else None
-    return kind(
-        plain(cfg.data), build_sampler=sampler, seed=cfg.seed, report=warn, progress=bar("preparing data"), **more
-    )
+    usual = {"build_sampler": sampler, "seed": cfg.seed, "report": warn, "progress": bar("preparing data")}
+    return kind(plain(cfg.data), **usual, groups=plain(cfg.eval.get("groups")) or [], **more)
 
 
 def task(

@@ -54,7 +54,8 @@ def main(cfg: DictConfig, make_folder: Callable[[], Path]) -> int:
         said = zip(units, tested, strict=True)
         repeats = [[one for _, one in each] for _, each in groupby(said, lambda pair: pair[0].repeat)]
         order = splits.loc[splits["split"] == "test", "case"].tolist()
-        outcome = judge_repeats(spec, repeats, order=order, bootstrap=cfg.eval.bootstrap)
+        asked = {"bootstrap": cfg.eval.bootstrap, "prevalence": cfg.eval.get("prevalence")}
+        outcome = judge_repeats(spec, repeats, decision, order=order, **asked)
         metrics = write_outcome(folder, outcome, decision, split="test")
         record.finish("finished")
         report = write_report(folder)

@@ -23,14 +23,16 @@ def evaluate(
     run_loader(trainer, task, lambda: data.eval_dataloader(split))
     if ranks.global_rank() != 0:
         return {}
-    outcome = task.evaluate(task.results, data.cases, decision, bootstrap=cfg.eval.bootstrap)
+    asked = {"bootstrap": cfg.eval.bootstrap, "prevalence": cfg.eval.get("prevalence")}
+    outcome = task.evaluate(task.results, data.cases, decision, **asked, groups=getattr(data, "groups", None))
     return write_outcome(folder, outcome, decision, split=split)
 
 
 def write_outcome(folder: Path, outcome: Outcome, decision: Decision, **facts: Any) -> dict[str, Any]:
     """Write test_metrics.json, `facts` first, and the files of a judged split; return the metrics."""
     metrics = {**facts, **outcome.metrics, "decision": decision.to_dict()}
-    write_json(folder / "test_metrics.json", {"calibration": None, "groups": None} | metrics)
+    metrics |= {part: outcome.metrics.get(part) for part in ("calibration", "prevalence", "groups", "abstention")}
+    write_json(folder / "test_metrics.json", metrics)
     for name, content in outcome.files.items():
         write(folder / name, content)
     return metrics

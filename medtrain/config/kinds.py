@@ -89,7 +89,7 @@ AT_LEAST: dict[str, float] = {
     "trainer.accumulate_grad_batches": 1,
 }
 
-LATER = ("eval.groups", "eval.prevalence")  # keys that nothing reads so far
+BETWEEN: dict[str, tuple[float, float]] = {"eval.prevalence": (0, 1)}  # neither end
 
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list", dict: "a map"}
 
@@ -102,8 +102,6 @@ def fault(key: str, value: Any, shipped: Any) -> str:
         value: a plain value.
         shipped: the packaged value, None where that is null.
     """
-    if key in LATER and value:
-        return "not there yet in this version; leave it out"
     allowed = TYPES.get(key) or ((type(shipped),) if shipped is not None else ())
     if value is None:
         return "" if key in TYPES or shipped is None or key in CHOICES else f"null; give {_WORDS[type(shipped)]}"
@@ -113,6 +111,8 @@ def fault(key: str, value: Any, shipped: Any) -> str:
         return f"{_name(value)}, where {' or '.join(dict.fromkeys(_WORDS[k] for k in allowed))} is wanted"
     if key in AT_LEAST and _is(value, float) and value < AT_LEAST[key]:
         return f"it must be at least {AT_LEAST[key]}"
+    if key in BETWEEN and not BETWEEN[key][0] < value < BETWEEN[key][1]:
+        return "it must lie between {} and {}".format(*BETWEEN[key])
     return ""
 
 

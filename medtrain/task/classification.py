@@ -139,8 +139,19 @@ class Classification(Task):
         cases, kind = self.cases(outputs), self.spec.label_kind
         return fit_decision(kind, cases["logits"].numpy(), as_target(cases["y"], kind), self.spec.classes, policy)
 
-    def evaluate(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision, *, bootstrap: int) -> Outcome:
-        return judge(self.spec, self.predicted(outputs, cases, decision), bootstrap=bootstrap)
+    def evaluate(
+        self,
+        outputs: Outputs,
+        cases: pd.DataFrame,
+        decision: Decision,
+        *,
+        bootstrap: int,
+        prevalence: float | None = None,
+        groups: pd.DataFrame | None = None,
+    ) -> Outcome:
+        found = self.predicted(outputs, cases, decision)
+        named = {} if groups is None else groups.iloc[found.rows.index].to_dict("list")
+        return judge(self.spec, found, decision, bootstrap=bootstrap, prevalence=prevalence, groups=named)
 
     def predictions(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision) -> pd.DataFrame:
         found = self.predicted(outputs, cases, decision)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from medtrain.core.spec import DataSpec
-from medtrain.metric import abstention_curve
+from medtrain.metric import Decision, abstention_curve
 from medtrain.metric import evaluate as metrics_of
 from medtrain.task.base import Outcome
 from medtrain.task.table import predictions_table
@@ -40,11 +41,16 @@ class Predicted:
         return predictions_table(spec, self.rows, self.probs, self.predicted, self.target, uncertainty)
 
 
-def judge(spec: DataSpec, found: Predicted, *, bootstrap: int) -> Outcome:
-    """Metrics with intervals, the abstention curve, and the table of predictions."""
+def judge(spec: DataSpec, found: Predicted, decision: Decision, **asked: Any) -> Outcome:
+    """Metrics with intervals, the abstention curve, and the table of predictions.
+
+    Args:
+        asked: bootstrap, prevalence and groups, as `metric.evaluate` takes them.
+    """
     assert found.target is not None
     said = (spec.label_kind, found.probs, found.target, found.predicted, spec.classes)
-    metrics = metrics_of(*said, found.rows["patient"].tolist(), bootstrap=bootstrap)
+    metrics = metrics_of(*said, found.rows["patient"].tolist(), **asked)
+    metrics["calibration"] = {"temperature": decision.temperature, **metrics["calibration"]}
     counts = {"n_cases": len(found.rows), "n_patients": int(found.rows["patient"].nunique())}
     curve = {"by": found.by, "curve": abstention_curve(*said, found.doubt)}
     return Outcome(counts | metrics | {"abstention": curve}, {"test_predictions.csv": found.table(spec)})

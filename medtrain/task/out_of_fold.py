@@ -12,7 +12,7 @@ import pandas as pd
 
 from medtrain.core.errors import MedtrainError
 from medtrain.core.spec import DataSpec
-from medtrain.metric import decide, doubt, evaluate, spread
+from medtrain.metric import Decision, decide, doubt, evaluate, spread
 from medtrain.task.base import Outcome
 from medtrain.task.judge import Predicted, judge
 from medtrain.task.table import read_predictions
@@ -94,20 +94,22 @@ def together(parts: Sequence[Said]) -> Said:
 
 
 def judge_repeats(
-    spec: DataSpec, repeats: Sequence[Sequence[Said]], *, order: Sequence[str], bootstrap: int
+    spec: DataSpec, repeats: Sequence[Sequence[Said]], decision: Decision, *, order: Sequence[str], **asked: Any
 ) -> Outcome:
     """All predictions pooled, with intervals over patients, and how the metrics spread.
 
     Args:
         repeats: the folds of each cross-validation; one fold in all where the runs share a test split.
+        decision: of the whole, for the record: each case is decided by its own thresholds.
         order: of the cases.
+        asked: as `judge` takes it.
 
     Returns:
         The outcome; its metrics have ``folds`` (over all folds) and ``repeats`` (over cross-validations): {NAME:
         {"mean", "sd", "values"}}, None where there is one.
     """
     wholes = [end_to_end(folds) for folds in repeats]
-    outcome = judge(spec, together(wholes).in_order(order).predicted(spec), bootstrap=bootstrap)
+    outcome = judge(spec, together(wholes).in_order(order).predicted(spec), decision, **asked)
     folds = [fold.values(spec) for each in repeats for fold in each]
     outcome.metrics["folds"] = spread_over(folds)
     outcome.metrics["repeats"] = spread_over([whole.values(spec) for whole in wholes])

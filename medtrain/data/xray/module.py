@@ -22,6 +22,7 @@ from medtrain.core.spec import DataSpec
 from medtrain.data.settings import choice, image_form, normalisation
 from medtrain.data.splitting import drop_leaked, known_splits, split_manifest
 from medtrain.data.xray.dataset import Batch, CaseImages, Pictures, loader, ranks
+from medtrain.data.xray.groups import group_columns
 from medtrain.data.xray.inputs import InputImages
 from medtrain.data.xray.table import Manifest, read_manifest
 from medtrain.io.cache_root import cache_root
@@ -53,12 +54,14 @@ class ImageData(pl.LightningDataModule):
         spec: of a trained model, whose classes, channels, size and normalisation hold then.
         all_test: rows without an official split are all tested (external data).
         splits: case and split as a run has written them; nothing is split anew then.
+        groups: columns of the table by which results are broken down.
 
     Attributes:
         spec: DataSpec.
         cases: a row an image: case, patient, split, fold, path.
         targets: binary float [N] 0/1, multiclass int [N], multilabel float [N, C] with NaN unknown.
-        table: the user's own columns, a row a case, indexed by the row numbers of the file.
+        groups: those columns as written, a row a case.
+        table: the user's own columns, typed, a row a case, indexed by the row numbers of the file.
         fingerprints: SHA-256 of the cases, labels and patients (``table``) and of cases and splits
             (``split``); of cases and folds (``folds``) too where there are folds, equal for all runs of one
             cross-validation.
@@ -72,6 +75,7 @@ class ImageData(pl.LightningDataModule):
     synthetic = False
     spec: DataSpec
     cases: pd.DataFrame
+    groups: pd.DataFrame
     table: pd.DataFrame
     targets: NDArray[Any]
 
@@ -86,11 +90,12 @@ class ImageData(pl.LightningDataModule):
         spec: DataSpec | None = None,
         all_test: bool = False,
         splits: pd.DataFrame | None = None,
+        groups: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.cfg, self.build_sampler, self.seed = dict(cfg), build_sampler or Shuffle, seed
         self.report, self.progress = report, progress
-        self.all_test, self.known = all_test, splits
+        self.all_test, self.known, self.group_by = all_test, splits, groups
         self.model_spec = spec
         self.problems: list[Problem] = []
         self.fingerprints: dict[str, str] = {}
@@ -120,6 +125,7 @@ class ImageData(pl.LightningDataModule):
         form = self.form()
         mean, std = normalisation(self.cfg, form.channels)  # faults of the configuration come before any decoding
         manifest = self.manifest(form)
+        groups = group_columns(manifest, self.group_by)
         self.spec = self.model_spec or DataSpec(
             manifest.kind or "binary", manifest.classes, form.channels, form.size, mean=mean, std=std
         )
@@ -134,6 +140,7 @@ class ImageData(pl.LightningDataModule):
         for warning in manifest.warnings:
             self._warn([warning], "")
         self._keep(manifest, rows, splits)
+        self.groups = groups.iloc[rows].reset_index(drop=True)
         self._ready = True
 
     def form(self) -> ImageForm:

@@ -17,7 +17,7 @@ from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.core.spec import DataSpec, LabelKind
 from medtrain.data.settings import choice
 from medtrain.data.split import official_names
-from medtrain.data.xray.columns import RawTable, find_columns, read_table
+from medtrain.data.xray.columns import Listing, RawTable, find_columns, read_table
 from medtrain.data.xray.filter import matching
 from medtrain.data.xray.header_patients import header_patients
 from medtrain.data.xray.labels import POLICIES, Unsure, label_columns, read_labels
@@ -31,6 +31,7 @@ class Manifest:
 
     Attributes:
         table: the user's columns, typed, indexed by the row numbers that a spreadsheet shows.
+        text: the same as text, as written; None for rows that stand in no table of the user's.
         case: what names an image in results: the case column, else the path as written.
         path: absolute.
         patient: without a column or pattern the pseudonym of a DICOM header's patient, else the image itself
@@ -51,6 +52,7 @@ class Manifest:
     split: NDArray[np.str_] | None = None
     fold: list[str] | None = None
     site: list[str] | None = None
+    text: pd.DataFrame | None = None
     kind: LabelKind | None = None
     classes: tuple[str, ...] = ()
     targets: NDArray[Any] = field(default_factory=lambda: np.empty(0))
@@ -146,7 +148,8 @@ def _identify(raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any])
     if not has_patients:
         named = header_patients(path, cache_root(cfg.get("cache_dir")), states)
         patient, has_patients = [who or name for who, name in zip(named, written, strict=True)], all(named)
-    manifest = Manifest(raw.typed, where, case, path, patient, has_patients, bad=bad + faults, states=states)
+    text = None if isinstance(raw, Listing) else raw.text
+    manifest = Manifest(raw.typed, where, case, path, patient, has_patients, text=text, bad=bad + faults, states=states)
     if not has_patients:
         manifest.warnings.append(
             Problem(
