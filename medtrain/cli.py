@@ -32,9 +32,12 @@ FIXED_IN_A_RUN = (
     "callbacks",
     "logger",
     "seed",
+    "data.folds",
+    "data.fold",
     "eval.threshold",
     "eval.tta",
 )
+FREE_IN_AN_ENSEMBLE = ("eval.threshold",)  # it fits its own thresholds
 # The parts of a data node that the network was built or trained for.
 OF_THE_MODEL = (
     "classes",
@@ -206,17 +209,40 @@ def trust_of(tokens: list[str]) -> list[str]:
 def _saved(words: Words, given: dict[str, str], compose: Any) -> Any:
     """The configuration of the run that the command starts from, None for the packaged one."""
     key = "run"
+    if words.verb == "ensemble":
+        from medtrain.config.runs import run_folders
+
+        _refuse_fixed(
+            words.verb, given, {*FIXED_IN_A_RUN, "data", "eval.mc_dropout", "eval.groups"} - {*FREE_IN_AN_ENSEMBLE}
+        )
+        if not given.get("runs"):
+            raise UsageError("ensemble needs runs=..., run folders, a sweep's folder or a pattern")
+        return compose.load_saved(run_folders(_listed(given["runs"]))[0], "runs")
     if words.verb in OF_A_RUN:
         if not given.get("run"):
             raise UsageError(f"{words.verb} needs run=DIR, the folder of a finished training")
-        fixed = [k for k in given if {k, k.split(".")[0]} & set(FIXED_IN_A_RUN) and k != "task"]
-        if fixed:
-            raise UsageError(f"{fixed[0]}={given[fixed[0]]}: fixed by the run; {words.verb} can't change it")
+        _refuse_fixed(words.verb, given, {*FIXED_IN_A_RUN})
     elif words.verb == "train" and given.get("resume") not in (None, "null", "auto", ""):
         key = "resume"
     elif words.verb != "train" or not given.get("run"):
         return None
-    return compose.load_saved(_unquoted(given[key]), key)
+    saved = compose.load_saved(_unquoted(given[key]), key)
+    if words.verb == "train" and saved.verb == "ensemble":
+        raise UsageError(f"{key}={given[key]}: an ensemble, which isn't trained; train its members again")
+    return saved
+
+
+def _refuse_fixed(verb: str, given: dict[str, str], fixed: set[str]) -> None:
+    for key in given:
+        if {key, key.split(".")[0]} & fixed and key != "task":
+            raise UsageError(f"{key}={given[key]}: fixed by the run; {verb} can't change it")
+
+
+def _listed(text: str) -> str | list[str]:
+    """What stands behind `runs=`: a text, or the items of a list in brackets."""
+    if text[0] == "[" and text[-1] == "]" and not Path(text).exists():
+        return [_unquoted(item.strip()) for item in text[1:-1].split(",")]
+    return _unquoted(text)
 
 
 def _unquoted(path: str) -> str:
@@ -293,5 +319,7 @@ def _carry_out(words: Words, composition: Any) -> int:
     if words.multirun:
         raise UsageError(f"{words.verb}: no sweep of it; name one run, or write a loop in the shell")
     cfg = job.plain(composition.cfg)
+    if words.verb == "ensemble":
+        return int(_module("ensemble").main(cfg, lambda: job.own_folder(composition, "ensemble")))
     folder.absolute_paths(cfg)
     return int(_module("execute").start_of_a_run(cfg))

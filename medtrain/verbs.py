@@ -64,8 +64,9 @@ VERBS: dict[str, Verb] = {
     ),
     "ensemble": Verb(
         "out-of-fold metrics of a cross-validation, and one folder that acts like a run",
-        ("medtrain ensemble runs=outputs/sweeps/SWEEP", "medtrain ensemble runs=RUN1,RUN2"),
-        ready=False,
+        ("medtrain ensemble runs=outputs/sweeps/SWEEP", "medtrain ensemble runs=RUN1,RUN2 hydra.run.dir=both"),
+        "The runs are all folds of one or more cross-validations, or share one test split. Nothing is trained or\n"
+        "predicted anew; test, predict and explain take the new folder as run=DIR.",
     ),
     "compare": Verb(
         "runs side by side, with paired bootstrap differences over the same patients",

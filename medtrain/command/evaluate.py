@@ -14,7 +14,7 @@ from medtrain.config import ranks
 from medtrain.io.files import write_json, write_text
 from medtrain.metric import Decision
 from medtrain.report import write_failures, write_report
-from medtrain.task.base import Task
+from medtrain.task.base import Outcome, Task
 
 
 def evaluate(
@@ -26,9 +26,13 @@ def evaluate(
         return {}
     asked = {"bootstrap": cfg.eval.bootstrap, "prevalence": cfg.eval.get("prevalence")}
     outcome = task.evaluate(task.results, data.cases, decision, **asked, groups=getattr(data, "groups", None))
-    parts = dict.fromkeys(("calibration", "prevalence", "groups", "abstention"))
-    metrics = {"split": split, **outcome.metrics, "decision": decision.to_dict()}
-    metrics |= {name: outcome.metrics.get(name) for name in parts}
+    return write_outcome(folder, outcome, decision, split=split)
+
+
+def write_outcome(folder: Path, outcome: Outcome, decision: Decision, **facts: Any) -> dict[str, Any]:
+    """Write test_metrics.json, `facts` first, and the files of a judged split; return the metrics."""
+    metrics = {**facts, **outcome.metrics, "decision": decision.to_dict()}
+    metrics |= {part: outcome.metrics.get(part) for part in ("calibration", "prevalence", "groups", "abstention")}
     write_json(folder / "test_metrics.json", metrics)
     for name, content in outcome.files.items():
         write(folder / name, content)

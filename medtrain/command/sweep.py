@@ -37,7 +37,7 @@ def outcome(sweep: Path) -> int:
         table.add_row(row["folder"], Text(overrides), Text(told), best, _auroc(row))
     console = Console()
     console.print(table)
-    console.print(Text(f"table   {sweep / FILE}", overflow="ignore", no_wrap=True))
+    console.print(Text(f"table   {sweep / FILE}"), soft_wrap=True)
     return int(any(row["status"] != "finished" for row in found))
 
 

@@ -24,9 +24,10 @@ def main(cfg: DictConfig, folder: Path) -> None:
     run = open_run(cfg.run)
     trainer = build.trainer(cfg, folder, training=False)
     part = own_or_other(cfg, run.folder)
+    task = run.task(cfg)
     data = build.data(cfg, **part, spec=run.spec)
     data.prepare()
-    outcome = evaluate(cfg, trainer, run.task(cfg), data, run.decision, folder, split=cfg.eval.split)
+    outcome = evaluate(cfg, trainer, task, data, run.decision, folder, split=cfg.eval.split)
     if ranks.global_rank() != 0:
         return
     fields = record.read(run.folder)
@@ -49,6 +50,11 @@ def main(cfg: DictConfig, folder: Path) -> None:
 def own_or_other(cfg: DictConfig, run: Path) -> dict[str, Any]:
     """For the run's own data its exact split; other data count whole, unless they bring a split of their own."""
     if is_own_data(cfg, run):
+        if "folds" in record.read(run).get("fingerprints", {}) and load_saved(run).verb == "ensemble":
+            raise UsageError(
+                f"run={run}: each of these cases has trained some of its members; what the others say of it is in "
+                "test_metrics.json. Test it on other data: data=... data.table=..."
+            )
         file = run / "splits.csv"
         if not file.is_file():
             raise UsageError(f"run={run}: it has no splits.csv, so its test split is not known")

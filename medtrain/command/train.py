@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from medtrain.callbacks.checkpoint import load
 from medtrain.command import build
-from medtrain.command.evaluate import build_report, evaluate, run_loader
+from medtrain.command.evaluate import build_report, evaluate, run_loader, write
 from medtrain.command.execute import unexpected
 from medtrain.config import ranks
 from medtrain.config.record import RunRecord
@@ -64,6 +64,8 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
         decision = task.fit_decision(task.results, cfg.eval.threshold)
         if record:
             decision.save(folder / "decision.json", sha256(best))
+            for name, content in task.evaluate(task.results, data.cases, decision, bootstrap=0).files.items():
+                write(folder / name.replace("test_", "val_", 1), content)
         outcome = evaluate(cfg, trainer, task, data, decision, folder, split="test")
         score = getattr(trainer.checkpoint_callback, "best_model_score", None)
         value = float(score) if score is not None and isfinite(score) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,14 @@ def run_one(composition: Composition, start: Start) -> int:
     found = folder.to_resume(cfg, wanted.parent, wanted if named else None)
     place = found or (folder.claim(wanted) if named else folder.reserve(wanted))
     return _job(cfg, place, hydra_cfg, composition.tokens, start)
+
+
+def own_folder(composition: Composition, name: str) -> Path:
+    """A new run folder for a verb that trains nothing: the one that the user named, else outputs/TASK/<time>_NAME."""
+    hydra_cfg = composition.cfg
+    if any(token.startswith("hydra.run.dir=") for token in composition.tokens):
+        return folder.claim(Path(str(hydra_cfg.hydra.run.dir)))
+    return folder.reserve(Path("outputs") / str(hydra_cfg.task.name) / f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{name}")
 
 
 def run_sweep(composition: Composition, start: Start, ended: Callable[[Path], None]) -> tuple[Path, int]:

@@ -79,6 +79,7 @@ AT_LEAST: dict[str, float] = {
     "data.patients": 10,
     "eval.bootstrap": 0,
     "eval.thumbnails": 0,
+    "eval.mc_dropout": 0,
     "eval.tta": 0,
     "explain.sanity": 0,
     "loss.gamma": 0,

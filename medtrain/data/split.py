@@ -6,8 +6,9 @@ seed. Official splits are kept as they are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,11 @@ VAL_OF_TRAIN = 0.125  # 10 of the 80 % that official tables leave for train and 
 NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 FOLD_COLUMN, SITE_COLUMN = "fold column", "site column"
 EPSILON = 1e-9
+OFFICIAL = (
+    "data.folds and data.fold would override the table's own splits; "
+    "set data.columns.split=none to ignore its split column"
+)
+NO_FOLDS = "data.fold={} needs data.folds=K, a fold column (data.columns.fold), or data.split_by=site"
 
 
 @dataclass(frozen=True)
@@ -142,6 +148,23 @@ def official_names(
     return names, bad
 
 
+def check_folds(cfg: Mapping[str, Any]) -> None:
+    """Find in the data node alone, before any file is read, that a fold can't be chosen.
+
+    Raises:
+        UsageError: data.folds without a data.fold below it, or data.fold where nothing makes folds.
+    """
+    folds, fold, columns = cfg.get("folds"), cfg.get("fold"), cfg.get("columns") or {}
+    if cfg.get("split_by") == "site" or (folds is None and fold is None):
+        return
+    if columns.get("split") not in (None, "none"):
+        raise UsageError(OFFICIAL)
+    if fold is None:
+        raise UsageError(f"data.folds={folds} needs data.fold=0...{int(str(folds)) - 1}, not {fold}")
+    if folds is None and columns.get("fold", "none") == "none":  # null: the table may have such a column
+        raise UsageError(NO_FOLDS.format(fold))
+
+
 def assign_splits(
     labels_NC: NDArray[np.float64],
     groups_N: NDArray[np.str_],
@@ -174,10 +197,7 @@ def assign_splits(
     part = None
     if official_N is not None:
         if fold is not None or folds is not None:
-            raise UsageError(
-                "data.folds and data.fold would override the table's own splits; "
-                "set data.columns.split=none to ignore its split column"
-            )
+            raise UsageError(OFFICIAL)
         split = _complete(official_N, labels_NC, groups_N, seed)
         why = "in the table's split column"
     elif parts_N is not None:
@@ -195,9 +215,7 @@ def assign_splits(
         split = _from_parts(part, fold, _next(fold, folds), labels_NC, groups_N, seed)
         why = f"with data.folds={folds} data.fold={fold}"
     elif fold is not None:
-        raise UsageError(
-            f"data.fold={fold} needs data.folds=K, a fold column (data.columns.fold), or data.split_by=site"
-        )
+        raise UsageError(NO_FOLDS.format(fold))
     else:
         split = np.array(SPLITS)[stratified_groups(labels_NC, groups_N, SHARES, seed)]
         why = "in a 70/10/20 split"

@@ -10,7 +10,15 @@ import pytest
 from medtrain.core.errors import DataError, UsageError
 from medtrain.core.streams import stream
 from medtrain.data.leakage import leaked, leaks
-from medtrain.data.split import SHARES, SITE_COLUMN, assign_splits, join_groups, official_names, stratified_groups
+from medtrain.data.split import (
+    SHARES,
+    SITE_COLUMN,
+    assign_splits,
+    check_folds,
+    join_groups,
+    official_names,
+    stratified_groups,
+)
 
 
 def table(rows: int, patients: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -219,3 +227,37 @@ def test_leaks_and_what_drop_takes_out() -> None:
     out = leaked(patient, content, parts)
     assert np.flatnonzero(out).tolist() == [0, 2, 5]
     assert not leaks(patient[~out], content[~out], parts[~out], where)
+
+
+@pytest.mark.parametrize("folds", [2, 3, 5])
+def test_every_case_is_tested_once_and_never_while_it_chooses(folds: int) -> None:
+    labels, groups = table(400, 150, 3)
+    runs = [assign_splits(labels, groups, folds=folds, fold=k, seed=4) for k in range(folds)]
+    tested = np.stack([run.split == "test" for run in runs])
+    assert (tested.sum(0) == 1).all()
+    for k, run in enumerate(runs):
+        np.testing.assert_array_equal(run.fold, runs[0].fold)
+        assert (run.fold[run.split == "test"] == k).all() and not straddles(groups, run.split)
+        assert set(run.split) == {"train", "val", "test"}
+    assert folds == 2 or ((np.stack([run.split == "val" for run in runs])).sum(0) == 1).all()
+
+
+def test_folds_that_can_t_be_chosen_are_found_without_any_data() -> None:
+    columns = {"split": None, "fold": None}
+    for fine in (
+        {},
+        {"folds": 5, "fold": 4, "columns": columns},
+        {"fold": 3, "columns": columns},  # the table may have a fold column
+        {"fold": 1, "split_by": "site", "columns": columns},
+        {"folds": 2, "fold": 0, "columns": columns | {"split": "none"}},
+    ):
+        check_folds(fine)
+    for cfg, text in (
+        ({"folds": 5, "columns": columns}, "data.folds=5 needs data.fold=0...4"),
+        ({"fold": 1}, "data.fold=1 needs data.folds=K, a fold column"),
+        ({"fold": 1, "columns": columns | {"fold": "none"}}, "data.fold=1 needs"),
+        ({"folds": 5, "fold": 1, "columns": columns | {"split": "set"}}, "override the table's own splits"),
+        ({"fold": 1, "columns": columns | {"split": "set"}}, "override the table's own splits"),
+    ):
+        with pytest.raises(UsageError, match=text):
+            check_folds(cfg)

@@ -63,7 +63,9 @@ class ImageData(pl.LightningDataModule):
         targets: binary float [N] 0/1, multiclass int [N], multilabel float [N, C] with NaN unknown.
         held_out: with data.split_by=site the site that tests, its fold and the number of sites; else None.
         groups: those columns as written, a row a case.
-        fingerprints: SHA-256 of the cases, labels and patients (``table``) and of cases and splits (``split``).
+        fingerprints: SHA-256 of the cases, labels and patients (``table``) and of cases and splits
+            (``split``); of cases and folds (``folds``) too where there are folds, equal for all runs of one
+            cross-validation.
         problems: what was skipped or warned of.
         excluded: {reason: images} of what the data list and the run doesn't use.
         decoded: how many files were decoded now.
@@ -101,6 +103,7 @@ class ImageData(pl.LightningDataModule):
         self.fingerprints: dict[str, str] = {}
         self.excluded: dict[str, int] = {}
         self.decoded = 0
+        self._parts: dict[str, str] = {}
         self._ready = False
 
     @classmethod
@@ -180,6 +183,9 @@ class ImageData(pl.LightningDataModule):
             raise
         policy = choice(self.cfg, "leakage", ("error", "warn", "drop"))
         leaky, leaks = drop_leaked(manifest, rows, content, splits, policy)
+        self._parts = {}
+        if splits["fold"].notna().any():  # before anything is dropped, which differs from fold to fold
+            self._parts = {"folds": _digest([manifest.case[row] for row in rows], splits["fold"].astype(str).tolist())}
         return rows[~leaky], splits[~leaky], leaks
 
     def _judge(self, bad: list[tuple[int, Problem]], leaks: list[Problem], total: int, skip: bool) -> None:
@@ -220,7 +226,7 @@ class ImageData(pl.LightningDataModule):
         self.fingerprints = {
             "table": _digest(case, patient, _texts(self.targets)),
             "split": _digest(case, split.tolist()),
-        }
+        } | self._parts
 
     @property
     def table(self) -> pd.DataFrame:
