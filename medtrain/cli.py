@@ -289,6 +289,8 @@ def _carry_out(words: Words, composition: Any) -> int:
         return int(job.run_one(composition, start))
     if words.multirun:
         raise UsageError(f"{words.verb}: no sweep of it; name one run, or write a loop in the shell")
+    if words.verb == "inspect":
+        return int(job.run_aside(composition, start))
     cfg = job.plain(composition.cfg)
     folder.absolute_paths(cfg)
     return int(_module("execute").start_of_a_run(cfg))

@@ -18,7 +18,10 @@ from medtrain.core.errors import UsageError
 from medtrain.io.files import sha256, write_text
 
 # Root keys that don't make another run of the same configuration.
-NEUTRAL = ("verb", "resume", "run", "runs", "input", "output", "name", "format", "debug", "trust", "cache", "explain")
+NEUTRAL = (
+    *("verb", "resume", "run", "runs", "input", "output", "name", "format", "debug", "trust", "cache"),
+    *("explain", "inspect"),
+)
 
 
 def reserve(wanted: Path) -> Path:

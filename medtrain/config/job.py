@@ -33,6 +33,19 @@ def run_one(composition: Composition, start: Start) -> int:
     return _job(cfg, place, hydra_cfg, composition.tokens, start)
 
 
+def run_aside(composition: Composition, start: Start) -> int:
+    """Run a verb that trains nothing in a folder of its own, beside the runs of its task."""
+    hydra_cfg = composition.cfg
+    cfg = plain(hydra_cfg)
+    folder.absolute_paths(cfg)
+    named = any(token.startswith("hydra.run.dir=") for token in composition.tokens)
+    wanted = Path(str(hydra_cfg.hydra.run.dir))
+    stamp = wanted.name.removesuffix(f"_{hydra_cfg.hydra.runtime.choices.get('model')}")
+    place = folder.claim(wanted) if named else folder.reserve(wanted.with_name(f"{stamp}_{cfg.verb}"))
+    folder.save_config(cfg, place)
+    return start(cfg, place)
+
+
 def run_sweep(composition: Composition, start: Start) -> tuple[Path, int]:
     """Run a multirun; a job that fails leaves the others running. Returns its folder and the worst exit code."""
     sweep = Path(str(composition.cfg.hydra.sweep.dir))

@@ -19,14 +19,17 @@ from torch.utils.data import DataLoader, Sampler
 
 from medtrain.core.errors import DataError, Problem
 from medtrain.core.spec import DataSpec
+from medtrain.data.inspection import Inspection
 from medtrain.data.settings import choice, image_form, normalisation
 from medtrain.data.splitting import drop_leaked, known_splits, split_manifest
 from medtrain.data.xray.dataset import Batch, CaseImages, Pictures, loader, ranks
 from medtrain.data.xray.inputs import InputImages
+from medtrain.data.xray.inspect import inspect_images
 from medtrain.data.xray.table import Manifest, read_manifest
 from medtrain.io.cache_root import cache_root
 from medtrain.io.image import ImageForm
 from medtrain.io.image_cache import Progress, cache_images
+from medtrain.io.image_header import Header, read_headers
 from medtrain.sampler import EvalSampler, Shuffle
 
 Split = tuple[NDArray[np.int64], pd.DataFrame, list[Problem]]
@@ -114,17 +117,12 @@ class ImageData(pl.LightningDataModule):
         if self._ready:
             return
         skip = choice(self.cfg, "on_bad", ("error", "skip")) == "skip"
-        form = self.form()
-        mean, std = normalisation(self.cfg, form.channels)  # faults of the configuration come before any decoding
-        manifest = self.manifest(form)
-        self.spec = self.model_spec or DataSpec(
-            manifest.kind or "binary", manifest.classes, form.channels, form.size, mean=mean, std=std
-        )
+        form, manifest = self.listed()
         apart = np.arange(len(manifest))
         rows, splits, leaks = self._split(manifest, manifest.bad, skip, apart)
         self.cache = self.pictures(manifest, form)
         self.decoded = self.cache.decoded
-        bad = manifest.bad + _unreadable(manifest, self.cache.problems)
+        bad = manifest.bad + self.unreadable(manifest, self.cache.problems)
         if len(bad) > len(manifest.bad) or (self.cache.content != apart).any():
             rows, splits, leaks = self._split(manifest, bad, skip, self.cache.content)
         self._judge(bad, leaks, len(manifest), skip)
@@ -133,8 +131,22 @@ class ImageData(pl.LightningDataModule):
         self._keep(manifest, rows, splits)
         self._ready = True
 
+    def inspect(self, near: bool = True, progress: Progress | None = None) -> Inspection:
+        """All that is wrong, without stopping at it; see `inspect_images`."""
+        return inspect_images(self, near, progress)
+
+    def listed(self) -> tuple[ImageForm, Manifest]:
+        """The form and the labelled images; `spec` is known from here on."""
+        form = self.form()
+        mean, std = normalisation(self.cfg, form.channels)  # faults of the configuration come before any decoding
+        manifest = self.manifest(form)
+        self.spec = self.model_spec or DataSpec(
+            manifest.kind or "binary", manifest.classes, form.channels, form.size, mean=mean, std=std
+        )
+        return form, manifest
+
     def form(self) -> ImageForm:
-        """Working size and channels; like the next two, what another source of images says in its own way."""
+        """Working size and channels; like the next three, what another source of images says in its own way."""
         return image_form(self.cfg, self.model_spec)
 
     def manifest(self, form: ImageForm) -> Manifest:
@@ -145,6 +157,22 @@ class ImageData(pl.LightningDataModule):
         """Their pixels, by position in the manifest."""
         root = cache_root(self.cfg.get("cache_dir"))
         return cache_images(manifest.path, form, root, self.progress, report=self.report, states=manifest.states)
+
+    def headers(
+        self, manifest: Manifest, rows: NDArray[np.int64], progress: Progress | None = None
+    ) -> list[Header | None]:
+        """What the files of these rows say of their pictures."""
+        return read_headers([manifest.path[row] for row in rows], progress)
+
+    @staticmethod
+    def unreadable(manifest: Manifest, problems: Mapping[int, str]) -> list[tuple[int, Problem]]:
+        """The problems of `Pictures`, but for what the manifest says already."""
+        listed = {n for n, problem in manifest.bad if problem.kind == "missing"}
+        return [
+            (n, Problem("unreadable", f"{manifest.where[n]} ({manifest.case[n]})", reason))
+            for n, reason in sorted(problems.items())
+            if n not in listed
+        ]
 
     def _split(
         self, manifest: Manifest, bad: list[tuple[int, Problem]], skip: bool, content_N: NDArray[np.int64]
@@ -246,15 +274,6 @@ class ImageData(pl.LightningDataModule):
     @property
     def _workers(self) -> int:
         return int(self.cfg.get("num_workers") or 0)
-
-
-def _unreadable(manifest: Manifest, problems: Mapping[int, str]) -> list[tuple[int, Problem]]:
-    listed = {n for n, problem in manifest.bad if problem.kind == "missing"}
-    return [
-        (n, Problem("unreadable", f"{manifest.where[n]} ({manifest.case[n]})", reason))
-        for n, reason in sorted(problems.items())
-        if n not in listed
-    ]
 
 
 def _texts(targets: NDArray[Any]) -> list[str]:
