@@ -129,7 +129,7 @@ def draw(found: Inspection, folder: Path) -> list[str]:
     if bands := examples(found):
         sheets.append((SHEET, "a sample of each class and split", bands))
     if suspicious := of_each_kind(found):
-        sheets.append((SUSPICIOUS, "what looks wrong", suspicious))
+        sheets.append((SUSPICIOUS, f"what looks wrong: at most {OF_A_KIND} pictures of a kind", suspicious))
     for name, title, bands in sheets:
         with atomic_path(folder / name) as temporary:
             contact_sheet(title, bands, COLUMNS).save(temporary, "PNG")
@@ -156,17 +156,17 @@ def examples(found: Inspection) -> list[tuple[str, list[Tile]]]:
 
 
 def of_each_kind(found: Inspection) -> list[tuple[str, list[Tile]]]:
-    """A band for each kind of problem that pictures have; of several that look the same, the first two."""
-    by_kind: dict[tuple[str, str], list[Finding]] = {}
+    """Pictures that have problems, some of each kind; of those that belong together two, if possible of two splits."""
+    case, split = (found.cases[name].tolist() for name in ("case", "split"))
+    shown, tiles = Counter[str](), []
     for finding in found.findings:
-        if any(found.picture(row) is not None for row in finding.rows):
-            by_kind.setdefault((finding.problem.severity, finding.problem.kind), []).append(finding)
-    bands = []
-    for (severity, kind), findings in by_kind.items():
-        pairs = [(row, finding.problem) for finding in findings for row in finding.rows[:2]][:OF_A_KIND]
-        tiles = [
-            Tile(found.picture(row), [kind, str(found.cases["case"].iloc[row]), problem.detail], COLOURS[severity])
-            for row, problem in pairs
-        ]
-        bands.append((f"{severity}: {kind} ({len(findings):,})", tiles))
-    return bands
+        problem, rows = finding.problem, finding.rows
+        if shown[problem.kind] >= OF_A_KIND:
+            continue
+        others = sorted(rows[1:], key=lambda row: split[row] == split[rows[0]])
+        for row in (*rows[:1], *others[:1]):
+            if (picture := found.picture(row)) is not None:
+                lines = [problem.kind, f"{case[row]} ({split[row] or 'not used'})", problem.detail]
+                tiles.append(Tile(picture, lines, COLOURS[problem.severity]))
+                shown[problem.kind] += 1
+    return [("", tiles)] if tiles else []

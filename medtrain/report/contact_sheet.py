@@ -42,7 +42,7 @@ def contact_sheet(title: str, bands: Sequence[tuple[str, Sequence[Tile]]], colum
         if heading:
             parts.append(_text(heading, width, 13, INK))
         parts += [_row(tiles[n : n + columns], width) for n in range(0, len(tiles), columns)]
-    sheet = Image.new("RGB", (width, GAP + sum(part.height for part in parts)), PAPER)
+    sheet = Image.new("RGB", (width, 2 * GAP + sum(part.height for part in parts)), PAPER)
     top = 0
     for part in parts:
         sheet.paste(part, (0, top))

@@ -17,7 +17,7 @@ from medtrain.data.inspection.measures import Box, Measures, Pixels, Progress, s
 DISTANCE = 20  # bits of 256
 CORRELATION = 0.99  # of pictures of 64 x 64 pixels
 CANDIDATES = 4  # nearest earlier pictures that are compared with each
-BLOCK, CHUNK = 64, 8192  # hashes compared at a time: their differences stay in the processor's cache
+BLOCK, CHUNK = 64, 2048  # hashes compared at a time: their differences stay in the processor's cache
 
 Rows = NDArray[np.int64]
 
@@ -103,7 +103,7 @@ def _candidates(hash_M4: NDArray[np.uint64], progress: Progress | None) -> Itera
         for left in range(0, stop, CHUNK):
             right = min(left + CHUNK, stop)
             near = np.bitwise_count(first[start:stop, None] ^ first[None, left:right]) <= DISTANCE
-            i, j = np.nonzero(near)
+            i, j = np.divmod(np.flatnonzero(near), right - left)  # several times as fast as np.nonzero
             late.append(i + start)
             early.append(j + left)
         i, j = np.concatenate(late), np.concatenate(early)
