@@ -36,12 +36,12 @@ def main(cfg: DictConfig, folder: Path) -> None:
     with recorded(cfg, folder) as record:
         started = time.perf_counter()
         data = build.data(cfg)
-        found = data.inspect(near=cfg.inspect.near_duplicates, progress=bar("inspecting", "images"))
+        found = data.inspect(near=cfg.inspect.near_duplicates, progress=lambda title: bar(title, "images"))
         seconds = time.perf_counter() - started
         found.add(no_validation(cfg, found))
         outcome = summary(found, seconds) | {"synthetic": data.synthetic}
         write_json(folder / "inspect.json", outcome)
-        sheets = draw(found, folder)
+        sheets = draw(found, folder, "SYNTHETIC data: " * data.synthetic)
         if record:
             record.update(data=cfg.data.name, synthetic=data.synthetic)
             record.finish("finished")
@@ -123,8 +123,8 @@ def tell(found: Inspection, outcome: dict[str, Any]) -> None:
         build.say("no problems found")
 
 
-def draw(found: Inspection, folder: Path) -> list[str]:
-    """Write the sheets of pictures; returns their names."""
+def draw(found: Inspection, folder: Path, marked: str) -> list[str]:
+    """Write the sheets of pictures, their titles after `marked`; returns their names."""
     sheets = []
     if bands := examples(found):
         sheets.append((SHEET, "a sample of each class and split", bands))
@@ -132,7 +132,7 @@ def draw(found: Inspection, folder: Path) -> list[str]:
         sheets.append((SUSPICIOUS, f"what looks wrong: at most {OF_A_KIND} pictures of a kind", suspicious))
     for name, title, bands in sheets:
         with atomic_path(folder / name) as temporary:
-            contact_sheet(title, bands, COLUMNS).save(temporary, "PNG")
+            contact_sheet(marked + title, bands, COLUMNS).save(temporary, "PNG")
     return [name for name, _, _ in sheets]
 
 

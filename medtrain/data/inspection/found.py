@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from medtrain.core.errors import Problem
 from medtrain.core.spec import DataSpec
 
+Bars = Callable[[str], Callable[[int, int], None] | None]
+
 SEVERITIES = ("error", "warning", "note")
 CASES = ("case", "patient", "split")
 SET_SHARE, SET_LEAST = 0.1, 20  # what so many pictures have in common is a trait of the set
@@ -63,6 +65,10 @@ class Inspection:
     def used(self) -> NDArray[np.int64]:
         """The rows that stand in a split."""
         return np.flatnonzero(self.cases["split"].to_numpy() != "")
+
+
+def no_bar(title: str) -> None:
+    """Progress that nobody sees."""
 
 
 def as_severity(problem: Problem, severity: str) -> Problem:

@@ -70,40 +70,37 @@ def measure(pictures: Pixels, row_M: NDArray[np.int64], boxes: Sequence[Box], pr
         progress: called with (done, total) pictures.
     """
 
-    def block(start: int) -> list[tuple[Any, ...]]:
+    def block(start: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         some = slice(start, start + BLOCK)
         pixels_BCHW = pictures[row_M[some]]
-        return [_one(x_CHW[:, *box]) for x_CHW, box in zip(pixels_BCHW, boxes[some], strict=True)]
+        of_each = [_one(x_CHW[:, *box]) for x_CHW, box in zip(pixels_BCHW, boxes[some], strict=True)]
+        numbers, thumbs, hashes = zip(*of_each, strict=True)
+        return np.array(numbers), np.array(thumbs), np.array(hashes)
 
-    measured: list[tuple[Any, ...]] = []
+    nothing = np.empty((0, 5)), np.empty((0, THUMB**2), np.uint8), np.empty((0, HASH_SIDE**2 // 64), np.uint64)
+    parts, done = [nothing], 0
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for part in pool.map(block, range(0, len(row_M), BLOCK)):
-            measured += part
+            parts.append(part)
+            done += len(part[0])
             if progress is not None:
-                progress(len(measured), len(row_M))
-    numbers = np.array([of[:5] for of in measured], np.float64).reshape(-1, 5)
-    thumbs = np.array([of[5] for of in measured], np.uint8).reshape(-1, THUMB * THUMB)
-    hashes = np.array([of[6] for of in measured], np.uint64).reshape(-1, HASH_SIDE**2 // 64)
+                progress(done, len(row_M))
+    numbers, thumbs, hashes = (np.concatenate(column) for column in zip(*parts, strict=True))
     mean, sd, low, high, flat = numbers.T
     return Measures(row_M, mean, sd, low, high, flat > 0, thumbs, hashes)
 
 
-def _one(x_CHW: NDArray[Any]) -> tuple[Any, ...]:
+def _one(x_CHW: NDArray[Any]) -> tuple[tuple[float, ...], NDArray[np.uint8], NDArray[np.uint64]]:
+    """Mean, SD, shares of black and white and whether it is flat; thumbnail; hash."""
     white = np.iinfo(x_CHW.dtype).max
     small = shrunk(x_CHW)
     thumb = small.reshape(THUMB, SIDE // THUMB, THUMB, SIDE // THUMB).mean((1, 3))
     # the hash of the shrunk picture is the picture's own: the library would shrink it to this size itself
     bits = imagehash.phash(Image.fromarray(small), HASH_SIDE, SIDE // HASH_SIDE).hash
     low, high = (x_CHW == 0).all(0).mean(), (x_CHW == white).all(0).mean()
-    return (
-        float(x_CHW.mean() / white),
-        float(x_CHW.std() / white),
-        float(low),
-        float(high),
-        bool((x_CHW == x_CHW[:, :1, :1]).all()),
-        np.rint(thumb).astype(np.uint8).ravel(),
-        np.packbits(bits).view(np.uint64),
-    )
+    flat = (x_CHW == x_CHW[:, :1, :1]).all()
+    numbers = (x_CHW.mean() / white, x_CHW.std() / white, low, high, flat)
+    return tuple(map(float, numbers)), np.rint(thumb).astype(np.uint8).ravel(), np.packbits(bits).view(np.uint64)
 
 
 def shrunk(x_CHW: NDArray[Any]) -> NDArray[np.uint8]:

@@ -24,7 +24,7 @@ from medtrain.data.inspection import (
     near_duplicates,
     odd_pictures,
 )
-from medtrain.data.inspection.found import CASES, as_severity
+from medtrain.data.inspection.found import CASES, Bars, as_severity, no_bar
 from medtrain.data.leakage import leaks, straddling
 from medtrain.data.settings import choice
 from medtrain.data.split import SPLITS
@@ -32,7 +32,6 @@ from medtrain.data.splitting import split_manifest
 from medtrain.data.xray.labels import WhichIsPositive
 from medtrain.data.xray.table import Manifest
 from medtrain.io.image import ImageForm, content_box
-from medtrain.io.image_fill import Progress
 from medtrain.io.image_header import Header
 
 if TYPE_CHECKING:
@@ -43,12 +42,12 @@ WHOLE = "all"  # the split of all rows where the data cannot be split
 MOST_CLASSES = 5
 
 
-def inspect_images(data: ImageData, near: bool = True, progress: Progress | None = None) -> Inspection:
+def inspect_images(data: ImageData, near: bool = True, progress: Bars = no_bar) -> Inspection:
     """Everything there is to say of `data`, which need not be fit to train.
 
     Args:
         near: also look for pictures that look the same, whose cost grows with the square of their number.
-        progress: called with (done, total) pictures, anew for each pass.
+        progress: gives for the title of a pass what is called with (done, total) pictures.
 
     Raises:
         UsageError: the configuration does not fit the table, so that nothing can be said.
@@ -73,13 +72,14 @@ def inspect_images(data: ImageData, near: bool = True, progress: Progress | None
     findings += _absent(data, labels, split)
     findings += duplicates(used, pictures.content[used], split[used], labels[used], places)
     seen = np.setdiff1d(np.arange(len(manifest)), [row for row, problem in bad if problem.kind in NO_PICTURE])
-    headers = data.headers(manifest, seen, progress)
+    headers = data.headers(manifest, seen, progress("reading headers"))
     boxes = [content_box(header.size if header else form.size, form.size, form.fit) for header in headers]
-    measures = measure(pictures, seen, boxes, progress)
+    measures = measure(pictures, seen, boxes, progress("measuring"))
     findings += odd_pictures(measures, headers, form.size, places)
     if near:
         first = ~pd.Series(pictures.content[seen]).duplicated().to_numpy()
-        findings += near_duplicates(measures, pictures, boxes, first, split, labels, places, progress)
+        bar = progress("comparing")
+        findings += near_duplicates(measures, pictures, boxes, first, split, labels, places, bar)
     visible = set(seen.tolist())
     return Inspection(
         findings,

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from medtrain.core.errors import DataError, Problem
 from medtrain.core.spec import DataSpec
-from medtrain.data.inspection import Inspection
+from medtrain.data.inspection.found import Bars, Inspection, no_bar
 from medtrain.data.settings import choice, image_form, normalisation
 from medtrain.data.splitting import drop_leaked, known_splits, split_manifest
 from medtrain.data.xray.dataset import Batch, CaseImages, Pictures, loader, ranks
@@ -131,7 +131,7 @@ class ImageData(pl.LightningDataModule):
         self._keep(manifest, rows, splits)
         self._ready = True
 
-    def inspect(self, near: bool = True, progress: Progress | None = None) -> Inspection:
+    def inspect(self, near: bool = True, progress: Bars = no_bar) -> Inspection:
         """All that is wrong, without stopping at it; see `inspect_images`."""
         return inspect_images(self, near, progress)
 
