@@ -22,7 +22,7 @@ from medtrain.report.findings import findings_table
 from medtrain.report.progress import bar
 
 COLUMNS = 6
-CLASSES, SPLITS = 12, 3  # of the contact sheet
+CLASSES = 12  # of the contact sheet
 OF_A_KIND = 6  # suspicious pictures of one kind
 SHEET, SUSPICIOUS = "contact_sheet.png", "suspicious.png"
 
@@ -87,7 +87,7 @@ def summary(found: Inspection, seconds: float) -> dict[str, Any]:
         "classes": list(found.spec.classes) if found.spec else [],
         "splits": {
             name: {"images": len(part), "patients": int(part["patient"].nunique())}
-            for name, part in used.groupby("split", sort=False)
+            for name, part in ((name, used[used["split"] == name]) for name in found.splits)
         },
         "imbalance": imbalance_of(_labelled(found)) if len(used) else {},
         "images": found.images,
@@ -127,7 +127,7 @@ def draw(found: Inspection, folder: Path, marked: str) -> list[str]:
     """Write the sheets of pictures, their titles after `marked`; returns their names."""
     sheets = []
     if bands := examples(found):
-        sheets.append((SHEET, "a sample of each class and split", bands))
+        sheets.append((SHEET, f"a sample of each class ({CLASSES} at most) and split", bands))
     if suspicious := of_each_kind(found):
         sheets.append((SUSPICIOUS, f"what looks wrong: at most {OF_A_KIND} pictures of a kind", suspicious))
     for name, title, bands in sheets:
@@ -142,16 +142,19 @@ def examples(found: Inspection) -> list[tuple[str, list[Tile]]]:
         return []
     rows, split = found.used, found.cases["split"].to_numpy()[found.used]
     has_NC = indicators(found.spec.label_kind, len(found.spec.classes), found.targets[rows]) == 1
+    of_class = dict(zip(found.spec.classes[:CLASSES], has_NC.T, strict=False))
+    if found.spec.label_kind == "multilabel":
+        of_class["none of the classes"] = ~has_NC.any(1)
     bands = []
-    for c, name in enumerate(found.spec.classes[:CLASSES]):
-        for part in list(dict.fromkeys(split.tolist()))[:SPLITS]:
-            of_both = rows[has_NC[:, c] & (split == part)]
+    for name, has in of_class.items():
+        for part in found.splits:
+            of_both = rows[has & (split == part)]
             chosen = of_both[
                 np.unique(np.linspace(0, len(of_both) - 1, min(COLUMNS, len(of_both))).round().astype(int))
             ]
             tiles = [Tile(found.picture(row), [str(found.cases["case"].iloc[row])]) for row in chosen.tolist()]
             if tiles:
-                bands.append((f"{name}, {part}: {len(of_both):,} images", tiles))
+                bands.append((f"{name}, {part}: {len(of_both):,}", tiles))
     return bands
 
 

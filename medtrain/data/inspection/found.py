@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from medtrain.core.errors import Problem
 from medtrain.core.spec import DataSpec
+from medtrain.data.split import SPLITS
 
 Bars = Callable[[str], Callable[[int, int], None] | None]
 
@@ -65,6 +66,12 @@ class Inspection:
     def used(self) -> NDArray[np.int64]:
         """The rows that stand in a split."""
         return np.flatnonzero(self.cases["split"].to_numpy() != "")
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits there are: train, val, test, or what stands for them."""
+        there = set(self.cases["split"]) - {""}
+        return [name for name in SPLITS if name in there] + sorted(there - set(SPLITS))
 
 
 def no_bar(title: str) -> None:

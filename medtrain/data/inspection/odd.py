@@ -51,9 +51,9 @@ def odd_pictures(
         f"{high:.0%} of the pixels are at the greatest value, {low:.0%} at the least: clipped"
         for low, high in zip(measures.low, measures.high, strict=True)
     ]
-    over = live & ((measures.high > WHITE_SHARE) | (measures.low > BLACK_SHARE))
     likeness = likeness_of(measures)
     negative = live & (likeness < NEGATIVE)
+    over = live & ~negative & ((measures.high > WHITE_SHARE) | (measures.low > BLACK_SHARE))
     turned = [f"the grey scale is turned round: its likeness to the typical picture is {r:.2f}" for r in likeness]
     far, exposed = _exposure(measures, live & ~negative & ~over)
     many = len(measures)

@@ -7,6 +7,7 @@ the rest is looked at all the same.
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,7 +56,7 @@ def inspect_images(data: ImageData, near: bool = True, progress: Bars = no_bar) 
     try:
         form, manifest, findings = _listed(data)
     except DataError as error:
-        where = str(data.cfg.get("table") or data.cfg.get("root") or data.cfg.get("file"))
+        where = Path(str(data.cfg.get("table") or data.cfg.get("root") or data.cfg.get("file"))).name
         found = error.problems or [Problem("unusable", where, str(error))]
         return Inspection([Finding(problem) for problem in found])
     pictures = data.pictures(manifest, form)
