@@ -55,7 +55,8 @@ VERBS: dict[str, Verb] = {
     "inspect": Verb(
         "the data's doctor: counts, imbalance, unreadable files, leakage, duplicates",
         ("medtrain inspect task=xray_cls data=image_table data.table=my.csv", "medtrain inspect task=xray_cls"),
-        ready=False,
+        "Writes inspect.json and pictures in the folder that it prints; trains nothing.\n"
+        "Exit code 1 if training would refuse the data, or the data contradict themselves.",
     ),
     "embed": Verb(
         "slides -> tissue tiles -> feature bags",

@@ -42,6 +42,15 @@ def own_folder(composition: Composition, name: str) -> Path:
     return folder.reserve(Path("outputs") / str(hydra_cfg.task.name) / f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{name}")
 
 
+def run_aside(composition: Composition, start: Start) -> int:
+    """Run a verb that trains nothing in a folder of its own, beside the runs of its task."""
+    cfg = plain(composition.cfg)
+    folder.absolute_paths(cfg)
+    place = own_folder(composition, cfg.verb)
+    folder.save_config(cfg, place)
+    return start(cfg, place)
+
+
 def run_sweep(composition: Composition, start: Start, ended: Callable[[Path], None]) -> tuple[Path, int]:
     """Run a multirun; a job that fails leaves the others running. Returns its folder and the worst exit code.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -136,6 +137,18 @@ def drop_leaked(
     if lost:
         raise DataError(f"data.leakage=drop leaves no cases for {' and '.join(lost)}: all of them leak:", found)
     return out, found
+
+
+def excluded(manifest: Manifest, bad: list[tuple[int, Problem]], used: int, rest: str) -> dict[str, int]:
+    """How many rows were left out for which reason, each row counted once, under its first problem.
+
+    Args:
+        used: how many were not.
+        rest: why others than the bad ones were: they leak, or the run to which the splits belong has not listed them.
+    """
+    first = {row: problem.kind for row, problem in reversed(bad)}
+    counts = {"filtered": manifest.filtered, **Counter(first.values()), rest: len(manifest) - len(first) - used}
+    return {reason: n for reason, n in counts.items() if n}
 
 
 class _Chosen(Sequence[str]):

@@ -61,15 +61,17 @@ def imbalance_table(spec: DataSpec, found: Imbalance) -> Table:
     """A row a class: the training split in full, images and patients of the others; long lists are cut.
 
     Args:
-        found: of `imbalance`, with a split ``train``.
+        found: of `imbalance`; without a split ``train``, its first stands in for it.
     """
-    multilabel, others = spec.label_kind == "multilabel", [split for split in ("val", "test") if split in found]
-    unknown = any(row["unknown"] for row in found["train"].values())
+    main = "train" if "train" in found else next(iter(found))
+    multilabel, others = spec.label_kind == "multilabel", [name for name in ("val", "test") if name in found]
+    others = [name for name in others if name != main]
+    unknown = any(row["unknown"] for row in found[main].values())
     table = Table(title="images (patients) of each class", title_justify="left")
     table.add_column("class")
-    for name in ["train", "%", *["not"] * multilabel, *["unknown"] * unknown, "factor", "weight", *others]:
+    for name in [main, "%", *["not"] * multilabel, *["unknown"] * unknown, "factor", "weight", *others]:
         table.add_column(name, justify="right")
-    shown = list(found["train"].items())[:ROWS]
+    shown = list(found[main].items())[:ROWS]
     for name, row in shown:
         more = [f"{row['negatives']:,}"] * multilabel + [f"{row['unknown']:,}"] * unknown
         factor = ABSENT if row["factor"] is None else f"{row['factor']:,.1f}"

@@ -61,6 +61,17 @@ class Labels:
     lacking: Sequence[str] = ()
 
 
+class WhichIsPositive(UsageError):
+    """Two classes, and nothing that says which is looked for; `names` has a proposal's order."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = list(names)
+        super().__init__(
+            f"which of the labels {names[0]!r} and {names[1]!r} is the positive one? "
+            f"say it with data.positive={names[1]!r} or data.classes=[{names[0]},{names[1]}] (the last is positive)"
+        )
+
+
 def read_labels(
     raw: RawTable,
     column: str | list[str],
@@ -225,11 +236,7 @@ def _order(raw: RawTable, present: set[str], named: tuple[str, ...] | None, posi
         return named
     names = sorted(present, key=lambda text: (not text.lstrip("-").isdigit(), int(text) if text.isdigit() else 0, text))
     if len(names) == 2 and names != ["0", "1"]:
-        names = negative_first(names)
-        raise UsageError(
-            f"which of the labels {names[0]!r} and {names[1]!r} is the positive one? "
-            f"say it with data.positive={names[1]!r} or data.classes=[{names[0]},{names[1]}] (the last is positive)"
-        )
+        raise WhichIsPositive(negative_first(names))
     return tuple(names)
 
 
