@@ -179,7 +179,8 @@ def opening(cfg: DictConfig, data: Any, folder: Path) -> str:
     parts = [f"{sizes.get(s, 0):,} {s}" for s in ("train", "val", "test")]
     mark = "synthetic data, " if data.synthetic else ""
     classes = ", ".join(data.spec.classes)
-    held = data.held_out and "\nheld out: site {site} (data.fold={fold} of {sites} sites)".format(**data.held_out)
+    site = getattr(data, "held_out", None)
+    held = site and "\nheld out: site {site} (data.fold={fold} of {sites} sites)".format(**site)
     return (
         f"{cfg.task.name} on {cfg.data.name} ({mark}{data.cases['patient'].nunique():,} patients; "
         f"images: {', '.join(parts)})\n{data.spec.label_kind}: {classes}; run folder {folder}{held or ''}"

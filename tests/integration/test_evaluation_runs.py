@@ -34,7 +34,7 @@ def phantom_table(cache: Path) -> Path:
 
 def test_groups_and_prevalence_of_a_training(several: Path, phantom_cache: Path) -> None:
     found = json.loads((several / "test_metrics.json").read_text())
-    assert found["abstention"] is None and found["prevalence"]["prevalence"] == 0.05
+    assert found["abstention"]["by"] == "confidence" and found["prevalence"]["prevalence"] == 0.05
     assert set(found["prevalence"]["per_class"]) == {"opacity", "nodule"}
     table = pd.read_csv(phantom_table(phantom_cache)).set_index("path")
     tested = pd.read_csv(several / "test_predictions.csv").set_index("case").join(table[["sex", "site"]])
