@@ -207,6 +207,7 @@ def facts(run: RunFolder) -> list[tuple[str, str]]:
         ("Images per second", f"{rate:,.0f}" if _numeric(rate) else rate),
         ("Waiting for data", f"{100 * wait:.0f} % of the time" if _numeric(wait) else wait),
         ("Peak memory", _megabytes(memory)),
+        ("Held out", r.get("held_out")),
         ("Times tested", r.get("tests_counted")),
         ("Versions", r.get("versions")),
         ("Code", r.get("git")),
