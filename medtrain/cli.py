@@ -11,44 +11,12 @@ import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from medtrain import __version__
 from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.core.words import suggest
 from medtrain.verbs import VERBS, help_text
-
-OF_A_RUN = ("test", "predict", "explain")  # they start from RUN/config.yaml
-FIXED_IN_A_RUN = (
-    "task",
-    "model",
-    "transfer",
-    "loss",
-    "sampler",
-    "augment",
-    "optimizer",
-    "scheduler",
-    "callbacks",
-    "logger",
-    "seed",
-    "eval.threshold",
-    "eval.tta",
-)
-# The parts of a data node that the network was built or trained for.
-OF_THE_MODEL = (
-    "classes",
-    "positive",
-    "channels",
-    "image_size",
-    "spacing",
-    "patch_size",
-    "mpp",
-    "tile_px",
-    "mean",
-    "std",
-)
-KEPT_IF_NOT_GIVEN = ("fit", "window", "cache_dir", "batch_size", "num_workers")
 
 
 @dataclass
@@ -115,7 +83,7 @@ def _main(argv: list[str]) -> int:
     if words.verb == "list":
         _module("list").main(words.plain)
         return 0
-    if words.plain:
+    if words.plain and not VERBS[words.verb].words:
         raise UsageError(f"'{words.plain[0]}' is no override: write key=value; see medtrain {words.verb} --help")
     return _configured(words)
 
@@ -134,6 +102,7 @@ def parse(argv: list[str]) -> Words:
     while rest:
         word = rest.pop(0)
         name, equals, value = word.partition("=")
+        is_path = bool(VERBS[words.verb].words) and os.path.exists(word)
         if word in ("-h", "--help"):
             words.help = True
         elif word == "--version":
@@ -153,7 +122,7 @@ def parse(argv: list[str]) -> Words:
         elif word.startswith("-"):
             flags = ("--help", "--version", "--multirun", "--cfg", "--resolve", "--package")
             raise UsageError(f"{word}: no such option; {suggest(word, flags)}")
-        elif equals or word.startswith("~"):
+        elif not is_path and (equals or word.startswith("~")):
             words.tokens.append(word)
         elif not found and not words.tokens and not words.plain:
             if word not in VERBS:
@@ -168,13 +137,15 @@ def parse(argv: list[str]) -> Words:
 
 def _configured(words: Words) -> int:
     """Compose and check the configuration, then carry the verb out."""
-    from medtrain.config import compose, target
-    from medtrain.config.quote import quote_paths
+    from medtrain.config import compose, start, target
+    from medtrain.config.quote import path_list, quote_paths
 
     tokens = quote_paths(words.tokens, words.multirun)
+    if words.plain:
+        tokens.append(path_list(VERBS[words.verb].words, words.plain, tokens))
     target.trust(trust_of(words.tokens))
     given = dict(t.lstrip("+").partition("=")[::2] for t in words.tokens)
-    saved = _saved(words, given, compose)
+    saved = start.saved_of(words.verb, given)
     if saved is not None and "task" in given:
         if given["task"] != saved.task.name:
             raise UsageError(f"task={given['task']}: the run is one of task={saved.task.name}")
@@ -183,8 +154,8 @@ def _configured(words: Words) -> int:
     composition = compose.compose(tokens, saved=saved, multirun=words.multirun)
     if composition.cfg.trust:
         raise UsageError("trust: it counts from the command line or MEDTRAIN_TRUST only, not from a file")
-    if saved is not None and words.verb in OF_A_RUN:
-        keep_what_the_model_needs(composition.cfg, saved, given)
+    if saved is not None and words.verb in start.OF_A_RUN:
+        start.keep_what_the_model_needs(composition.cfg, saved, given)
     if words.cfg is not None:
         print(shown(composition.cfg, words), end="")
         return 0
@@ -198,51 +169,6 @@ def trust_of(tokens: list[str]) -> list[str]:
         if key == "trust":
             return [name.strip(" '\"") for name in value.strip("[]").split(",") if name.strip()]
     return []
-
-
-def _saved(words: Words, given: dict[str, str], compose: Any) -> Any:
-    """The configuration of the run that the command starts from, None for the packaged one."""
-    key = "run"
-    if words.verb in OF_A_RUN:
-        if not given.get("run"):
-            raise UsageError(f"{words.verb} needs run=DIR, the folder of a finished training")
-        fixed = [k for k in given if {k, k.split(".")[0]} & set(FIXED_IN_A_RUN) and k != "task"]
-        if fixed:
-            raise UsageError(f"{fixed[0]}={given[fixed[0]]}: fixed by the run; {words.verb} can't change it")
-    elif words.verb == "train" and given.get("resume") not in (None, "null", "auto", ""):
-        key = "resume"
-    elif words.verb != "train" or not given.get("run"):
-        return None
-    return compose.load_saved(_unquoted(given[key]), key)
-
-
-def _unquoted(path: str) -> str:
-    return (
-        path[1:-1] if len(path) > 1 and path[0] == path[-1] and path[0] in "'\"" and not Path(path).exists() else path
-    )
-
-
-def keep_what_the_model_needs(cfg: Any, saved: Any, given: dict[str, str]) -> None:
-    """`data=GROUP` replaces the data node, but for what the network was made for; a change of that is refused.
-
-    What the decision was fitted with stays too, whatever `eval=GROUP` says.
-    """
-    from omegaconf import OmegaConf, open_dict
-
-    with open_dict(cfg):
-        cfg.eval.threshold, cfg.eval.tta = saved.eval.threshold, saved.eval.get("tta") or 0
-        for key in OF_THE_MODEL:
-            if key not in saved.data or key not in cfg.data:
-                continue
-            if f"data.{key}" in given and cfg.data[key] != saved.data[key]:
-                raise UsageError(
-                    f"data.{key}={given[f'data.{key}']}: the model was trained with data.{key}={saved.data[key]}, "
-                    "which can't change afterwards"
-                )
-            OmegaConf.update(cfg, f"data.{key}", saved.data[key], merge=False)
-        for key in KEPT_IF_NOT_GIVEN:
-            if key in saved.data and key in cfg.data and f"data.{key}" not in given:
-                cfg.data[key] = saved.data[key]
 
 
 def shown(cfg: Any, words: Words) -> str:
@@ -275,20 +201,24 @@ def _without_hydra(cfg: Any, resolve: bool) -> Any:
 def _carry_out(words: Words, composition: Any) -> int:
     from medtrain.config import folder, job
 
-    if words.verb in ("doctor", "init"):
+    if words.verb in ("doctor", "init", "compare"):
         return int(_module(words.verb).main(job.plain(composition.cfg)) or 0)
     start = _module("execute").start
     if words.verb == "train":
         for cfg in composition.variants:  # every fault of a sweep before its first job
             _module("build").probe(job.plain(cfg))
     if words.verb == "train" and words.multirun:
-        sweep, code = job.run_sweep(composition, start)
+        sweep, code = job.run_sweep(composition, start, _module("sweep").refresh)
         failed = _module("sweep").outcome(sweep)
         return code if code in (130, 143) else int(failed)
     if words.verb == "train":
         return int(job.run_one(composition, start))
     if words.multirun:
         raise UsageError(f"{words.verb}: no sweep of it; name one run, or write a loop in the shell")
+    if words.verb == "inspect":
+        return int(job.run_aside(composition, start))
     cfg = job.plain(composition.cfg)
+    if words.verb == "ensemble":
+        return int(_module("ensemble").main(cfg, lambda: job.own_folder(composition, "ensemble")))
     folder.absolute_paths(cfg)
     return int(_module("execute").start_of_a_run(cfg))

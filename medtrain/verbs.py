@@ -13,6 +13,7 @@ class Verb:
     examples: tuple[str, str]
     more: str = ""
     ready: bool = True
+    words: str = ""  # the key that words without '=' give: paths of runs
 
 
 VERBS: dict[str, Verb] = {
@@ -54,7 +55,8 @@ VERBS: dict[str, Verb] = {
     "inspect": Verb(
         "the data's doctor: counts, imbalance, unreadable files, leakage, duplicates",
         ("medtrain inspect task=xray_cls data=image_table data.table=my.csv", "medtrain inspect task=xray_cls"),
-        ready=False,
+        "Writes inspect.json and pictures in the folder that it prints; trains nothing.\n"
+        "Exit code 1 if training would refuse the data, or the data contradict themselves.",
     ),
     "embed": Verb(
         "slides -> tissue tiles -> feature bags",
@@ -63,13 +65,16 @@ VERBS: dict[str, Verb] = {
     ),
     "ensemble": Verb(
         "out-of-fold metrics of a cross-validation, and one folder that acts like a run",
-        ("medtrain ensemble runs=outputs/sweeps/SWEEP", "medtrain ensemble runs=RUN1,RUN2"),
-        ready=False,
+        ("medtrain ensemble runs=outputs/sweeps/SWEEP", "medtrain ensemble runs=RUN1,RUN2 hydra.run.dir=both"),
+        "The runs are all folds of one or more cross-validations, or share one test split. Nothing is trained or\n"
+        "predicted anew; test, predict and explain take the new folder as run=DIR.",
     ),
     "compare": Verb(
-        "runs side by side, with paired bootstrap differences",
-        ("medtrain compare RUN1 RUN2", "medtrain compare outputs/xray_cls/*"),
-        ready=False,
+        "runs side by side, with paired bootstrap differences over the same patients",
+        ("medtrain compare RUN1 RUN2", "medtrain compare outputs/xray_cls/* output=comparison.json"),
+        "Runs, tests of runs (RUN/test_NAME), sweeps, patterns; all are compared with the first one, or with\n"
+        "compare.baseline=RUN. compare.metric=auprc names what the sentences speak of.",
+        words="runs",
     ),
     "submit": Verb(
         "submit a run or a sweep to SLURM and return",

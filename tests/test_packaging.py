@@ -79,9 +79,9 @@ def fresh(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, st
 
 
 def shipped() -> set[str]:
-    """All YAML files and the Python files of the package, as paths of an installed medtrain."""
+    """All YAML files and the code of the package (the report's style and script too), as an install has them."""
     names = [p.relative_to(ROOT).as_posix() for p in files()]
-    code = {n for n in names if n.startswith("medtrain/") and n.endswith(".py")}
+    code = {n for n in names if n.startswith("medtrain/") and n.endswith((".py", ".css", ".js"))}
     return code | {f"medtrain/{n}" for n in names if n.startswith("configs/") and n.endswith((".yaml", ".py"))}
 
 
@@ -100,7 +100,7 @@ def test_source_archive_is_whole(tree: Path) -> None:
     with tarfile.open(archive) as opened:
         names = {name.partition("/")[2] for name in opened.getnames()}
     sources = {n.relative_to(ROOT).as_posix() for n in files() if n.parts[len(ROOT.parts)] in ("medtrain", "configs")}
-    wanted = {n for n in sources if n.endswith((".py", ".yaml"))} | {
+    wanted = {n for n in sources if n.endswith((".py", ".yaml", ".css", ".js"))} | {
         "LICENSE",
         "README.md",
         "pyproject.toml",

@@ -14,6 +14,7 @@ import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from medtrain.augment import Views2d
 from medtrain.callbacks import Progress, Speed, WholeCheckpointIO
@@ -22,8 +23,9 @@ from medtrain.core.errors import UsageError
 from medtrain.core.labels import LabelCounts
 from medtrain.core.spec import DataSpec
 from medtrain.data import source
+from medtrain.data.split import check_folds
 from medtrain.metric import parse_policy
-from medtrain.model import build_model
+from medtrain.model import Ensemble, build_model, check_passes
 from medtrain.report.progress import bar
 from medtrain.task.base import Task
 
@@ -52,6 +54,7 @@ def probe(cfg: DictConfig) -> None:
         UsageError: naming the key.
     """
     target.check_targets(cfg)
+    check_folds(plain(cfg.data))
     parse_policy(cfg.eval.threshold)
     if cfg.get("transfer"):
         target.build("transfer", cfg.transfer)
@@ -65,7 +68,7 @@ def probe(cfg: DictConfig) -> None:
     fresh = (node.get("weights") or "none") == "none"
     try:
         with torch.device("meta") if fresh else nullcontext():  # a file of weights is tried in earnest
-            build_model(*target.builder("model", node), spec)
+            check_passes(build_model(*target.builder("model", node), spec), cfg.eval.get("mc_dropout") or 0)
     except (TypeError, ValueError) as error:
         raise UsageError(f"model: {node['_target_']} refuses its arguments: {error}") from error
     except NotImplementedError:  # some networks compute while they are built, which 'meta' can't
@@ -89,39 +92,64 @@ def data(cfg: DictConfig, **more: Any) -> Any:
     """The data module, not yet prepared; `more` as its constructor takes it."""
     kind = source(cfg.data.name)
     sampler = target.partial("sampler", cfg.sampler) if cfg.get("sampler") is not None else None
-    return kind(
-        plain(cfg.data), build_sampler=sampler, seed=cfg.seed, report=warn, progress=bar("preparing data"), **more
-    )
+    usual = {"build_sampler": sampler, "seed": cfg.seed, "report": warn, "progress": bar("preparing data")}
+    return kind(plain(cfg.data), **usual, groups=plain(cfg.eval.get("groups")) or [], **more)
 
 
-def task(cfg: DictConfig, spec: DataSpec, *, training: bool, counts: LabelCounts | None = None) -> Task:
+def task(
+    cfg: DictConfig,
+    spec: DataSpec,
+    *,
+    training: bool,
+    counts: LabelCounts | None = None,
+    members: list[dict[str, Any]] | None = None,
+) -> Task:
     """The LightningModule; without loss, optimizer and augmentation where nothing is trained.
 
     Args:
         counts: labels of the training split, for losses that weigh classes.
+        members: the model node of each member of an ensemble, which then stand in for `cfg.model`.
     """
     module, _, name = TASKS[cfg.task.kind].partition(":")
     kind: type[Task] = getattr(importlib.import_module(module), name)
-    node = plain(cfg.model) | ({} if training or "weights" not in cfg.model else {"weights": "none"})
     makers: dict[str, Callable[[], Any]] = {
         "loss": lambda: target.build("loss", cfg.loss, spec=spec, counts=counts) if training else None,
         "augment": lambda: target.build("augment", cfg.augment) if training else None,
         "pool": lambda: cfg.task.pool,
         "mixup": lambda: cfg.task.get("mixup") or 0.0,
         "views": lambda: views(cfg),
+        "mc_dropout": lambda: cfg.eval.get("mc_dropout") or 0,
     }
     parts = {name: makers[name]() for name in kind.takes}
     if training:
         parts["optimizer"] = target.partial("optimizer", cfg.optimizer)
         parts["transfer"] = target.build("transfer", cfg.transfer) if cfg.get("transfer") else None
         parts["scheduler"] = target.partial("scheduler", cfg.scheduler)
-    network = build_model(*target.builder("model", node), spec)
+    network = model(cfg, spec, training, members)
     if cfg.trainer.channels_last and spec.dims in LAYOUTS:
         network = network.to(memory_format=LAYOUTS[spec.dims])
     built = kind(spec, network, seed=cfg.seed, facts={"task": cfg.task.name}, **parts)
     if cfg.trainer.compile:
         built.model.compile()
     return built
+
+
+def model(cfg: DictConfig, spec: DataSpec, training: bool, members: list[dict[str, Any]] | None) -> nn.Module:
+    """The network, or those of an ensemble; nothing is downloaded for one whose weights are about to be loaded.
+
+    Raises:
+        UsageError: eval.mc_dropout for a network without dropout, or for an ensemble.
+    """
+    passes = cfg.eval.get("mc_dropout") or 0
+    if members and passes:
+        raise UsageError(
+            f"eval.mc_dropout={passes}: an ensemble's uncertainty is the spread of its members; leave it out"
+        )
+    nodes = [plain(cfg.model)] if members is None else members
+    bare = [node if training or "weights" not in node else node | {"weights": "none"} for node in nodes]
+    networks = [build_model(*target.builder("model", node), spec) for node in bare]
+    check_passes(networks[0], passes)
+    return Ensemble(networks) if members else networks[0]
 
 
 def views(cfg: DictConfig) -> Views2d | None:

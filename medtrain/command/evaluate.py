@@ -13,7 +13,8 @@ from omegaconf import DictConfig
 from medtrain.config import ranks
 from medtrain.io.files import write_json, write_text
 from medtrain.metric import Decision
-from medtrain.task.base import Task
+from medtrain.report import write_failures, write_report
+from medtrain.task.base import Outcome, Task
 
 
 def evaluate(
@@ -23,9 +24,16 @@ def evaluate(
     run_loader(trainer, task, lambda: data.eval_dataloader(split))
     if ranks.global_rank() != 0:
         return {}
-    outcome = task.evaluate(task.results, data.cases, decision, bootstrap=cfg.eval.bootstrap)
-    metrics = {"split": split, **outcome.metrics, "decision": decision.to_dict()}
-    write_json(folder / "test_metrics.json", {"calibration": None, "groups": None} | metrics)
+    asked = {"bootstrap": cfg.eval.bootstrap, "prevalence": cfg.eval.get("prevalence")}
+    outcome = task.evaluate(task.results, data.cases, decision, **asked, groups=getattr(data, "groups", None))
+    return write_outcome(folder, outcome, decision, split=split)
+
+
+def write_outcome(folder: Path, outcome: Outcome, decision: Decision, **facts: Any) -> dict[str, Any]:
+    """Write test_metrics.json, `facts` first, and the files of a judged split; return the metrics."""
+    metrics = {**facts, **outcome.metrics, "decision": decision.to_dict()}
+    metrics |= {part: outcome.metrics.get(part) for part in ("calibration", "prevalence", "groups", "abstention")}
+    write_json(folder / "test_metrics.json", metrics)
     for name, content in outcome.files.items():
         write(folder / name, content)
     return metrics
@@ -37,6 +45,13 @@ def write(file: Path, content: Any) -> None:
         write_text(file, content.to_csv(index=False))
     else:
         write_json(file, content)
+
+
+def build_report(cfg: DictConfig, data: Any, folder: Path) -> Path:
+    """The pictures of the worst mistakes (`eval.thumbnails`, where the data have pictures), then report.html."""
+    if hasattr(data, "pixels"):
+        write_failures(folder, data.pixels, cfg.eval.get("thumbnails") or 0)
+    return write_report(folder)
 
 
 class _OneLoader(pl.LightningDataModule):

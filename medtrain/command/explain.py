@@ -43,7 +43,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     if output.exists() and not output.is_dir():
         raise UsageError(f"output={output} is a file; explain writes a folder")
     run = open_run(cfg.run)
-    cfg.trainer.compile = False
+    cfg.trainer.compile, cfg.eval.mc_dropout = False, 0
     task = run.task(cfg).eval().to(_device(cfg))
     if run.spec.dims != 2:
         raise UsageError(f"run={cfg.run}: explain takes runs on 2D images so far")
@@ -157,6 +157,7 @@ def _check(cfg: DictConfig, task: Any, batch: dict[str, Tensor], named: list[str
     with torch.no_grad():
         x = task.inputs(few)
         logits = task.model(x)
+        logits = logits.mean(1) if logits.ndim == 3 else logits  # of an ensemble's members
     number = (logits[:, 0] > 0).long() if run.spec.label_kind == "binary" else logits.argmax(1)
     return {name: sanity_check(task.model, METHODS[name], x, number) for name in named}
 

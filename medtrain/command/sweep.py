@@ -1,41 +1,134 @@
-"""The closing table of a sweep, read from the jobs' own folders."""
+"""What came of a sweep, read from the jobs' own folders: sweep.csv and the closing table, the best job first."""
 
 from __future__ import annotations
 
+import contextlib
+import csv
+import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from medtrain.config import record
-from medtrain.io.files import read_json
+from medtrain.config.runs import in_order
+from medtrain.io.files import read_json, write_text
+
+FILE = "sweep.csv"
+COSTS = ("wall_time_s", "images_per_s", "peak_memory_mb")
+Row = dict[str, Any]
 
 
 def outcome(sweep: Path) -> int:
-    """Print a line a job; 1 if any did not finish."""
-    folders = sorted((p for p in sweep.iterdir() if (p / record.FILE).is_file()), key=lambda p: (len(p.name), p.name))
-    table = Table(title=f"sweep {sweep}")
-    for name in ("job", "overrides", "status", "best on validation", "test AUROC (95 % interval)"):
+    """Write sweep.csv and print a line a job; 1 if any did not finish."""
+    found, monitor = jobs(sweep), monitored(sweep)[0]
+    write_text(sweep / FILE, as_csv(found))
+    table = Table(title=f"sweep {sweep}", title_justify="left")
+    for name in ("job", "overrides", "status", f"best {monitor}", "test AUROC (95 % interval)"):
         table.add_column(name, overflow="fold")
-    failed = 0
-    common = set.intersection(*(set(record.read(f).get("overrides", [])) for f in folders)) if folders else set()
-    for folder in folders:
-        fields = record.read(folder)
-        state = record.status(fields)
-        failed += state != "finished"
-        best = fields.get("best_score")
-        overrides = " ".join(o for o in fields.get("overrides", []) if o not in common or len(folders) == 1)
-        told = f"{state}: {str(fields['error']).splitlines()[0]}" if fields.get("error") else state
-        table.add_row(folder.name, overrides, told, "" if best is None else f"{best:.4f}", _auroc(folder))
-    Console().print(table)
-    return 1 if failed else 0
+    for row in found:
+        told = f"{row['status']}: {row['error']}" if row["error"] else row["status"]
+        overrides = " ".join(f"{key}={row[key]}" for key in _overrides(row) if row[key] is not None)
+        best = "" if row["best_score"] is None else f"{row['best_score']:.4f}"
+        table.add_row(row["folder"], Text(overrides), Text(told), best, _auroc(row))
+    console = Console()
+    console.print(table)
+    console.print(Text(f"table   {sweep / FILE}"), soft_wrap=True)
+    return int(any(row["status"] != "finished" for row in found))
 
 
-def _auroc(folder: Path) -> str:
+def refresh(sweep: Path) -> None:
+    """Write sweep.csv as far as the jobs have come; a full disk is not what a sweep ends of."""
+    with contextlib.suppress(OSError):
+        write_text(sweep / FILE, as_csv(jobs(sweep)))
+
+
+def jobs(sweep: Path) -> list[Row]:
+    """A row a job, those with the best monitored metric first, those that didn't finish last; all with equal keys.
+
+    Keys: job, folder (below the sweep's), status, error, an override each that is not the same in all jobs, monitor,
+    best_score, the test metrics as test_NAME, test_NAME_lo and test_NAME_hi (95 % interval), costs.
+    """
+    folders = in_order(path for path in sweep.iterdir() if (path / record.FILE).is_file())
+    fields = {folder: record.read(folder) for folder in folders}
+    words = {
+        folder: dict(str(w).partition("=")[::2] for w in fields[folder].get("overrides") or ()) for folder in folders
+    }
+    keys = dict.fromkeys(key for each in words.values() for key in each)
+    varying = [key for key in keys if len(folders) == 1 or len({each.get(key) for each in words.values()}) > 1]
+    tests = {folder: _tested(folder) for folder in folders}
+    columns = dict.fromkeys(column for test in tests.values() for column in test)
+    monitor, mode = monitored(sweep)
+    rows = []
+    for number, folder in enumerate(folders):
+        facts = fields[folder]
+        row: Row = {
+            "job": int(folder.name) if folder.name.isdigit() else number,
+            "folder": folder.name,
+            "status": record.status(facts),
+            "error": next(iter(str(facts.get("error") or "").splitlines()), ""),
+            **{key: words[folder].get(key) for key in varying},
+            "monitor": monitor,
+            "best_score": facts.get("best_score"),
+            **{column: tests[folder].get(column) for column in columns},
+            **{key: _number(facts.get(key)) for key in COSTS},
+        }
+        rows.append(row)
+    return sorted(rows, key=lambda row: _rank(row, mode))
+
+
+def monitored(sweep: Path) -> tuple[str, str]:
+    """The metric that chooses checkpoints, and whether its max or min is best, from a job's configuration."""
+    for file in sorted(sweep.glob("*/config.yaml")):
+        config = yaml.load(file.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        for node in (config.get("callbacks") or {}).values():
+            if isinstance(node, dict) and node.get("monitor") and "Checkpoint" in str(node.get("_target_")):
+                return str(node["monitor"]), str(node.get("mode") or "min")
+    return "", "max"
+
+
+def _rank(row: Row, mode: str) -> tuple[bool, float, int]:
+    score = row["best_score"]
+    return (
+        row["status"] != "finished",
+        float("inf") if score is None else -score if mode == "max" else score,
+        row["job"],
+    )
+
+
+def _tested(folder: Path) -> Row:
     file = folder / "test_metrics.json"
-    found: dict[str, Any] = (read_json(file)["metrics"].get("auroc") or {}) if file.is_file() else {}
-    if found.get("value") is None:
-        return ""
-    interval = found.get("ci95")
-    return f"{found['value']:.3f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
+    found: Mapping[str, Any] = read_json(file)["metrics"] if file.is_file() else {}
+    row: Row = {}
+    for name, result in found.items():
+        low, high = result.get("ci95") or (None, None)
+        row |= {f"test_{name}": result.get("value"), f"test_{name}_lo": low, f"test_{name}_hi": high}
+    return row
+
+
+def _number(value: Any) -> Any:
+    """Memory has a number a device: the GPU's, else the process's."""
+    return value.get("gpu", value.get("process")) if isinstance(value, dict) else value
+
+
+def as_csv(rows: list[Row]) -> str:
+    """The rows as CSV, numbers in full precision, what is unknown blank."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else ["job"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _overrides(row: Row) -> list[str]:
+    keys = list(row)
+    return keys[keys.index("error") + 1 : keys.index("monitor")]
+
+
+def _auroc(row: Row) -> str:
+    value, low, high = (row.get(f"test_auroc{end}") for end in ("", "_lo", "_hi"))
+    return "" if value is None else f"{value:.3f}" + (f" ({low:.3f} to {high:.3f})" if low is not None else "")

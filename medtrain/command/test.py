@@ -10,13 +10,13 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from medtrain.command import build
-from medtrain.command.evaluate import evaluate
+from medtrain.command.evaluate import build_report, evaluate
 from medtrain.command.trained import open_run
 from medtrain.config import ranks, record
 from medtrain.config.compose import load_saved
 from medtrain.core.errors import UsageError
 from medtrain.io.files import write_json
-from medtrain.report import metrics_table, write_report
+from medtrain.report import metrics_table
 
 
 def main(cfg: DictConfig, folder: Path) -> None:
@@ -24,9 +24,10 @@ def main(cfg: DictConfig, folder: Path) -> None:
     run = open_run(cfg.run)
     trainer = build.trainer(cfg, folder, training=False)
     part = own_or_other(cfg, run.folder)
+    task = run.task(cfg)
     data = build.data(cfg, **part, spec=run.spec)
     data.prepare()
-    outcome = evaluate(cfg, trainer, run.task(cfg), data, run.decision, folder, split=cfg.eval.split)
+    outcome = evaluate(cfg, trainer, task, data, run.decision, folder, split=cfg.eval.split)
     if ranks.global_rank() != 0:
         return
     fields = record.read(run.folder)
@@ -35,15 +36,25 @@ def main(cfg: DictConfig, folder: Path) -> None:
         write_json(run.folder / record.FILE, fields)
     facts = {k: fields.get(k) for k in ("task", "model", "seed", "versions", "spec")}
     own = {"verb": "test", "status": "finished", "data": cfg.data.name, "synthetic": data.synthetic}
-    write_json(folder / record.FILE, facts | own | {"fingerprints": data.fingerprints, "heartbeat": record.now()})
+    write_json(
+        folder / record.FILE,
+        facts
+        | own
+        | {"fingerprints": data.fingerprints, "excluded": getattr(data, "excluded", None), "heartbeat": record.now()},
+    )
     data.cases[["case", "patient", "split", "fold"]].to_csv(folder / "splits.csv", index=False)
-    report = write_report(folder)
+    report = build_report(cfg, data, folder)
     build.say(metrics_table(outcome, data.synthetic, folder, report))
 
 
 def own_or_other(cfg: DictConfig, run: Path) -> dict[str, Any]:
     """For the run's own data its exact split; other data count whole, unless they bring a split of their own."""
     if is_own_data(cfg, run):
+        if "folds" in record.read(run).get("fingerprints", {}) and load_saved(run).verb == "ensemble":
+            raise UsageError(
+                f"run={run}: each of these cases has trained some of its members; what the others say of it is in "
+                "test_metrics.json. Test it on other data: data=... data.table=..."
+            )
         file = run / "splits.csv"
         if not file.is_file():
             raise UsageError(f"run={run}: it has no splits.csv, so its test split is not known")

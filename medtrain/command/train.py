@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from medtrain.callbacks.checkpoint import load
 from medtrain.command import build
-from medtrain.command.evaluate import evaluate, run_loader
+from medtrain.command.evaluate import build_report, evaluate, run_loader, write
 from medtrain.command.execute import unexpected
 from medtrain.config import ranks
 from medtrain.config.record import RunRecord
@@ -27,7 +27,7 @@ from medtrain.core.spec import DataSpec
 from medtrain.io.files import sha256, write_text
 from medtrain.metric import auroc, parse_policy
 from medtrain.model import warm_start
-from medtrain.report import Imbalance, imbalance, imbalance_table, metrics_table, write_report
+from medtrain.report import Imbalance, imbalance, imbalance_table, metrics_table
 from medtrain.task.base import Task
 
 log = logging.getLogger("medtrain")
@@ -64,13 +64,15 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
         decision = task.fit_decision(task.results, cfg.eval.threshold)
         if record:
             decision.save(folder / "decision.json", sha256(best))
+            for name, content in task.evaluate(task.results, data.cases, decision, bootstrap=0).files.items():
+                write(folder / name.replace("test_", "val_", 1), content)
         outcome = evaluate(cfg, trainer, task, data, decision, folder, split="test")
         score = getattr(trainer.checkpoint_callback, "best_model_score", None)
         value = float(score) if score is not None and isfinite(score) else None
         if record:
             record.update(best_score=value, tests_counted=int(record.fields.get("tests_counted") or 0) + 1)
             record.finish("finished")
-            report = write_report(folder)
+            report = build_report(cfg, data, folder)
             build.say(metrics_table(outcome, data.synthetic, folder, report))
         return value
 
@@ -118,6 +120,8 @@ def note_data(record: RunRecord, data: Any, trainer: pl.Trainer) -> None:
     record.update(
         spec=data.spec.to_dict(),
         fingerprints=data.fingerprints,
+        excluded=getattr(data, "excluded", None),
+        **({"held_out": data.held_out} if getattr(data, "held_out", None) else {}),
         imbalance=imbalance_of(data),
         synthetic=data.synthetic,
         world_size=trainer.world_size,
@@ -170,14 +174,16 @@ def device_name(trainer: pl.Trainer) -> str:
 
 
 def opening(cfg: DictConfig, data: Any, folder: Path) -> str:
-    """Two lines on what is about to happen."""
+    """A few lines on what is about to happen."""
     sizes = data.cases["split"].value_counts()
     parts = [f"{sizes.get(s, 0):,} {s}" for s in ("train", "val", "test")]
     mark = "synthetic data, " if data.synthetic else ""
     classes = ", ".join(data.spec.classes)
+    site = getattr(data, "held_out", None)
+    held = site and "\nheld out: site {site} (data.fold={fold} of {sites} sites)".format(**site)
     return (
         f"{cfg.task.name} on {cfg.data.name} ({mark}{data.cases['patient'].nunique():,} patients; "
-        f"images: {', '.join(parts)})\n{data.spec.label_kind}: {classes}; run folder {folder}"
+        f"images: {', '.join(parts)})\n{data.spec.label_kind}: {classes}; run folder {folder}{held or ''}"
     )
 
 

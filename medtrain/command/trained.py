@@ -19,16 +19,21 @@ from medtrain.task.base import Task
 
 @dataclass
 class Trained:
-    """What test and predict need of a run."""
+    """What test and predict need of a run.
+
+    Args:
+        members: the model node of each member where the run is an ensemble.
+    """
 
     folder: Path
     spec: DataSpec
     decision: Decision
     state: dict[str, Any]
+    members: list[dict[str, Any]] | None = None
 
     def task(self, cfg: DictConfig) -> Task:
         """The task with the run's best weights, ready to evaluate."""
-        task = build.task(cfg, self.spec, training=False)
+        task = build.task(cfg, self.spec, training=False, members=self.members)
         try:
             task.load_state_dict(self.state)
         except RuntimeError as error:
@@ -59,4 +64,4 @@ def open_run(run: str | None) -> Trained:
         raise MedtrainError(f"{best}: not a checkpoint of medtrain (it says nothing of its data)")
     decision = Decision.load(folder / "decision.json", best)
     weights = {k: v for k, v in checkpoint["state_dict"].items() if not k.startswith("loss.")}  # a loss is for training
-    return Trained(folder, DataSpec.from_dict(facts["spec"]), decision, weights)
+    return Trained(folder, DataSpec.from_dict(facts["spec"]), decision, weights, facts.get("members"))

@@ -18,7 +18,10 @@ from medtrain.core.errors import UsageError
 from medtrain.io.files import sha256, write_text
 
 # Root keys that don't make another run of the same configuration.
-NEUTRAL = ("verb", "resume", "run", "runs", "input", "output", "name", "format", "debug", "trust", "cache", "explain")
+NEUTRAL = (
+    *("verb", "resume", "run", "runs", "input", "output", "name", "format", "debug", "trust"),
+    *("cache", "compare", "explain", "inspect"),
+)
 
 
 def reserve(wanted: Path) -> Path:
@@ -107,7 +110,7 @@ def save_config(cfg: DictConfig, folder: Path) -> None:
     """Write the resolved configuration, without what belongs to one start only, paths made absolute."""
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     plain.pop("hydra", None)
-    if plain["verb"] == "train":
+    if plain["verb"] in ("train", "ensemble"):
         plain |= {"resume": None, "run": None, "trust": [], "debug": False}
     ordered = dict(sorted(plain.items(), key=lambda item: (isinstance(item[1], dict), item[0])))
     write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(ordered)))

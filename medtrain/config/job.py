@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,29 @@ def run_one(composition: Composition, start: Start) -> int:
     return _job(cfg, place, hydra_cfg, composition.tokens, start)
 
 
-def run_sweep(composition: Composition, start: Start) -> tuple[Path, int]:
-    """Run a multirun; a job that fails leaves the others running. Returns its folder and the worst exit code."""
+def own_folder(composition: Composition, name: str) -> Path:
+    """A new run folder for a verb that trains nothing: the one that the user named, else outputs/TASK/<time>_NAME."""
+    hydra_cfg = composition.cfg
+    if any(token.startswith("hydra.run.dir=") for token in composition.tokens):
+        return folder.claim(Path(str(hydra_cfg.hydra.run.dir)))
+    return folder.reserve(Path("outputs") / str(hydra_cfg.task.name) / f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{name}")
+
+
+def run_aside(composition: Composition, start: Start) -> int:
+    """Run a verb that trains nothing in a folder of its own, beside the runs of its task."""
+    cfg = plain(composition.cfg)
+    folder.absolute_paths(cfg)
+    place = own_folder(composition, cfg.verb)
+    folder.save_config(cfg, place)
+    return start(cfg, place)
+
+
+def run_sweep(composition: Composition, start: Start, ended: Callable[[Path], None]) -> tuple[Path, int]:
+    """Run a multirun; a job that fails leaves the others running. Returns its folder and the worst exit code.
+
+    Args:
+        ended: called with the sweep's folder after each job.
+    """
     sweep = Path(str(composition.cfg.hydra.sweep.dir))
     named = any(token.startswith("hydra.sweep.dir=") for token in composition.tokens)
     if not named:
@@ -51,6 +73,7 @@ def run_sweep(composition: Composition, start: Start) -> tuple[Path, int]:
         found = folder.to_resume(cfg, place.parent, place if cfg.resume == "auto" else None)
         overrides = list(hydra_cfg.hydra.overrides.task)
         codes.append(_job(cfg, found or folder.claim(place), hydra_cfg, overrides, start))
+        ended(sweep)
         if codes[-1] in (130, 143):  # the person or the system wants all of it to end, not this job only
             raise KeyboardInterrupt
         return monitored(place)

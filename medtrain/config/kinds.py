@@ -27,6 +27,7 @@ TYPES: dict[str, tuple[type, ...]] = {
     "data.std": (float, list),
     "data.classes": (list,),
     "data.positive": (str, float, bool),
+    "data.label_map": (dict,),
     "data.filter": (str,),
     "data.patient_pattern": (str,),
     "data.folds": (int,),
@@ -47,6 +48,8 @@ TYPES: dict[str, tuple[type, ...]] = {
     "trainer.benchmark": (bool,),
     "logger.mlflow.tracking_uri": (str,),
     "logger.wandb.entity": (str,),
+    "compare.baseline": (str,),
+    "compare.metric": (str,),
     "explain.classes": (str, list),
     "eval.threshold": (str, *NUMBER),
     "eval.prevalence": NUMBER,
@@ -75,6 +78,8 @@ AT_LEAST: dict[str, float] = {
     "data.image_size": 1,
     "data.patients": 10,
     "eval.bootstrap": 0,
+    "eval.thumbnails": 0,
+    "eval.mc_dropout": 0,
     "eval.tta": 0,
     "explain.sanity": 0,
     "loss.gamma": 0,
@@ -88,7 +93,7 @@ AT_LEAST: dict[str, float] = {
     "trainer.accumulate_grad_batches": 1,
 }
 
-LATER = ("eval.groups", "eval.prevalence")  # keys that nothing reads so far
+BETWEEN: dict[str, tuple[float, float]] = {"eval.prevalence": (0, 1)}  # neither end
 
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list", dict: "a map"}
 
@@ -101,8 +106,6 @@ def fault(key: str, value: Any, shipped: Any) -> str:
         value: a plain value.
         shipped: the packaged value, None where that is null.
     """
-    if key in LATER and value:
-        return "not there yet in this version; leave it out"
     allowed = TYPES.get(key) or ((type(shipped),) if shipped is not None else ())
     if value is None:
         return "" if key in TYPES or shipped is None or key in CHOICES else f"null; give {_WORDS[type(shipped)]}"
@@ -112,6 +115,8 @@ def fault(key: str, value: Any, shipped: Any) -> str:
         return f"{_name(value)}, where {' or '.join(dict.fromkeys(_WORDS[k] for k in allowed))} is wanted"
     if key in AT_LEAST and _is(value, float) and value < AT_LEAST[key]:
         return f"it must be at least {AT_LEAST[key]}"
+    if key in BETWEEN and not BETWEEN[key][0] < value < BETWEEN[key][1]:
+        return "it must lie between {} and {}".format(*BETWEEN[key])
     return ""
 
 

@@ -14,7 +14,7 @@ WHOLE = ("filter", "patient_pattern")  # a query, a regular expression: a comma 
 # Keys whose value is text, by their last component: paths, and names that may look like numbers.
 TEXT_KEYS = frozenset(
     ("run", "runs", "input", "output", "table", "root", "file", "bags", "cache_dir", "dir", "weights")
-    + ("resume", "init_from", "name", "format", *WHOLE)
+    + ("resume", "init_from", "baseline", "name", "format", *WHOLE)
 )
 
 
@@ -26,14 +26,32 @@ def quote_paths(tokens: list[str], multirun: bool) -> list[str]:
     return [_quote_token(token, multirun) for token in tokens]
 
 
+def path_list(key: str, paths: list[str], tokens: list[str]) -> str:
+    """The override that gives `key` these paths, which stand without a key among the `tokens`.
+
+    Raises:
+        UsageError: a path that can't be quoted, or the key has a value already.
+    """
+    if any(token.startswith(f"{key}=") for token in tokens):
+        raise UsageError(f"{key} are given twice: as words and by {key}=; name all of them in one way")
+    for path in paths:
+        _refuse_interpolation(key, path)
+    return f"{key}=[{','.join(map(_quoted, paths))}]"
+
+
+def _refuse_interpolation(key: str, path: str) -> None:
+    if "${" in path:
+        raise UsageError(f"{key}={path}: a path can't hold '${{' (it starts an interpolation); rename the folder")
+
+
 def _quote_token(token: str, multirun: bool) -> str:
     key, equals, value = token.partition("=")
     if not equals or key.lstrip("+").rpartition(".")[2] not in TEXT_KEYS or value in ("", "null", "???"):
         return token
     if key.startswith("hydra.") and "${" in value:
         return token  # folders of runs may be patterns: hydra.run.dir=runs/${now:%Y}
-    if "${" in value and not key.endswith(("weights", "dir")):
-        raise UsageError(f"{key}={value}: a path can't hold '${{' (it starts an interpolation); rename the folder")
+    if not key.endswith(("weights", "dir")):
+        _refuse_interpolation(key, value)
     if os.path.exists(value) or (key.endswith(WHOLE) and value[0] not in "'\""):
         return f"{key}={_quoted(value)}"
     if value[0] == value[-1] and value[0] in "'\"" and len(value) > 1:

@@ -27,13 +27,13 @@ def leaks(
         where_N: file and row of each case, for the message.
     """
     found = []
-    for rows in _straddling(patient_N, split_N):
+    for rows in straddling(patient_N, split_N):
         counts = [f"{name} ({(split_N[rows] == name).sum()} files)" for name in SPLITS if name in split_N[rows]]
         who = f"patient {patient_N[rows[0]]}"
         found.append(
             Problem("patient_leak", who, f"stands in {' and '.join(counts)}, first in {where_N[rows[0]]}", severity)
         )
-    for rows in _straddling(content_N, split_N):
+    for rows in straddling(content_N, split_N):
         others = ", ".join(f"{where_N[row]} ({split_N[row]})" for row in rows[1:4]) + ", ..." * (len(rows) > 4)
         found.append(
             Problem("duplicate", where_N[rows[0]], f"({split_N[rows[0]]}) the same file content as {others}", severity)
@@ -45,13 +45,13 @@ def leaked(patient_N: NDArray[Any], content_N: NDArray[Any], split_N: NDArray[np
     """Rows that data.leakage=drop takes out: of train what stands in val or test too, of val what stands in test."""
     out = np.zeros(len(split_N), bool)
     for key_N in (patient_N, content_N):
-        for rows in _straddling(key_N, split_N):
+        for rows in straddling(key_N, split_N):
             last = max(SPLITS.index(name) for name in split_N[rows])
             out[[row for row in rows if SPLITS.index(split_N[row]) < last]] = True
     return out
 
 
-def _straddling(key_N: NDArray[Any], split_N: NDArray[np.str_]) -> list[NDArray[np.int64]]:
+def straddling(key_N: NDArray[Any], split_N: NDArray[np.str_]) -> list[NDArray[np.int64]]:
     """The rows of each key that stands in two splits, in the order of their first rows."""
     key_N, parts_N = pd.factorize(np.asarray(key_N))[0], pd.factorize(np.asarray(split_N))[0]
     one_K = np.full(key_N.max(initial=-1) + 1, -1)

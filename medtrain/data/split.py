@@ -6,8 +6,9 @@ seed. Official splits are kept as they are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,8 +21,13 @@ SPLITS = ("train", "val", "test")
 SHARES = (0.7, 0.1, 0.2)
 VAL_OF_TRAIN = 0.125  # 10 of the 80 % that official tables leave for train and val
 NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-FOLD_COLUMN = "fold column"
+FOLD_COLUMN, SITE_COLUMN = "fold column", "site column"
 EPSILON = 1e-9
+OFFICIAL = (
+    "data.folds and data.fold would override the table's own splits; "
+    "set data.columns.split=none to ignore its split column"
+)
+NO_FOLDS = "data.fold={} needs data.folds=K, a fold column (data.columns.fold), or data.split_by=site"
 
 
 @dataclass(frozen=True)
@@ -142,6 +148,23 @@ def official_names(
     return names, bad
 
 
+def check_folds(cfg: Mapping[str, Any]) -> None:
+    """Find in the data node alone, before any file is read, that a fold can't be chosen.
+
+    Raises:
+        UsageError: data.folds without a data.fold below it, or data.fold where nothing makes folds.
+    """
+    folds, fold, columns = cfg.get("folds"), cfg.get("fold"), cfg.get("columns") or {}
+    if cfg.get("split_by") == "site" or (folds is None and fold is None):
+        return
+    if columns.get("split") not in (None, "none"):
+        raise UsageError(OFFICIAL)
+    if fold is None:
+        raise UsageError(f"data.folds={folds} needs data.fold=0...{int(str(folds)) - 1}, not {fold}")
+    if folds is None and columns.get("fold", "none") == "none":  # null: the table may have such a column
+        raise UsageError(NO_FOLDS.format(fold))
+
+
 def assign_splits(
     labels_NC: NDArray[np.float64],
     groups_N: NDArray[np.str_],
@@ -160,9 +183,9 @@ def assign_splits(
         labels_NC: indicators to stratify by.
         groups_N: patients, joined by `join_groups`.
         official_N: the table's own split names ('' where blank), from `official_names`.
-        parts_N: a fold or site of each row; test is part `fold`, val the next one, train the rest. With two parts,
-            val is cut from train.
-        parts_name: what to call them in a message.
+        parts_N: a fold or site of each row; test is part `fold`, train the rest. Of three and more folds the next one
+            is val; of sites, whose number and sizes nobody chose, val is cut from train.
+        parts_name: FOLD_COLUMN or SITE_COLUMN.
         folds, fold: as many stratified parts, and which one is tested.
         seed: data.split_seed.
         may_lack: splits that may be empty.
@@ -174,15 +197,13 @@ def assign_splits(
     part = None
     if official_N is not None:
         if fold is not None or folds is not None:
-            raise UsageError(
-                "data.folds and data.fold would override the table's own splits; "
-                "set data.columns.split=none to ignore its split column"
-            )
+            raise UsageError(OFFICIAL)
         split = _complete(official_N, labels_NC, groups_N, seed)
         why = "in the table's split column"
     elif parts_N is not None:
         position, numbers, test = _given_parts(parts_N, parts_name, folds, fold)
-        split = _from_parts(position, test, len(numbers), labels_NC, groups_N, seed)
+        val = _next(test, len(numbers)) if parts_name == FOLD_COLUMN else None
+        split = _from_parts(position, test, val, labels_NC, groups_N, seed)
         part = np.array(numbers)[position]
         why = f"with data.fold={fold} of {len(numbers)} parts"
     elif folds is not None:
@@ -191,12 +212,10 @@ def assign_splits(
         if fold is None or not 0 <= fold < folds:
             raise UsageError(f"data.folds={folds} needs data.fold=0...{folds - 1}, not {fold}")
         part = stratified_groups(labels_NC, groups_N, [1.0] * folds, seed)
-        split = _from_parts(part, fold, folds, labels_NC, groups_N, seed)
+        split = _from_parts(part, fold, _next(fold, folds), labels_NC, groups_N, seed)
         why = f"with data.folds={folds} data.fold={fold}"
     elif fold is not None:
-        raise UsageError(
-            f"data.fold={fold} needs data.folds=K, a fold column (data.columns.fold), or data.split_by=site"
-        )
+        raise UsageError(NO_FOLDS.format(fold))
     else:
         split = np.array(SPLITS)[stratified_groups(labels_NC, groups_N, SHARES, seed)]
         why = "in a 70/10/20 split"
@@ -239,18 +258,23 @@ def _given_parts(
     return np.array([index[text] for text in parts_N], np.int64), numbers, numbers.index(fold)
 
 
+def _next(test: int, count: int) -> int | None:
+    """The part that validates; of two parts none, or nothing would be left to train on."""
+    return (test + 1) % count if count > 2 else None
+
+
 def _from_parts(
     part: NDArray[np.int64],
     test: int,
-    count: int,
+    val: int | None,
     labels_NC: NDArray[np.float64],
     groups_N: NDArray[np.str_],
     seed: int,
 ) -> NDArray[np.str_]:
     split = np.full(len(part), "train", dtype="<U5")
     split[part == test] = "test"
-    if count > 2:
-        split[part == (test + 1) % count] = "val"
+    if val is not None:
+        split[part == val] = "val"
     else:
         _cut_val(split, labels_NC, groups_N, seed)
     return split

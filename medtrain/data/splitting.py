@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from medtrain.core.labels import indicators
 from medtrain.core.spec import DataSpec
 from medtrain.data.leakage import leaked, leaks
 from medtrain.data.settings import choice
-from medtrain.data.split import FOLD_COLUMN, SPLITS, Splits, assign_splits, join_groups
+from medtrain.data.split import FOLD_COLUMN, SITE_COLUMN, SPLITS, Splits, assign_splits, join_groups
 from medtrain.data.xray.table import Manifest
 
 Rows = NDArray[np.int64]
@@ -65,7 +66,7 @@ def split_manifest(
 def _parts(manifest: Manifest, rows: Rows, by_site: bool, fold: int | None) -> tuple[list[str] | None, str]:
     """The given parts that the configuration asks for: sites, or a fold column where a fold is chosen."""
     column, name = (
-        (manifest.site, "site column") if by_site else (manifest.fold if fold is not None else None, FOLD_COLUMN)
+        (manifest.site, SITE_COLUMN) if by_site else (manifest.fold if fold is not None else None, FOLD_COLUMN)
     )
     if column is None:
         return None, name
@@ -81,7 +82,8 @@ def _refuse_blank(texts: Any, manifest: Manifest, rows: Rows, what: str) -> None
         if not text
     ]
     if blank:
-        raise DataError(f"{len(blank)} rows have no {what}:", blank, f"fill them in, or set data.columns.{what}=none")
+        other = "leave them out with data.filter" if what == "site" else f"set data.columns.{what}=none"
+        raise DataError(f"{len(blank)} rows have no {what}:", blank, f"fill them in, or {other}")
 
 
 def _frame(splits: Splits) -> pd.DataFrame:
@@ -135,6 +137,18 @@ def drop_leaked(
     if lost:
         raise DataError(f"data.leakage=drop leaves no cases for {' and '.join(lost)}: all of them leak:", found)
     return out, found
+
+
+def excluded(manifest: Manifest, bad: list[tuple[int, Problem]], used: int, rest: str) -> dict[str, int]:
+    """How many rows were left out for which reason, each row counted once, under its first problem.
+
+    Args:
+        used: how many were not.
+        rest: why others than the bad ones were: they leak, or the run to which the splits belong has not listed them.
+    """
+    first = {row: problem.kind for row, problem in reversed(bad)}
+    counts = {"filtered": manifest.filtered, **Counter(first.values()), rest: len(manifest) - len(first) - used}
+    return {reason: n for reason, n in counts.items() if n}
 
 
 class _Chosen(Sequence[str]):

@@ -5,21 +5,52 @@ Selvaraju et al., Grad-CAM, ICCV 2017, by captum, on the last feature map, which
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import torch
+import torch.nn.functional as F
 from captum.attr import LayerGradCam
 from torch import Tensor, nn
 
 from medtrain.core.errors import UsageError
-from medtrain.model import attention_map, has_attention
+from medtrain.model import attention_map, has_attention, members_of
 from medtrain.model.attention import AttentionPool
 
+Method = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
+
+def of_members(method: Method) -> Method:
+    """The method for ensembles too: the mean of the members' maps, of which each counts alike.
+
+    The gradients of different networks have no unit in common, so each map is divided by its maximum first; a map
+    without any contrast stays zero. Members' maps may differ in resolution: all are brought to the finest.
+    """
+
+    @functools.wraps(method)
+    def averaged(network: nn.Module, x_BCHW: Tensor, classes_B: Tensor) -> Tensor:
+        found = [method(member, x_BCHW, classes_B) for member in members_of(network)]
+        if len(found) == 1:
+            return found[0]
+        size = [max(each.shape[side] for each in found) for side in (1, 2)]
+        fine = [F.interpolate(each[:, None], size, mode="bilinear")[:, 0] for each in found]
+        return torch.stack([each / each.amax((1, 2), keepdim=True).clamp(min=1e-12) for each in fine]).mean(0)
+
+    return averaged
+
+
+@of_members
 def attention(network: nn.Module, x_BCHW: Tensor, classes_B: Tensor) -> Tensor:
-    """The attention map, the same for every class: (B, h, w), each summing to 1. UsageError if there is none."""
+    """The attention map, the same for every class: (B, h, w), each summing to 1 (of an ensemble see `of_members`).
+
+    Raises:
+        UsageError: the network has none.
+    """
     with torch.no_grad():
         return attention_map(network, x_BCHW)
 
 
+@of_members
 def grad_cam(network: nn.Module, x_BCHW: Tensor, classes_B: Tensor) -> Tensor:
     """Grad-CAM of one class an image.
 
@@ -86,4 +117,5 @@ METHODS = {"attention": attention, "gradcam": grad_cam}
 
 def methods(network: nn.Module, wanted: str) -> list[str]:
     """The methods to show: the one wanted, or with ``all`` what the network allows."""
-    return ["attention"] * has_attention(network) + ["gradcam"] if wanted == "all" else [wanted]
+    attentive = all(has_attention(member) for member in members_of(network))
+    return ["attention"] * attentive + ["gradcam"] if wanted == "all" else [wanted]

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from medtrain.core.stages import stages
 from medtrain.core.streams import torch_seed
+from medtrain.model import members_of
 
 LIMIT = 0.7
 """Mean rank correlation from which a map is taken to be independent of the weights."""
@@ -61,12 +62,12 @@ def randomised(network: nn.Module, draw: int, parts: int | None = None) -> nn.Mo
 
     Args:
         draw: another number, other weights.
-        parts: randomise this many of the last `core.stages`; None: all.
+        parts: randomise this many of the last `core.stages` (of each member of an ensemble); None: all.
     """
     copied = copy.deepcopy(network)
     generator = torch.Generator().manual_seed(torch_seed(draw, "sanity"))
-    chosen = stages(copied)[-parts:] if parts else [None]
-    parameters = [p for stage in chosen for p in (stage.parameters() if stage else copied.parameters())]
+    chosen = [stage for member in members_of(copied) for stage in stages(member)[-parts:]] if parts else [copied]
+    parameters = [p for part in chosen for p in part.parameters()]
     with torch.no_grad():
         for p in parameters:
             if p.ndim > 1:

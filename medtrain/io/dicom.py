@@ -83,6 +83,15 @@ def read_patient_id(path: str | os.PathLike[str]) -> str | None:
         return None
 
 
+def read_shape(path: str | os.PathLike[str]) -> tuple[int, int, int, int]:
+    """(rows, columns, samples a pixel, bits stored) of a DICOM header; raises whatever a damaged one makes of it."""
+    _hush()
+    tags = ["Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsStored"]
+    head = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(tags), force=True)
+    samples = 3 if head.get("PhotometricInterpretation") == "PALETTE COLOR" else int(head.get("SamplesPerPixel") or 1)
+    return int(head.Rows), int(head.Columns), samples, int(head.BitsStored)
+
+
 def read_dicom(path: str | os.PathLike[str], window: tuple[float, float] | None = None) -> NDArray[Any]:
     """The picture in a DICOM file as a viewer shows it, black 0 and white the most that the type holds.
 

@@ -201,8 +201,7 @@ def _resize(plane_HW: NDArray[np.generic], size: tuple[int, int], fit: str) -> N
     out_h, out_w = size
     new_h, new_w, box = out_h, out_w, (0.0, 0.0, float(width), float(height))
     if fit == "pad":
-        scale = min(out_h / height, out_w / width)
-        new_h, new_w = max(1, round(height * scale)), max(1, round(width * scale))
+        new_h, new_w = _padded((height, width), size)
     elif fit == "crop":  # cut first: a strip of 1 x 20,000 pixels, resized first, would take gigabytes
         scale = max(out_h / height, out_w / width)
         cut_h, cut_w = out_h / scale, out_w / scale
@@ -214,9 +213,27 @@ def _resize(plane_HW: NDArray[np.generic], size: tuple[int, int], fit: str) -> N
     if (new_h, new_w) == size:
         return small
     out = np.zeros(size, np.float32)
-    above, beside = (out_h - new_h) // 2, (out_w - new_w) // 2
-    out[above : above + new_h, beside : beside + new_w] = small
+    out[content_box((height, width), size, fit)] = small
     return out
+
+
+def content_box(shape: tuple[int, int], size: tuple[int, int], fit: str) -> tuple[slice, slice]:
+    """Rows and columns of a picture fitted to `size` that are no padding.
+
+    Args:
+        shape: (H, W) as stored.
+    """
+    if fit != "pad":
+        return slice(0, size[0]), slice(0, size[1])
+    new_h, new_w = _padded(shape, size)
+    above, beside = (size[0] - new_h) // 2, (size[1] - new_w) // 2
+    return slice(above, above + new_h), slice(beside, beside + new_w)
+
+
+def _padded(shape: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width that a picture has within its padding."""
+    scale = min(size[0] / shape[0], size[1] / shape[1])
+    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
 def original_point(at: tuple[float, float], shape: Sequence[int], form: ImageForm) -> tuple[float, float]:

@@ -4,23 +4,40 @@
 >>> evaluate("binary", probs_NC, targets, predictions, ["normal", "pneumonia"], patients)  # doctest: +SKIP
 """
 
+from medtrain.metric.abstention import abstention_curve, doubt, spread
 from medtrain.metric.bootstrap import patient_weights, percentile_interval, replicate
 from medtrain.metric.calibration import reliability
 from medtrain.metric.classification import evaluate
-from medtrain.metric.decision import Decision, fit_decision, fit_temperature, parse_policy, probabilities
+from medtrain.metric.decision import (
+    Decision,
+    decide,
+    fit_decision,
+    fit_temperature,
+    fit_thresholds,
+    parse_policy,
+    probabilities,
+)
+from medtrain.metric.paired import holm, paired_differences
 from medtrain.metric.ranking import Ranking, auroc
 
 __all__ = [
     "Decision",
     "Ranking",
+    "abstention_curve",
     "auroc",
+    "decide",
+    "doubt",
     "evaluate",
     "fit_decision",
     "fit_temperature",
+    "fit_thresholds",
+    "holm",
+    "paired_differences",
     "parse_policy",
     "patient_weights",
     "percentile_interval",
     "probabilities",
     "reliability",
     "replicate",
+    "spread",
 ]

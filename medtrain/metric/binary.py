@@ -1,16 +1,21 @@
 """Every metric of one class against the rest, for many case weightings at once.
 
-Binary problems are this; multiclass and multilabel problems are several of these and their averages. Counts, squared
-errors and calibration residuals are linear in the weights, so they all come out of one matrix product.
+Binary problems are this; multiclass and multilabel problems are several of these and their averages. Whatever a metric
+needs of the cases are sums of their weights, so a sparse matrix times the weights gives it for all weightings.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import numpy as np
+from scipy.sparse import coo_array, csr_array
 
 from medtrain.metric.bootstrap import Array
-from medtrain.metric.calibration import residuals
+from medtrain.metric.calibration import Reliability
 from medtrain.metric.ranking import Ranking, ratio
+from medtrain.metric.recalibration import Recalibration
 
 NAMES = (
     "auroc",
@@ -25,8 +30,20 @@ NAMES = (
     "mcc",
     "brier",
     "ece",
+    "calibration_slope",
+    "calibration_intercept",
     "kappa",
 )
+Entries = tuple[int, Array, Array, Array]  # number of rows; row, case and value of each entry
+
+
+def sums_matrix(parts: Sequence[Entries], n_cases: int) -> tuple[csr_array, list[slice]]:
+    """matrix_KN that turns case weights into sums, from several parts, and the rows of each."""
+    starts = np.cumsum([0, *(part[0] for part in parts)])
+    rows, cases, values = (np.concatenate([part[i] for part in parts]) for i in (1, 2, 3))
+    rows = rows + np.repeat(starts[:-1], [len(part[1]) for part in parts])
+    matrix = coo_array((values, (rows, cases)), shape=(int(starts[-1]), n_cases)).tocsr()
+    return matrix, [slice(int(a), int(b)) for a, b in pairwise(starts)]
 
 
 class OneClass:
@@ -36,6 +53,11 @@ class OneClass:
         probs_N: probability of the class.
         target_N: 1 or 0; NaN where unknown (such cases count nowhere).
         predicted_N: 1 or 0, the decision.
+
+    Attributes:
+        cases: the M cases with a label.
+        cell: of each, 0 true positive, 1 false positive, 2 false negative, 3 true negative.
+        matrix: matrix_KN, csr; times weights_NR it gives the sums_KR that the methods take.
     """
 
     def __init__(self, probs_N: Array, target_N: Array, predicted_N: Array) -> None:
@@ -46,28 +68,47 @@ class OneClass:
         self.probs, self.target = probs, target
         positive = target > 0.5
         self.two_sided = bool(positive.any() and (~positive).any())
-        cells = [positive & predicted, ~positive & predicted, positive & ~predicted, ~positive & ~predicted]
-        columns = [*cells, (probs - target) ** 2, *residuals(probs, target).T]
-        self._linear_NK = np.zeros((len(target_N), len(columns)))
-        self._linear_NK[known] = np.stack(columns, axis=1)
-        self._ranking = Ranking(probs, positive, self.cases)
+        self.ranking = Ranking(probs, positive)
+        self.reliability = Reliability(probs, target)
+        self.recalibration = Recalibration(probs, target)
+        ones = np.ones(len(probs))
+        self.cell = np.where(predicted, np.where(positive, 0, 1), np.where(positive, 2, 3))
+        bins, fit, every = self.reliability, self.recalibration, self.cases
+        parts = [
+            (4, self.cell, every, ones),
+            (1, np.zeros(len(probs), dtype=np.int64), every, (probs - target) ** 2),
+            (bins.n_rows, bins.rows_N, np.tile(every, 2), bins.values_N),
+            (fit.n_rows, fit.rows, every[fit.cases], fit.values),
+            (self.ranking.n_rows, self.ranking.rows_M, every, ones),
+        ]
+        self.matrix, self._rows = sums_matrix(parts, len(target_N))
 
-    def counts(self, weights_RN: Array) -> Array:
-        """counts_R4: weights of true positives, false positives, false negatives, true negatives."""
-        return np.asarray(weights_RN @ self._linear_NK[:, :4])
+    def counts(self, sums_KR: Array) -> Array:
+        """counts_4R: weights of true positives, false positives, false negatives, true negatives."""
+        return np.asarray(sums_KR[self._rows[0]], dtype=np.float64)
 
-    def statistics(self, weights_RN: Array) -> dict[str, Array]:
+    def bins(self, sums_KR: Array) -> tuple[Array, Array, Array]:
+        """n_BR, predicted_BR and observed_BR of the reliability diagram."""
+        return self.reliability.shares(sums_KR[self._rows[2]].astype(np.float64))
+
+    def statistics(self, sums_KR: Array, exact: bool = False) -> dict[str, Array]:
         """{metric: values_R} for the names in `NAMES`, NaN where undefined.
 
         brier is the mean squared error of the class's probability, ece the calibration error over 15 equal-mass
-        bins of that probability.
+        bins of that probability, calibration_slope and calibration_intercept those of `Recalibration`.
+
+        Args:
+            exact: the weights are all one.
         """
-        sums_RK = weights_RN @ self._linear_NK
-        n = sums_RK[:, :4].sum(axis=1)
-        auroc, auprc = self._ranking.auroc_and_ap(weights_RN)
-        values = {"auroc": auroc, "auprc": auprc} | count_metrics(*sums_RK[:, :4].T)
-        values["brier"] = ratio(sums_RK[:, 4], n)
-        values["ece"] = ratio(np.abs(sums_RK[:, 5:]).sum(axis=1), n)
+        _, error, bins, fit, ranks = (sums_KR[rows] for rows in self._rows)
+        counts_4R = self.counts(sums_KR)
+        auroc, auprc = self.ranking.areas(ranks)
+        values = {"auroc": auroc, "auprc": auprc} | count_metrics(*counts_4R)
+        values["brier"] = ratio(error[0].astype(np.float64), counts_4R.sum(axis=0))
+        values["ece"] = self.reliability.error(bins.astype(np.float64))
+        slope, intercept = self.recalibration.exact if exact else self.recalibration.fit(fit)
+        values["calibration_slope"] = np.where((auroc > 0) & (auroc < 1), slope, np.nan)  # 0 and 1: separated
+        values["calibration_intercept"] = intercept
         return {name: values[name] for name in NAMES}
 
 

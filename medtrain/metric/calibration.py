@@ -9,8 +9,46 @@ from __future__ import annotations
 import numpy as np
 
 from medtrain.metric.bootstrap import Array
+from medtrain.metric.ranking import ratio
 
 BINS = 15
+
+
+class Reliability:
+    """Equal-mass bins of N probabilities, ready for any weights; the bins stay those of the whole data.
+
+    Args:
+        probs_N: probabilities.
+        target_N: 1 or 0.
+
+    Attributes:
+        bin_N: the bin of each case.
+        rows_N, values_N: two entries a case, concatenated: its probability in its bin's first sum; 1 in its bin's
+            second sum if positive, in its third if negative.
+        n_rows: how many sums, three a bin.
+    """
+
+    def __init__(self, probs_N: Array, target_N: Array, bins: int = BINS) -> None:
+        self.bins, self.n_rows = bins, 3 * bins
+        self.bin_N = equal_mass_bins(probs_N, bins)
+        self.rows_N = np.concatenate([self.bin_N, np.where(target_N > 0.5, bins, 2 * bins) + self.bin_N])
+        self.values_N = np.concatenate([probs_N, np.ones(len(probs_N))])
+
+    def sums(self, weights_N: Array) -> Array:
+        """sums_BR (R = 1) of one weighting of the cases."""
+        values = self.values_N * np.tile(weights_N, 2)
+        return np.asarray(np.bincount(self.rows_N, values, minlength=self.n_rows)[:, None])
+
+    def error(self, sums_BR: Array) -> Array:
+        """Expected calibration error (Guo et al., On Calibration of Modern Neural Networks, 2017, eq. 3)."""
+        predicted, positive, negative = np.split(sums_BR, 3)
+        return ratio(np.abs(positive - predicted).sum(axis=0), (positive + negative).sum(axis=0))
+
+    def shares(self, sums_BR: Array) -> tuple[Array, Array, Array]:
+        """n_BR, mean predicted_BR and share observed_BR of each bin; NaN where a bin is empty."""
+        predicted, positive, negative = np.split(sums_BR, 3)
+        n = positive + negative
+        return n, ratio(predicted, n), ratio(positive, n)
 
 
 def equal_mass_bins(probs_N: Array, bins: int = BINS) -> Array:
@@ -19,22 +57,9 @@ def equal_mass_bins(probs_N: Array, bins: int = BINS) -> Array:
     return rank_N * bins // max(1, len(probs_N))
 
 
-def residuals(probs_N: Array, target_N: Array, bins: int = BINS) -> Array:
-    """residual_NB: observed minus predicted, in the column of the case's bin.
-
-    The expected calibration error (Guo et al., On Calibration of Modern Neural Networks, 2017, eq. 3) of any case
-    weights w is ``abs(w @ residual_NB).sum() / w.sum()``: the bins stay those of the whole data.
-    """
-    residual_NB = np.zeros((len(probs_N), bins))
-    residual_NB[np.arange(len(probs_N)), equal_mass_bins(probs_N, bins)] = target_N - probs_N
-    return residual_NB
-
-
 def reliability(probs_N: Array, target_N: Array, bins: int = BINS) -> tuple[Array, Array, Array]:
     """Points of the reliability diagram: mean predicted, share observed and number of cases of each bin in use."""
-    bin_N = equal_mass_bins(probs_N, bins)
-    count = np.bincount(bin_N, minlength=bins)
-    used = count > 0
-    predicted = np.bincount(bin_N, weights=probs_N, minlength=bins)[used] / count[used]
-    observed = np.bincount(bin_N, weights=target_N, minlength=bins)[used] / count[used]
-    return predicted, observed, count[used]
+    sheet = Reliability(probs_N, target_N, bins)
+    n, predicted, observed = sheet.shares(sheet.sums(np.ones(len(probs_N))))
+    used = n[:, 0] > 0
+    return predicted[used, 0], observed[used, 0], n[used, 0]

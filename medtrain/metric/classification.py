@@ -7,21 +7,19 @@ which each case weighs one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from medtrain.core.errors import MedtrainError
-from medtrain.metric.binary import NAMES, OneClass, count_metrics
-from medtrain.metric.bootstrap import Array, percentile_interval, replicate
-from medtrain.metric.calibration import residuals
-from medtrain.metric.ranking import Ranking, ratio
+from medtrain.metric.bootstrap import Array, edge_interval, patient_index, percentile_interval
+from medtrain.metric.ranking import ratio
+from medtrain.metric.sheet import OBSERVED, Key, Sheet
 
 KINDS = ("binary", "multiclass", "multilabel")
-MICRO = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "f1")
-Key = tuple[str | None, str]  # (class or None for the whole, metric)
 Results = dict[str, Any]
 
 
@@ -34,6 +32,9 @@ def evaluate(
     patients: Sequence[Any] | None = None,
     bootstrap: int = 2000,
     seed: int = 0,
+    *,
+    prevalence: float | None = None,
+    groups: Mapping[str, Sequence[str]] | None = None,
 ) -> Results:
     """All metrics with 95 % intervals by bootstrap over patients.
 
@@ -42,12 +43,17 @@ def evaluate(
     the sum of squared errors, 0..2, as scikit-learn's `brier_score_loss`) and ``ece`` (of the predicted class's
     probability), which are defined on all classes together. Multilabel ``accuracy`` is the mean of the labels'
     accuracies, not the share of cases with every label right. ``NAME_micro`` pools all (case, class) pairs.
+    ``calibration_slope`` is b of the logistic regression ``logit P(y = 1) = a + b logit p``,
+    ``calibration_intercept`` is a of ``logit P(y = 1) = a + logit p`` (see `Recalibration`).
 
     Undefined values (no positive, no negative, 0/0) are None. A mean leaves out classes that lack positives or
     negatives in these data, as no model could have a value there; a class that is in the data but has no value
-    (never predicted: no ppv) makes the mean None. Replicates without a value are dropped from the interval.
-    A percentile interval of ``ece``, a sum of absolute deviations, would sit above the value: it is shifted so that
-    the replicates' median is the value.
+    (never predicted: no ppv) makes the mean None.
+
+    Intervals are `percentile_interval` for the number of patients; replicates without a value are dropped. One of
+    ``ece``, a sum of absolute deviations, would sit above the value: it is shifted so that the replicates' median is
+    the value. A share of cases that is 0 or 1 (every positive found), which replicates can't vary, has
+    `edge_interval`.
 
     Args:
         kind: ``binary``, ``multiclass`` or ``multilabel``.
@@ -59,9 +65,14 @@ def evaluate(
         patients: the patient of each case; None: each case is its own.
         bootstrap: replicates; 0 gives no intervals (``ci95`` None).
         seed: of the replicates.
+        prevalence: of the positive class, or of each class of several, for ``ppv`` and ``npv`` elsewhere.
+        groups: {column: the group of each case}; each group is judged on its own, its own patients resampled.
 
     Returns:
-        ``{"metrics": {NAME: {"value", "ci95"}}, "per_class": {CLASS: {NAME: {"value", "ci95"}}}}``.
+        ``{"metrics": {NAME: {"value", "ci95"}}, "per_class": {CLASS: {NAME: {"value", "ci95"}}},
+        "calibration": {"bins": {CLASS or "top_label": [{"n", "predicted", "observed", "ci95"}]}},
+        "prevalence": None or {"prevalence", "metrics", "per_class"},
+        "groups": None or {COLUMN: {GROUP: {"n_cases", "n_patients", "events", "metrics", "per_class"}}}}``.
 
     Raises:
         ValueError: unknown kind, or shapes that don't fit together.
@@ -69,27 +80,124 @@ def evaluate(
     """
     if kind not in KINDS:
         raise ValueError(f"kind {kind!r} is none of {KINDS}")
-    probs, target_NC, predicted_NC, cases = _arrays(kind, probs_NC, targets, predictions, classes)
-    patients = None if patients is None else [patients[i] for i in cases]
-    sheet = _Sheet(kind, probs, target_NC, predicted_NC, list(classes))
-    values = {key: float(v[0]) for key, v in sheet.statistics(np.ones((1, len(cases)))).items()}
-    replicates = replicate(sheet.statistics, patients, len(cases), bootstrap, seed)
-    results: Results = {"metrics": {}, "per_class": {name: {} for name in classes}}
-    for key, value in values.items():
-        owner = results["metrics"] if key[0] is None else results["per_class"][key[0]]
-        owner[key[1]] = _entry(key[1], value, replicates.get(key))
+    found = Measured(kind, probs_NC, targets, predictions, classes, patients, bootstrap, seed)
+    results = found.metrics()
+    results["calibration"] = {"bins": found.reliability()}
+    results["prevalence"] = None if prevalence is None else found.at_prevalence(prevalence)
+    results["groups"] = None
+    if groups:
+        arrays = (np.asarray(probs_NC), np.asarray(targets), np.asarray(predictions))
+        who = np.asarray(range(len(arrays[0])) if patients is None else [str(p) for p in patients], dtype=object)
+        results["groups"] = {
+            column: {
+                group: _group(kind, arrays, who, np.asarray(names) == group, classes, bootstrap, seed)
+                for group in sorted(set(names))
+            }
+            for column, names in groups.items()
+        }
     return results
 
 
-def _entry(name: str, value: float, values_R: Array | None) -> dict[str, Any]:
-    if np.isnan(value):
-        return {"value": None, "ci95": None}
-    if values_R is None:
-        return {"value": value, "ci95": None}
-    if name == "ece":
-        values_R = np.clip(values_R - np.median(values_R) + value, 0, 1)
-    span = percentile_interval(values_R)
-    return {"value": value, "ci95": None if span is None else list(span)}
+def _group(
+    kind: str, arrays: tuple[Array, ...], who_N: Array, in_N: Array, classes: Sequence[str], bootstrap: int, seed: int
+) -> Results:
+    (probs, targets, predictions), patients = (array[in_N] for array in arrays), list(who_N[in_N])
+    found = Measured(kind, probs, targets, predictions, classes, patients, bootstrap, seed)
+    events = {name: int((c.target > 0.5).sum()) for name, c in zip(classes, found.sheet.columns, strict=True)}
+    return {"n_cases": len(patients), "n_patients": len(set(patients)), "events": events, **found.metrics()}
+
+
+class Measured:
+    """Values and replicates of one set of cases, and how they are written."""
+
+    def __init__(
+        self,
+        kind: str,
+        probs_NC: npt.ArrayLike,
+        targets: npt.ArrayLike,
+        predictions: npt.ArrayLike,
+        classes: Sequence[str],
+        patients: Sequence[Any] | None,
+        bootstrap: int,
+        seed: int,
+    ) -> None:
+        probs, target_NC, predicted_NC, cases = _arrays(kind, probs_NC, targets, predictions, classes)
+        patients = None if patients is None else [patients[i] for i in cases]
+        self.kind, self.classes = kind, list(classes)
+        self.patient_N, self.n_patients = patient_index(patients, len(cases))
+        self.sheet = Sheet(kind, probs, target_NC, predicted_NC, self.classes)
+        self.values, self.bins = self.sheet.values()
+        self.replicates = self.sheet.replicates(self.patient_N, self.n_patients, bootstrap, seed)
+
+    def metrics(self) -> Results:
+        results: Results = {"metrics": {}, "per_class": {name: {} for name in self.classes}}
+        for (name, metric), value in self.values.items():
+            owner = results["metrics"] if name is None else results["per_class"][name]
+            owner[metric] = self._entry((name, metric), value)
+        return results
+
+    def _entry(self, key: Key, value: float) -> Results:
+        values_R = self.replicates.get(key)
+        behind = self.sheet.patients_behind(key, self.patient_N) if value in (0, 1) else None
+        if values_R is not None and key[1] == "ece":
+            values_R = np.clip(values_R - np.median(values_R) + value, 0, 1)
+        return self._written(value, values_R, behind)
+
+    def _written(self, value: float, values_R: Array | None, behind: int | None = None) -> Results:
+        """Value and interval; `behind`: the patients behind a share of cases that is 0 or 1."""
+        if np.isnan(value):
+            return {"value": None, "ci95": None}
+        span = None
+        if values_R is not None:
+            span = edge_interval(value, behind) if behind else percentile_interval(values_R, patients=self.n_patients)
+        return {"value": float(value), "ci95": None if span is None else list(span)}
+
+    def reliability(self) -> dict[str, list[Results]]:
+        """The bins in use of each diagram: the positive class's (binary), the predicted one's and each class's."""
+        shown = [self.classes[-1]] if self.kind == "binary" else list(self.bins)
+        return {"top_label" if name is None else name: self._diagram(name) for name in shown}
+
+    def _diagram(self, name: str | None) -> list[Results]:
+        rows, observed_RB = [], self.replicates.get((name, OBSERVED))
+        sheet, cases = self.sheet.diagram(name)
+        for b, (n, predicted, observed) in enumerate(zip(*self.bins[name], strict=True)):
+            if n:
+                behind = len(np.unique(self.patient_N[cases[sheet.bin_N == b]])) if observed in (0, 1) else None
+                entry = self._written(observed, None if observed_RB is None else observed_RB[:, b], behind)
+                row = {"n": int(n), "predicted": float(predicted), "observed": entry["value"]}
+                rows.append(row | {"ci95": entry["ci95"]})
+        return rows
+
+    def at_prevalence(self, prevalence: float) -> Results:
+        """ppv and npv by Bayes' theorem from sensitivity and specificity; a binary problem's first class has the rest.
+
+        Raises:
+            ValueError: not between 0 and 1.
+        """
+        if not 0 < prevalence < 1:
+            raise ValueError(f"a prevalence of {prevalence} is not between 0 and 1")
+        shares = dict.fromkeys(self.classes, prevalence)
+        whole = [n for n, column in zip(self.classes, self.sheet.columns, strict=True) if column.two_sided]
+        if self.kind == "binary":
+            shares[self.classes[0]], whole = 1 - prevalence, self.classes[-1:]
+        values, drawn = (
+            {n: predictive(source[n, "sensitivity"], source[n, "specificity"], shares[n]) for n in shares if source}
+            for source in (self.values, self.replicates)
+        )
+        results: Results = {"prevalence": prevalence, "metrics": {}, "per_class": {name: {} for name in self.classes}}
+        owners = [(whole, results["metrics"]), *(([name], results["per_class"][name]) for name in self.classes)]
+        for i, metric in enumerate(("ppv", "npv")):
+            for names, owner in owners:
+                value = float(np.mean([values[name][i] for name in names])) if names else math.nan
+                values_R = np.mean([drawn[name][i] for name in names], axis=0) if names and drawn else None
+                owner[metric] = self._written(value, values_R)
+        return results
+
+
+def predictive(sensitivity: npt.ArrayLike, specificity: npt.ArrayLike, prevalence: float) -> tuple[Array, Array]:
+    """PPV and NPV at a prevalence (Altman & Bland, BMJ 1994); NaN for 0/0."""
+    sick, well = np.asarray(sensitivity) * prevalence, np.asarray(specificity) * (1 - prevalence)
+    return ratio(sick, sick + (1 - prevalence - well)), ratio(well, well + (prevalence - sick))
 
 
 def _arrays(
@@ -121,70 +229,3 @@ def _arrays(
         predicted[cases, None] == numbers,
         cases,
     )
-
-
-class _Sheet:
-    """The data of one evaluation, arranged once so that any case weights give all metrics."""
-
-    def __init__(self, kind: str, probs_NC: Array, target_NC: Array, predicted_NC: Array, classes: list[str]) -> None:
-        self.kind, self.classes = kind, classes
-        self.columns = [
-            OneClass(probs_NC[:, c], target_NC[:, c], predicted_NC[:, c].astype(float)) for c in range(len(classes))
-        ]
-        if kind == "binary":
-            return
-        self.pooled = Ranking(
-            np.concatenate([column.probs for column in self.columns]),
-            np.concatenate([column.target > 0.5 for column in self.columns]),
-            np.concatenate([column.cases for column in self.columns]),
-        )
-        if kind == "multiclass":
-            correct = (predicted_NC & (target_NC > 0.5)).any(axis=1)
-            confidence = np.where(predicted_NC, probs_NC, 0).max(axis=1, initial=0)
-            self.top_NB = residuals(confidence, correct.astype(float))
-
-    def statistics(self, weights_RN: Array) -> dict[Key, Array]:
-        each = [column.statistics(weights_RN) for column in self.columns]
-        if self.kind == "binary":
-            whole = dict(each[-1])
-        else:
-            counts_RC4 = np.stack([column.counts(weights_RN) for column in self.columns], axis=1)
-            whole = self._macro(each, len(weights_RN))
-            if self.kind == "multiclass":
-                whole |= self._multiclass(weights_RN, counts_RC4, each, whole["sensitivity"])
-            whole |= self._micro(weights_RN, counts_RC4)
-        out: dict[Key, Array] = {(None, name): values for name, values in whole.items()}
-        for name, values in zip(self.classes, each, strict=True):
-            out |= {(name, metric): v for metric, v in values.items()}
-        return out
-
-    def _macro(self, each: list[dict[str, Array]], rows: int) -> dict[str, Array]:
-        present = [values for values, column in zip(each, self.columns, strict=True) if column.two_sided]
-        if not present:
-            return {name: np.full(rows, np.nan) for name in NAMES}
-        return {name: np.mean([values[name] for values in present], axis=0) for name in NAMES}
-
-    def _multiclass(
-        self, weights_RN: Array, counts_RC4: Array, each: list[dict[str, Array]], recall_R: Array
-    ) -> dict[str, Array]:
-        """Metrics on all classes together; mcc is Gorodkin's R_K (Comput. Biol. Chem. 2004, eq. 8)."""
-        tp, fp, fn, _ = np.moveaxis(counts_RC4, 2, 0)
-        n, right = weights_RN.sum(axis=1), tp.sum(axis=1)
-        true_RC, predicted_RC = tp + fn, tp + fp
-        chance = (true_RC * predicted_RC).sum(axis=1)
-        spread = (n**2 - (true_RC**2).sum(axis=1)) * (n**2 - (predicted_RC**2).sum(axis=1))
-        return {
-            "accuracy": ratio(right, n),
-            "balanced_accuracy": recall_R,
-            "mcc": ratio(right * n - chance, np.sqrt(spread)),
-            "kappa": ratio(right * n - chance, n**2 - chance),
-            "brier": np.sum([values["brier"] for values in each], axis=0),
-            "ece": ratio(np.abs(weights_RN @ self.top_NB).sum(axis=1), n),
-        }
-
-    def _micro(self, weights_RN: Array, counts_RC4: Array) -> dict[str, Array]:
-        auroc, auprc = self.pooled.auroc_and_ap(weights_RN)
-        values = {"auroc": auroc, "auprc": auprc}
-        pooled = count_metrics(*counts_RC4.sum(axis=1).T)
-        values |= {name: pooled[name] for name in MICRO if self.kind == "multilabel" or name != "accuracy"}
-        return {f"{name}_micro": v for name, v in values.items()}

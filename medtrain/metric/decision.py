@@ -50,13 +50,10 @@ class Decision:
     def predict(self, probs_NC: npt.ArrayLike, kind: str) -> Array:
         """int64 predictions: binary [N] of 0/1, multiclass [N] of class numbers, multilabel [N, C] of 0/1."""
         probs, limits = np.asarray(probs_NC), list(self.thresholds.values())
-        if kind == "multiclass":
-            return np.asarray(probs.argmax(axis=1), dtype=np.int64)
-        if len(limits) != (1 if kind == "binary" else probs.shape[1]):
+        wanted = {"binary": 1, "multiclass": len(limits)}.get(kind, probs.shape[1])
+        if len(limits) != wanted:
             raise ValueError(f"{len(limits)} thresholds don't fit {kind} probabilities of shape {probs.shape}")
-        if kind == "binary":
-            return (probs[:, -1] >= limits[0]).astype(np.int64)
-        return (probs >= np.asarray(limits)).astype(np.int64)
+        return decide(kind, probs, limits)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -65,9 +62,9 @@ class Decision:
     def from_dict(cls, plain: Mapping[str, Any]) -> Decision:
         return cls(plain["policy"], float(plain["temperature"]), {k: float(v) for k, v in plain["thresholds"].items()})
 
-    def save(self, path: str | os.PathLike[str], checkpoint_sha256: str) -> None:
-        """Write JSON with the SHA-256 of the checkpoint this decision belongs to."""
-        write_json(path, self.to_dict() | {"checkpoint_sha256": checkpoint_sha256})
+    def save(self, path: str | os.PathLike[str], checkpoint_sha256: str, **facts: Any) -> None:
+        """Write JSON with the SHA-256 of the checkpoint this decision belongs to, and `facts` for people."""
+        write_json(path, self.to_dict() | {"checkpoint_sha256": checkpoint_sha256} | facts)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], checkpoint: str | os.PathLike[str]) -> Decision:
@@ -89,6 +86,16 @@ class Decision:
                 "for another: put the checkpoint that they belong to back, or train again."
             )
         return decision
+
+
+def decide(kind: str, probs_NC: npt.ArrayLike, limits: npt.ArrayLike = ()) -> Array:
+    """`Decision.predict` by bare thresholds: [T], or [N, T] where each case has its own."""
+    probs, limit = np.asarray(probs_NC), np.asarray(limits, dtype=np.float64)
+    if kind == "multiclass":
+        return np.asarray(probs.argmax(axis=1), dtype=np.int64)
+    if kind == "binary":
+        return np.asarray((probs[:, -1:] >= limit)[:, 0], dtype=np.int64)
+    return np.asarray(probs >= limit, dtype=np.int64)
 
 
 def parse_policy(policy: Policy, kind: str = "binary") -> tuple[str, float]:
@@ -134,19 +141,27 @@ def fit_decision(
     Raises:
         UsageError: a policy that doesn't exist or doesn't apply.
     """
-    parsed = parse_policy(policy, kind)
+    parse_policy(policy, kind)
     temperature = fit_temperature(kind, logits_NK, targets)
-    if kind == "multiclass":
-        return Decision(policy, temperature, {})
     probs_NC = probabilities(logits_NK, kind, temperature)
-    target_NC = np.asarray(targets, dtype=np.float64)
+    return Decision(policy, temperature, fit_thresholds(kind, probs_NC, targets, classes, policy))
+
+
+def fit_thresholds(
+    kind: str, probs_NC: npt.ArrayLike, targets: npt.ArrayLike, classes: Sequence[str], policy: Policy = 0.5
+) -> dict[str, float]:
+    """The thresholds of a `Decision` from calibrated probabilities [N, C]; the rest as in `fit_decision`."""
+    parsed = parse_policy(policy, kind)
+    if kind == "multiclass":
+        return {}
+    probs, target_NC = np.asarray(probs_NC, dtype=np.float64), np.asarray(targets, dtype=np.float64)
     if kind == "binary":
-        classes, probs_NC, target_NC = classes[-1:], probs_NC[:, -1:], target_NC.reshape(-1, 1)
+        classes, probs, target_NC = classes[-1:], probs[:, -1:], target_NC.reshape(-1, 1)
     thresholds = {}
     for c, name in enumerate(classes):
         known = target_NC[:, c] >= 0
-        thresholds[name] = fit_threshold(probs_NC[known, c], target_NC[known, c] > 0.5, parsed, name)
-    return Decision(policy, temperature, thresholds)
+        thresholds[name] = fit_threshold(probs[known, c], target_NC[known, c] > 0.5, parsed, name)
+    return thresholds
 
 
 def fit_threshold(probs_N: Array, positive_N: Array, parsed: tuple[str, float], name: str = "") -> float:

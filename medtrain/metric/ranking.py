@@ -1,16 +1,21 @@
 """AUROC and average precision of many weightings of the same scores, from one sort.
 
 The bootstrap asks for these two thousands of times, and each validation epoch asks once. The scores never change,
-only the weights of the cases do; so the sort and the ties are worked out once and a weighting costs one cumulative
-sum. Both measures only need, at each positive case, the weight of what scores higher and of what scores the same.
+only the weights of the cases do; so the sort and the ties are worked out once. Both measures only need, at each
+score that a positive case has, the weight of the positives there, of the negatives there, and of the negatives since
+the last such score: sums of weights, which a sparse matrix gives for many weightings at once.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array
 
-from medtrain.metric.bootstrap import CHUNK, Array
+from medtrain.metric.bootstrap import Array
+
+BLOCK = 32
+LOWER = {dtype: np.tri(BLOCK, dtype=dtype) for dtype in (np.dtype(np.float32), np.dtype(np.float64))}
 
 
 class Ranking:
@@ -21,17 +26,26 @@ class Ranking:
         target_M: true where positive.
         cases_M: which column of the weights each entry has; None: entry i has column i. (Pooling several labels
             of a case for a micro average repeats its column; leaving out unknown labels skips columns.)
+
+    Attributes:
+        rows_M: the sum that each entry belongs to. Of K scores that have a positive, descending: K sums of positives,
+            K + 1 of the negatives before each and after the last, and, where there are ties, K of those at each. K is
+            filled up with empty ones to a multiple of `BLOCK`.
+        n_rows: how many sums.
     """
 
     def __init__(self, scores_M: Array, target_M: Array, cases_M: Array | None = None) -> None:
-        scores_M, target_M = np.asarray(scores_M), np.asarray(target_M, dtype=bool)
-        order = np.argsort(-scores_M, kind="stable")
-        scores, positive = scores_M[order], target_M[order]
-        self._cases = order if cases_M is None else np.asarray(cases_M)[order]
-        self._at = np.flatnonzero(positive)
-        self._before, self._through = _tie_bounds(scores, self._at)
-        self._positives_before = np.searchsorted(self._at, self._before)
-        self._positives_through = np.searchsorted(self._at, self._through)
+        scores_M, positive_M = np.asarray(scores_M), np.asarray(target_M, dtype=bool)
+        self.cases_M = np.arange(len(scores_M)) if cases_M is None else np.asarray(cases_M)
+        distinct, score_M = np.unique(-scores_M, return_inverse=True)
+        has_positive = np.bincount(score_M[positive_M], minlength=len(distinct)) > 0
+        through = np.cumsum(has_positive)  # scores with a positive, as high as each or higher
+        used = int(has_positive.sum())
+        self.width = k = -(-used // BLOCK) * BLOCK
+        tied_M = has_positive[score_M] & ~positive_M
+        self.rows_M = np.where(positive_M, through[score_M] - 1, k + through[score_M])
+        self.rows_M[tied_M] = 2 * k + through[score_M[tied_M]]
+        self.n_rows = (3 if tied_M.any() else 2) * k + 1
 
     def auroc_and_ap(self, weights_RN: Array) -> tuple[Array, Array]:
         """Weighted AUROC and average precision of each row of weights; NaN where undefined.
@@ -41,23 +55,28 @@ class Ranking:
         `roc_auc_score` and `average_precision_score` with ``sample_weight``. AUROC needs weight on both classes,
         average precision on the positives.
         """
-        rows = max(1, CHUNK // max(1, len(self._cases)))
-        parts = [self._rows(weights_RN[i : i + rows]) for i in range(0, len(weights_RN), rows)]
-        return np.concatenate([a for a, _ in parts]), np.concatenate([p for _, p in parts])
+        shape = (self.n_rows, weights_RN.shape[1])
+        sums = csr_array((np.ones(len(self.rows_M)), (self.rows_M, self.cases_M)), shape=shape)
+        return self.areas(sums @ np.ascontiguousarray(weights_RN.T, dtype=np.float64))
 
-    def _rows(self, weights_RN: Array) -> tuple[Array, Array]:
-        weights_RM = weights_RN[:, self._cases]
-        total_RM = _cumulative(weights_RM)
-        positive_RK = weights_RM[:, self._at]
-        true_RK = _cumulative(positive_RK)
-        all_before, all_through = total_RM[:, self._before], total_RM[:, self._through]
-        true_before, true_through = true_RK[:, self._positives_before], true_RK[:, self._positives_through]
-        sum_positive = true_RK[:, -1]
-        sum_negative = total_RM[:, -1] - sum_positive
-        precision = np.divide(true_through, all_through, out=np.zeros_like(true_through), where=all_through > 0)
-        gained = np.einsum("rk,rk->r", positive_RK, precision)
-        false_above = all_before - true_before + all_through - true_through  # twice: half for ties
-        lost = np.einsum("rk,rk->r", positive_RK, false_above) / 2
+    def areas(self, sums_KR: Array) -> tuple[Array, Array]:
+        """`auroc_and_ap` from the sums of the weights (see `rows_M`)."""
+        k = self.width
+        if not k:
+            nothing = np.full(sums_KR.shape[1], np.nan)
+            return nothing, nothing
+        positive, before, tied = sums_KR[:k], sums_KR[k : 2 * k + 1], sums_KR[2 * k + 1 :]
+        true, above = _cumulative(positive), _cumulative(before[:k])
+        last = before[k].astype(np.float64)
+        below_or_tied = above
+        if len(tied):
+            ties = _cumulative(tied)
+            below_or_tied = above + ties
+            above = below_or_tied - tied / 2
+        sum_positive, sum_negative = true[-1].astype(np.float64), below_or_tied[-1] + last
+        everything = np.maximum(true + below_or_tied, np.finfo(true.dtype).tiny)
+        gained = _total(positive * (true / everything))
+        lost = _total(positive * above)
         return 1 - ratio(lost, sum_positive * sum_negative), ratio(gained, sum_positive)
 
 
@@ -102,15 +121,15 @@ def ratio(above: Array, below: Array) -> Array:
     return np.asarray(np.divide(above, below, out=np.full(shape, np.nan), where=np.asarray(below) > 0))
 
 
-def _cumulative(weights_RM: Array) -> Array:
-    out = np.zeros((weights_RM.shape[0], weights_RM.shape[1] + 1))
-    np.cumsum(weights_RM, axis=1, out=out[:, 1:])
-    return out
+def _cumulative(rows_KR: Array) -> Array:
+    """Cumulative sums down the rows, K a multiple of `BLOCK`: matrix products do it far faster than `np.cumsum`."""
+    blocks = rows_KR.reshape(-1, BLOCK, rows_KR.shape[1])
+    within: Array = LOWER[rows_KR.dtype] @ blocks
+    ends = np.cumsum(within[:, -1], axis=0)
+    np.add(within[1:], ends[:-1, None], out=within[1:])
+    return within.reshape(rows_KR.shape)
 
 
-def _tie_bounds(scores: Array, at: Array) -> tuple[Array, Array]:
-    """For descending scores: how many are strictly above scores[at], and how many at least as high."""
-    changes = np.flatnonzero(np.diff(scores)) + 1
-    starts, ends = np.concatenate([[0], changes]), np.concatenate([changes, [len(scores)]])
-    group = np.searchsorted(changes, at, side="right")
-    return starts[group], ends[group]
+def _total(rows_KR: Array) -> Array:
+    """The sum of each column: of single precision within blocks, of double from there on."""
+    return np.asarray(rows_KR.reshape(-1, BLOCK, rows_KR.shape[1]).sum(axis=1).sum(axis=0, dtype=np.float64))

@@ -4,23 +4,29 @@ from medtrain.model.attention import attention_map, has_attention
 from medtrain.model.build import build_model, fill_from_spec, fit_channels
 from medtrain.model.convnext import convnext_tiny
 from medtrain.model.densenet import densenet121, densenet169, densenet201
+from medtrain.model.dropout import check_passes, dropout_passes
 from medtrain.model.efficientnet import efficientnet_b0, efficientnet_b3
+from medtrain.model.ensemble import Ensemble, members_of
 from medtrain.model.resnet import resnet18, resnet34, resnet50, resnet101
 from medtrain.model.weights import load_weights, read_weights, warm_start
 
 __all__ = [
+    "Ensemble",
     "attention_map",
     "build_model",
+    "check_passes",
     "convnext_tiny",
     "densenet121",
     "densenet169",
     "densenet201",
+    "dropout_passes",
     "efficientnet_b0",
     "efficientnet_b3",
     "fill_from_spec",
     "fit_channels",
     "has_attention",
     "load_weights",
+    "members_of",
     "read_weights",
     "resnet18",
     "resnet34",

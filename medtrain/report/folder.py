@@ -32,17 +32,22 @@ class Predictions:
         target_NC: 1, 0, or NaN where unknown.
         predicted_NC: 1 or 0, the decision; NaN where there is none.
         cases: case names, as text.
+        patients: of each case; None where the table doesn't say.
     """
 
     probs_NC: Array
     target_NC: Array
     predicted_NC: Array
     cases: list[str]
+    patients: list[str] | None = None
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The files of a run; an absent one is {}, "" or None."""
+    """The files of a run; an absent one is {}, "" or None.
+
+    `above` is the run that was trained, where this is the folder of a further test within it.
+    """
 
     path: Path
     run: dict[str, Any] = field(default_factory=dict)
@@ -51,6 +56,8 @@ class RunFolder:
     table: pd.DataFrame | None = None
     history: pd.DataFrame | None = None
     splits: pd.DataFrame | None = None
+    failures: pd.DataFrame | None = None
+    above: RunFolder | None = None
 
     @property
     def synthetic(self) -> bool:
@@ -99,9 +106,9 @@ class RunFolder:
         else:
             target, predicted = (_one_hot(table, what, classes) for what in ("target", "prediction"))
         usable = np.isfinite(probs).all(axis=1)
-        cases = table["case"].astype(str) if "case" in table else table.index.astype(str)
-        kept = [str(case) for case, keep in zip(cases, usable, strict=True) if keep]
-        return Predictions(probs[usable], target[usable], predicted[usable], kept)
+        cases = (table["case"] if "case" in table else table.index.to_series()).astype(str)
+        patients = table["patient"][usable].astype(str).tolist() if "patient" in table else None
+        return Predictions(probs[usable], target[usable], predicted[usable], cases[usable].tolist(), patients)
 
 
 def read_folder(path: str | Path) -> RunFolder:
@@ -116,6 +123,7 @@ def read_folder(path: str | Path) -> RunFolder:
     test = _read(here, "test_metrics.json", read_json)
     if run is None and test is None:
         raise MedtrainError(f"{here} is no run folder: neither run.json nor test_metrics.json is there.")
+    parent, own = here.resolve().parent, test is not None
     return RunFolder(
         path=here,
         run=run or {},
@@ -124,6 +132,8 @@ def read_folder(path: str | Path) -> RunFolder:
         table=_read(here, "test_predictions.csv", _read_text_table),
         history=_read(here, "metrics.csv", _read_history, above=True),
         splits=_read(here, "splits.csv", _read_text_table, above=True),
+        failures=_read(here, "failures/failures.csv", _read_text_table),
+        above=read_folder(parent) if own and (parent / "run.json").is_file() else None,
     )
 
 

@@ -11,7 +11,6 @@ from rich.text import Text
 
 from medtrain.core.labels import count_labels, indicators
 from medtrain.core.spec import DataSpec
-from medtrain.loss import class_weights, positive_weights
 from medtrain.report.words import ABSENT
 
 Imbalance = dict[str, dict[str, dict[str, Any]]]
@@ -31,6 +30,8 @@ def imbalance(spec: DataSpec, targets: NDArray[Any], patients: NDArray[Any], spl
         targets: as `medtrain.core.labels.indicators` takes them.
         patients, splits: of each case, (N,).
     """
+    from medtrain.loss import class_weights, positive_weights  # late: who only reads run folders needs no torch
+
     found: Imbalance = {}
     for split in dict.fromkeys(splits.tolist()):
         of_split, kind, n = splits == split, spec.label_kind, len(spec.classes)
@@ -60,15 +61,17 @@ def imbalance_table(spec: DataSpec, found: Imbalance) -> Table:
     """A row a class: the training split in full, images and patients of the others; long lists are cut.
 
     Args:
-        found: of `imbalance`, with a split ``train``.
+        found: of `imbalance`; without a split ``train``, its first stands in for it.
     """
-    multilabel, others = spec.label_kind == "multilabel", [split for split in ("val", "test") if split in found]
-    unknown = any(row["unknown"] for row in found["train"].values())
+    main = "train" if "train" in found else next(iter(found))
+    multilabel, others = spec.label_kind == "multilabel", [name for name in ("val", "test") if name in found]
+    others = [name for name in others if name != main]
+    unknown = any(row["unknown"] for row in found[main].values())
     table = Table(title="images (patients) of each class", title_justify="left")
     table.add_column("class")
-    for name in ["train", "%", *["not"] * multilabel, *["unknown"] * unknown, "factor", "weight", *others]:
+    for name in [main, "%", *["not"] * multilabel, *["unknown"] * unknown, "factor", "weight", *others]:
         table.add_column(name, justify="right")
-    shown = list(found["train"].items())[:ROWS]
+    shown = list(found[main].items())[:ROWS]
     for name, row in shown:
         more = [f"{row['negatives']:,}"] * multilabel + [f"{row['unknown']:,}"] * unknown
         factor = ABSENT if row["factor"] is None else f"{row['factor']:,.1f}"

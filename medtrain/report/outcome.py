@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -12,6 +12,8 @@ from rich.text import Text
 
 from medtrain.report.words import entry, label
 
+MOST = 3  # classes whose cases are counted in the table of groups
+
 
 def metrics_table(
     test_metrics: Mapping[str, Any],
@@ -19,7 +21,7 @@ def metrics_table(
     run_folder: str | PathLike[str],
     report: str | PathLike[str] | None,
 ) -> RenderableType:
-    """A short closing table: metric, value, 95 % interval; then the run folder and the report.
+    """A short closing table: metric, value, 95 % interval; the groups; then the run folder and the report.
 
     Args:
         test_metrics: as in test_metrics.json. Micro averages and classes are left to the report.
@@ -38,10 +40,30 @@ def metrics_table(
         if not name.endswith("_micro"):
             value, interval = entry(result)
             table.add_row(Text(label(name)), Text(value), Text(interval))
+    elsewhere = test_metrics.get("prevalence") or {}
+    for name, result in (elsewhere.get("metrics") or {}).items():
+        value, interval = entry(result)
+        table.add_row(Text(f"{label(name)} at prevalence {elsewhere['prevalence']:g}"), Text(value), Text(interval))
     lines: list[RenderableType] = [table]
+    decided = list((test_metrics.get("decision") or {}).get("thresholds") or {})
+    for column, groups in (test_metrics.get("groups") or {}).items():
+        lines.append(_group_table(column, groups, decided[:MOST]))
     if synthetic:
         lines.append(Text("Synthetic data: these numbers show that the pipeline works, nothing about patients."))
     lines.append(Text(f"run     {run_folder}", overflow="ignore", no_wrap=True))
     if report is not None:
         lines.append(Text(f"report  {report}", overflow="ignore", no_wrap=True))
     return Group(*lines)
+
+
+def _group_table(column: str, groups: Mapping[str, Any], classes: Sequence[str]) -> Table:
+    """A row a group: cases, patients, cases of the classes that have a threshold (the positive one of two), AUROC."""
+    table = Table(title=Text(f"by {column}"), title_justify="left")
+    table.add_column("group")
+    for heading in ("cases", "patients", *(f"of class {name}" for name in classes), "AUROC"):
+        table.add_column(Text(heading), justify="right")
+    table.add_column("95 % interval")
+    for name, found in groups.items():
+        counts = [found["n_cases"], found["n_patients"], *(found["events"][c] for c in classes)]
+        table.add_row(Text(name), *map(str, counts), *map(Text, entry(found["metrics"].get("auroc"))))
+    return table

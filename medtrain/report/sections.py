@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -10,8 +10,29 @@ import pandas as pd
 from medtrain.report.folder import RunFolder
 from medtrain.report.words import ABSENT, count, duration, entry, headline, label, number, plain
 
-PER_CLASS = ("auroc", "auprc", "ap", "sensitivity", "specificity", "ppv", "npv", "f1")
+PER_CLASS = (
+    "auroc",
+    "auprc",
+    "ap",
+    "sensitivity",
+    "specificity",
+    "ppv",
+    "npv",
+    "f1",
+    "calibration_slope",
+    "calibration_intercept",
+)
 SPLITS = ("train", "val", "validation", "test")
+TILES = ("auroc", "map", "cpm", "sensitivity", "specificity", "balanced_accuracy", "accuracy", "auprc", "map50")
+
+
+class SplitCounts(NamedTuple):
+    """A split: images, patients (None where not known), and the positives in words."""
+
+    name: str
+    cases: int
+    patients: int | None
+    positives: str
 
 
 def title(run: RunFolder) -> str:
@@ -62,6 +83,11 @@ def decision_text(run: RunFolder) -> list[str]:
             notes[-1] += f" The temperature ({temperature}) was fitted on validation data."
     if {"ppv", "npv"} & set(run.test.get("metrics") or {}):
         notes.append("PPV and NPV hold at the prevalence of these data.")
+    if "calibration_slope" in (run.test.get("metrics") or {}):
+        notes.append(
+            "Calibration slope 1 and intercept 0 are ideal: a slope below 1 means probabilities that are too extreme, "
+            "an intercept above 0 ones that are too low."
+        )
     if run.kind == "multilabel":
         notes.append("Metrics are means over labels unless they say micro.")
     elif run.kind == "multiclass":
@@ -82,48 +108,86 @@ def per_class(run: RunFolder) -> tuple[list[str], list[tuple[str, str, list[tupl
     rows = []
     for name, entries in results.items():
         cells = [entry(entries.get(n)) for n in names]
-        rows.append((name, positives.get(name, ABSENT), [(v, "" if i == ABSENT else i) for v, i in cells]))
+        rows.append(
+            (
+                name,
+                f"{positives[name]:,}" if name in positives else ABSENT,
+                [(v, "" if i == ABSENT else i) for v, i in cells],
+            )
+        )
     return header, rows
 
 
-def counts_by_split(run: RunFolder) -> list[tuple[str, int, str, str]]:
-    """(split, cases, patients, positives), as the run recorded them; else of the tested split from its predictions."""
+def tiles(run: RunFolder) -> list[tuple[str, str, str]]:
+    """(name, value, interval) of the four numbers to see first."""
+    metrics = run.test.get("metrics") or {}
+    shown = [(label(name), *entry(metrics[name])) for name in TILES if entry(metrics.get(name))[0] != ABSENT]
+    return [(name, value, "" if interval == ABSENT else interval) for name, value, interval in shown[:4]]
+
+
+def prevalence(run: RunFolder) -> list[tuple[str, str, str]]:
+    """(name, value, interval) of the predictive values at `eval.prevalence`."""
+    found = run.test.get("prevalence") or {}
+    share = found.get("prevalence")
+    told = f"{100 * share:.3g} %" if _numeric(share) else plain(share)
+    return [
+        (f"{label(name)} at a prevalence of {told}", *entry(it)) for name, it in (found.get("metrics") or {}).items()
+    ]
+
+
+def counts_by_split(run: RunFolder) -> list[SplitCounts]:
+    """The splits, as the run recorded them; else the tested one from its predictions."""
     tested = str(run.test.get("split") or "test")
-    text = _told(run, _positives(run))
+    seen = _positives(run)
     recorded = {
-        split: _told(run, {name: f"{row['images']:,}" for name, row in rows.items()})
-        for split, rows in run.run.get("imbalance", {}).items()
+        split: _told(run, {name: row["images"] for name, row in rows.items()})
+        for split, rows in (run.run.get("imbalance") or {}).items()
     }
     splits = run.splits
     if splits is None or "split" not in splits:
         if not run.test:
             return []
-        n_patients = run.test.get("n_patients")
-        return [(tested, int(run.test.get("n_cases") or 0), number(n_patients), text or "not recorded")]
+        return [SplitCounts(tested, int(run.test.get("n_cases") or 0), run.test.get("n_patients"), _told(run, seen))]
     rows = []
     for name in sorted(splits["split"].dropna().unique(), key=lambda s: (SPLITS.index(s) if s in SPLITS else 9, s)):
         part = splits[splits["split"] == name]
-        patients = f"{part['patient'].nunique():,}" if "patient" in part else ABSENT
+        patients = int(part["patient"].nunique()) if "patient" in part else None
         cases = int(part["case"].nunique()) if "case" in part else len(part)
-        positives = recorded.get(str(name)) or (text if name == tested else "")
-        rows.append((str(name), cases, patients, positives or "not recorded"))
+        positives = recorded.get(str(name)) or (_told(run, seen) if name == tested else "")
+        rows.append(SplitCounts(str(name), cases, patients, positives))
     return rows
 
 
-def _told(run: RunFolder, positives: dict[str, str]) -> str:
-    """The positive class's count of a binary problem, else every class's."""
-    if run.kind == "binary" and positives:
-        return positives.get(run.classes[-1], ABSENT)
-    return ", ".join(f"{name} {n}" for name, n in positives.items())
+def by_class(run: RunFolder) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """Header and rows (class, "images (patients)" in each split); no rows for a binary problem."""
+    found = run.run.get("imbalance") or {}
+    if run.kind == "binary" or not found:
+        return [], []
+    splits = sorted(found, key=lambda s: (SPLITS.index(s) if s in SPLITS else 9, s))
+    names = list(dict.fromkeys(name for rows in found.values() for name in rows))
+    cells = [[_held(found[split].get(name)) for split in splits] for name in names]
+    return ["Images (patients) of", *splits], list(zip(names, cells, strict=True))
 
 
-def _positives(run: RunFolder) -> dict[str, str]:
+def _held(row: dict[str, Any] | None) -> str:
+    return ABSENT if row is None else f"{row['images']:,} ({row['patients']:,})"
+
+
+def _told(run: RunFolder, positives: dict[str, int]) -> str:
+    """The positive class's count of a binary problem; of more classes a table tells."""
+    if run.kind != "binary" or not positives or not run.classes:
+        return ""
+    name = run.classes[-1]
+    return f"{positives[name]:,} positive ({name})" if name in positives else ""
+
+
+def _positives(run: RunFolder) -> dict[str, int]:
     """How many tested cases have each class."""
     predictions = run.predictions()
     if predictions is None:
         return {}
     sums = np.nansum(predictions.target_NC, axis=0)
-    return {name: f"{int(n):,}" for name, n in zip(run.classes, sums, strict=True)}
+    return {name: int(n) for name, n in zip(run.classes, sums, strict=True)}
 
 
 def facts(run: RunFolder) -> list[tuple[str, str]]:
@@ -142,13 +206,21 @@ def facts(run: RunFolder) -> list[tuple[str, str]]:
         ("Wall time", None if r.get("wall_time_s") is None else duration(r["wall_time_s"])),
         ("Images per second", f"{rate:,.0f}" if _numeric(rate) else rate),
         ("Waiting for data", f"{100 * wait:.0f} % of the time" if _numeric(wait) else wait),
-        ("Peak memory", f"{memory:,.0f} MB" if _numeric(memory) else memory),
+        ("Peak memory", _megabytes(memory)),
+        ("Held out", r.get("held_out")),
         ("Times tested", r.get("tests_counted")),
         ("Versions", r.get("versions")),
         ("Code", r.get("git")),
         ("Fingerprints", r.get("fingerprints")),
     ]
     return [(name, plain(value)) for name, value in rows if value not in (None, "", {}, [])]
+
+
+def _megabytes(memory: Any) -> Any:
+    """Of the process, or of each place where memory is."""
+    if isinstance(memory, dict):
+        return {place: _megabytes(amount) for place, amount in memory.items()}
+    return f"{memory:,.0f} MB" if _numeric(memory) else memory
 
 
 def _numeric(value: Any) -> TypeGuard[float]:

@@ -34,7 +34,8 @@ class Outcome:
     """A judged split.
 
     Args:
-        metrics: of test_metrics.json: n_cases, n_patients, metrics, per_class.
+        metrics: of test_metrics.json: n_cases, n_patients, metrics, per_class, and where the task has them
+            calibration, prevalence, groups.
         files: {name: table or JSON value} to write beside it.
     """
 
@@ -105,11 +106,23 @@ class Task(pl.LightningModule):
         """Temperature and thresholds from the outputs of the validation cases."""
 
     @abstractmethod
-    def evaluate(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision, *, bootstrap: int) -> Outcome:
+    def evaluate(
+        self,
+        outputs: Outputs,
+        cases: pd.DataFrame,
+        decision: Decision,
+        *,
+        bootstrap: int,
+        prevalence: float | None = None,
+        groups: pd.DataFrame | None = None,
+    ) -> Outcome:
         """All metrics with intervals, and the predictions.
 
         Args:
             cases: the data's table of cases (case, patient, ...), in the order of case numbers.
+            bootstrap: replicates of the intervals.
+            prevalence: for which PPV and NPV are told too.
+            groups: columns by which the metrics are broken down, in the order of case numbers.
         """
 
     @abstractmethod

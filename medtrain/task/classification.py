@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from medtrain.augment import mixup
 from medtrain.core.pool import pool_cases
-from medtrain.core.spec import DataSpec
-from medtrain.metric import Decision, auroc, fit_decision, probabilities
-from medtrain.metric import evaluate as metrics_of
+from medtrain.metric import Decision, auroc, doubt, fit_decision, probabilities, spread
+from medtrain.model import dropout_passes
 from medtrain.task.base import Batch, Outcome, Outputs, Task
+from medtrain.task.judge import Predicted, judge
 
 
 class Classification(Task):
@@ -27,11 +27,12 @@ class Classification(Task):
         pool: how the instances of a case make its prediction: mean, max or noisy_or.
         mixup: alpha of mixup in training; 0 for none.
         views: ``views(x_BCHW)`` yields versions of inputs in 0..1 whose probabilities are averaged in the end.
+        mc_dropout: passes with dropout whose spread is a case's uncertainty in the end; 0 for none.
     """
 
     mean: Tensor
     std: Tensor
-    takes: ClassVar[tuple[str, ...]] = ("loss", "augment", "pool", "mixup", "views")
+    takes: ClassVar[tuple[str, ...]] = ("loss", "augment", "pool", "mixup", "views", "mc_dropout")
 
     def __init__(
         self,
@@ -41,10 +42,12 @@ class Classification(Task):
         pool: str = "mean",
         mixup: float = 0.0,
         views: nn.Module | None = None,
+        mc_dropout: int = 0,
         **more: Any,
     ) -> None:
         super().__init__(*args, **more)
         self.loss, self.augment, self.pool, self.mixup, self.views = loss, augment, pool, mixup, views
+        self.mc_dropout = mc_dropout
         shape = (1, -1, *[1] * self.spec.dims)
         self.register_buffer("mean", torch.tensor(self.spec.mean or (0.0,)).view(shape), persistent=False)
         self.register_buffer("std", torch.tensor(self.spec.std or (1.0,)).view(shape), persistent=False)
@@ -58,7 +61,7 @@ class Classification(Task):
         return (x - self.mean) / self.std
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits, one row an instance, `spec.n_logits` columns."""
+        """Logits (B, K), one row an instance, `spec.n_logits` columns; of an `Ensemble` (B, S, K)."""
         logits: Tensor = self.model(self.inputs(batch))
         return logits
 
@@ -75,7 +78,18 @@ class Classification(Task):
         return kept | {"logits": self(batch).float()}
 
     def final_outputs(self, batch: Batch) -> dict[str, Any]:
-        """`outputs`, the probabilities of each instance averaged over its views."""
+        """`outputs`, the probabilities of each instance averaged over its views; ``passes`` (B, S, K) with dropout.
+
+        The passes say how unsure the network is. They change no prediction, as the decision was fitted without them.
+        """
+        outputs = self._over_views(batch)
+        if not self.mc_dropout:
+            return outputs
+        ids = torch.stack([batch[key] for key in ("case", "instance") if key in batch], 1).tolist()
+        passes = dropout_passes(self.model, self.inputs(batch), ids, self.mc_dropout, self.seed)
+        return outputs | {"passes": passes.float()}
+
+    def _over_views(self, batch: Batch) -> dict[str, Any]:
         if self.views is None:
             return self.outputs(batch)
         seen = [self.outputs(batch | {"x": x}) for x in self.views(scaled(batch["x"]))]
@@ -96,16 +110,22 @@ class Classification(Task):
         joined = {key: value[_first_rows(keys)] for key, value in joined.items()}
         if "instance" not in joined:
             return joined
-        logits, number = self._pooled(joined["logits"], joined["case"], self.pool)
-        cases = {"case": number, "logits": logits}
+        cases = {}
+        for key in joined.keys() & {"logits", "passes"}:
+            cases[key], cases["case"] = self._pooled(joined[key], joined["case"], self.pool)
         return cases | ({"y": joined["y"][_first_rows(joined["case"][:, None])]} if "y" in joined else {})
 
-    def _pooled(self, logits_NK: Tensor, numbers_N: Tensor, how: str) -> tuple[Tensor, Tensor]:
-        """Logits of the pooled probabilities, one row a number, and the numbers in ascending order."""
-        multiclass, logits = self.spec.label_kind == "multiclass", logits_NK.double()  # so that sure cases don't tie
-        pooled, numbers = pool_cases(logits.softmax(1) if multiclass else logits.sigmoid(), numbers_N, how)
-        clipped = pooled.clamp(1e-12, 1 - 1e-12)
-        return (clipped.log() if multiclass else torch.logit(clipped)).to(logits_NK.dtype), numbers
+    def _pooled(self, logits: Tensor, numbers_N: Tensor, how: str) -> tuple[Tensor, Tensor]:
+        """Logits of the pooled probabilities, one row a number, and the numbers in ascending order.
+
+        Args:
+            logits: (N, K), or (N, S, K) of members or passes, which stay apart.
+        """
+        multiclass, wide = self.spec.label_kind == "multiclass", logits.double()  # so that sure cases don't tie
+        probs = wide.softmax(-1) if multiclass else wide.sigmoid()
+        pooled, numbers = pool_cases(probs.flatten(1), numbers_N, how)
+        clipped = pooled.unflatten(1, logits.shape[1:]).clamp(1e-12, 1 - 1e-12)
+        return (clipped.log() if multiclass else torch.logit(clipped)).to(logits.dtype), numbers
 
     def score(self, outputs: Outputs) -> dict[str, float]:
         cases = self.cases(outputs)
@@ -113,32 +133,52 @@ class Classification(Task):
         assert self.loss is not None
         with torch.no_grad():
             loss = self.loss(cases["logits"], cases["y"])
-        return {"loss": float(loss), "auroc": auroc(self._probs(cases, 1.0), target)}
+        return {"loss": float(loss), "auroc": auroc(self._probs(cases["logits"], 1.0).mean(axis=1), target)}
 
     def fit_decision(self, outputs: Outputs, policy: str | float) -> Decision:
         cases, kind = self.cases(outputs), self.spec.label_kind
         return fit_decision(kind, cases["logits"].numpy(), as_target(cases["y"], kind), self.spec.classes, policy)
 
-    def evaluate(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision, *, bootstrap: int) -> Outcome:
-        found, kind = self.cases(outputs), self.spec.label_kind
-        rows, target = cases.iloc[found["case"].numpy()], as_target(found["y"], self.spec.label_kind)
-        probs = self._probs(found, decision.temperature)
-        predicted, patients = decision.predict(probs, kind), rows["patient"].tolist()
-        metrics = metrics_of(kind, probs, target, predicted, self.spec.classes, patients, bootstrap=bootstrap)
-        counts = {"n_cases": len(rows), "n_patients": int(rows["patient"].nunique())}
-        table = predictions_table(self.spec, rows, probs, predicted, target)
-        return Outcome({**counts, **metrics}, {"test_predictions.csv": table})
+    def evaluate(
+        self,
+        outputs: Outputs,
+        cases: pd.DataFrame,
+        decision: Decision,
+        *,
+        bootstrap: int,
+        prevalence: float | None = None,
+        groups: pd.DataFrame | None = None,
+    ) -> Outcome:
+        found = self.predicted(outputs, cases, decision)
+        named = {} if groups is None else groups.iloc[found.rows.index].to_dict("list")
+        return judge(self.spec, found, decision, bootstrap=bootstrap, prevalence=prevalence, groups=named)
 
     def predictions(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision) -> pd.DataFrame:
-        found = self.cases(outputs)
-        probs = self._probs(found, decision.temperature)
-        rows = cases.iloc[found["case"].numpy()]
-        table = predictions_table(self.spec, rows, probs, decision.predict(probs, self.spec.label_kind))
-        return table.set_index(pd.Index(found["case"].numpy()))
+        found = self.predicted(outputs, cases, decision)
+        return found.table(self.spec).set_index(found.rows.index)
 
-    def _probs(self, cases: dict[str, Tensor], temperature: float) -> np.ndarray:
-        """Probabilities [N, C], one column a class, binary too."""
-        return probabilities(cases["logits"].numpy(), self.spec.label_kind, temperature)
+    def predicted(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision) -> Predicted:
+        """Probabilities, decisions and uncertainty of the cases; `rows` is indexed by case number."""
+        found, kind = self.cases(outputs), self.spec.label_kind
+        rows = cases.iloc[number := found["case"].numpy()].set_index(pd.Index(number))
+        target = as_target(found["y"], kind) if "y" in found else None
+        probs_NSC = self._probs(found["logits"], decision.temperature)
+        probs = probs_NSC.mean(axis=1)
+        predicted = decision.predict(probs, kind)
+        if "passes" in found:
+            doubts, by = spread(kind, self._probs(found["passes"], decision.temperature), predicted), "mc_dropout"
+        elif probs_NSC.shape[1] > 1:
+            doubts, by = spread(kind, probs_NSC, predicted), "ensemble"
+        else:
+            doubts, by = doubt(kind, probs, list(decision.thresholds.values())), "confidence"
+        return Predicted(rows, probs, predicted, target, doubts, by)
+
+    def _probs(self, logits: Tensor, temperature: float) -> np.ndarray:
+        """Probabilities [N, S, C] of S members or passes, one column a class, binary too."""
+        logits_NSK = logits.unflatten(0, (-1, 1)) if logits.ndim == 2 else logits
+        own_S1 = getattr(self.model, "temperatures", torch.ones(1))[:, None].cpu().double()
+        flat = (logits_NSK.double() / own_S1).flatten(0, 1).numpy()
+        return probabilities(flat, self.spec.label_kind, temperature).reshape(*logits_NSK.shape[:2], -1)
 
 
 def scaled(x: Tensor) -> Tensor:
@@ -156,27 +196,3 @@ def _first_rows(keys_NK: Tensor) -> Tensor:
     """Where each distinct row of keys stands first, in ascending order of the keys."""
     _, inverse, counts = torch.unique(keys_NK, dim=0, return_inverse=True, return_counts=True)
     return torch.argsort(inverse, stable=True)[torch.cumsum(counts, 0) - counts]
-
-
-def predictions_table(
-    spec: DataSpec, rows: pd.DataFrame, probs: np.ndarray, predicted: np.ndarray, target: np.ndarray | None = None
-) -> pd.DataFrame:
-    """case, patient, target, prediction, prob_<class>...; without targets where none are given.
-
-    Args:
-        probs: [N, C], one column a class in order, binary too.
-        predicted, target: binary and multiclass [N] class numbers, multilabel [N, C] of 0, 1 (NaN unknown).
-    """
-    table: dict[str, Any] = {"case": rows["case"].to_numpy(), "patient": rows["patient"].tolist()}
-    for name, values in (("target", target), ("prediction", predicted)):
-        if values is not None and spec.label_kind == "multilabel":
-            for i, cls in enumerate(spec.classes):
-                table[f"{name}_{cls}"] = [_named(v, ("0", "1")) for v in values[:, i]]
-        elif values is not None:
-            table[name] = [_named(v, spec.classes) for v in values]
-    return pd.DataFrame(table | {f"prob_{cls}": probs[:, i] for i, cls in enumerate(spec.classes)})
-
-
-def _named(value: Any, names: tuple[str, ...]) -> str:
-    """The class's name; blank where unknown."""
-    return "" if value != value or value < 0 else names[int(value)]

@@ -32,7 +32,7 @@ from medtrain.data.phantom.anatomy import draw_anatomy
 from medtrain.data.phantom.xray import Finding, draw_film
 from medtrain.loss import balanced_cross_entropy, cross_entropy, focal
 from medtrain.metric import Ranking, fit_decision, probabilities
-from medtrain.metric.calibration import residuals
+from medtrain.metric.calibration import Reliability
 from medtrain.sampler import Balanced, Shuffle, Weighted
 
 PX = 32
@@ -132,7 +132,8 @@ def judge(model: nn.Module, val: Films, test: Films, ratio: int) -> list[float]:
     p, positive = probabilities(logits(model, test), "binary", decision.temperature)[:, 1], test.y == 1
     weight = np.where(positive, 1.0, ratio * positive.sum() / (~positive).sum())
     auroc, auprc = (float(value[0]) for value in Ranking(p, positive).auroc_and_ap(weight[None]))
-    ece = float(np.abs(weight @ residuals(p, test.y)).sum() / weight.sum())
+    bins = Reliability(p, test.y)
+    ece = float(bins.error(bins.sums(weight))[0])
     rates = [value for t in (0.5, decision.thresholds["opacity"])
              for value in ((p[positive] >= t).mean(), (p[~positive] < t).mean())]  # fmt: skip
     return [auroc, auprc, *map(float, rates), ece]

@@ -16,7 +16,9 @@ def config(option: str = "image_table", **changed: Any) -> dict[str, Any]:
     """The packaged data node with changes; columns are merged."""
     node = yaml.safe_load((PACKAGED / "image_table.yaml").read_text())
     if option != "image_table":
-        node |= {k: v for k, v in yaml.safe_load((PACKAGED / f"{option}.yaml").read_text()).items() if k != "defaults"}
+        own = yaml.safe_load((PACKAGED / f"{option}.yaml").read_text())
+        columns = node["columns"] | own.pop("columns", {})
+        node |= {k: v for k, v in own.items() if k != "defaults"} | {"columns": columns}
     columns = node["columns"] | changed.pop("columns", {})
     assert columns.keys() == node["columns"].keys() and not changed.keys() - node.keys()
     return node | {"num_workers": 0} | changed | {"columns": columns}

@@ -205,9 +205,26 @@ def test_folds_and_sites(make: Make) -> None:
     data = make({"split_by": "site", "fold": 1}, columns=columns)
     data.prepare()
     np.testing.assert_array_equal(data.cases["split"] == "test", data.table["site"] == "b")
+    assert data.held_out == {"site": "b", "fold": 1, "sites": 3}
+    assert data.cases["fold"].tolist() == ["abc".index(site) for site in data.table["site"]]
     data = make({"folds": 4, "fold": 0})
     data.prepare()
     assert data.cases["fold"].tolist().count(0) == (data.cases["split"] == "test").sum()
+
+
+def test_a_patient_of_two_sites_is_a_leak(make: Make) -> None:
+    columns = {"site": [("a", "b", "c")[n // 2 % 3] for n in range(40)]}
+    columns["site"][1] = "b"  # p0 was seen in a, too
+    with pytest.raises(DataError, match=r"patient p0: stands in train \(1 files\) and test \(1 files\)"):
+        make({"split_by": "site", "fold": 1}, columns=columns).prepare()
+    data = make({"split_by": "site", "fold": 1, "leakage": "drop"}, columns=columns)
+    data.prepare()
+    assert len(data.cases) == 39 and data.cases.set_index("case").loc["1.png", "split"] == "test"
+
+
+def test_a_blank_site_is_listed(make: Make) -> None:
+    with pytest.raises(DataError, match="1 rows have no site:\n  table.csv row 2: the site is blank\n.*data.filter"):
+        make({"split_by": "site", "fold": 1}, columns={"site": ["", *"ab" * 19, "a"]}).prepare()
 
 
 @pytest.mark.parametrize(
@@ -264,7 +281,7 @@ def test_other_data_for_a_trained_model(make: Make) -> None:
     official = make(spec=spec, all_test=True, columns={"split": ["train"] * 10 + [""] * 30})
     official.prepare()
     assert official.cases["split"].tolist() == ["train"] * 10 + ["test"] * 30
-    with pytest.raises(DataError, match="'2' is none of the classes 0, 1"):
+    with pytest.raises(DataError, match=r"labels that the model doesn't know: '2' \(10 rows\)"):
         make(spec=spec, all_test=True, columns={"label": [0, 1, 2, 1] * 10}).prepare()
 
 

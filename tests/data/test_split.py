@@ -10,7 +10,15 @@ import pytest
 from medtrain.core.errors import DataError, UsageError
 from medtrain.core.streams import stream
 from medtrain.data.leakage import leaked, leaks
-from medtrain.data.split import SHARES, assign_splits, join_groups, official_names, stratified_groups
+from medtrain.data.split import (
+    SHARES,
+    SITE_COLUMN,
+    assign_splits,
+    check_folds,
+    join_groups,
+    official_names,
+    stratified_groups,
+)
 
 
 def table(rows: int, patients: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -135,14 +143,27 @@ def test_a_fold_column_is_meant_by_value_and_sites_by_order() -> None:
     np.testing.assert_array_equal(chosen.split == "val", np.array(column) == "1")
     assert chosen.fold is not None and chosen.fold.tolist()[:3] == [1, 2, 3]
     sites = [("west", "east", "north")[n % 3] for n in range(120)]
-    tested = split(labels, groups, parts_N=sites, parts_name="site column", fold=0)
+    tested = split(labels, groups, parts_N=sites, parts_name=SITE_COLUMN, fold=0)
     np.testing.assert_array_equal(tested == "test", np.array(sites) == "east")
+
+
+def test_of_sites_one_is_tested_and_val_is_cut_from_the_others_by_patient() -> None:
+    labels, groups = table(600, 200, 2)
+    sites = np.array(["west", "east", "north", "south"])[np.unique(groups, return_inverse=True)[1] % 4]
+    for fold, site in enumerate(["east", "north", "south", "west"]):
+        chosen = assign_splits(labels, groups, parts_N=list(sites), parts_name=SITE_COLUMN, fold=fold)
+        np.testing.assert_array_equal(chosen.split == "test", sites == site)
+        assert not straddles(groups, chosen.split)
+        val, rest = chosen.split == "val", sites != site
+        assert val.sum() / rest.sum() == pytest.approx(0.125, abs=0.02) and len(set(sites[val])) == 3
+        np.testing.assert_allclose(labels[val].sum(0), 0.125 * labels[rest].sum(0), atol=3)
+        assert chosen.fold is not None and (chosen.fold[sites == site] == fold).all()
 
 
 def test_two_parts_leave_a_val_cut_from_train() -> None:
     labels, groups = table(160, 160, 2)
     sites = ["a", "b"] * 80
-    parts = split(labels, groups, parts_N=sites, parts_name="site column", fold=1)
+    parts = split(labels, groups, parts_N=sites, parts_name=SITE_COLUMN, fold=1)
     assert [(parts == name).sum() for name in ("train", "val", "test")] == [70, 10, 80]
 
 
@@ -170,7 +191,9 @@ def test_official_splits_are_kept_and_val_is_cut() -> None:
         ({"fold": 1, "official_N": np.array(["train"] * 60)}, "data.columns.split=none"),
         ({"folds": 2, "fold": 1, "official_N": np.array(["train"] * 60)}, "data.columns.split=none"),
         ({"fold": 9, "parts_N": ["1", "2"] * 30}, "data.fold=9 is not there.* 1, 2"),
-        ({"parts_N": ["b", "a"] * 30, "parts_name": "site column"}, r"data.fold is missing.*0 \(a\), 1 \(b\)"),
+        ({"parts_N": ["b", "a"] * 30, "parts_name": SITE_COLUMN}, r"data.fold is missing.*0 \(a\), 1 \(b\)"),
+        ({"fold": 2, "parts_N": ["b", "a"] * 30, "parts_name": SITE_COLUMN}, r"data.fold=2 is not.*0 \(a\), 1 \(b\)"),
+        ({"fold": 0, "parts_N": ["a"] * 60, "parts_name": SITE_COLUMN}, r"site column has only one part \(0 \(a\)\)"),
         ({"fold": 0, "folds": 3, "parts_N": ["0", "1"] * 30}, "has 2 parts"),
         ({"fold": 0, "parts_N": ["0"] * 60}, "only one part"),
     ],
@@ -204,3 +227,37 @@ def test_leaks_and_what_drop_takes_out() -> None:
     out = leaked(patient, content, parts)
     assert np.flatnonzero(out).tolist() == [0, 2, 5]
     assert not leaks(patient[~out], content[~out], parts[~out], where)
+
+
+@pytest.mark.parametrize("folds", [2, 3, 5])
+def test_every_case_is_tested_once_and_never_while_it_chooses(folds: int) -> None:
+    labels, groups = table(400, 150, 3)
+    runs = [assign_splits(labels, groups, folds=folds, fold=k, seed=4) for k in range(folds)]
+    tested = np.stack([run.split == "test" for run in runs])
+    assert (tested.sum(0) == 1).all()
+    for k, run in enumerate(runs):
+        np.testing.assert_array_equal(run.fold, runs[0].fold)
+        assert (run.fold[run.split == "test"] == k).all() and not straddles(groups, run.split)
+        assert set(run.split) == {"train", "val", "test"}
+    assert folds == 2 or ((np.stack([run.split == "val" for run in runs])).sum(0) == 1).all()
+
+
+def test_folds_that_can_t_be_chosen_are_found_without_any_data() -> None:
+    columns = {"split": None, "fold": None}
+    for fine in (
+        {},
+        {"folds": 5, "fold": 4, "columns": columns},
+        {"fold": 3, "columns": columns},  # the table may have a fold column
+        {"fold": 1, "split_by": "site", "columns": columns},
+        {"folds": 2, "fold": 0, "columns": columns | {"split": "none"}},
+    ):
+        check_folds(fine)
+    for cfg, text in (
+        ({"folds": 5, "columns": columns}, "data.folds=5 needs data.fold=0...4"),
+        ({"fold": 1}, "data.fold=1 needs data.folds=K, a fold column"),
+        ({"fold": 1, "columns": columns | {"fold": "none"}}, "data.fold=1 needs"),
+        ({"folds": 5, "fold": 1, "columns": columns | {"split": "set"}}, "override the table's own splits"),
+        ({"fold": 1, "columns": columns | {"split": "set"}}, "override the table's own splits"),
+    ):
+        with pytest.raises(UsageError, match=text):
+            check_folds(cfg)

@@ -111,7 +111,7 @@ def test_a_column_a_class_is_multilabel(images: Path) -> None:
 
 def test_a_models_classes_hold(images: Path) -> None:
     binary = DataSpec("binary", ("sick", "well"), 1, (8, 8))
-    manifest = read(images, "path,label\n0.png,sick\n1.png,sick\n2.png,ill\n", spec=binary)
+    manifest = read(images, "path,label\n0.png,sick\n1.png,sick\n2.png,ill\n", spec=binary, on_bad="skip")
     assert manifest.targets.tolist()[:2] == [0.0, 0.0] and listed(manifest) == [("bad_label", "table.csv row 4")]
     multilabel = DataSpec("multilabel", ("Mass", "Edema"), 1, (8, 8))
     for columns in ({}, {"label": ["Mass", "Edema"]}):

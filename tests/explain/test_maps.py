@@ -12,7 +12,7 @@ from medtrain.data.phantom.xray import _nodules
 from medtrain.explain import attention, grad_cam, half_area, overlay, peak, sanity_check
 from medtrain.explain.maps import feature_layer, methods
 from medtrain.explain.sanity import randomised
-from medtrain.model import convnext_tiny, densenet121, efficientnet_b0, resnet18
+from medtrain.model import Ensemble, convnext_tiny, densenet121, efficientnet_b0, resnet18
 from medtrain.model.attention import AttentionPool
 
 GREY = DataSpec("binary", ("no", "yes"), channels=1, size=(64, 64))
@@ -134,3 +134,18 @@ def test_the_heat_is_painted_where_it_is(channels):
     assert np.unravel_index(int(shown.argmax()), shown.shape)[1] >= 70 and alpha[:10, 70:].min() > 0.6
     assert alpha[40:, :40].max() == 0
     figure.canvas.draw()
+
+
+def test_the_map_of_an_ensemble_is_the_mean_of_its_members():
+    members = [small().eval(), resnet18(GREY).eval()]
+    both, x, numbers = Ensemble(members).eval(), torch.rand(2, 1, 64, 64), torch.tensor([1, 1])
+    maps = [grad_cam(member, x, numbers) for member in members]
+    assert [tuple(each.shape[1:]) for each in maps] == [(16, 16), (2, 2)]
+    fine = [maps[0], nn.functional.interpolate(maps[1][:, None], (16, 16), mode="bilinear")[:, 0]]
+    scaled = [each / each.amax((1, 2), keepdim=True).clamp(min=1e-12) for each in fine]
+    torch.testing.assert_close(grad_cam(both, x, numbers), (scaled[0] + scaled[1]) / 2)
+    assert methods(both, "all") == ["gradcam"]
+    top = randomised(both, 0, 2)
+    for before, after, name in ((members[0], top.members[0], "8"), (members[1], top.members[1], "fc")):
+        assert not torch.equal(before.get_submodule(name).weight, after.get_submodule(name).weight)
+    assert torch.equal(top.members[0][0].weight, members[0][0].weight)

@@ -27,7 +27,8 @@ COMMANDS: list[tuple[str, int, list[str]]] = [
     ("optimizer.lr=fast", 2, ["optimizer.lr=fast", "a number is wanted"]),
     ("data.leakage=maybe", 2, ["data.leakage=maybe", "error, warn, drop"]),
     ("eval.threshold=youdem model=resnet18", 2, ["eval.threshold", "youden"]),
-    ("eval.groups=[sex]", 2, ["eval.groups", "not there yet"]),
+    ("eval.groups=[sexx]", 2, ["eval.groups", "no column 'sexx'", "did you mean 'sex'"]),
+    ("eval.prevalence=1.5", 2, ["eval.prevalence=1.5", "between 0 and 1"]),
     ("model.dropot=0.5", 2, ["model.dropot=0.5", "did you mean 'dropout'"]),
     ("+model.dropot=0.5", 2, ["model.dropot", "takes no such argument", "did you mean 'dropout'"]),
     ("model.dropout=1.5", 2, ["model", "dropout"]),
@@ -61,7 +62,11 @@ def test_command_line_faults(
 
     if "gpu" in line and torch.cuda.is_available():
         pytest.skip("this machine has the GPU that the command asks for")
-    small = ["data.patients=24", "data.image_size=32"] if "init_from" in line or "fold" in line else []
+    small = (
+        ["data.patients=24", "data.image_size=32"]
+        if any(word in line for word in ("init_from", "fold", "groups"))
+        else []
+    )
     ran = medtrain(*line.split(), *small)
     assert ran.code == code, ran.err
     for text in texts:
@@ -179,7 +184,8 @@ INSTALLED: list[tuple[str, int, str]] = [
     ("predict --help", 0, "examples:"),
     ("model=resnet19", 2, "did you mean 'resnet18'"),
     ("data.bach_size=3 debug=true", 2, "Traceback"),
-    ("compare a b", 2, "not there yet"),
+    ("submit", 2, "not there yet"),
+    ("compare a b", 2, "a: no such run"),
     ("data=image_table data.table=nowhere.csv", 2, "nowhere.csv"),
     ("test run=nowhere", 2, "no such folder"),
     ("--cfg job", 0, "name: phantom_xray"),

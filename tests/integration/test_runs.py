@@ -32,7 +32,7 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 def test_the_files_of_a_run(trained: Path) -> None:
     names = (
         "config.yaml run.json splits.csv checkpoints/best.ckpt checkpoints/last.ckpt decision.json metrics.csv "
-        "train.log test_metrics.json test_predictions.csv report.html plots tensorboard"
+        "train.log test_metrics.json test_predictions.csv report.html plots tensorboard failures/failures.csv"
     )
     for name in names.split():
         assert (trained / name).exists(), name
@@ -43,7 +43,11 @@ def test_the_files_of_a_run(trained: Path) -> None:
         "fingerprints world_size git"
     )
     assert set(keys.split()) <= set(run)
-    assert run["spec"]["classes"] == ["0", "1"] and set(run["fingerprints"]) == {"table", "split"}
+    assert (
+        run["excluded"] == {}
+        and run["spec"]["classes"] == ["0", "1"]
+        and set(run["fingerprints"]) == {"table", "split"}
+    )
     assert str(trained) not in (trained / "config.yaml").read_text()
     assert "synthetic" in (trained / "report.html").read_text().lower()
 
@@ -224,6 +228,9 @@ def test_a_job_that_fails_leaves_the_others_running(
     states = [json.loads((folder / "sweep" / str(job) / "run.json").read_text())["status"] for job in (0, 1)]
     assert states == ["failed", "finished"]
     assert "did you mean 'label'" in ran.err and "failed" in ran.out and "finished" in ran.out
+    rows = pd.read_csv(folder / "sweep" / "sweep.csv")
+    assert rows["status"].tolist() == ["finished", "failed"] and rows["job"].tolist() == [1, 0]
+    assert rows["data.columns.label"].tolist() == ["label", "lable"] and 0 <= rows["test_auroc"][0] <= 1
 
 
 def test_a_full_disk_is_told_and_nothing_is_half_written(folder: Path, phantom_cache: Path) -> None:

@@ -13,12 +13,14 @@ from sklearn import metrics as sk
 from medtrain.core.errors import MedtrainError
 from medtrain.metric import auroc, evaluate
 from medtrain.metric.binary import NAMES
+from tests.metric.references import recalibrated
 
 RNG = np.random.default_rng(7)
 
 
-def sk_binary(target, score, predicted, brier=None):
+def sk_binary(target, score, predicted):
     """What scikit-learn says of one class against the rest."""
+    slope, intercept = recalibrated(target, score)
     recall = sk.recall_score
     return {
         "auroc": sk.roc_auc_score(target, score),
@@ -33,6 +35,8 @@ def sk_binary(target, score, predicted, brier=None):
         "mcc": sk.matthews_corrcoef(target, predicted),
         "brier": sk.brier_score_loss(target, score),
         "ece": ece_by_loop(score, target),
+        "calibration_slope": slope,
+        "calibration_intercept": intercept,
         "kappa": sk.cohen_kappa_score(target, predicted),
     }
 
@@ -159,8 +163,14 @@ def test_multilabel_is_scikit_learn_with_unknown_labels():
 @pytest.mark.parametrize(
     ("target", "undefined"),
     [
-        ([0, 0, 0, 0], {"auroc", "auprc", "sensitivity", "balanced_accuracy", "mcc"}),
-        ([1, 1, 1, 1], {"auroc", "specificity", "balanced_accuracy", "mcc"}),
+        (
+            [0, 0, 0, 0],
+            {"auroc", "auprc", "sensitivity", "balanced_accuracy", "mcc", "calibration_slope", "calibration_intercept"},
+        ),
+        (
+            [1, 1, 1, 1],
+            {"auroc", "specificity", "balanced_accuracy", "mcc", "calibration_slope", "calibration_intercept"},
+        ),
         ([np.nan] * 4, set(NAMES)),
     ],
 )

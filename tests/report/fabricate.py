@@ -1,4 +1,4 @@
-"""A run folder as a finished run leaves it, without a run."""
+"""A run folder as a finished run leaves it, without a run; `enrich` adds what a run has only if asked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from medtrain.metric import Decision, evaluate, fit_decision, probabilities
+from medtrain.metric import Decision, evaluate, fit_decision, probabilities, reliability
+from medtrain.report import write_failures
 
 CONFIG = """task: xray_cls
 model:
@@ -55,6 +56,66 @@ def make_run(folder: Path, kind: str, classes: list[str], n: int = 160, syntheti
     splits += [(f"t{i}", f"T{i // 3}", "train" if i < 300 else "val", i % 5) for i in range(400)]
     pd.DataFrame(splits, columns=["case", "patient", "split", "fold"]).to_csv(folder / "splits.csv", index=False)
     return folder
+
+
+def enrich(folder: Path) -> Path:
+    """Add exclusions, counts of classes, calibration bins and slope, prevalence, groups, abstention, pictures."""
+    run, test = (json.loads((folder / name).read_text()) for name in ("run.json", "test_metrics.json"))
+    table = pd.read_csv(folder / "test_predictions.csv", dtype=str, keep_default_na=False)
+    classes, kind = run["spec"]["classes"], run["spec"]["label_kind"]
+    run["excluded"] = {"filtered": 31, "unreadable": 4, "leaking": 2}
+    row = {"images": 90, "patients": 40, "negatives": 210, "unknown": 0, "percent": 30.0, "factor": 2.3, "weight": 1.7}
+    run["imbalance"] = {split: dict.fromkeys(classes, row) for split in ("train", "val", "test")}
+    test["metrics"] |= {"calibration_slope": entry(0.81, 0.2), "calibration_intercept": entry(-0.12, 0.3)}
+    test["calibration"] = {"temperature": 1.2, "bins": _bins(table, classes, kind)}
+    values = {"ppv": entry(0.31), "npv": entry(0.97)}
+    test["prevalence"] = {"prevalence": 0.1, "metrics": values, "per_class": dict.fromkeys(classes, values)}
+    test["groups"] = {
+        "site": {name: _group(classes, x) for name, x in {"north": 0.86, "south & west": 0.71}.items()},
+        "sex": {"f": _group(classes, 0.8), "m": _group(classes, 0.84), "": _group(classes, None)},
+    }
+    curve = [{"kept": k, "n_cases": int(160 * k), "metrics": {"auroc": entry(0.95 - 0.1 * k)}} for k in (0.2, 0.6, 1)]
+    test["abstention"] = {"by": "ensemble", "curve": curve}
+    (folder / "run.json").write_text(json.dumps(run))
+    (folder / "test_metrics.json").write_text(json.dumps(test, allow_nan=False))
+    write_failures(folder, films, 12)
+    return folder
+
+
+def films(cases) -> np.ndarray:
+    """A picture for each case: [B, 1, 48, 32] uint8, all different."""
+    ramp = np.linspace(0, 255, 48 * 32).reshape(48, 32)
+    return np.stack([np.roll(ramp, 5 * i, axis=0) for i, _ in enumerate(cases)]).astype(np.uint8)[:, None]
+
+
+def entry(value: float | None, half: float = 0.06) -> dict:
+    return {"value": value, "ci95": None if value is None else [value - half, value + half]}
+
+
+def _group(classes: list[str], value: float | None) -> dict:
+    names = ("auroc", "sensitivity", "specificity", "ppv", "npv")
+    return {
+        "n_cases": 70, "n_patients": 33, "events": dict.fromkeys(classes, 21),
+        "metrics": {name: entry(value, 0.09) for name in names}, "per_class": {},
+    }  # fmt: skip
+
+
+def _bins(table: pd.DataFrame, classes: list[str], kind: str) -> dict:
+    found = {}
+    for name in {"binary": classes[-1:], "multiclass": ["top_label", *classes], "multilabel": classes}[kind]:
+        if name == "top_label":
+            probs = table[[f"prob_{c}" for c in classes]].astype(float).max(axis=1).to_numpy()
+            truth = (table["target"] == table["prediction"]).to_numpy(float)
+        else:
+            probs = table[f"prob_{name}"].astype(float).to_numpy()
+            told = table[f"target_{name}"] == "1" if kind == "multilabel" else table["target"] == name
+            truth = told.to_numpy(float)
+        rows = zip(*reliability(probs, truth), strict=True)
+        found[name] = [
+            {"n": int(n), "predicted": float(p), "observed": float(o), "ci95": [max(0, o - 0.2), min(1, o + 0.2)]}
+            for p, o, n in rows
+        ]
+    return found
 
 
 def _results(folder, kind, classes, probs, targets, decision: Decision, patients) -> None:

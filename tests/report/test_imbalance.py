@@ -56,3 +56,10 @@ def test_long_lists_are_cut_and_markup_is_text():
     found = imbalance(DataSpec("multiclass", names, 1), np.arange(30), np.arange(30), np.full(30, "train"))
     text = printed(DataSpec("multiclass", names, 1), found)
     assert "[b]19" in text and "[b]20" not in text and "30 classes in all" in text
+
+
+def test_data_without_a_training_split_have_a_table() -> None:
+    spec = DataSpec("binary", ("0", "1"), 1, (8, 8))
+    found = imbalance(spec, np.array([0.0, 1.0, 1.0]), np.array(["a", "b", "c"]), np.array(["test"] * 3))
+    table = imbalance_table(spec, found)
+    assert [column.header for column in table.columns] == ["class", "test", "%", "factor", "weight"]

@@ -40,6 +40,22 @@ def test_synthetic_data_are_named():
     assert "report" not in printed(TEST, True, "run", None)
 
 
+def test_groups_and_another_prevalence_are_told():
+    auroc = {"auroc": {"value": 0.75, "ci95": None}}
+    site = {"n_cases": 12, "n_patients": 9, "events": {"well": 8, "sick": 4}, "metrics": auroc}
+    empty = site | {"n_cases": 3, "metrics": {"auroc": {"value": None, "ci95": None}}}
+    more = {
+        "decision": {"thresholds": {"sick": 0.5}},
+        "prevalence": {"prevalence": 0.01, "metrics": {"ppv": {"value": 0.043, "ci95": [0.02, 0.09]}}},
+        "groups": {"site": {"[north]": site, "south": empty}},
+    }
+    text = printed(TEST | more, False, "run", None, width=100)
+    assert "PPV at prevalence 0.01" in text and "0.043" in text and "by site" in text
+    north, south = (next(line for line in text.splitlines() if name in line) for name in ("[north]", "south"))
+    assert north.split()[1::2] == ["[north]", "12", "9", "4", "0.750", "n/a"] and south.count("n/a") == 2
+    assert "of class sick" in text and "well" not in text
+
+
 def test_a_long_path_stays_on_its_line():
     path = "outputs/" + "x" * 90 + "/run"
     assert path in printed(TEST, False, path, None)

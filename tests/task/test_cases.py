@@ -12,7 +12,8 @@ from medtrain.augment import Augment2d
 from medtrain.core.spec import DataSpec
 from medtrain.loss import cross_entropy
 from medtrain.metric import Decision
-from medtrain.task.classification import Classification, predictions_table
+from medtrain.task.classification import Classification
+from medtrain.task.table import predictions_table
 
 BINARY = DataSpec("binary", ("well", "sick"), 1, (4, 4), mean=(0.5,), std=(0.25,))
 

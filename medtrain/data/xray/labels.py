@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -44,12 +45,31 @@ class Unsure:
 
 @dataclass(frozen=True)
 class Labels:
-    """What `Manifest` says of the labels; `bad` gives positions and problems of labels that can't be used."""
+    """What `Manifest` says of the labels.
+
+    Args:
+        bad: positions and problems of labels that can't be used.
+        outside: labels that a trained model doesn't know, and how many rows have them.
+        lacking: classes of a trained model that the table doesn't name: unknown in all rows.
+    """
 
     kind: LabelKind
     classes: tuple[str, ...]
     targets: NDArray[Any]
     bad: list[tuple[int, Problem]]
+    outside: Mapping[str, int] = field(default_factory=dict)
+    lacking: Sequence[str] = ()
+
+
+class WhichIsPositive(UsageError):
+    """Two classes, and nothing that says which is looked for; `names` has a proposal's order."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = list(names)
+        super().__init__(
+            f"which of the labels {names[0]!r} and {names[1]!r} is the positive one? "
+            f"say it with data.positive={names[1]!r} or data.classes=[{names[0]},{names[1]}] (the last is positive)"
+        )
 
 
 def read_labels(
@@ -66,7 +86,9 @@ def read_labels(
         column: a column, or a list of them: one a class.
         classes: data.classes, the order of the classes; of two the last is positive.
         positive: data.positive, enough for two classes.
-        spec: of a trained model; its kind and classes hold then.
+        spec: of a trained model; its kind and classes hold then. Of a multilabel model, labels that it doesn't know
+            count nowhere, and classes that the table never names are unknown: a list tells what was found, not what
+            was looked for.
         unsure: of indicator columns. Where the table has a column 'No Finding' and it says 1, the blank findings of
             that row are 0 whatever `unsure` says (but not 'Support Devices').
 
@@ -86,28 +108,28 @@ def read_labels(
         named is not None and any(text.lower() == NO_CLASS for text in texts) and NO_CLASS not in map(str.lower, named)
     )
     if (spec is not None and spec.label_kind == "multilabel") or (spec is None and lists):
-        return _from_lists(raw, texts, named)
+        return _from_lists(raw, texts, named, lenient=spec is not None)
     return _from_names(raw, texts, named, positive, spec)
 
 
 def _named(classes: Sequence[Any] | None) -> tuple[str, ...] | None:
     if classes is None:
         return None
-    names = tuple(_plain(str(name)) for name in classes)
+    names = tuple(plain(str(name)) for name in classes)
     if len(set(names)) < len(names) or len(names) < 2:
         raise UsageError(f"data.classes={list(names)}: give two or more classes, each once")
     return names
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """1.0 is 1: pandas and Excel write whole numbers so where a column has blanks."""
     return re.sub(r"^(-?\d+)\.0+$", r"\1", str(text).strip())
 
 
 def _plain_all(column: pd.Series) -> list[str]:
-    """`_plain` of each cell; a column of a million has few different ones."""
+    """`plain` of each cell; a column of a million has few different ones."""
     codes, cells = pd.factorize(column.to_numpy(object))
-    return np.array([_plain(cell) for cell in cells], dtype=object)[codes].tolist()
+    return np.array([plain(cell) for cell in cells], dtype=object)[codes].tolist()
 
 
 def _from_columns(
@@ -126,7 +148,7 @@ def _from_columns(
     targets = np.full((len(raw.text), len(classes)), np.nan)
     bad, values, healthy = [], unsure.values(), _healthy(raw)
     for name in columns:
-        texts = raw.text[name].map({text: _plain(text).lower() for text in raw.text[name].unique()})
+        texts = raw.text[name].map({text: plain(text).lower() for text in raw.text[name].unique()})
         found = texts.map(values).to_numpy(float, copy=True)
         if name.lower() not in (NO_CLASS, *APART):
             found[healthy & (texts == "").to_numpy()] = 0.0
@@ -135,7 +157,7 @@ def _from_columns(
             detail = f"{name} is {raw.text[name].iloc[n]!r}, none of 0, 1, -1, blank"
             bad.append((n, Problem("bad_label", raw.where(int(raw.text.index[n])), detail)))
     targets[[n for n, _ in bad]] = 0.0
-    return Labels("multilabel", classes, targets, bad)
+    return Labels("multilabel", classes, targets, bad, lacking=absent)
 
 
 def _healthy(raw: RawTable) -> NDArray[np.bool_]:
@@ -146,26 +168,34 @@ def _healthy(raw: RawTable) -> NDArray[np.bool_]:
     return raw.text[name].isin(["1", "1.0"]).to_numpy(bool)
 
 
-def _from_lists(raw: RawTable, texts: list[str], named: tuple[str, ...] | None) -> Labels:
+def _from_lists(raw: RawTable, texts: list[str], named: tuple[str, ...] | None, lenient: bool) -> Labels:
     codes, different = pd.factorize(np.array(texts, dtype=object))
     lists = [[part.strip() for part in text.split("|") if part.strip()] for text in different]
     lists = [[part for part in parts if part.lower() != NO_CLASS or (named and part in named)] for parts in lists]
-    classes = named or tuple(sorted({part for parts in lists for part in parts}))
+    found = {part for parts in lists for part in parts}
+    classes = named or tuple(sorted(found))
     if not classes:
         raise DataError(f"{raw.file} names no class in any row")
     index = {name: n for n, name in enumerate(classes)}
     rows = np.zeros((len(different), len(classes)))
-    outside: dict[int, str] = {}
+    strange: dict[int, list[str]] = {}
     for n, parts in enumerate(lists):
         rows[n, [index[part] for part in parts if part in index]] = 1.0
-        if strange := [part for part in parts if part not in index]:
-            outside[n] = strange[0]
-    bad = _blank(raw, texts)
-    faulty = np.flatnonzero(np.isin(codes, list(outside)))
-    bad += [(int(n), _outside(raw, int(n), outside[int(codes[n])], classes)) for n in faulty]
-    targets = rows[codes]
+        strange[n] = [part for part in parts if part not in index]
+    targets, bad = rows[codes], _blank(raw, texts)
+    if not lenient:
+        faulty = np.flatnonzero(np.isin(codes, [n for n, parts in strange.items() if parts]))
+        bad += [(int(n), _outside(raw, int(n), strange[int(codes[n])][0], classes)) for n in faulty]
+        targets[[n for n, _ in bad]] = 0.0
+        return Labels("multilabel", classes, targets, bad)
     targets[[n for n, _ in bad]] = 0.0
-    return Labels("multilabel", classes, targets, bad)
+    lacking = [name for name in classes if name not in found]
+    targets[:, [index[name] for name in lacking]] = np.nan
+    sizes = np.bincount(codes, minlength=len(different))
+    outside: Counter[str] = Counter()
+    for n, parts in strange.items():
+        outside.update(dict.fromkeys(parts, int(sizes[n])))
+    return Labels("multilabel", classes, targets, bad, outside, lacking)
 
 
 def _from_names(
@@ -175,21 +205,23 @@ def _from_names(
     present = {text for text in texts if text}
     classes = spec.classes if spec is not None else _order(raw, present, named, positive)
     index = {name: n for n, name in enumerate(classes)}
-    bad += [(n, _outside(raw, n, text, classes)) for n, text in enumerate(texts) if text and text not in index]
+    strange = [(n, text) for n, text in enumerate(texts) if text and text not in index]
+    bad += [(n, _outside(raw, n, text, classes)) for n, text in strange]
     known = present & set(classes)
     if spec is None and len(known) == 1:
         raise DataError(
             f"{raw.file} has only one class ({known.pop()}) in the {len(texts)} rows used: nothing to learn"
         )
     numbers = np.array([index.get(text, 0) for text in texts], np.int64)
+    outside = Counter(text for _, text in strange) if spec is not None else {}
     if len(classes) == 2:
-        return Labels("binary", classes, numbers.astype(np.float64), bad)
-    return Labels("multiclass", classes, numbers, bad)
+        return Labels("binary", classes, numbers.astype(np.float64), bad, outside)
+    return Labels("multiclass", classes, numbers, bad, outside)
 
 
 def _order(raw: RawTable, present: set[str], named: tuple[str, ...] | None, positive: Any) -> tuple[str, ...]:
     if positive is not None:
-        positive = _plain(str(positive))
+        positive = plain(str(positive))
         among = named or tuple(sorted(present))
         if positive not in among:
             raise UsageError(
@@ -204,11 +236,7 @@ def _order(raw: RawTable, present: set[str], named: tuple[str, ...] | None, posi
         return named
     names = sorted(present, key=lambda text: (not text.lstrip("-").isdigit(), int(text) if text.isdigit() else 0, text))
     if len(names) == 2 and names != ["0", "1"]:
-        names = negative_first(names)
-        raise UsageError(
-            f"which of the labels {names[0]!r} and {names[1]!r} is the positive one? "
-            f"say it with data.positive={names[1]!r} or data.classes=[{names[0]},{names[1]}] (the last is positive)"
-        )
+        raise WhichIsPositive(negative_first(names))
     return tuple(names)
 
 

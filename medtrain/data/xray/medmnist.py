@@ -16,6 +16,8 @@ from medtrain.data.xray.module import ImageData
 from medtrain.data.xray.table import Manifest
 from medtrain.io.cache_root import cache_root
 from medtrain.io.image import ImageForm
+from medtrain.io.image_fill import Progress
+from medtrain.io.image_header import Header
 from medtrain.io.medmnist import MedMNIST, open_medmnist, size_and_channels
 
 
@@ -61,6 +63,12 @@ class MedMNISTData(ImageData):
 
     def pictures(self, manifest: Manifest, form: ImageForm) -> MedMNIST:
         return self._opened
+
+    def headers(
+        self, manifest: Manifest, rows: NDArray[np.int64], progress: Progress | None = None
+    ) -> list[Header | None]:
+        size, channels = size_and_channels(self._file)
+        return [Header(size, channels, 8, "NPZ")] * len(rows)
 
     @property
     def _file(self) -> Path:

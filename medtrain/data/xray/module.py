@@ -5,7 +5,6 @@ All that can be wrong with the data is found here, before training, and listed a
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,14 +18,19 @@ from torch.utils.data import DataLoader, Sampler
 
 from medtrain.core.errors import DataError, Problem
 from medtrain.core.spec import DataSpec
+from medtrain.data.fingerprint import digest, row_texts
+from medtrain.data.inspection.found import Bars, Inspection, no_bar
 from medtrain.data.settings import choice, image_form, normalisation
-from medtrain.data.splitting import drop_leaked, known_splits, split_manifest
+from medtrain.data.splitting import drop_leaked, excluded, known_splits, split_manifest
 from medtrain.data.xray.dataset import Batch, CaseImages, Pictures, loader, ranks
+from medtrain.data.xray.groups import group_columns
 from medtrain.data.xray.inputs import InputImages
+from medtrain.data.xray.inspect import inspect_images
 from medtrain.data.xray.table import Manifest, read_manifest
 from medtrain.io.cache_root import cache_root
 from medtrain.io.image import ImageForm
 from medtrain.io.image_cache import Progress, cache_images
+from medtrain.io.image_header import Header, read_headers
 from medtrain.sampler import EvalSampler, Shuffle
 
 Split = tuple[NDArray[np.int64], pd.DataFrame, list[Problem]]
@@ -53,13 +57,19 @@ class ImageData(pl.LightningDataModule):
         spec: of a trained model, whose classes, channels, size and normalisation hold then.
         all_test: rows without an official split are all tested (external data).
         splits: case and split as a run has written them; nothing is split anew then.
+        groups: columns of the table by which results are broken down.
 
     Attributes:
         spec: DataSpec.
         cases: a row an image: case, patient, split, fold, path.
         targets: binary float [N] 0/1, multiclass int [N], multilabel float [N, C] with NaN unknown.
-        fingerprints: SHA-256 of the cases, labels and patients (``table``) and of cases and splits (``split``).
+        held_out: with data.split_by=site the site that tests, its fold and the number of sites; else None.
+        groups: those columns as written, a row a case.
+        fingerprints: SHA-256 of the cases, labels and patients (``table``) and of cases and splits
+            (``split``); of cases and folds (``folds``) too where there are folds, equal for all runs of one
+            cross-validation.
         problems: what was skipped or warned of.
+        excluded: {reason: images} of what the data list and the run doesn't use.
         decoded: how many files were decoded now.
 
     Raises (from `prepare`):
@@ -67,8 +77,10 @@ class ImageData(pl.LightningDataModule):
     """
 
     synthetic = False
+    held_out: dict[str, Any] | None = None
     spec: DataSpec
     cases: pd.DataFrame
+    groups: pd.DataFrame
     targets: NDArray[Any]
 
     def __init__(
@@ -82,15 +94,18 @@ class ImageData(pl.LightningDataModule):
         spec: DataSpec | None = None,
         all_test: bool = False,
         splits: pd.DataFrame | None = None,
+        groups: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.cfg, self.build_sampler, self.seed = dict(cfg), build_sampler or Shuffle, seed
         self.report, self.progress = report, progress
-        self.all_test, self.known = all_test, splits
+        self.all_test, self.known, self.group_by = all_test, splits, groups
         self.model_spec = spec
         self.problems: list[Problem] = []
         self.fingerprints: dict[str, str] = {}
+        self.excluded: dict[str, int] = {}
         self.decoded = 0
+        self._parts: dict[str, str] = {}
         self._ready = False
 
     @classmethod
@@ -112,27 +127,39 @@ class ImageData(pl.LightningDataModule):
         if self._ready:
             return
         skip = choice(self.cfg, "on_bad", ("error", "skip")) == "skip"
-        form = self.form()
-        mean, std = normalisation(self.cfg, form.channels)  # faults of the configuration come before any decoding
-        manifest = self.manifest(form)
-        self.spec = self.model_spec or DataSpec(
-            manifest.kind or "binary", manifest.classes, form.channels, form.size, mean=mean, std=std
-        )
+        form, manifest = self.listed()
+        groups = group_columns(manifest, self.group_by)
         apart = np.arange(len(manifest))
         rows, splits, leaks = self._split(manifest, manifest.bad, skip, apart)
         self.cache = self.pictures(manifest, form)
         self.decoded = self.cache.decoded
-        bad = manifest.bad + _unreadable(manifest, self.cache.problems)
+        bad = manifest.bad + self.unreadable(manifest, self.cache.problems)
         if len(bad) > len(manifest.bad) or (self.cache.content != apart).any():
             rows, splits, leaks = self._split(manifest, bad, skip, self.cache.content)
         self._judge(bad, leaks, len(manifest), skip)
         for warning in manifest.warnings:
             self._warn([warning], "")
         self._keep(manifest, rows, splits)
+        self.groups = groups.iloc[rows].reset_index(drop=True)
+        self.excluded = excluded(manifest, bad, len(rows), "leaking" if self.known is None else "unlisted")
         self._ready = True
 
+    def inspect(self, near: bool = True, progress: Bars = no_bar) -> Inspection:
+        """All that is wrong, without stopping at it; see `inspect_images`."""
+        return inspect_images(self, near, progress)
+
+    def listed(self) -> tuple[ImageForm, Manifest]:
+        """The form and the labelled images; `spec` is known from here on."""
+        form = self.form()
+        mean, std = normalisation(self.cfg, form.channels)  # faults of the configuration come before any decoding
+        manifest = self.manifest(form)
+        self.spec = self.model_spec or DataSpec(
+            manifest.kind or "binary", manifest.classes, form.channels, form.size, mean=mean, std=std
+        )
+        return form, manifest
+
     def form(self) -> ImageForm:
-        """Working size and channels; like the next two, what another source of images says in its own way."""
+        """Working size and channels; like the next three, what another source of images says in its own way."""
         return image_form(self.cfg, self.model_spec)
 
     def manifest(self, form: ImageForm) -> Manifest:
@@ -143,6 +170,22 @@ class ImageData(pl.LightningDataModule):
         """Their pixels, by position in the manifest."""
         root = cache_root(self.cfg.get("cache_dir"))
         return cache_images(manifest.path, form, root, self.progress, report=self.report, states=manifest.states)
+
+    def headers(
+        self, manifest: Manifest, rows: NDArray[np.int64], progress: Progress | None = None
+    ) -> list[Header | None]:
+        """What the files of these rows say of their pictures."""
+        return read_headers([manifest.path[row] for row in rows], progress)
+
+    @staticmethod
+    def unreadable(manifest: Manifest, problems: Mapping[int, str]) -> list[tuple[int, Problem]]:
+        """The problems of `Pictures`, but for what the manifest says already."""
+        listed = {n for n, problem in manifest.bad if problem.kind == "missing"}
+        return [
+            (n, Problem("unreadable", f"{manifest.where[n]} ({manifest.case[n]})", reason))
+            for n, reason in sorted(problems.items())
+            if n not in listed
+        ]
 
     def _split(
         self, manifest: Manifest, bad: list[tuple[int, Problem]], skip: bool, content_N: NDArray[np.int64]
@@ -167,6 +210,9 @@ class ImageData(pl.LightningDataModule):
             raise
         policy = choice(self.cfg, "leakage", ("error", "warn", "drop"))
         leaky, leaks = drop_leaked(manifest, rows, content, splits, policy)
+        self._parts = {}
+        if splits["fold"].notna().any():  # before anything is dropped, which differs from fold to fold
+            self._parts = {"folds": digest([manifest.case[row] for row in rows], splits["fold"].astype(str).tolist())}
         return rows[~leaky], splits[~leaky], leaks
 
     def _judge(self, bad: list[tuple[int, Problem]], leaks: list[Problem], total: int, skip: bool) -> None:
@@ -200,10 +246,14 @@ class ImageData(pl.LightningDataModule):
         )
         split, fold = splits["split"].to_numpy(), splits["fold"].astype("Int64").array
         self.cases = pd.DataFrame({"case": case, "patient": patient, "split": split, "fold": fold, "path": path})
+        if manifest.site is not None and self.cfg.get("split_by") == "site" and not self.all_test:
+            sites = dict(zip((manifest.site[row] for row in rows), fold, strict=True))
+            site = manifest.site[rows[np.flatnonzero(split == "test")[0]]]
+            self.held_out = {"site": site, "fold": int(sites[site]), "sites": len(sites)}
         self.fingerprints = {
-            "table": _digest(case, patient, _texts(self.targets)),
-            "split": _digest(case, split.tolist()),
-        }
+            "table": digest(case, patient, row_texts(self.targets)),
+            "split": digest(case, split.tolist()),
+        } | self._parts
 
     @property
     def table(self) -> pd.DataFrame:
@@ -218,6 +268,11 @@ class ImageData(pl.LightningDataModule):
         """The images of these rows of `cases`, in their order."""
         targets = self.targets[rows] if labelled else None
         return CaseImages(self.cache, self._slots[rows], np.asarray(rows, np.int64), targets, self.spec.label_kind)
+
+    def pixels(self, cases: Sequence[str]) -> NDArray[Any]:
+        """(B, C, H, W), uint8 or uint16, of cases by their names, for pictures in a report."""
+        number = pd.Series(self._slots, index=self.cases["case"])
+        return self.cache[number[list(cases)].to_numpy()]
 
     def train_dataloader(self) -> DataLoader[Batch]:
         self.prepare()
@@ -246,27 +301,3 @@ class ImageData(pl.LightningDataModule):
     @property
     def _workers(self) -> int:
         return int(self.cfg.get("num_workers") or 0)
-
-
-def _unreadable(manifest: Manifest, problems: Mapping[int, str]) -> list[tuple[int, Problem]]:
-    listed = {n for n, problem in manifest.bad if problem.kind == "missing"}
-    return [
-        (n, Problem("unreadable", f"{manifest.where[n]} ({manifest.case[n]})", reason))
-        for n, reason in sorted(problems.items())
-        if n not in listed
-    ]
-
-
-def _texts(targets: NDArray[Any]) -> list[str]:
-    """Each row of targets as Python writes it; of a million rows few are different."""
-    code = np.zeros(len(targets), np.int64)
-    for column in targets.reshape(len(targets), -1).T:
-        values, different = pd.factorize(column, use_na_sentinel=False)
-        code = pd.factorize(code * len(different) + values)[0]
-    _, first = np.unique(code, return_index=True)
-    return np.array([str(targets[row].tolist()) for row in first], dtype=object)[code].tolist()
-
-
-def _digest(*columns: list[str]) -> str:
-    lines = sorted(map("\t".join, zip(*columns, strict=True)))
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -20,6 +20,7 @@ from medtrain.data.split import official_names
 from medtrain.data.xray.columns import RawTable, find_columns, read_table
 from medtrain.data.xray.filter import matching
 from medtrain.data.xray.header_patients import header_patients
+from medtrain.data.xray.label_map import renamed, unlike_the_model
 from medtrain.data.xray.labels import POLICIES, Unsure, label_columns, read_labels
 from medtrain.io.cache_root import cache_root
 from medtrain.io.stats import absolute, stat_files
@@ -40,6 +41,7 @@ class Manifest:
         states: size and time of the files (see `stat_files`), so that they need not be looked at twice.
         bad: positions and problems of rows that cannot be used.
         warnings: what holds for the whole table.
+        filtered: how many further rows data.filter has left out.
     """
 
     raw: RawTable
@@ -57,6 +59,7 @@ class Manifest:
     states: NDArray[np.int64] | None = None
     bad: list[tuple[int, Problem]] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
+    filtered: int = 0
 
     def __len__(self) -> int:
         return len(self.case)
@@ -76,16 +79,19 @@ def read_manifest(cfg: Mapping[str, Any], spec: DataSpec | None = None) -> Manif
 
 def manifest_of(raw: RawTable, cfg: Mapping[str, Any], spec: DataSpec | None = None) -> Manifest:
     """The labelled images that `raw` lists, checked; errors as of `read_manifest`."""
-    named = dict(cfg.get("columns") or {})
+    raw, named = renamed(raw, cfg.get("columns") or {}, cfg.get("label_map"), cfg.get("classes"), spec)
     columns = find_columns(raw, _for_spec(raw, named, spec), ("path", "label"))
-    raw = _filtered(raw, cfg.get("filter"))
+    listed, raw = len(raw.text), _filtered(raw, cfg.get("filter"))
     manifest = _identify(raw, columns, cfg)
+    manifest.filtered = listed - len(raw.text)
     label = columns["label"]
     assert label is not None
     unsure = Unsure(*(choice(cfg, key, tuple(POLICIES)) for key in ("uncertain", "blank")))
     labels = read_labels(raw, label, cfg.get("classes"), cfg.get("positive"), spec, unsure)
     manifest.kind, manifest.classes, manifest.targets = labels.kind, labels.classes, labels.targets
     manifest.bad += labels.bad
+    if spec is not None:
+        manifest.warnings += unlike_the_model(raw, labels, skip=choice(cfg, "on_bad", ("error", "skip")) == "skip")
     _read_parts(manifest, raw, columns)
     manifest.bad += _repeated(manifest)
     manifest.bad.sort(key=lambda entry: entry[0])

@@ -125,7 +125,9 @@ class Detection(Task):
     def fit_decision(self, outputs: Outputs, policy: str | float) -> Decision:
         return Decision(policy, 1.0, {"square": 0.5})
 
-    def evaluate(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision, *, bootstrap: int) -> Outcome:
+    def evaluate(
+        self, outputs: Outputs, cases: pd.DataFrame, decision: Decision, *, bootstrap: int, **_: Any
+    ) -> Outcome:
         value = self.score(outputs)["hit"]
         found = [{"image_id": c, "score": float(f["scores"][0])} for c, f, _ in each(outputs)]
         metrics = {"hit": {"value": value, "ci95": None}}

@@ -1,0 +1,144 @@
+"""compare: runs side by side, with paired differences on the same patients. Reads run folders; needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from medtrain.config.runs import run_folders
+from medtrain.core.errors import UsageError
+from medtrain.io.files import write_json
+from medtrain.report.comparison import Compared, compare, p_text, read_compared, signed
+from medtrain.report.words import duration, entry, label, number
+
+SIDE_BY_SIDE = 4  # runs of which every metric is printed; of more, the one that is compared
+
+
+def main(cfg: DictConfig) -> int:
+    """Print the comparison of ``runs``; write it to ``output`` where that is given."""
+    wanted, baseline = cfg.compare.metric, cfg.compare.baseline
+    runs = readable(folders(cfg))
+    first = position(runs, baseline) if baseline else 0
+    found = compare(runs, first, wanted, cfg.eval.bootstrap)
+    if cfg.output:
+        write_json(cfg.output, found)
+    tell(found, first)
+    if cfg.output:
+        print(f"written to {cfg.output}")
+    return 0
+
+
+def folders(cfg: DictConfig) -> list[Path]:
+    """The runs of the command line, the baseline among them.
+
+    Raises:
+        UsageError: none are named.
+    """
+    runs = OmegaConf.to_container(cfg.runs) if OmegaConf.is_config(cfg.runs) else cfg.runs
+    if not runs:
+        raise UsageError("compare needs runs: medtrain compare RUN RUN, or compare outputs/xray_cls/*")
+    found = run_folders(runs)  # type: ignore[arg-type]
+    extra = run_folders(cfg.compare.baseline) if cfg.compare.baseline else []
+    return [*found, *(path for path in extra if path.resolve() not in {run.resolve() for run in found})]
+
+
+def readable(paths: Sequence[Path]) -> list[Compared]:
+    """The runs that hold predictions of cases; those that don't are told and left out.
+
+    Raises:
+        UsageError: fewer than two are left.
+    """
+    tried = {path: read_compared(path) for path in paths}
+    for path, run in tried.items():
+        if isinstance(run, str):
+            print(f"left out {path}: {run}")
+    runs = [run for run in tried.values() if not isinstance(run, str)]
+    if len(runs) < 2:
+        raise UsageError(f"compare needs two runs with test predictions; of {len(paths)} there are {len(runs)}")
+    return runs
+
+
+def position(runs: Sequence[Compared], baseline: str) -> int:
+    """Which run the baseline is."""
+    named = Path(baseline).expanduser().resolve()
+    at = [n for n, run in enumerate(runs) if Path(run.path).resolve() == named]
+    if not at:
+        raise UsageError(f"compare.baseline={baseline}: not one run with test predictions")
+    return at[0]
+
+
+def tell(found: Mapping[str, Any], baseline: int) -> None:
+    """Print the tables and sentences."""
+    console = Console()
+    console.print(facts_table(found["runs"], found["metric"]))
+    if len(found["runs"]) <= SIDE_BY_SIDE:
+        console.print(metrics_table(found["runs"]))
+    console.print(differences_table(found, baseline))
+    for line in found["says"]:
+        console.print(Text(line), soft_wrap=True)
+    for note in found["notes"]:
+        console.print(Text(f"note: {note}"), soft_wrap=True)
+
+
+def facts_table(runs: Sequence[Mapping[str, Any]], metric: str) -> Table:
+    """A line a run: what it is, what it cost, and the metric that is compared."""
+    table = Table(title="runs", title_justify="left")
+    for name in ("", "run", "model", "overrides", "cases", label(metric), "epochs", "images/s", "memory", "time"):
+        table.add_column(name, overflow="fold")
+    for n, run in enumerate(runs, start=1):
+        memory = run["peak_memory_mb"] or {}
+        memory = memory.get("gpu", memory.get("process")) if isinstance(memory, dict) else memory
+        table.add_row(
+            str(n),
+            Text(run["run"]),
+            Text(str(run["model"] or "")),
+            Text(" ".join(f"{key}={value}" for key, value in run["overrides"].items())),
+            str(run["n_cases"]),
+            _with_interval(run["metrics"].get(metric)),
+            str(run["epochs"] or ""),
+            "" if run["images_per_s"] is None else f"{run['images_per_s']:,.0f}",
+            "" if memory is None else f"{memory:,.0f} MB",
+            "" if run["wall_time_s"] is None else duration(run["wall_time_s"]),
+        )
+    return table
+
+
+def metrics_table(runs: Sequence[Mapping[str, Any]]) -> Table:
+    """A line a metric, a column a run: each on its own test cases."""
+    table = Table(title="metrics (95 % interval)", title_justify="left")
+    table.add_column("metric")
+    for n in range(len(runs)):
+        table.add_column(f"run {n + 1}")
+    for name in dict.fromkeys(name for run in runs for name in run["metrics"] if not name.endswith("_micro")):
+        table.add_row(Text(label(name)), *(_with_interval(run["metrics"].get(name)) for run in runs))
+    return table
+
+
+def differences_table(found: Mapping[str, Any], baseline: int) -> Table:
+    """Paired differences: of two runs in every metric, of more in the one that is compared."""
+    table = Table(title=f"paired differences from run {baseline + 1}", title_justify="left")
+    others = [n + 1 for n in range(len(found["runs"])) if n != baseline]
+    few = len(others) == 1
+    p = "p" if few else f"p, corrected for {len(others)} comparisons"
+    for name in ("run", "metric", "difference", "95 % interval", p, "cases", "patients"):
+        table.add_column(name)
+    for n, difference in zip(others, found["differences"], strict=True):
+        for name, result in difference["metrics"].items():
+            if name == found["metric"] or (few and not name.endswith("_micro")):
+                sizes = [f"{difference[key]:,}" for key in ("n_cases", "n_patients")]
+                shown = signed(result["value"]), entry(result)[1], p_text(result["p_holm"])
+                table.add_row(str(n), Text(label(name)), *shown, *sizes)
+    return table
+
+
+def _with_interval(result: Mapping[str, Any] | None) -> str:
+    if result is None or result.get("value") is None:
+        return number(None)
+    value, interval = entry(result)
+    return f"{value} ({interval})" if result.get("ci95") else value

@@ -1,0 +1,143 @@
+"""ensemble: the runs of a cross-validation, or of one split, as one model; judged on cases that its parts never saw.
+
+Nothing is predicted anew: the runs have written what they say of their validation and test cases. Thresholds are
+fitted on the former alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from omegaconf import DictConfig
+
+from medtrain.callbacks.checkpoint import load
+from medtrain.command import build
+from medtrain.command.evaluate import write_outcome
+from medtrain.command.members import Member, Unit, read_members, units_of
+from medtrain.command.train import recorded
+from medtrain.config.folder import save_config
+from medtrain.config.runs import run_folders
+from medtrain.core.spec import DataSpec
+from medtrain.io.files import atomic_path, sha256, write_text
+from medtrain.metric import Decision, fit_thresholds
+from medtrain.report import metrics_table, write_report
+from medtrain.report.words import label, number
+from medtrain.task.out_of_fold import Said, end_to_end, judge_repeats
+
+Thresholds = dict[str, float]
+
+
+def main(cfg: DictConfig, make_folder: Callable[[], Path]) -> int:
+    """Write an ensemble into a folder that is made once all runs are found fit."""
+    members = read_members(run_folders(build.plain(cfg.runs) or ""))
+    units, spec = units_of(members), members[0].spec
+    tuned = [Said.read([m.folder / "val_predictions.csv" for m in unit.members], spec) for unit in units]
+    limits = [_thresholds(said, spec, cfg.eval.threshold) for said in tuned]
+    decision = Decision(cfg.eval.threshold, 1.0, _thresholds(end_to_end(tuned), spec, cfg.eval.threshold))
+    tested = [_tested(unit, spec, own) for unit, own in zip(units, limits, strict=True)]
+    splits = _splits(units)
+    folder = make_folder()
+    with recorded(cfg, folder) as record:
+        assert record is not None
+        record.update(**_facts(members))
+        save_config(_config(cfg), folder)
+        write_text(folder / "splits.csv", splits.to_csv(index=False))
+        checkpoint = _write_weights(members, folder / "checkpoints" / "best.ckpt")
+        folds = [{"repeat": u.repeat, "fold": u.fold, "thresholds": own} for u, own in zip(units, limits, strict=True)]
+        decision.save(folder / "decision.json", sha256(checkpoint), members=_described(members), folds=folds)
+        said = zip(units, tested, strict=True)
+        repeats = [[one for _, one in each] for _, each in groupby(said, lambda pair: pair[0].repeat)]
+        order = splits.loc[splits["split"] == "test", "case"].tolist()
+        asked = {"bootstrap": cfg.eval.bootstrap, "prevalence": cfg.eval.get("prevalence")}
+        outcome = judge_repeats(spec, repeats, decision, order=order, **asked)
+        metrics = write_outcome(folder, outcome, decision, split="test")
+        record.finish("finished")
+        report = write_report(folder)
+    build.say(metrics_table(metrics, bool(record.fields["synthetic"]), folder, report))
+    _tell_spread(units, metrics)
+    return 0
+
+
+def _thresholds(said: Said, spec: DataSpec, policy: str | float) -> Thresholds:
+    return fit_thresholds(spec.label_kind, said.probs_NSC.mean(axis=1), said.target, spec.classes, policy)
+
+
+def _tested(unit: Unit, spec: DataSpec, thresholds: Thresholds) -> Said:
+    return Said.read([member.folder / "test_predictions.csv" for member in unit.members], spec, thresholds)
+
+
+def _splits(units: Sequence[Unit]) -> pd.DataFrame:
+    """The common split; of a cross-validation all cases as tested, in the folds of the first repeat."""
+    splits = units[0].members[0].splits[["case", "patient", "split", "fold"]]
+    return splits if units[0].fold is None else splits.assign(split="test")
+
+
+def _config(cfg: DictConfig) -> DictConfig:
+    """What test, predict and explain start from: the first member's data and task; networks are in the checkpoint."""
+    cfg.runs, cfg.eval.mc_dropout = None, 0
+    if "fold" in cfg.data:
+        cfg.data.fold = None
+    return cfg
+
+
+def _facts(members: Sequence[Member]) -> dict[str, Any]:
+    first = members[0].fields
+    names = Counter(str(member.fields.get("model")) for member in members)
+    return {
+        **{key: first.get(key) for key in ("task", "data", "spec")},
+        "model": "ensemble of " + ", ".join(f"{count} {name}" for name, count in names.items()),
+        "seed": members[0].cfg.seed,
+        "members": _described(members),
+        "fingerprints": {k: v for k, v in first["fingerprints"].items() if k != "split" or members[0].parts is None},
+        "synthetic": any(member.fields.get("synthetic") for member in members),
+        "tests_counted": max(int(member.fields.get("tests_counted") or 0) for member in members),
+    }
+
+
+def _described(members: Sequence[Member]) -> list[dict[str, Any]]:
+    return [
+        {
+            "run": member.name,
+            "model": member.fields.get("model"),
+            "seed": member.cfg.seed,
+            "split_seed": member.cfg.data.get("split_seed"),
+            "fold": member.fold,
+            "temperature": member.decision.temperature,
+            "thresholds": member.decision.thresholds,
+        }
+        for member in members
+    ]
+
+
+def _write_weights(members: Sequence[Member], file: Path) -> Path:
+    """All weights, each member's temperature and model node in one checkpoint of plain values."""
+    state: dict[str, Any] = {}
+    for i, member in enumerate(members):
+        weights = load(member.folder / "checkpoints" / "best.ckpt")["state_dict"]
+        own = {key.removeprefix("model."): value for key, value in weights.items() if key.startswith("model.")}
+        state |= {f"model.members.{i}.{key}": value for key, value in own.items()}
+    state["model.temperatures"] = torch.tensor([m.decision.temperature for m in members], dtype=torch.float64)
+    nodes = [build.plain(member.cfg.model) for member in members]
+    facts = {"spec": members[0].spec.to_dict(), "task": members[0].cfg.task.name, "members": nodes}
+    with atomic_path(file) as temporary:
+        torch.save({"state_dict": state, "medtrain": facts}, temporary)
+    return file
+
+
+def _tell_spread(units: Sequence[Unit], metrics: dict[str, Any]) -> None:
+    """How far folds, and repeats, are apart."""
+    repeats = len({unit.repeat for unit in units})
+    for key, what in (("folds", f"{len(units)} folds"), ("repeats", f"{repeats} cross-validations")):
+        shown = [
+            f"{label(name)} {number(found['mean'])} (SD {number(found['sd'])})"
+            for name, found in (metrics.get(key) or {}).items()
+            if name in ("auroc", "balanced_accuracy")
+        ]
+        if shown:
+            build.say(f"mean of {what}: {', '.join(shown)}")

@@ -1,0 +1,175 @@
+"""inspect: the data's doctor. All that is wrong with the data at once, numbers on the rest, and pictures to look at."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig
+
+from medtrain.command import build
+from medtrain.command.train import check_validation, imbalance_of, recorded
+from medtrain.core.errors import DataError, MedtrainError, Problem
+from medtrain.core.labels import indicators
+from medtrain.data.inspection import Finding, Inspection
+from medtrain.io.files import atomic_path, write_json
+from medtrain.report import imbalance_table
+from medtrain.report.contact_sheet import COLOURS, Tile, contact_sheet
+from medtrain.report.findings import findings_table
+from medtrain.report.progress import bar
+
+COLUMNS = 6
+CLASSES = 12  # of the contact sheet
+OF_A_KIND = 6  # suspicious pictures of one kind
+SHEET, SUSPICIOUS = "contact_sheet.png", "suspicious.png"
+
+
+def main(cfg: DictConfig, folder: Path) -> None:
+    """Inspect the data into `folder`.
+
+    Raises:
+        MedtrainError: at the end, where there are errors.
+    """
+    with recorded(cfg, folder) as record:
+        started = time.perf_counter()
+        data = build.data(cfg)
+        found = data.inspect(near=cfg.inspect.near_duplicates, progress=lambda title: bar(title, "images"))
+        seconds = time.perf_counter() - started
+        found.add(no_validation(cfg, found))
+        outcome = summary(found, seconds) | {"synthetic": data.synthetic}
+        write_json(folder / "inspect.json", outcome)
+        sheets = draw(found, folder, "SYNTHETIC data: " * data.synthetic)
+        if record:
+            record.update(data=cfg.data.name, synthetic=data.synthetic)
+            record.finish("finished")
+    tell(found, outcome)
+    build.say(f"{folder / 'inspect.json'}{''.join(f', {name}' for name in sheets)}")
+    errors = Counter(f.problem.kind for f in found.findings if f.problem.severity == "error")
+    if errors:
+        kinds = ", ".join(f"{n:,} {kind}" for kind, n in errors.items())
+        raise MedtrainError(f"{errors.total():,} errors in the data ({kinds}): {folder / 'inspect.json'} lists them")
+
+
+def no_validation(cfg: DictConfig, found: Inspection) -> list[Finding]:
+    """What training says of the validation split, where it would refuse it."""
+    if found.spec is None or "val" not in found.cases["split"].to_numpy():
+        return []
+    try:
+        check_validation(cfg, found)
+    except DataError as error:
+        return [Finding(Problem("no_validation", "val", str(error)))]
+    return []
+
+
+def summary(found: Inspection, seconds: float) -> dict[str, Any]:
+    """What inspect.json holds."""
+    used = found.cases.iloc[found.used]
+    of_patient = used["patient"].value_counts()
+    pictures = len(found.cases)
+    return {
+        "problems": [
+            {"severity": p.severity, "kind": p.kind, "where": p.where, "detail": p.detail}
+            for p in (finding.problem for finding in found.findings)
+        ],
+        "counts": {
+            "images": pictures,
+            "used": len(used),
+            "patients": len(of_patient),
+            "images_per_patient": {
+                name: float(getattr(of_patient, name)()) if len(used) else None for name in ("min", "median", "max")
+            },
+            "problems": dict(Counter(finding.problem.severity for finding in found.findings)),
+        },
+        "label_kind": found.spec.label_kind if found.spec else None,
+        "classes": list(found.spec.classes) if found.spec else [],
+        "splits": {
+            name: {"images": len(part), "patients": int(part["patient"].nunique())}
+            for name, part in ((name, used[used["split"] == name]) for name in found.splits)
+        },
+        "imbalance": imbalance_of(_labelled(found)) if len(used) else {},
+        "images": found.images,
+        "decoded": found.decoded,
+        "seconds": round(seconds, 2),
+        "images_per_s": round(pictures / seconds, 1),
+    }
+
+
+def _labelled(found: Inspection) -> Inspection:
+    """The rows that stand in a split, without the findings."""
+    return Inspection(spec=found.spec, cases=found.cases.iloc[found.used], targets=found.targets[found.used])
+
+
+def tell(found: Inspection, outcome: dict[str, Any]) -> None:
+    """The tables on the terminal."""
+    if found.spec and outcome["imbalance"]:
+        build.say(imbalance_table(found.spec, outcome["imbalance"]))
+    counts, images = outcome["counts"], outcome["images"]
+    marked = "SYNTHETIC data: " if outcome["synthetic"] else ""
+    build.say(
+        f"{marked}{counts['used']:,} of {counts['images']:,} images can be used, of {counts['patients']:,} patients"
+    )
+    if "size" in images:
+        small, large = ("x".join(map(str, images["size"][name])) for name in ("smallest", "largest"))
+        kinds = [f"{n:,} {name}" for name, n in images["format"].items()]
+        kinds += [f"{n:,} of {name} bit" for name, n in images["bits"].items()]
+        build.say(f"{small} to {large} pixels; {', '.join(kinds)}")
+    build.say(f"{outcome['seconds']:.1f} s, {outcome['images_per_s']:,.0f} images/s; {outcome['decoded']:,} decoded")
+    if found.findings:
+        build.say(findings_table([finding.problem for finding in found.findings]))
+    else:
+        build.say("no problems found")
+
+
+def draw(found: Inspection, folder: Path, marked: str) -> list[str]:
+    """Write the sheets of pictures, their titles after `marked`; returns their names."""
+    sheets = []
+    if bands := examples(found):
+        sheets.append((SHEET, f"a sample of each class ({CLASSES} at most) and split", bands))
+    if suspicious := of_each_kind(found):
+        sheets.append((SUSPICIOUS, f"what looks wrong: at most {OF_A_KIND} pictures of a kind", suspicious))
+    for name, title, bands in sheets:
+        with atomic_path(folder / name) as temporary:
+            contact_sheet(marked + title, bands, COLUMNS).save(temporary, "PNG")
+    return [name for name, _, _ in sheets]
+
+
+def examples(found: Inspection) -> list[tuple[str, list[Tile]]]:
+    """A band for each class and split: pictures at even distances in the order of the table."""
+    if found.spec is None or not len(found.used):
+        return []
+    rows, split = found.used, found.cases["split"].to_numpy()[found.used]
+    has_NC = indicators(found.spec.label_kind, len(found.spec.classes), found.targets[rows]) == 1
+    of_class = dict(zip(found.spec.classes[:CLASSES], has_NC.T, strict=False))
+    if found.spec.label_kind == "multilabel":
+        of_class["none of the classes"] = ~has_NC.any(1)
+    bands = []
+    for name, has in of_class.items():
+        for part in found.splits:
+            of_both = rows[has & (split == part)]
+            chosen = of_both[
+                np.unique(np.linspace(0, len(of_both) - 1, min(COLUMNS, len(of_both))).round().astype(int))
+            ]
+            tiles = [Tile(found.picture(row), [str(found.cases["case"].iloc[row])]) for row in chosen.tolist()]
+            if tiles:
+                bands.append((f"{name}, {part}: {len(of_both):,}", tiles))
+    return bands
+
+
+def of_each_kind(found: Inspection) -> list[tuple[str, list[Tile]]]:
+    """Pictures that have problems, some of each kind; of those that belong together two, if possible of two splits."""
+    case, split = (found.cases[name].tolist() for name in ("case", "split"))
+    shown, tiles = Counter[str](), []
+    for finding in found.findings:
+        problem, rows = finding.problem, finding.rows
+        if shown[problem.kind] >= OF_A_KIND:
+            continue
+        others = sorted(rows[1:], key=lambda row: split[row] == split[rows[0]])
+        for row in (*rows[:1], *others[:1]):
+            if (picture := found.picture(row)) is not None:
+                lines = [problem.kind, f"{case[row]} ({split[row] or 'not used'})", problem.detail]
+                tiles.append(Tile(picture, lines, COLOURS[problem.severity]))
+                shown[problem.kind] += 1
+    return [("", tiles)] if tiles else []

@@ -1,0 +1,61 @@
+"""Which run folders a command means: folders, sweeps, patterns, in the order in which they were given."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from medtrain.config import record
+from medtrain.core.errors import UsageError
+
+RESULTS = (record.FILE, "test_metrics.json")  # a folder that holds one of these is a run, or a test of one
+
+
+def run_folders(runs: str | Sequence[str]) -> list[Path]:
+    """The run folders that `runs` names, each once.
+
+    Args:
+        runs: a folder (a run, a test of a run, or a sweep: all jobs in the order of their numbers), a pattern such as
+            ``outputs/xray_cls/*``, several of these after commas, or a list of them.
+
+    Raises:
+        UsageError: nothing there.
+    """
+    words = [runs] if isinstance(runs, str) and os.path.exists(runs) else runs
+    words = words.split(",") if isinstance(words, str) else words
+    found = [folder for word in words if str(word).strip() for folder in _folders(str(word).strip())]
+    return list({folder.resolve(): folder for folder in found}.values())
+
+
+def _folders(word: str) -> list[Path]:
+    place = Path(word).expanduser()
+    if is_run(place):
+        return [place]
+    if place.is_dir():
+        jobs = in_order(path for path in place.iterdir() if is_run(path))
+        if not jobs:
+            raise UsageError(
+                f"{word}: neither a run nor a sweep (no {' or '.join(RESULTS)}, not in its folders either)"
+            )
+        return jobs
+    found = in_order(path for path in map(Path, glob.glob(str(place))) if is_run(path))
+    if not found:
+        raise UsageError(f"{word}: no such run; give the folder that a training printed, such as outputs/xray_cls/...")
+    return found
+
+
+def is_run(folder: Path) -> bool:
+    """Does the folder hold a run, or a test of one?"""
+    return any((folder / name).is_file() for name in RESULTS)
+
+
+def in_order(folders: Iterable[Path]) -> list[Path]:
+    """Sorted by name, numbers by value: job 2 comes before job 10."""
+    return sorted(folders, key=_natural)
+
+
+def _natural(folder: Path) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", str(folder))]

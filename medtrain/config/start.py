@@ -1,0 +1,114 @@
+"""What a verb starts from: the packaged configuration, or that of a run, parts of which nothing can change any more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from medtrain.config.compose import load_saved
+from medtrain.config.runs import run_folders
+from medtrain.core.errors import UsageError
+
+OF_A_RUN = ("test", "predict", "explain")  # they start from RUN/config.yaml
+FIXED_IN_A_RUN = (
+    "task",
+    "model",
+    "transfer",
+    "loss",
+    "sampler",
+    "augment",
+    "optimizer",
+    "scheduler",
+    "callbacks",
+    "logger",
+    "seed",
+    "data.folds",
+    "data.fold",
+    "eval.threshold",
+    "eval.tta",
+)
+FREE_IN_AN_ENSEMBLE = ("eval.threshold",)  # it fits its own thresholds
+# The parts of a data node that the network was built or trained for.
+OF_THE_MODEL = (
+    "classes",
+    "positive",
+    "channels",
+    "image_size",
+    "spacing",
+    "patch_size",
+    "mpp",
+    "tile_px",
+    "mean",
+    "std",
+)
+KEPT_IF_NOT_GIVEN = ("fit", "window", "cache_dir", "batch_size", "num_workers")
+
+
+def saved_of(verb: str, given: dict[str, str]) -> DictConfig | None:
+    """The configuration of the run that a verb starts from, None for the packaged one.
+
+    Args:
+        given: the overrides of the command line, as text.
+
+    Raises:
+        UsageError: the verb needs a run and none is named, or an override would change what the run fixes.
+    """
+    key = "run"
+    if verb == "ensemble":
+        _refuse_fixed(verb, given, {*FIXED_IN_A_RUN, "data", "eval.mc_dropout", "eval.groups"} - {*FREE_IN_AN_ENSEMBLE})
+        if not given.get("runs"):
+            raise UsageError("ensemble needs runs=..., run folders, a sweep's folder or a pattern")
+        return load_saved(run_folders(_listed(given["runs"]))[0], "runs")
+    if verb in OF_A_RUN:
+        if not given.get("run"):
+            raise UsageError(f"{verb} needs run=DIR, the folder of a finished training")
+        _refuse_fixed(verb, given, {*FIXED_IN_A_RUN})
+    elif verb == "train" and given.get("resume") not in (None, "null", "auto", ""):
+        key = "resume"
+    elif verb != "train" or not given.get("run"):
+        return None
+    saved = load_saved(_unquoted(given[key]), key)
+    if verb == "train" and saved.verb == "ensemble":
+        raise UsageError(f"{key}={given[key]}: an ensemble, which isn't trained; train its members again")
+    return saved
+
+
+def _refuse_fixed(verb: str, given: dict[str, str], fixed: set[str]) -> None:
+    for key in given:
+        if {key, key.split(".")[0]} & fixed and key != "task":
+            raise UsageError(f"{key}={given[key]}: fixed by the run; {verb} can't change it")
+
+
+def _listed(text: str) -> str | list[str]:
+    """What stands behind `runs=`: a text, or the items of a list in brackets."""
+    if text[0] == "[" and text[-1] == "]" and not Path(text).exists():
+        return [_unquoted(item.strip()) for item in text[1:-1].split(",")]
+    return _unquoted(text)
+
+
+def _unquoted(path: str) -> str:
+    return (
+        path[1:-1] if len(path) > 1 and path[0] == path[-1] and path[0] in "'\"" and not Path(path).exists() else path
+    )
+
+
+def keep_what_the_model_needs(cfg: DictConfig, saved: DictConfig, given: dict[str, str]) -> None:
+    """`data=GROUP` replaces the data node, but for what the network was made for; a change of that is refused.
+
+    What the decision was fitted with stays too, whatever `eval=GROUP` says.
+    """
+    with open_dict(cfg):
+        cfg.eval.threshold, cfg.eval.tta = saved.eval.threshold, saved.eval.get("tta") or 0
+        for key in OF_THE_MODEL:
+            if key not in saved.data or key not in cfg.data:
+                continue
+            if f"data.{key}" in given and cfg.data[key] != saved.data[key]:
+                raise UsageError(
+                    f"data.{key}={given[f'data.{key}']}: the model was trained with data.{key}={saved.data[key]}, "
+                    "which can't change afterwards"
+                )
+            OmegaConf.update(cfg, f"data.{key}", saved.data[key], merge=False)
+        for key in KEPT_IF_NOT_GIVEN:
+            if key in saved.data and key in cfg.data and f"data.{key}" not in given:
+                cfg.data[key] = saved.data[key]

@@ -1,0 +1,148 @@
+"""The same picture twice: as the same file, or as another file that looks the same (saved anew, scaled, brightened)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from medtrain.core.errors import Problem
+from medtrain.data.inspection.found import Finding
+from medtrain.data.inspection.measures import Box, Measures, Pixels, Progress, shrunk
+
+DISTANCE = 20  # bits of 256
+CORRELATION = 0.99  # of pictures of 64 x 64 pixels
+CANDIDATES = 4  # nearest earlier pictures that are compared with each
+BLOCK, CHUNK = 64, 2048  # hashes compared at a time: their differences stay in the processor's cache
+
+Rows = NDArray[np.int64]
+
+
+def duplicates(
+    rows: Rows, content: Rows, split_N: NDArray[np.str_], targets: NDArray[np.float64], places: Sequence[str]
+) -> list[Finding]:
+    """Equal files within a split (``duplicate``), and equal files with different labels (``label_conflict``).
+
+    Equal files in two splits are a leak, which `medtrain.data.leakage` finds.
+
+    Args:
+        rows: those of the data that can be used; the next three have an entry each.
+        targets: (N, C) indicators, NaN unknown (`medtrain.core.labels.indicators`).
+        places: file and row of every row of the data.
+    """
+    found = []
+    for group in _groups(content):
+        named, others = places[rows[group[0]]], _others(places, rows[group])
+        where = tuple(rows[group].tolist())
+        if len(set(split_N[group])) == 1:
+            found.append(Finding(Problem("duplicate", named, f"the same file content as {others}", "warning"), where))
+        if disagree(targets[group]):
+            detail = f"the same file content as {others}, but another label"
+            found.append(Finding(Problem("label_conflict", named, detail), where))
+    return found
+
+
+def near_duplicates(
+    measures: Measures,
+    pictures: Pixels,
+    boxes: Sequence[Box],
+    first_M: NDArray[np.bool_],
+    split_N: NDArray[np.str_],
+    targets: NDArray[np.float64],
+    places: Sequence[str],
+    progress: Progress | None = None,
+) -> list[Finding]:
+    """Groups of pictures that look the same: a warning where they stand in two splits or differ in their label.
+
+    Args:
+        boxes: as of `measure`.
+        first_M: pictures to compare: the first of each file content.
+        split_N, targets, places: of every row of the data, '' and NaN where it cannot be used.
+        progress: called with (done, total) pictures.
+    """
+    at = np.flatnonzero(first_M & ~measures.flat)
+    pairs = [
+        (early, late)
+        for late, earlier in _candidates(measures.hash[at], progress)
+        for early in earlier.tolist()
+        if _alike(pictures, measures, boxes, int(at[early]), int(at[late]))
+    ]
+    found = []
+    for members in _groups(_joined(pairs, len(at))):
+        rows = measures.row[at[members]]
+        parts = [name for name in dict.fromkeys(split_N[rows].tolist()) if name]
+        detail = f"looks the same as {_others(places, rows)}" + f" ({' and '.join(parts)})" * (len(parts) > 1)
+        severity, where = "warning" if len(parts) > 1 else "note", tuple(rows.tolist())
+        found.append(Finding(Problem("near_duplicate", places[rows[0]], detail, severity), where))
+        if disagree(targets[rows]):
+            detail = f"looks the same as {_others(places, rows)}, but has another label"
+            found.append(Finding(Problem("label_conflict", places[rows[0]], detail, "warning"), where))
+    return found
+
+
+def disagree(targets: NDArray[np.float64]) -> bool:
+    """Does one row say yes to a class where another says no? Unknown labels contradict nothing."""
+    return bool(((targets == 1).any(0) & (targets == 0).any(0)).any())
+
+
+def _candidates(hash_M4: NDArray[np.uint64], progress: Progress | None) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """(number, numbers of the nearest earlier pictures) where two hashes differ by `DISTANCE` bits at most.
+
+    All pairs are compared, by the most telling 64 bits first: 5e9 pairs of 100,000 pictures take half a minute, where
+    trees and buckets fail because chest films share most of what a hash says.
+    """
+    words = _telling(hash_M4)
+    total, first = len(words), np.ascontiguousarray(words[:, 0])
+    for start in range(0, total, BLOCK):
+        stop = min(start + BLOCK, total)
+        late, early = [], []
+        for left in range(0, stop, CHUNK):
+            right = min(left + CHUNK, stop)
+            near = np.bitwise_count(first[start:stop, None] ^ first[None, left:right]) <= DISTANCE
+            i, j = np.divmod(np.flatnonzero(near), right - left)  # several times as fast as np.nonzero
+            late.append(i + start)
+            early.append(j + left)
+        i, j = np.concatenate(late), np.concatenate(early)
+        i, j = i[j < i], j[j < i]
+        apart = np.bitwise_count(words[i] ^ words[j]).sum(1)
+        i, j, apart = i[apart <= DISTANCE], j[apart <= DISTANCE], apart[apart <= DISTANCE]
+        order = np.lexsort((apart, i))
+        for number, nearest in pd.Series(j[order]).groupby(i[order]):
+            yield int(number), nearest.to_numpy()[:CANDIDATES]
+        if progress is not None:
+            progress(stop, total)
+
+
+def _telling(hash_M4: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The hashes with their bits in another order: those first that halve the set."""
+    bits = np.unpackbits(hash_M4.view(np.uint8), axis=1)
+    order = np.argsort(np.abs(bits.mean(0) - 0.5), kind="stable")
+    return np.packbits(np.ascontiguousarray(bits[:, order]), axis=1).view(np.uint64)
+
+
+def _alike(pictures: Pixels, measures: Measures, boxes: Sequence[Box], *pair: int) -> bool:
+    """Do two measured pictures correlate pixel by pixel?"""
+    a, b = (shrunk(pictures[[measures.row[m]]][0][:, *boxes[m]]).astype(np.float64).ravel() for m in pair)
+    return bool(np.corrcoef(a, b)[0, 1] >= CORRELATION)
+
+
+def _joined(pairs: list[tuple[int, int]], total: int) -> NDArray[np.int64]:
+    """A number for each of `total` pictures, the same for those that pairs connect."""
+    edges = np.array(pairs, np.int64).reshape(-1, 2).T
+    graph = coo_array((np.ones(len(pairs), bool), (edges[0], edges[1])), shape=(total, total))
+    return np.asarray(connected_components(graph, directed=False)[1], np.int64)
+
+
+def _groups(number: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Positions of each number that occurs more than once, in order of their first."""
+    rows = np.flatnonzero(pd.Series(number).duplicated(keep=False).to_numpy())
+    groups = pd.Series(rows).groupby(np.asarray(number)[rows], sort=False)
+    return [part.to_numpy() for _, part in groups]
+
+
+def _others(places: Sequence[str], rows: Rows, most: int = 3) -> str:
+    return ", ".join(places[row] for row in rows[1 : most + 1]) + ", ..." * (len(rows) > most + 1)

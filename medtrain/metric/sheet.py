@@ -1,0 +1,159 @@
+"""The data of one evaluation, arranged once so that any weights of the patients give all metrics.
+
+The point value and the replicates of an interval come from the same code: the value is the replicate in which each
+patient weighs one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from medtrain.metric.binary import NAMES, OneClass, count_metrics, sums_matrix
+from medtrain.metric.bootstrap import Array, patient_counts
+from medtrain.metric.calibration import Reliability
+from medtrain.metric.ranking import Ranking, ratio
+
+MICRO = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "f1")
+OBSERVED = "observed"  # not a metric: the shares of the reliability diagram, (R, B)
+EXACT = 2**24  # whole numbers up to here are exact in single precision
+DENOMINATORS = {"accuracy": (0, 1, 2, 3), "sensitivity": (0, 2), "specificity": (1, 3), "ppv": (0, 1), "npv": (2, 3)}
+Key = tuple[str | None, str]  # (class or None for the whole, metric)
+Bins = tuple[Array, Array, Array]  # n_B, predicted_B, observed_B
+
+
+class Sheet:
+    """All metrics of N cases; see `medtrain.metric.evaluate` for what they are.
+
+    Args:
+        kind: ``binary``, ``multiclass`` or ``multilabel``.
+        probs_NC: one column a class, binary too.
+        target_NC: 1, 0, or NaN where unknown (multilabel only).
+        predicted_NC: true where decided for.
+        classes: C names.
+    """
+
+    def __init__(self, kind: str, probs_NC: Array, target_NC: Array, predicted_NC: Array, classes: list[str]) -> None:
+        self.kind, self.classes, n = kind, classes, len(probs_NC)
+        self.columns = [
+            OneClass(probs_NC[:, c], target_NC[:, c], predicted_NC[:, c].astype(float)) for c in range(len(classes))
+        ]
+        self._matrices = [column.matrix for column in self.columns]
+        self._entries = sum(len(column.cases) for column in self.columns)
+        if kind == "binary":
+            return
+        cases = np.concatenate([column.cases for column in self.columns])
+        self.pooled = Ranking(
+            np.concatenate([column.probs for column in self.columns]),
+            np.concatenate([column.target > 0.5 for column in self.columns]),
+        )
+        part = (self.pooled.n_rows, self.pooled.rows_M, cases, np.ones(len(cases)))
+        self._matrices.append(sums_matrix([part], n)[0])
+        if kind == "multiclass":
+            correct = (predicted_NC & (target_NC > 0.5)).any(axis=1)
+            confidence = np.where(predicted_NC, probs_NC, 0).max(axis=1, initial=0)
+            self.top = Reliability(confidence, correct.astype(float))
+            part = (self.top.n_rows, self.top.rows_N, np.tile(np.arange(n), 2), self.top.values_N)
+            self._matrices.append(sums_matrix([part], n)[0])
+
+    def values(self) -> tuple[dict[Key, float], dict[str | None, Bins]]:
+        """The metrics, NaN where undefined, and the reliability diagram of each class (None: of the whole)."""
+        sums = [np.asarray(matrix.sum(axis=1))[:, None] for matrix in self._matrices]
+        found = self._statistics(sums, exact=True)
+        bins: dict[str | None, Bins] = {}
+        if self.kind == "multiclass":
+            bins[None] = _first(self.top.shares(sums[-1]))
+        for name, column, own in zip(self.classes, self.columns, sums, strict=False):
+            bins[name] = _first(column.bins(own))
+        return {key: float(v[0]) for key, v in found.items() if key[1] != OBSERVED}, bins
+
+    def replicates(self, patient_N: Array, n_patients: int, replicates: int, seed: int) -> dict[Key, Array]:
+        """Bootstrap replicates over patients: values_R of each metric, and (R, B) shares under `OBSERVED`.
+
+        Weights and their sums are held in single precision, in which counts are exact and the rest is right to about
+        1e-5, far below the chance of 2,000 replicates. Empty for no replicates and for fewer than two patients,
+        whose spread can't be known.
+
+        Args:
+            patient_N: the number 0..P-1 of each case's patient.
+        """
+        if replicates <= 0 or n_patients < 2:
+            return {}
+        dtype = np.float32 if self._entries < EXACT // 4 else np.float64
+        shape = (len(patient_N), n_patients)
+        membership = csr_array((np.ones(len(patient_N)), patient_N, np.arange(len(patient_N) + 1)), shape=shape)
+        matrices = [(matrix @ membership).astype(dtype) for matrix in self._matrices]
+        parts: dict[Key, list[Array]] = {}
+        for counts_RP in patient_counts(n_patients, replicates, seed):
+            weights_PR = np.ascontiguousarray(counts_RP.T, dtype=dtype)
+            for key, values in self._statistics([matrix @ weights_PR for matrix in matrices]).items():
+                parts.setdefault(key, []).append(values)
+        return {key: np.concatenate(values) for key, values in parts.items()}
+
+    def diagram(self, name: str | None) -> tuple[Reliability, Array]:
+        """The reliability diagram of a class (None: of the predicted class), and which cases it has."""
+        if name is None:
+            return self.top, np.arange(self.top.bin_N.size)
+        column = self.columns[self.classes.index(name)]
+        return column.reliability, column.cases
+
+    def patients_behind(self, key: Key, patient_N: Array) -> int | None:
+        """How many patients the cases belong to of which a metric is the share; None for what is no share of cases."""
+        name, metric = key
+        if metric not in DENOMINATORS or (name is None and self.kind != "binary"):
+            return None
+        column = self.columns[-1 if name is None else self.classes.index(name)]
+        return len(np.unique(patient_N[column.cases[np.isin(column.cell, DENOMINATORS[metric])]]))
+
+    def _statistics(self, sums: list[Array], exact: bool = False) -> dict[Key, Array]:
+        """values_R of every metric, from the sums_KR of each matrix."""
+        each = [column.statistics(s, exact) for column, s in zip(self.columns, sums, strict=False)]
+        out: dict[Key, Array] = {}
+        if self.kind == "binary":
+            whole = dict(each[-1])
+        else:
+            counts_C4R = np.stack([column.counts(s) for column, s in zip(self.columns, sums, strict=False)])
+            whole = self._macro(each, counts_C4R.shape[2])
+            if self.kind == "multiclass":
+                whole |= self._multiclass(counts_C4R, each, whole["sensitivity"])
+                whole["ece"] = self.top.error(sums[-1].astype(np.float64))
+                out[None, OBSERVED] = self.top.shares(sums[-1].astype(np.float64))[2].T
+            whole |= self._micro(sums[len(self.columns)], counts_C4R)
+        out |= {(None, name): values for name, values in whole.items()}
+        for name, values, column, own in zip(self.classes, each, self.columns, sums, strict=False):
+            out |= {(name, metric): v for metric, v in values.items()}
+            out[name, OBSERVED] = column.bins(own)[2].T
+        return out
+
+    def _macro(self, each: list[dict[str, Array]], replicates: int) -> dict[str, Array]:
+        present = [values for values, column in zip(each, self.columns, strict=True) if column.two_sided]
+        if not present:
+            return {name: np.full(replicates, np.nan) for name in NAMES}
+        return {name: np.mean([values[name] for values in present], axis=0) for name in NAMES}
+
+    def _multiclass(self, counts_C4R: Array, each: list[dict[str, Array]], recall_R: Array) -> dict[str, Array]:
+        """Metrics on all classes together; mcc is Gorodkin's R_K (Comput. Biol. Chem. 2004, eq. 8)."""
+        tp, fp, fn, _ = np.moveaxis(counts_C4R, 1, 0)
+        n, right = counts_C4R[0].sum(axis=0), tp.sum(axis=0)
+        true_CR, predicted_CR = tp + fn, tp + fp
+        chance = (true_CR * predicted_CR).sum(axis=0)
+        spread = (n**2 - (true_CR**2).sum(axis=0)) * (n**2 - (predicted_CR**2).sum(axis=0))
+        return {
+            "accuracy": ratio(right, n),
+            "balanced_accuracy": recall_R,
+            "mcc": ratio(right * n - chance, np.sqrt(spread)),
+            "kappa": ratio(right * n - chance, n**2 - chance),
+            "brier": np.sum([values["brier"] for values in each], axis=0),
+        }
+
+    def _micro(self, sums_KR: Array, counts_C4R: Array) -> dict[str, Array]:
+        auroc, auprc = self.pooled.areas(sums_KR)
+        values = {"auroc": auroc, "auprc": auprc}
+        pooled = count_metrics(*counts_C4R.sum(axis=0))
+        values |= {name: pooled[name] for name in MICRO if self.kind == "multilabel" or name != "accuracy"}
+        return {f"{name}_micro": v for name, v in values.items()}
+
+
+def _first(bins_BR: tuple[Array, Array, Array]) -> Bins:
+    n, predicted, observed = (array[:, 0] for array in bins_BR)
+    return n, predicted, observed

@@ -1,0 +1,108 @@
+"""Monte-Carlo dropout: a trained network asked several times with dropout on, the rest in evaluation mode.
+
+Gal & Ghahramani, Dropout as a Bayesian approximation, ICML 2016. Each case's masks are drawn from a stream of its own,
+so its uncertainty depends neither on the batch it came in nor on the rank that had it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
+from torch.overrides import TorchFunctionMode
+
+from medtrain.core.errors import UsageError
+from medtrain.core.streams import torch_seed
+
+# of functional dropout, how many dimensions of an input (B, ...) share an entry of the mask
+SHARED: dict[Callable[..., Any], int] = {F.dropout: 0, F.dropout1d: 1, F.dropout2d: 2, F.dropout3d: 3}
+
+
+def dropouts(network: nn.Module) -> list[nn.Module]:
+    """The modules that drop something: torch's, `Head`, and what has a ``drop_rate`` (torchvision's DenseNet, timm)."""
+
+    def rate(module: nn.Module) -> Any:
+        if isinstance(module, _DropoutNd):
+            return module.p
+        return next((getattr(module, n) for n in ("dropout", "drop_rate") if hasattr(module, n)), 0.0)
+
+    return [m for m in network.modules() if isinstance(found := rate(m), float) and found > 0]
+
+
+def check_passes(network: nn.Module, passes: int) -> None:
+    """Can the network be asked so often with dropout?
+
+    Raises:
+        UsageError: a single pass, which has no spread, or a network that drops nothing.
+    """
+    if passes == 1:
+        raise UsageError("eval.mc_dropout=1: one pass has no spread; give 20, say, or 0 for none")
+    if passes and not dropouts(network):
+        raise UsageError(
+            f"eval.mc_dropout={passes}: the network has no dropout, so all passes would be equal; "
+            "train it with model.dropout=0.2, say"
+        )
+
+
+def dropout_passes(network: nn.Module, x: Tensor, ids_B: Sequence[Sequence[int]], passes: int, seed: int = 0) -> Tensor:
+    """Logits of repeated passes with dropout on and everything else, batch normalisation too, in evaluation mode.
+
+    Args:
+        x: inputs (B, ...).
+        ids_B: what tells each row from all others, such as (case,) or (case, instance).
+        passes: how often.
+
+    Returns:
+        (B, passes, K).
+    """
+    with _only(dropouts(network)):
+        found = []
+        for number in range(passes):
+            with _Masks([(number, *ids) for ids in ids_B], seed):
+                found.append(network(x))
+    return torch.stack(found, 1)
+
+
+@contextmanager
+def _only(modules: list[nn.Module]) -> Iterator[None]:
+    """Training mode for these modules alone, not what they hold."""
+    before = [module.training for module in modules]
+    for module in modules:
+        module.training = True
+    try:
+        yield
+    finally:
+        for module, was in zip(modules, before, strict=True):
+            module.training = was
+
+
+class _Masks(TorchFunctionMode):
+    """Replaces functional dropout, which all modules call, by masks drawn row by row."""
+
+    def __init__(self, keys_B: list[tuple[int, ...]], seed: int) -> None:
+        super().__init__()
+        self.keys_B, self.seed, self.calls = keys_B, seed, 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func not in SHARED:
+            return func(*args, **kwargs)
+        return self._dropped(SHARED[func], *args, **kwargs)
+
+    def _dropped(self, shared: int, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+        if not training or p == 0:
+            return input
+        shape = input.shape[1 : input.ndim - shared]
+        kept = torch.empty((len(input), *shape), dtype=torch.float32)
+        generator = torch.Generator()
+        for row, key in zip(kept, self.keys_B, strict=True):
+            generator.manual_seed(torch_seed(self.seed, "mc_dropout", *key, self.calls))
+            row.bernoulli_(1 - p, generator=generator)
+        self.calls += 1
+        mask = (kept / (1 - p)).reshape(*kept.shape, *[1] * shared).to(input.device, input.dtype)
+        return input * mask

@@ -1,0 +1,76 @@
+"""What all figures share: their size, colours, axes and how names are written.
+
+Figures are drawn without pyplot: no global state, no display, nothing to close. matplotlib is imported with the first
+figure only, so that printing a table doesn't wait for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F3C8D", "#666666")  # Okabe & Ito
+DRAWN = 16  # curves in one figure; more can't be told apart
+BANDS = 3  # curves up to which their intervals can be told apart
+FAINT = "#999999"
+
+
+def new_figure(height: float = 4.2) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2, height), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def colour(i: int) -> str:
+    return COLOURS[i % len(COLOURS)]
+
+
+def style(i: int) -> str:
+    """Line styles tell apart what shares a colour."""
+    return "-" if i < len(COLOURS) else "--"
+
+
+def tidy(axes: Axes, x: str, y: str, unit: bool = False) -> None:
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#e6e6e6", linewidth=0.6)
+    axes.set_axisbelow(True)
+    if unit:
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_ylim(-0.02, 1.02)
+
+
+def diagonal(axes: Axes) -> None:
+    axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle="--")
+
+
+def legend(figure: Figure, axes: Axes, drawn: int, title: str) -> None:
+    """Inside the axes where there is room, else below them."""
+    if drawn <= 5:
+        axes.legend(frameon=False, fontsize=8, title=title, title_fontsize=8)
+    else:
+        figure.set_figheight(4.2 + 0.18 * (drawn + 1) // 2)
+        figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=7, title=title, title_fontsize=8)
+
+
+def name_ticks(axes: Axes, columns: list[str], rows: list[str], crowded: bool) -> None:
+    size = 8 if max(len(columns), len(rows)) <= 20 else 5
+    turned = 40 if crowded else 0
+    axes.set_xticks(range(len(columns)), [legible(c) for c in columns], fontsize=size, rotation=turned)
+    if crowded:
+        for tick in axes.get_xticklabels():
+            tick.set_horizontalalignment("right")
+    axes.set_yticks(range(len(rows)), [legible(c) for c in rows], fontsize=size)
+
+
+def legible(name: str) -> str:
+    """A name as matplotlib shows it: no mathematics from a $, not hidden by a leading _, not endless."""
+    short = name if len(name) <= 26 else name[:25] + "…"
+    return (" " if short.startswith("_") else "") + short.replace("\\", "\\\\").replace("$", r"\$")

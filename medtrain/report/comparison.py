@@ -1,0 +1,266 @@
+"""Runs side by side, from their folders alone: what each is, how they differ on the same patients, what can be said.
+
+Two test figures may come from different cases, and the better of many is partly luck. So differences are taken over
+the cases that two runs share, with paired intervals, and what several comparisons cost is counted in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from medtrain.core.errors import UsageError
+from medtrain.io.files import read_json
+from medtrain.metric import holm, paired_differences
+from medtrain.report.folder import Array, RunFolder, read_folder
+from medtrain.report.words import ABSENT, count, headline, label, number
+
+FACTS = ("task", "model", "data", "seed", "best_score", "images_per_s", "peak_memory_mb", "wall_time_s")
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A run, or a test of one, with predictions of cases.
+
+    Args:
+        folder: its files.
+        facts: run.json; of a test the facts of its run, with its own on top.
+        kind, classes: of the labels.
+        probs_NC, target_NC, predicted_NC: as of `RunFolder.predictions`, one row a name in `cases`.
+        patients: of each case.
+    """
+
+    folder: RunFolder
+    facts: Mapping[str, Any]
+    kind: str
+    classes: list[str]
+    cases: list[str]
+    patients: list[str]
+    probs_NC: Array
+    target_NC: Array
+    predicted_NC: Array
+
+    @property
+    def path(self) -> str:
+        return str(self.folder.path)
+
+    @cached_property
+    def row(self) -> dict[str, int]:
+        """Which row a case is."""
+        return {case: n for n, case in enumerate(self.cases)}
+
+    @property
+    def overrides(self) -> dict[str, str]:
+        """The words of its command line, {key: value}."""
+        return dict(str(word).partition("=")[::2] for word in self.facts.get("overrides") or [])
+
+
+def read_compared(path: Path) -> Compared | str:
+    """The run at `path`, or why there is nothing to compare."""
+    folder = read_folder(path)
+    above = path.resolve().parent / "run.json"
+    facts = (read_json(above) if folder.run.get("verb") == "test" and above.is_file() else {}) | folder.run
+    found = folder.predictions()
+    if found is None or not found.cases:
+        return f"no test_predictions.csv with probabilities (status: {facts.get('status', 'unknown')})"
+    table = folder.table
+    assert table is not None
+    named = table["patient"] if "patient" in table else table["case"]
+    patient = dict(zip(table["case"].astype(str), named.astype(str), strict=True))
+    if len(patient) < len(table):
+        return f"test_predictions.csv names {len(table) - len(patient)} cases twice"
+    patients = [patient[case] for case in found.cases]
+    arrays = found.probs_NC, found.target_NC, found.predicted_NC
+    return Compared(folder, facts, folder.kind, folder.classes, found.cases, patients, *arrays)
+
+
+def compare(
+    runs: Sequence[Compared], baseline: int = 0, metric: str | None = None, bootstrap: int = 2000
+) -> dict[str, Any]:
+    """All that `medtrain compare` shows and writes, as plain values.
+
+    Args:
+        runs: two or more.
+        baseline: which of them the others are compared with.
+        metric: what the sentences speak of; None: the first of AUROC, accuracy and the rest that has a value.
+        bootstrap: replicates.
+
+    Returns:
+        ``runs`` (a dict each), ``differences`` (each other run minus the baseline: ``metrics`` and ``per_class`` with
+        ``value``, ``ci95``, ``p`` and ``p_holm``), ``says`` (sentences), ``notes``.
+
+    Raises:
+        UsageError: two runs can't be compared, or there is no such metric.
+    """
+    base, others = runs[baseline], [run for n, run in enumerate(runs) if n != baseline]
+    names = _names(runs)
+    metric = metric or headline(base.folder.test.get("metrics") or {}) or "auroc"
+    differences = [_difference(base, other, bootstrap) for other in others]
+    if metric not in differences[0]["metrics"]:
+        raise UsageError(f"compare.metric={metric}: there are: {', '.join(differences[0]['metrics'])}")
+    _adjust([found["metrics"] for found in differences])
+    for name in base.classes:
+        _adjust([found["per_class"][name] for found in differences])
+    says = [
+        sentence(names[other.path], names[base.path], label(metric), found["metrics"][metric], found, len(others))
+        for other, found in zip(others, differences, strict=True)
+    ]
+    notes = [note for other in others for note in _notes(base, other, names)]
+    if len(runs) > 2:
+        notes.append("choose between runs by validation (best_score): the best of several test figures is too good")
+    return {
+        "baseline": base.path,
+        "metric": metric,
+        "bootstrap": bootstrap,
+        "runs": describe(runs, names),
+        "differences": differences,
+        "says": says,
+        "notes": notes,
+    }
+
+
+def _difference(base: Compared, other: Compared, bootstrap: int) -> dict[str, Any]:
+    rows = _common(base, other)
+    at, to = rows[:, 0], rows[:, 1]
+    order = [other.classes.index(name) for name in base.classes]
+    target_NC, theirs_NC = base.target_NC[at], other.target_NC[to][:, order]
+    if not np.array_equal(target_NC, theirs_NC, equal_nan=True):
+        differ = np.flatnonzero((np.nan_to_num(target_NC, nan=-1) != np.nan_to_num(theirs_NC, nan=-1)).any(1))
+        first = base.cases[at[differ[0]]]
+        raise UsageError(
+            f"{base.path} and {other.path} have other labels for {len(differ)} of {len(rows)} cases, "
+            f"{first} being the first: they were tested on different data"
+        )
+    kind, patients = base.kind, [base.patients[row] for row in at]
+    one = base.probs_NC[at], _coded(kind, base.predicted_NC[at])
+    two = other.probs_NC[to][:, order], _coded(kind, other.predicted_NC[to][:, order])
+    found = paired_differences(kind, _coded(kind, target_NC), one, two, base.classes, patients, bootstrap)
+    sizes = {"n_cases": len(rows), "n_patients": len(set(patients))}
+    return {"run": other.path, "baseline": base.path} | sizes | found
+
+
+def _common(base: Compared, other: Compared) -> Array:
+    """rows_M2: where each common case stands in the one and in the other."""
+    if base.kind != other.kind or set(base.classes) != set(other.classes):
+        one, two = (f"{run.path} ({run.kind}: {', '.join(run.classes)})" for run in (base, other))
+        raise UsageError(f"{one} and {two} have other labels: they can't be compared")
+    if base.kind == "binary" and base.classes != other.classes:
+        raise UsageError(
+            f"{base.path} finds {base.classes[-1]!r}, {other.path} finds {other.classes[-1]!r}: "
+            "their positive classes differ, so they can't be compared"
+        )
+    rows = [(n, other.row[case]) for n, case in enumerate(base.cases) if case in other.row]
+    if not rows:
+        raise UsageError(f"{base.path} and {other.path} have no test case in common: compare runs on the same data")
+    return np.asarray(rows)
+
+
+def _coded(kind: str, one_hot_NC: Array) -> Array:
+    """Indicators as the metric room codes labels: class numbers, NaN where unknown; of a multilabel as they are."""
+    if kind == "multilabel":
+        return one_hot_NC
+    unknown = ~np.isfinite(one_hot_NC).all(axis=1)
+    return np.where(unknown, np.nan, np.nan_to_num(one_hot_NC).argmax(axis=1))
+
+
+def _adjust(entries: Sequence[dict[str, dict[str, Any]]]) -> None:
+    """Add p_holm to each metric: of as many comparisons as there are runs beside the baseline."""
+    for metric in entries[0]:
+        for found, p in zip(entries, holm([found[metric]["p"] for found in entries]), strict=True):
+            found[metric]["p_holm"] = p
+
+
+def sentence(name: str, than: str, metric: str, entry: Mapping[str, Any], sizes: Mapping[str, Any], runs: int) -> str:
+    """What can be said of one difference, in words.
+
+    Args:
+        entry: ``value``, ``ci95``, ``p`` and ``p_holm`` of `name` minus `than`.
+        sizes: ``n_cases`` and ``n_patients``.
+        runs: how many runs are compared with the same baseline.
+    """
+    over = f"over {count(sizes['n_cases'], 'case')} of {count(sizes['n_patients'], 'patient')}"
+    value, interval = entry["value"], entry["ci95"]
+    if value is None:
+        return f"{name} and {than}: {metric} is not defined {over}"
+    if interval is None:
+        return f"{name} and {than}: {metric} differs by {signed(value)} {over}; without an interval that shows nothing"
+    low, high = interval
+    if low <= 0 <= high:
+        shown = f"{signed(value)}, its interval {number(low)} to {number(high)} holds 0"
+        return f"no difference in {metric} shown between {name} and {than} {over}: {shown}"
+    which, span = ("higher", (low, high)) if low > 0 else ("lower", (-high, -low))
+    by = f"{number(abs(value))} ({number(span[0])} to {number(span[1])})"
+    found = f"{name} has a {which} {metric} than {than} by {by} {over}"
+    if runs == 1:
+        return f"{found}; p = {p_text(entry['p'])}"
+    if entry["p_holm"] < LEVEL:
+        return f"{found}; p = {p_text(entry['p_holm'])}, corrected for {runs} comparisons"
+    return f"{found}, but corrected for {runs} comparisons p = {p_text(entry['p_holm'])}: no difference shown"
+
+
+def signed(value: float | None) -> str:
+    """+0.012, -0.004; n/a for None."""
+    return ABSENT if value is None else f"{value:+.3f}"
+
+
+def p_text(p: float | None) -> str:
+    """Two digits that count, never 0."""
+    return ABSENT if p is None else f"{p:.2f}" if p >= 0.1 else f"{p:.2g}"
+
+
+def describe(runs: Sequence[Compared], names: Mapping[str, str]) -> list[dict[str, Any]]:
+    """What each run is and came to: facts, overrides in which they differ, epochs, metrics."""
+    words = [run.overrides for run in runs]
+    keys = dict.fromkeys(key for each in words for key in each)
+    varying = [key for key in keys if len({each.get(key) for each in words}) > 1]
+    rows = []
+    for run, each in zip(runs, words, strict=True):
+        own = {
+            "run": run.path,
+            "name": names[run.path],
+            **{key: run.facts.get(key) for key in FACTS},
+            "overrides": {key: each[key] for key in varying if key in each},
+            "epochs": _epochs(run.folder.history),
+            "n_cases": len(run.cases),
+            "n_patients": len(set(run.patients)),
+            "metrics": run.folder.test.get("metrics") or {},
+        }
+        rows.append(own)
+    return rows
+
+
+def _epochs(history: pd.DataFrame | None) -> int | None:
+    if history is None or "epoch" not in history or not history["epoch"].notna().any():
+        return None
+    return int(history["epoch"].max()) + 1
+
+
+def _names(runs: Sequence[Compared]) -> dict[str, str]:
+    """What sentences call a run: its model where that tells it from the others, else its folder."""
+    models = [str(run.facts.get("model") or "") for run in runs]
+    return {
+        run.path: model if model and models.count(model) == 1 else run.path
+        for run, model in zip(runs, models, strict=True)
+    }
+
+
+def _notes(base: Compared, other: Compared, names: Mapping[str, str]) -> list[str]:
+    notes = []
+    one, two = names[base.path], names[other.path]
+    shared = len(base.row.keys() & other.row.keys())
+    if not shared == len(base.cases) == len(other.cases):
+        notes.append(
+            f"{two} was tested on {len(other.cases)} cases, {one} on {len(base.cases)}: "
+            f"their difference is that on the {shared} they share"
+        )
+    tables = [(run.facts.get("fingerprints") or {}).get("table") for run in (base, other)]
+    if None not in tables and tables[0] != tables[1]:
+        notes.append(f"{two} and {one} read different tables: cases were matched by name")
+    return notes

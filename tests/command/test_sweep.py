@@ -1,0 +1,100 @@
+"""sweep.csv: a row a job, the best first, whatever became of the others."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medtrain.command.sweep import outcome, refresh
+from medtrain.io.files import write_text
+
+CALLBACKS = """callbacks:
+  early_stopping: {{_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: val_loss, mode: min}}
+  best: {{_target_: medtrain.callbacks.BestCheckpoint, monitor: {monitor}, mode: {mode}}}
+"""
+
+
+def job(
+    sweep: Path, name: str, score: float | None, monitor: str = "val_auroc", mode: str = "max", **facts: Any
+) -> None:
+    folder = sweep / name
+    folder.mkdir(parents=True)
+    run = {"status": "finished", "best_score": score, "wall_time_s": 4.5, "images_per_s": 20.0}
+    run |= {"peak_memory_mb": {"process": 900.0, "gpu": 300.5}, "overrides": ["seed=0"]}
+    write_text(folder / "run.json", json.dumps(run | facts))
+    write_text(folder / "config.yaml", CALLBACKS.format(monitor=monitor, mode=mode))
+    if score is not None:
+        value = {"value": score / 3, "ci95": [score / 4, score / 2]}
+        write_text(
+            folder / "test_metrics.json",
+            json.dumps({"metrics": {"auroc": value, "mcc": {"value": None, "ci95": None}}}),
+        )
+
+
+def table(sweep: Path) -> list[dict[str, str]]:
+    with open(sweep / "sweep.csv", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_best_first_and_failures_last(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    job(tmp_path, "0", 0.8, overrides=["seed=0", "model=resnet18", "optimizer.lr=0.1"])
+    job(tmp_path, "2", None, status="failed", error='no, "never"\nmore', overrides=["seed=0", "model=x"])
+    job(tmp_path, "10", 0.7, overrides=["seed=0", "model=resnet18", "optimizer.lr=0.2"])
+    job(tmp_path, "9", 0.9, overrides=["seed=0", "model=[a,b]", "optimizer.lr=0.1"])
+    (tmp_path / "notes").mkdir()
+    assert outcome(tmp_path) == 1
+    rows = table(tmp_path)
+    assert [row["job"] for row in rows] == ["9", "0", "10", "2"] == [row["folder"] for row in rows]
+    assert (
+        list(rows[0])
+        == (
+            "job folder status error model optimizer.lr monitor best_score test_auroc test_auroc_lo test_auroc_hi "
+            "test_mcc test_mcc_lo test_mcc_hi wall_time_s images_per_s peak_memory_mb"
+        ).split()
+    )
+    best, failed = rows[0], rows[-1]
+    assert best["model"] == "[a,b]" and best["monitor"] == "val_auroc" and best["test_mcc"] == ""
+    assert float(best["test_auroc"]) == 0.9 / 3 and float(best["test_auroc_hi"]) == 0.45
+    assert (best["wall_time_s"], best["images_per_s"], best["peak_memory_mb"]) == ("4.5", "20.0", "300.5")
+    assert failed["status"] == "failed" and failed["error"] == 'no, "never"' and failed["test_auroc"] == ""
+    assert failed["optimizer.lr"] == ""
+    shown = capsys.readouterr().out
+    assert shown.index("[a,b]") < shown.index("resnet18") < shown.index("failed") and "sweep.csv" in shown
+
+
+def test_a_loss_is_best_where_it_is_least(tmp_path: Path) -> None:
+    for name, score in (("0", 0.8), ("1", 0.2), ("2", 0.5)):
+        job(tmp_path, name, score, "val_loss", "min")
+    assert outcome(tmp_path) == 0
+    assert [row["job"] for row in table(tmp_path)] == ["1", "2", "0"]
+
+
+def test_it_grows_while_jobs_run(tmp_path: Path) -> None:
+    refresh(tmp_path)
+    assert table(tmp_path) == []
+    job(tmp_path, "0", 0.8)
+    job(tmp_path, "1", None, status="running", host="elsewhere", heartbeat="2020-01-01T00:00:00+00:00")
+    refresh(tmp_path)
+    assert [(row["job"], row["status"]) for row in table(tmp_path)] == [("0", "finished"), ("1", "lost")]
+    assert "seed" not in table(tmp_path)[0]  # the same in all
+
+
+def test_a_single_job_shows_all_its_words(tmp_path: Path) -> None:
+    job(tmp_path, "0", 0.8, overrides=["seed=0", "model=resnet18"])
+    outcome(tmp_path)
+    assert table(tmp_path)[0]["seed"] == "0" and table(tmp_path)[0]["model"] == "resnet18"
+
+
+def test_a_full_disk_does_not_end_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    job(tmp_path, "0", 0.8)
+    monkeypatch.setattr("medtrain.command.sweep.write_text", full)
+    refresh(tmp_path)
+    with pytest.raises(OSError):
+        outcome(tmp_path)

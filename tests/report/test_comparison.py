@@ -1,0 +1,161 @@
+"""Runs side by side: what is compared, what is refused, and sentences that say no more than the numbers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from medtrain.core.errors import UsageError
+from medtrain.report.comparison import Compared, compare, read_compared, sentence
+from tests.report.fabricate import make_run
+from tests.report.fabricate_pair import worse
+
+CLASSES = {"binary": ["normal", "sick"], "multiclass": ["a", "b", "c"], "multilabel": ["Effusion", "Mass"]}
+
+
+def read(*folders: Path) -> list[Compared]:
+    found = [read_compared(folder) for folder in folders]
+    assert all(isinstance(run, Compared) for run in found)
+    return found  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_each_kind_of_labels(kind: str, tmp_path: Path) -> None:
+    one = make_run(tmp_path / "one", kind, CLASSES[kind])
+    found = compare(read(one, worse(one, tmp_path / "two", "resnet50")), bootstrap=200)
+    (difference,) = found["differences"]
+    assert found["metric"] == "auroc" and difference["n_cases"] == 160 and difference["n_patients"] == 80
+    assert set(difference["per_class"]) == set(CLASSES[kind])
+    entry = difference["metrics"]["auroc"]
+    assert entry["ci95"][0] <= entry["value"] <= entry["ci95"][1] < 0
+    assert found["says"][0].startswith("resnet50 has a lower AUROC than densenet121 by 0.")
+    json.dumps(found, allow_nan=False)
+
+
+def test_the_difference_is_scikit_learns(tmp_path: Path) -> None:
+    one = make_run(tmp_path / "one", "binary", CLASSES["binary"])
+    two = worse(one, tmp_path / "two", "resnet50")
+    areas = []
+    for folder in (one, two):
+        table = pd.read_csv(folder / "test_predictions.csv")
+        areas.append(roc_auc_score(table["target"] == "sick", table["prob_sick"]))
+    found = compare(read(one, two), bootstrap=0)["differences"][0]["metrics"]["auroc"]
+    assert found["value"] == pytest.approx(areas[1] - areas[0]) and found["ci95"] is None
+
+
+def test_the_order_of_rows_and_classes_does_not_matter(tmp_path: Path) -> None:
+    one = make_run(tmp_path / "one", "multiclass", CLASSES["multiclass"])
+    two = worse(one, tmp_path / "two", "resnet50")
+    expected = compare(read(one, two), bootstrap=60)["differences"][0]
+    table = pd.read_csv(two / "test_predictions.csv").sample(frac=1, random_state=0)
+    table[["case", "patient", "target", "prediction", "prob_c", "prob_a", "prob_b"]].to_csv(
+        two / "test_predictions.csv", index=False
+    )
+    found = compare(read(one, two), bootstrap=60)["differences"][0]
+    assert found["per_class"]["b"]["auroc"] == expected["per_class"]["b"]["auroc"]
+    np.testing.assert_allclose(found["metrics"]["auroc"]["ci95"], expected["metrics"]["auroc"]["ci95"])
+
+
+def test_other_test_cases_are_compared_on_the_common_ones(tmp_path: Path) -> None:
+    one = make_run(tmp_path / "one", "binary", CLASSES["binary"])
+    two = worse(one, tmp_path / "two", "resnet50", fingerprints={"table": "another"})
+    table = pd.read_csv(two / "test_predictions.csv")
+    table.iloc[:60].to_csv(two / "test_predictions.csv", index=False)
+    found = compare(read(one, two), bootstrap=60)
+    assert found["differences"][0]["n_cases"] == 60 and found["differences"][0]["n_patients"] == 30
+    assert "on the 60 they share" in found["notes"][0] and "different tables" in found["notes"][1]
+    table.assign(case="other " + table["case"]).to_csv(two / "test_predictions.csv", index=False)
+    with pytest.raises(UsageError, match="no test case in common"):
+        compare(read(one, two), bootstrap=10)
+
+
+def test_what_cannot_be_compared(tmp_path: Path) -> None:
+    one = make_run(tmp_path / "one", "binary", CLASSES["binary"])
+    with pytest.raises(UsageError, match="other labels: they can't be compared"):
+        compare(read(one, make_run(tmp_path / "three", "multiclass", CLASSES["multiclass"])))
+    turned = make_run(tmp_path / "turned", "binary", ["sick", "normal"])
+    with pytest.raises(UsageError, match="finds 'sick'.*finds 'normal'.*positive classes differ"):
+        compare(read(one, turned))
+    with pytest.raises(UsageError, match=r"other labels for \d+ of 160 cases, c\d+ being the first"):
+        compare(read(one, make_run(tmp_path / "drawn anew", "binary", CLASSES["binary"], seed=3)))
+    with pytest.raises(UsageError, match="compare.metric=dice: there are: auroc, "):
+        compare(read(one, worse(one, tmp_path / "two", "resnet50")), metric="dice", bootstrap=0)
+
+
+def test_runs_without_predictions_say_why(tmp_path: Path) -> None:
+    failed = tmp_path / "failed"
+    failed.mkdir()
+    (failed / "run.json").write_text(json.dumps({"status": "failed"}))
+    assert read_compared(failed) == "no test_predictions.csv with probabilities (status: failed)"
+    twice = make_run(tmp_path / "twice", "binary", CLASSES["binary"])
+    table = pd.read_csv(twice / "test_predictions.csv")
+    pd.concat([table, table[:2]]).to_csv(twice / "test_predictions.csv", index=False)
+    assert read_compared(twice) == "test_predictions.csv names 2 cases twice"
+
+
+def test_what_a_run_was_and_where_it_differs(tmp_path: Path) -> None:
+    one = make_run(tmp_path / "one", "binary", CLASSES["binary"])
+    words = ["model=resnet50", "seed=1", "optimizer.lr=0.1"]
+    two = worse(one, tmp_path / "two", "resnet50", overrides=words)
+    three = worse(one, tmp_path / "three", "resnet50", overrides=["model=resnet50", "seed=2", "optimizer.lr=0.1"])
+    first, second, third = compare(read(one, two, three), baseline=1, bootstrap=30)["runs"]
+    assert (second["overrides"], first["overrides"]) == (
+        {"model": "resnet50", "seed": "1", "optimizer.lr": "0.1"},
+        {},
+    )
+    assert second["epochs"] == 8 and second["images_per_s"] == 154.2 and second["peak_memory_mb"] == 812.4
+    assert second["metrics"]["auroc"]["ci95"]
+    assert first["name"] == "densenet121" and third["name"] == str(three)  # two are resnet50
+
+
+def test_a_test_of_a_run_has_its_facts(tmp_path: Path) -> None:
+    one = make_run(tmp_path / "one", "binary", CLASSES["binary"])
+    other = make_run(one / "test_other", "binary", CLASSES["binary"])
+    for name in ("config.yaml", "metrics.csv", "splits.csv"):
+        (other / name).unlink()
+    (other / "run.json").write_text(
+        json.dumps({"verb": "test", "model": "densenet121", "spec": {"label_kind": "binary"}})
+    )
+    run = compare(read(one, other), bootstrap=0)["runs"][1]
+    assert run["images_per_s"] == 154.2 and run["epochs"] == 8
+
+
+SIZES = {"n_cases": 240, "n_patients": 1}
+OVER = "over 240 cases of 1 patient"
+
+
+@pytest.mark.parametrize(
+    ("value", "ci95", "p", "p_holm", "runs", "said"),
+    [
+        (0.012, [0.003, 0.021], 0.004, 0.004, 1,
+         f"A has a higher AUROC than B by 0.012 (0.003 to 0.021) {OVER}; p = 0.004"),
+        (-0.012, [-0.021, -0.003], 0.004, 0.008, 2,
+         f"A has a lower AUROC than B by 0.012 (0.003 to 0.021) {OVER}; p = 0.008, corrected for 2 comparisons"),
+        (0.012, [0.001, 0.021], 0.03, 0.15, 5,
+         f"A has a higher AUROC than B by 0.012 (0.001 to 0.021) {OVER}, but corrected for 5 comparisons p = 0.15: "
+         "no difference shown"),
+        (0.012, [-0.001, 0.021], 0.09, 0.09, 1,
+         f"no difference in AUROC shown between A and B {OVER}: +0.012, its interval -0.001 to 0.021 holds 0"),
+        (0.012, None, None, None, 1,
+         f"A and B: AUROC differs by +0.012 {OVER}; without an interval that shows nothing"),
+        (None, None, None, None, 1, f"A and B: AUROC is not defined {OVER}"),
+    ],
+)  # fmt: skip
+def test_sentences(value: Any, ci95: Any, p: Any, p_holm: Any, runs: int, said: str) -> None:
+    entry = {"value": value, "ci95": ci95, "p": p, "p_holm": p_holm}
+    assert sentence("A", "B", "AUROC", entry, SIZES, runs) == said
+
+
+def test_several_comparisons_are_counted(tmp_path: Path) -> None:
+    one = make_run(tmp_path / "one", "binary", CLASSES["binary"])
+    others = [worse(one, tmp_path / f"w{n}", f"net{n}", 0.3) for n in range(3)]
+    found = compare(read(one, *others), bootstrap=100)
+    for entry in (difference["metrics"]["brier"] for difference in found["differences"]):
+        assert entry["p_holm"] == pytest.approx(min(1, 3 * entry["p"]))  # three equal ones
+    assert "choose between runs by validation" in found["notes"][-1]

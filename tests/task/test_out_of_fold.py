@@ -1,0 +1,92 @@
+"""Predictions of other folds put together, against the same arithmetic by hand and scikit-learn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score, roc_auc_score
+
+from medtrain.core.errors import MedtrainError
+from medtrain.core.spec import DataSpec
+from medtrain.metric import Decision
+from medtrain.task.out_of_fold import Said, judge_repeats, spread_over
+from medtrain.task.table import predictions_table
+
+SPEC = DataSpec("binary", ("no", "yes"), 1, (4, 4))
+N = 40
+Y = np.arange(N) % 2
+DECISION = Decision(0.5, 1.0, {"yes": 0.5})
+
+
+def said_by(file: Path, cases: list[int], p: np.ndarray) -> Path:
+    rows = pd.DataFrame({"case": [f"c{i}" for i in cases], "patient": [f"p{i // 2}" for i in cases]})
+    predictions_table(SPEC, rows, np.stack([1 - p, p], 1), (p > 0.5).astype(int), Y[cases]).to_csv(file, index=False)
+    return file
+
+
+@pytest.fixture
+def drawn() -> np.ndarray:
+    """Two runs' probabilities for each of two cross-validations."""
+    return np.clip(np.random.default_rng(1).normal(0.3 + 0.3 * Y, 0.2, (4, N)), 0.01, 0.99)
+
+
+def test_seeds_of_a_fold_are_averaged_and_judged_by_the_folds_own_threshold(drawn: np.ndarray, tmp_path: Path) -> None:
+    folds, limits = [list(range(0, N, 3)), sorted({*range(N)} - {*range(0, N, 3)})], [0.3, 0.6]
+    parts = []
+    for k, (cases, limit) in enumerate(zip(folds, limits, strict=True)):
+        files = [said_by(tmp_path / f"{k}{s}.csv", cases[:: 1 - 2 * s], drawn[s, cases[:: 1 - 2 * s]]) for s in (0, 1)]
+        parts.append(Said.read(files, SPEC, {"yes": limit}))
+    outcome = judge_repeats(SPEC, [parts], DECISION, order=[f"c{i}" for i in range(N)], bootstrap=20)
+    p = drawn[:2].mean(0)
+    predicted = np.where(np.arange(N) % 3 == 0, p >= 0.3, p >= 0.6)
+    table = outcome.files["test_predictions.csv"]
+    np.testing.assert_allclose(table["prob_yes"], p)
+    assert (table["prediction"] == np.where(predicted, "yes", "no")).all()
+    np.testing.assert_allclose(table["uncertainty"], drawn[:2].std(0, ddof=1))
+    metrics = outcome.metrics
+    assert metrics["n_cases"] == N and metrics["n_patients"] == N // 2 and metrics["abstention"]["by"] == "ensemble"
+    assert metrics["metrics"]["auroc"]["value"] == pytest.approx(roc_auc_score(Y, p))
+    assert metrics["metrics"]["accuracy"]["value"] == pytest.approx(accuracy_score(Y, predicted))
+    values = [roc_auc_score(Y[cases], p[cases]) for cases in folds]
+    found = metrics["folds"]["auroc"]
+    assert found["values"] == pytest.approx(values) and found["mean"] == pytest.approx(np.mean(values))
+    assert found["sd"] == pytest.approx(np.std(values, ddof=1)) and metrics["repeats"] is None
+
+
+def test_repeats_have_a_mean_and_a_spread(drawn: np.ndarray, tmp_path: Path) -> None:
+    order, repeats = [f"c{i}" for i in range(N)], []
+    for r, halves in enumerate([(range(0, 20), range(20, N)), (range(0, N, 2), range(1, N, 2))]):
+        repeats.append(
+            [
+                Said.read([said_by(tmp_path / f"{r}{k}.csv", list(half), drawn[r, list(half)])], SPEC, {"yes": t})
+                for k, (half, t) in enumerate(zip(halves, (0.2, 0.4), strict=True))
+            ]
+        )
+    outcome = judge_repeats(SPEC, repeats[:1], DECISION, order=order, bootstrap=0)
+    assert outcome.metrics["abstention"]["by"] == "confidence" and "uncertainty" not in outcome.files
+    whole = judge_repeats(SPEC, repeats, DECISION, order=order, bootstrap=0)
+    spread = whole.metrics["repeats"]["auroc"]
+    assert spread["values"] == pytest.approx([roc_auc_score(Y, drawn[r]) for r in (0, 1)])
+    assert whole.metrics["metrics"]["auroc"]["value"] == pytest.approx(roc_auc_score(Y, drawn[:2].mean(0)))
+    first, second = np.where(np.arange(N) < 20, 0.2, 0.4), np.where(np.arange(N) % 2 == 0, 0.2, 0.4)
+    predicted = drawn[:2].mean(0) >= (first + second) / 2
+    table = whole.files["test_predictions.csv"]
+    assert ((table["prediction"] == "yes") == predicted).all()
+    assert len(whole.metrics["folds"]["auroc"]["values"]) == 4  # the halves with one class only have none
+    assert whole.metrics["folds"]["auroc"]["values"][2:] == [None, None]
+
+
+def test_tables_of_other_cases_are_refused(drawn: np.ndarray, tmp_path: Path) -> None:
+    files = [said_by(tmp_path / f"{k}.csv", cases, drawn[0, cases]) for k, cases in enumerate([[0, 1, 2], [0, 1, 3]])]
+    with pytest.raises(MedtrainError, match="3 cases"):
+        Said.read(files, SPEC)
+
+
+def test_spread_leaves_out_what_is_undefined() -> None:
+    assert spread_over([{"auroc": 0.5}]) is None
+    found = spread_over([{"a": 0.5, "b": None}, {"a": 0.7, "b": None}, {"a": None, "b": 1.0}])
+    assert found is not None and found["a"]["mean"] == pytest.approx(0.6) and found["a"]["values"] == [0.5, 0.7, None]
+    assert found["b"] == {"mean": 1.0, "sd": None, "values": [None, None, 1.0]}
