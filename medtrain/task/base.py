@@ -150,8 +150,13 @@ class Task(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": settings}
 
     def on_train_start(self) -> None:
-        """The beginning of an epoch that a run goes on in the middle of, which Lightning leaves out."""
+        """The beginning of an epoch that a run goes on in the middle of, which Lightning leaves out.
+
+        It also gives loaders their state only if they are made after that is read; `total_steps` needs them before.
+        """
         if self.trainer.fit_loop.restarted_mid_epoch:
+            seen = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed
+            self.trainer.train_dataloader.load_state_dict({"batches": seen})  # type: ignore[union-attr]
             for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
                 callback.on_train_epoch_start(self.trainer, self)
             self.on_train_epoch_start()
