@@ -50,6 +50,8 @@ class BestCheckpoint(ModelCheckpoint):
 class LastCheckpoint(ModelCheckpoint):
     """``last.ckpt``: where a stopped run goes on. After each epoch, and within one after so many minutes or steps.
 
+    Within an epoch only if the training loader can go on there (it has `load_state_dict`).
+
     Args:
         minutes: since the last checkpoint, None for never; several ranks look at the clock every 16 steps.
         every_n_steps: optimizer steps, None for never.
@@ -73,7 +75,8 @@ class LastCheckpoint(ModelCheckpoint):
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
         """Save between optimizer steps only, so that no gathered gradient is lost; an epoch's end saves by itself."""
         stepped, self._seen = trainer.global_step > self._seen, trainer.global_step
-        if stepped and not trainer.is_last_batch and self._due(trainer):
+        able = hasattr(trainer.train_dataloader, "load_state_dict")
+        if stepped and able and not trainer.is_last_batch and self._due(trainer):
             self._save_checkpoint(trainer, self.format_checkpoint_name({}))
 
     def _due(self, trainer: pl.Trainer) -> bool:

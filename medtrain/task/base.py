@@ -155,8 +155,9 @@ class Task(pl.LightningModule):
         It also gives loaders their state only if they are made after that is read; `total_steps` needs them before.
         """
         if self.trainer.fit_loop.restarted_mid_epoch:
-            seen = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed
-            self.trainer.train_dataloader.load_state_dict({"batches": seen})  # type: ignore[union-attr]
+            progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
+            loader: Any = self.trainer.train_dataloader
+            loader.load_state_dict({"batches": progress.processed})
             for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
                 callback.on_train_epoch_start(self.trainer, self)
             self.on_train_epoch_start()
