@@ -1,4 +1,4 @@
-"""Checkpoints: the best by the validation metric, the last of each epoch; whole or not there.
+"""Checkpoints: the best by the validation metric, the last to go on from; whole or not there.
 
 Lightning writes through a temporary file of the system's folder, which may lie on another disk: moving it from
 there is a copy that a kill can cut short. Its ``save_last`` writes only when the best one changes, and its state
@@ -7,14 +7,18 @@ holds the folder's path, so that a run folder that was moved forgets its best sc
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from medtrain.core.errors import MedtrainError
+from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.io.files import atomic_path
+
+TOGETHER = 16  # steps between two looks at the clock that all ranks agree on
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -44,10 +48,48 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """``last.ckpt`` after each epoch: where a stopped run goes on."""
+    """``last.ckpt``: where a stopped run goes on. After each epoch, and within one after so many minutes or steps.
 
-    def __init__(self) -> None:
+    Within an epoch only if the training loader can go on there (it has `load_state_dict`).
+
+    Args:
+        minutes: since the last checkpoint, None for never; several ranks look at the clock every 16 steps.
+        every_n_steps: optimizer steps, None for never.
+
+    Raises:
+        UsageError: an interval that is not positive.
+    """
+
+    def __init__(self, minutes: float | None = 10.0, every_n_steps: int | None = None) -> None:
+        for name, value in (("minutes", minutes), ("every_n_steps", every_n_steps)):
+            if value is not None and value <= 0:
+                raise UsageError(f"callbacks.last.{name}={value}: give a positive number, or null for never")
         super().__init__(filename="last", save_top_k=1, save_on_train_epoch_end=True, enable_version_counter=False)
+        self.minutes, self.steps = minutes, every_n_steps
+        self._time, self._seen = 0.0, 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        self._time, self._seen = time.monotonic(), trainer.global_step
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        """Save between optimizer steps only, so that no gathered gradient is lost; an epoch's end saves by itself."""
+        stepped, self._seen = trainer.global_step > self._seen, trainer.global_step
+        able = hasattr(trainer.train_dataloader, "load_state_dict")
+        if stepped and able and not trainer.is_last_batch and self._due(trainer):
+            self._save_checkpoint(trainer, self.format_checkpoint_name({}))
+
+    def _due(self, trainer: pl.Trainer) -> bool:
+        step = trainer.global_step
+        if self.steps is not None and step % self.steps == 0:
+            return True
+        if self.minutes is None or (trainer.world_size > 1 and step % TOGETHER):
+            return False
+        return bool(trainer.strategy.broadcast(time.monotonic() - self._time >= 60 * self.minutes))
+
+    def _save_checkpoint(self, trainer: pl.Trainer, filepath: str) -> None:
+        super()._save_checkpoint(trainer, filepath)
+        self._time = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
         return {}

@@ -65,7 +65,8 @@ class Progress(ProgressBar):
             self._bars = None
 
     def on_train_epoch_start(self, trainer: pl.Trainer, task: Any) -> None:
-        size = int(getattr(trainer.train_dataloader, "batch_size", None) or 1) * trainer.world_size
+        sampler: Any = getattr(trainer.train_dataloader, "batch_sampler", None)
+        size = int(getattr(sampler, "batch_size", None) or 1) * trainer.world_size
         self._open(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", self.total_train_batches, size)
 
     def on_train_batch_end(self, trainer: pl.Trainer, task: Any, outputs: Any, batch: Any, batch_idx: int) -> None:

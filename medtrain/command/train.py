@@ -190,11 +190,13 @@ def opening(cfg: DictConfig, data: Any, folder: Path) -> str:
 def go_on_from(trainer: pl.Trainer, last: Path) -> None:
     """Tell the loggers where the resumed run will start to write."""
     saved = load(last)
-    done, step = int(saved["epoch"]) + 1, int(saved["global_step"])
+    progress, step = saved["loops"]["fit_loop"], int(saved["global_step"])
+    done = int(progress["epoch_progress"]["current"]["processed"])
+    within = int(progress["epoch_loop.batch_progress"]["current"]["processed"]) if done == int(saved["epoch"]) else 0
     for logger in trainer.loggers:
         if hasattr(logger, "rewind"):
             logger.rewind(done, step)
-    build.say(f"going on after epoch {done} ({last})")
+    build.say(f"going on after epoch {done}" + f" and {within} batches of the next" * (within > 0) + f" ({last})")
 
 
 def start_from(cfg: DictConfig, task: Task) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -21,6 +22,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from medtrain.core.spec import DataSpec
 from medtrain.core.streams import torch_seed
 from medtrain.metric import Decision
+from medtrain.task.means import EpochMeans
 from medtrain.transfer import Transfer, scale_rates
 
 Batch = Any
@@ -81,6 +83,7 @@ class Task(pl.LightningModule):
         self._seen: Outputs = []
         self._rate = 0.0
         self.place = (0, 0, 0)
+        self.means = EpochMeans()
 
     @abstractmethod
     def losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -146,6 +149,19 @@ class Task(pl.LightningModule):
             settings |= {"monitor": monitor, "frequency": int(self.trainer.num_training_batches)}
         return {"optimizer": optimizer, "lr_scheduler": settings}
 
+    def on_train_start(self) -> None:
+        """The beginning of an epoch that a run goes on in the middle of, which Lightning leaves out.
+
+        It also gives loaders their state only if they are made after that is read; `total_steps` needs them before.
+        """
+        if self.trainer.fit_loop.restarted_mid_epoch:
+            progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
+            loader: Any = self.trainer.train_dataloader
+            loader.load_state_dict({"batches": progress.processed})
+            for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+                callback.on_train_epoch_start(self.trainer, self)
+            self.on_train_epoch_start()
+
     def on_train_epoch_start(self) -> None:
         self.transfer.enter_epoch(self.model, self.current_epoch, self.trainer.world_size > 1)
 
@@ -161,20 +177,19 @@ class Task(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         parts = self.losses(batch)
         loss = torch.stack(list(parts.values())).sum()
-        if not torch.isfinite(loss):
+        total, *values = torch.stack([loss, *parts.values()]).detach().tolist()
+        if not isfinite(total):
             raise FloatingPointError(
-                f"the loss is {float(loss)} at epoch {self.current_epoch}, batch {batch_idx}: "
+                f"the loss is {total} at epoch {self.current_epoch}, batch {batch_idx}: "
                 "lower optimizer.lr, set trainer.gradient_clip_val=1, or look for broken inputs"
             )
-        size = self.batch_size(batch)
-        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, sync_dist=True, batch_size=size)
-        if len(parts) > 1:
-            named = {f"train_{name}": value.detach() for name, value in parts.items()}
-            self.log_dict(named, on_step=False, on_epoch=True, sync_dist=True, batch_size=size)
+        named = {f"train_{name}": value for name, value in zip(parts, values, strict=True)} if len(parts) > 1 else {}
+        self.means.add({"train_loss": total} | named, self.batch_size(batch))
         return loss
 
     def on_train_epoch_end(self) -> None:
         self.log("lr", self._rate, rank_zero_only=True)  # of the epoch's last step
+        self.log_dict(self.means.close(self.device), rank_zero_only=False)  # equal on every rank
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._seen.append(_to_cpu(self.outputs(batch)))
@@ -211,7 +226,13 @@ class Task(pl.LightningModule):
         self.results = self._gather()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["medtrain"] = {"spec": self.spec.to_dict(), **self.facts}
+        running = self.means.state(self.device)
+        checkpoint["medtrain"] = {"spec": self.spec.to_dict(), **self.facts, "running_means": running}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Losses of the epoch so far."""
+        if "running_means" in checkpoint["medtrain"]:
+            self.means.load(checkpoint["medtrain"]["running_means"], self.global_rank)
 
 
 def _several_ranks() -> bool:

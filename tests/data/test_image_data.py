@@ -110,7 +110,7 @@ def test_no_training_batch_of_one(make: Make, batch_size: int, drops: bool) -> N
     data = make({"batch_size": batch_size})
     data.prepare()
     assert len(data.rows("train")) == 28
-    assert data.train_dataloader().drop_last is drops
+    assert data.train_dataloader().batch_sampler.drop_last is drops
 
 
 def test_a_dataset_pickles_small(make: Make) -> None:

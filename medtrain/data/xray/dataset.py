@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from medtrain.core.spec import LabelKind
+from medtrain.data.resumable import LaterBatches, ResumableLoader
 
 Batch = dict[str, Tensor]
 
@@ -98,13 +99,11 @@ def whole_batch(batch: Any) -> Any:
 def loader(
     dataset: CaseImages, sampler: Sampler[Any], batch_size: int, num_workers: int, drop_last: bool = False
 ) -> DataLoader[Batch]:
-    return DataLoader(
+    return ResumableLoader(
         dataset,
-        batch_size=batch_size,
-        sampler=sampler,
+        batch_sampler=LaterBatches(sampler, batch_size, drop_last),
         num_workers=num_workers,
         collate_fn=whole_batch,
-        drop_last=drop_last,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=num_workers > 0,
     )

@@ -1,0 +1,96 @@
+"""Kills a small training at random moments, resumes it, and compares its weights with those of an undisturbed run.
+
+    python scripts/kill_and_resume.py FOLDER [--kills 30] [--seed 0] [medtrain's overrides ...]
+
+Each kill is a SIGKILL of the process at a moment drawn between its first optimizer step and its end; checkpoints are
+written after each step, so that runs go on in the middle of epochs. Prints a line a kill and ends with 1 if any weight,
+prediction or logged loss differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+SMALL = (
+    "data.patients=24 data.image_size=32 data.batch_size=8 data.num_workers=0 model=resnet18 model.dropout=0.2 "
+    "augment=light trainer=cpu trainer.max_epochs=3 callbacks.last.every_n_steps=1 eval.bootstrap=0"
+).split()
+TIMING = ["images_per_s", "data_wait"]
+
+
+def command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "medtrain", *words]
+
+
+def whole(words: list[str], run: Path) -> float:
+    """The undisturbed run; returns how many seconds its training took after the first checkpoint."""
+    process = subprocess.Popen(command(*words, f"hydra.run.dir={run}"), stdout=subprocess.DEVNULL)
+    began = first_checkpoint(process, run)
+    if process.wait():
+        raise SystemExit("the undisturbed run failed")
+    return time.monotonic() - began
+
+
+def first_checkpoint(process: subprocess.Popen[bytes], run: Path) -> float:
+    while not (run / "checkpoints" / "last.ckpt").is_file():
+        if process.poll() is not None:
+            break
+        time.sleep(0.02)
+    return time.monotonic()
+
+
+def kill(words: list[str], run: Path, after: float) -> None:
+    """Start, and kill so many seconds after the first checkpoint."""
+    process = subprocess.Popen(command(*words, f"hydra.run.dir={run}"), stdout=subprocess.DEVNULL)
+    first_checkpoint(process, run)
+    time.sleep(after)
+    process.kill()
+    process.wait()
+
+
+def differences(one: Path, other: Path) -> list[str]:
+    found = []
+    for name in ("last", "best"):
+        a, b = (torch.load(r / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"] for r in (one, other))
+        found += [f"{name}: {key}" for key in a.keys() | b.keys() if not torch.equal(a[key], b[key])]
+    logs = [pd.read_csv(run / "metrics.csv").drop(columns=TIMING) for run in (one, other)]
+    found += ["metrics.csv"] * (not logs[0].equals(logs[1]))
+    tables = [(run / "test_predictions.csv").read_text() for run in (one, other)]
+    return found + ["test_predictions.csv"] * (tables[0] != tables[1])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments, overrides = parser.parse_known_args()
+    words, draw, failed = [*SMALL, *overrides], random.Random(arguments.seed), 0
+    reference = arguments.folder / "whole"
+    seconds = whole(words, reference)
+    print(f"undisturbed: {seconds:.1f} s from the first checkpoint on", flush=True)
+    for number in range(arguments.kills):
+        run, after = arguments.folder / f"killed_{number}", draw.uniform(0, seconds)
+        kill(words, run, after)
+        said = subprocess.run(command(f"resume={run}"), capture_output=True, text=True)
+        unlike = differences(reference, run) if said.returncode == 0 else [said.stderr.strip()[-200:]]
+        failed += bool(unlike)
+        where = next((line.split(" (")[0] for line in said.stdout.splitlines() if line.startswith("going on")), "")
+        state = where or "all but the report was done"
+        print(f"{number + 1}: {after:.2f} s, {state}: {', '.join(unlike[:3]) or 'equal'}", flush=True)
+        shutil.rmtree(run)
+    print(f"{arguments.kills} kills, {failed} with another result")
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""A run that is stopped in the middle of an epoch goes on to the same weights, losses and predictions, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from medtrain.callbacks import LastCheckpoint
+from tests.integration.conftest import TINY, Ran
+
+# stopped after the second checkpoint, in the first epoch, and after the fourth, in the second one
+RECIPES = {
+    "plateau, EMA, dropout, mixup, workers": (
+        "scheduler=plateau callbacks=ema callbacks.ema.decay=0.9 model.dropout=0.2 task.mixup=0.2 augment=light "
+        "data.batch_size=8 data.num_workers=2"
+    ),
+    "one cycle, balanced, accumulated, freezing": (
+        "scheduler=one_cycle sampler=balanced trainer.accumulate_grad_batches=2 transfer=freeze "
+        "transfer.freeze_epochs=1 data.batch_size=8 data.num_workers=0"
+    ),
+}
+
+
+@pytest.mark.parametrize(("recipe", "stop"), zip(RECIPES.values(), (2, 4), strict=True), ids=RECIPES.keys())
+def test_it_goes_on_to_the_same_result(
+    recipe: str,
+    stop: int,
+    medtrain: Callable[..., Ran],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    phantom_cache: Path,
+) -> None:
+    words = [word for word in TINY if "max_epochs" not in word and "batch_size" not in word]
+    words += [*recipe.split(), "trainer.max_epochs=2", "callbacks.last.every_n_steps=1"]
+    assert medtrain(*words, "hydra.run.dir=whole").code == 0
+    save, saved = LastCheckpoint._save_checkpoint, list[int]()
+
+    def save_and_stop(self: LastCheckpoint, trainer: Any, path: str) -> None:
+        save(self, trainer, path)
+        saved.append(trainer.global_step)
+        if len(saved) == stop:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(LastCheckpoint, "_save_checkpoint", save_and_stop)
+    assert medtrain(*words, "hydra.run.dir=stopped").code == 130
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    ran = medtrain("resume=stopped")
+    assert ran.code == 0 and "batches of the next" in ran.out, ran.err
+    states = [torch.load(folder / run / "checkpoints" / "last.ckpt", weights_only=True) for run in ("whole", "stopped")]
+    for key in ("state_dict", "current_model_state"):
+        assert (key in states[0]) == (key in states[1])
+        whole, stopped = (state.get(key, {}) for state in states)
+        assert whole.keys() == stopped.keys() and all(torch.equal(whole[k], stopped[k]) for k in whole)
+    assert states[0]["global_step"] == states[1]["global_step"]
+    timing = ["images_per_s", "data_wait"]
+    logs = [pd.read_csv(folder / run / "metrics.csv").drop(columns=timing) for run in ("whole", "stopped")]
+    pd.testing.assert_frame_equal(*logs, check_exact=True)
+    tables = [(folder / run / "test_predictions.csv").read_text() for run in ("whole", "stopped")]
+    assert tables[0] == tables[1]
