@@ -15,7 +15,7 @@ from medtrain.config.runs import run_folders
 from medtrain.core.errors import UsageError
 from medtrain.io.files import write_json
 from medtrain.report.comparison import Compared, compare, p_text, read_compared, signed
-from medtrain.report.words import duration, entry, label, number
+from medtrain.report.words import duration, entry, label, memory, number
 
 SIDE_BY_SIDE = 4  # runs of which every metric is printed; of more, the one that is compared
 
@@ -92,8 +92,7 @@ def facts_table(runs: Sequence[Mapping[str, Any]], metric: str) -> Table:
     for name in ("", "run", "model", "overrides", "cases", label(metric), "epochs", "images/s", "memory", "time"):
         table.add_column(name, overflow="fold")
     for n, run in enumerate(runs, start=1):
-        memory = run["peak_memory_mb"] or {}
-        memory = memory.get("gpu", memory.get("process")) if isinstance(memory, dict) else memory
+        peak = memory(run["peak_memory_mb"])
         table.add_row(
             str(n),
             Text(run["run"]),
@@ -103,7 +102,7 @@ def facts_table(runs: Sequence[Mapping[str, Any]], metric: str) -> Table:
             _with_interval(run["metrics"].get(metric)),
             str(run["epochs"] or ""),
             "" if run["images_per_s"] is None else f"{run['images_per_s']:,.0f}",
-            "" if memory is None else f"{memory:,.0f} MB",
+            "" if peak is None else f"{peak:,.0f} MB",
             "" if run["wall_time_s"] is None else duration(run["wall_time_s"]),
         )
     return table

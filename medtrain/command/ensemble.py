@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from omegaconf import DictConfig
 
-from medtrain.callbacks.checkpoint import load
+from medtrain.callbacks.checkpoint import WholeCheckpointIO, load
 from medtrain.command import build
 from medtrain.command.evaluate import write_outcome
 from medtrain.command.members import Member, Unit, read_members, units_of
@@ -24,7 +24,7 @@ from medtrain.command.train import recorded
 from medtrain.config.folder import save_config
 from medtrain.config.runs import run_folders
 from medtrain.core.spec import DataSpec
-from medtrain.io.files import atomic_path, sha256, write_text
+from medtrain.io.files import sha256, write_text
 from medtrain.metric import Decision, fit_thresholds
 from medtrain.report import metrics_table, write_report
 from medtrain.report.words import label, number
@@ -125,8 +125,7 @@ def _write_weights(members: Sequence[Member], file: Path) -> Path:
     state["model.temperatures"] = torch.tensor([m.decision.temperature for m in members], dtype=torch.float64)
     nodes = [build.plain(member.cfg.model) for member in members]
     facts = {"spec": members[0].spec.to_dict(), "task": members[0].cfg.task.name, "members": nodes}
-    with atomic_path(file) as temporary:
-        torch.save({"state_dict": state, "medtrain": facts}, temporary)
+    WholeCheckpointIO().save_checkpoint({"state_dict": state, "medtrain": facts}, file)
     return file
 
 

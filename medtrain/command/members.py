@@ -22,6 +22,7 @@ from medtrain.config import record
 from medtrain.config.compose import load_saved
 from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.core.spec import DataSpec
+from medtrain.io.files import read_json
 from medtrain.metric import Decision
 
 NEEDED = (
@@ -198,7 +199,7 @@ def _one_split(members: list[Member]) -> list[Member]:
                 break
     others = [m for m in members[1:] if any(m.cases(s) != members[0].cases(s) for s in ("val", "test"))]
     faults += [f"  {m.folder}: other val or test cases than {members[0].folder}" for m in others if not faults]
-    weights = [json.loads((member.folder / "decision.json").read_text())["checkpoint_sha256"] for member in members]
+    weights = [read_json(member.folder / "decision.json")["checkpoint_sha256"] for member in members]
     faults += [
         f"  {members[n].folder}: the same weights as {members[weights.index(weight)].folder}"
         for n, weight in enumerate(weights)

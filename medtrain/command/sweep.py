@@ -16,7 +16,9 @@ from rich.text import Text
 
 from medtrain.config import record
 from medtrain.config.runs import in_order
+from medtrain.core.words import overrides, varying
 from medtrain.io.files import read_json, write_text
+from medtrain.report.words import memory
 
 FILE = "sweep.csv"
 COSTS = ("wall_time_s", "images_per_s", "peak_memory_mb")
@@ -55,11 +57,8 @@ def jobs(sweep: Path) -> list[Row]:
     """
     folders = in_order(path for path in sweep.iterdir() if (path / record.FILE).is_file())
     fields = {folder: record.read(folder) for folder in folders}
-    words = {
-        folder: dict(str(w).partition("=")[::2] for w in fields[folder].get("overrides") or ()) for folder in folders
-    }
-    keys = dict.fromkeys(key for each in words.values() for key in each)
-    varying = [key for key in keys if len(folders) == 1 or len({each.get(key) for each in words.values()}) > 1]
+    words = {folder: overrides(fields[folder].get("overrides") or ()) for folder in folders}
+    keys = list(*words.values()) if len(folders) == 1 else varying(list(words.values()))
     tests = {folder: _tested(folder) for folder in folders}
     columns = dict.fromkeys(column for test in tests.values() for column in test)
     monitor, mode = monitored(sweep)
@@ -71,11 +70,11 @@ def jobs(sweep: Path) -> list[Row]:
             "folder": folder.name,
             "status": record.status(facts),
             "error": next(iter(str(facts.get("error") or "").splitlines()), ""),
-            **{key: words[folder].get(key) for key in varying},
+            **{key: words[folder].get(key) for key in keys},
             "monitor": monitor,
             "best_score": facts.get("best_score"),
             **{column: tests[folder].get(column) for column in columns},
-            **{key: _number(facts.get(key)) for key in COSTS},
+            **{key: memory(facts.get(key)) for key in COSTS},
         }
         rows.append(row)
     return sorted(rows, key=lambda row: _rank(row, mode))
@@ -108,11 +107,6 @@ def _tested(folder: Path) -> Row:
         low, high = result.get("ci95") or (None, None)
         row |= {f"test_{name}": result.get("value"), f"test_{name}_lo": low, f"test_{name}_hi": high}
     return row
-
-
-def _number(value: Any) -> Any:
-    """Memory has a number a device: the GPU's, else the process's."""
-    return value.get("gpu", value.get("process")) if isinstance(value, dict) else value
 
 
 def as_csv(rows: list[Row]) -> str:

@@ -1,9 +1,9 @@
-"""'Did you mean': the nearest valid name, or all of them where none is near."""
+"""Words of people: 'did you mean', and what they said differently from run to run."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def nearest(word: str, options: Iterable[str]) -> str:
@@ -23,3 +23,14 @@ def suggest(word: str, options: Iterable[str], most: int = 15) -> str:
         return "there are none"
     more = f", ... ({len(names)} in all)" if len(names) > most else ""
     return f"there are: {', '.join(names[:most])}{more}"
+
+
+def overrides(words: Iterable[str]) -> dict[str, str]:
+    """{key: value} of ``key=value`` words."""
+    return dict(str(word).partition("=")[::2] for word in words)
+
+
+def varying(runs: Sequence[dict[str, str]]) -> list[str]:
+    """The keys of `overrides` that are not the same in all runs."""
+    keys = dict.fromkeys(key for each in runs for key in each)
+    return [key for key in keys if len({each.get(key) for each in runs}) > 1]

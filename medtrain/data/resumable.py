@@ -10,35 +10,30 @@ from torch.utils.data import BatchSampler, DataLoader
 
 
 class LaterBatches(BatchSampler):
-    """Batches of a sampler, from number `start` on; its length stays that of the whole epoch."""
+    """Batches of a sampler; of the next epoch from number `start` on. Its length stays that of the whole epoch."""
 
     start = 0
 
     def __iter__(self) -> Iterator[list[Any]]:
-        yield from islice(super().__iter__(), self.start, None)
+        start, self.start = self.start, 0
+        yield from islice(super().__iter__(), start, None)
 
 
 class ResumableLoader(DataLoader[Any]):
-    """Lightning's protocol of loaders with a state: how many batches of the epoch have been handed out.
+    """A loader that can leave out what a run has seen of an epoch; Lightning knows it by these methods.
 
-    Which batches these are follows from seed and epoch (see `medtrain.sampler`), so the number is all that a run
-    needs to go on. An epoch begins when its first batch is asked for, as the sampler learns the epoch after `iter`.
+    Which batches these are follows from seed and epoch (see `medtrain.sampler`), and the training loop counts them (see
+    `Task.on_train_start`), so the loader has nothing to remember. An epoch begins when its first batch is asked for, as
+    the sampler learns the epoch after `iter`.
     """
 
-    given = 0
-
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        assert isinstance(self.batch_sampler, LaterBatches)
-        self.given = self.batch_sampler.start
-        for batch in super().__iter__():
-            self.given += 1
-            self.batch_sampler.start = 0  # of the next epoch
-            yield batch
+        yield from super().__iter__()
 
     def state_dict(self) -> dict[str, int]:
-        return {"batches": self.given}
+        return {}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on after so many batches; with the next epoch if that was all of them."""
+        """Leave out the first ``batches`` of the next epoch."""
         assert isinstance(self.batch_sampler, LaterBatches)
-        self.batch_sampler.start = state["batches"] if state["batches"] < len(self) else 0
+        self.batch_sampler.start = state.get("batches", 0)

@@ -112,21 +112,36 @@ class OneClass:
         return {name: values[name] for name in NAMES}
 
 
+def sensitivity(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
+    return ratio(tp, tp + fn)
+
+
+def specificity(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
+    return ratio(tn, tn + fp)
+
+
+def ppv(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
+    return ratio(tp, tp + fp)
+
+
+def npv(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
+    return ratio(tn, tn + fn)
+
+
 def count_metrics(tp: Array, fp: Array, fn: Array, tn: Array) -> dict[str, Array]:
     """Metrics of a decision from its (weighted) counts, element by element; 0/0 is NaN, not 0.
 
     Names and definitions are scikit-learn's, with sensitivity = recall and ppv = precision of the positive class,
     specificity and npv those of the negative class; mcc is Matthews' correlation, kappa is Cohen's.
     """
-    n = tp + fp + fn + tn
-    sensitivity, specificity = ratio(tp, tp + fn), ratio(tn, tn + fp)
+    n, counts = tp + fp + fn + tn, (tp, fp, fn, tn)
     return {
         "accuracy": ratio(tp + tn, n),
-        "balanced_accuracy": (sensitivity + specificity) / 2,
-        "sensitivity": sensitivity,
-        "specificity": specificity,
-        "ppv": ratio(tp, tp + fp),
-        "npv": ratio(tn, tn + fn),
+        "balanced_accuracy": (sensitivity(*counts) + specificity(*counts)) / 2,
+        "sensitivity": sensitivity(*counts),
+        "specificity": specificity(*counts),
+        "ppv": ppv(*counts),
+        "npv": npv(*counts),
         "f1": ratio(2 * tp, 2 * tp + fp + fn),
         "mcc": ratio(tp * tn - fp * fn, np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))),
         "kappa": ratio(2 * (tp * tn - fp * fn), (tp + fp) * (fp + tn) + (tp + fn) * (fn + tn)),

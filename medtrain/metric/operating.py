@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from medtrain.metric.binary import sensitivity, specificity
 from medtrain.metric.bootstrap import Array, patient_weights
-from medtrain.metric.ranking import ratio
+from medtrain.metric.classification import predictive
 
 Rates = Callable[[Array, Array, Array, Array], Array]
 
@@ -45,36 +46,18 @@ class OperatingPoints:
         )
 
 
-def sensitivity(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
-    return ratio(tp, tp + fn)
-
-
-def specificity(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
-    return ratio(tn, tn + fp)
-
-
-def ppv(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
-    return ratio(tp, tp + fp)
-
-
-def npv(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
-    return ratio(tn, tn + fn)
-
-
 def even_ppv(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
     """PPV were half of the cases positive: v = Se / (Se + 1 - Sp).
 
     Bayes' theorem gives the PPV at prevalence p from it, v p / (v p + (1 - v)(1 - p)). That rises with v, so it turns
     an interval of v into one of the PPV at any prevalence.
     """
-    found, alarmed = sensitivity(tp, fp, fn, tn), 1 - specificity(tp, fp, fn, tn)
-    return ratio(found, found + alarmed)
+    return predictive(sensitivity(tp, fp, fn, tn), specificity(tp, fp, fn, tn), 0.5)[0]
 
 
 def even_npv(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
     """NPV were half of the cases positive: w = Sp / (Sp + 1 - Se); see `even_ppv`."""
-    cleared, missed = specificity(tp, fp, fn, tn), 1 - sensitivity(tp, fp, fn, tn)
-    return ratio(cleared, cleared + missed)
+    return predictive(sensitivity(tp, fp, fn, tn), specificity(tp, fp, fn, tn), 0.5)[1]
 
 
 def operating_points(

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from medtrain.core.errors import UsageError
+from medtrain.core.words import overrides, varying
 from medtrain.io.files import read_json
 from medtrain.metric import holm, paired_differences
 from medtrain.report.folder import Array, RunFolder, read_folder
@@ -59,7 +60,7 @@ class Compared:
     @property
     def overrides(self) -> dict[str, str]:
         """The words of its command line, {key: value}."""
-        return dict(str(word).partition("=")[::2] for word in self.facts.get("overrides") or [])
+        return overrides(self.facts.get("overrides") or [])
 
 
 def read_compared(path: Path) -> Compared | str:
@@ -218,15 +219,13 @@ def p_text(p: float | None) -> str:
 def describe(runs: Sequence[Compared], names: Mapping[str, str]) -> list[dict[str, Any]]:
     """What each run is and came to: facts, overrides in which they differ, epochs, metrics."""
     words = [run.overrides for run in runs]
-    keys = dict.fromkeys(key for each in words for key in each)
-    varying = [key for key in keys if len({each.get(key) for each in words}) > 1]
-    rows = []
+    differing, rows = varying(words), []
     for run, each in zip(runs, words, strict=True):
         own = {
             "run": run.path,
             "name": names[run.path],
             **{key: run.facts.get(key) for key in FACTS},
-            "overrides": {key: each[key] for key in varying if key in each},
+            "overrides": {key: each[key] for key in differing if key in each},
             "epochs": _epochs(run.folder.history),
             "n_cases": len(run.cases),
             "n_patients": len(set(run.patients)),

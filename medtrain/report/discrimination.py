@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medtrain.metric import auroc
-from medtrain.metric.operating import ppv, sensitivity, span, specificity
+from medtrain.metric.binary import ppv, sensitivity, specificity
+from medtrain.metric.operating import span
 from medtrain.report.canvas import BANDS, colour, diagonal, legend, legible, new_figure, style, tidy
 from medtrain.report.explorer import Curve
 from medtrain.report.folder import Array, Predictions

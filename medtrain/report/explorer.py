@@ -14,17 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from medtrain.metric.operating import (
-    OperatingPoints,
-    even_npv,
-    even_ppv,
-    npv,
-    operating_points,
-    ppv,
-    sensitivity,
-    specificity,
-    threshold_grid,
-)
+from medtrain.metric.binary import npv, ppv, sensitivity, specificity
+from medtrain.metric.operating import OperatingPoints, even_npv, even_ppv, operating_points, threshold_grid
 from medtrain.report.folder import Array, RunFolder
 from medtrain.report.html import Cell, note, section, table
 from medtrain.report.words import number

@@ -90,6 +90,11 @@ def duration(seconds: Any) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def memory(megabytes: Any) -> Any:
+    """Of what a run says of its peak memory the number that counts: the GPU's, else the process's."""
+    return megabytes.get("gpu", megabytes.get("process")) if isinstance(megabytes, Mapping) else megabytes
+
+
 def count(n: Any, singular: str, plural: str | None = None) -> str:
     """1 patient, 1,204 patients."""
     return f"{n:,} {singular if n == 1 else plural or singular + 's'}" if isinstance(n, int) else ABSENT

@@ -33,3 +33,10 @@ def make(tmp_path: Path) -> Callable[..., ImageData]:
     said: list[str] = []
     build.said = said  # type: ignore[attr-defined]
     return build
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A folder with six images."""
+    write_images(tmp_path, 6)
+    return tmp_path

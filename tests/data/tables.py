@@ -9,6 +9,9 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from medtrain.core.spec import DataSpec
+from medtrain.data.xray.table import Manifest, read_manifest
+
 PACKAGED = Path(__file__).parents[2] / "configs" / "data"
 
 
@@ -42,3 +45,8 @@ def spoil(folder: Path) -> None:
     """Truncate 3.png and remove 5.png."""
     (folder / "3.png").write_bytes((folder / "3.png").read_bytes()[:70])
     (folder / "5.png").unlink()
+
+
+def read(folder: Path, text: str, spec: DataSpec | None = None, **changed: Any) -> Manifest:
+    """The manifest of a table with this text."""
+    return read_manifest(config(table=write_table(folder, text), **changed), spec)

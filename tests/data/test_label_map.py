@@ -12,8 +12,7 @@ from medtrain.core.errors import DataError, UsageError
 from medtrain.core.spec import DataSpec
 from medtrain.data.xray.folder import FolderData
 from medtrain.data.xray.label_map import directed
-from medtrain.data.xray.table import Manifest, read_manifest
-from tests.data.tables import config, write_images, write_table
+from tests.data.tables import read, write_images
 
 CHEST = DataSpec("multilabel", ("Cardiomegaly", "Pleural Effusion", "Edema"), 1, (8, 8))
 BINARY = DataSpec("binary", ("0", "1"), 1, (8, 8))
@@ -21,16 +20,6 @@ NIH = (
     "Image Index,Finding Labels,Patient ID\n0.png,Effusion|Cardiomegaly,1\n1.png,No Finding,2\n2.png,Mass|Effusion,3\n"
 )
 CHEXPERT = "Path,Cardiomegaly,Effusion\n0.png,1,0\n1.png,,-1\n2.png,0,1\n"
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    write_images(tmp_path, 6)
-    return tmp_path
-
-
-def read(folder: Path, text: str, spec: DataSpec | None = None, **changed: Any) -> Manifest:
-    return read_manifest(config(table=write_table(folder, text), **changed), spec)
 
 
 THEIRS_OURS = {"Effusion": "Pleural Effusion"}

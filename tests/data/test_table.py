@@ -11,17 +11,7 @@ import pytest
 from medtrain.core.errors import DataError, UsageError
 from medtrain.core.spec import DataSpec
 from medtrain.data.xray.table import Manifest, read_inputs, read_manifest
-from tests.data.tables import config, write_images, write_table
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    write_images(tmp_path, 6)
-    return tmp_path
-
-
-def read(folder: Path, text: str, spec: DataSpec | None = None, **changed: Any) -> Manifest:
-    return read_manifest(config(table=write_table(folder, text), **changed), spec)
+from tests.data.tables import config, read, write_table
 
 
 def listed(manifest: Manifest) -> list[tuple[str, str]]:

@@ -5,16 +5,8 @@ import pytest
 from sklearn.metrics import confusion_matrix
 
 from medtrain.core.streams import stream
-from medtrain.metric.operating import (
-    even_npv,
-    even_ppv,
-    npv,
-    operating_points,
-    ppv,
-    sensitivity,
-    specificity,
-    threshold_grid,
-)
+from medtrain.metric.binary import npv, ppv, sensitivity, specificity
+from medtrain.metric.operating import even_npv, even_ppv, operating_points, threshold_grid
 
 RATES = (sensitivity, specificity, ppv, npv)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,19 +19,20 @@ from torch.utils.data import DataLoader, Sampler
 from medtrain.core.errors import DataError, Problem
 from medtrain.core.spec import DataSpec
 from medtrain.data.fingerprint import digest, row_texts
-from medtrain.data.inspection.found import Bars, Inspection, no_bar
 from medtrain.data.settings import choice, image_form, normalisation
 from medtrain.data.splitting import drop_leaked, excluded, known_splits, split_manifest
 from medtrain.data.xray.dataset import Batch, CaseImages, Pictures, loader, ranks
 from medtrain.data.xray.groups import group_columns
 from medtrain.data.xray.inputs import InputImages
-from medtrain.data.xray.inspect import inspect_images
 from medtrain.data.xray.table import Manifest, read_manifest
 from medtrain.io.cache_root import cache_root
 from medtrain.io.image import ImageForm
 from medtrain.io.image_cache import Progress, cache_images
 from medtrain.io.image_header import Header, read_headers
 from medtrain.sampler import EvalSampler, Shuffle
+
+if TYPE_CHECKING:
+    from medtrain.data.inspection import Inspection
 
 Split = tuple[NDArray[np.int64], pd.DataFrame, list[Problem]]
 
@@ -144,9 +145,11 @@ class ImageData(pl.LightningDataModule):
         self.excluded = excluded(manifest, bad, len(rows), "leaking" if self.known is None else "unlisted")
         self._ready = True
 
-    def inspect(self, near: bool = True, progress: Bars = no_bar) -> Inspection:
-        """All that is wrong, without stopping at it; see `inspect_images`."""
-        return inspect_images(self, near, progress)
+    def inspect(self, **asked: Any) -> Inspection:
+        """All that is wrong, without stopping at it; `asked` as `inspect_images` takes it."""
+        from medtrain.data.xray.inspect import inspect_images  # its libraries are of no use to a training
+
+        return inspect_images(self, **asked)
 
     def listed(self) -> tuple[ImageForm, Manifest]:
         """The form and the labelled images; `spec` is known from here on."""
