@@ -6,7 +6,7 @@ from typing import Any
 
 from medtrain.report.folder import RunFolder
 from medtrain.report.html import Cell, details, note, section, table
-from medtrain.report.words import ABSENT, count, entry, headline, label, number
+from medtrain.report.words import count, headline, label, number, with_interval
 
 BESIDE = ("sensitivity", "specificity", "ppv", "npv")
 Entry = dict[str, Any]
@@ -51,8 +51,8 @@ def _row(
     cells: list[Cell | str] = [Cell(number(group.get(key))) for key in ("n_cases", "n_patients")]
     if run.kind == "binary":
         cells.append(Cell(number((group.get("events") or {}).get(run.classes[-1] if run.classes else ""))))
-    cells += [Cell(*_with_interval(metrics.get(name))), _bar(metrics.get(name), scale, overall[name])]
-    return cells + [Cell(*_with_interval(metrics.get(other))) for other in beside]
+    cells += [Cell(*with_interval(metrics.get(name))), _bar(metrics.get(name), scale, overall[name])]
+    return cells + [Cell(*with_interval(metrics.get(other))) for other in beside]
 
 
 def _events(run: RunFolder, found: dict[str, dict[str, Entry]]) -> str:
@@ -63,11 +63,6 @@ def _events(run: RunFolder, found: dict[str, dict[str, Entry]]) -> str:
         for value, group in values.items()
     ]
     return table(["Group", *run.classes], rows, "names", "Events of each class by group")
-
-
-def _with_interval(result: Any) -> tuple[str, str]:
-    value, interval = entry(result)
-    return value, "" if interval == ABSENT else interval
 
 
 def _numbers(result: Any) -> list[float]:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from medtrain.report.folder import RunFolder
-from medtrain.report.words import ABSENT, count, duration, entry, headline, label, number, plain
+from medtrain.report.words import ABSENT, count, duration, entry, headline, label, number, plain, with_interval
 
 PER_CLASS = (
     "auroc",
@@ -107,12 +107,12 @@ def per_class(run: RunFolder) -> tuple[list[str], list[tuple[str, str, list[tupl
     header = ["Class", "Positives", *(label(n) if n != "auprc" else "AUPRC" for n in names)]
     rows = []
     for name, entries in results.items():
-        cells = [entry(entries.get(n)) for n in names]
+        cells = [with_interval(entries.get(n)) for n in names]
         rows.append(
             (
                 name,
                 f"{positives[name]:,}" if name in positives else ABSENT,
-                [(v, "" if i == ABSENT else i) for v, i in cells],
+                cells,
             )
         )
     return header, rows
@@ -121,8 +121,8 @@ def per_class(run: RunFolder) -> tuple[list[str], list[tuple[str, str, list[tupl
 def tiles(run: RunFolder) -> list[tuple[str, str, str]]:
     """(name, value, interval) of the four numbers to see first."""
     metrics = run.test.get("metrics") or {}
-    shown = [(label(name), *entry(metrics[name])) for name in TILES if entry(metrics.get(name))[0] != ABSENT]
-    return [(name, value, "" if interval == ABSENT else interval) for name, value, interval in shown[:4]]
+    shown = [(label(name), *with_interval(metrics[name])) for name in TILES if entry(metrics.get(name))[0] != ABSENT]
+    return shown[:4]
 
 
 def prevalence(run: RunFolder) -> list[tuple[str, str, str]]:

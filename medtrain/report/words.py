@@ -63,6 +63,12 @@ def entry(result: Any) -> tuple[str, str]:
     return number(value), ABSENT if not interval else f"{number(interval[0])} to {number(interval[1])}"
 
 
+def with_interval(result: Any) -> tuple[str, str]:
+    """As `entry`, but nothing where there is no interval: for cells that stand under their value."""
+    value, interval = entry(result)
+    return value, "" if interval == ABSENT else interval
+
+
 def headline(metrics: Mapping[str, Any]) -> str | None:
     """The metric to name first: the first of AUROC, mAP, CPM and the rest that has a value."""
     order = [*(name for name in ("auroc", "map", "map50", "cpm", "accuracy") if name in metrics), *metrics]
