@@ -1,0 +1,29 @@
+"""What the detection task asks of a network, whoever wrote it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from medtrain.core.boxes import Boxes, Detections
+
+
+class Detector(nn.Module):
+    """A network that finds boxes.
+
+    Attributes:
+        heads: beginnings of the names of weights whose width is that of the classes or anchors; `warm_start` leaves
+            them fresh where they differ.
+    """
+
+    heads: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def forward(self, x_BCHW: Tensor, truth: Boxes | None = None) -> Any:
+        """For training: `core.boxes.Raw` outputs for a loss, or the network's own losses by name."""
+
+    @abstractmethod
+    def detect(self, x_BCHW: Tensor) -> Detections:
+        """Boxes in pixels of the input, after suppression; of each image the surest first."""
