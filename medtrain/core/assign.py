@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from medtrain.core.boxes import Boxes, area, decode, iou
+from medtrain.core.boxes import area, iou
 
 
 class Assigned(NamedTuple):

@@ -45,7 +45,7 @@ class Raw(NamedTuple):
     stride_A: Tensor
 
 
-class Detections(NamedTuple)::
+class Detections(NamedTuple):
     """What a detector found in a batch, packed; of each image the surest first.
 
     Args:
@@ -128,9 +128,7 @@ def grid_points(sizes: list[tuple[int, int]], strides: list[int], device: torch.
     """
     points, steps = [], []
     for (height, width), stride in zip(sizes, strides, strict=True):
-        y, x = torch.meshgrid(
-            torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij"
-        )
+        y, x = torch.meshgrid(torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij")
         points.append((torch.stack([x, y], -1).reshape(-1, 2) + 0.5) * stride)
         steps.append(torch.full((height * width,), float(stride), device=device))
     return torch.cat(points), torch.cat(steps)

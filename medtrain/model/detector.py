@@ -16,9 +16,11 @@ class Detector(nn.Module):
     Attributes:
         heads: beginnings of the names of weights whose width is that of the classes or anchors; `warm_start` leaves
             them fresh where they differ.
+        inner: beginnings that files of others leave out: of a network within this one, of its backbone.
     """
 
     heads: ClassVar[tuple[str, ...]] = ()
+    inner: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def forward(self, x_BCHW: Tensor, truth: Boxes | None = None) -> Any:

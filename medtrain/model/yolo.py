@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -71,8 +72,10 @@ class Yolo(Detector):
         if size not in SIZES:
             raise UsageError(f"model.size={size}: it can be {', '.join(SIZES)}")
         self.strides = sorted(strides)
-        if not strides or not set(strides) <= set(STRIDES) or self.strides[-1] // self.strides[0] != 2 ** (
-            len(strides) - 1
+        if (
+            not strides
+            or not set(strides) <= set(STRIDES)
+            or self.strides[-1] // self.strides[0] != 2 ** (len(strides) - 1)
         ):
             raise UsageError(f"model.strides={list(strides)}: take neighbours out of {', '.join(map(str, STRIDES))}")
         self.floor, self.overlap, self.most = score, overlap, most
@@ -90,12 +93,8 @@ class Yolo(Detector):
         self.looks = nn.ModuleList(Conv(n, head, 1) for n in used)
         self.whether = nn.ModuleList(nn.Sequential(Conv(head, head, 3), Conv(head, head, 3)) for _ in used)
         self.where = nn.ModuleList(nn.Sequential(Conv(head, head, 3), Conv(head, head, 3)) for _ in used)
-        self.score = nn.ModuleList(nn.Conv2d(head, len(spec.classes), 1) for _ in used)
-        self.box = nn.ModuleList(nn.Conv2d(head, 4, 1) for _ in used)
-        for score_layer, box_layer in zip(self.score, self.box, strict=True):
-            nn.init.constant_(score_layer.bias, -math.log((1 - PRIOR) / PRIOR))
-            nn.init.zeros_(box_layer.weight)
-            box_layer.bias.data[:] = torch.tensor([0.0, 0.0, math.log(4), math.log(4)])  # a box of four strides
+        self.score = nn.ModuleList(_last(head, [math.log(PRIOR / (1 - PRIOR))] * len(spec.classes)) for _ in used)
+        self.box = nn.ModuleList(_last(head, [0.0, 0.0, math.log(4), math.log(4)]) for _ in used)  # of four strides
 
     def forward(self, x_BCHW: Tensor, truth: Boxes | None = None) -> Raw:
         """Raw outputs of all points; the truth is the loss's affair."""
@@ -125,6 +124,15 @@ class Yolo(Detector):
         return suppress(found, self.overlap, self.most)
 
 
+def _last(width: int, bias: list[float]) -> nn.Conv2d:
+    """The layer to the outputs, which says the same everywhere at first."""
+    layer = nn.Conv2d(width, len(bias), 1)
+    with torch.no_grad():
+        layer.weight.mul_(0.1)
+        layer.bias.copy_(torch.tensor(bias))  # type: ignore[union-attr]
+    return layer
+
+
 def clipped(boxes_N4: Tensor, shape: Sequence[int]) -> Tensor:
     """Boxes cut at the edges of images (..., H, W)."""
     height, width = shape[-2:]
@@ -137,7 +145,7 @@ class Conv(nn.Sequential):
     def __init__(self, n_in: int, n_out: int, kernel: int, stride: int = 1) -> None:
         super().__init__(
             nn.Conv2d(n_in, n_out, kernel, stride, kernel // 2, bias=False),
-            nn.BatchNorm2d(n_out, eps=1e-3, momentum=0.03),
+            nn.BatchNorm2d(n_out),
             nn.SiLU(inplace=True),
         )
 
@@ -189,7 +197,7 @@ class Neck(nn.Module):
 
     def __init__(self, widths: Sequence[int], depth: int) -> None:
         super().__init__()
-        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        pairs = list(pairwise(widths))
         self.down = nn.ModuleList(Partial(fine + coarse, fine, depth, False) for fine, coarse in pairs)
         self.reduce = nn.ModuleList(Conv(fine, fine, 3, 2) for fine, _ in pairs)
         self.up = nn.ModuleList(Partial(fine + coarse, coarse, depth, False) for fine, coarse in pairs)
