@@ -41,7 +41,9 @@ class Negatives(Balanced):
         length: int | None = None,
     ) -> None:
         if not 0 < negatives < 1:
-            raise UsageError(f"sampler.negatives={negatives} is not in (0, 1); sampler=shuffle takes images as they are")
+            raise UsageError(
+                f"sampler.negatives={negatives} is not in (0, 1); sampler=shuffle takes images as they are"
+            )
         if batch_size < 2:
             raise UsageError("sampler=negatives: a batch of 1 can't hold both kinds; raise data.batch_size")
         values = np.asarray(labels)
