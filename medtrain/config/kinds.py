@@ -56,7 +56,7 @@ TYPES: dict[str, tuple[type, ...]] = {
 } | {f"data.columns.{c}": (str,) for c in ("path", "patient", "split", "fold", "site", "case")}
 
 CHOICES: dict[str, tuple[Any, ...]] = {
-    "data.fit": ("pad", "stretch", "crop"),
+    "data.fit": ("pad", "shrink", "stretch", "crop"),
     "data.channels": (1, 3),
     "data.leakage": ("error", "warn", "drop"),
     "data.on_bad": ("error", "skip"),

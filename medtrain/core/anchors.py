@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 SHAPES = 300  # of boxes that stand for all
 ROUNDS = 100
 EDGES = (0, 8, 16, 32, 64, 96)  # pixels, the square root of a box's area
-PLACES = 8  # a side: where a box may lie in relation to the grids
+PLACES = 64  # where a box may lie in relation to the grids
+_ROOT = 1.3247179572447460  # of x^3 = x + 1
 
 Shapes = NDArray[np.float64]  # (M, 2) widths and heights in pixels
 
@@ -80,8 +81,7 @@ def anchor_recall(
         strides: pixels between the anchors of each level.
     """
     wh = np.asarray(wh_M2, np.float64).reshape(-1, 2)
-    step = (np.arange(PLACES) + 0.5) / PLACES * max(strides)
-    at_P2 = np.stack(np.meshgrid(step, step), -1).reshape(-1, 2)
+    at_P2 = places(PLACES) * max(strides)
     best_MP = np.zeros((len(wh), len(at_P2)))
     for shapes, stride in zip(anchors, strides, strict=True):
         off_P2 = np.abs((at_P2 + stride / 2) % stride - stride / 2)  # from the nearest anchor's centre
@@ -91,6 +91,11 @@ def anchor_recall(
             both_MP = overlap_MP2.prod(-1)
             best_MP = np.maximum(best_MP, both_MP / (wh.prod(1)[:, None] + shape.prod() - both_MP))
     return np.asarray((best_MP >= threshold).mean(1))
+
+
+def places(count: int) -> NDArray[np.float64]:
+    """Points spread evenly over the unit square whatever grid lies over it (Roberts' R2 sequence, 2018): (count, 2)."""
+    return np.asarray((0.5 + np.outer(np.arange(count), [_ROOT**-1, _ROOT**-2])) % 1)
 
 
 def recall_by_size(wh_M2: ArrayLike, recall_M: ArrayLike) -> list[Reach]:

@@ -67,7 +67,8 @@ class Data(pl.LightningDataModule):
     Attributes, known after `prepare`:
         spec: DataSpec.
         cases: a row a case: case, patient, split, fold, path.
-        targets: binary float [N] 0/1, multiclass int [N], multilabel float [N, C] with NaN unknown; None for boxes.
+        targets: binary float [N] 0/1, multiclass int [N], multilabel float [N, C] with NaN unknown; boxes
+            float [N, C] 0/1, the classes that an image shows; None without labels.
         groups: the columns asked for as written, a row a case; None where there are none.
         held_out: with data.split_by=site the site that tests, its fold and the number of sites; else None.
         fingerprints: SHA-256 of the cases, labels and patients (``table``) and of cases and splits
@@ -142,17 +143,25 @@ class Data(pl.LightningDataModule):
         return np.flatnonzero(self.cases["split"].to_numpy() == split)
 
     def labels(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """What a sampler of the training cases goes by."""
+        """What a sampler goes by: a label for each sample of `dataset(rows)`."""
         assert self.targets is not None
         return self.targets[rows]
+
+    def patients(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """The patient of each sample of `dataset(rows)`."""
+        return np.asarray(self.cases["patient"].to_numpy()[rows])
 
     def train_dataloader(self) -> DataLoader[Any]:
         self.prepare()
         rows, batch_size = self.rows("train"), int(self.cfg["batch_size"])
         rank, world = ranks()
-        patients = self.cases["patient"].to_numpy()[rows]
         sampler = self.build_sampler(
-            labels=self.labels(rows), groups=patients, batch_size=batch_size, seed=self.seed, rank=rank, world=world
+            labels=self.labels(rows),
+            groups=self.patients(rows),
+            batch_size=batch_size,
+            seed=self.seed,
+            rank=rank,
+            world=world,
         )
         count = len(sampler)  # type: ignore[arg-type]
         lonely = count > batch_size and count % batch_size == 1  # batch norm cannot learn from one image
@@ -167,8 +176,8 @@ class Data(pl.LightningDataModule):
     def eval_dataloader(self, split: str) -> DataLoader[Any]:
         """The cases of a split in their order; ranks get equally many, so some may come twice (tell by ``case``)."""
         self.prepare()
-        rows = self.rows(split)
-        return loader(self.dataset(rows), EvalSampler(len(rows), *ranks()), int(self.cfg["batch_size"]), self.workers)
+        dataset: Any = self.dataset(self.rows(split))
+        return loader(dataset, EvalSampler(len(dataset), *ranks()), int(self.cfg["batch_size"]), self.workers)
 
     @property
     def workers(self) -> int:
