@@ -51,7 +51,8 @@ class TorchvisionDetector(Detector):
 
 
 SHORT = {
-    "loss_classifier": "class", "loss_box_reg": "box", "loss_objectness": "proposal", "loss_rpn_box_reg": "proposal_box",
+    "loss_classifier": "class", "loss_box_reg": "box",
+    "loss_objectness": "proposal", "loss_rpn_box_reg": "proposal_box",
     "classification": "class", "bbox_regression": "box", "bbox_ctrness": "centre",
 }  # fmt: skip
 
