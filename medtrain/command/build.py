@@ -32,7 +32,10 @@ from medtrain.task.base import Task
 log = logging.getLogger("medtrain")
 
 LAYOUTS = {2: torch.channels_last, 3: torch.channels_last_3d}
-TASKS = {"image": "medtrain.task.classification:Classification"}
+TASKS = {
+    "boxes": "medtrain.task.detection:Detection",
+    "image": "medtrain.task.classification:Classification",
+}
 """The LightningModule for each kind of cases, which the options of task, data and model name."""
 
 
@@ -56,7 +59,7 @@ def probe(cfg: DictConfig) -> None:
     """
     target.check_targets(cfg)
     check_folds(plain(cfg.data))
-    parse_policy(cfg.eval.threshold)
+    parse_policy(cfg.eval.threshold, usual_spec(cfg).label_kind)
     if cfg.get("transfer"):
         target.build("transfer", cfg.transfer)
     if cfg.init_from:
@@ -124,6 +127,8 @@ def task(
         "loss": lambda: target.build("loss", cfg.loss, spec=spec, counts=counts) if training else None,
         "augment": lambda: target.build("augment", cfg.augment) if training else None,
         "pool": lambda: cfg.task.pool,
+        "merge": lambda: cfg.task.merge,
+        "iou": lambda: cfg.eval.iou,
         "mixup": lambda: cfg.task.get("mixup") or 0.0,
         "views": lambda: views(cfg),
         "mc_dropout": lambda: cfg.eval.get("mc_dropout") or 0,

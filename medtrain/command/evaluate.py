@@ -21,6 +21,7 @@ def evaluate(
     cfg: DictConfig, trainer: pl.Trainer, task: Task, data: Any, decision: Decision, folder: Path, *, split: str
 ) -> dict[str, Any]:
     """Predict a split; write test_metrics.json and the task's files on rank 0; return the metrics ({} elsewhere)."""
+    task.truth = data.truth
     run_loader(trainer, task, lambda: data.eval_dataloader(split))
     if ranks.global_rank() != 0:
         return {}

@@ -17,7 +17,7 @@ RECALLS = np.linspace(0, 1, 101)
 """Recalls at which COCO reads the precision."""
 
 FALSE_POSITIVES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""An image, where FROC sensitivity is read; their mean is the CPM (Setio et al., LUNA16, Medical Image Analysis 2017)."""
+"""An image, where FROC sensitivity is read; its mean over them is the CPM (Setio et al., LUNA16, 2017)."""
 
 
 class Curve:

@@ -13,7 +13,7 @@ from medtrain.augment import mixup
 from medtrain.core.pool import pool_cases
 from medtrain.metric import Decision, auroc, doubt, fit_decision, probabilities, spread
 from medtrain.model import dropout_passes
-from medtrain.task.base import Batch, Outcome, Outputs, Task
+from medtrain.task.base import Batch, Outcome, Outputs, Task, scaled
 from medtrain.task.judge import Predicted, judge
 
 
@@ -179,11 +179,6 @@ class Classification(Task):
         own_S1 = getattr(self.model, "temperatures", torch.ones(1))[:, None].cpu().double()
         flat = (logits_NSK.double() / own_S1).flatten(0, 1).numpy()
         return probabilities(flat, self.spec.label_kind, temperature).reshape(*logits_NSK.shape[:2], -1)
-
-
-def scaled(x: Tensor) -> Tensor:
-    """Pixels as floating point in 0..1."""
-    return x if x.is_floating_point() else x.float() / torch.iinfo(x.dtype).max
 
 
 def as_target(y: Tensor, kind: str) -> np.ndarray:
