@@ -43,8 +43,8 @@ def main(cfg: DictConfig, folder: Path) -> None:
     refuse_bad(data)
 
 
-def whole_table(said: pd.DataFrame | None, data: Inputs) -> pd.DataFrame:
-    """The predictions and the rows of files that can't be read, in order, with the column ``error``."""
+def whole_table(said: Any, data: Inputs) -> pd.DataFrame:
+    """The table of predictions, if any, and the files that can't be read, in order, with the column ``error``."""
     tables = [] if said is None else [said]
     if data.errors:
         bad = data.cases.iloc[list(data.errors)][["case", "patient"]].assign(error=list(data.errors.values()))

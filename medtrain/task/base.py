@@ -242,6 +242,12 @@ def scaled(x: Tensor) -> Tensor:
     return x if x.is_floating_point() else x.float() / torch.iinfo(x.dtype).max
 
 
+def first_rows(keys_NK: Tensor) -> Tensor:
+    """Where each distinct row of keys stands first, in ascending order of the keys."""
+    _, inverse, counts = torch.unique(keys_NK, dim=0, return_inverse=True, return_counts=True)
+    return torch.argsort(inverse, stable=True)[torch.cumsum(counts, 0) - counts]
+
+
 def _several_ranks() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from medtrain.core.boxes import Boxes, Detections, moved, suppress
 from medtrain.core.truth import Truth
 from medtrain.metric import Decision, Found, evaluate_boxes, fit_box_thresholds, map50
-from medtrain.task.base import Batch, Outcome, Outputs, Task, scaled
+from medtrain.task.base import Batch, Outcome, Outputs, Task, first_rows, scaled
 from medtrain.task.coco import results, truth_file
 
 
@@ -31,6 +31,8 @@ class Detection(Task):
 
     mean: Tensor
     std: Tensor
+    loss: nn.Module | None
+    augment: nn.Module | None
     takes: ClassVar[tuple[str, ...]] = ("loss", "augment", "merge", "iou")
 
     def __init__(
@@ -59,7 +61,8 @@ class Detection(Task):
     def outputs(self, batch: Batch) -> dict[str, Any]:
         """``case`` (B,), and of all boxes in pixels of the originals ``row`` (N,) of the batch and ``box`` (N, 6):
         four edges, score, class."""
-        found = self.model.detect((scaled(batch["x"]) - self.mean) / self.std)
+        detector: Any = self.model
+        found: Detections = detector.detect((scaled(batch["x"]) - self.mean) / self.std)
         boxes_N4 = moved(found.boxes_N4, batch["place"][found.image_N], back=True)
         box_N6 = torch.cat([boxes_N4, found.scores_N[:, None], found.labels_N[:, None].to(boxes_N4.dtype)], 1)
         kept = {key: batch[key] for key in ("case", "instance") if key in batch}
@@ -73,21 +76,20 @@ class Detection(Task):
 
         Repeated rows (the padding of the last batch) are dropped, tiles of a case merged.
         """
-        seen: set[tuple[int, ...]] = set()
-        parts, cases, tiled = [], set(), "instance" in outputs[0]
-        for batch in outputs:
-            keys = torch.stack([batch[key] for key in ("case", "instance") if key in batch], 1).tolist()
-            fresh = torch.tensor([tuple(key) not in seen and not seen.add(tuple(key)) for key in keys])  # type: ignore[func-returns-value]
-            cases.update(key[0] for key in keys)
-            at = fresh[batch["row"]]
-            parts.append((batch["case"][batch["row"][at]], batch["box"][at]))
-        case_N, box_N6 = (torch.cat(each) for each in zip(*parts, strict=True))
-        if tiled:
+        names = [name for name in ("case", "instance") if name in outputs[0]]
+        keys_RK = torch.cat([torch.stack([batch[name] for name in names], 1) for batch in outputs])
+        start = np.cumsum([0, *(len(batch["case"]) for batch in outputs)])
+        row_N = torch.cat([batch["row"] + int(first) for batch, first in zip(outputs, start, strict=False)])
+        box_N6 = torch.cat([batch["box"] for batch in outputs])
+        kept_R = torch.zeros(len(keys_RK), dtype=torch.bool)
+        kept_R[first_rows(keys_RK)] = True
+        case_N, box_N6 = keys_RK[row_N[kept_R[row_N]], 0], box_N6[kept_R[row_N]]
+        if "instance" in names:
             all_ = Detections(box_N6[:, :4], box_N6[:, 4], box_N6[:, 5].long(), case_N)
             boxes, scores, labels, case_N = suppress(all_, self.merge, len(box_N6))
             box_N6 = torch.cat([boxes, scores[:, None], labels[:, None]], 1)
         box = box_N6.double().numpy()
-        return Found(box[:, :4], box[:, 4], box[:, 5].astype(np.int64), case_N.numpy()), np.array(sorted(cases))
+        return Found(box[:, :4], box[:, 4], box[:, 5].astype(np.int64), case_N.numpy()), keys_RK[:, 0].unique().numpy()
 
     def judged(self, outputs: Outputs) -> tuple[Truth, Found, np.ndarray]:
         """Truth and boxes of the cases that were looked at, numbered from 0 in the order of those cases."""
