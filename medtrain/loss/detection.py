@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medtrain.core.assign import Assigned, centre, task_aligned
-from medtrain.core.boxes import Boxes, Raw, decode, iou
+from medtrain.core.boxes import EPS, Boxes, Raw, decode, iou
 from medtrain.core.errors import UsageError
 from medtrain.loss.masked import full_precision
 
@@ -71,17 +71,17 @@ class DetectionLoss(nn.Module):
         self.assign, self.gamma, self.alpha, self.box, self.box_weight = assign, gamma, alpha, box, box_weight
 
     def forward(self, raw: Raw, truth: Boxes) -> dict[str, Tensor]:
-        """``class`` and ``box``, both divided by the summed quality of the points that answer for a box."""
+        """``class`` and ``box``, both divided by the summed quality of the points that answer for a box, not by all."""
         boxes_BA4 = decode(raw.coded_BA4, raw.points_A2, raw.stride_A)
         with torch.no_grad():
             own = self._assigned(raw, boxes_BA4, truth)
             target_BAC = torch.zeros_like(raw.logits_BAC, dtype=torch.float32)
             target_BAC[own.image_P, own.point_P, truth.labels_M[own.box_P]] = own.quality_P
-            total = own.quality_P.sum().clamp(min=1)
+            total = own.quality_P.sum()
         overlap_P = iou(boxes_BA4[own.image_P, own.point_P], truth.boxes_M4[own.box_P], self.box)
         return {
-            "class": focal_sum(raw.logits_BAC, target_BAC, self.gamma, self.alpha) / total,
-            "box": self.box_weight * ((1 - overlap_P) * own.quality_P).sum() / total,
+            "class": focal_sum(raw.logits_BAC, target_BAC, self.gamma, self.alpha) / total.clamp(min=1),
+            "box": self.box_weight * ((1 - overlap_P) * own.quality_P).sum() / total.clamp(min=EPS),
         }
 
     def _assigned(self, raw: Raw, boxes_BA4: Tensor, truth: Boxes) -> Assigned:
