@@ -80,7 +80,7 @@ def usual_spec(cfg: DictConfig) -> DataSpec:
     """A spec such as data of this kind could have, before they are read: two classes, the size that is asked for."""
     kind, node = cfg.task.kind, plain(cfg.data)
     dims = {"volume": 3, "bag": 0}.get(kind, 2)
-    size = (node.get("patch_size") if kind == "volume" else node.get("image_size")) or 64
+    size = (node.get("patch_size") if kind == "volume" else node.get("tile") or node.get("image_size")) or 64
     shape = tuple(size) if not isinstance(size, int) else (size,) * dims
     classes = ("0", "1")
     return DataSpec("boxes" if kind == "boxes" else "binary", classes, int(node.get("channels") or 1), shape[:dims])

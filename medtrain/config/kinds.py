@@ -6,6 +6,8 @@ from typing import Any
 
 NUMBER = (float,)
 
+COLUMNS = ("path", "patient", "split", "fold", "site", "case", "x_min", "y_min", "x_max", "y_max", "width", "height")
+
 # Keys whose packaged value is null, or that take more than their packaged value's type. null is fine for all.
 TYPES: dict[str, tuple[type, ...]] = {
     "seed": (int,),
@@ -34,6 +36,9 @@ TYPES: dict[str, tuple[type, ...]] = {
     "data.fold": (int,),
     "data.cache_dir": (str,),
     "data.path_format": (str,),
+    "data.annotations": (str, list),
+    "data.images": (str,),
+    "data.tile": (int,),
     "data.columns.label": (str, list),
     "model.weights": (str,),
     "loss.alpha": (float, str, list),
@@ -53,7 +58,7 @@ TYPES: dict[str, tuple[type, ...]] = {
     "explain.classes": (str, list),
     "eval.threshold": (str, *NUMBER),
     "eval.prevalence": NUMBER,
-} | {f"data.columns.{c}": (str,) for c in ("path", "patient", "split", "fold", "site", "case")}
+} | {f"data.columns.{c}": (str,) for c in COLUMNS}
 
 CHOICES: dict[str, tuple[Any, ...]] = {
     "data.fit": ("pad", "shrink", "stretch", "crop"),
@@ -80,6 +85,9 @@ AT_LEAST: dict[str, float] = {
     "data.fold": 0,
     "data.image_size": 1,
     "data.patients": 10,
+    "data.tile": 8,
+    "data.tile_overlap": 0,
+    "data.min_visible": 0,
     "eval.bootstrap": 0,
     "eval.thumbnails": 0,
     "eval.mc_dropout": 0,
@@ -103,12 +111,9 @@ AT_LEAST: dict[str, float] = {
     "trainer.accumulate_grad_batches": 1,
 }
 
-BETWEEN: dict[str, tuple[float, float]] = {
-    "eval.prevalence": (0, 1),
-    "eval.iou": (0, 1),
-    "model.overlap": (0, 1),
-    "task.merge": (0, 1),
-}  # neither end
+BETWEEN: dict[str, tuple[float, float]] = {  # neither end
+    key: (0, 1) for key in ("eval.iou", "eval.prevalence", "model.overlap", "sampler.negatives", "task.merge")
+}
 
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list", dict: "a map"}
 

@@ -1,4 +1,4 @@
-"""The chest film phantom as a data module: made on first use, then read like anyone's table."""
+"""Phantoms as data modules: made on first use, then read like anyone's files."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from medtrain.core.errors import UsageError
+from medtrain.data.boxes.sources import CocoData
+from medtrain.data.phantom.lesion import lesion_folder
 from medtrain.data.phantom.xray import phantom_folder
 from medtrain.data.table.manifest import Manifest
 from medtrain.data.xray.module import ImageData
+from medtrain.io.boxes import Annotations
 
 
 class PhantomXray(ImageData):
@@ -24,3 +27,18 @@ class PhantomXray(ImageData):
     def manifest(self) -> Manifest:
         self.cfg["table"] = str(phantom_folder(self.cfg, self.progress) / "table.csv")
         return super().manifest()
+
+
+class PhantomLesion(CocoData):
+    """`CocoData` on the phantom of `cfg` (keys patients, phantom_seed, image_size); nothing in it is real."""
+
+    synthetic = True
+
+    def __init__(self, cfg: Mapping[str, Any], **options: Any) -> None:
+        if cfg.get("root") or cfg.get("annotations"):
+            raise UsageError("data=phantom_lesion makes its own files; use data=coco for data.root")
+        super().__init__(cfg, **options)
+
+    def annotations(self) -> Annotations:
+        self.cfg["root"] = str(lesion_folder(self.cfg, self.progress))
+        return super().annotations()

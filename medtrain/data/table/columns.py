@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from medtrain.core.errors import DataError, UsageError
 from medtrain.core.words import nearest
 
-USUAL = {
+Usual = Mapping[str, tuple[str, ...]]
+
+USUAL: Usual = {
     "path": ("path", "image", "image_path", "file", "filename", "image index"),
     "label": ("label", "labels", "target", "class", "diagnosis", "finding labels"),
     "patient": ("patient", "patient_id", "patientid", "patient id", "subject", "subject_id"),
@@ -145,7 +147,7 @@ def _parse(content: str, separator: str, **options: Any) -> pd.DataFrame:
 
 
 def find_columns(
-    raw: RawTable, named: Mapping[str, Any], needed: Sequence[str], lenient: bool = False
+    raw: RawTable, named: Mapping[str, Any], needed: Sequence[str], lenient: bool = False, roles: Usual = USUAL
 ) -> dict[str, str | list[str] | None]:
     """The column (or list of label columns) of each role, None where there is none.
 
@@ -153,6 +155,7 @@ def find_columns(
         named: data.columns; null is found by its usual names, ``none`` is not looked for.
         needed: roles that must be there.
         lenient: a named column that is missing is then looked for by its usual names.
+        roles: {role: the usual names of its column}.
 
     Raises:
         UsageError: with all columns that are missing.
@@ -162,7 +165,7 @@ def find_columns(
     lower = {name.lower(): name for name in reversed(columns)}
     found: dict[str, str | list[str] | None] = {}
     faults = []
-    for role, usual in USUAL.items():
+    for role, usual in roles.items():
         want = named.get(role)
         if isinstance(want, str) and want.lower() == IGNORED:
             found[role] = None
