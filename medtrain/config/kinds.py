@@ -111,9 +111,8 @@ AT_LEAST: dict[str, float] = {
     "trainer.accumulate_grad_batches": 1,
 }
 
-BETWEEN: dict[str, tuple[float, float]] = {  # neither end
-    key: (0, 1) for key in ("eval.iou", "eval.prevalence", "model.overlap", "sampler.negatives", "task.merge")
-}
+_SHARES = ("eval.iou", "eval.prevalence", "model.overlap", "sampler.negatives", "task.merge")
+BETWEEN: dict[str, tuple[float, float]] = dict.fromkeys(_SHARES, (0, 1))  # neither end
 
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list", dict: "a map"}
 

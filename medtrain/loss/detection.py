@@ -52,6 +52,8 @@ class DetectionLoss(nn.Module):
         UsageError: an argument is out of range.
     """
 
+    own_loss = False
+
     def __init__(
         self,
         assign: str = "task_aligned",
@@ -92,6 +94,8 @@ class DetectionLoss(nn.Module):
 
 class OwnLoss(nn.Module):
     """For networks that bring their losses, as torchvision's detectors do: hands them on."""
+
+    own_loss = True
 
     def forward(self, losses: Any, truth: Boxes) -> dict[str, Tensor]:
         return dict(losses)

@@ -18,13 +18,12 @@ from medtrain.metric.decision import (
     probabilities,
 )
 from medtrain.metric.detection import evaluate_boxes, fit_box_thresholds, map50, parse_box_policy
-from medtrain.metric.matching import Found, match
+from medtrain.metric.matching import match
 from medtrain.metric.paired import holm, paired_differences
 from medtrain.metric.ranking import Ranking, auroc
 
 __all__ = [
     "Decision",
-    "Found",
     "Ranking",
     "abstention_curve",
     "auroc",

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from medtrain.core.errors import UsageError
-from medtrain.core.truth import Truth
+from medtrain.core.truth import Found, Truth
 from medtrain.metric.bootstrap import Array, patient_counts, patient_index, percentile_interval
-from medtrain.metric.matching import SIZES, Found, Matches, match
+from medtrain.metric.matching import SIZES, Matches, match
 from medtrain.metric.recall import FALSE_POSITIVES, Curve, curve_of
 
 COCO = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))

@@ -12,33 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medtrain.core.truth import Truth
+from medtrain.core.truth import Found, Truth
 from medtrain.metric.bootstrap import Array
 
 SIZES = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
 """Ranges of a box's area in square pixels, both ends included; of the originals, as COCO has them."""
 
 CELLS = 4_000_000  # of a block of images that are matched together
-
-
-@dataclass(frozen=True)
-class Found:
-    """Predicted boxes of all images, packed; in any order.
-
-    Args:
-        boxes_N4: (x0, y0, x1, y1) in pixels of the originals, float64.
-        score_N: 0..1.
-        label_N: class numbers from 0.
-        image_N: the image of each, a number as `Truth` counts them.
-    """
-
-    boxes_N4: Array
-    score_N: Array
-    label_N: Array
-    image_N: Array
-
-    def select(self, at: Array) -> Found:
-        return Found(self.boxes_N4[at], self.score_N[at], self.label_N[at], self.image_N[at])
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,13 @@ class Detector(nn.Module):
     """A network that finds boxes.
 
     Attributes:
+        own_loss: its forward pass returns losses by name.
         heads: beginnings of the names of weights whose width is that of the classes or anchors; `warm_start` leaves
             them fresh where they differ.
         inner: beginnings that files of others leave out: of a network within this one, of its backbone.
     """
 
+    own_loss: ClassVar[bool] = False
     heads: ClassVar[tuple[str, ...]] = ()
     inner: ClassVar[tuple[str, ...]] = ()
 

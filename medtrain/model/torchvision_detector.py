@@ -28,6 +28,7 @@ class TorchvisionDetector(Detector):
         first_label: the number that it has for our class 0 (1 where 0 is the background).
     """
 
+    own_loss = True
     heads = ("net.roi_heads.box_predictor.", "net.rpn.head.", "net.head.")
     inner = ("net.", "net.backbone.body.")
 

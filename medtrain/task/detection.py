@@ -9,11 +9,11 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from medtrain.core.boxes import Boxes, Detections, moved, suppress
-from medtrain.core.truth import Truth
-from medtrain.metric import Decision, Found, evaluate_boxes, fit_box_thresholds, map50
+from medtrain.core.boxes import Boxes, Detections, iou, moved, suppress
+from medtrain.core.coco import results, truth_file
+from medtrain.core.truth import Found, Truth
+from medtrain.metric import Decision, evaluate_boxes, fit_box_thresholds, map50
 from medtrain.task.base import Batch, Outcome, Outputs, Task, first_rows, scaled
-from medtrain.task.coco import results, truth_file
 
 
 class Detection(Task):
@@ -67,6 +67,16 @@ class Detection(Task):
         box_N6 = torch.cat([boxes_N4, found.scores_N[:, None], found.labels_N[:, None].to(boxes_N4.dtype)], 1)
         kept = {key: batch[key] for key in ("case", "instance") if key in batch}
         return kept | {"row": found.image_N, "box": box_N6}
+
+    def hardness(self, batch: Batch) -> Tensor:
+        """How hard each row is, (B,): the summed scores of boxes that meet no true one of any class."""
+        detector: Any = self.model
+        found: Detections = detector.detect((scaled(batch["x"]) - self.mean) / self.std)
+        overlap_NM = iou(found.boxes_N4[:, None], batch["boxes"]) * (found.image_N[:, None] == batch["image"])
+        wrong_N = (overlap_NM < self.iou).all(1)
+        return found.scores_N.new_zeros(len(batch["case"])).index_add(
+            0, found.image_N[wrong_N], found.scores_N[wrong_N]
+        )
 
     def batch_size(self, batch: Batch) -> int:
         return len(batch["case"])
@@ -128,7 +138,7 @@ class Detection(Task):
         }
         files = {
             "test_predictions.json": results(found, truth.image_id_N),
-            "test_truth.json": truth_file(truth, rows, classes),
+            "test_truth.json": truth_file(truth, rows["case"].tolist(), patients, classes),
         }
         return Outcome(counts | metrics, files)
 
