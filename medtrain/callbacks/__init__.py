@@ -2,7 +2,8 @@
 
 from medtrain.callbacks.checkpoint import BestCheckpoint, LastCheckpoint, WholeCheckpointIO
 from medtrain.callbacks.ema import EMA
+from medtrain.callbacks.mining import Mining
 from medtrain.callbacks.progress import Progress
 from medtrain.callbacks.speed import Speed
 
-__all__ = ["EMA", "BestCheckpoint", "LastCheckpoint", "Progress", "Speed", "WholeCheckpointIO"]
+__all__ = ["EMA", "BestCheckpoint", "LastCheckpoint", "Mining", "Progress", "Speed", "WholeCheckpointIO"]

@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
@@ -17,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from medtrain.augment import Views2d
-from medtrain.callbacks import Progress, Speed, WholeCheckpointIO
+from medtrain.callbacks import Mining, Progress, Speed, WholeCheckpointIO
 from medtrain.config import ranks, target
 from medtrain.core.errors import UsageError
 from medtrain.core.labels import LabelCounts
@@ -32,7 +33,10 @@ from medtrain.task.base import Task
 log = logging.getLogger("medtrain")
 
 LAYOUTS = {2: torch.channels_last, 3: torch.channels_last_3d}
-TASKS = {"image": "medtrain.task.classification:Classification"}
+TASKS = {
+    "boxes": "medtrain.task.detection:Detection",
+    "image": "medtrain.task.classification:Classification",
+}
 """The LightningModule for each kind of cases, which the options of task, data and model name."""
 
 
@@ -56,7 +60,7 @@ def probe(cfg: DictConfig) -> None:
     """
     target.check_targets(cfg)
     check_folds(plain(cfg.data))
-    parse_policy(cfg.eval.threshold)
+    parse_policy(cfg.eval.threshold, usual_spec(cfg).label_kind)
     if cfg.get("transfer"):
         target.build("transfer", cfg.transfer)
     if cfg.init_from:
@@ -66,11 +70,28 @@ def probe(cfg: DictConfig) -> None:
     fresh = (node.get("weights") or "none") == "none"
     try:
         with torch.device("meta") if fresh else nullcontext():  # a file of weights is tried in earnest
-            check_passes(build_model(*target.builder("model", node), spec), cfg.eval.get("mc_dropout") or 0)
+            network = build_model(*target.builder("model", node), spec)
+        check_passes(network, cfg.eval.get("mc_dropout") or 0)
+        check_loss(cfg, spec, network)
     except (TypeError, ValueError) as error:
         raise UsageError(f"model: {node['_target_']} refuses its arguments: {error}") from error
     except NotImplementedError:  # some networks compute while they are built, which 'meta' can't
         log.info("model not probed: it needs real tensors to be built")
+
+
+def check_loss(cfg: DictConfig, spec: DataSpec, network: nn.Module) -> None:
+    """Can this loss be had of this network?
+
+    Raises:
+        UsageError: it refuses such labels, or a detector's outputs are not what it takes.
+    """
+    ones = np.ones(len(spec.classes), np.int64)
+    loss = target.build("loss", cfg.loss, spec=spec, counts=LabelCounts(ones, ones, 0 * ones))
+    if spec.label_kind == "boxes" and getattr(loss, "own_loss", None) != getattr(network, "own_loss", None):
+        wanted = "own, as the network brings its loss" if getattr(network, "own_loss", False) else "detection"
+        raise UsageError(
+            f"loss={str(cfg.loss._target_).rpartition('.')[2]} doesn't fit this network: take loss={wanted}"
+        )
 
 
 def usual_spec(cfg: DictConfig) -> DataSpec:
@@ -124,6 +145,8 @@ def task(
         "loss": lambda: target.build("loss", cfg.loss, spec=spec, counts=counts) if training else None,
         "augment": lambda: target.build("augment", cfg.augment) if training else None,
         "pool": lambda: cfg.task.pool,
+        "merge": lambda: cfg.task.merge,
+        "iou": lambda: cfg.eval.iou,
         "mixup": lambda: cfg.task.get("mixup") or 0.0,
         "views": lambda: views(cfg),
         "mc_dropout": lambda: cfg.eval.get("mc_dropout") or 0,
@@ -172,7 +195,7 @@ def trainer(cfg: DictConfig, folder: Path, *, training: bool, report: Callable[.
     Raises:
         UsageError: settings that this machine can't serve.
     """
-    callbacks: list[pl.Callback] = [Speed(report), Progress()] if training else [Progress()]
+    callbacks: list[pl.Callback] = [Speed(report), Progress(), Mining()] if training else [Progress()]
     loggers: list[Any] = []
     if training:
         callbacks += [target.build("callbacks", n) for n in cfg.callbacks.values() if n]

@@ -44,6 +44,7 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
         data.prepare()
         check_validation(cfg, data)
         task = build.task(cfg, data.spec, training=True, counts=train_counts(data))
+        task.truth = data.truth
         if record:
             note_data(record, data, trainer)
             write_text(folder / "splits.csv", data.cases[["case", "patient", "split", "fold"]].to_csv(index=False))

@@ -69,8 +69,11 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "data.uncertain": ("ignore", "zeros", "ones"),
     "data.blank": ("ignore", "zeros"),
     "explain.method": ("all", "attention", "gradcam"),
+    "loss.assign": ("task_aligned", "centre"),
+    "loss.box": ("ciou", "giou"),
     "loss.weights": ("inverse", "sqrt_inverse", "effective_number"),
     "eval.split": ("train", "val", "test"),
+    "model.size": ("n", "s", "m"),
     "task.pool": ("mean", "max", "noisy_or"),
     "trainer.precision": ("32-true", "bf16-mixed", "16-mixed", 32, 16, "32", "bf16", "16"),
 }
@@ -91,6 +94,13 @@ AT_LEAST: dict[str, float] = {
     "eval.tta": 0,
     "explain.sanity": 0,
     "loss.gamma": 0,
+    "loss.box_weight": 0,
+    "model.most": 1,
+    "model.proposals": 1,
+    "model.sampled": 1,
+    "model.anchors": 1,
+    "model.mining_least": 1,
+    "model.mining_pool": 1,
     "sampler.power": 0,
     "sampler.length": 1,
     "optimizer.lr": 0,
@@ -101,7 +111,8 @@ AT_LEAST: dict[str, float] = {
     "trainer.accumulate_grad_batches": 1,
 }
 
-BETWEEN: dict[str, tuple[float, float]] = {"eval.prevalence": (0, 1), "sampler.negatives": (0, 1)}  # neither end
+_SHARES = ("eval.iou", "eval.prevalence", "model.overlap", "sampler.negatives", "task.merge")
+BETWEEN: dict[str, tuple[float, float]] = dict.fromkeys(_SHARES, (0, 1))  # neither end
 
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list", dict: "a map"}
 

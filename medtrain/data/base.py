@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from medtrain.core.errors import Problem
 from medtrain.core.spec import DataSpec
+from medtrain.core.truth import Truth
 from medtrain.data.loading import loader, ranks
 from medtrain.io.image_cache import Progress
 from medtrain.sampler import EvalSampler, Shuffle
@@ -69,6 +70,7 @@ class Data(pl.LightningDataModule):
         cases: a row a case: case, patient, split, fold, path.
         targets: binary float [N] 0/1, multiclass int [N], multilabel float [N, C] with NaN unknown; boxes
             float [N, C] 0/1, the classes that an image shows; None without labels.
+        truth: boxes of the cases; None where labels are all there is.
         groups: the columns asked for as written, a row a case; None where there are none.
         held_out: with data.split_by=site the site that tests, its fold and the number of sites; else None.
         fingerprints: SHA-256 of the cases, labels and patients (``table``) and of cases and splits
@@ -82,6 +84,7 @@ class Data(pl.LightningDataModule):
     synthetic = False
     held_out: dict[str, Any] | None = None
     targets: NDArray[Any] | None = None
+    truth: Truth | None = None
     groups: pd.DataFrame | None = None
     spec: DataSpec
     cases: pd.DataFrame

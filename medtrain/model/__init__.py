@@ -4,13 +4,19 @@ from medtrain.model.attention import attention_map, has_attention
 from medtrain.model.build import build_model, fill_from_spec, fit_channels
 from medtrain.model.convnext import convnext_tiny
 from medtrain.model.densenet import densenet121, densenet169, densenet201
+from medtrain.model.detector import Detector
 from medtrain.model.dropout import check_passes, dropout_passes
 from medtrain.model.efficientnet import efficientnet_b0, efficientnet_b3
 from medtrain.model.ensemble import Ensemble, members_of
+from medtrain.model.faster_rcnn import faster_rcnn, faster_rcnn_mobilenet
+from medtrain.model.fcos import fcos
 from medtrain.model.resnet import resnet18, resnet34, resnet50, resnet101
+from medtrain.model.retinanet import retinanet
 from medtrain.model.weights import load_weights, read_weights, warm_start
+from medtrain.model.yolo import yolo
 
 __all__ = [
+    "Detector",
     "Ensemble",
     "attention_map",
     "build_model",
@@ -22,6 +28,9 @@ __all__ = [
     "dropout_passes",
     "efficientnet_b0",
     "efficientnet_b3",
+    "faster_rcnn",
+    "faster_rcnn_mobilenet",
+    "fcos",
     "fill_from_spec",
     "fit_channels",
     "has_attention",
@@ -32,5 +41,7 @@ __all__ = [
     "resnet34",
     "resnet50",
     "resnet101",
+    "retinanet",
     "warm_start",
+    "yolo",
 ]
