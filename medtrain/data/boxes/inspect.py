@@ -10,19 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from medtrain.core.anchors import EDGES, anchor_recall, fit_anchors, recall_by_size, typical_shapes
+from medtrain.core.anchors import EDGES, anchor_recall, as_pairs, recall_by_size, typical_shapes
 from medtrain.core.errors import Problem
 from medtrain.core.truth import Truth
 from medtrain.data.boxes.geometry import places
 from medtrain.data.inspection import Finding, Inspection
 from medtrain.data.xray.inspect import inspect_images
+from medtrain.model.anchors import level_shapes
 
 if TYPE_CHECKING:
     from medtrain.data.boxes.module import BoxData
 
 TINY = 8.0  # pixels of the network's input; a detector's finest map has a cell for every 4 or 8
 OFTEN = 0.05  # of the boxes that are tiny: more than single ones
-STRIDES, EACH = (4, 8, 16, 32, 64), 3  # of a usual pyramid
+STRIDES, EACH = (4, 8, 16, 32, 64), 3  # anchors of Faster R-CNN with ResNet-50
 COLOURS = ("#ffb000", "#00c2ff", "#ff4f81", "#7ee081", "#c79bff", "#ffffff")
 
 
@@ -110,7 +111,7 @@ def _facts(used: Truth, wh_M2: NDArray[np.float64], found: Inspection, rows: NDA
     }
     if len(side):
         shapes = typical_shapes(wh_M2)
-        anchors = fit_anchors(shapes, len(STRIDES), EACH)
+        anchors = level_shapes(replace(found.spec, boxes=as_pairs(shapes)), STRIDES, EACH)
         recall = recall_by_size(shapes, anchor_recall(shapes, anchors, STRIDES))
         facts["anchors"] = [[[round(w, 1), round(h, 1)] for w, h in level.tolist()] for level in anchors]
         facts["anchor_recall"] = {f"{r.low:.0f} to {r.high:.0f}": round(r.recall, 3) for r in recall}

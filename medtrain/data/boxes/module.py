@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medtrain.core.anchors import typical_shapes
+from medtrain.core.anchors import as_pairs, typical_shapes
 from medtrain.core.spec import DataSpec
 from medtrain.core.truth import Truth
 from medtrain.data.boxes.dataset import BoxImages, SampleBoxes, Samples, boxes_in
@@ -99,7 +99,7 @@ class BoxData(ImageData):
         if self.model_spec is None:
             boxes = self.samples(self.rows("train"))[1].boxes_M4
             shapes = typical_shapes(boxes[:, 2:] - boxes[:, :2])
-            self.spec = replace(self.spec, boxes=tuple((w, h) for w, h in shapes.tolist()))
+            self.spec = replace(self.spec, boxes=as_pairs(shapes))
 
     def samples(self, rows: NDArray[np.int64]) -> tuple[Samples, SampleBoxes]:
         """The images of these rows of `cases`, or their tiles, with the boxes to learn: crowds are none."""
