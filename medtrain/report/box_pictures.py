@@ -142,9 +142,9 @@ def box_gallery(run: RunFolder) -> str:
         "pictures",
         "Pictures",
         note(
-            "What the network found (orange, with its score, from the threshold on) over what is true (blue): the cases "
-            "with most mistakes, those with most lesions and no mistake, and some at random. Who receives this page sees "
-            "them: eval.thumbnails=0 leaves them out."
+            "What the network found (orange, with its score, from the threshold on) over what is true (blue): the "
+            "cases with most mistakes, those with most lesions and no mistake, and some at random. Who receives this "
+            "page sees them: eval.thumbnails=0 leaves them out."
         ),
         f'<div class="films">{"".join(figures)}</div>' if figures else "",
     )

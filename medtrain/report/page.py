@@ -46,8 +46,8 @@ CAPTIONS = {
     ),
     "froc": (
         "FROC",
-        "Share of the lesions that are found, by false positives an image; a dot marks the threshold. Whiskers are 95 % "
-        "intervals of the mean of the classes, by bootstrap over patients.",
+        "Share of the lesions that are found, by false positives an image; a dot marks the threshold. Whiskers are "
+        "95 % intervals of the mean of the classes, by bootstrap over patients.",
     ),
     "reliability": ("Reliability", ""),
     "confusion": ("Decisions", "Number of cases; the shade is the share of its row."),

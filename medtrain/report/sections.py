@@ -103,10 +103,10 @@ def decision_text(run: RunFolder) -> list[str]:
 def _box_notes(run: RunFolder, decision: dict[str, Any]) -> list[str]:
     listed = ", ".join(f"{name} {number(limit)}" for name, limit in (decision.get("thresholds") or {}).items())
     return [
-        f"A box is shown from this score on: {listed} ({plain(decision.get('policy'))}, fitted on validation data unless "
-        "it is a number). Sensitivity, PPV, F1 and false positives per negative image are those at the threshold.",
-        f"mAP is COCO's; in FROC and at the threshold a lesion is found by a box of its class that overlaps it by an IoU "
-        f"of {number(run.test.get('iou'))}, once. Small is below 32 x 32 pixels of the original, large above 96 x 96.",
+        f"A box is shown from this score on: {listed} ({plain(decision.get('policy'))}, fitted on validation data "
+        "unless it is a number). Sensitivity, PPV, F1 and false positives per negative image are those at it.",
+        "mAP is COCO's; in FROC and at the threshold a box of its class finds a lesion, once, that it overlaps by "
+        f"an IoU of {number(run.test.get('iou'))}. Small is below 32 x 32 pixels of the original, large above 96 x 96.",
         "Metrics are means over the classes that occur.",
     ]
 
