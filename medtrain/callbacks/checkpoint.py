@@ -75,8 +75,12 @@ class LastCheckpoint(ModelCheckpoint):
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
         """Save between optimizer steps only, so that no gathered gradient is lost; an epoch's end saves by itself."""
         stepped, self._seen = trainer.global_step > self._seen, trainer.global_step
-        able = hasattr(trainer.train_dataloader, "load_state_dict")
-        if stepped and able and not trainer.is_last_batch and self._due(trainer):
+        if stepped and not trainer.is_last_batch and self._due(trainer):
+            self.save_within(trainer)
+
+    def save_within(self, trainer: pl.Trainer) -> None:
+        """Save now, in the middle of an epoch, if the run can go on from there."""
+        if hasattr(trainer.train_dataloader, "load_state_dict"):
             self._save_checkpoint(trainer, self.format_checkpoint_name({}))
 
     def _due(self, trainer: pl.Trainer) -> bool:

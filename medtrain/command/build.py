@@ -17,10 +17,11 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from medtrain.augment import Views2d
-from medtrain.callbacks import Progress, Speed, WholeCheckpointIO
+from medtrain.callbacks import Preemption, Progress, Speed, WholeCheckpointIO
 from medtrain.config import ranks, target
 from medtrain.core.errors import UsageError
 from medtrain.core.labels import LabelCounts
+from medtrain.core.notice import notice
 from medtrain.core.spec import DataSpec
 from medtrain.data import source
 from medtrain.data.split import check_folds
@@ -168,11 +169,14 @@ def trainer(cfg: DictConfig, folder: Path, *, training: bool, report: Callable[.
     loggers: list[Any] = []
     if training:
         callbacks += [target.build("callbacks", n) for n in cfg.callbacks.values() if n]
+        callbacks += [Preemption(notice)] if notice.listening else []
         loggers = [target.build("logger", n, folder=str(folder), config=plain(cfg)) for n in cfg.logger.values() if n]
         for callback in callbacks:
             if isinstance(callback, pl.callbacks.ModelCheckpoint) and callback.dirpath is None:
                 callback.dirpath = str(folder / "checkpoints")
     settings = {k: v for k, v in plain(cfg.trainer).items() if k not in ("channels_last", "compile")}
+    if settings["devices"] == "auto" and ranks.tasks_per_node():
+        settings["devices"] = ranks.tasks_per_node()
     if not training:
         settings |= {"accumulate_grad_batches": 1, "gradient_clip_val": None, "max_time": None}
     if str(cfg.trainer.precision) in ("16", "16-mixed") and not uses_cuda(cfg):
@@ -184,7 +188,7 @@ def trainer(cfg: DictConfig, folder: Path, *, training: bool, report: Callable[.
             **settings,
             callbacks=callbacks,
             logger=loggers or False,
-            plugins=[WholeCheckpointIO()],
+            plugins=[WholeCheckpointIO(), *ranks.environment()],
             default_root_dir=str(folder),
             enable_checkpointing=training,
             enable_model_summary=False,

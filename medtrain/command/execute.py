@@ -15,11 +15,14 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from medtrain.config import ranks, record, target
+from medtrain.config.compose import load_saved
 from medtrain.config.folder import reserve
 from medtrain.core.errors import DataError, MedtrainError
+from medtrain.core.notice import notice
 from medtrain.io.files import write_text
 
 JOBS = ("train", "test", "predict")  # verbs that may run as several ranks
+PREEMPTED = 75  # the exit code for "try again later" (sysexits.h)
 
 
 def start(cfg: DictConfig, folder: Path) -> int:
@@ -62,9 +65,11 @@ def start_of_a_run(cfg: DictConfig) -> int:
 
 
 def execute_saved(job: str) -> int:
-    """What a rank does: carry out the saved job."""
+    """What a rank does: carry out the saved job, a file of `start` or a run folder that was made ready."""
     ranks.die_with_parent()
     target.trust([])
+    if Path(job).is_dir():
+        return execute(load_saved(job), Path(job))
     whole: Any = OmegaConf.load(job)
     return execute(whole.cfg, Path(whole.folder))
 
@@ -72,18 +77,25 @@ def execute_saved(job: str) -> int:
 def execute(cfg: DictConfig, folder: Path) -> int:
     """Carry out a job in this process; returns the exit code, prints what went wrong."""
     handler = _log_to(folder)
-    before = signal.signal(signal.SIGTERM, _terminated)
+    before = signal.getsignal(signal.SIGTERM)
+    if not notice.listening:  # else the signal has its owner
+        signal.signal(signal.SIGTERM, _terminated)
     try:
         importlib.import_module(f"medtrain.command.{cfg.verb}").main(cfg, folder)
         return 0
     except (KeyboardInterrupt, SystemExit) as stopped:
         # Lightning turns an interruption into sys.exit(1)
+        if notice.given is not None:
+            return PREEMPTED
         print(
             f"interrupted; go on with: medtrain resume={folder}" if cfg.verb == "train" else "interrupted",
             file=sys.stderr,
         )
         return 143 if _was_terminated(stopped) else 130
     except Exception as error:
+        if notice.given is not None:  # a rank that was still waiting for one that had stopped
+            logging.getLogger("medtrain").info("stopped by %r", error)
+            return PREEMPTED
         return tell(error, cfg.debug, folder)
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -23,6 +23,7 @@ from medtrain.config import ranks
 from medtrain.config.record import RunRecord
 from medtrain.core.errors import DataError, MedtrainError
 from medtrain.core.labels import LabelCounts, count_labels
+from medtrain.core.notice import notice
 from medtrain.core.spec import DataSpec
 from medtrain.io.files import sha256, write_text
 from medtrain.metric import auroc, parse_policy
@@ -87,9 +88,12 @@ def recorded(cfg: DictConfig, folder: Path) -> Iterator[RunRecord | None]:
     try:
         yield record
     except (KeyboardInterrupt, SystemExit):
-        record.finish("interrupted")
+        record.finish("interrupted" if notice.given is None else "preempted")
         raise
     except Exception as error:
+        if notice.given is not None:
+            record.finish("preempted")
+            raise
         record.finish("failed", str(error) if isinstance(error, MedtrainError) else unexpected(error))
         raise
 

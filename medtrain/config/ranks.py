@@ -34,6 +34,20 @@ def global_rank() -> int:
     return int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK") or 0)
 
 
+def tasks_per_node() -> int:
+    """Processes that srun started on this node, 0 without srun: `trainer.devices=auto` then means one device each."""
+    return int(os.environ.get("SLURM_NTASKS_PER_NODE") or 1) if "SLURM_PROCID" in os.environ else 0
+
+
+def environment() -> list[Any]:
+    """For the trainer's plugins: under srun SLURM's, but its requeueing left to the job (see `medtrain.core.notice`)."""
+    if "SLURM_PROCID" not in os.environ:
+        return []
+    from lightning_fabric.plugins.environments import SLURMEnvironment
+
+    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
+
+
 def wanted(cfg: DictConfig) -> int:
     """Processes that the trainer settings ask for on this machine; 1 if someone else starts them."""
     if is_rank():
