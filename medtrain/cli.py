@@ -10,7 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from medtrain import __version__
@@ -80,12 +80,23 @@ def _main(argv: list[str]) -> int:
         return 0
     if not VERBS[words.verb].ready:
         raise UsageError(f"{words.verb}: not there yet in medtrain {__version__}; there are: {', '.join(_ready())}")
+    if words.verb == "submit":
+        words = _submission(words)
     if words.verb == "list":
         _module("list").main(words.plain)
         return 0
     if words.plain and not VERBS[words.verb].words:
         raise UsageError(f"'{words.plain[0]}' is no override: write key=value; see medtrain {words.verb} --help")
     return _configured(words)
+
+
+def _submission(words: Words) -> Words:
+    """`submit` is a sweep, if only of one run, on SLURM, for which nobody waits."""
+    if any(token.startswith("hydra.run.dir=") for token in words.tokens):
+        raise UsageError("hydra.run.dir: what is submitted lies in a sweep's folder, if only one run; hydra.sweep.dir=")
+    launcher = [] if "hydra/launcher=slurm" in words.tokens else ["hydra/launcher=slurm"]
+    tokens = [*launcher, "hydra.launcher.wait=false", *words.tokens]
+    return replace(words, verb="train", multirun=True, tokens=tokens)
 
 
 def _ready() -> list[str]:
@@ -137,7 +148,7 @@ def parse(argv: list[str]) -> Words:
 
 def _configured(words: Words) -> int:
     """Compose and check the configuration, then carry the verb out."""
-    from medtrain.config import compose, start, target
+    from medtrain.config import compose, retry, start, target
     from medtrain.config.quote import path_list, quote_paths
 
     tokens = quote_paths(words.tokens, words.multirun)
@@ -150,6 +161,8 @@ def _configured(words: Words) -> int:
         if given["task"] != saved.task.name:
             raise UsageError(f"task={given['task']}: the run is one of task={saved.task.name}")
         tokens = [t for t in tokens if not t.startswith("task=")]
+    if given.get("sweep.retry") == "failed" and words.multirun:
+        tokens = retry.words(tokens, given.get("hydra.sweep.dir"))
     tokens = [*(t for t in tokens if t.partition("=")[0] not in ("trust", "verb")), f"verb={words.verb}"]
     composition = compose.compose(tokens, saved=saved, multirun=words.multirun)
     if composition.cfg.trust:
@@ -199,18 +212,17 @@ def _without_hydra(cfg: Any, resolve: bool) -> Any:
 
 
 def _carry_out(words: Words, composition: Any) -> int:
-    from medtrain.config import folder, job
+    from medtrain.config import folder, job, launcher
 
-    if words.verb in ("doctor", "init", "compare"):
+    if words.verb in ("doctor", "init", "compare", "status"):
         return int(_module(words.verb).main(job.plain(composition.cfg)) or 0)
     start = _module("execute").start
     if words.verb == "train":
         for cfg in composition.variants:  # every fault of a sweep before its first job
+            launcher.check(cfg, words.multirun)
             _module("build").probe(job.plain(cfg))
     if words.verb == "train" and words.multirun:
-        sweep, code = job.run_sweep(composition, start, _module("sweep").refresh)
-        failed = _module("sweep").outcome(sweep)
-        return code if code in (130, 143) else int(failed)
+        return int(_module("sweep").main(composition, start))
     if words.verb == "train":
         return int(job.run_one(composition, start))
     if words.multirun:

@@ -40,10 +40,10 @@ def tasks_per_node() -> int:
 
 
 def environment() -> list[Any]:
-    """For the trainer's plugins: under srun SLURM's, but its requeueing left to the job (see `medtrain.core.notice`)."""
+    """For the trainer's plugins: under srun SLURM's, without its requeueing, which is the job's own affair."""
     if "SLURM_PROCID" not in os.environ:
         return []
-    from lightning_fabric.plugins.environments import SLURMEnvironment
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
     return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
 
