@@ -20,14 +20,11 @@ from medtrain.core.errors import UsageError
 
 POLL_S = 5.0
 UNKNOWN_FOR_S = 60.0  # so long SLURM may not know a job that was just submitted
-TARGET = "hydra_plugins.medtrain.SlurmLauncher"
+TARGET = "hydra_plugins.medtrain.SlurmLauncher"  # Hydra takes plugins by names that begin like this only
 
 
 class SlurmLauncher(Launcher):
     """Submits through `cluster.submit`; its arguments are the keys of `Cluster`."""
-
-    # Hydra takes plugins from this package only, and goes by the name
-    __module__ = TARGET.rpartition(".")[0]
 
     def __init__(self, **settings: Any) -> None:
         self.cluster = cluster_of(settings)
@@ -58,7 +55,7 @@ class SlurmLauncher(Launcher):
         return [returned for _, returned in returns]
 
 
-Plugins.instance().register(SlurmLauncher)
+Plugins.instance().class_name_to_class[TARGET] = SlurmLauncher
 
 
 def cluster_of(settings: Mapping[str, Any]) -> Cluster:
