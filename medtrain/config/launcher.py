@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from medtrain.config import cluster_state, record
 from medtrain.config.cluster import Cluster, submit, submitted
 from medtrain.config.cluster_state import State
 from medtrain.core.errors import UsageError
+from medtrain.core.words import suggest
 
 POLL_S = 5.0
 UNKNOWN_FOR_S = 60.0  # so long SLURM may not know a job that was just submitted
@@ -61,6 +63,8 @@ Plugins.instance().class_name_to_class[TARGET] = SlurmLauncher
 def cluster_of(settings: Mapping[str, Any]) -> Cluster:
     """The settings, lists as plain ones."""
     plain = {k: OmegaConf.to_container(v) if OmegaConf.is_config(v) else v for k, v in settings.items()}
+    for key in plain.keys() - (known := [each.name for each in fields(Cluster)]):
+        raise UsageError(f"hydra.launcher.{key}: no such key; {suggest(key, known)}")
     return Cluster(**plain)  # type: ignore[arg-type]
 
 

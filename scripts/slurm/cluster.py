@@ -5,7 +5,8 @@
 
 Needs root, and the programs of slurm-wlm and munge, which it installs from the distribution where apt is there. Nothing
 in /etc is touched. Several nodes are several daemons on this machine. The partition `high` preempts `main`: a job gets
-its signal, 20 s, and is requeued. There is no accounting, as in many a small cluster.
+its signal, 20 s, and is requeued. There is no accounting, as in many a small cluster, and a requeued job starts
+after seconds (`cred_expire`), not after two minutes.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ SlurmctldPort={port}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge/socket
+AuthInfo=socket={folder}/munge/socket,cred_expire=5
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool/%n
 SlurmctldPidFile={folder}/slurmctld.pid

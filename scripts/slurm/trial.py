@@ -127,10 +127,10 @@ TRIALS: dict[str, tuple[Callable[..., str], list[str]]] = {
     "preempted": (preempted, []),
     "signal": (signalled, []),
     "time limit": (time_limit, ["trainer.max_epochs=30"]),
-    "killed, retried": (killed, []),
+    "killed and retried": (killed, []),
     "node lost": (node_lost, []),
-    "preempted, two nodes": (preempted, NODES),
-    "signal, two processes": (signalled, TWO),
+    "preempted on two nodes": (preempted, NODES),
+    "signal to two processes": (signalled, TWO),
 }
 
 
