@@ -161,8 +161,8 @@ def _configured(words: Words) -> int:
         if given["task"] != saved.task.name:
             raise UsageError(f"task={given['task']}: the run is one of task={saved.task.name}")
         tokens = [t for t in tokens if not t.startswith("task=")]
-    if given.get("sweep.retry") == "failed" and words.multirun:
-        tokens = retry.words(tokens, given.get("hydra.sweep.dir"))
+    if given.get("sweep.retry") == "failed":
+        tokens = retry.words(tokens, given.get("hydra.sweep.dir") if words.multirun else None)
     tokens = [*(t for t in tokens if t.partition("=")[0] not in ("trust", "verb")), f"verb={words.verb}"]
     composition = compose.compose(tokens, saved=saved, multirun=words.multirun)
     if composition.cfg.trust:

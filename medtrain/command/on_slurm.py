@@ -33,14 +33,16 @@ def preempted(folder: Path, requeues: int) -> int:
     job = cluster_state.of_this_job()
     state, restarts = job.get("JobState", ""), int(os.environ.get("SLURM_RESTART_COUNT") or 0)
     kept = record.RunRecord(folder)
-    if state in ("CANCELLED", "FAILED"):
+    if state == "CANCELLED":
         kept.finish("interrupted", "cancelled")
         return 143
     if state != "RUNNING":
         return 0  # SLURM has requeued it, or is about to
     if notice.given == signal.SIGTERM and job.get("PreemptTime", "None") == "None":
-        kept.finish("interrupted", "ended by SIGTERM, which was no preemption")
-        return 143
+        kept.finish(
+            "failed", "ended by a SIGTERM that was no preemption: another process of the job died; see its logs"
+        )
+        return 1
     if restarts >= requeues:
         kept.finish("failed", f"preempted, and requeued {restarts} times already (hydra.launcher.max_requeues)")
         return 1

@@ -24,7 +24,9 @@ def words(tokens: Sequence[str], sweep: str | None) -> list[str]:
         UsageError: no sweep there, or words that would make it another one.
     """
     if not sweep:
-        raise UsageError("sweep.retry needs hydra.sweep.dir=..., the folder of the sweep that is to go on")
+        raise UsageError(
+            "sweep.retry needs -m (or submit) and hydra.sweep.dir=..., the folder of the sweep that is to go on"
+        )
     file = Path(sweep) / SAVED
     if not file.is_file():
         raise UsageError(f"hydra.sweep.dir={sweep}: no sweep to go on with (it has no {SAVED})")

@@ -98,7 +98,7 @@ def signalled(sweep: Path, *words: str) -> str:
 
 
 def time_limit(sweep: Path, *words: str) -> str:
-    return submit(sweep, *words, "hydra.launcher.time=1", "hydra.launcher.warn_s=15")
+    return submit(sweep, *words, "hydra.launcher.time=2", "hydra.launcher.warn_s=45")
 
 
 def killed(sweep: Path, *words: str) -> str:
@@ -126,7 +126,7 @@ TRIALS: dict[str, tuple[Callable[..., str], list[str]]] = {
     "two nodes": (submit, NODES),
     "preempted": (preempted, []),
     "signal": (signalled, []),
-    "time limit": (time_limit, ["trainer.max_epochs=30"]),
+    "time limit": (time_limit, ["trainer.max_epochs=8"]),
     "killed and retried": (killed, []),
     "node lost": (node_lost, []),
     "preempted on two nodes": (preempted, NODES),

@@ -112,7 +112,7 @@ def test_where_no_batch_ends_it_stops_where_it_is(
     [
         ({"JobState": "RUNNING", "PreemptTime": "None"}, signal.SIGUSR2, 0, "", "preempted", 0),
         ({"JobState": "RUNNING", "PreemptTime": "2026-01-01"}, signal.SIGTERM, 0, "", "preempted", 0),
-        ({"JobState": "RUNNING", "PreemptTime": "None"}, signal.SIGTERM, 0, "", "interrupted", 143),
+        ({"JobState": "RUNNING", "PreemptTime": "None"}, signal.SIGTERM, 0, "", "failed", 1),
         ({"JobState": "CANCELLED"}, signal.SIGTERM, 0, "", "interrupted", 143),
         ({"JobState": "PENDING"}, signal.SIGTERM, 0, "", "preempted", 0),
         ({"JobState": "RUNNING"}, signal.SIGUSR2, 3, "", "failed", 1),
@@ -138,4 +138,4 @@ def test_what_follows(
     assert on_slurm.preempted(tmp_path, 3) == code
     fields = record.read(tmp_path)
     assert fields["status"] == status and ("error" in fields) == (status != "preempted")
-    assert bool(asked) == (job["JobState"] == "RUNNING" and status != "interrupted" and restarts < 3)
+    assert bool(asked) == ((status == "preempted" and job["JobState"] == "RUNNING") or bool(fault))
