@@ -18,7 +18,7 @@ from torch import nn
 
 from medtrain.augment import Views2d
 from medtrain.callbacks import Progress, Speed, WholeCheckpointIO
-from medtrain.config import ranks, target
+from medtrain.config import launch, ranks, target
 from medtrain.core.errors import UsageError
 from medtrain.core.labels import LabelCounts
 from medtrain.core.spec import DataSpec
@@ -43,7 +43,7 @@ def plain(node: Any) -> Any:
 def warn(text: str) -> None:
     """Tell people once, whatever the number of ranks; the log has it too."""
     log.warning(text)
-    if ranks.global_rank() == 0:
+    if launch.global_rank() == 0:
         print(f"warning: {text}", flush=True)
 
 
@@ -53,6 +53,7 @@ def probe(cfg: DictConfig) -> None:
     Raises:
         UsageError: naming the key.
     """
+    launch.fit(cfg)
     target.check_targets(cfg)
     check_folds(plain(cfg.data))
     parse_policy(cfg.eval.threshold)
@@ -184,7 +185,7 @@ def trainer(cfg: DictConfig, folder: Path, *, training: bool, report: Callable[.
             **settings,
             callbacks=callbacks,
             logger=loggers or False,
-            plugins=[WholeCheckpointIO()],
+            plugins=[WholeCheckpointIO(), *ranks.environment()],
             default_root_dir=str(folder),
             enable_checkpointing=training,
             enable_model_summary=False,

@@ -19,7 +19,7 @@ from medtrain.callbacks.checkpoint import load
 from medtrain.command import build
 from medtrain.command.evaluate import build_report, evaluate, run_loader, write
 from medtrain.command.execute import unexpected
-from medtrain.config import ranks
+from medtrain.config import launch
 from medtrain.config.record import RunRecord
 from medtrain.core.errors import DataError, MedtrainError
 from medtrain.core.labels import LabelCounts, count_labels
@@ -80,7 +80,7 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
 @contextmanager
 def recorded(cfg: DictConfig, folder: Path) -> Iterator[RunRecord | None]:
     """The run record of rank 0 (None on other ranks), closed with the status that the block ends in."""
-    if ranks.global_rank() != 0:
+    if launch.global_rank() != 0:
         yield None
         return
     record = RunRecord(folder, verb=cfg.verb, seed=cfg.seed).start()
