@@ -48,6 +48,8 @@ def main(argv: Sequence[str]) -> int:
         return _told(argv, lambda: _main(list(argv)))
 
     with own_environment():
+        if argv[:1] == ["--job"]:  # made ready for this process
+            return lead()
         return _told(argv, lambda: launch.together(argv, lead, lambda job: _follow(list(argv), job)))
 
 

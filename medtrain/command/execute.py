@@ -28,9 +28,7 @@ def start(cfg: DictConfig, folder: Path) -> int:
     """Run a job here, or start its ranks, or give it to those that wait for it; returns the exit code."""
     count = ranks.wanted(cfg) if cfg.verb in launch.JOBS else 1
     if count <= 1:
-        if launch.several():
-            launch.fit(cfg)
-            launch.announce(_job(cfg, folder.absolute()))
+        launch.announce(lambda: _job(cfg, folder.absolute()))
         return execute(cfg, folder)
     with tempfile.TemporaryDirectory(prefix="medtrain_") as temporary:
         job = Path(temporary) / "job.yaml"
@@ -65,6 +63,8 @@ def _reason(folder: Path, count: int, code: int) -> str:
 def start_of_a_run(cfg: DictConfig) -> int:
     """Run a verb that takes a run: `test` in a folder of that run, `predict` in none that stays."""
     verb = importlib.import_module(f"medtrain.command.{cfg.verb}")
+    if cfg.verb in launch.JOBS:
+        launch.fit(cfg)  # its faults come before any folder
     if hasattr(verb, "place"):
         return start(cfg, reserve(verb.place(cfg)))
     with tempfile.TemporaryDirectory(prefix="medtrain_") as temporary:
@@ -95,7 +95,7 @@ def execute_announced(job: str) -> int:
         with _output_to(folder / f"train.rank{rank}.log"):
             code = execute(whole.cfg, folder)
         if code in (1, 2) and not launch.first_has_failed():
-            print(f"error: {_reason(folder, whole.cfg.trainer.devices, code)}", file=sys.stderr)
+            print(f"error: {_reason(folder, launch.world(), code)}", file=sys.stderr)
     return code
 
 
@@ -120,6 +120,8 @@ def execute(cfg: DictConfig, folder: Path) -> int:
     handler = _log_to(folder)
     before = signal.signal(signal.SIGTERM, _terminated)
     try:
+        if cfg.verb in launch.JOBS:
+            launch.fit(cfg)
         importlib.import_module(f"medtrain.command.{cfg.verb}").main(cfg, folder)
         return 0
     except (KeyboardInterrupt, SystemExit) as stopped:

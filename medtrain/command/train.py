@@ -15,7 +15,7 @@ import numpy as np
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 
-from medtrain.callbacks.checkpoint import load
+from medtrain.callbacks.checkpoint import load, network_weights
 from medtrain.command import build
 from medtrain.command.evaluate import build_report, evaluate, run_loader, write
 from medtrain.command.execute import unexpected
@@ -58,8 +58,13 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
         elif cfg.init_from:
             start_from(cfg, task)
         fit(trainer, task, data, str(last) if resumed else None)
-        best = best_checkpoint(folder)
-        task.load_state_dict(load(best)["state_dict"])
+        best, scored = best_checkpoint(folder), trainer.checkpoint_callback
+        weights = load(best)["state_dict"]
+        if build.sharded(cfg):  # what is judged is whole on each device
+            trainer = build.trainer(cfg, folder, training=False)
+            task = build.task(cfg, data.spec, training=False)
+            weights = network_weights(weights)
+        task.load_state_dict(weights)
         run_loader(trainer, task, data.val_dataloader)
         decision = task.fit_decision(task.results, cfg.eval.threshold)
         if record:
@@ -67,7 +72,7 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
             for name, content in task.evaluate(task.results, data.cases, decision, bootstrap=0).files.items():
                 write(folder / name.replace("test_", "val_", 1), content)
         outcome = evaluate(cfg, trainer, task, data, decision, folder, split="test")
-        score = getattr(trainer.checkpoint_callback, "best_model_score", None)
+        score = getattr(scored, "best_model_score", None)
         value = float(score) if score is not None and isfinite(score) else None
         if record:
             record.update(best_score=value, tests_counted=int(record.fields.get("tests_counted") or 0) + 1)

@@ -80,6 +80,12 @@ def global_rank() -> int:
     return launch.rank if launch else 0
 
 
+def world() -> int:
+    """How many processes a launcher has started, 1 without one."""
+    launch = launched()
+    return launch.world if launch else 1
+
+
 def fit(cfg: DictConfig) -> None:
     """Let the trainer take what the launcher has started, in place.
 
@@ -93,7 +99,8 @@ def fit(cfg: DictConfig) -> None:
             raise UsageError(
                 f"trainer.num_nodes={trainer.num_nodes}: several machines are started from outside:\n"
                 f"  on each, N = 0, 1, ...: torchrun {start} -m medtrain ...\n"
-                f"  or once, under SLURM: srun --nodes={trainer.num_nodes} --ntasks-per-node=DEVICES medtrain ..."
+                f"  or once, under SLURM: srun --nodes={trainer.num_nodes} --ntasks-per-node=DEVICES medtrain ...\n"
+                "  trainer.num_nodes=1 takes this machine alone"
             )
         return
     asked = trainer.devices if isinstance(trainer.devices, int | str) else len(trainer.devices)
@@ -134,15 +141,10 @@ def together(words: Sequence[str], lead: Callable[[], int], follow: Callable[[st
         _meeting = None
 
 
-def several() -> bool:
-    """Does this process act with others that were started like it?"""
-    return _meeting is not None
-
-
-def announce(job: str) -> None:
+def announce(job: Callable[[], str]) -> None:
     """In the first process: give the others the job that they wait for."""
     if _meeting is not None:
-        _meeting.store.set("job", job)
+        _meeting.store.set("job", job())
 
 
 def first_has_failed(patience: float = 3.0) -> bool:

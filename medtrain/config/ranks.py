@@ -58,10 +58,14 @@ def wanted(cfg: DictConfig) -> int:
 
 
 def environment() -> list[Any]:
-    """For the trainer's plugins: in a rank of ours it shall not see that SLURM gave the machine."""
+    """For the trainer's plugins: a rank of ours shall not see that SLURM gave the machine; requeueing is the job's."""
     from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
-    return [LightningEnvironment()] if PARENT in os.environ else []
+    if PARENT in os.environ:
+        return [LightningEnvironment()]
+    under_srun = "SLURM_PROCID" in os.environ and "RANK" not in os.environ and SLURMEnvironment.detect()
+    return [SLURMEnvironment(auto_requeue=False)] if under_srun else []
 
 
 def run_ranks(count: int, job: Path, folder: Path) -> Ended:

@@ -117,8 +117,6 @@ def test_under_srun(folder: Path, trained: Path) -> None:
     [
         (["seed={rank}"], "srun started process 1 with seed=1 where process 0 has seed=0"),
         (["hydra.run.dir={run}"], "already holds a run"),
-        (["trainer=ddp", "trainer.devices=3"], "trainer.devices=3, but srun started 2 processes"),
-        (["-m", "seed=1,2"], "a sweep (-m) starts the processes of each job itself: start it without srun"),
     ],
 )
 def test_what_is_wrong_is_told_once_and_ends_all(words: list[str], told: str, folder: Path, trained: Path) -> None:
