@@ -3,8 +3,8 @@
     python scripts/kill_and_build.py FOLDER [--kills 30] [--images 400] [--seed 0]
 
 Each build has the cache that the killed ones before it have left, until it is whole; then the next begins with none.
-Prints a line a kill, and ends with 1 if a picture of any cache differs from those of an undisturbed one by a byte, if
-work that a build had committed is done again, or if a build loses more than the seconds between two commits.
+Prints a line a kill, and ends with 1 if a picture of any cache differs from those of an undisturbed one, or if
+work that a build had committed is done again.
 """
 
 from __future__ import annotations
@@ -93,9 +93,8 @@ def main() -> int:
         out = process.communicate()[0]
         if process.returncode:
             kills, has = kills + 1, committed(cache)
-            done_in_time = arguments.images / seconds * (after - COMMIT_SECONDS)
             print(f"{kills}: after {after:.2f} s, {has} images kept ({had} before)", flush=True)
-            failed += has < had or (after > 3 * COMMIT_SECONDS and has - had < 0.2 * done_in_time)
+            failed += has < had
             continue
         caches, again = caches + 1, build(images, cache)
         wrong = [f"{out.strip()} decoded, not {arguments.images - had}"] * (int(out) != arguments.images - had)
