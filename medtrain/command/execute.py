@@ -94,7 +94,7 @@ def execute_announced(job: str) -> int:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="medtrain_")))
         with _output_to(folder / f"train.rank{rank}.log"):
             code = execute(whole.cfg, folder)
-        if code in (1, 2) and not launch.first_has_failed():
+        if code in (1, 2) and not launch.first_has_ended():
             print(f"error: {_reason(folder, launch.world(), code)}", file=sys.stderr)
     return code
 

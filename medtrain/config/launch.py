@@ -147,8 +147,8 @@ def announce(job: Callable[[], str]) -> None:
         _meeting.store.set("job", job())
 
 
-def first_has_failed(patience: float = 3.0) -> bool:
-    """In one of the others: has the first process ended, or does it within `patience` seconds?"""
+def first_has_ended(patience: float = 3.0) -> bool:
+    """In one of the others: has the first process come to its end, or does it within `patience` seconds?"""
     return _meeting is not None and _meeting.has("over", gone=True, patience=patience)
 
 
@@ -195,9 +195,11 @@ class _Meeting:
             code = error.exit_code
             raise
         finally:
-            self.store.set("over", str(code))
-            failed_at_work = code != 0 and self.has("job")  # the others may wait for this process then, and for ever
-            self._until(lambda: self.store.add("left", 0) == self.launch.world - 1, 1.0 if failed_at_work else ENDING_S)
+            with contextlib.suppress(*self.gone):  # torchrun keeps the store, and may have ended
+                self.store.set("over", str(code))
+                failed_at_work = code != 0 and self.has("job")  # the others may wait for this process then, for ever
+                patience = 1.0 if failed_at_work else ENDING_S
+                self._until(lambda: self.store.add("left", 0) == self.launch.world - 1, patience)
 
     def follow(self, words: list[str], work: Callable[[str], int]) -> int:
         """Silent: what there is to say, the first process says."""
