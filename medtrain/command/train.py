@@ -21,7 +21,7 @@ from medtrain.command.evaluate import build_report, evaluate, run_loader, write
 from medtrain.command.execute import unexpected
 from medtrain.config import launch
 from medtrain.config.record import RunRecord
-from medtrain.core.errors import DataError, MedtrainError
+from medtrain.core.errors import DataError, MedtrainError, UsageError
 from medtrain.core.labels import LabelCounts, count_labels
 from medtrain.core.spec import DataSpec
 from medtrain.io.files import sha256, write_text
@@ -192,11 +192,21 @@ def opening(cfg: DictConfig, data: Any, folder: Path) -> str:
 
 
 def go_on_from(trainer: pl.Trainer, last: Path) -> None:
-    """Tell the loggers where the resumed run will start to write."""
+    """Tell the loggers where the resumed run will start to write.
+
+    Raises:
+        UsageError: another number of processes, which would deal out the rest of the epoch otherwise.
+    """
     saved = load(last)
     progress, step = saved["loops"]["fit_loop"], int(saved["global_step"])
     done = int(progress["epoch_progress"]["current"]["processed"])
     within = int(progress["epoch_loop.batch_progress"]["current"]["processed"]) if done == int(saved["epoch"]) else 0
+    others = saved["medtrain"].get("world_size", trainer.world_size)
+    if within and others != trainer.world_size:
+        raise UsageError(
+            f"{last}: {others} processes wrote it in the middle of an epoch, and {trainer.world_size} would not see "
+            "what is left of it; go on with as many (trainer.devices)"
+        )
     for logger in trainer.loggers:
         if hasattr(logger, "rewind"):
             logger.rewind(done, step)
