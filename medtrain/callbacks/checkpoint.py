@@ -8,6 +8,7 @@ holds the folder's path, so that a run folder that was moved forgets its best sc
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -133,3 +134,8 @@ def load(path: Any, map_location: Any = "cpu") -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise MedtrainError(f"{path}: not a checkpoint but a {type(loaded).__name__}")
     return loaded
+
+
+def network_weights(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A task's state without that of its loss, which is for training."""
+    return {name: value for name, value in state.items() if not name.startswith("loss.")}

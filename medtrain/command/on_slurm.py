@@ -7,7 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
-from medtrain.config import cluster, cluster_state, ranks, record
+from medtrain.config import cluster, cluster_state, launch, record
 from medtrain.core.notice import notice
 
 
@@ -23,7 +23,7 @@ def run(folder: str, patience_s: float, requeues: int) -> None:
 
     code = execute_saved(folder)
     if code == PREEMPTED:
-        code = 0 if ranks.global_rank() else preempted(Path(folder), requeues)
+        code = 0 if launch.global_rank() else preempted(Path(folder), requeues)
     if code:
         sys.exit(code)
 

@@ -74,19 +74,20 @@ def chosen(cfg: DictConfig) -> Cluster | None:
     return cluster_of({k: v for k, v in node.items() if k != "_target_"}) if node.get("_target_") == TARGET else None
 
 
-def check(cfg: DictConfig, multirun: bool) -> None:
-    """Find before the first job what SLURM can't serve.
+def check(cfg: DictConfig, multirun: bool) -> bool:
+    """Is the job for SLURM? If so, find before the first one what it can't serve.
 
     Raises:
         UsageError: a setting; or a single training, which reaches no launcher and would run on the login node.
     """
     cluster = chosen(cfg)
     if cluster is None:
-        return
+        return False
     if not multirun:
         raise UsageError("hydra/launcher=slurm counts in a sweep only: add -m, or take medtrain submit")
     trainer: Any = OmegaConf.to_container(cfg.trainer)
     cluster.tasks(trainer)
+    return True
 
 
 def waiting(sweep: Path, known: Mapping[str, State]) -> set[str]:
