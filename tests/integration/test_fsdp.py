@@ -43,7 +43,7 @@ def test_its_checkpoint_is_that_of_any_run(folder: Path, medtrain: Callable[...,
 
 @pytest.mark.slow
 def test_it_trains_like_ddp(folder: Path, phantom_cache: Path) -> None:
-    """Not resumed: on a CPU, PyTorch gathers the optimizer's two moments into one buffer, and saves the second twice."""
+    """Not resumed: on a CPU, PyTorch gathers the optimizer's two moments into one buffer and saves that twice."""
     words = [*WORDS, "trainer.devices=2", "trainer.accumulate_grad_batches=2", "trainer.max_epochs=2"]
     done(start(*words, "trainer.strategy=ddp", "hydra.run.dir=ddp"))
     done(start(*words, "trainer.strategy=fsdp", "hydra.run.dir=fsdp"))
