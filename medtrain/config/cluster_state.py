@@ -113,14 +113,15 @@ def why(sweep: Path, job: str, state: State) -> str:
 
 
 def last_line(log: Path) -> str:
-    """The last words of a log, '' if there are none."""
+    """The last words of a log, without what SLURM and submitit say while they clear up; '' if there are none."""
     try:
         with open(log, "rb") as file:
             file.seek(max(0, log.stat().st_size - 8192))
             lines = [line.strip() for line in file.read().decode("utf-8", "replace").splitlines() if line.strip()]
     except OSError:
         return ""
-    return lines[-1][:200] if lines else ""
+    telling = [line for line in lines if "error:" in line or not line.startswith(("srun:", "submitit "))]
+    return (telling or lines or [""])[-1][:200]
 
 
 def _ask(*words: str) -> str | None:

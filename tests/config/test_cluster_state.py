@@ -80,5 +80,7 @@ def test_what_a_run_says_itself_counts(tmp_path: Path) -> None:
 def test_the_last_line_of_a_log(tmp_path: Path) -> None:
     log = tmp_path / "log"
     assert last_line(log) == ""
-    log.write_bytes(b"x" * 20_000 + b"\nslurmstepd: error: Detected 1 oom_kill event \xff\n  \n")
+    log.write_bytes(
+        b"x" * 20_000 + b"\nslurmstepd: error: Detected 1 oom_kill event \xff\n  \nsrun: Force Terminated StepId=2.0\n"
+    )
     assert last_line(log).startswith("slurmstepd: error: Detected 1 oom_kill event")
