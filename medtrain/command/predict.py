@@ -12,7 +12,7 @@ from medtrain.command import build
 from medtrain.command.evaluate import run_loader
 from medtrain.command.gate import attach_gate
 from medtrain.command.trained import open_run
-from medtrain.config import ranks
+from medtrain.config import launch
 from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.data import source
 from medtrain.data.base import Inputs
@@ -35,7 +35,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
         task.truth = getattr(data, "truth", None)  # of images the sizes; other inputs have none
         attach_gate(cfg, trainer, task, data.cases)
         run_loader(trainer, task, data.predict_dataloader)
-    if ranks.global_rank() != 0:
+    if launch.global_rank() != 0:
         return
     said = task.predictions(task.results, data.cases, run.decision) if readable else None
     if run.spec.label_kind == "boxes":

@@ -76,6 +76,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "eval.gate_by": ("drop", "scale"),
     "eval.split": ("train", "val", "test"),
     "model.size": ("n", "s", "m"),
+    "sweep.retry": ("failed",),
     "task.pool": ("mean", "max", "noisy_or"),
     "trainer.precision": ("32-true", "bf16-mixed", "16-mixed", 32, 16, "32", "bf16", "16"),
 }
