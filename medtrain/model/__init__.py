@@ -4,10 +4,12 @@ from medtrain.model.attention import attention_map, has_attention
 from medtrain.model.build import build_model, fill_from_spec, fit_channels
 from medtrain.model.convnext import convnext_tiny
 from medtrain.model.densenet import densenet121, densenet169, densenet201
+from medtrain.model.densenet_3d import densenet121_3d
 from medtrain.model.dropout import check_passes, dropout_passes
 from medtrain.model.efficientnet import efficientnet_b0, efficientnet_b3
 from medtrain.model.ensemble import Ensemble, members_of
 from medtrain.model.resnet import resnet18, resnet34, resnet50, resnet101
+from medtrain.model.resnet_3d import resnet10_3d, resnet18_3d, resnet34_3d, resnet50_3d
 from medtrain.model.weights import load_weights, read_weights, warm_start
 
 __all__ = [
@@ -17,6 +19,7 @@ __all__ = [
     "check_passes",
     "convnext_tiny",
     "densenet121",
+    "densenet121_3d",
     "densenet169",
     "densenet201",
     "dropout_passes",
@@ -28,9 +31,13 @@ __all__ = [
     "load_weights",
     "members_of",
     "read_weights",
+    "resnet10_3d",
     "resnet18",
+    "resnet18_3d",
     "resnet34",
+    "resnet34_3d",
     "resnet50",
+    "resnet50_3d",
     "resnet101",
     "warm_start",
 ]
