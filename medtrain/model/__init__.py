@@ -8,6 +8,7 @@ from medtrain.model.densenet_3d import densenet121_3d
 from medtrain.model.dropout import check_passes, dropout_passes
 from medtrain.model.efficientnet import efficientnet_b0, efficientnet_b3
 from medtrain.model.ensemble import Ensemble, members_of
+from medtrain.model.memory import kept_bytes
 from medtrain.model.resnet import resnet18, resnet34, resnet50, resnet101
 from medtrain.model.resnet_3d import resnet10_3d, resnet18_3d, resnet34_3d, resnet50_3d
 from medtrain.model.weights import load_weights, read_weights, warm_start
@@ -28,6 +29,7 @@ __all__ = [
     "fill_from_spec",
     "fit_channels",
     "has_attention",
+    "kept_bytes",
     "load_weights",
     "members_of",
     "read_weights",
