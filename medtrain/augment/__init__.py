@@ -2,6 +2,7 @@
 
 from medtrain.augment.images import Augment2d, Identity
 from medtrain.augment.mixup import mixup
-from medtrain.augment.views import Views2d
+from medtrain.augment.views import Views2d, Views3d
+from medtrain.augment.volumes import Augment3d
 
-__all__ = ["Augment2d", "Identity", "Views2d", "mixup"]
+__all__ = ["Augment2d", "Augment3d", "Identity", "Views2d", "Views3d", "mixup"]

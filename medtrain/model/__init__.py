@@ -8,6 +8,7 @@ from medtrain.model.densenet_3d import densenet121_3d
 from medtrain.model.dropout import check_passes, dropout_passes
 from medtrain.model.efficientnet import efficientnet_b0, efficientnet_b3
 from medtrain.model.ensemble import Ensemble, members_of
+from medtrain.model.instance_attention import class_logits, score_instances
 from medtrain.model.memory import kept_bytes
 from medtrain.model.resnet import resnet18, resnet34, resnet50, resnet101
 from medtrain.model.resnet_3d import resnet10_3d, resnet18_3d, resnet34_3d, resnet50_3d
@@ -18,6 +19,7 @@ __all__ = [
     "attention_map",
     "build_model",
     "check_passes",
+    "class_logits",
     "convnext_tiny",
     "densenet121",
     "densenet121_3d",
@@ -41,5 +43,6 @@ __all__ = [
     "resnet50",
     "resnet50_3d",
     "resnet101",
+    "score_instances",
     "warm_start",
 ]

@@ -49,8 +49,8 @@ def densenet121_3d(
     if not pooled:
         network.features.pool0 = nn.Identity()
     network.features.relu5 = nn.ReLU()
-    pool = AttentionPool(width, dims=3) if attention else nn.AdaptiveAvgPool3d(1)
-    network.features.pool5 = nn.Sequential(pool, nn.Flatten(3))  # torchvision's own ReLU and average change nothing then
+    network.features.pool5 = AttentionPool(width, dims=3) if attention else nn.AdaptiveAvgPool3d(1)
+    network.features.flat5 = nn.Flatten(3)  # torchvision's own ReLU and average behind `features` change nothing then
     if checkpointing:
         checkpoint_layers(network)
     load_weights(network, weights)
