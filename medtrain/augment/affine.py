@@ -84,5 +84,5 @@ def resample_volumes(
     found = []
     for axis, at in ((2, x), (1, y), (0, z)):
         place = at * shrink / halves[axis] + 2 * shift_B3[:, axis].reshape(-1, 1, 1, 1)
-        found.append(torch.where(flip_B3[:, axis].reshape(-1, 1, 1, 1), -place, place).expand(-1, *sizes))
+        found.append(torch.where(flip_B3[:, axis].reshape(-1, 1, 1, 1), -place, place).expand(len(x_BCDHW), *sizes))
     return F.grid_sample(x_BCDHW, torch.stack(found, -1), padding_mode="zeros", align_corners=False)

@@ -1,4 +1,4 @@
-"""What augmentations draw for each sample: numbers that depend on (seed, epoch, sample id) and nothing else."""
+"""Random numbers for the samples of a batch, from (seed, epoch, sample id) and nothing else."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from torch import Tensor
 from medtrain.core.streams import stream
 
 
-def draw(ids: list[int] | list[list[int]], seed: int, epoch: int, count: int) -> tuple[Tensor, list[int]]:
-    """Uniform numbers in 0..1, (B, count) float32, and a seed for the noise, for each sample.
+def draw(
+    ids: list[int] | list[list[int]], seed: int, epoch: int, count: int, name: str = "augment"
+) -> tuple[Tensor, list[int]]:
+    """Uniform numbers in 0..1, (B, count) float32, and a seed for noise, for each sample.
 
-    All are drawn whatever is switched on, so switching one change off leaves the others as they were. An id that comes
-    again in the batch draws anew.
+    An id that comes again in the batch draws anew. Draw all numbers whatever is switched on, so that switching one
+    change off leaves the others as they were.
     """
     u_BK = np.empty((len(ids), count), dtype=np.float32)
     noise_seeds: list[int] = []
@@ -22,18 +24,10 @@ def draw(ids: list[int] | list[list[int]], seed: int, epoch: int, count: int) ->
         path = tuple(sample) if isinstance(sample, list) else (sample,)
         seen[path] = occurrence = seen.get(path, -1) + 1
         again = ("again", occurrence) if occurrence else ()
-        generator = stream(seed, "augment", epoch, *path, *again)
+        generator = stream(seed, name, epoch, *path, *again)
         generator.random(out=u_BK[row], dtype=np.float32)
         noise_seeds.append(int(generator.integers(1 << 62)))
     return torch.from_numpy(u_BK), noise_seeds
-
-
-def check_batch(x: Tensor, ids_B: Tensor) -> None:
-    """Raises TypeError or ValueError unless `x` is floating point and has an id a sample."""
-    if not x.is_floating_point():
-        raise TypeError(f"images must be floating point in 0..1, not {x.dtype}")
-    if len(ids_B) != len(x):
-        raise ValueError(f"{len(x)} images, {len(ids_B)} ids")
 
 
 def signed(u: Tensor) -> Tensor:
@@ -48,3 +42,11 @@ def normal(x: Tensor, seeds: list[int]) -> Tensor:
     for image, number in zip(noise, seeds, strict=True):
         image.normal_(generator=generator.manual_seed(number))
     return noise
+
+
+def check_batch(x: Tensor, ids_B: Tensor) -> None:
+    """Raises TypeError or ValueError unless `x` is floating point and has an id a sample."""
+    if not x.is_floating_point():
+        raise TypeError(f"images must be floating point in 0..1, not {x.dtype}")
+    if len(ids_B) != len(x):
+        raise ValueError(f"{len(x)} images, {len(ids_B)} ids")

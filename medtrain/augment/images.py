@@ -6,6 +6,8 @@ batch mates, worker, rank or restart. No flips by default: a mirrored chest has 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -17,10 +19,10 @@ _DRAWS = 9
 
 
 class Identity(nn.Module):
-    """No augmentation, called like `Augment2d`."""
+    """No augmentation, called like any other: what comes first comes back."""
 
-    def forward(self, x_BCHW: Tensor, ids_B: Tensor, seed: int, epoch: int) -> Tensor:
-        return x_BCHW
+    def forward(self, first: Any, *rest: Any, **more: Any) -> Any:
+        return first
 
 
 class Augment2d(nn.Module):

@@ -89,7 +89,9 @@ def check_pool(cfg: DictConfig) -> None:
     if cfg.data.get("patch_label") == "mask":
         raise UsageError("task.pool=attention learns from the labels of cases: it takes data.patch_label=case")
     if (cfg.data.get("patches_per_volume") or 1) < 2:
-        raise UsageError("task.pool=attention needs several patches of a case in a batch: data.patches_per_volume=4, say")
+        raise UsageError(
+            "task.pool=attention needs several patches of a case in a batch: data.patches_per_volume=4, say"
+        )
 
 
 def usual_spec(cfg: DictConfig) -> DataSpec:
@@ -204,7 +206,9 @@ def views(cfg: DictConfig, spec: DataSpec) -> nn.Module | None:
     if cfg.eval.tta <= 1:
         return None
     if spec.dims == 3:
-        head, front, left = (bool(cfg.augment.get(f"flip_{side}")) for side in ("head_feet", "front_back", "left_right"))
+        head, front, left = (
+            bool(cfg.augment.get(f"flip_{side}")) for side in ("head_feet", "front_back", "left_right")
+        )
         return Views3d(cfg.eval.tta, (head, front, left))
     return Views2d(cfg.eval.tta, bool(cfg.augment.get("flip_horizontal")), bool(cfg.augment.get("flip_vertical")))
 

@@ -57,4 +57,3 @@ class Remembered:
         except (OSError, ValueError, EOFError):
             return np.empty(0, self.record)
         return known if known.dtype == self.record else np.empty(0, self.record)
-

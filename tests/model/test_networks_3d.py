@@ -137,7 +137,11 @@ def test_weights_as_med3d_publishes_them(tmp_path):
 
 @pytest.mark.parametrize(
     ("build", "more"),
-    [(resnet10_3d, {"width": 16}), (resnet50_3d, {"width": 8, "norm": "group"}), (densenet121_3d, {"stem": "standard"})],
+    [
+        (resnet10_3d, {"width": 16}),
+        (resnet50_3d, {"width": 8, "norm": "group"}),
+        (densenet121_3d, {"stem": "standard"}),
+    ],
 )
 def test_checkpointing_trains_alike_with_less_memory(build, more):
     torch.manual_seed(0)
@@ -149,7 +153,9 @@ def test_checkpointing_trains_alike_with_less_memory(build, more):
     for network in (plain, saving):
         network(x).square().sum().backward()
     with torch.device("meta"):
-        kept = [kept_bytes(build(PATCH, checkpointing=on, **more), torch.rand(2, 1, 32, 32, 32)) for on in (True, False)]
+        kept = [
+            kept_bytes(build(PATCH, checkpointing=on, **more), torch.rand(2, 1, 32, 32, 32)) for on in (True, False)
+        ]
     assert kept[0] < 0.65 * kept[1]
     for (name, a), b in zip(plain.named_parameters(), saving.parameters(), strict=True):
         assert torch.equal(a.grad, b.grad), name
