@@ -77,7 +77,7 @@ class Views3d(nn.Module):
 
 
 def _point(number: int, dims: int) -> list[float]:
-    """A point of the sequence, -1..1 along each of its dimensions; the root of x^(dims + 1) = x + 1 spreads it evenly."""
+    """A point of the sequence, -1..1 along each dimension; the root of x^(dims + 1) = x + 1 spreads them evenly."""
     root = 2.0
     for _ in range(64):  # a contraction
         root = (1 + root) ** (1 / (dims + 1))

@@ -1,7 +1,7 @@
 """Random changes of whole batches of volumes, on their device, that other patients or scanners could also show.
 
-Parameters come from (seed, epoch, sample id) as in `medtrain.augment.images`. Whether a volume may be mirrored depends on
-what is in it: a nodule has no side, a heart has.
+Parameters come from (seed, epoch, sample id) as in `medtrain.augment.images`. Whether a volume may be mirrored depends
+on what is in it: a nodule has no side, a heart has.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Augment3d(nn.Module):
 
 
 def blurred(x_BCDHW: Tensor, sigma_B1111: Tensor, reach: int) -> Tensor:
-    """Each volume under a Gaussian kernel of its own width in voxels, cut off `reach` voxels away; 0 changes nothing."""
+    """Each volume under a Gaussian kernel of its own width in voxels, cut off after `reach`; 0 changes nothing."""
     offsets = range(-reach, reach + 1)
     weights = [torch.exp(-(offset**2) / (2 * sigma_B1111.clamp(min=1e-3) ** 2)) for offset in offsets]
     total = torch.stack(weights).sum(0)

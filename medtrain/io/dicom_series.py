@@ -9,6 +9,7 @@ import os
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -102,9 +103,7 @@ def _one_series(slices: list[Slice]) -> list[Slice]:
     if len(of_series) > 1:
         named = [_named(series) for series in sorted(of_series.values(), key=len, reverse=True)]
         more = f", and {len(named) - 5} more" * (len(named) > 5)
-        raise VolumeError(
-            f"{len(named)} series in one folder: {'; '.join(named[:5])}{more}; give each a folder of its own"
-        )
+        raise VolumeError(f"{len(named)} series in one folder: {'; '.join(named[:5])}{more}; give each a folder of its own")
     if len(slices) == 1:
         raise VolumeError("one slice only: a picture, not a volume")
     for what, apart in (

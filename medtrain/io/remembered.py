@@ -57,3 +57,4 @@ class Remembered:
         except (OSError, ValueError, EOFError):
             return np.empty(0, self.record)
         return known if known.dtype == self.record else np.empty(0, self.record)
+
