@@ -5,7 +5,7 @@ Nothing is drawn: the same image gives the same views in every batch, run and co
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +56,7 @@ class Views3d(nn.Module):
         flips: D, H, W may be mirrored; of these every second, fourth, eighth view is another mirror image.
     """
 
-    def __init__(self, count: int, flips: tuple[bool, bool, bool] = (False, False, False)) -> None:
+    def __init__(self, count: int, flips: Sequence[bool] = (False, False, False)) -> None:
         super().__init__()
         self.count, self.flips = count, flips
 

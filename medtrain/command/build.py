@@ -90,7 +90,7 @@ def check_pool(cfg: DictConfig) -> None:
         raise UsageError("task.pool=attention learns from the labels of cases: it takes data.patch_label=case")
     if (cfg.data.get("patches_per_volume") or 1) < 2:
         raise UsageError(
-            "task.pool=attention needs several patches of a case in a batch: data.patches_per_volume=4, say"
+            "task.pool=attention needs several patches of a case at a time: data.patches_per_volume=4, say"
         )
 
 
@@ -192,7 +192,8 @@ def memory(cfg: DictConfig, spec: DataSpec) -> dict[str, float] | None:
     if not node.get("checkpointing") or "weights" not in node:
         return None
     with torch.device("meta"):
-        x = torch.empty(int(cfg.data.batch_size), spec.channels, *spec.size)
+        samples = int(cfg.data.batch_size) * int(cfg.data.get("patches_per_volume") or 1)
+        x = torch.empty(samples, spec.channels, *spec.size)
         kept, without = (
             kept_bytes(build_model(*target.builder("model", node | {"weights": "none", **on}), spec), x) / 1e6
             for on in ({}, {"checkpointing": False})
@@ -206,10 +207,8 @@ def views(cfg: DictConfig, spec: DataSpec) -> nn.Module | None:
     if cfg.eval.tta <= 1:
         return None
     if spec.dims == 3:
-        head, front, left = (
-            bool(cfg.augment.get(f"flip_{side}")) for side in ("head_feet", "front_back", "left_right")
-        )
-        return Views3d(cfg.eval.tta, (head, front, left))
+        sides = ("head_feet", "front_back", "left_right")
+        return Views3d(cfg.eval.tta, [bool(cfg.augment.get(f"flip_{side}")) for side in sides])
     return Views2d(cfg.eval.tta, bool(cfg.augment.get("flip_horizontal")), bool(cfg.augment.get("flip_vertical")))
 
 

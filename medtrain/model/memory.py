@@ -1,4 +1,4 @@
-"""How much a network keeps between the forward and the backward pass: what checkpointing saves, counted, not guessed."""
+"""How much a network keeps for its backward pass, and so what checkpointing saves: counted, not guessed."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class Classification(Task):
         augment: ``augment(x, ids, seed, epoch) -> x`` on inputs in 0..1; only in training. Its ids are the cases, or
             rows (case, instance, draw) of batches with these, so that patches and repeats in an epoch all differ.
         pool: how the instances of a case make its prediction: mean, max or noisy_or of their probabilities; attention,
-            of networks with a `ScoringHead`: training then learns from cases, of the instances that a batch has of each.
+            of networks with a `ScoringHead`: training then learns from cases, by the instances in the batch.
         mixup: alpha of mixup in training; 0 for none.
         views: ``views(x_BCHW)`` yields versions of inputs in 0..1 whose probabilities are averaged in the end.
         mc_dropout: passes with dropout whose spread is a case's uncertainty in the end; 0 for none.

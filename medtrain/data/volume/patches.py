@@ -70,9 +70,7 @@ def marked_counts(mask_DHW: NDArray[np.uint8], box: Box, starts: Starts, size: Z
     """
     counts = (mask_DHW[tuple(slice(*ends) for ends in box)] != 0).astype(np.int64)
     for axis, (first, (low, high), length) in enumerate(zip(starts, box, size, strict=True)):
-        sums = (
-            np.concatenate([np.zeros_like(counts.take([0], axis)), counts.cumsum(axis)], axis) if high > low else None
-        )
+        sums = np.concatenate([np.zeros_like(counts.take([0], axis)), counts.cumsum(axis)], axis) if high > low else None
         if sums is None:
             return np.zeros(tuple(len(each) for each in starts), np.int64)
         ends = [np.clip(edge - low, 0, high - low) for edge in (first, first + length)]
