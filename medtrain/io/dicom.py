@@ -12,6 +12,7 @@ import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import gdcm
@@ -69,6 +70,11 @@ def is_dicom_file(path: str | os.PathLike[str]) -> bool:
             return is_dicom(file.read(HEAD))
     except OSError:
         return False
+
+
+def dicom_files(folder: str | os.PathLike[str]) -> list[Path]:
+    """The DICOM files that lie in a folder itself, sorted by name."""
+    return sorted(file for file in Path(folder).iterdir() if is_dicom_file(file) and file.name.upper() != "DICOMDIR")
 
 
 def read_patient_id(path: str | os.PathLike[str]) -> str | None:

@@ -15,7 +15,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 
-from medtrain.io.dicom import is_dicom_file, read_slice
+from medtrain.io.dicom import dicom_files, read_slice
 from medtrain.io.dicom_display import DicomError
 from medtrain.io.volume import Volume, VolumeError, canonical
 
@@ -41,11 +41,6 @@ class Slice:
     position: NDArray[np.float64]
     direction: NDArray[np.float64]
     spacing: NDArray[np.float64]
-
-
-def dicom_files(folder: str | os.PathLike[str]) -> list[Path]:
-    """The DICOM files that lie in a folder itself, sorted by name."""
-    return sorted(file for file in Path(folder).iterdir() if is_dicom_file(file) and file.name.upper() != "DICOMDIR")
 
 
 def read_series(folder: str | os.PathLike[str]) -> Volume:

@@ -53,6 +53,15 @@ def read_nifti(path: str | os.PathLike[str]) -> Volume:
     return canonical(values, affine, "NIfTI", str(image.get_data_dtype()))
 
 
+def read_channels(path: str | os.PathLike[str]) -> int:
+    """Values a voxel, by the header alone (VolumeError)."""
+    try:
+        shape = _shape(nib.load(Path(path)))
+    except DAMAGED as error:
+        raise VolumeError(_reason(error)) from None
+    return shape[3] if len(shape) > 3 else 1
+
+
 def _shape(image: Any) -> tuple[int, ...]:
     """The axes but for those of length 1 that stand behind the third: (W, H, D, 1, C) is a vector a voxel."""
     shape = tuple(int(n) for n in image.shape)

@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtrain.core.errors import MedtrainError
-from medtrain.io.dicom_series import dicom_files, read_series
+from medtrain.io.dicom import dicom_files
+from medtrain.io.dicom_series import read_series
 from medtrain.io.image_store import readers
-from medtrain.io.nifti import read_nifti
+from medtrain.io.nifti import read_channels, read_nifti
 from medtrain.io.resample import to_spacing
 from medtrain.io.volume import Triple, Volume, VolumeError
 from medtrain.io.volume_file import Box, read_stored, write_reason, write_stored
@@ -247,3 +248,13 @@ def _stored(x_DHW: NDArray[Any], scale: float, offset: float) -> NDArray[np.int1
     for plane, stored in zip(x_DHW, out, strict=True):
         np.clip(np.rint((plane - offset) / scale), -32768, 32767, out=stored, casting="unsafe")
     return out
+
+
+def channels_of(paths: Sequence[str]) -> int:
+    """Channels of the first of these files whose header can be read; 1 if there is none."""
+    for path in paths:
+        try:
+            return 1 if os.path.isdir(path) else read_channels(path)
+        except VolumeError:
+            continue
+    return 1
