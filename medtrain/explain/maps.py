@@ -65,8 +65,8 @@ def grad_cam(network: nn.Module, x: Tensor, classes_B: Tensor) -> Tensor:
         classes_B: class numbers.
 
     Returns:
-        (B, h, w) or (B, d, h, w), not negative, in units of the logit's gradient times features; zero where nothing speaks for the
-        class.
+        (B, h, w) or (B, d, h, w), not negative, in units of the logit's gradient times features; zero where nothing
+        speaks for the class.
 
     Raises:
         UsageError: the network doesn't end in a feature map (a vision transformer).

@@ -65,9 +65,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
         for i, why in data.errors.items()
     ]
     table = pd.DataFrame(rows, columns=["row", *kind.COLUMNS]).sort_values("row", kind="stable")[list(kind.COLUMNS)]
-    table = table.astype(
-        {name: "Int64" for name in table if name in ("peak_x", "peak_y", "peak_i", "peak_j", "peak_k")}
-    )
+    table = table.astype({name: "Int64" for name in table if re.fullmatch("peak_[xyijk]", str(name))})
     write_text(output / "explain.csv", table.to_csv(index=False))
     _page(output, table, checks, run)
     _say(output, table, checks)
