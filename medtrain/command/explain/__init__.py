@@ -106,7 +106,7 @@ def _page(output: Path, table: pd.DataFrame, checks: dict[str, Any], run: Traine
 
 def safe_name(name: str) -> str:
     """Letters, digits, dots, dashes and underscores of a name, its ending left out."""
-    stem = name.rpartition(".")[0] if re.search(r"\.\w{2,4}$", name) else name
+    stem = re.sub(r"(\.nii)?\.\w{2,4}$", "", name)
     return re.sub(r"[^A-Za-z0-9._-]+", "_", stem).strip("._")[-80:] or "image"
 
 
