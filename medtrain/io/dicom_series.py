@@ -9,7 +9,6 @@ import os
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pydicom
@@ -30,7 +29,7 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 @dataclass(frozen=True)
 class Slice:
-    """What a header says of a slice and its place: position and direction cosines in mm (LPS), spacing of its pixels."""
+    """What a header says of a slice: its position in mm and direction cosines (LPS), the spacing of its pixels."""
 
     file: Path
     series: str
@@ -98,7 +97,9 @@ def _one_series(slices: list[Slice]) -> list[Slice]:
     if len(of_series) > 1:
         named = [_named(series) for series in sorted(of_series.values(), key=len, reverse=True)]
         more = f", and {len(named) - 5} more" * (len(named) > 5)
-        raise VolumeError(f"{len(named)} series in one folder: {'; '.join(named[:5])}{more}; give each a folder of its own")
+        raise VolumeError(
+            f"{len(named)} series in one folder: {'; '.join(named[:5])}{more}; give each a folder of its own"
+        )
     if len(slices) == 1:
         raise VolumeError("one slice only: a picture, not a volume")
     for what, apart in (
@@ -131,7 +132,8 @@ def _in_order(slices: list[Slice]) -> list[Slice]:
     wrong = np.flatnonzero(np.abs(step - usual) > UNEVEN * usual)
     if len(wrong):
         at = int(wrong[0])
-        names = f"between {slices[at].file.name} and {slices[at + 1].file.name} lie {step[at]:.4g} mm, elsewhere {usual:.4g}"
+        names = f"between {slices[at].file.name} and {slices[at + 1].file.name}"
+        gap = f"{step[at]:.4g} mm {names}, elsewhere {usual:.4g}"
         missing = int(sum(max(0, round(step[n] / usual) - 1) for n in wrong))
-        raise VolumeError((f"{missing} slices are missing: " if missing else "slices at uneven distances: ") + names)
+        raise VolumeError((f"{missing} slices are missing: " if missing else "slices at uneven distances: ") + gap)
     return slices

@@ -69,7 +69,7 @@ def _shape(image: Any) -> tuple[int, ...]:
 
 
 def _check_spacing(path: str | os.PathLike[str], image: Any) -> None:
-    with ImageOpener(path) as file:  # as written: on loading, nibabel makes 1 of a spacing of 0
+    with ImageOpener(os.fspath(path)) as file:  # as written: on loading, nibabel makes 1 of a spacing of 0
         header = type(image.header).from_fileobj(file, check=False)
     spacing = np.asarray(header["pixdim"][1:4], np.float64)
     if not np.isfinite(spacing).all() or (spacing <= 0).any():

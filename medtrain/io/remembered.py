@@ -25,7 +25,7 @@ class Remembered:
         self.record = np.dtype([("path", "<u8", 2), ("size", "<i8"), ("mtime", "<i8"), ("text", f"S{width}")])
 
     def recall(self, paths: Sequence[str], states: NDArray[np.int64]) -> list[str | None]:
-        """The text of each file that is as it was, None of others. `paths` are absolute, `states` as of `stat_files`."""
+        """The text of each file that is as it was, None of others; paths are absolute, states as of `stat_files`."""
         wanted, known = self._records(paths, states), self._load()
         if not len(known):
             return [None] * len(paths)
@@ -57,4 +57,3 @@ class Remembered:
         except (OSError, ValueError, EOFError):
             return np.empty(0, self.record)
         return known if known.dtype == self.record else np.empty(0, self.record)
-

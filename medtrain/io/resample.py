@@ -15,8 +15,8 @@ from medtrain.io.volume import MOST_VOXELS, Triple, Volume, VolumeError
 def to_spacing(volume: Volume, spacing: Triple | None, nearest: bool = False) -> Volume:
     """The volume with voxels of `spacing` mm (D, H, W); None leaves it as it is.
 
-    Linear interpolation; along an axis that becomes coarser the kernel widens with the voxels, so that what lies between
-    two new voxels is averaged instead of dropped. With `nearest`, each voxel is that of the old one whose centre is next.
+    Linear interpolation; along an axis that becomes coarser the kernel widens with the voxels, so that what lies
+    between two new voxels is averaged instead of dropped. With `nearest`, a voxel is the old one whose centre is next.
 
     Raises:
         VolumeError: the result would have more than 2 billion voxels.

@@ -68,7 +68,7 @@ def cache_volumes(
     files = absolute(paths)
     place, memory = folder / "volumes" / form.folder, Remembered(folder / "volumes" / "contents.npy", 32)
     states = np.array([state_of(path) for path in files], np.int64).reshape(-1, 2)
-    reasons = {n: "no such file" for n in np.flatnonzero(states[:, 0] < 0).tolist()}
+    reasons = dict.fromkeys(np.flatnonzero(states[:, 0] < 0).tolist(), "no such file")
 
     def missing() -> tuple[list[str], list[int]]:
         """The content of each file ('' unknown), and the first file of each that has yet to be read."""

@@ -1,8 +1,7 @@
 """One cached volume is one file: a page of JSON, then its voxels as int16 (masks uint8), to be memory-mapped.
 
-Voxels lie in the order D, H, W: of a volume of 512 x 512 x 300, a patch of 64 x 64 x 64 then costs as much as any part of
-the layouts that were tried (see scripts/benchmarks/volume.py), and the whole is one block that a person can read too.
-A file is written beside its place and renamed, so it is whole or not there.
+Voxels lie in the order D, H, W, in one block. A file is written beside its place and renamed, so it is whole or not
+there.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ class Stored:
     source: Source
 
     def mapped(self) -> NDArray[Any]:
-        """The stored voxels (C, D, H, W), mapped for as long as the array lives: its pages leave the process with it."""
+        """The stored voxels (C, D, H, W), mapped as long as the array lives: its pages leave the process with it."""
         try:
             with open(self.file, "rb") as file:
                 pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

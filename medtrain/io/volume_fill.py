@@ -1,7 +1,7 @@
 """From files to cached volumes: read, turned, resampled and stored by several processes, each content once.
 
-A volume is safe on the disk as soon as it is done, so whoever is killed goes on where it stopped. Processes, not threads:
-a damaged file that brings a decoder down takes no training with it, and a giant's memory goes back to the system.
+A volume is safe on the disk as soon as it is done, so whoever is killed goes on where it stopped. Processes, not
+threads: a file that brings its decoder down takes no training with it, and a giant's memory goes back to the system.
 """
 
 from __future__ import annotations
@@ -153,8 +153,8 @@ def read_volume(path: str | os.PathLike[str]) -> Volume:
 def prepared(volume: Volume, form: VolumeForm) -> tuple[NDArray[Any], dict[str, Any]]:
     """Voxels (C, D, H, W) as they are stored, and the facts beside them (see `Stored`).
 
-    Whole numbers within 65,536 of one another are stored to the unit; others in 65,535 steps of their range, so an error
-    of at most half a step.
+    Whole numbers within 65,536 of one another are stored to the unit; others in 65,535 steps of their range, so with an
+    error of at most half a step.
 
     Raises:
         VolumeError: voxels that are no numbers, or a mask of something else than labels.

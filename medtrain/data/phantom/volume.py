@@ -129,7 +129,8 @@ def _put(hu: Field, draw: np.random.Generator, axes: list[Field], nodule: Nodule
     mask = np.zeros(hu.shape, np.uint8)
     centre, reach = draw.uniform(-8, 8, 3).tolist(), 2.5 * nodule.radius
     part = tuple(
-        slice(*np.searchsorted(axis, (middle - reach, middle + reach))) for axis, middle in zip(axes, centre, strict=True)
+        slice(*np.searchsorted(axis, (middle - reach, middle + reach)))
+        for axis, middle in zip(axes, centre, strict=True)
     )
     stretch = draw.uniform(0.85, 1.15, 3).tolist()
     x, y, z = np.meshgrid(

@@ -19,7 +19,9 @@ from medtrain.io.pseudonym import pseudonym
 from medtrain.io.remembered import Remembered
 from medtrain.io.stats import NO_FILE, absolute, stat_files
 
-OTHERS = tuple(suffix for suffix in (*SUFFIXES, ".nii", ".nii.gz") if suffix not in (".dcm", ".dicom"))  # not worth opening
+OTHERS = tuple(
+    suffix for suffix in (*SUFFIXES, ".nii", ".nii.gz") if suffix not in (".dcm", ".dicom")
+)  # not worth opening
 
 
 def header_patients(
@@ -37,7 +39,8 @@ def header_patients(
         return found
     files = absolute([paths[row] for row in rows]) if states is None else [str(paths[row]) for row in rows]
     state = stat_files(files) if states is None else states[rows]
-    series = {n: str(inside[0]) for n in np.flatnonzero(state[:, 0] == NO_FILE) if (inside := dicom_files(files[n]))}
+    folders = np.flatnonzero(state[:, 0] == NO_FILE).tolist()
+    series = {n: str(inside[0]) for n in folders if (inside := dicom_files(files[n]))}
     for n, first in series.items():
         files[n] = first
     if series:

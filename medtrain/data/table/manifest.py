@@ -82,9 +82,7 @@ def read_manifest(cfg: Mapping[str, Any], spec: DataSpec | None = None, folders:
     return manifest_of(read_table(Path(str(cfg["table"])).expanduser()), cfg, spec, folders)
 
 
-def manifest_of(
-    raw: RawTable, cfg: Mapping[str, Any], spec: DataSpec | None = None, folders: bool = False
-) -> Manifest:
+def manifest_of(raw: RawTable, cfg: Mapping[str, Any], spec: DataSpec | None = None, folders: bool = False) -> Manifest:
     """The labelled images that `raw` lists, checked; errors as of `read_manifest`."""
     raw, named = renamed(raw, cfg.get("columns") or {}, cfg.get("label_map"), cfg.get("classes"), spec)
     columns = find_columns(raw, _for_spec(raw, named, spec), ("path", "label"))

@@ -1,7 +1,7 @@
 """Patches read from the cache: several of a volume at a visit in training, all of them in order in evaluation.
 
-A volume is mapped for the time of a visit, so a worker holds no more of it than it reads. Where patches lie follows from
-(seed, epoch, case, draw), so a resumed run goes on with the same ones.
+A volume is mapped for the time of a visit, so a worker holds no more of it than it reads. Where patches lie follows
+from (seed, epoch, case, draw), so a resumed run goes on with the same ones.
 """
 
 from __future__ import annotations
@@ -79,8 +79,7 @@ class Visit:
         for image, stored in zip(self.images, self.case.images, strict=True):
             view, lacks = cut(image, start, self.form.size)
             inside = tuple(
-                slice(before, length - after)
-                for (before, after), length in zip(lacks, self.form.size, strict=True)
+                slice(before, length - after) for (before, after), length in zip(lacks, self.form.size, strict=True)
             )
             for channel, values in enumerate(view):
                 out = out_CDHW[number]
@@ -92,8 +91,8 @@ class Visit:
     def _window(
         self, values: NDArray[Any], stored: Stored, channel: int, out: NDArray[np.float32], draw: np.random.Generator
     ) -> None:
-        if self.form.blank is not None:
-            out[:] = 0.5 if self.form.blank == "constant" else draw.random(out.shape, dtype=np.float32)
+        if self.form.control is not None:
+            out[:] = 0.5 if self.form.control == "constant" else draw.random(out.shape, dtype=np.float32)
             return
         low, high = self.form.window or (stored.low[channel], stored.high[channel])
         times = 1 / (high - low) if high > low else 0.0
@@ -213,7 +212,7 @@ class GridPatches(Dataset[Batch]):
         for here in np.unique(position).tolist():
             visit = Visit(self.cases[here], self.form)
             for n in np.flatnonzero(position == here).tolist():
-                draw = stream(0, "blank", self.rows[here], int(instance[n]))
+                draw = stream(0, "control", self.rows[here], int(instance[n]))
                 visit.patch(self.start(here, int(instance[n])), x[n], draw)
         batch = {
             "x": torch.from_numpy(x),

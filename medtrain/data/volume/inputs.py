@@ -59,7 +59,9 @@ class InputVolumes(pl.LightningDataModule):
             if case is not None and case.channels != spec.channels:
                 self.errors[row] = f"{case.channels} channels, where the model takes {spec.channels}"
             elif case is not None and form.center == "mask" and (case.mask is None or not case.mask.marked):
-                self.errors[row] = "no mask, or an empty one: data.center=mask needs one, named in a table's mask column"
+                self.errors[row] = (
+                    "no mask, or an empty one: data.center=mask needs one, named in a table's mask column"
+                )
         self.readable = np.array([row for row in range(len(self.cases)) if row not in self.errors], np.int64)
         self.dataset = GridPatches(self.files.usable(self.readable.tolist()), self.readable, None, form)
 

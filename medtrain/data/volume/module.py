@@ -36,6 +36,8 @@ class VolumeData(TableData):
     data.batch_size cases times data.patches_per_volume; in evaluation the patches of a case come one after the other.
     """
 
+    always_masks = False  # also where patches don't need them
+
     @classmethod
     def for_inputs(
         cls, cfg: Mapping[str, Any], spec: DataSpec, input_path: str | Path, progress: Progress | None = None
@@ -83,9 +85,9 @@ class VolumeData(TableData):
         names = list(manifest.beside)
         return names[images] if len(names) > images else None
 
-    def read(self, manifest: Manifest, with_masks: bool | None = None) -> Files:
+    def read(self, manifest: Manifest) -> Files:
         form, column = self.form, self.mask_column(manifest)
-        wanted = form.wants_mask if with_masks is None else with_masks
+        wanted = column is not None and (form.wants_mask or self.always_masks)
         masks = manifest.beside[column] if column is not None and wanted else None
         spacing = spacing_of(self.cfg, self.model_spec)
         found = read_cases(self.images(manifest), masks, spacing, self.cfg, self.progress, self.report)

@@ -7,6 +7,7 @@ which the volume is smaller than it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,7 @@ def grid(shape: Sequence[int], box: Box, size: Zyx, stride: Zyx) -> Starts:
     return np.unique(z), np.unique(y), np.unique(x)
 
 
-def settle(start: NDArray[np.int64], n: int, size: int) -> NDArray[np.int64]:
+def settle(start: Any, n: int, size: int) -> Any:
     """`start`, moved so that the patch lies in the volume, or the volume in the patch if it is the smaller one."""
     return np.clip(start, min(0, n - size), max(0, n - size))
 
@@ -70,7 +71,9 @@ def marked_counts(mask_DHW: NDArray[np.uint8], box: Box, starts: Starts, size: Z
     """
     counts = (mask_DHW[tuple(slice(*ends) for ends in box)] != 0).astype(np.int64)
     for axis, (first, (low, high), length) in enumerate(zip(starts, box, size, strict=True)):
-        sums = np.concatenate([np.zeros_like(counts.take([0], axis)), counts.cumsum(axis)], axis) if high > low else None
+        sums = (
+            np.concatenate([np.zeros_like(counts.take([0], axis)), counts.cumsum(axis)], axis) if high > low else None
+        )
         if sums is None:
             return np.zeros(tuple(len(each) for each in starts), np.int64)
         ends = [np.clip(edge - low, 0, high - low) for edge in (first, first + length)]

@@ -21,7 +21,7 @@ def middle_slice(case: Case, form: PatchForm) -> NDArray[Any]:
     """
     marked = case.mask is not None and case.mask.marked > 0
     start = around(case.centre("mask" if marked else "volume"), case.shape, form.size)
-    seen = replace(form, blank=None, padding="lowest")
+    seen = replace(form, control=None, padding="lowest")
     x = np.zeros((case.channels, *form.size), np.float32)
     Visit(case, seen).patch(start, x, stream(0))
     return np.rint(x[:1, form.size[0] // 2, ::-1, ::-1] * 255).astype(np.uint8)

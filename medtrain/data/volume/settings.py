@@ -29,7 +29,7 @@ class PatchForm:
         jitter: share of its size by which a centred patch misses its centre in training, at most.
         window: values that become 0 and 1; None: the volume's own percentiles.
         padding: beyond the volume: the window's lowest value, the edge's, or the volume mirrored.
-        blank: replace what volumes show by a ``constant`` or by ``noise``; padding stays.
+        control: replace what volumes show by a ``constant`` or by ``noise``; padding stays.
         per_volume: patches of a volume each time that training comes to it.
         foreground_share: of these, around a marked voxel, where the mask marks any.
         label: a training patch has the label of its case, or says whether the mask marks ``min_share`` of it.
@@ -42,7 +42,7 @@ class PatchForm:
     jitter: float = 0.1
     window: tuple[float, float] | None = None
     padding: str = "lowest"
-    blank: str | None = None
+    control: str | None = None
     per_volume: int = 1
     foreground_share: float = 0.5
     label: str = "case"
@@ -73,7 +73,9 @@ def patch_form(cfg: Mapping[str, Any], spec: DataSpec | None = None) -> PatchFor
     size = _size(cfg) if spec is None else _voxels(spec.size)
     stride = size if cfg.get("stride") is None else _voxels(_three(cfg, "stride", "voxels"))
     if any(step > length for step, length in zip(stride, size, strict=True)):
-        raise UsageError(f"data.stride={cfg['stride']} is more than a patch of {' x '.join(map(str, size))}: voxels are lost")
+        raise UsageError(
+            f"data.stride={cfg['stride']} is more than a patch of {' x '.join(map(str, size))}: voxels are lost"
+        )
     window = cfg.get("window")
     if window is not None and (isinstance(window, str) or len(window) != 2 or not window[0] < window[1]):
         raise UsageError(f"data.window={window}: give two numbers, [low,high]")
@@ -85,7 +87,7 @@ def patch_form(cfg: Mapping[str, Any], spec: DataSpec | None = None) -> PatchFor
         jitter=float(cfg.get("jitter") or 0),
         window=None if window is None else (float(window[0]), float(window[1])),
         padding=choice(cfg, "padding", PADDINGS),
-        blank=cfg.get("blank"),
+        control=cfg.get("control"),
         per_volume=int(cfg.get("patches_per_volume") or 1),
         foreground_share=float(cfg.get("foreground_share") or 0),
         label=choice(cfg, "patch_label", LABELS),
@@ -105,7 +107,7 @@ def _size(cfg: Mapping[str, Any]) -> Zyx:
 
 def _three(cfg: Mapping[str, Any], key: str, unit: str) -> Triple:
     value = cfg.get(key)
-    values = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value] * 3
+    values: list[Any] = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value] * 3
     try:
         z, y, x = (float(each) for each in values)
         if min(z, y, x) > 0:
