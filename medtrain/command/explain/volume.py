@@ -59,7 +59,7 @@ def _shares(outputs: list[dict[str, Tensor]]) -> dict[tuple[int, int], float]:
     """How much each patch counts in its case by the pool attention, 1 on average."""
     joined = {key: torch.cat([batch[key] for batch in outputs]) for key in ("case", "instance", "logits")}
     scores_NS = joined["logits"][..., -1].flatten(1) if joined["logits"].ndim == 3 else joined["logits"][:, -1:]
-    found = {}
+    found: dict[tuple[int, int], float] = {}
     for case in joined["case"].unique():
         here = joined["case"] == case
         weights = scores_NS[here].softmax(0).mean(1) * int(here.sum())
