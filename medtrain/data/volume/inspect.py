@@ -86,8 +86,8 @@ def shortcuts(
             if np.isfinite(area) and max(area, 1 - area) >= SHORTCUT:
                 detail = (
                     f"{what} alone tells {name!r} from the rest with an AUROC of {max(area, 1 - area):.3f}: a model "
-                    "can learn it in place of what the volumes show; give all inputs one extent (data.fov, data.center) "
-                    "and try data.control=constant and noise"
+                    "can learn it in place of what the volumes show; give all inputs one extent (data.fov, data.center)"
+                    " and try data.control=constant and noise"
                 )
                 found.append(Finding(Problem("shortcut", what, detail, "warning")))
     return found
@@ -116,7 +116,7 @@ def _odd(cases: Sequence[Case], rows: Sequence[int], places: Sequence[str]) -> l
             Problem(
                 "oblique",
                 places[n],
-                f"its axes lie {case.images[0].source.oblique:.0f} degrees from the body's nearest, as which they are taken",
+                f"{case.images[0].source.oblique:.0f} degrees from the axes of the body that its own are taken for",
                 "note",
             ),
             (rows[n],),
