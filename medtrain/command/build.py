@@ -31,6 +31,7 @@ from medtrain.task.base import Task
 
 log = logging.getLogger("medtrain")
 
+DIMS = {"image": 2, "volume": 3}
 LAYOUTS = {2: torch.channels_last, 3: torch.channels_last_3d}
 TASKS = dict.fromkeys(("image", "volume"), "medtrain.task.classification:Classification")
 """The LightningModule for each kind of cases, which the options of task, data and model name."""
@@ -139,6 +140,9 @@ def task(
         counts: labels of the training split, for losses that weigh classes.
         members: the model node of each member of an ensemble, which then stand in for `cfg.model`.
     """
+    if spec.dims != DIMS.get(cfg.task.kind, spec.dims):
+        what = {2: "images", 3: "volumes"}.get(spec.dims, "other cases")
+        raise UsageError(f"data={cfg.data.name} holds {what}, task={cfg.task.name} is a {cfg.task.kind} task")
     module, _, name = TASKS[cfg.task.kind].partition(":")
     kind: type[Task] = getattr(importlib.import_module(module), name)
     makers: dict[str, Callable[[], Any]] = {
