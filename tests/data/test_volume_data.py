@@ -115,15 +115,12 @@ def test_fov_is_one_extent_for_all(table: Path, cache: Path) -> None:
 
 
 def test_a_patch_around_the_mask(table: Path, cache: Path) -> None:
-    positive = pd.read_csv(table).query("label == 1")
-    positive.to_csv(table.parent / "positive.csv", index=False)
-    said: list[str] = []
-    data = volumes(
-        table.parent / "positive.csv", cache, said, center="mask", patch_size=4, all_test=True, classes=[0, 1]
-    )
-    data.all_test = True
-    x = torch.cat([batch["x"] for batch in data.eval_dataloader("test")])
-    assert (x[:, :, 1:3, 1:3, 1:3] > 0.8).all()
+    marked = pd.read_csv(table).query("label == 1")
+    marked.assign(label=np.arange(len(marked)) % 2).to_csv(table.parent / "marked.csv", index=False)
+    data = volumes(table.parent / "marked.csv", cache, center="mask", patch_size=4)
+    for split in ("train", "val", "test"):
+        for batch in data.eval_dataloader(split):
+            assert (batch["x"][:, :, 1:3, 1:3, 1:3] > 0.8).all() and not batch["instance"].any()
     with pytest.raises(DataError, match=r"12 unreadable(?s:.*)an empty mask; data.center=mask needs one"):
         volumes(table, cache, center="mask").prepare()
 

@@ -136,7 +136,7 @@ def _masks(
         if case.mask is None:
             found.append(Finding(Problem("no_mask", places[n], "no mask, where others have one", "note"), (rows[n],)))
         elif not case.mask.marked:
-            positive = labels_NC.shape[1] == 2 and labels_NC[n, -1] == 1
+            positive = bool(labels_NC.shape[1] == 2 and labels_NC[n, -1] == 1)
             detail = "its mask marks nothing" + ", though the case is positive" * positive
             problem = Problem("empty_mask", places[n], detail, "warning" if positive else "note")
             found.append(Finding(problem, (rows[n],)))
@@ -165,9 +165,9 @@ def _facts(cases: Sequence[Case]) -> dict[str, Any]:
     spacing = np.array([source.spacing for source in sources])
     stored = [each for case in cases for each in (*case.images, *filter(None, [case.mask]))]
 
-    def ends(values: NDArray[Any], digits: int) -> dict[str, list[float]]:
-        functions = {"smallest": np.min, "median": np.median, "largest": np.max}
-        return {name: np.round(function(values, 0), digits).tolist() for name, function in functions.items()}
+    def ends(values: NDArray[Any], digits: int) -> dict[str, Any]:
+        three = {"smallest": values.min(0), "median": np.median(values, 0), "largest": values.max(0)}
+        return {name: np.round(each, digits).tolist() for name, each in three.items()}
 
     return {
         "measured": len(cases),
