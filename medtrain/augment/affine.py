@@ -55,7 +55,7 @@ def resample_volumes(
     shift_B3: Tensor,
     flip_B3: Tensor,
 ) -> Tensor:
-    """Move each volume, with trilinear interpolation; what comes in from outside is 0.
+    """Move each volume, with trilinear interpolation; beyond its border, its outermost voxels go on (it is a patch).
 
     Turns in mm, so that balls stay round where voxels are no cubes: first about the axis of W, then of H, then of D.
 
@@ -85,4 +85,4 @@ def resample_volumes(
     for axis, at in ((2, x), (1, y), (0, z)):
         place = at * shrink / halves[axis] + 2 * shift_B3[:, axis].reshape(-1, 1, 1, 1)
         found.append(torch.where(flip_B3[:, axis].reshape(-1, 1, 1, 1), -place, place).expand(len(x_BCDHW), *sizes))
-    return F.grid_sample(x_BCDHW, torch.stack(found, -1), padding_mode="zeros", align_corners=False)
+    return F.grid_sample(x_BCDHW, torch.stack(found, -1), padding_mode="border", align_corners=False)

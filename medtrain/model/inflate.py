@@ -1,13 +1,15 @@
 """2D networks made 3D: each convolution, norm and pooling by its counterpart, so an architecture is written once.
 
 What torchvision defines for images (blocks, strides, expansion, names of weights) then holds for volumes too. Weights
-are fresh; kernels are cubes, and paddings follow them. Poolings round odd sizes up, so that no voxel is left out.
+are fresh; kernels are cubes, and paddings follow them. Sizes are rounded up where they are halved, so that no voxel
+is left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from math import gcd
+from typing import Any
 
 import torch
 from torch import nn
@@ -41,26 +43,27 @@ def inflated(
         network = build(**arguments)
     first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
     for parent in list(network.modules()):
-        for name, child in parent.named_children():
-            if isinstance(child, nn.Conv2d):
-                inputs = channels if child is first else _times(child.in_channels, width)
-                setattr(parent, name, _convolution(child, inputs, _times(child.out_channels, width)))
-            elif isinstance(child, nn.BatchNorm2d):
-                setattr(parent, name, NORMS[norm](_times(child.num_features, width)))
-            elif isinstance(child, nn.MaxPool2d):
-                setattr(parent, name, nn.MaxPool3d(child.kernel_size, child.stride, child.padding))
-            elif isinstance(child, nn.AvgPool2d):
-                setattr(parent, name, nn.AvgPool3d(child.kernel_size, child.stride, child.padding, ceil_mode=True))
-            elif isinstance(child, nn.AdaptiveAvgPool2d):
-                setattr(parent, name, nn.AdaptiveAvgPool3d(1))
+        for name, child in list(parent.named_children()):
+            inputs = channels if child is first else None
+            setattr(parent, name, _in_3d(child, norm, width, inputs))
     return network
 
 
-def _convolution(flat: nn.Conv2d, inputs: int, outputs: int) -> nn.Conv3d:
-    kernel, stride, padding = flat.kernel_size[0], flat.stride[0], flat.padding[0]
-    conv = nn.Conv3d(inputs, outputs, kernel, stride, padding, bias=flat.bias is not None)
-    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")  # He et al., ICCV 2015
-    return conv
+def _in_3d(flat: Any, norm: str, width: float, inputs: int | None) -> nn.Module:
+    """The counterpart of a 2D module, with `inputs` channels if they are given; any other module as it is."""
+    if isinstance(flat, nn.Conv2d):
+        inputs = inputs or _times(flat.in_channels, width)
+        kernel, stride, padding = flat.kernel_size[0], flat.stride[0], int(flat.padding[0])
+        conv = nn.Conv3d(inputs, _times(flat.out_channels, width), kernel, stride, padding, bias=flat.bias is not None)
+        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")  # He et al., ICCV 2015
+        return conv
+    if isinstance(flat, nn.BatchNorm2d):
+        return NORMS[norm](_times(flat.num_features, width))
+    if isinstance(flat, nn.MaxPool2d):
+        return nn.MaxPool3d(flat.kernel_size, flat.stride, flat.padding)
+    if isinstance(flat, nn.AvgPool2d):  # of DenseNet, without padding
+        return nn.AvgPool3d(flat.kernel_size, flat.stride, flat.padding, ceil_mode=True)  # type: ignore[arg-type]
+    return nn.AdaptiveAvgPool3d(1) if isinstance(flat, nn.AdaptiveAvgPool2d) else flat
 
 
 def _times(channels: int, width: float) -> int:

@@ -94,9 +94,8 @@ def test_moves_agree_with_scipy_in_mm():
 
 def test_balls_stay_round_where_voxels_are_no_cubes():
     spacing = (3.0, 1.0, 1.0)
-    z, y, x = np.meshgrid(
-        *[(np.arange(n) - (n - 1) / 2) * s for n, s in zip((15, 45, 45), spacing, strict=True)], indexing="ij"
-    )
+    axes = [(np.arange(n) - (n - 1) / 2) * step for n, step in zip((15, 45, 45), spacing, strict=True)]
+    z, y, x = np.meshgrid(*axes, indexing="ij")
     ball = torch.from_numpy(np.exp(-(x**2 + y**2 + z**2) / 60)).float().expand(4, 1, -1, -1, -1)
     spec = DataSpec("binary", ("a", "b"), 1, (15, 45, 45), spacing)
     out = Augment3d(spec, **{**OFF, "rotate": 180.0, "tilt": 90.0})(ball, torch.arange(4), 0, 0)

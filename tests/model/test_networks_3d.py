@@ -1,4 +1,4 @@
-"""The 3D networks: sizes counted from the published ones, small volumes, norms, weights, checkpointing that trains alike."""
+"""The 3D networks: sizes as published, small volumes, norms, weights, checkpointing that trains alike."""
 
 import copy
 
@@ -54,7 +54,7 @@ def test_resnet10_by_hand():
     """Stem, four basic blocks of two 3^3 convolutions, three 1^3 shortcuts, batch norms, head."""
     widths = [64, 128, 256, 512]
     convs = 343 * 64 + 27 * sum(a * b + b * b for a, b in zip([64, *widths], widths, strict=False))
-    shortcuts = sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+    shortcuts = 64 * 128 + 128 * 256 + 256 * 512
     norms = 2 * (64 + 2 * sum(widths) + sum(widths[1:]))
     with torch.device("meta"):
         assert sum(p.numel() for p in resnet10_3d(PATCH).parameters()) == convs + shortcuts + norms + 512 + 1

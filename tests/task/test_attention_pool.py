@@ -1,11 +1,13 @@
 """Attention over the instances of a case, against the pooling of features by hand."""
 
+import pytest
 import torch
 
+from medtrain.core.errors import UsageError
 from medtrain.core.pool import attend_cases
 from medtrain.core.spec import DataSpec
 from medtrain.loss import cross_entropy
-from medtrain.model import class_logits, resnet10_3d, score_instances
+from medtrain.model import class_logits, resnet10_3d, score_instances, warm_start
 from medtrain.task.classification import Classification
 
 SPEC = DataSpec("multiclass", ("a", "b", "c"), 1, (17, 17, 17))
@@ -71,3 +73,15 @@ def test_views_and_dropout_keep_the_score():
         cases, plain = task.cases([task.final_outputs(batch)]), task.cases([task.outputs(batch)])
     torch.testing.assert_close(cases["logits"].softmax(1), plain["logits"].softmax(1), rtol=1e-4, atol=1e-5)
     assert cases["passes"].shape == (2, 3, 3)
+
+
+def test_a_warm_start_with_other_classes_keeps_all_but_the_logits():
+    given, two = network(), DataSpec("multiclass", ("a", "b"), 1, (17, 17, 17))
+    fresh = score_instances(resnet10_3d(two, width=8, norm="group"))
+    assert warm_start(fresh, given.state_dict()) == ["fc.weight", "fc.bias"]
+    assert torch.equal(fresh.fc.gate.weight, given.fc.gate.weight)
+
+
+def test_networks_without_a_head_of_ours_are_refused():
+    with pytest.raises(UsageError, match=r"task\.pool=attention: Linear has no head"):
+        score_instances(torch.nn.Linear(3, 1))
