@@ -142,7 +142,7 @@ def task(
     """
     if spec.dims != DIMS.get(cfg.task.kind, spec.dims):
         what = {2: "images", 3: "volumes"}.get(spec.dims, "other cases")
-        raise UsageError(f"data={cfg.data.name} holds {what}, task={cfg.task.name} is a {cfg.task.kind} task")
+        raise UsageError(f"data={cfg.data.name} holds {what}, task={cfg.task.name} is for {cfg.task.kind}s")
     module, _, name = TASKS[cfg.task.kind].partition(":")
     kind: type[Task] = getattr(importlib.import_module(module), name)
     makers: dict[str, Callable[[], Any]] = {
