@@ -199,7 +199,9 @@ def foreground(x_CDHW: NDArray[Any]) -> tuple[Box, list[float], list[float]]:
 
 
 def otsu(x: NDArray[np.float32]) -> float:
-    """The threshold that parts values into the two classes of the greatest variance between them."""
+    """The threshold that parts values into the two classes of the greatest variance between them; -inf if all equal."""
+    if x.min() == x.max():
+        return -np.inf  # one class
     count, edges = np.histogram(x, 256)
     middle = (edges[:-1] + edges[1:]) / 2
     below = np.cumsum(count)

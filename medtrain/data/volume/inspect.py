@@ -86,8 +86,8 @@ def shortcuts(
             if np.isfinite(area) and max(area, 1 - area) >= SHORTCUT:
                 detail = (
                     f"{what} alone tells {name!r} from the rest with an AUROC of {max(area, 1 - area):.3f}: a model "
-                    "can learn it in place of what the volumes show; give all inputs one extent (data.fov, data.center) "
-                    "and try data.control=constant and noise"
+                    "can learn it in place of what the volumes show; give all inputs one extent (data.fov, data.center)"
+                    " and try data.control=constant and noise"
                 )
                 found.append(Finding(Problem("shortcut", what, detail, "warning")))
     return found
@@ -116,7 +116,7 @@ def _odd(cases: Sequence[Case], rows: Sequence[int], places: Sequence[str]) -> l
             Problem(
                 "oblique",
                 places[n],
-                f"its axes lie {case.images[0].source.oblique:.0f} degrees from the body's nearest, as which they are taken",
+                f"{case.images[0].source.oblique:.0f} degrees from the axes of the body that its own are taken for",
                 "note",
             ),
             (rows[n],),
@@ -136,7 +136,7 @@ def _masks(
         if case.mask is None:
             found.append(Finding(Problem("no_mask", places[n], "no mask, where others have one", "note"), (rows[n],)))
         elif not case.mask.marked:
-            positive = labels_NC.shape[1] == 2 and labels_NC[n, -1] == 1
+            positive = bool(labels_NC.shape[1] == 2 and labels_NC[n, -1] == 1)
             detail = "its mask marks nothing" + ", though the case is positive" * positive
             problem = Problem("empty_mask", places[n], detail, "warning" if positive else "note")
             found.append(Finding(problem, (rows[n],)))
@@ -165,9 +165,9 @@ def _facts(cases: Sequence[Case]) -> dict[str, Any]:
     spacing = np.array([source.spacing for source in sources])
     stored = [each for case in cases for each in (*case.images, *filter(None, [case.mask]))]
 
-    def ends(values: NDArray[Any], digits: int) -> dict[str, list[float]]:
-        functions = {"smallest": np.min, "median": np.median, "largest": np.max}
-        return {name: np.round(function(values, 0), digits).tolist() for name, function in functions.items()}
+    def ends(values: NDArray[Any], digits: int) -> dict[str, Any]:
+        three = {"smallest": values.min(0), "median": np.median(values, 0), "largest": values.max(0)}
+        return {name: np.round(each, digits).tolist() for name, each in three.items()}
 
     return {
         "measured": len(cases),
