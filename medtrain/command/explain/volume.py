@@ -85,7 +85,7 @@ def _by_case(
                 part = pairs[start : start + len(x)]
                 at = torch.tensor([i for i, _ in part], device=x.device)
                 number = torch.tensor([classes.index(name) for _, name in part], device=x.device)
-                heats = METHODS[method](task.model, x[at], number).float().cpu().numpy()  # type: ignore[arg-type]
+                heats = METHODS[method](task.model, x[at], number).float().cpu().numpy()
                 for (i, name), heat in zip(part, heats, strict=True):
                     place = (cases[i], instances[i])
                     of_case = pending.setdefault(cases[i], {}).setdefault((method, name), [])
