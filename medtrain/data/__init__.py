@@ -11,7 +11,9 @@ SOURCES: dict[str, str] = {
     "image_folder": "medtrain.data.xray.folder:FolderData",
     "image_table": "medtrain.data.xray.module:ImageData",
     "medmnist": "medtrain.data.xray.medmnist:MedMNISTData",
+    "phantom_volume": "medtrain.data.phantom.source:PhantomVolume",
     "phantom_xray": "medtrain.data.phantom.source:PhantomXray",
+    "volume_table": "medtrain.data.volume.module:VolumeData",
 }
 
 
