@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from medtrain.command import build
 from medtrain.command.evaluate import run_loader
+from medtrain.command.gate import attach_gate
 from medtrain.command.trained import open_run
 from medtrain.config import launch
 from medtrain.core.errors import MedtrainError, UsageError
@@ -31,6 +32,8 @@ def main(cfg: DictConfig, folder: Path) -> None:
     data = source(cfg.data.name).for_inputs(build.plain(cfg.data), run.spec, cfg.input)
     readable = len(data.cases) > len(data.errors)
     if readable:
+        task.truth = getattr(data, "truth", None)  # of images the sizes; other inputs have none
+        attach_gate(cfg, trainer, task, data.cases)
         run_loader(trainer, task, data.predict_dataloader)
     if launch.global_rank() != 0:
         return

@@ -58,6 +58,7 @@ TYPES: dict[str, tuple[type, ...]] = {
     "explain.classes": (str, list),
     "eval.threshold": (str, *NUMBER),
     "eval.prevalence": NUMBER,
+    "eval.gate": (str,),
 } | {f"data.columns.{c}": (str,) for c in COLUMNS}
 
 CHOICES: dict[str, tuple[Any, ...]] = {
@@ -72,6 +73,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "loss.assign": ("task_aligned", "centre"),
     "loss.box": ("ciou", "giou"),
     "loss.weights": ("inverse", "sqrt_inverse", "effective_number"),
+    "eval.gate_by": ("drop", "scale"),
     "eval.split": ("train", "val", "test"),
     "model.size": ("n", "s", "m"),
     "sweep.retry": ("failed",),

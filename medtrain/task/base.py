@@ -58,6 +58,7 @@ class Task(pl.LightningModule):
     Attributes:
         takes: further constructor arguments of the subclass that are built from the configuration.
         truth: what is known of the cases beyond their labels, as the data have it: boxes.
+        gate_N: what the scores of each case's boxes are multiplied by, from another network; None for nothing.
         results: the gathered outputs of the last evaluated set.
         place: epoch, batch and rank of the training step, which random streams are drawn from.
     """
@@ -81,6 +82,7 @@ class Task(pl.LightningModule):
         self.transfer = transfer or Transfer()
         self.facts = dict(facts or {})
         self.truth: Any = None
+        self.gate_N: Any = None
         self.results: Outputs = []
         self._seen: Outputs = []
         self._rate = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -84,7 +85,8 @@ class Detection(Task):
     def found(self, outputs: Outputs) -> tuple[Found, np.ndarray]:
         """All boxes, `image_N` being case numbers, and the cases that were looked at, ascending.
 
-        Repeated rows (the padding of the last batch) are dropped, tiles of a case merged.
+        Repeated rows (the padding of the last batch) are dropped, tiles of a case merged, boxes cut at the edges of the
+        originals.
         """
         names = [name for name in ("case", "instance") if name in outputs[0]]
         keys_RK = torch.cat([torch.stack([batch[name] for name in names], 1) for batch in outputs])
@@ -98,8 +100,13 @@ class Detection(Task):
             all_ = Detections(box_N6[:, :4], box_N6[:, 4], box_N6[:, 5].long(), case_N)
             boxes, scores, labels, case_N = suppress(all_, self.merge, len(box_N6))
             box_N6 = torch.cat([boxes, scores[:, None], labels[:, None]], 1)
-        box = box_N6.double().numpy()
-        return Found(box[:, :4], box[:, 4], box[:, 5].astype(np.int64), case_N.numpy()), keys_RK[:, 0].unique().numpy()
+        box, case = box_N6.double().numpy(), case_N.numpy()
+        edge_N4 = np.tile(self.truth.size_N2[case][:, ::-1], 2)
+        found = Found(np.clip(box[:, :4], 0, edge_N4), box[:, 4], box[:, 5].astype(np.int64), case)
+        if self.gate_N is not None:
+            found = replace(found, score_N=found.score_N * self.gate_N[case])
+            found = found.select(found.score_N > 0)
+        return found, keys_RK[:, 0].unique().numpy()
 
     def judged(self, outputs: Outputs) -> tuple[Truth, Found, np.ndarray]:
         """Truth and boxes of the cases that were looked at, numbered from 0 in the order of those cases."""
@@ -149,7 +156,7 @@ class Detection(Task):
         limit_C = np.array([decision.thresholds[name] for name in self.spec.classes])
         return results(
             found,
-            np.arange(1, len(cases) + 1),
+            self.truth.image_id_N,
             file_name=names.tolist(),
             category=[self.spec.classes[label] for label in found.label_N],
             shown=(found.score_N >= limit_C[found.label_N]).tolist(),

@@ -16,6 +16,7 @@ import torch
 from omegaconf import DictConfig
 
 from medtrain.command import build
+from medtrain.command.gate import attach_gate
 from medtrain.command.predict import refuse_bad
 from medtrain.command.trained import Trained, open_run
 from medtrain.config import record
@@ -58,6 +59,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     task = run.task(cfg).eval().to(device)
     kind = importlib.import_module(f"medtrain.command.explain.{cfg.task.kind}")
     data = source(cfg.data.name).for_inputs(build.plain(cfg.data), run.spec, cfg.input, bar("reading"))
+    attach_gate(cfg, build.trainer(cfg, folder, training=False), task, data.cases)
     rows, checks = kind.explain(Asked(cfg, run, task, data, output, device))
     write_json(output / "sanity.json", checks)
     rows += [

@@ -20,7 +20,8 @@ EDGES = ["x_min", "y_min", "x_max", "y_max"]
 def explain(asked: Asked) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """A picture an image; a row a box, in pixels of the file, or one of class '' where none is shown."""
     task: Any = asked.task
-    data = asked.data
+    data: Any = asked.data
+    task.truth = data.truth
     outputs = []
     for batch in data.predict_dataloader() if len(data.readable) else ():
         batch = {key: value.to(asked.device) for key, value in batch.items()}

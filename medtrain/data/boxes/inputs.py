@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medtrain.core.truth import Truth
 from medtrain.data.boxes.dataset import BoxImages, Samples, tile_samples, whole_samples
 from medtrain.data.boxes.geometry import box_form, grids, places
 from medtrain.data.xray.inputs import InputImages
@@ -19,6 +20,7 @@ class InputBoxImages(InputImages):
     """`InputImages` in batches as of `medtrain.data.boxes`, without boxes.
 
     Attributes:
+        truth: no boxes, but the size of each file.
         size_N2: (height, width) of each row's file; of those that cannot be read, of the working size.
         place_N4: (sx, sy, tx, ty) of each row's whole image, x_net = sx * x_file + tx.
     """
@@ -28,6 +30,7 @@ class InputBoxImages(InputImages):
         headers = read_headers(self.cases["path"].tolist())
         sizes = [header.size if header else self.form.size for header in headers]
         self.size_N2 = np.array(sizes, np.int64).reshape(-1, 2)
+        self.truth = Truth.unknown(self.size_N2)
         self.place_N4 = places(self.size_N2, self.form)
 
     @property
