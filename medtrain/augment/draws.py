@@ -33,3 +33,20 @@ def draw(
 def signed(u: Tensor) -> Tensor:
     """0..1 to -1..1."""
     return 2 * u - 1
+
+
+def normal(x: Tensor, seeds: list[int]) -> Tensor:
+    """Standard normal noise (B, ...), each sample's from its own seed; the same on one kind of device only."""
+    noise = torch.empty(x.shape, device=x.device)
+    generator = torch.Generator(x.device)
+    for image, number in zip(noise, seeds, strict=True):
+        image.normal_(generator=generator.manual_seed(number))
+    return noise
+
+
+def check_batch(x: Tensor, ids_B: Tensor) -> None:
+    """Raises TypeError or ValueError unless `x` is floating point and has an id a sample."""
+    if not x.is_floating_point():
+        raise TypeError(f"images must be floating point in 0..1, not {x.dtype}")
+    if len(ids_B) != len(x):
+        raise ValueError(f"{len(x)} images, {len(ids_B)} ids")

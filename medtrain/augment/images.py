@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from medtrain.augment.affine import resample
-from medtrain.augment.draws import draw, signed
+from medtrain.augment.draws import check_batch, draw, normal, signed
 from medtrain.core.errors import UsageError
 
 _DRAWS = 9
@@ -86,10 +86,7 @@ class Augment2d(nn.Module):
         Returns:
             (B, C, H, W), of the same type and device; the input is left alone.
         """
-        if not x_BCHW.is_floating_point():
-            raise TypeError(f"images must be floating point in 0..1, not {x_BCHW.dtype}")
-        if len(ids_B) != len(x_BCHW):
-            raise ValueError(f"{len(x_BCHW)} images, {len(ids_B)} ids")
+        check_batch(x_BCHW, ids_B)
         u_BK, noise_seeds = draw(ids_B.tolist(), seed, epoch, _DRAWS)
         u_BK = u_BK.to(x_BCHW.device, non_blocking=True)
         x = x_BCHW.float()
@@ -100,7 +97,7 @@ class Augment2d(nn.Module):
             mean = x.mean((1, 2, 3), keepdim=True)
             x = (x - mean) * (1 + self.contrast * signed(times)) + mean + self.brightness * signed(add)
         if self.noise:
-            x = x + self.noise * sigma * _normal(x, noise_seeds)
+            x = x + self.noise * sigma * normal(x, noise_seeds)
         return x.clamp(0, 1).to(x_BCHW.dtype)
 
     def _moved(self, x_BCHW: Tensor, u_BK: Tensor) -> Tensor:
@@ -115,12 +112,3 @@ class Augment2d(nn.Module):
             upend_B=upend & self.flip_vertical,
             interpolation=self.interpolation,
         )
-
-
-def _normal(x_BCHW: Tensor, seeds: list[int]) -> Tensor:
-    """Standard normal noise, each image's from its own seed; the same on one kind of device only."""
-    noise = torch.empty(x_BCHW.shape, device=x_BCHW.device)
-    generator = torch.Generator(x_BCHW.device)
-    for image, number in zip(noise, seeds, strict=True):
-        image.normal_(generator=generator.manual_seed(number))
-    return noise

@@ -142,13 +142,20 @@ def _combination(cfg: Plain) -> list[Finding]:
     for group in ("data", "model", "loss", "sampler", "augment"):
         node = cfg.get(group) or {}
         kind, wanted = node.get("kind"), task.get("kind")
-        if kind is not None and wanted is not None and kind != wanted:
+        if kind is not None and wanted is not None and wanted not in _kinds(kind):
             files = search.option_files().get(group, {})
-            fitting = [name for name, file in files.items() if _read(file).get("kind", wanted) == wanted]
+            fitting = [name for name, file in files.items() if wanted in _kinds(_read(file).get("kind", wanted))]
             what = node.get("name") or str(node.get("_target_")).rpartition(".")[2]
-            text = f"{group}={what} is for {kind} tasks, task={task.get('name')} is a {wanted} task"
+            text = (
+                f"{group}={what} is for {' and '.join(_kinds(kind))} tasks, task={task.get('name')} is a {wanted} task"
+            )
             found.append(Finding("", f"{text}; {group} can be: {', '.join(sorted(fitting))}"))
     return found
+
+
+def _kinds(kind: str | list[str]) -> list[str]:
+    """An option fits one kind of task, or several."""
+    return [kind] if isinstance(kind, str) else list(kind)
 
 
 def blame_files(found: list[Finding], configs: ConfigLoaderImpl, primary: str, tokens: list[str]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 NUMBER = (float,)
 
-COLUMNS = ("path", "patient", "split", "fold", "site", "case", "x_min", "y_min", "x_max", "y_max", "width", "height")
+COLUMNS = ("mask", "patient", "split", "fold", "site", "case", "x_min", "y_min", "x_max", "y_max", "width", "height")
 
 # Keys whose packaged value is null, or that take more than their packaged value's type. null is fine for all.
 TYPES: dict[str, tuple[type, ...]] = {
@@ -25,6 +25,10 @@ TYPES: dict[str, tuple[type, ...]] = {
     "data.image_size": (int, list),
     "data.channels": (int,),
     "data.window": (str, list),
+    "data.spacing": (float, list),
+    "data.patch_size": (int, list),
+    "data.stride": (int, list),
+    "data.fov": (float, list),
     "data.mean": (float, list),
     "data.std": (float, list),
     "data.classes": (list,),
@@ -40,6 +44,7 @@ TYPES: dict[str, tuple[type, ...]] = {
     "data.images": (str,),
     "data.tile": (int,),
     "data.columns.label": (str, list),
+    "data.columns.path": (str, list),
     "model.weights": (str,),
     "loss.alpha": (float, str, list),
     "sampler.length": (int,),
@@ -67,6 +72,10 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "data.leakage": ("error", "warn", "drop"),
     "data.on_bad": ("error", "skip"),
     "data.split_by": ("patient", "site"),
+    "data.center": ("none", "volume", "foreground", "mask"),
+    "data.padding": ("lowest", "edge", "mirror"),
+    "data.control": ("constant", "noise"),
+    "data.patch_label": ("case", "mask"),
     "data.uncertain": ("ignore", "zeros", "ones"),
     "data.blank": ("ignore", "zeros"),
     "explain.method": ("all", "attention", "gradcam"),
@@ -77,7 +86,8 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "eval.split": ("train", "val", "test"),
     "model.size": ("n", "s", "m"),
     "sweep.retry": ("failed",),
-    "task.pool": ("mean", "max", "noisy_or"),
+    "task.pool": ("mean", "max", "noisy_or", "attention"),
+    "model.norm": ("batch", "instance", "group"),
     "trainer.precision": ("32-true", "bf16-mixed", "16-mixed", 32, 16, "32", "bf16", "16"),
 }
 
@@ -91,6 +101,10 @@ AT_LEAST: dict[str, float] = {
     "data.tile": 8,
     "data.tile_overlap": 0,
     "data.min_visible": 0,
+    "data.patches_per_volume": 1,
+    "data.foreground_share": 0,
+    "data.min_share": 0,
+    "data.jitter": 0,
     "eval.bootstrap": 0,
     "eval.thumbnails": 0,
     "eval.mc_dropout": 0,

@@ -14,8 +14,10 @@ SOURCES: dict[str, str] = {
     "image_table": "medtrain.data.xray.module:ImageData",
     "medmnist": "medtrain.data.xray.medmnist:MedMNISTData",
     "phantom_lesion": "medtrain.data.phantom.source:PhantomLesion",
+    "phantom_volume": "medtrain.data.phantom.source:PhantomVolume",
     "phantom_xray": "medtrain.data.phantom.source:PhantomXray",
     "voc": "medtrain.data.boxes.sources:VocData",
+    "volume_table": "medtrain.data.volume.module:VolumeData",
     "yolo": "medtrain.data.boxes.sources:YoloData",
 }
 

@@ -154,11 +154,14 @@ class Data(pl.LightningDataModule):
         """The patient of each sample of `dataset(rows)`."""
         return np.asarray(self.cases["patient"].to_numpy()[rows])
 
-    def train_dataloader(self) -> DataLoader[Any]:
-        self.prepare()
-        rows, batch_size = self.rows("train"), int(self.cfg["batch_size"])
+    def training_set(self, rows: NDArray[np.int64]) -> Dataset[Any]:
+        """`dataset`, where training sees other samples of a case than evaluation does."""
+        return self.dataset(rows)
+
+    def sampler(self, rows: NDArray[np.int64], batch_size: int) -> Sampler[Any]:
+        """What draws positions of `training_set`."""
         rank, world = ranks()
-        sampler = self.build_sampler(
+        return self.build_sampler(
             labels=self.labels(rows),
             groups=self.patients(rows),
             batch_size=batch_size,
@@ -166,9 +169,14 @@ class Data(pl.LightningDataModule):
             rank=rank,
             world=world,
         )
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        self.prepare()
+        rows, batch_size = self.rows("train"), int(self.cfg["batch_size"])
+        sampler = self.sampler(rows, batch_size)
         count = len(sampler)  # type: ignore[arg-type]
         lonely = count > batch_size and count % batch_size == 1  # batch norm cannot learn from one image
-        return loader(self.dataset(rows), sampler, batch_size, self.workers, drop_last=lonely)
+        return loader(self.training_set(rows), sampler, batch_size, self.workers, drop_last=lonely)
 
     def val_dataloader(self) -> DataLoader[Any]:
         return self.eval_dataloader("val")
@@ -179,8 +187,9 @@ class Data(pl.LightningDataModule):
     def eval_dataloader(self, split: str) -> DataLoader[Any]:
         """The cases of a split in their order; ranks get equally many, so some may come twice (tell by ``case``)."""
         self.prepare()
-        dataset: Any = self.dataset(self.rows(split))
-        return loader(dataset, EvalSampler(len(dataset), *ranks()), int(self.cfg["batch_size"]), self.workers)
+        dataset = self.dataset(self.rows(split))
+        sampler = EvalSampler(len(dataset), *ranks())  # type: ignore[arg-type]
+        return loader(dataset, sampler, int(self.cfg["batch_size"]), self.workers)
 
     @property
     def workers(self) -> int:

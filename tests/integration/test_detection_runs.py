@@ -17,18 +17,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tests.integration.conftest import Ran
-
-TINY = (
-    "task=lesion_det model=yolo data.patients=24 data.image_size=64 data.batch_size=8 trainer=cpu trainer.max_epochs=2 "
-    "eval.bootstrap=20"
-).split()
+from tests.integration.conftest import TINY_BOXES, Ran
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, phantom_cache: Path) -> Path:
     place = tmp_path_factory.mktemp("detection") / "run"
-    command = [sys.executable, "-m", "medtrain", *TINY, "sampler=hard_negative", f"hydra.run.dir={place}"]
+    command = [sys.executable, "-m", "medtrain", *TINY_BOXES, "sampler=hard_negative", f"hydra.run.dir={place}"]
     done = subprocess.run(
         command, capture_output=True, text=True, cwd=place.parent, env=os.environ | {"OMP_NUM_THREADS": "1"}
     )
@@ -121,7 +116,7 @@ def test_test_again_predict_and_explain(run: Path, medtrain: Callable[..., Ran],
 )
 def test_refused_before_data_are_read(words: list[str], told: str, medtrain: Callable[..., Ran], folder: Path) -> None:
     chosen = {word.partition("=")[0] for word in words}
-    ran = medtrain(*[word for word in TINY[:2] if word.partition("=")[0] not in chosen], *words)
+    ran = medtrain(*[word for word in TINY_BOXES[:2] if word.partition("=")[0] not in chosen], *words)
     assert ran.code == 2 and told in ran.err, ran.err
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import yaml
 
 from medtrain.config import search
-from tests.integration.conftest import TINY, Ran
+from tests.integration.conftest import TINIES, TINY, Ran
 
 # groups whose options are seen to train here; data, task and hardware options have tests of their own
 GROUPS = (
@@ -32,25 +33,34 @@ OPTIONS = [
     for group in GROUPS
     for name in search.option_files().get(group, {})
 ]
-BOXES = [word for word in TINY if not word.startswith(("model=", "data.image_size"))] + [
-    "task=lesion_det", "data.image_size=64", "model=yolo"
-]  # fmt: skip
-
-
-def words_for(group: str, option: str) -> list[str]:
-    """A training for this option: of its kind of task, and with the network that its loss belongs to."""
-    node = yaml.safe_load(search.option_files()[group][option].read_text())
-    boxes = node.get("kind") == "boxes" or (group, option) == ("eval", "boxes")
-    words = [word for word in (BOXES if boxes else TINY) if not word.startswith(f"{group}=")]
-    return words + ["model=faster_rcnn_mobilenet"] * ((group, option) == ("loss", "own"))
+REAL = {  # experiments on real data, and what makes them small
+    "lidc_nodules": [
+        "data.table={}/lidc_nodules/nodules.csv",
+        "data.filter=patient < 'LIDC-IDRI-0040'",
+        "trainer.max_epochs=1",
+        "model.width=8",
+        "eval.bootstrap=50",
+    ]
+}
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_trains(group: str, option: str, medtrain: Callable[..., Ran], folder: Path, phantom_cache: Path) -> None:
-    words = words_for(group, option)
+    node = yaml.safe_load(search.option_files()[group][option].read_text())
+    kind = node.get("kind") or ("boxes" if option == "boxes" else "image")
+    tiny = [] if option in REAL else TINIES[kind]
+    words = [word for word in tiny if not word.startswith(f"{group}=")]
     words += [f"{group}={option}", "trainer.limit_train_batches=2", "hydra.run.dir=run"]
     if (group, option) == ("model", "custom"):
         words += ["model._target_=torchvision.models.mobilenet_v3_small"]
+    if (group, option) == ("loss", "own"):
+        words = [word for word in words if not word.startswith("model=")]  # the default brings its own
+    if option in REAL:
+        if not os.environ.get("MEDTRAIN_TEST_DATA"):
+            pytest.skip("MEDTRAIN_TEST_DATA is not set: no real data here")
+        words += [word.format(os.environ["MEDTRAIN_TEST_DATA"]) for word in REAL[option]]
+    if option.endswith("_3d"):
+        words = [word for word in words if not word.startswith("model.width=")]
     ran = medtrain(*words)
     assert ran.code == 0, ran.err
     assert json.loads((folder / "run" / "run.json").read_text())["status"] == "finished"

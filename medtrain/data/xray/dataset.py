@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from medtrain.core.spec import LabelKind
+from medtrain.data.loading import as_labels
 
 Batch = dict[str, Tensor]
 
@@ -57,7 +58,7 @@ class CaseImages(Dataset[Batch]):
         self.cache = cache
         # Tensors: processes started by spawn share them, where arrays would be copied to each.
         self.slots, self.cases = torch.from_numpy(slots), torch.from_numpy(cases)
-        self.y = None if targets is None else _targets(targets, kind)
+        self.y = None if targets is None else as_labels(targets, kind)
 
     def __len__(self) -> int:
         return len(self.slots)
@@ -81,10 +82,3 @@ class CaseImages(Dataset[Batch]):
         if self.y is not None:
             batch["y"] = self.y[index]
         return batch
-
-
-def _targets(targets: NDArray[Any], kind: LabelKind | None) -> Tensor:
-    if kind == "multiclass":
-        return torch.from_numpy(np.asarray(targets, np.int64))
-    y = torch.from_numpy(np.asarray(targets, np.float32))
-    return y[:, None] if kind == "binary" else y
