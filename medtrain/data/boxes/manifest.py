@@ -18,7 +18,8 @@ from medtrain.data.table.columns import IGNORED, Listing
 from medtrain.data.table.filter import matching
 from medtrain.data.table.manifest import Manifest, identified, sorted_out
 from medtrain.io.boxes import Annotations
-from medtrain.io.image_header import Header, read_headers
+from medtrain.io.cache_root import cache_root
+from medtrain.io.image_header import Header, remembered_headers
 
 PARTS = ("patient", "split", "fold", "site")
 UNIMAGINED = (1, 1)  # the size of an image that cannot be read, and is in no split
@@ -58,7 +59,8 @@ def list_boxes(found: Annotations, cfg: Mapping[str, Any], spec: DataSpec | None
         _filter(found, str(cfg["filter"]))
     manifest = identified(_rows(found), _columns(found, cfg), {**cfg, "path_format": None})
     manifest.filtered = total - len(found)
-    headers = read_headers(manifest.path)
+    assert manifest.states is not None
+    headers = remembered_headers(manifest.path, manifest.states, cache_root(cfg.get("cache_dir")))
     size_N2 = np.array([header.size if header else (np.nan, np.nan) for header in headers], np.float64)
     judged = judge(found, size_N2)
     manifest.bad += [(n, problem) for n, problem in found.bad if n is not None] + judged.bad
