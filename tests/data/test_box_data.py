@@ -91,6 +91,11 @@ def test_splits_are_by_patient_and_images_without_boxes_stay(coco: Build) -> Non
     again = coco(options={"seed": 5})
     again.prepare()
     assert again.fingerprints == data.fingerprints
+    change(data, lambda content: content["annotations"][0].update(bbox=[10, 6, 13, 10]))
+    moved = coco()
+    moved.prepare()
+    assert moved.fingerprints["split"] == data.fingerprints["split"]
+    assert moved.fingerprints["table"] != data.fingerprints["table"]
     assert data.truth.image_id_N.tolist() == [int(n) for n in range(1, 41)]
 
 

@@ -160,6 +160,17 @@ def test_yolo_as_roboflow_writes_it(yolo: Callable[..., Path]) -> None:
     np.testing.assert_allclose(found.box, [(0.4, 0.2, 0.6, 0.3), (0.1, 0.2, 0.3, 0.6)])
 
 
+def test_yolo_does_not_stray_into_the_data_set_beside_it(yolo: Callable[..., Path]) -> None:
+    root = yolo()
+    inner = root / "inner"
+    for split in ("train", "valid", "test"):
+        picture(inner / split / "images" / "own.png")
+    (root / "data.yaml").rename(inner / "data.yaml")
+    write(inner / "train" / "labels" / "classes.txt", "a\nb\n")
+    found = read_yolo(inner)
+    assert {Path(path).name for path in found.path} == {"own.png"} and not found.bad
+
+
 def test_yolo_names_as_a_dict_a_path_and_a_list_of_images(yolo: Callable[..., Path]) -> None:
     root = yolo("path: .\ntrain: train.txt\nval: [valid/images]\nnames: {0: a, 1: b}\n")
     write(root / "train.txt", "./train/images/train.png\n")

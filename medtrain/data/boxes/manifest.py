@@ -18,8 +18,8 @@ from medtrain.data.table.columns import IGNORED, Listing
 from medtrain.data.table.filter import matching
 from medtrain.data.table.manifest import Manifest, identified, sorted_out
 from medtrain.io.boxes import Annotations
-from medtrain.io.image_cache import Progress
-from medtrain.io.image_header import Header, read_headers
+from medtrain.io.cache_root import cache_root
+from medtrain.io.image_header import Header, remembered_headers
 
 PARTS = ("patient", "split", "fold", "site")
 UNIMAGINED = (1, 1)  # the size of an image that cannot be read, and is in no split
@@ -40,15 +40,12 @@ class Listed:
     headers: list[Header | None]
 
 
-def list_boxes(
-    found: Annotations, cfg: Mapping[str, Any], spec: DataSpec | None = None, progress: Progress | None = None
-) -> Listed:
+def list_boxes(found: Annotations, cfg: Mapping[str, Any], spec: DataSpec | None = None) -> Listed:
     """What `found` says, checked; problems of single images and boxes are listed in the manifest.
 
     Args:
         cfg: the data node: classes, label_map, filter, columns, patient_pattern.
         spec: of a trained model, whose classes hold then.
-        progress: called with (done, total) headers.
 
     Raises:
         UsageError: the configuration doesn't fit. DataError: no images, or boxes in another unit.
@@ -57,20 +54,13 @@ def list_boxes(
         raise DataError(f"{found.file} lists no images")
     _rename(found, cfg.get("label_map"))
     classes = _classes(found, cfg.get("classes"), spec)
-    raw = _rows(found)
-    total, keep = len(found), np.ones(len(found), bool)
+    total = len(found)
     if cfg.get("filter"):
-        keep = matching(raw.typed, str(cfg["filter"]))
-        if not keep.any():
-            raise DataError(f"data.filter={cfg['filter']!r} matches none of the {total} images")
-        found = _chosen(found, keep)
-        raw = _rows(found)
-    manifest = identified(raw, _columns(found, cfg), {**cfg, "path_format": None})
+        _filter(found, str(cfg["filter"]))
+    manifest = identified(_rows(found), _columns(found, cfg), {**cfg, "path_format": None})
     manifest.filtered = total - len(found)
-    there = [n for n in range(len(found)) if manifest.states is None or manifest.states[n, 0] >= 0]
-    headers: list[Header | None] = [None] * len(found)
-    for n, header in zip(there, read_headers([manifest.path[n] for n in there], progress), strict=True):
-        headers[n] = header
+    assert manifest.states is not None
+    headers = remembered_headers(manifest.path, manifest.states, cache_root(cfg.get("cache_dir")))
     size_N2 = np.array([header.size if header else (np.nan, np.nan) for header in headers], np.float64)
     judged = judge(found, size_N2)
     manifest.bad += [(n, problem) for n, problem in found.bad if n is not None] + judged.bad
@@ -115,8 +105,11 @@ def _keep_boxes(found: Annotations, kept: Sequence[int]) -> None:
         setattr(found, name, [column[m] for m in kept])
 
 
-def _chosen(found: Annotations, keep_N: NDArray[np.bool_]) -> Annotations:
-    """The images that data.filter leaves, numbered anew."""
+def _filter(found: Annotations, query: str) -> None:
+    """Leaves the images that data.filter asks for, numbered anew."""
+    keep_N = matching(_rows(found).typed, query)
+    if not keep_N.any():
+        raise DataError(f"data.filter={query!r} matches none of the {len(found)} images")
     number = dict(zip(np.flatnonzero(keep_N).tolist(), range(int(keep_N.sum())), strict=True))
     _keep_boxes(found, [m for m, image in enumerate(found.image) if image in number])
     found.image = [number[image] for image in found.image]
@@ -124,7 +117,6 @@ def _chosen(found: Annotations, keep_N: NDArray[np.bool_]) -> Annotations:
         column = getattr(found, name)
         setattr(found, name, [column[n] for n in number])
     found.bad = [(None if n is None else number[n], problem) for n, problem in found.bad if n is None or n in number]
-    return found
 
 
 def _classes(found: Annotations, wanted: Sequence[Any] | None, spec: DataSpec | None) -> tuple[str, ...]:

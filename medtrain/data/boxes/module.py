@@ -19,6 +19,7 @@ from medtrain.data.boxes.dataset import BoxImages, SampleBoxes, Samples, boxes_i
 from medtrain.data.boxes.geometry import box_form, grids, places
 from medtrain.data.boxes.inputs import InputBoxImages, samples_of
 from medtrain.data.boxes.manifest import Listed, list_boxes
+from medtrain.data.fingerprint import digest, row_texts
 from medtrain.data.settings import normalisation
 from medtrain.data.table.manifest import Manifest
 from medtrain.data.xray.module import ImageData
@@ -96,9 +97,12 @@ class BoxData(ImageData):
         super()._keep(manifest, rows, splits)
         self.truth = self.listing.truth.select(rows)
         self.place_N4 = places(self.truth.size_N2, self.form)
+        of_boxes = self.cases["case"].to_numpy()[self.truth.case_M].tolist()
+        boxes = row_texts(np.column_stack([self.truth.label_M, self.truth.boxes_M4]))
+        self.fingerprints["table"] = digest(["", *of_boxes], [self.fingerprints["table"], *boxes])
         if self.model_spec is None:
-            boxes = self.samples(self.rows("train"))[1].boxes_M4
-            shapes = typical_shapes(boxes[:, 2:] - boxes[:, :2])
+            seen_M4 = self.samples(self.rows("train"))[1].boxes_M4
+            shapes = typical_shapes(seen_M4[:, 2:] - seen_M4[:, :2])
             self.spec = replace(self.spec, boxes=as_pairs(shapes))
 
     def samples(self, rows: NDArray[np.int64]) -> tuple[Samples, SampleBoxes]:

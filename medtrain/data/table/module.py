@@ -86,8 +86,8 @@ class TableData(Data):
         if len(bad) > len(manifest.bad) or (files.content != apart).any():
             rows, splits, leaks = self._split(manifest, bad, skip, files.content)
         self._judge(manifest, bad, leaks, skip)
-        for warning in manifest.warnings:
-            self._warn([warning], "")
+        for kind in dict.fromkeys(warning.kind for warning in manifest.warnings):
+            self._warn([warning for warning in manifest.warnings if warning.kind == kind], "")
         self._keep(manifest, rows, splits)
         self.groups = groups.iloc[rows].reset_index(drop=True)
         self.excluded = excluded(manifest, bad, len(rows), "leaking" if self.known is None else "unlisted")
