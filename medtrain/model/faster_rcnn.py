@@ -106,7 +106,7 @@ def _detector(
     net = FasterRCNN(
         backbone,
         rpn_anchor_generator=Anchors(level_shapes(spec, strides, 3)),
-        box_roi_pool=MultiScaleRoIAlign(maps, output_size=7, sampling_ratio=2),
+        box_roi_pool=MultiScaleRoIAlign(maps, output_size=7, sampling_ratio=2 if width > 512 else 1),
         box_head=TwoMLPHead(49 * backbone.out_channels, width),
         box_predictor=FastRCNNPredictor(width, len(spec.classes) + 1),
         **settings,

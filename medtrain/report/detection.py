@@ -14,7 +14,10 @@ from medtrain.report.canvas import DRAWN, colour, legend, legible, new_figure, s
 from medtrain.report.folder import RunFolder
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+LEAST = 1 / 32  # false positives an image at the left edge, which a logarithmic axis needs
 
 
 def boxes_of(run: RunFolder) -> tuple[Truth, Found] | None:
@@ -48,10 +51,8 @@ def precision_recall(curves: list[tuple[str, Curve]], limits: dict[str, float]) 
     for i, (name, curve) in enumerate(curves):
         recall, precision, _ = _points(curve)
         axes.plot(recall, precision, style(i), color=colour(i), label=legible(name))
-        shown = curve.score_K >= limits.get(name, np.inf)
-        if shown.any():
-            at = int(shown.sum()) - 1
-            axes.plot(recall[at], precision[at], "o", color=colour(i), markersize=6, markeredgecolor="white")
+        if (shown := int((curve.score_K >= limits.get(name, np.inf)).sum())) > 0:
+            _dot(axes, recall[shown - 1], precision[shown - 1], i)
     tidy(axes, "sensitivity (recall)", "PPV (precision)", unit=True)
     legend(figure, axes, len(curves), "class")
     return figure
@@ -63,14 +64,11 @@ def froc(curves: list[tuple[str, Curve]], images: int, limits: dict[str, float],
     axes = figure.add_subplot()
     for i, (name, curve) in enumerate(curves):
         recall, _, false = _points(curve)
-        rates = np.append(false / images, FALSE_POSITIVES[-1] * 2)
-        axes.step(np.maximum(rates, 1 / 32), np.append(recall, recall[-1:]), style(i), where="post", color=colour(i),
-                  label=legible(name)) if len(recall) else None  # fmt: skip
-        shown = curve.score_K >= limits.get(name, np.inf)
-        if shown.any():
-            at = int(shown.sum()) - 1
-            place = (max(false[at] / images, 1 / 32), recall[at])
-            axes.plot(*place, "o", color=colour(i), markersize=6, markeredgecolor="white")
+        rate_K = np.maximum(false / images, LEAST)
+        drawn_to = np.append(rate_K, 2 * FALSE_POSITIVES[-1]), np.append(recall, recall[-1:].max(initial=0))
+        axes.step(*drawn_to, style(i), where="post", color=colour(i), label=legible(name))
+        if (shown := int((curve.score_K >= limits.get(name, np.inf)).sum())) > 0:
+            _dot(axes, rate_K[shown - 1], recall[shown - 1], i)
     for rate in FALSE_POSITIVES:
         told = metrics.get(f"froc_{rate:g}") or {}
         if told.get("ci95"):
@@ -78,11 +76,16 @@ def froc(curves: list[tuple[str, Curve]], images: int, limits: dict[str, float],
             axes.plot(rate, told["value"], "_", color="#666666", markersize=8)
     axes.set_xscale("log", base=2)
     tidy(axes, "false positives per image", "sensitivity")
-    axes.set_xlim(1 / 16, 16)
+    axes.set_xlim(2 * LEAST, 2 * FALSE_POSITIVES[-1])
     axes.set_ylim(-0.02, 1.02)
     axes.set_xticks(FALSE_POSITIVES, ["1/8", "1/4", "1/2", "1", "2", "4", "8"])
     legend(figure, axes, len(curves), "class")
     return figure
+
+
+def _dot(axes: Axes, x: float, y: float, i: int) -> None:
+    """Where the threshold is."""
+    axes.plot(x, y, "o", color=colour(i), markersize=6, markeredgecolor="white")
 
 
 def _points(curve: Curve) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -69,6 +71,14 @@ def learned(name: str, steps: int, rate: float) -> float:
             if best > 0.95:
                 break
     return best
+
+
+@pytest.fixture(autouse=True)
+def no_denormal_numbers() -> Iterator[None]:
+    """An untrained MobileNet in evaluation mode is all but zero, which CPUs are slow at."""
+    torch.set_flush_denormal(True)
+    yield
+    torch.set_flush_denormal(False)
 
 
 @pytest.mark.parametrize(("name", "steps", "rate"), [("yolo", 120, 2e-3), ("faster_rcnn_mobilenet", 120, 1e-3)])
