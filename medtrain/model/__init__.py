@@ -5,16 +5,22 @@ from medtrain.model.build import build_model, fill_from_spec, fit_channels
 from medtrain.model.convnext import convnext_tiny
 from medtrain.model.densenet import densenet121, densenet169, densenet201
 from medtrain.model.densenet_3d import densenet121_3d
+from medtrain.model.detector import Detector
 from medtrain.model.dropout import check_passes, dropout_passes
 from medtrain.model.efficientnet import efficientnet_b0, efficientnet_b3
 from medtrain.model.ensemble import Ensemble, members_of
+from medtrain.model.faster_rcnn import faster_rcnn, faster_rcnn_mobilenet
+from medtrain.model.fcos import fcos
 from medtrain.model.instance_attention import class_logits, score_instances
 from medtrain.model.memory import kept_bytes
 from medtrain.model.resnet import resnet18, resnet34, resnet50, resnet101
 from medtrain.model.resnet_3d import resnet10_3d, resnet18_3d, resnet34_3d, resnet50_3d
+from medtrain.model.retinanet import retinanet
 from medtrain.model.weights import load_weights, read_weights, warm_start
+from medtrain.model.yolo import yolo
 
 __all__ = [
+    "Detector",
     "Ensemble",
     "attention_map",
     "build_model",
@@ -28,6 +34,9 @@ __all__ = [
     "dropout_passes",
     "efficientnet_b0",
     "efficientnet_b3",
+    "faster_rcnn",
+    "faster_rcnn_mobilenet",
+    "fcos",
     "fill_from_spec",
     "fit_channels",
     "has_attention",
@@ -43,6 +52,8 @@ __all__ = [
     "resnet50",
     "resnet50_3d",
     "resnet101",
+    "retinanet",
     "score_instances",
     "warm_start",
+    "yolo",
 ]

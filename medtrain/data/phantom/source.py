@@ -1,4 +1,4 @@
-"""Phantoms as data modules: made on first use, then read like anyone's table."""
+"""Phantoms as data modules: made on first use, then read like anyone's files."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from medtrain.core.errors import UsageError
+from medtrain.data.boxes.sources import CocoData
 from medtrain.data.phantom import volume, xray
+from medtrain.data.phantom.lesion import lesion_folder
 from medtrain.data.table.manifest import Manifest
 from medtrain.data.table.module import TableData
 from medtrain.data.volume.module import VolumeData
 from medtrain.data.xray.module import ImageData
+from medtrain.io.boxes import Annotations
 
 
 class Phantom(TableData):
@@ -42,3 +45,18 @@ class PhantomVolume(Phantom, VolumeData):
     """`VolumeData` on sections of chest CTs (keys patients, phantom_seed)."""
 
     folder = staticmethod(volume.phantom_folder)
+
+
+class PhantomLesion(CocoData):
+    """`CocoData` on chest films with nodules (keys patients, phantom_seed, image_size); nothing in it is real."""
+
+    synthetic = True
+
+    def __init__(self, cfg: Mapping[str, Any], **options: Any) -> None:
+        if cfg.get("root") or cfg.get("annotations"):
+            raise UsageError("data=phantom_lesion makes its own files; use data=coco for data.root")
+        super().__init__(cfg, **options)
+
+    def annotations(self) -> Annotations:
+        self.cfg["root"] = str(lesion_folder(self.cfg, self.progress))
+        return super().annotations()
