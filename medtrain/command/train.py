@@ -117,7 +117,7 @@ def check_validation(cfg: DictConfig, data: Any) -> None:
         DataError: the monitored AUROC is undefined there.
     """
     parse_policy(cfg.eval.threshold, data.spec.label_kind)
-    if data.truth is not None:
+    if data.spec.label_kind == "boxes":
         check_boxes(data)
         return
     monitors = [node.get("monitor") for node in cfg.callbacks.values() if node]
@@ -139,10 +139,10 @@ def check_boxes(data: Any) -> None:
     Raises:
         DataError: no.
     """
-    cases = data.rows("val")
-    if not np.isin(data.truth.case_M[~data.truth.crowd_M], cases).any():
+    shown = data.targets[(data.cases["split"] == "val").to_numpy()]
+    if not (shown == 1).any():
         raise DataError(
-            f"validation ({len(cases)} cases) holds no box, so val_map50 is undefined and can't choose a checkpoint",
+            f"validation ({len(shown)} cases) holds no box, so val_map50 is undefined and can't choose a checkpoint",
             advice="give it more cases (the split column), or another data.split_seed",
         )
 

@@ -67,7 +67,10 @@ def test_files_of_splits_as_roboflow_and_coco_lay_them_out(tmp_path: Path) -> No
         picture(tmp_path / "r" / folder / "a.png")
     found = read_coco(tmp_path / "r")
     assert Counter(found.split) == {"test": 2, "train": 2, "val": 2}
-    assert all(Path(path).is_file() for path, name in zip(found.path, found.name, strict=True) if name == "a.png")
+    assert all(
+        Path(path).is_file() for path, name in zip(found.path, found.name, strict=True) if name.endswith("a.png")
+    )
+    assert found.name[:2] == ["test/a.png", "test/b.png"]
     assert len(set(found.image_id)) == 6 and found.box_id == [1, 2, 3, 4, 5, 6]  # each file counts from the start
     for name in ("instances_train2017", "instances_val2017", "captions_val2017"):
         write(tmp_path / "c" / "annotations" / f"{name}.json", coco())
