@@ -16,7 +16,7 @@ from torchvision.ops import MultiScaleRoIAlign
 from medtrain.core.spec import DataSpec
 from medtrain.model.anchors import Anchors, level_shapes
 from medtrain.model.mining import HardNegatives
-from medtrain.model.torchvision_detector import TorchvisionDetector, as_it_comes, mobilenet_pyramid, resnet50_pyramid
+from medtrain.model.torchvision_detector import TorchvisionDetector, mobilenet_pyramid, resnet50_pyramid
 from medtrain.model.weights import load_weights
 
 
@@ -110,8 +110,7 @@ def _detector(
         box_head=TwoMLPHead(49 * backbone.out_channels, width),
         box_predictor=FastRCNNPredictor(width, len(spec.classes) + 1),
         **settings,
-        **as_it_comes(spec),
     )
     if miner is not None:
         net.roi_heads.fg_bg_sampler = miner
-    return TorchvisionDetector(net, first_label=1)
+    return TorchvisionDetector(net, spec, first_label=1)

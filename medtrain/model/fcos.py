@@ -10,7 +10,7 @@ from torchvision.models.detection import FCOS, FCOS_ResNet50_FPN_Weights
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from medtrain.core.spec import DataSpec
-from medtrain.model.torchvision_detector import TorchvisionDetector, as_it_comes, resnet50_pyramid
+from medtrain.model.torchvision_detector import TorchvisionDetector, resnet50_pyramid
 from medtrain.model.weights import load_weights
 
 
@@ -30,6 +30,6 @@ def fcos(
     """
     backbone = resnet50_pyramid(spec, [2, 3, 4], LastLevelP6P7(256, 256))
     limits = {"score_thresh": score, "nms_thresh": overlap, "detections_per_img": most}
-    detector = TorchvisionDetector(FCOS(backbone, len(spec.classes), **limits, **as_it_comes(spec)), first_label=0)
+    detector = TorchvisionDetector(FCOS(backbone, len(spec.classes), **limits), spec, first_label=0)
     load_weights(detector, weights, FCOS_ResNet50_FPN_Weights, models.ResNet50_Weights)
     return detector

@@ -11,7 +11,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from medtrain.core.spec import DataSpec
 from medtrain.model.anchors import Anchors, level_shapes
-from medtrain.model.torchvision_detector import TorchvisionDetector, as_it_comes, resnet50_pyramid
+from medtrain.model.torchvision_detector import TorchvisionDetector, resnet50_pyramid
 from medtrain.model.weights import load_weights
 
 
@@ -38,8 +38,7 @@ def retinanet(
         score_thresh=score,
         nms_thresh=overlap,
         detections_per_img=most,
-        **as_it_comes(spec),
     )
-    detector = TorchvisionDetector(net, first_label=0)
+    detector = TorchvisionDetector(net, spec, first_label=0)
     load_weights(detector, weights, RetinaNet_ResNet50_FPN_Weights, models.ResNet50_Weights)
     return detector

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.detection.backbone_utils import BackboneWithFPN, _resnet_fpn_extractor
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from medtrain.core.boxes import Boxes, Detections
@@ -25,6 +26,7 @@ class TorchvisionDetector(Detector):
 
     Args:
         net: the network.
+        spec: the data's channels.
         first_label: the number that it has for our class 0 (1 where 0 is the background).
     """
 
@@ -32,8 +34,9 @@ class TorchvisionDetector(Detector):
     heads = ("net.roi_heads.box_predictor.", "net.rpn.head.", "net.head.")
     inner = ("net.", "net.backbone.body.")
 
-    def __init__(self, net: nn.Module, first_label: int) -> None:
+    def __init__(self, net: nn.Module, spec: DataSpec, first_label: int) -> None:
         super().__init__()
+        net.transform = AsItComes(spec)
         self.net, self.first_label = net, first_label
 
     def forward(self, x_BCHW: Tensor, truth: Boxes | None = None) -> dict[str, Tensor]:
@@ -58,9 +61,17 @@ SHORT = {
 }  # fmt: skip
 
 
-def as_it_comes(spec: DataSpec) -> dict[str, Any]:
-    """Arguments by which torchvision neither resizes nor normalises images again, however many channels they have."""
-    return {"image_mean": [0.0] * spec.channels, "image_std": [1.0] * spec.channels, "_skip_resize": True}
+class AsItComes(GeneralizedRCNNTransform):
+    """Images as they are: the data have sized and normalised them, however many channels they have.
+
+    (torchvision's own option to leave out resizing does so in training only.)
+    """
+
+    def __init__(self, spec: DataSpec) -> None:
+        super().__init__(1, 1, [0.0] * spec.channels, [1.0] * spec.channels)
+
+    def resize(self, image: Tensor, target: Any = None) -> tuple[Tensor, Any]:
+        return image, target
 
 
 def resnet50_pyramid(spec: DataSpec, levels: list[int], extra: nn.Module | None = None) -> BackboneWithFPN:

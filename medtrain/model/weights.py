@@ -157,16 +157,13 @@ def _download(member: WeightsEnum) -> dict[str, Tensor]:
 
 def _own_name(key: str, own: Mapping[str, Tensor], inner: Sequence[str] = ()) -> str:
     """The model's name for a key of a file: without prefixes, in the present spelling, in the part it belongs to."""
-    while key not in own:
-        found = next((part + key for part in inner if part + key in own), None)
-        if found is not None:
-            return found
+    while True:
+        spelt = [key, *(old.sub(now, key) for old, now in _OLD_NAMES)]
+        found = next((part + name for name in spelt for part in ("", *inner) if part + name in own), None)
         prefix = next((p for p in _PREFIXES if key.startswith(p)), None)
-        if prefix is None:
-            new = next((again for old, now in _OLD_NAMES if (again := old.sub(now, key)) != key), None)
-            return key if new is None else _own_name(new, own, inner)
+        if found is not None or prefix is None:
+            return found or key
         key = key.removeprefix(prefix)
-    return key
 
 
 def _fold_stem(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -71,10 +71,11 @@ def test_learns_from_lesions_and_from_none_and_finds_in_bounds(name: str, channe
 
 
 def test_inputs_are_neither_resized_nor_normalised_again() -> None:
-    network = model.faster_rcnn_mobilenet(SPEC).net.transform  # type: ignore[union-attr]
+    transform = model.faster_rcnn_mobilenet(SPEC).net.transform
     x = torch.rand(2, 1, 64, 96)
-    images, _ = network(list(x))  # type: ignore[operator]
-    torch.testing.assert_close(images.tensors, x)
+    for training in (True, False):
+        images, _ = transform.train(training)(list(x))
+        torch.testing.assert_close(images.tensors, x)
 
 
 def test_channels_last_and_bf16() -> None:
