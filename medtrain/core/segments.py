@@ -7,8 +7,22 @@ its softmax and mean would be undefined, so it is refused.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
+
+
+class Packed(NamedTuple):
+    """A batch of bags, as networks for bags take it.
+
+    Args:
+        x: (N, ...), the instances of all bags, one bag after the other.
+        offsets: (B+1,) int64, where each bag starts, and N.
+    """
+
+    x: Tensor
+    offsets: Tensor
 
 
 def segment_offsets(lengths: Tensor | list[int]) -> Tensor:
