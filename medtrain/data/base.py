@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from medtrain.core.errors import Problem
 from medtrain.core.spec import DataSpec
-from medtrain.data.loading import loader, ranks
+from medtrain.data.loading import LaterBatches, loader, ranks
 from medtrain.io.image_cache import Progress
 from medtrain.sampler import EvalSampler, Shuffle
 
@@ -154,9 +154,13 @@ class Data(pl.LightningDataModule):
         sampler = self.build_sampler(
             labels=self.labels(rows), groups=patients, batch_size=batch_size, seed=self.seed, rank=rank, world=world
         )
-        count = len(sampler)  # type: ignore[arg-type]
-        lonely = count > batch_size and count % batch_size == 1  # batch norm cannot learn from one image
-        return loader(self.dataset(rows), sampler, batch_size, self.workers, drop_last=lonely)
+        return loader(self.dataset(rows), self.batches(rows, sampler, training=True), self.workers)
+
+    def batches(self, rows: NDArray[np.int64], sampler: Sampler[Any], training: bool = False) -> LaterBatches:
+        """What a sampler of these rows gives, put together to batches."""
+        size, count = int(self.cfg["batch_size"]), len(sampler)  # type: ignore[arg-type]
+        lonely = training and count > size and count % size == 1  # batch norm cannot learn from one image
+        return LaterBatches(sampler, size, drop_last=lonely)
 
     def val_dataloader(self) -> DataLoader[Any]:
         return self.eval_dataloader("val")
@@ -168,7 +172,7 @@ class Data(pl.LightningDataModule):
         """The cases of a split in their order; ranks get equally many, so some may come twice (tell by ``case``)."""
         self.prepare()
         rows = self.rows(split)
-        return loader(self.dataset(rows), EvalSampler(len(rows), *ranks()), int(self.cfg["batch_size"]), self.workers)
+        return loader(self.dataset(rows), self.batches(rows, EvalSampler(len(rows), *ranks())), self.workers)
 
     @property
     def workers(self) -> int:

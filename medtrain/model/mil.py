@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from medtrain.core.errors import UsageError
 from medtrain.core.segments import Packed, segment_ids, segment_max, segment_offsets, segment_softmax, segment_sum
 from medtrain.core.spec import DataSpec
+from medtrain.model.ensemble import members_of
 
 SLIDE_FEATURES = 384
 """Encoders of tiles give this many features and more; tables of descriptors, such as MUSK's, have fewer."""
@@ -29,11 +30,13 @@ class Evidence(NamedTuple):
         logits: (B, K).
         weights: (N, 1) or (N, K), summing to 1 within each bag.
         scores: (N, K) instance logits; ``weights * scores`` sums to `logits`.
+        offsets: (B+1,) of these instances, of which training may have dropped some.
     """
 
     logits: Tensor
     weights: Tensor
     scores: Tensor
+    offsets: Tensor
 
 
 class BagNetwork(nn.Module):
@@ -84,17 +87,17 @@ class BagNetwork(nn.Module):
 
     def forward(self, bags: Packed) -> Tensor:
         """Logits (B, K)."""
-        if self.training and self.instance_dropout:
-            bags = drop_instances(bags, self.instance_dropout)
         return self.evidence(bags).logits
 
     def evidence(self, bags: Packed) -> Evidence:
         """Logits, and what each instance has to do with them."""
+        if self.training and self.instance_dropout:
+            bags = drop_instances(bags, self.instance_dropout)
         x_ND, offsets = bags
         h_NH = self.embed((x_ND - self.mean) / self.std)
         scores_NK = self.head(h_NH)
         weights = self.weigh(h_NH, scores_NK, offsets)
-        return Evidence(segment_sum(weights * scores_NK, offsets), weights, scores_NK)
+        return Evidence(segment_sum(weights * scores_NK, offsets), weights, scores_NK, offsets)
 
 
 class Mean(nn.Module):
@@ -155,6 +158,22 @@ def drop_instances(bags: Packed, share: float) -> Packed:
     luck_N = torch.rand(len(x_ND), device=x_ND.device)
     kept_N = (luck_N >= share) | (luck_N == segment_max(luck_N, offsets)[segment_ids(offsets, len(luck_N))])
     return Packed(x_ND[kept_N], segment_offsets(segment_sum(kept_N.long(), offsets)))
+
+
+def relevance(network: nn.Module, bags: Packed) -> Tensor | None:
+    """(N,): how much each instance has to do with the prediction, of an ensemble the members' mean.
+
+    Attention where it is learned, else the score of the positive class; None where there is no such single number.
+    """
+    found = []
+    for member in members_of(network):
+        if not isinstance(member, BagNetwork):
+            return None
+        evidence = member.evidence(bags)
+        if not member.attends and evidence.scores.shape[1] > 1:
+            return None
+        found.append(evidence.weights[:, 0] if member.attends else evidence.scores[:, 0])
+    return torch.stack(found).mean(0)
 
 
 def widths(spec: DataSpec, hidden: Sequence[int] | None) -> list[int]:
