@@ -33,6 +33,7 @@ log = logging.getLogger("medtrain")
 
 LAYOUTS = {2: torch.channels_last, 3: torch.channels_last_3d}
 TASKS = {"image": "medtrain.task.classification:Classification"}
+"""The LightningModule for each kind of cases, which the options of task, data and model name."""
 
 
 def plain(node: Any) -> Any:
@@ -60,10 +61,7 @@ def probe(cfg: DictConfig) -> None:
         target.build("transfer", cfg.transfer)
     if cfg.init_from:
         checkpoint_of(cfg.init_from)
-    channels = cfg.data.get("channels") or 1
-    size = cfg.data.get("image_size") or 64
-    size = tuple(size) if not isinstance(size, int) else (size, size)
-    spec = DataSpec("binary", ("0", "1"), int(channels), size)
+    spec = usual_spec(cfg)
     node = plain(cfg.model)
     fresh = (node.get("weights") or "none") == "none"
     try:
@@ -73,6 +71,16 @@ def probe(cfg: DictConfig) -> None:
         raise UsageError(f"model: {node['_target_']} refuses its arguments: {error}") from error
     except NotImplementedError:  # some networks compute while they are built, which 'meta' can't
         log.info("model not probed: it needs real tensors to be built")
+
+
+def usual_spec(cfg: DictConfig) -> DataSpec:
+    """A spec such as data of this kind could have, before they are read: two classes, the size that is asked for."""
+    kind, node = cfg.task.kind, plain(cfg.data)
+    dims = {"volume": 3, "bag": 0}.get(kind, 2)
+    size = (node.get("patch_size") if kind == "volume" else node.get("image_size")) or 64
+    shape = tuple(size) if not isinstance(size, int) else (size,) * dims
+    classes = ("0", "1")
+    return DataSpec("boxes" if kind == "boxes" else "binary", classes, int(node.get("channels") or 1), shape[:dims])
 
 
 def checkpoint_of(init_from: str) -> Path:

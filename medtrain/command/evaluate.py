@@ -25,7 +25,7 @@ def evaluate(
     if ranks.global_rank() != 0:
         return {}
     asked = {"bootstrap": cfg.eval.bootstrap, "prevalence": cfg.eval.get("prevalence")}
-    outcome = task.evaluate(task.results, data.cases, decision, **asked, groups=getattr(data, "groups", None))
+    outcome = task.evaluate(task.results, data.cases, decision, **asked, groups=data.groups)
     return write_outcome(folder, outcome, decision, split=split)
 
 
@@ -48,9 +48,8 @@ def write(file: Path, content: Any) -> None:
 
 
 def build_report(cfg: DictConfig, data: Any, folder: Path) -> Path:
-    """The pictures of the worst mistakes (`eval.thumbnails`, where the data have pictures), then report.html."""
-    if hasattr(data, "pixels"):
-        write_failures(folder, data.pixels, cfg.eval.get("thumbnails") or 0)
+    """The pictures of the worst mistakes (`eval.thumbnails`), then report.html."""
+    write_failures(folder, data.pixels, cfg.eval.get("thumbnails") or 0)
     return write_report(folder)
 
 

@@ -14,8 +14,8 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from medtrain.core.errors import UsageError
-from medtrain.data.xray.columns import RawTable, find_columns, read_table
-from medtrain.data.xray.labels import negative_first
+from medtrain.data.table.columns import RawTable, find_columns, read_table
+from medtrain.data.table.labels import negative_first
 from medtrain.io.files import write_text
 
 FLAGS = frozenset(("0", "1", "-1", "0.0", "1.0", "-1.0", ""))

@@ -38,9 +38,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     own = {"verb": "test", "status": "finished", "data": cfg.data.name, "synthetic": data.synthetic}
     write_json(
         folder / record.FILE,
-        facts
-        | own
-        | {"fingerprints": data.fingerprints, "excluded": getattr(data, "excluded", None), "heartbeat": record.now()},
+        facts | own | {"fingerprints": data.fingerprints, "excluded": data.excluded, "heartbeat": record.now()},
     )
     data.cases[["case", "patient", "split", "fold"]].to_csv(folder / "splits.csv", index=False)
     report = build_report(cfg, data, folder)

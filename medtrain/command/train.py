@@ -103,7 +103,7 @@ def check_validation(cfg: DictConfig, data: Any) -> None:
     """
     parse_policy(cfg.eval.threshold, data.spec.label_kind)
     monitors = [node.get("monitor") for node in cfg.callbacks.values() if node]
-    if "val_auroc" not in monitors or not hasattr(data, "targets"):
+    if "val_auroc" not in monitors or data.targets is None:
         return
     target = data.targets[(data.cases["split"] == "val").to_numpy()]
     if not isfinite(auroc(np.zeros((len(target), len(data.spec.classes))), target)):
@@ -120,8 +120,8 @@ def note_data(record: RunRecord, data: Any, trainer: pl.Trainer) -> None:
     record.update(
         spec=data.spec.to_dict(),
         fingerprints=data.fingerprints,
-        excluded=getattr(data, "excluded", None),
-        **({"held_out": data.held_out} if getattr(data, "held_out", None) else {}),
+        excluded=data.excluded,
+        **({"held_out": data.held_out} if data.held_out else {}),
         imbalance=imbalance_of(data),
         synthetic=data.synthetic,
         world_size=trainer.world_size,
@@ -137,14 +137,14 @@ def note_data(record: RunRecord, data: Any, trainer: pl.Trainer) -> None:
 
 def train_counts(data: Any) -> LabelCounts | None:
     """The labels of the training split, for losses that weigh classes."""
-    if not hasattr(data, "targets"):
+    if data.targets is None:
         return None
     return count_labels(data.spec.label_kind, len(data.spec.classes), data.targets[data.rows("train")])
 
 
 def imbalance_of(data: Any) -> Imbalance:
     """{split: {class: counts, factor and weight}}, for the record; {} for data without class labels."""
-    if not hasattr(data, "targets"):
+    if data.targets is None:
         return {}
     return imbalance(data.spec, data.targets, data.cases["patient"].to_numpy(), data.cases["split"].to_numpy())
 
@@ -179,8 +179,7 @@ def opening(cfg: DictConfig, data: Any, folder: Path) -> str:
     parts = [f"{sizes.get(s, 0):,} {s}" for s in ("train", "val", "test")]
     mark = "synthetic data, " if data.synthetic else ""
     classes = ", ".join(data.spec.classes)
-    site = getattr(data, "held_out", None)
-    held = site and "\nheld out: site {site} (data.fold={fold} of {sites} sites)".format(**site)
+    held = data.held_out and "\nheld out: site {site} (data.fold={fold} of {sites} sites)".format(**data.held_out)
     return (
         f"{cfg.task.name} on {cfg.data.name} ({mark}{data.cases['patient'].nunique():,} patients; "
         f"images: {', '.join(parts)})\n{data.spec.label_kind}: {classes}; run folder {folder}{held or ''}"

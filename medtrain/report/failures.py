@@ -23,7 +23,7 @@ from medtrain.report.words import number
 
 SIDE = 224  # px at most
 COLUMNS = ["picture", "case", "label", "truth", "prediction", "probability"]
-Pixels = Callable[[Sequence[str]], NDArray[Any]]  # cases -> (B, C, H, W) uint8 or uint16
+Pixels = Callable[[Sequence[str]], NDArray[Any] | None]  # cases -> (B, C, H, W) uint8 or uint16, if they have any
 
 
 def worst(run: RunFolder, most: int) -> pd.DataFrame:
@@ -75,10 +75,11 @@ def write_failures(folder: Path, pixels: Pixels, most: int) -> None:
     place = folder / "failures"
     shutil.rmtree(place, ignore_errors=True)
     found = worst(read_folder(folder), most)
-    if found.empty:
+    films = None if found.empty else pixels(found["case"].tolist())
+    if films is None:
         return
     found.insert(0, "picture", [f"{i + 1:02d}.png" for i in range(len(found))])
-    for name, film_CHW in zip(found["picture"], pixels(found["case"].tolist()), strict=True):
+    for name, film_CHW in zip(found["picture"], films, strict=True):
         with atomic_path(place / name) as temporary:
             _image(film_CHW).save(temporary, format="PNG", optimize=True)
     write_text(place / "failures.csv", found.to_csv(index=False))

@@ -26,18 +26,19 @@ import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
-from medtrain.data.xray import module, table
+from medtrain.data.table import manifest, module
+from medtrain.data.xray import module as images
 from medtrain.data.xray.module import ImageData
 from medtrain.io import image_fill
 
 Seconds = NDArray[np.float64]  # of the clock, of the processor
 Taken = dict[str, Seconds]
 STAGES = (
-    (table, "read_table", "the CSV"),
-    (table, "_identify", "paths, patients, missing files"),
-    (table, "read_labels", "labels"),
-    (table, "_repeated", "rows and cases that repeat"),
-    (module, "cache_images", "the cache: stat, look-up, open"),
+    (manifest, "read_table", "the CSV"),
+    (manifest, "_identify", "paths, patients, missing files"),
+    (manifest, "read_labels", "labels"),
+    (manifest, "_repeated", "rows and cases that repeat"),
+    (images, "cache_images", "the cache: stat, look-up, open"),
     (module, "split_manifest", "splits (twice: before decoding and after)"),
     (module, "drop_leaked", "leaks (twice)"),
     (ImageData, "_keep", "cases and fingerprints"),

@@ -10,7 +10,7 @@ import yaml
 from PIL import Image
 
 from medtrain.core.spec import DataSpec
-from medtrain.data.xray.table import Manifest, read_manifest
+from medtrain.data.table.manifest import Manifest, read_manifest
 
 PACKAGED = Path(__file__).parents[2] / "configs" / "data"
 

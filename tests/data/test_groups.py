@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from medtrain.core.errors import UsageError
+from medtrain.data.table.groups import BLANK
 from medtrain.data.xray.folder import FolderData
-from medtrain.data.xray.groups import BLANK
 from medtrain.data.xray.medmnist import MedMNISTData
 from medtrain.data.xray.module import ImageData
 from tests.data.tables import config

@@ -10,8 +10,8 @@ import pytest
 
 from medtrain.core.errors import DataError, UsageError
 from medtrain.core.spec import DataSpec
+from medtrain.data.table.label_map import directed
 from medtrain.data.xray.folder import FolderData
-from medtrain.data.xray.label_map import directed
 from tests.data.tables import read, write_images
 
 CHEST = DataSpec("multilabel", ("Cardiomegaly", "Pleural Effusion", "Edema"), 1, (8, 8))

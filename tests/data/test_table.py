@@ -10,7 +10,7 @@ import pytest
 
 from medtrain.core.errors import DataError, UsageError
 from medtrain.core.spec import DataSpec
-from medtrain.data.xray.table import Manifest, read_inputs, read_manifest
+from medtrain.data.table.manifest import Manifest, read_inputs, read_manifest
 from tests.data.tables import config, read, write_table
 
 

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from medtrain.command.explain import _predicted, _safe, _unique
+from medtrain.command.explain import safe_name, unique_names
+from medtrain.command.explain.image import _predicted
 from tests.integration.conftest import Ran
 
 
@@ -75,5 +76,9 @@ def test_classes_of_a_prediction() -> None:
 
 
 def test_names_of_files() -> None:
-    assert _safe("ward 3/../é#1.dcm") == "ward_3_.._1" and _safe("???.png") == "image" and len(_safe("x" * 500)) == 80
-    assert _unique(["a", "A", "a_2", "a"]) == ["a", "A_2", "a_2_2", "a_3"]
+    assert (
+        safe_name("ward 3/../é#1.dcm") == "ward_3_.._1"
+        and safe_name("???.png") == "image"
+        and len(safe_name("x" * 500)) == 80
+    )
+    assert unique_names(["a", "A", "a_2", "a"]) == ["a", "A_2", "a_2_2", "a_3"]

@@ -220,7 +220,8 @@ import sys
 from pathlib import Path
 import numpy as np
 import torch
-from medtrain.data.xray.dataset import CaseImages, loader
+from medtrain.data.loading import loader
+from medtrain.data.xray.dataset import CaseImages
 from medtrain.io.image import ImageForm
 from medtrain.io.image_cache import cache_images
 paths = sorted(Path(sys.argv[1]).glob("*.png")) * 1000

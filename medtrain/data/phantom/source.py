@@ -7,9 +7,8 @@ from typing import Any
 
 from medtrain.core.errors import UsageError
 from medtrain.data.phantom.xray import phantom_folder
+from medtrain.data.table.manifest import Manifest
 from medtrain.data.xray.module import ImageData
-from medtrain.data.xray.table import Manifest
-from medtrain.io.image import ImageForm
 
 
 class PhantomXray(ImageData):
@@ -22,6 +21,6 @@ class PhantomXray(ImageData):
             raise UsageError("data=phantom_xray makes its own table; use data=image_table for data.table and data.root")
         super().__init__(cfg, **options)
 
-    def manifest(self, form: ImageForm) -> Manifest:
+    def manifest(self) -> Manifest:
         self.cfg["table"] = str(phantom_folder(self.cfg, self.progress) / "table.csv")
-        return super().manifest(form)
+        return super().manifest()

@@ -1,1 +1,1 @@
-"""2D images from tables: manifest, dataset, data module, and images without labels for prediction."""
+"""2D images from tables, folders and archives: data modules, batches, and images without labels for prediction."""

@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset
 
 from medtrain.core.spec import LabelKind
-from medtrain.data.resumable import LaterBatches, ResumableLoader
 
 Batch = dict[str, Tensor]
 
@@ -89,28 +88,3 @@ def _targets(targets: NDArray[Any], kind: LabelKind | None) -> Tensor:
         return torch.from_numpy(np.asarray(targets, np.int64))
     y = torch.from_numpy(np.asarray(targets, np.float32))
     return y[:, None] if kind == "binary" else y
-
-
-def whole_batch(batch: Any) -> Any:
-    """The collate function of data sets whose `__getitems__` gives whole batches."""
-    return batch
-
-
-def loader(
-    dataset: CaseImages, sampler: Sampler[Any], batch_size: int, num_workers: int, drop_last: bool = False
-) -> DataLoader[Batch]:
-    return ResumableLoader(
-        dataset,
-        batch_sampler=LaterBatches(sampler, batch_size, drop_last),
-        num_workers=num_workers,
-        collate_fn=whole_batch,
-        pin_memory=torch.cuda.is_available(),
-        persistent_workers=num_workers > 0,
-    )
-
-
-def ranks() -> tuple[int, int]:
-    """(rank, world) of this process; (0, 1) where nothing is distributed."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from medtrain.core.errors import DataError, UsageError
 from medtrain.data.split import NAMES
-from medtrain.data.xray.columns import Listing
+from medtrain.data.table.columns import Listing
+from medtrain.data.table.manifest import Manifest, manifest_of
 from medtrain.data.xray.module import ImageData
-from medtrain.data.xray.table import Manifest, manifest_of
-from medtrain.io.image import ImageForm, is_picture
+from medtrain.io.image import is_picture
 
 
 class FolderData(ImageData):
@@ -20,7 +20,7 @@ class FolderData(ImageData):
     named by their paths below the root; data.filter can ask for ``path``, ``label`` and ``split``.
     """
 
-    def manifest(self, form: ImageForm) -> Manifest:
+    def manifest(self) -> Manifest:
         if not self.cfg.get("root"):
             raise UsageError("data.root is not set: give a folder with one folder of images a class")
         root = Path(str(self.cfg["root"])).expanduser()

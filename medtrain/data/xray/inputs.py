@@ -13,10 +13,11 @@ from torch.utils.data import DataLoader
 
 from medtrain.core.errors import DataError, UsageError
 from medtrain.core.spec import DataSpec
+from medtrain.data.loading import loader, ranks
 from medtrain.data.settings import image_form
-from medtrain.data.xray.dataset import Batch, CaseImages, loader, ranks
-from medtrain.data.xray.header_patients import header_patients
-from medtrain.data.xray.table import match_patient, read_inputs
+from medtrain.data.table.header_patients import header_patients
+from medtrain.data.table.manifest import match_patient, read_inputs
+from medtrain.data.xray.dataset import Batch, CaseImages
 from medtrain.io.cache_root import cache_root
 from medtrain.io.image import SUFFIXES, is_picture
 from medtrain.io.image_cache import Progress, cache_images

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from medtrain.core.errors import Problem, UsageError
 from medtrain.data.settings import image_form
-from medtrain.data.xray.columns import Listing
-from medtrain.data.xray.labels import read_labels
+from medtrain.data.table.columns import Listing
+from medtrain.data.table.labels import read_labels
+from medtrain.data.table.manifest import Manifest
 from medtrain.data.xray.module import ImageData
-from medtrain.data.xray.table import Manifest
 from medtrain.io.cache_root import cache_root
 from medtrain.io.image import ImageForm
 from medtrain.io.image_fill import Progress
@@ -28,6 +28,7 @@ class MedMNISTData(ImageData):
     ``split/number``, counted from 0 within its split.
     """
 
+    @property
     def form(self) -> ImageForm:
         if not self.cfg.get("file"):
             raise UsageError("data.file is not set: give one of MedMNIST's .npz, such as data.file=pneumoniamnist.npz")
@@ -35,8 +36,8 @@ class MedMNISTData(ImageData):
         own = {"image_size": self.cfg.get("image_size") or size, "channels": self.cfg.get("channels") or channels}
         return image_form(self.cfg | own, self.model_spec)
 
-    def manifest(self, form: ImageForm) -> Manifest:
-        self._opened = open_medmnist(self._file, form, cache_root(self.cfg.get("cache_dir")))
+    def manifest(self) -> Manifest:
+        self._opened = open_medmnist(self._file, self.form, cache_root(self.cfg.get("cache_dir")))
         split = self._opened.split
         case = [f"{name}/{n}" for name in dict.fromkeys(split) for n in range((split == name).sum())]
         where = [f"{self._file.name} {name}" for name in case]
@@ -61,7 +62,7 @@ class MedMNISTData(ImageData):
             warnings=[warning],
         )
 
-    def pictures(self, manifest: Manifest, form: ImageForm) -> MedMNIST:
+    def pictures(self, manifest: Manifest) -> MedMNIST:
         return self._opened
 
     def headers(

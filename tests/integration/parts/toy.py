@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from medtrain.core.spec import DataSpec
-from medtrain.data.xray.dataset import ranks
+from medtrain.data.base import Data
+from medtrain.data.loading import ranks
 from medtrain.metric import Decision
 from medtrain.sampler import EvalSampler
 from medtrain.task.base import Batch, Outcome, Outputs, Task
@@ -24,19 +24,19 @@ from medtrain.task.classification import Classification
 SPLITS = {"train": range(0, 24), "val": range(24, 36), "test": range(36, 49)}  # 13 test cases: an uneven last batch
 
 
-class Toy(pl.LightningDataModule):
+class Toy(Data):
     """49 cases of 49 patients; a subclass makes a case and a batch."""
 
     synthetic = True
     spec: DataSpec
 
-    def __init__(self, cfg: dict[str, Any], *, build_sampler: Any, seed: int, report: Any, **_: Any) -> None:
-        super().__init__()
-        self.batch_size, self.build_sampler, self.seed = int(cfg["batch_size"]), build_sampler, seed
+    def __init__(self, cfg: dict[str, Any], **options: Any) -> None:
+        super().__init__(cfg, **options)
+        self.batch_size = int(cfg["batch_size"])
         split = [name for name, rows in SPLITS.items() for _ in rows]
         names = [f"case{i}" for i in range(len(split))]
         self.cases = pd.DataFrame({"case": names, "patient": names, "split": split, "fold": None})
-        self.labels = np.arange(len(split)) % 2
+        self.truth = np.arange(len(split)) % 2
         self.fingerprints = {"table": "toy", "split": "toy"}
 
     def prepare(self) -> None:
@@ -54,7 +54,7 @@ class Toy(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         rows, (rank, world) = list(SPLITS["train"]), ranks()
-        labels, patients = self.labels[rows], np.array(rows)
+        labels, patients = self.truth[rows], np.array(rows)
         sampler = self.build_sampler(labels, patients, batch_size=4, seed=self.seed, rank=rank, world=world)
         return self._loader(rows, sampler)
 
@@ -155,8 +155,8 @@ class Bags(Toy):
     def item(self, row: int) -> tuple[Tensor, float, int]:
         draw = np.random.default_rng(row)
         bag = draw.normal(size=(1 + row % 9, 4)).astype(np.float32)
-        bag[0, 0] = 6.0 if self.labels[row] else 0.0
-        return torch.from_numpy(bag), float(self.labels[row]), row
+        bag[0, 0] = 6.0 if self.truth[row] else 0.0
+        return torch.from_numpy(bag), float(self.truth[row]), row
 
     def collate(self, items: list[Any]) -> Batch:
         bags, labels, rows = zip(*items, strict=True)
@@ -200,9 +200,9 @@ class Volumes(Toy):
 
     def item(self, row: int) -> tuple[Tensor, float, int]:
         patches = torch.from_numpy(np.random.default_rng(row).normal(0, 0.05, (4, 1, 4, 4, 4)).astype(np.float32))
-        if self.labels[row]:
+        if self.truth[row]:
             patches[row % 4] += 1
-        return patches, float(self.labels[row]), row
+        return patches, float(self.truth[row]), row
 
     def collate(self, items: list[Any]) -> Batch:
         patches, labels, rows = zip(*items, strict=True)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.core.spec import DataSpec, LabelKind
 from medtrain.core.words import nearest
-from medtrain.data.xray.columns import RawTable
+from medtrain.data.table.columns import RawTable
 
 NO_CLASS = "no finding"
 NEGATIVE = frozenset("0 no negative neg normal healthy well control benign absent false none clear nofinding".split())

@@ -1,8 +1,7 @@
-"""explain: pictures of what each prediction rests on, and a check that they depend on what was learned."""
+"""explain for images: attention maps and Grad-CAM over the film."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,18 +14,15 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from medtrain.command import build
-from medtrain.command.predict import refuse_bad
-from medtrain.command.trained import Trained, open_run
-from medtrain.config import record
+from medtrain.command.explain import Asked, safe_name, unique_names
+from medtrain.command.trained import Trained
 from medtrain.core.errors import UsageError
-from medtrain.data import source
 from medtrain.data.settings import image_form
-from medtrain.explain import gallery, half_area, overlay, peak, sanity_check
+from medtrain.explain import half_area, overlay, peak, sanity_check
 from medtrain.explain.maps import METHODS, methods
-from medtrain.io.files import atomic_path, write_json, write_text
+from medtrain.io.files import atomic_path
 from medtrain.io.image import original_point, read_fitted, read_image
 from medtrain.report.progress import bar
-from medtrain.report.style import CSS
 
 SHOWN = 512
 """Pixels of the shorter side of the film in a picture, at least."""
@@ -35,51 +31,28 @@ TITLES = {"attention": "attention;", "gradcam": "Grad-CAM for"}
 SCALES = {"attention": "attention, relative to its maximum", "gradcam": "Grad-CAM, relative to its maximum"}
 
 
-def main(cfg: DictConfig, folder: Path) -> None:
-    """Write pictures, maps, explain.csv, sanity.json and index.html into `output`; exit code 1 if a file was bad."""
-    if cfg.input is None or cfg.output is None:
-        raise UsageError("explain needs run=DIR, input=PATH (a file, folder or table) and output=DIR2")
-    output = Path(cfg.output)
-    if output.exists() and not output.is_dir():
-        raise UsageError(f"output={output} is a file; explain writes a folder")
-    run = open_run(cfg.run)
-    cfg.trainer.compile, cfg.eval.mc_dropout = False, 0
-    task = run.task(cfg).eval().to(_device(cfg))
-    if run.spec.dims != 2:
-        raise UsageError(f"run={cfg.run}: explain takes runs on 2D images so far")
-    named = methods(task.model, cfg.explain.method)
-    wanted = _classes(cfg.explain.classes, run)
-    data = source(cfg.data.name).for_inputs(build.plain(cfg.data), run.spec, cfg.input, bar("reading images"))
-    rows, first, progress = [], None, bar("explaining", "images")
-    names = _unique([_safe(case) for case in data.cases["case"]])
-    for batch in data.predict_dataloader() if len(data.readable) else ():
-        batch = {key: value.to(_device(cfg)) for key, value in batch.items()}
-        first = first or batch
-        for item in _explained(task, batch, data, run, named, wanted):
-            rows.append(_written(item, data, cfg, run, names[item["row"]], output))
-        progress(len({row["row"] for row in rows}), len(data.readable))
-    checks = _check(cfg, task, first, named, run) if first is not None and cfg.explain.sanity else {}
-    write_json(output / "sanity.json", checks)
-    rows += [
-        {"row": i, "case": data.cases["case"].iloc[i], "patient": data.cases["patient"].iloc[i], "error": why}
-        for i, why in data.errors.items()
-    ]
-    table = pd.DataFrame(rows, columns=["row", *COLUMNS]).sort_values("row", kind="stable")[list(COLUMNS)]
-    table = table.astype({"peak_x": "Int64", "peak_y": "Int64"})
-    write_text(output / "explain.csv", table.to_csv(index=False))
-    _page(output, table, checks, run)
-    _say(output, table, checks)
-    refuse_bad(data)
-
-
 COLUMNS = (
     "case", "patient", "prediction", "class", "prob", "method",
     "peak_x", "peak_y", "half_area", "picture", "map", "error",
 )  # fmt: skip
 
 
-def _device(cfg: DictConfig) -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() and cfg.trainer.accelerator != "cpu" else "cpu")
+def explain(asked: Asked) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Write a picture and a map for each image, method and class."""
+    cfg, run, task, data = asked.cfg, asked.run, asked.task, asked.data
+    named = methods(task.model, cfg.explain.method)
+    wanted = _classes(cfg.explain.classes, run)
+    rows: list[dict[str, Any]] = []
+    first, progress = None, bar("explaining", "images")
+    names = unique_names([safe_name(case) for case in data.cases["case"]])
+    for batch in data.predict_dataloader() if len(data.readable) else ():
+        batch = {key: value.to(asked.device) for key, value in batch.items()}
+        first = first or batch
+        for item in _explained(task, batch, data, run, named, wanted):
+            rows.append(_written(item, data, cfg, run, names[item["row"]], asked.output))
+        progress(len({row["row"] for row in rows}), len(data.readable))
+    checks = _check(cfg, task, first, named, run) if first is not None and cfg.explain.sanity else {}
+    return rows, checks
 
 
 def _classes(wanted: Any, run: Trained) -> list[str] | None:
@@ -135,7 +108,7 @@ def _written(item: dict[str, Any], data: Any, cfg: DictConfig, run: Trained, nam
     times = -(-SHOWN // min(form.size))
     size = (form.size[0] * times, form.size[1] * times) if min(form.size) < SHOWN else form.size
     film = read_fitted(case["path"], replace(form, size=size))
-    of_class = "" if item["method"] == "attention" else f"_{_safe(item['class'])}"
+    of_class = "" if item["method"] == "attention" else f"_{safe_name(item['class'])}"
     file = f"{name}_{item['method']}{of_class}"
     what = f"{item['class']} (probability {item['prob']:.3f})"
     said = item["prediction"] or "none of the classes"
@@ -160,54 +133,3 @@ def _check(cfg: DictConfig, task: Any, batch: dict[str, Tensor], named: list[str
         logits = logits.mean(1) if logits.ndim == 3 else logits  # of an ensemble's members
     number = (logits[:, 0] > 0).long() if run.spec.label_kind == "binary" else logits.argmax(1)
     return {name: sanity_check(task.model, METHODS[name], x, number) for name in named}
-
-
-def _say(output: Path, table: pd.DataFrame, checks: dict[str, Any]) -> None:
-    """What was written, and how the check came out."""
-    build.say(
-        f"{table['picture'].notna().sum():,} pictures of {table['case'].nunique():,} images: {output / 'index.html'}"
-    )
-    for name, check in checks.items():
-        if check["passed"] is None:
-            build.say(f"weight randomisation, {name}: nothing to compare, the maps are flat")
-        else:
-            text = f"correlation with maps of random weights {check['spearman']['all']:.2f} (limit {check['limit']})"
-            build.say(f"weight randomisation, {name}: {text}")
-            if not check["passed"]:
-                build.warn(f"the {name} maps hardly depend on what the network learned: don't read them as its reasons")
-
-
-def _page(output: Path, table: pd.DataFrame, checks: dict[str, Any], run: Trained) -> None:
-    fields = record.read(run.folder)
-    lines = [f"Run {run.folder.name}: {fields.get('model')} on {fields.get('task')}."]
-    lines += ["The network was trained on synthetic films."] * bool(fields.get("synthetic"))
-    lines += [
-        f"{name}: the maps {'hardly depend' if check['passed'] is False else 'depend'} on the learned weights "
-        f"(correlation with maps of random weights {check['spearman']['all']}, limit {check['limit']})."
-        for name, check in checks.items()
-        if check["passed"] is not None
-    ]
-    lines.append("A map says where the network found what speaks for a class, not whether it is right.")
-    drawn = table[table["picture"].notna()]
-    captions = [f"{r['case']}: {r['method']}, {r['class']} {r['prob']:.3f}" for _, r in drawn.iterrows()]
-    html = gallery("What the predictions rest on", lines, zip(captions, drawn["picture"], strict=True), CSS)
-    write_text(output / "index.html", html)
-
-
-def _safe(name: str) -> str:
-    """Letters, digits, dots, dashes and underscores of a name, its ending left out."""
-    stem = name.rpartition(".")[0] if re.search(r"\.\w{2,4}$", name) else name
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", stem).strip("._")[-80:] or "image"
-
-
-def _unique(names: list[str]) -> list[str]:
-    """Names made distinct by a number, upper and lower case counting as one."""
-    taken: set[str] = set()
-    found = []
-    for name in names:
-        number, new = 2, name
-        while new.lower() in taken:
-            number, new = number + 1, f"{name}_{number}"
-        taken.add(new.lower())
-        found.append(new)
-    return found

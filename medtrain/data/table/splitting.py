@@ -11,23 +11,22 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medtrain.core.errors import DataError, Problem, UsageError
-from medtrain.core.labels import indicators
-from medtrain.core.spec import DataSpec
 from medtrain.data.leakage import leaked, leaks
 from medtrain.data.settings import choice
 from medtrain.data.split import FOLD_COLUMN, SITE_COLUMN, SPLITS, Splits, assign_splits, join_groups
-from medtrain.data.xray.table import Manifest
+from medtrain.data.table.manifest import Manifest
 
 Rows = NDArray[np.int64]
 
 
 def split_manifest(
-    manifest: Manifest, rows: Rows, content: Rows, cfg: Mapping[str, Any], spec: DataSpec, all_test: bool
+    manifest: Manifest, rows: Rows, content: Rows, cfg: Mapping[str, Any], strata_NC: NDArray[Any], all_test: bool
 ) -> pd.DataFrame:
     """Columns split and fold for the usable `rows` (positions) of a manifest.
 
     Args:
         content: the same number for rows with the same file content.
+        strata_NC: indicators of what each split should hold its share of.
         all_test: rows without an official split are test.
 
     Raises:
@@ -48,10 +47,9 @@ def split_manifest(
     if official is not None:
         _refuse_blank(official, manifest, rows, "split")
     groups = join_groups(np.array(manifest.patient, dtype=object)[rows], content)
-    labels = indicators(spec.label_kind, len(spec.classes), manifest.targets[rows])
     return _frame(
         assign_splits(
-            labels,
+            strata_NC,
             groups,
             official_N=official,
             parts_N=parts,

@@ -1,4 +1,4 @@
-"""A loader that goes on in the middle of an epoch: what a run has seen of it is not loaded again."""
+"""Loaders of whole batches, which can go on in the middle of an epoch: what a run has seen is not loaded again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from torch.utils.data import BatchSampler, DataLoader
+import torch
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
 
 class LaterBatches(BatchSampler):
@@ -37,3 +38,28 @@ class ResumableLoader(DataLoader[Any]):
         """Leave out the first ``batches`` of the next epoch."""
         assert isinstance(self.batch_sampler, LaterBatches)
         self.batch_sampler.start = state.get("batches", 0)
+
+
+def loader(
+    dataset: Dataset[Any], sampler: Sampler[Any], batch_size: int, num_workers: int, drop_last: bool = False
+) -> DataLoader[Any]:
+    """Batches of a data set whose ``__getitems__`` gives whole ones."""
+    return ResumableLoader(
+        dataset,
+        batch_sampler=LaterBatches(sampler, batch_size, drop_last),
+        num_workers=num_workers,
+        collate_fn=_whole_batch,
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=num_workers > 0,
+    )
+
+
+def _whole_batch(batch: Any) -> Any:
+    return batch
+
+
+def ranks() -> tuple[int, int]:
+    """(rank, world) of this process; (0, 1) where nothing is distributed."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1

@@ -17,11 +17,11 @@ from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.core.spec import DataSpec, LabelKind
 from medtrain.data.settings import choice
 from medtrain.data.split import official_names
-from medtrain.data.xray.columns import RawTable, find_columns, read_table
-from medtrain.data.xray.filter import matching
-from medtrain.data.xray.header_patients import header_patients
-from medtrain.data.xray.label_map import renamed, unlike_the_model
-from medtrain.data.xray.labels import POLICIES, Unsure, label_columns, read_labels
+from medtrain.data.table.columns import RawTable, find_columns, read_table
+from medtrain.data.table.filter import matching
+from medtrain.data.table.header_patients import header_patients
+from medtrain.data.table.label_map import renamed, unlike_the_model
+from medtrain.data.table.labels import POLICIES, Unsure, label_columns, read_labels
 from medtrain.io.cache_root import cache_root
 from medtrain.io.stats import absolute, stat_files
 

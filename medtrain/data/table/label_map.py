@@ -14,8 +14,8 @@ from typing import Any
 from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.core.spec import DataSpec
 from medtrain.core.words import suggest
-from medtrain.data.xray.columns import USUAL, RawTable
-from medtrain.data.xray.labels import NO_CLASS, Labels, plain
+from medtrain.data.table.columns import USUAL, RawTable
+from medtrain.data.table.labels import NO_CLASS, Labels, plain
 
 Names = Sequence[str]
 

@@ -1,0 +1,123 @@
+"""explain: pictures of what each prediction rests on, and a check that they depend on what was learned.
+
+What such a picture is depends on the cases: one file here for each kind of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from omegaconf import DictConfig
+
+from medtrain.command import build
+from medtrain.command.predict import refuse_bad
+from medtrain.command.trained import Trained, open_run
+from medtrain.config import record
+from medtrain.core.errors import UsageError
+from medtrain.data import source
+from medtrain.data.base import Inputs
+from medtrain.explain import gallery
+from medtrain.io.files import write_json, write_text
+from medtrain.report.progress import bar
+from medtrain.report.style import CSS
+from medtrain.task.base import Task
+
+
+@dataclass
+class Asked:
+    """What to explain: `data` as the trained `task` of `run` sees them, on `device`, into the folder `output`."""
+
+    cfg: DictConfig
+    run: Trained
+    task: Task
+    data: Inputs
+    output: Path
+    device: torch.device
+
+
+def main(cfg: DictConfig, folder: Path) -> None:
+    """Write pictures, maps, explain.csv, sanity.json and index.html into `output`; exit code 1 if a file was bad.
+
+    A module of this package, named as the kind of cases, has ``explain(asked)``, which writes pictures and gives the
+    rows of explain.csv (each with ``row``, the number of its case) and the checks; and ``COLUMNS``.
+    """
+    if cfg.input is None or cfg.output is None:
+        raise UsageError("explain needs run=DIR, input=PATH (a file, folder or table) and output=DIR2")
+    output = Path(cfg.output)
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"output={output} is a file; explain writes a folder")
+    run = open_run(cfg.run)
+    cfg.trainer.compile, cfg.eval.mc_dropout = False, 0
+    device = torch.device("cuda" if torch.cuda.is_available() and cfg.trainer.accelerator != "cpu" else "cpu")
+    task = run.task(cfg).eval().to(device)
+    kind = importlib.import_module(f"medtrain.command.explain.{cfg.task.kind}")
+    data = source(cfg.data.name).for_inputs(build.plain(cfg.data), run.spec, cfg.input, bar("reading"))
+    rows, checks = kind.explain(Asked(cfg, run, task, data, output, device))
+    write_json(output / "sanity.json", checks)
+    rows += [
+        {"row": i, "case": data.cases["case"].iloc[i], "patient": data.cases["patient"].iloc[i], "error": why}
+        for i, why in data.errors.items()
+    ]
+    table = pd.DataFrame(rows, columns=["row", *kind.COLUMNS]).sort_values("row", kind="stable")[list(kind.COLUMNS)]
+    table = table.astype({name: "Int64" for name in ("peak_x", "peak_y") if name in table})
+    write_text(output / "explain.csv", table.to_csv(index=False))
+    _page(output, table, checks, run)
+    _say(output, table, checks)
+    refuse_bad(data)
+
+
+def _say(output: Path, table: pd.DataFrame, checks: dict[str, Any]) -> None:
+    """What was written, and how the check came out."""
+    build.say(
+        f"{table['picture'].notna().sum():,} pictures of {table['case'].nunique():,} cases: {output / 'index.html'}"
+    )
+    for name, check in checks.items():
+        if check["passed"] is None:
+            build.say(f"weight randomisation, {name}: nothing to compare, the maps are flat")
+        else:
+            text = f"correlation with maps of random weights {check['spearman']['all']:.2f} (limit {check['limit']})"
+            build.say(f"weight randomisation, {name}: {text}")
+            if not check["passed"]:
+                build.warn(f"the {name} maps hardly depend on what the network learned: don't read them as its reasons")
+
+
+def _page(output: Path, table: pd.DataFrame, checks: dict[str, Any], run: Trained) -> None:
+    fields = record.read(run.folder)
+    lines = [f"Run {run.folder.name}: {fields.get('model')} on {fields.get('task')}."]
+    lines += ["The network was trained on synthetic films."] * bool(fields.get("synthetic"))
+    lines += [
+        f"{name}: the maps {'hardly depend' if check['passed'] is False else 'depend'} on the learned weights "
+        f"(correlation with maps of random weights {check['spearman']['all']}, limit {check['limit']})."
+        for name, check in checks.items()
+        if check["passed"] is not None
+    ]
+    lines.append("A map says where the network found what speaks for a class, not whether it is right.")
+    drawn = table[table["picture"].notna()]
+    captions = [f"{r['case']}: {r['method']}, {r['class']} {r['prob']:.3f}" for _, r in drawn.iterrows()]
+    html = gallery("What the predictions rest on", lines, zip(captions, drawn["picture"], strict=True), CSS)
+    write_text(output / "index.html", html)
+
+
+def safe_name(name: str) -> str:
+    """Letters, digits, dots, dashes and underscores of a name, its ending left out."""
+    stem = name.rpartition(".")[0] if re.search(r"\.\w{2,4}$", name) else name
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", stem).strip("._")[-80:] or "image"
+
+
+def unique_names(names: list[str]) -> list[str]:
+    """Names made distinct by a number, upper and lower case counting as one."""
+    taken: set[str] = set()
+    found = []
+    for name in names:
+        number, new = 2, name
+        while new.lower() in taken:
+            number, new = number + 1, f"{name}_{number}"
+        taken.add(new.lower())
+        found.append(new)
+    return found

@@ -1,0 +1,175 @@
+"""Data: what a command may ask of any source of cases, whatever a case is made of."""
+
+from __future__ import annotations
+
+import sys
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import pandas as pd
+import pytorch_lightning as pl
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from medtrain.core.errors import Problem
+from medtrain.core.spec import DataSpec
+from medtrain.data.loading import loader, ranks
+from medtrain.io.image_cache import Progress
+from medtrain.sampler import EvalSampler, Shuffle
+
+if TYPE_CHECKING:
+    from medtrain.data.inspection import Inspection
+
+
+def to_stderr(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+class Inputs(Protocol):
+    """Cases without labels, to predict or to explain.
+
+    Attributes:
+        cases: a row a case: case, patient, path.
+        errors: why a case cannot be read, by row number; those rows are in no batch.
+        readable: the other row numbers.
+    """
+
+    cases: pd.DataFrame
+    errors: dict[int, str]
+    readable: NDArray[np.int64]
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """Batches without labels, in order; ranks get equally many, so some may come twice (tell by ``case``)."""
+
+
+class Data(pl.LightningDataModule):
+    """Cases with labels and splits.
+
+    A batch is a dict; ``case`` int64 (B,) is the row number in `cases`, ``y`` float32 (B, K) for binary (K=1) and
+    multilabel (NaN unknown), int64 (B,) for multiclass; ``draw`` int64 (B,), where a sampler repeats cases: which time
+    in the epoch it is; ``instance`` int64 (B,), where a case has several rows: which of them it is.
+
+    Args:
+        cfg: the data node of the configuration.
+        build_sampler: called with labels, groups (patients), batch_size, seed, rank and world; gives positions, or
+            pairs (position, draw).
+        seed: of the run, for the sampler.
+        report: takes warnings, a line or more each.
+        progress: takes (done, total) while files are read.
+        spec: of a trained model, whose classes, channels, size and normalisation hold then.
+        all_test: rows without an official split are all tested (external data).
+        splits: case and split as a run has written them; nothing is split anew then.
+        groups: columns of the table by which results are broken down.
+
+    Attributes, known after `prepare`:
+        spec: DataSpec.
+        cases: a row a case: case, patient, split, fold, path.
+        targets: binary float [N] 0/1, multiclass int [N], multilabel float [N, C] with NaN unknown; None for boxes.
+        groups: the columns asked for as written, a row a case; None where there are none.
+        held_out: with data.split_by=site the site that tests, its fold and the number of sites; else None.
+        fingerprints: SHA-256 of the cases, labels and patients (``table``) and of cases and splits
+            (``split``); of cases and folds (``folds``) too where there are folds, equal for all runs of one
+            cross-validation.
+        problems: what was skipped or warned of.
+        excluded: {reason: cases} of what the data list and the run doesn't use.
+        synthetic: made up by the program.
+    """
+
+    synthetic = False
+    held_out: dict[str, Any] | None = None
+    targets: NDArray[Any] | None = None
+    groups: pd.DataFrame | None = None
+    spec: DataSpec
+    cases: pd.DataFrame
+
+    def __init__(
+        self,
+        cfg: Mapping[str, Any],
+        *,
+        build_sampler: Callable[..., Sampler[Any]] | None = None,
+        seed: int = 0,
+        report: Callable[[str], None] = to_stderr,
+        progress: Progress | None = None,
+        spec: DataSpec | None = None,
+        all_test: bool = False,
+        splits: pd.DataFrame | None = None,
+        groups: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        self.cfg, self.build_sampler, self.seed = dict(cfg), build_sampler or Shuffle, seed
+        self.report, self.progress = report, progress
+        self.all_test, self.known, self.group_by = all_test, splits, groups
+        self.model_spec = spec
+        self.problems: list[Problem] = []
+        self.fingerprints: dict[str, str] = {}
+        self.excluded: dict[str, int] = {}
+
+    @classmethod
+    def for_inputs(
+        cls, cfg: Mapping[str, Any], spec: DataSpec, input_path: str | Path, progress: Progress | None = None
+    ) -> Inputs:
+        """Cases without labels (a file, a folder, a table) as a trained model takes them."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Read, check and split all of it, once.
+
+        Raises:
+            UsageError: the configuration doesn't fit the data. DataError: with all that is wrong in the data.
+        """
+
+    @abstractmethod
+    def dataset(self, rows: NDArray[np.int64]) -> Dataset[Any]:
+        """These rows of `cases`, in their order; its ``__getitems__`` gives a whole batch."""
+
+    def inspect(self, **asked: Any) -> Inspection:
+        """All that is wrong, without stopping at it; `asked` as the verb ``inspect`` has it: near, progress."""
+        raise NotImplementedError
+
+    def pixels(self, cases: Sequence[str]) -> NDArray[Any] | None:
+        """(B, C, H, W), uint8 or uint16, of cases by their names, for pictures in a report; None without pictures."""
+        return None
+
+    def setup(self, stage: str | None = None) -> None:
+        self.prepare()
+
+    def rows(self, split: str) -> NDArray[np.int64]:
+        """Row numbers in `cases` of one split."""
+        return np.flatnonzero(self.cases["split"].to_numpy() == split)
+
+    def labels(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """What a sampler of the training cases goes by."""
+        assert self.targets is not None
+        return self.targets[rows]
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        self.prepare()
+        rows, batch_size = self.rows("train"), int(self.cfg["batch_size"])
+        rank, world = ranks()
+        patients = self.cases["patient"].to_numpy()[rows]
+        sampler = self.build_sampler(
+            labels=self.labels(rows), groups=patients, batch_size=batch_size, seed=self.seed, rank=rank, world=world
+        )
+        count = len(sampler)  # type: ignore[arg-type]
+        lonely = count > batch_size and count % batch_size == 1  # batch norm cannot learn from one image
+        return loader(self.dataset(rows), sampler, batch_size, self.workers, drop_last=lonely)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        return self.eval_dataloader("val")
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        return self.eval_dataloader("test")
+
+    def eval_dataloader(self, split: str) -> DataLoader[Any]:
+        """The cases of a split in their order; ranks get equally many, so some may come twice (tell by ``case``)."""
+        self.prepare()
+        rows = self.rows(split)
+        return loader(self.dataset(rows), EvalSampler(len(rows), *ranks()), int(self.cfg["batch_size"]), self.workers)
+
+    @property
+    def workers(self) -> int:
+        return int(self.cfg.get("num_workers") or 0)
