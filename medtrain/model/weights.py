@@ -29,7 +29,9 @@ _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
 _LOAD_ERRORS = (OSError, RuntimeError, EOFError, ValueError, KeyError)
 
 
-def load_weights(model: nn.Module, weights: str | None, names: type[WeightsEnum] | None = None) -> None:
+def load_weights(
+    model: nn.Module, weights: str | None, names: type[WeightsEnum] | None = None, key: str = "model.weights"
+) -> None:
     """Load weights into a model in place.
 
     Args:
@@ -37,6 +39,7 @@ def load_weights(model: nn.Module, weights: str | None, names: type[WeightsEnum]
         weights: ``none`` or None, a name of `names` in any case, or a file (.pth, .pt, .ckpt, .bin, .safetensors)
             with a state dict, plain or under ``state_dict`` (Lightning) or ``model``.
         names: torchvision's enum for this network, if there is one.
+        key: of the configuration, for messages.
 
     Raises:
         UsageError: no such name or file.
@@ -52,11 +55,11 @@ def load_weights(model: nn.Module, weights: str | None, names: type[WeightsEnum]
     else:
         known = ", ".join(["none", *(names.__members__ if names else ())])
         kind = "there is no such file" if Path(weights).suffix.lower() in _SUFFIXES else "no such name"
-        raise UsageError(f"model.weights={weights}: {kind}; give one of {known}, or a file ({', '.join(_SUFFIXES)})")
+        raise UsageError(f"{key}={weights}: {kind}; give one of {known}, or a file ({', '.join(_SUFFIXES)})")
     try:
         warm_start(model, state)
     except MedtrainError as error:
-        raise MedtrainError(f"model.weights={weights}: {error}") from None
+        raise MedtrainError(f"{key}={weights}: {error}") from None
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
