@@ -32,7 +32,10 @@ from medtrain.task.base import Task
 log = logging.getLogger("medtrain")
 
 LAYOUTS = {2: torch.channels_last, 3: torch.channels_last_3d}
-TASKS = {"image": "medtrain.task.classification:Classification"}
+TASKS = {
+    "image": "medtrain.task.classification:Classification",
+    "bag": "medtrain.task.mil:MultipleInstance",
+}
 """The LightningModule for each kind of cases, which the options of task, data and model name."""
 
 
@@ -125,6 +128,7 @@ def task(
         "augment": lambda: target.build("augment", cfg.augment) if training else None,
         "pool": lambda: cfg.task.pool,
         "mixup": lambda: cfg.task.get("mixup") or 0.0,
+        "entropy": lambda: cfg.task.get("entropy") or 0.0,
         "views": lambda: views(cfg),
         "mc_dropout": lambda: cfg.eval.get("mc_dropout") or 0,
     }

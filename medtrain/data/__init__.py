@@ -8,6 +8,7 @@ from typing import Any
 from medtrain.core.errors import UsageError
 
 SOURCES: dict[str, str] = {
+    "feature_bags": "medtrain.data.slide.module:BagData",
     "image_folder": "medtrain.data.xray.folder:FolderData",
     "image_table": "medtrain.data.xray.module:ImageData",
     "medmnist": "medtrain.data.xray.medmnist:MedMNISTData",

@@ -25,7 +25,8 @@ class CsvBags:
         names: of the bags.
         labels: of the bags, as written.
         places: the first row of each bag, as spreadsheets count.
-        conflicts: the rows of bags with several labels, and of features that are no numbers.
+        conflicts: bags with rows of several labels.
+        problems: {number: reason} of bags with features that are no numbers.
     """
 
     file: Path
@@ -35,6 +36,12 @@ class CsvBags:
     x_ND: NDArray[np.float32]
     rows: list[NDArray[np.int64]]
     conflicts: list[tuple[int, Problem]]
+    problems: dict[int, str]
+    packed = 0
+
+    @property
+    def content(self) -> NDArray[np.int64]:
+        return np.arange(len(self))
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -91,30 +98,33 @@ def read_csv_bags(path: Path) -> CsvBags:
     for row, name in enumerate(names):
         groups.setdefault(name, []).append(row)
     at = 1 if header is None else 2
-    bags = CsvBags(
-        path, list(groups), [labels[rows[0]] for rows in groups.values()], [rows[0] + at for rows in groups.values()],
-        x_ND, [np.array(rows) for rows in groups.values()], [],
-    )  # fmt: skip
-    for n, rows in enumerate(bags.rows):
-        bags.conflicts.extend((n, problem) for problem in _problems(path.name, bags.names[n], rows, labels, x_ND, at))
-    return bags
+    rows_of = [np.array(rows) for rows in groups.values()]
+    where = [int(rows[0]) + at for rows in rows_of]
+    conflicts = [
+        (n, found) for n, rows in enumerate(rows_of) for found in _conflict(path.name, rows, names, labels, at)
+    ]
+    problems = {n: found for n, rows in enumerate(rows_of) if (found := _no_numbers(x_ND, rows, at))}
+    return CsvBags(path, list(groups), [labels[rows[0]] for rows in rows_of], where, x_ND, rows_of, conflicts, problems)
 
 
-def _problems(
-    file: str, name: str, rows: NDArray[np.int64], labels: list[str], x_ND: NDArray[Any], at: int
-) -> list[Problem]:
-    first = labels[rows[0]]
-    other = next((row for row in rows if labels[row] != first), None)
-    found = []
-    if other is not None:
-        said = f"label {labels[other]!r}, where row {rows[0] + at} of the same bag {name!r} has {first!r}"
-        found.append(Problem("label_conflict", f"{file} row {other + at}", said))
+def _conflict(file: str, rows: NDArray[np.int64], names: list[str], labels: list[str], at: int) -> list[Problem]:
+    """The first row of a bag whose label is another than its first one's."""
+    first = int(rows[0])
+    other = next((int(row) for row in rows if labels[row] != labels[first]), None)
+    if other is None:
+        return []
+    said = f"label {labels[other]!r}, where row {first + at} of the same bag {names[first]!r} has {labels[first]!r}"
+    return [Problem("label_conflict", f"{file} row {other + at}", said)]
+
+
+def _no_numbers(x_ND: NDArray[Any], rows: NDArray[np.int64], at: int) -> str:
     bad = rows[~np.isfinite(x_ND[rows]).all(axis=1)]
-    if len(bad):
-        column = int(np.flatnonzero(~np.isfinite(x_ND[bad[0]]))[0]) + 3
-        said = f"column {column} is no finite number" + f", as in {len(bad) - 1} more rows" * (len(bad) > 1)
-        found.append(Problem("unreadable", f"{file} row {bad[0] + at} (bag {name})", said))
-    return found
+    if not len(bad):
+        return ""
+    column = int(np.flatnonzero(~np.isfinite(x_ND[bad[0]]))[0]) + 3
+    return f"no finite number in column {column} of row {bad[0] + at}" + f", and {len(bad) - 1} more rows" * (
+        len(bad) > 1
+    )
 
 
 def _has_header(cells: list[str]) -> bool:
