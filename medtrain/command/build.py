@@ -23,6 +23,7 @@ from medtrain.core.errors import UsageError
 from medtrain.core.labels import LabelCounts
 from medtrain.core.spec import DataSpec
 from medtrain.data import source
+from medtrain.data.base import Data, Inputs
 from medtrain.data.split import check_folds
 from medtrain.metric import parse_policy
 from medtrain.model import Ensemble, build_model, check_passes
@@ -102,9 +103,23 @@ def checkpoint_of(init_from: str) -> Path:
 def data(cfg: DictConfig, **more: Any) -> Any:
     """The data module, not yet prepared; `more` as its constructor takes it."""
     kind = source(cfg.data.name)
+    more |= data_parts(cfg, kind)
     sampler = target.partial("sampler", cfg.sampler) if cfg.get("sampler") is not None else None
     usual = {"build_sampler": sampler, "seed": cfg.seed, "report": warn, "progress": bar("preparing data")}
     return kind(plain(cfg.data), **usual, groups=plain(cfg.eval.get("groups")) or [], **more)
+
+
+def inputs(cfg: DictConfig, spec: DataSpec, progress: Callable[[int, int], None] | None = None) -> Inputs:
+    """The cases of `cfg.input`, without labels, as a trained model takes them."""
+    kind = source(cfg.data.name)
+    found: Inputs = kind.for_inputs(plain(cfg.data), spec, cfg.input, progress, **data_parts(cfg, kind))
+    return found
+
+
+def data_parts(cfg: DictConfig, kind: type[Data]) -> dict[str, Any]:
+    """What a source takes of other groups."""
+    makers = {"encoder": lambda: target.build("encoder", cfg.encoder)}
+    return {name: makers[name]() for name in kind.takes}
 
 
 def task(

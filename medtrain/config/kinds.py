@@ -36,7 +36,11 @@ TYPES: dict[str, tuple[type, ...]] = {
     "data.path_format": (str,),
     "data.columns.label": (str, list),
     "data.columns.mask": (str,),
-    "data.standardise": (bool,),
+    "data.bags": (str,),
+    "data.magnification": NUMBER,
+    "data.tissue_threshold": NUMBER,
+    "data.slide_mpp": NUMBER,
+    "data.default_mpp": NUMBER,
     "data.max_instances": (int,),
     "model.hidden": (list,),
     "model.weights": (str,),
@@ -69,7 +73,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "data.unit": ("slide", "patient"),
     "data.uncertain": ("ignore", "zeros", "ones"),
     "data.blank": ("ignore", "zeros"),
-    "explain.method": ("all", "attention", "gradcam"),
+    "explain.method": ("all", "attention", "gradcam", "contribution"),
     "loss.weights": ("inverse", "sqrt_inverse", "effective_number"),
     "eval.split": ("train", "val", "test"),
     "task.pool": ("mean", "max", "noisy_or"),
@@ -101,7 +105,10 @@ AT_LEAST: dict[str, float] = {
     "trainer.accumulate_grad_batches": 1,
 }
 
-BETWEEN: dict[str, tuple[float, float]] = {"eval.prevalence": (0, 1)}  # neither end
+BETWEEN: dict[str, tuple[float, float]] = {  # neither end
+    "eval.prevalence": (0, 1),
+    "explain.region_threshold": (0, 1),
+}
 
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list", dict: "a map"}
 

@@ -24,6 +24,11 @@ class Packed(NamedTuple):
     x: Tensor
     offsets: Tensor
 
+    def alone(self, number: int) -> Packed:
+        """One of the bags."""
+        start, stop = self.offsets[number : number + 2].tolist()
+        return Packed(self.x[start:stop], self.offsets.new_tensor([0, stop - start]))
+
 
 def segment_offsets(lengths: Tensor | list[int]) -> Tensor:
     """(B+1,) int64: where segments of these lengths start, and the end of the last."""

@@ -12,7 +12,9 @@ SOURCES: dict[str, str] = {
     "image_folder": "medtrain.data.xray.folder:FolderData",
     "image_table": "medtrain.data.xray.module:ImageData",
     "medmnist": "medtrain.data.xray.medmnist:MedMNISTData",
+    "phantom_slide": "medtrain.data.phantom.source:PhantomSlides",
     "phantom_xray": "medtrain.data.phantom.source:PhantomXray",
+    "slide_table": "medtrain.data.slide.slides:SlideData",
 }
 
 

@@ -6,7 +6,7 @@ import sys
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 import pandas as pd
@@ -64,7 +64,10 @@ class Data(pl.LightningDataModule):
         splits: case and split as a run has written them; nothing is split anew then.
         groups: columns of the table by which results are broken down.
 
-    Attributes, known after `prepare`:
+    Attributes:
+        takes: further arguments of the constructor and of `for_inputs` that are built from the configuration.
+
+    Known after `prepare`:
         spec: DataSpec.
         cases: a row a case: case, patient, split, fold, path.
         targets: binary float [N] 0/1, multiclass int [N], multilabel float [N, C] with NaN unknown; None for boxes.
@@ -78,6 +81,7 @@ class Data(pl.LightningDataModule):
         synthetic: made up by the program.
     """
 
+    takes: ClassVar[tuple[str, ...]] = ()
     synthetic = False
     held_out: dict[str, Any] | None = None
     targets: NDArray[Any] | None = None
@@ -109,7 +113,12 @@ class Data(pl.LightningDataModule):
 
     @classmethod
     def for_inputs(
-        cls, cfg: Mapping[str, Any], spec: DataSpec, input_path: str | Path, progress: Progress | None = None
+        cls,
+        cfg: Mapping[str, Any],
+        spec: DataSpec,
+        input_path: str | Path,
+        progress: Progress | None = None,
+        **parts: Any,
     ) -> Inputs:
         """Cases without labels (a file, a folder, a table) as a trained model takes them."""
         raise NotImplementedError

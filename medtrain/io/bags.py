@@ -25,6 +25,7 @@ SUFFIXES = (*HDF5, ".pt", ".pth")
 FEATURES = ("features", "feats", "embeddings")
 PLACES = ("", "h5_files", "pt_files")  # CLAM's folders below the one that people name
 FLOATS = ("float16", "float32")
+AT_40X = 10.0  # um/px times magnification
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Bag:
         x: (N, D) float16 or float32; of tiles (N, C, H, W) uint8.
         coords: (N, 2), x and y of each tile's upper left corner, in level-0 pixels; None where the file has none.
         geometry: what is known of the tiles: ``tile`` (side in the unit of `coords`), ``unit`` (px, or um where it is
-            not pixels), ``width`` and ``height`` of level 0 in pixels, ``mpp``.
+            not pixels), ``width`` and ``height`` of level 0 in pixels, ``mpp`` of it in um/px.
     """
 
     x: NDArray[Any]
@@ -150,9 +151,11 @@ def _placed(
         steps = np.concatenate([np.diff(np.unique(axis)) for axis in coords.T])
         tile = steps.min() if len(steps) else None  # of a grid without gaps in between
     geometry = {"unit": unit, "tile": None if tile is None else float(tile)}
-    for key, names in {"width": ("level0_width",), "height": ("level0_height",), "mpp": ("mpp", "level0_mpp")}.items():
-        found = next((attributes[name] for name in names if name in attributes), None)
-        geometry |= {} if found is None else {key: float(found)}
+    for key in ("width", "height", "mpp"):
+        if f"level0_{key}" in attributes:
+            geometry[key] = float(attributes[f"level0_{key}"])
+    if "mpp" not in geometry and attributes.get("level0_magnification", 0) > 0:
+        geometry["mpp"] = AT_40X / float(attributes["level0_magnification"])
     return coords, geometry
 
 

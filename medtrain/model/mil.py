@@ -137,7 +137,12 @@ class Attention(nn.Module):
         width: of the instances' hidden features.
         hidden: of the attention.
         gated: multiply by a learned gate.
+
+    Attributes:
+        of_head: see `core.stages`.
     """
+
+    of_head = True
 
     def __init__(self, width: int, hidden: int, gated: bool) -> None:
         super().__init__()

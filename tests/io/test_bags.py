@@ -45,7 +45,7 @@ def test_trident(tmp_path: Path, shape: tuple[int, ...]) -> None:
     np.testing.assert_array_equal(bag.x, FEATURES.astype(np.float16))
     np.testing.assert_array_equal(bag.coords, COORDS)
     assert bag.x.dtype == np.float16
-    assert bag.geometry == {"unit": "px", "tile": 512.0, "width": 4000.0, "height": 3000.0}
+    assert bag.geometry == {"unit": "px", "tile": 512.0, "width": 4000.0, "height": 3000.0, "mpp": 0.25}
 
 
 def test_clam_patches_have_their_size_at_a_level(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ class InputBags(pl.LightningDataModule):
     Attributes:
         bags: by number.
         members: the numbers of the bags of each case.
+        slides: the file of each bag's slide, '' where only the bag is there.
         cases, errors, readable: see `Inputs`.
 
     Raises:
@@ -50,6 +51,7 @@ class InputBags(pl.LightningDataModule):
     def __init__(self, cfg: Mapping[str, Any], spec: DataSpec, path: Path, progress: Progress | None = None) -> None:
         super().__init__()
         self.cfg, self.spec = dict(cfg), spec
+        self.slides: list[str] = []
         self.bags, listed = self.opened(path, progress)
         wrong = dict(self.bags.problems)
         for n in range(len(self.bags)):
