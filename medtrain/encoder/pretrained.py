@@ -43,7 +43,10 @@ def torchvision(name: str = "resnet50", weights: str = "DEFAULT", size: int | No
 
 
 def timm(
-    name: str = "resnet50", weights: str = "pretrained", size: int | None = None, arguments: dict[str, Any] | None = None
+    name: str = "resnet50",
+    weights: str = "pretrained",
+    size: int | None = None,
+    arguments: dict[str, Any] | None = None,
 ) -> Encoder:
     """A network of timm, ``hf-hub:`` names too, without its classifier.
 
