@@ -117,7 +117,7 @@ def _open(path: Path) -> Any:
 
 
 def _levels(file: Any, sizes: list[tuple[int, int]]) -> dict[int, Any]:
-    found = {}
+    found: dict[int, Any] = {}
     for page in file.pages:
         size = (page.imagewidth, page.imagelength)
         plain = page.is_tiled and page.compression == 7 and page.samplesperpixel == 3 and page.bitspersample == 8

@@ -1,4 +1,4 @@
-"""Slides to feature bags: what is missing is read, encoded and written, a slide at a time, and a bad one is recorded."""
+"""Slides to feature bags: what is missing is read, encoded and written, a slide at a time; a bad one is recorded."""
 
 from __future__ import annotations
 
@@ -171,7 +171,9 @@ class Embedder:
                 found[number] = bagged
                 if bagged.error:
                     self.report(f"{bagged.slide}: {bagged.error}")
-                log.info("%s: %d tiles, %.1f s %s", bagged.slide, bagged.tiles, time.perf_counter() - started, bagged.error)
+                log.info(
+                    "%s: %d tiles, %.1f s %s", bagged.slide, bagged.tiles, time.perf_counter() - started, bagged.error
+                )
         if self.progress is not None:
             self.progress(sum(self._done), sum(self._done))
 
@@ -186,7 +188,9 @@ class Embedder:
                 readers.stop()
                 if alone:
                     break
-        return Bagged(slide, bag.name, error="a reading process died of it: too little memory, or a file that crashes its reader")
+        return Bagged(
+            slide, bag.name, error="a reading process died of it: too little memory, or a file that crashes its reader"
+        )
 
     def _one(self, readers: Readers, slide: str, bag: Path, left: int) -> Bagged:
         started = time.perf_counter()

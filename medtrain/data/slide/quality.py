@@ -27,7 +27,11 @@ def write_quality(folder: Path, name: str, found: Survey) -> None:
 def draw_quality(found: Survey, polygons: list[Polygon]) -> Image.Image:
     """The overview with outlines and tiles drawn on it, enlarged or reduced to a handy size."""
     height, width = found.tissue.picture.shape[:2]
-    zoom = LARGEST / max(height, width) if max(height, width) > LARGEST else min(4, max(1, LARGEST // 2 // max(height, width)))
+    zoom = (
+        LARGEST / max(height, width)
+        if max(height, width) > LARGEST
+        else min(4, max(1, LARGEST // 2 // max(height, width)))
+    )
     picture = Image.fromarray(found.tissue.picture).resize(
         (max(1, round(width * zoom)), max(1, round(height * zoom))), Image.Resampling.BILINEAR
     )
