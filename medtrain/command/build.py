@@ -80,6 +80,8 @@ def probe(cfg: DictConfig) -> None:
 def usual_spec(cfg: DictConfig) -> DataSpec:
     """A spec such as data of this kind could have, before they are read: two classes, the size that is asked for."""
     kind, node = cfg.task.kind, plain(cfg.data)
+    if kind == "bag" and node.get("tiles"):
+        return DataSpec("binary", ("0", "1"), 3, (node["tile_px"], node["tile_px"]))
     dims = {"volume": 3, "bag": 0}.get(kind, 2)
     size = (node.get("patch_size") if kind == "volume" else node.get("image_size")) or 64
     shape = tuple(size) if not isinstance(size, int) else (size,) * dims
