@@ -22,7 +22,8 @@ def read_tiles(path: Path, tiling: Tiling) -> Bag:
     if not len(found.coords):
         raise ValueError("no tissue was found on it; data.tissue_threshold=0.03 is less strict")
     x_NCHW = np.empty((len(found.coords), 3, found.view.px, found.view.px), np.uint8)
-    kept, reason = [], ""
+    kept: list[int] = []
+    reason = ""
     try:
         for number, (x, y) in enumerate(found.coords.tolist()):
             try:
