@@ -23,6 +23,7 @@ from medtrain.core.errors import UsageError
 from medtrain.core.labels import LabelCounts
 from medtrain.core.spec import DataSpec
 from medtrain.data import source
+from medtrain.data.base import Data, Inputs
 from medtrain.data.split import check_folds
 from medtrain.metric import parse_policy
 from medtrain.model import Ensemble, build_model, check_passes
@@ -32,7 +33,10 @@ from medtrain.task.base import Task
 log = logging.getLogger("medtrain")
 
 LAYOUTS = {2: torch.channels_last, 3: torch.channels_last_3d}
-TASKS = {"image": "medtrain.task.classification:Classification"}
+TASKS = {
+    "image": "medtrain.task.classification:Classification",
+    "bag": "medtrain.task.mil:MultipleInstance",
+}
 """The LightningModule for each kind of cases, which the options of task, data and model name."""
 
 
@@ -99,9 +103,23 @@ def checkpoint_of(init_from: str) -> Path:
 def data(cfg: DictConfig, **more: Any) -> Any:
     """The data module, not yet prepared; `more` as its constructor takes it."""
     kind = source(cfg.data.name)
+    more |= data_parts(cfg, kind)
     sampler = target.partial("sampler", cfg.sampler) if cfg.get("sampler") is not None else None
     usual = {"build_sampler": sampler, "seed": cfg.seed, "report": warn, "progress": bar("preparing data")}
     return kind(plain(cfg.data), **usual, groups=plain(cfg.eval.get("groups")) or [], **more)
+
+
+def inputs(cfg: DictConfig, spec: DataSpec, progress: Callable[[int, int], None] | None = None) -> Inputs:
+    """The cases of `cfg.input`, without labels, as a trained model takes them."""
+    kind = source(cfg.data.name)
+    found: Inputs = kind.for_inputs(plain(cfg.data), spec, cfg.input, progress, **data_parts(cfg, kind))
+    return found
+
+
+def data_parts(cfg: DictConfig, kind: type[Data]) -> dict[str, Any]:
+    """What a source takes of other groups."""
+    makers = {"encoder": lambda: target.build("encoder", cfg.encoder)}
+    return {name: makers[name]() for name in kind.takes}
 
 
 def task(
@@ -125,6 +143,7 @@ def task(
         "augment": lambda: target.build("augment", cfg.augment) if training else None,
         "pool": lambda: cfg.task.pool,
         "mixup": lambda: cfg.task.get("mixup") or 0.0,
+        "entropy": lambda: cfg.task.get("entropy") or 0.0,
         "views": lambda: views(cfg),
         "mc_dropout": lambda: cfg.eval.get("mc_dropout") or 0,
     }

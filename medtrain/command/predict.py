@@ -13,7 +13,6 @@ from medtrain.command.evaluate import run_loader
 from medtrain.command.trained import open_run
 from medtrain.config import ranks
 from medtrain.core.errors import MedtrainError, UsageError
-from medtrain.data import source
 from medtrain.io.files import write_text
 
 
@@ -27,7 +26,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     run = open_run(cfg.run)
     trainer = build.trainer(cfg, folder, training=False)
     task = run.task(cfg)
-    data = source(cfg.data.name).for_inputs(build.plain(cfg.data), run.spec, cfg.input)
+    data = build.inputs(cfg, run.spec)
     tables = []
     readable = len(data.cases) > len(data.errors)
     if readable:

@@ -35,11 +35,20 @@ TYPES: dict[str, tuple[type, ...]] = {
     "data.cache_dir": (str,),
     "data.path_format": (str,),
     "data.columns.label": (str, list),
+    "data.columns.mask": (str,),
+    "data.bags": (str,),
+    "data.magnification": NUMBER,
+    "data.tissue_threshold": NUMBER,
+    "data.slide_mpp": NUMBER,
+    "data.default_mpp": NUMBER,
+    "data.max_instances": (int,),
+    "model.hidden": (list,),
     "model.weights": (str,),
     "loss.alpha": (float, str, list),
     "sampler.length": (int,),
     "trainer.devices": (str, int, list),
     "trainer.precision": (str, int),
+    "trainer.max_epochs": (int,),
     "trainer.max_time": (str, dict),
     "trainer.limit_train_batches": NUMBER,
     "trainer.limit_val_batches": NUMBER,
@@ -61,9 +70,10 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "data.leakage": ("error", "warn", "drop"),
     "data.on_bad": ("error", "skip"),
     "data.split_by": ("patient", "site"),
+    "data.unit": ("slide", "patient"),
     "data.uncertain": ("ignore", "zeros", "ones"),
     "data.blank": ("ignore", "zeros"),
-    "explain.method": ("all", "attention", "gradcam"),
+    "explain.method": ("all", "attention", "gradcam", "contribution"),
     "loss.weights": ("inverse", "sqrt_inverse", "effective_number"),
     "eval.split": ("train", "val", "test"),
     "task.pool": ("mean", "max", "noisy_or"),
@@ -77,6 +87,8 @@ AT_LEAST: dict[str, float] = {
     "data.fold": 0,
     "data.image_size": 1,
     "data.patients": 10,
+    "data.instances": 1,
+    "data.max_instances": 1,
     "eval.bootstrap": 0,
     "eval.thumbnails": 0,
     "eval.mc_dropout": 0,
@@ -93,7 +105,10 @@ AT_LEAST: dict[str, float] = {
     "trainer.accumulate_grad_batches": 1,
 }
 
-BETWEEN: dict[str, tuple[float, float]] = {"eval.prevalence": (0, 1)}  # neither end
+BETWEEN: dict[str, tuple[float, float]] = {  # neither end
+    "eval.prevalence": (0, 1),
+    "explain.region_threshold": (0, 1),
+}
 
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list", dict: "a map"}
 

@@ -8,10 +8,13 @@ from typing import Any
 from medtrain.core.errors import UsageError
 
 SOURCES: dict[str, str] = {
+    "feature_bags": "medtrain.data.slide.module:BagData",
     "image_folder": "medtrain.data.xray.folder:FolderData",
     "image_table": "medtrain.data.xray.module:ImageData",
     "medmnist": "medtrain.data.xray.medmnist:MedMNISTData",
+    "phantom_slide": "medtrain.data.phantom.source:PhantomSlides",
     "phantom_xray": "medtrain.data.phantom.source:PhantomXray",
+    "slide_table": "medtrain.data.slide.slides:SlideData",
 }
 
 

@@ -6,7 +6,7 @@ import sys
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from medtrain.core.errors import Problem
 from medtrain.core.spec import DataSpec
-from medtrain.data.loading import loader, ranks
+from medtrain.data.loading import LaterBatches, loader, ranks
 from medtrain.io.image_cache import Progress
 from medtrain.sampler import EvalSampler, Shuffle
 
@@ -64,7 +64,10 @@ class Data(pl.LightningDataModule):
         splits: case and split as a run has written them; nothing is split anew then.
         groups: columns of the table by which results are broken down.
 
-    Attributes, known after `prepare`:
+    Attributes:
+        takes: further arguments of the constructor and of `for_inputs` that are built from the configuration.
+
+    Known after `prepare`:
         spec: DataSpec.
         cases: a row a case: case, patient, split, fold, path.
         targets: binary float [N] 0/1, multiclass int [N], multilabel float [N, C] with NaN unknown; None for boxes.
@@ -78,6 +81,7 @@ class Data(pl.LightningDataModule):
         synthetic: made up by the program.
     """
 
+    takes: ClassVar[tuple[str, ...]] = ()
     synthetic = False
     held_out: dict[str, Any] | None = None
     targets: NDArray[Any] | None = None
@@ -109,7 +113,12 @@ class Data(pl.LightningDataModule):
 
     @classmethod
     def for_inputs(
-        cls, cfg: Mapping[str, Any], spec: DataSpec, input_path: str | Path, progress: Progress | None = None
+        cls,
+        cfg: Mapping[str, Any],
+        spec: DataSpec,
+        input_path: str | Path,
+        progress: Progress | None = None,
+        **parts: Any,
     ) -> Inputs:
         """Cases without labels (a file, a folder, a table) as a trained model takes them."""
         raise NotImplementedError
@@ -154,9 +163,13 @@ class Data(pl.LightningDataModule):
         sampler = self.build_sampler(
             labels=self.labels(rows), groups=patients, batch_size=batch_size, seed=self.seed, rank=rank, world=world
         )
-        count = len(sampler)  # type: ignore[arg-type]
-        lonely = count > batch_size and count % batch_size == 1  # batch norm cannot learn from one image
-        return loader(self.dataset(rows), sampler, batch_size, self.workers, drop_last=lonely)
+        return loader(self.dataset(rows), self.batches(rows, sampler, training=True), self.workers)
+
+    def batches(self, rows: NDArray[np.int64], sampler: Sampler[Any], training: bool = False) -> LaterBatches:
+        """What a sampler of these rows gives, put together to batches."""
+        size, count = int(self.cfg["batch_size"]), len(sampler)  # type: ignore[arg-type]
+        lonely = training and count > size and count % size == 1  # batch norm cannot learn from one image
+        return LaterBatches(sampler, size, drop_last=lonely)
 
     def val_dataloader(self) -> DataLoader[Any]:
         return self.eval_dataloader("val")
@@ -168,7 +181,7 @@ class Data(pl.LightningDataModule):
         """The cases of a split in their order; ranks get equally many, so some may come twice (tell by ``case``)."""
         self.prepare()
         rows = self.rows(split)
-        return loader(self.dataset(rows), EvalSampler(len(rows), *ranks()), int(self.cfg["batch_size"]), self.workers)
+        return loader(self.dataset(rows), self.batches(rows, EvalSampler(len(rows), *ranks())), self.workers)
 
     @property
     def workers(self) -> int:

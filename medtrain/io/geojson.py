@@ -34,17 +34,24 @@ def mask_polygons(mask_HW: NDArray[np.bool_], scale: float) -> list[Polygon]:
     return polygons
 
 
-def feature(polygon: Polygon, name: str, colour: Sequence[int] = (200, 60, 60), **measures: float) -> dict[str, Any]:
-    """One annotation as QuPath has it.
+def feature(
+    polygon: Polygon,
+    name: str,
+    colour: Sequence[int] = (200, 60, 60),
+    kind: str = "annotation",
+    **measures: float,
+) -> dict[str, Any]:
+    """One object as QuPath has it.
 
     Args:
         polygon: from `mask_polygons`.
         name: of its class.
         colour: red, green, blue.
+        kind: annotation, detection or tile.
         measures: what QuPath lists among its measurements.
     """
     properties: dict[str, Any] = {
-        "objectType": "annotation",
+        "objectType": kind,
         "classification": {"name": name, "color": [int(c) for c in colour]},
     }
     if measures:

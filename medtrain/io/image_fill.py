@@ -13,23 +13,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from filelock import SoftFileLease, Timeout
 from numpy.typing import NDArray
 
 from medtrain.io.cache_root import writing_to
 from medtrain.io.image import ImageForm, Pixels, read_fitted, why_no_file
 from medtrain.io.image_store import KINDS, REASON, ImageStore, Place, Segment, path_hashes
+from medtrain.io.lease import only_one
 from medtrain.io.stats import stat_file
 
 TASK = 8  # pictures a thread takes at once: handing over costs as much as a tiny one
 COMMIT_SECONDS = 2.0  # what a kill loses at most
-LEASE_SECONDS = 60.0  # a lock whose holder has not been heard of for so long is taken over
-PATIENCE = 2.0  # seconds to wait for another process before saying so
 CHANGED = "changed while it was read"
 
 Progress = Callable[[int, int], None]
@@ -74,29 +70,12 @@ def fill(
         return 0
     with writing_to(store.folder.parent):
         store.folder.mkdir(parents=True, exist_ok=True)
-        with _only_one(store.folder / "lock", report):
+        with only_one(store.folder / "lock", "image cache", report):
             store.load()  # what another has added while we waited
             with Segment(store) as segment:
                 decoded = _Filling(store, segment, wanted, form).run(progress, workers)
     store.load()
     return decoded
-
-
-@contextmanager
-def _only_one(lock: Path, report: Callable[[str], None]) -> Iterator[None]:
-    """Keeps two processes from decoding the same files; network file systems often lack flock, so by a file."""
-    lease = SoftFileLease(lock, lease_duration=LEASE_SECONDS, poll_interval=0.2)
-    try:
-        lease.acquire(timeout=PATIENCE)
-    except Timeout:
-        owner = lease.owner
-        who = f"process {owner.pid} on {owner.hostname}" if owner else "another process"
-        report(f"waiting for {who}, which is filling the image cache {lock.parent}")
-        lease.acquire()
-    try:
-        yield
-    finally:
-        lease.release()
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from medtrain.metric.decision import (
 )
 from medtrain.metric.paired import holm, paired_differences
 from medtrain.metric.ranking import Ranking, auroc
+from medtrain.metric.tiles import tile_auroc
 
 __all__ = [
     "Decision",
@@ -40,4 +41,5 @@ __all__ = [
     "reliability",
     "replicate",
     "spread",
+    "tile_auroc",
 ]

@@ -7,12 +7,23 @@ from medtrain.model.densenet import densenet121, densenet169, densenet201
 from medtrain.model.dropout import check_passes, dropout_passes
 from medtrain.model.efficientnet import efficientnet_b0, efficientnet_b3
 from medtrain.model.ensemble import Ensemble, members_of
+from medtrain.model.mil import (
+    BagNetwork,
+    attention_mil,
+    gated_attention_mil,
+    max_mil,
+    mean_mil,
+    relevance,
+    topk_mil,
+)
 from medtrain.model.resnet import resnet18, resnet34, resnet50, resnet101
 from medtrain.model.weights import load_weights, read_weights, warm_start
 
 __all__ = [
+    "BagNetwork",
     "Ensemble",
     "attention_map",
+    "attention_mil",
     "build_model",
     "check_passes",
     "convnext_tiny",
@@ -24,13 +35,18 @@ __all__ = [
     "efficientnet_b3",
     "fill_from_spec",
     "fit_channels",
+    "gated_attention_mil",
     "has_attention",
     "load_weights",
+    "max_mil",
+    "mean_mil",
     "members_of",
     "read_weights",
+    "relevance",
     "resnet18",
     "resnet34",
     "resnet50",
     "resnet101",
+    "topk_mil",
     "warm_start",
 ]

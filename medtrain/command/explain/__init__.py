@@ -20,7 +20,6 @@ from medtrain.command.predict import refuse_bad
 from medtrain.command.trained import Trained, open_run
 from medtrain.config import record
 from medtrain.core.errors import UsageError
-from medtrain.data import source
 from medtrain.data.base import Inputs
 from medtrain.explain import gallery
 from medtrain.io.files import write_json, write_text
@@ -57,7 +56,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() and cfg.trainer.accelerator != "cpu" else "cpu")
     task = run.task(cfg).eval().to(device)
     kind = importlib.import_module(f"medtrain.command.explain.{cfg.task.kind}")
-    data = source(cfg.data.name).for_inputs(build.plain(cfg.data), run.spec, cfg.input, bar("reading"))
+    data = build.inputs(cfg, run.spec, bar("reading"))
     rows, checks = kind.explain(Asked(cfg, run, task, data, output, device))
     write_json(output / "sanity.json", checks)
     rows += [

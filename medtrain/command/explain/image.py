@@ -41,7 +41,7 @@ def explain(asked: Asked) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Write a picture and a map for each image, method and class."""
     cfg, run, task, data = asked.cfg, asked.run, asked.task, asked.data
     named = methods(task.model, cfg.explain.method)
-    wanted = _classes(cfg.explain.classes, run)
+    wanted = classes_asked(cfg.explain.classes, run)
     rows: list[dict[str, Any]] = []
     first, progress = None, bar("explaining", "images")
     names = unique_names([safe_name(case) for case in data.cases["case"]])
@@ -55,7 +55,7 @@ def explain(asked: Asked) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     return rows, checks
 
 
-def _classes(wanted: Any, run: Trained) -> list[str] | None:
+def classes_asked(wanted: Any, run: Trained) -> list[str] | None:
     """The classes named, or None for the predicted one."""
     if wanted == "predicted":
         return None
@@ -74,7 +74,7 @@ def _explained(
     with torch.no_grad():
         table = task.predictions([{k: v.cpu() for k, v in task.final_outputs(batch).items()}], data.cases, run.decision)
         x = task.inputs(batch)
-    said = [_predicted(table.loc[row], classes) for row in batch["case"].tolist()]
+    said = [predicted(table.loc[row], classes) for row in batch["case"].tolist()]
     for method in named:
         shown = [names[:1] if method == "attention" else wanted or names for names in said]
         pairs = [(i, name) for i, names in enumerate(shown) for name in names]
@@ -84,20 +84,20 @@ def _explained(
             number = torch.tensor([classes.index(name) for _, name in part], device=x.device)
             for (i, name), heat in zip(part, METHODS[method](task.model, x[at], number), strict=True):
                 row = int(batch["case"][i])
-                facts = {"row": row, "prediction": "|".join(_decided(table.loc[row], classes)), "class": name}
+                facts = {"row": row, "prediction": "|".join(decided(table.loc[row], classes)), "class": name}
                 yield facts | {"prob": table.loc[row, f"prob_{name}"], "method": method, "heat": heat.cpu().numpy()}
 
 
-def _decided(row: pd.Series, classes: list[str]) -> list[str]:
+def decided(row: pd.Series, classes: list[str]) -> list[str]:
     """The classes that the decision says yes to: of a multilabel problem any number."""
     if "prediction" in row:
         return [str(row["prediction"])]
     return [c for c in classes if str(row[f"prediction_{c}"]) == "1"]
 
 
-def _predicted(row: pd.Series, classes: list[str]) -> list[str]:
+def predicted(row: pd.Series, classes: list[str]) -> list[str]:
     """The classes decided for, the most probable one where there is none."""
-    return _decided(row, classes) or [max(classes, key=lambda c: float(row[f"prob_{c}"]))]
+    return decided(row, classes) or [max(classes, key=lambda c: float(row[f"prob_{c}"]))]
 
 
 def _written(item: dict[str, Any], data: Any, cfg: DictConfig, run: Trained, name: str, output: Path) -> dict[str, Any]:

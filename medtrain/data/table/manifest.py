@@ -100,10 +100,14 @@ def manifest_of(raw: RawTable, cfg: Mapping[str, Any], spec: DataSpec | None = N
 
 def read_inputs(path: Path, cfg: Mapping[str, Any]) -> Manifest:
     """A table without labels, for prediction: paths, and patients and cases where it has them."""
-    raw = read_table(path, "input")
+    return read_inputs_of(read_table(path, "input"), {**cfg, "root": None})
+
+
+def read_inputs_of(raw: RawTable, cfg: Mapping[str, Any]) -> Manifest:
+    """The rows of such a table, whose paths are relative to data.root of `cfg` or the table's folder."""
     named = {role: name for role, name in dict(cfg.get("columns") or {}).items() if role in ("path", "patient", "case")}
     columns = find_columns(raw, named, ("path",), lenient=True)
-    return _identify(raw, columns, {**cfg, "root": None})
+    return _identify(raw, columns, cfg)
 
 
 def _for_spec(raw: RawTable, named: dict[str, Any], spec: DataSpec | None) -> dict[str, Any]:

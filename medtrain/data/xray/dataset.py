@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from medtrain.core.labels import target_tensor
 from medtrain.core.spec import LabelKind
 
 Batch = dict[str, Tensor]
@@ -52,12 +53,12 @@ class CaseImages(Dataset[Batch]):
         slots: NDArray[np.int64],
         cases: NDArray[np.int64],
         targets: NDArray[Any] | None = None,
-        kind: LabelKind | None = None,
+        kind: LabelKind = "binary",
     ) -> None:
         self.cache = cache
         # Tensors: processes started by spawn share them, where arrays would be copied to each.
         self.slots, self.cases = torch.from_numpy(slots), torch.from_numpy(cases)
-        self.y = None if targets is None else _targets(targets, kind)
+        self.y = None if targets is None else target_tensor(targets, kind)
 
     def __len__(self) -> int:
         return len(self.slots)
@@ -81,10 +82,3 @@ class CaseImages(Dataset[Batch]):
         if self.y is not None:
             batch["y"] = self.y[index]
         return batch
-
-
-def _targets(targets: NDArray[Any], kind: LabelKind | None) -> Tensor:
-    if kind == "multiclass":
-        return torch.from_numpy(np.asarray(targets, np.int64))
-    y = torch.from_numpy(np.asarray(targets, np.float32))
-    return y[:, None] if kind == "binary" else y

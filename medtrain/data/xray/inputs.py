@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from medtrain.core.errors import DataError, UsageError
 from medtrain.core.spec import DataSpec
-from medtrain.data.loading import loader, ranks
+from medtrain.data.loading import LaterBatches, loader, ranks
 from medtrain.data.settings import image_form
 from medtrain.data.table.header_patients import header_patients
 from medtrain.data.table.manifest import match_patient, read_inputs
@@ -56,7 +56,8 @@ class InputImages(pl.LightningDataModule):
         """The readable rows in order; ranks get equally many, so some may come twice (tell by ``case``)."""
         dataset = CaseImages(self.cache, self.readable, self.readable)
         sampler = EvalSampler(len(dataset), *ranks())
-        return loader(dataset, sampler, int(self.cfg["batch_size"]), int(self.cfg.get("num_workers") or 0))
+        batches = LaterBatches(sampler, int(self.cfg["batch_size"]), drop_last=False)
+        return loader(dataset, batches, int(self.cfg.get("num_workers") or 0))
 
 
 def _list_inputs(path: Path, cfg: Mapping[str, Any]) -> pd.DataFrame:

@@ -1,0 +1,87 @@
+"""Sums, means, maxima and softmax over segments of packed rows: bags of any size in one batch, without padding.
+
+Instances of B cases stand one after the other in an array of N rows, and ``offsets`` (B+1,) says where each case
+starts; the last entry is N. As there is no padding, none can get attention or shift a mean. A segment is never empty:
+its softmax and mean would be undefined, so it is refused.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Packed(NamedTuple):
+    """A batch of bags, as networks for bags take it.
+
+    Args:
+        x: (N, ...), the instances of all bags, one bag after the other.
+        offsets: (B+1,) int64, where each bag starts, and N.
+    """
+
+    x: Tensor
+    offsets: Tensor
+
+    def alone(self, number: int) -> Packed:
+        """One of the bags."""
+        start, stop = self.offsets[number : number + 2].tolist()
+        return Packed(self.x[start:stop], self.offsets.new_tensor([0, stop - start]))
+
+
+def segment_offsets(lengths: Tensor | list[int]) -> Tensor:
+    """(B+1,) int64: where segments of these lengths start, and the end of the last."""
+    lengths_B = torch.as_tensor(lengths, dtype=torch.int64)
+    return torch.cat([lengths_B.new_zeros(1), lengths_B.cumsum(0)])
+
+
+def segment_ids(offsets: Tensor, n: int) -> Tensor:
+    """(N,) int64: the number of each row's segment.
+
+    Args:
+        offsets: (B+1,).
+        n: rows in all.
+
+    Raises:
+        ValueError: a segment is empty, or the offsets don't cover the rows.
+    """
+    lengths_B = offsets.diff()
+    if int(offsets[0]) != 0 or int(offsets[-1]) != n or bool((lengths_B < 1).any()):
+        empty = torch.nonzero(lengths_B < 1).flatten().tolist()
+        what = f"segment {empty[0]} is empty" if empty else f"they run from {int(offsets[0])} to {int(offsets[-1])}"
+        raise ValueError(f"offsets of {n} rows: {what}")
+    return torch.repeat_interleave(lengths_B, output_size=n)
+
+
+def segment_sum(x_ND: Tensor, offsets: Tensor) -> Tensor:
+    """(B, ...): the sum of each segment of (N, ...)."""
+    return _summed(x_ND, segment_ids(offsets, len(x_ND)), len(offsets) - 1)
+
+
+def segment_mean(x_ND: Tensor, offsets: Tensor) -> Tensor:
+    """(B, ...): the mean of each segment of (N, ...)."""
+    lengths_B = offsets.diff().reshape(-1, *[1] * (x_ND.ndim - 1))
+    return segment_sum(x_ND, offsets) / lengths_B
+
+
+def segment_max(x_ND: Tensor, offsets: Tensor) -> Tensor:
+    """(B, ...): the maximum of each segment of (N, ...); equal maxima share the gradient."""
+    return _maxima(x_ND, segment_ids(offsets, len(x_ND)), len(offsets) - 1)
+
+
+def segment_softmax(scores_N: Tensor, offsets: Tensor) -> Tensor:
+    """(N, ...): weights that sum to 1 within each segment, column by column; large scores don't overflow."""
+    ids_N, number = segment_ids(offsets, len(scores_N)), len(offsets) - 1
+    top = _maxima(scores_N.detach(), ids_N, number)  # any constant a segment will do, so no gradient need flow
+    weights = (scores_N - top[ids_N]).exp()
+    return weights / _summed(weights, ids_N, number)[ids_N]
+
+
+def _summed(x: Tensor, ids_N: Tensor, number: int) -> Tensor:
+    return x.new_zeros(number, *x.shape[1:]).index_add(0, ids_N, x)
+
+
+def _maxima(x: Tensor, ids_N: Tensor, number: int) -> Tensor:
+    index = ids_N.reshape(-1, *[1] * (x.ndim - 1)).expand_as(x)
+    return x.new_zeros(number, *x.shape[1:]).scatter_reduce(0, index, x, "amax", include_self=False)

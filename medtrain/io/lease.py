@@ -1,0 +1,33 @@
+"""One process at a time fills a cache; others wait, and say for whom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import SoftFileLease, Timeout
+
+LEASE_SECONDS = 60.0  # a lock whose holder has not been heard of for so long is taken over
+PATIENCE = 2.0  # seconds to wait for another process before saying so
+
+
+@contextmanager
+def only_one(lock: Path, what: str, report: Callable[[str], None]) -> Iterator[None]:
+    """Keeps two processes from doing the same work; network file systems often lack flock, so by a file.
+
+    Args:
+        what: is filled, for the message.
+    """
+    lease = SoftFileLease(lock, lease_duration=LEASE_SECONDS, poll_interval=0.2)
+    try:
+        lease.acquire(timeout=PATIENCE)
+    except Timeout:
+        owner = lease.owner
+        who = f"process {owner.pid} on {owner.hostname}" if owner else "another process"
+        report(f"waiting for {who}, which is filling the {what} {lock.parent}")
+        lease.acquire()
+    try:
+        yield
+    finally:
+        lease.release()
