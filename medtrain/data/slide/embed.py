@@ -60,7 +60,7 @@ class Bagged:
         tiles: in the bag; `bad_tiles` could not be decoded and are not in it.
         tissue_mm2, pen: area of the tissue; was there ink?
         width, height, mpp: of level 0.
-        reader: jpeg (tiles decoded directly) or openslide.
+        reader: tiff (tiles decoded directly) or openslide.
         seconds: it took; of a bag that was there, at that time.
     """
 
