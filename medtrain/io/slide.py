@@ -1,7 +1,7 @@
 """Whole slides: tiles at a wanted resolution, whatever levels the file has.
 
-Two readers stand behind it: OpenSlide for everything (`slide_openslide`), and one that decodes JPEG tiles directly
-(`slide_jpeg`), taken level by level where its pixels prove to be OpenSlide's.
+Two readers stand behind it: OpenSlide for everything (`slide_openslide`), and one that decodes the tiles of a TIFF file
+directly (`slide_tiff`), taken level by level where its pixels prove to be OpenSlide's.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from medtrain.io.slide_jpeg import JpegLevels, agrees
 from medtrain.io.slide_openslide import OpenSlideLevels
+from medtrain.io.slide_tiff import TiffLevels, agrees
 
 Pixels = NDArray[np.uint8]
 
@@ -53,7 +53,7 @@ class Slide:
         path: what OpenSlide opens.
         mpp: um/px of level 0, whatever the file says.
         default_mpp: um/px of level 0 where the file does not say it.
-        direct: may JPEG tiles be decoded without OpenSlide?
+        direct: may tiles be decoded without OpenSlide?
 
     Attributes:
         sizes: (width, height) of each level.
@@ -70,7 +70,7 @@ class Slide:
     ) -> None:
         self.path = Path(path)
         self._openslide = OpenSlideLevels(self.path)
-        self._jpeg = JpegLevels(self._openslide)
+        self._tiff = TiffLevels(self._openslide)
         self._direct: dict[int, bool] = {} if direct else dict.fromkeys(range(len(self._openslide.sizes)), False)
         self.sizes, self.downsamples = self._openslide.sizes, self._openslide.downsamples
         self.mpp, self.mpp_from = _mpp(self._openslide.properties, mpp, default_mpp)
@@ -81,15 +81,15 @@ class Slide:
         return AT_40X / self.mpp
 
     def reader(self, level: int) -> str:
-        """Who reads a level: ``jpeg`` or ``openslide``."""
+        """Who reads a level: ``tiff`` (tiles decoded directly) or ``openslide``."""
         if level not in self._direct:
-            self._direct[level] = agrees(self._jpeg, self._openslide, level)
-        return "jpeg" if self._direct[level] else "openslide"
+            self._direct[level] = agrees(self._tiff, self._openslide, level)
+        return "tiff" if self._direct[level] else "openslide"
 
     def close(self) -> None:
         """Close the files; the next read opens them again."""
         self._openslide.close()
-        self._jpeg.close()
+        self._tiff.close()
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> Pixels:
         """A region of a level, (height, width, 3) RGB; transparency and what lies outside the slide are white.
@@ -100,9 +100,9 @@ class Slide:
         Raises:
             ValueError: it cannot be decoded; other regions still can.
         """
-        if self.reader(level) == "jpeg":
+        if self.reader(level) == "tiff":
             try:
-                return self._jpeg.read(level, x, y, width, height)
+                return self._tiff.read(level, x, y, width, height)
             except LookupError:
                 pass
         return self._openslide.read(level, x, y, width, height)

@@ -91,6 +91,6 @@ class OpenSlideLevels:
         except library().OpenSlideError as error:
             self.close()  # an OpenSlide handle that failed once fails for ever
             raise ValueError(f"level {level} cannot be decoded at x={x}, y={y}: {error}") from None
-        if picture.getextrema()[3] != (255, 255):
+        if picture.getchannel("A").getextrema() != (255, 255):
             picture = Image.alpha_composite(Image.new("RGBA", picture.size, WHITE), picture)
-        return np.asarray(picture)[..., :3]
+        return np.asarray(picture.convert("RGB"))

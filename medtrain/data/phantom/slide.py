@@ -96,7 +96,7 @@ def _patient(
 
 
 def write_slide(path: Path, pixels: NDArray[np.uint8], mpp: float = MPP, tile: int = 256) -> None:
-    """A pyramidal TIFF of JPEG tiles, as OpenSlide reads it: each level a tiled page, the reduced ones marked as such.
+    """A pyramidal TIFF of JPEG tiles, as OpenSlide reads it: each level a page of its own, the reduced ones marked.
 
     Args:
         pixels: (H, W, 3) RGB of level 0.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from medtrain.core.errors import UsageError
@@ -40,6 +41,5 @@ class PhantomSlides(SlideData):
             )
         super().__init__(cfg, **options)
 
-    def listed_bags(self) -> Manifest:
-        self.cfg["table"] = str(phantom_slides(self.cfg, self.progress) / "table.csv")
-        return super().listed_bags()
+    def table_file(self) -> Path:
+        return phantom_slides(self.cfg, self.progress) / "table.csv"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.data.slide.quality import write_quality
 from medtrain.data.slide.readers import BrokenProcessPool, Readers
 from medtrain.data.slide.tiles import Survey, Tiling
-from medtrain.io.cache_root import writing_to
+from medtrain.io.cache_root import cache_root, writing_to
 from medtrain.io.files import write_text
 from medtrain.io.image_cache import Progress
 from medtrain.io.slide import AT_40X, slide_fingerprint
@@ -59,7 +60,7 @@ class Bagged:
         tiles: in the bag; `bad_tiles` could not be decoded and are not in it.
         tissue_mm2, pen: area of the tissue; was there ink?
         width, height, mpp: of level 0.
-        reader: jpeg (tiles decoded directly) or openslide.
+        reader: tiff (tiles decoded directly) or openslide.
         seconds: it took; of a bag that was there, at that time.
     """
 
@@ -111,6 +112,34 @@ class Embedder:
                 "trained ones (encoder.weights=FILE or a name), or encoder=descriptor"
             )
         self.how = {"encoder": f"{self.encoder.label} {self.encoder.fingerprint()}", **asdict(self.tiling)}
+
+    @classmethod
+    def of(
+        cls,
+        cfg: Mapping[str, Any],
+        encoder: Encodes,
+        real: bool,
+        progress: Progress | None = None,
+        report: Callable[[str], None] = log.info,
+    ) -> Embedder:
+        """From a data node: how slides are cut, ``bags``, ``num_workers``, ``tile_batch``; on a GPU where there is one.
+
+        Without ``bags`` they are kept in the cache, apart for each encoder and way of cutting.
+        """
+        tiling = Tiling.of(cfg)
+        key = hashlib.sha256(json.dumps([asdict(tiling), encoder.fingerprint()]).encode()).hexdigest()[:16]
+        kept = cache_root(cfg.get("cache_dir")) / "embedded" / key
+        return cls(
+            tiling,
+            encoder,
+            Path(str(cfg["bags"])).expanduser() if cfg.get("bags") else kept,
+            workers=int(cfg.get("num_workers") or 0),
+            batch=int(cfg.get("tile_batch") or cls.batch),
+            device="cuda" if torch.cuda.is_available() else "cpu",
+            real=real,
+            progress=progress,
+            report=report,
+        )
 
     def ensure(self, slides: Sequence[str], names: Sequence[str] | None = None) -> list[Bagged]:
         """A bag for each slide, made where it is missing; see the fields of `Bagged`, one a slide, in order.

@@ -11,18 +11,17 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
-import torch
 
 from medtrain.core.errors import DataError, UsageError
 from medtrain.core.spec import DataSpec
 from medtrain.data.base import to_stderr
-from medtrain.data.slide.embed import Embedder
+from medtrain.data.slide.embed import Bagged, Embedder
 from medtrain.data.slide.inputs import TABLES, InputBags
 from medtrain.data.slide.module import BagData
 from medtrain.data.slide.pixels import read_tiles
 from medtrain.data.slide.tables import named_column
 from medtrain.data.slide.tiles import Tiling
-from medtrain.data.table.columns import read_table
+from medtrain.data.table.columns import RawTable, read_table
 from medtrain.data.table.manifest import Manifest, manifest_of, match_patient, read_inputs_of
 from medtrain.encoder import Encoder
 from medtrain.io.bag_store import PackedBags, Place, pack_bags
@@ -54,13 +53,27 @@ class SlideData(BagData):
     ) -> InputSlides:
         return InputSlides(cfg, spec, Path(input_path), progress, real=not cls.synthetic, **parts)
 
-    def listed_bags(self) -> Manifest:
+    def table_file(self) -> Path:
+        """The table; another source than a user's makes it first."""
         if not self.cfg.get("table"):
             raise UsageError("data.table is not set: give a CSV with a slide and a label column")
-        raw = read_table(Path(str(self.cfg["table"])).expanduser())
+        return Path(str(self.cfg["table"])).expanduser()
+
+    def listed_bags(self) -> Manifest:
+        raw, cfg = self._with_path(read_table(self.table_file()))
+        return manifest_of(raw, cfg, self.model_spec)
+
+    def _with_path(self, raw: RawTable) -> tuple[RawTable, dict[str, Any]]:
+        """The table, and the data node with the column of slides in it."""
         columns = dict(self.cfg.get("columns") or {})
         columns["path"] = named_column(raw, columns.get("path"), USUAL, "data.columns.path")
-        return manifest_of(raw, {**self.cfg, "columns": columns}, self.model_spec)
+        return raw, {**self.cfg, "columns": columns}
+
+    def embed(self) -> tuple[Path, list[Bagged]]:
+        """Bags of all slides of the table, which needs no labels; the folder, and what became of each slide."""
+        listed = read_inputs_of(*self._with_path(read_table(self.table_file())))
+        embedder = Embedder.of(self.cfg, self.encoder, not self.synthetic, self.progress, self.report)
+        return embedder.folder, embedder.ensure(listed.path, listed.case)
 
     def packed(self, manifest: Manifest) -> PackedBags:
         if self.cfg.get("tiles"):
@@ -100,22 +113,11 @@ def slide_bags(
     progress: Progress | None,
     report: Callable[[str], None],
 ) -> PackedBags:
-    """The bags of slides, by their number; what is missing is embedded.
-
-    Args:
-        cfg: the data node: how slides are cut, ``bags`` (where they are kept; by default in the cache, apart for each
-            encoder and way of cutting), ``num_workers``.
-        real: are these somebody's slides?
-    """
-    tiling, root = Tiling.of(cfg), cache_root(cfg.get("cache_dir"))
-    folder = Path(str(cfg["bags"])).expanduser() if cfg.get("bags") else root / "embedded" / _key(tiling, encoder)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    embedder = Embedder(
-        tiling, encoder, folder, int(cfg.get("num_workers") or 0), device=device, real=real, progress=progress,
-        report=report,
-    )  # fmt: skip
+    """The bags of slides, by their number; what is missing is embedded; arguments as for `Embedder.of`."""
+    embedder = Embedder.of(cfg, encoder, real, progress, report)
     made = embedder.ensure(slides, names)
-    bags = pack_bags([str((folder / bagged.bag).absolute()) for bagged in made], root, report=report)
+    files = [str((embedder.folder / bagged.bag).absolute()) for bagged in made]
+    bags = pack_bags(files, cache_root(cfg.get("cache_dir")), report=report)
     for number, bagged in enumerate(made):
         if bagged.error:
             bags.places[number], bags.problems[number] = Place(reason=bagged.error), bagged.error
@@ -155,8 +157,3 @@ def list_slides(path: Path, cfg: Mapping[str, Any]) -> pd.DataFrame | None:
     pattern = cfg.get("patient_pattern")
     patients = [(match_patient(str(pattern), name) if pattern else None) or name for name in names]
     return pd.DataFrame({"case": names, "patient": patients, "path": [str(file.absolute()) for file in files]})
-
-
-def _key(tiling: Tiling, encoder: Encoder) -> str:
-    text = json.dumps([asdict(tiling), encoder.label, encoder.fingerprint()])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -22,7 +22,7 @@ PEN_HUES = (70.0, 245.0)  # degrees, yellow-green to blue: no stain of H&E has t
 PEN = 0.45  # saturation from which on such a hue is ink
 RED_PEN = 0.8  # saturation of a red that no eosin has
 CLOSING = 3  # pixels a side
-CRUMB = 1.0  # pieces below this many tiles' area are dust
+CRUMB, HOLE = 1.0, 0.25  # share of a tile's area below which pieces are dust, and holes are filled
 
 Mask = NDArray[np.bool_]
 
@@ -51,7 +51,7 @@ def find_tissue(slide: Slide, tile_um: float, threshold: float | None = None) ->
 
     Args:
         slide: an open slide.
-        tile_um: a tile's side: what is smaller than one is no tissue, holes that are smaller are filled.
+        tile_um: a tile's side, by which pieces and holes count as small.
         threshold: of saturation, 0 to 1; by default Otsu's.
 
     Raises:
@@ -60,17 +60,17 @@ def find_tissue(slide: Slide, tile_um: float, threshold: float | None = None) ->
     picture, scale = slide.overview(min(COARSEST, tile_um / ACROSS))
     mpp = scale * slide.mpp
     ink = pen_mask(picture)
-    mask = tissue_mask(picture, ink, (tile_um / mpp) ** 2 * CRUMB, threshold)
+    mask = tissue_mask(picture, ink, (tile_um / mpp) ** 2, threshold)
     return Tissue(mask, picture, scale, float(mask.sum()) * (mpp / 1000) ** 2, bool(ink.any()))
 
 
-def tissue_mask(picture: NDArray[np.uint8], ink: Mask, least: float, threshold: float | None = None) -> Mask:
+def tissue_mask(picture: NDArray[np.uint8], ink: Mask, tile: float, threshold: float | None = None) -> Mask:
     """Coloured, not black, no ink; closed, without crumbs and small holes.
 
     Args:
         picture: (H, W, 3) RGB, 0 to 255.
         ink: where the pen was.
-        least: pixels that a piece, or a hole, must have to count.
+        tile: pixels that a tile has on this picture, by which pieces and holes are small.
     """
     saturation, brightness, _ = _hsv(picture)
     smooth = ndimage.gaussian_filter(saturation, 1.0)
@@ -82,7 +82,7 @@ def tissue_mask(picture: NDArray[np.uint8], ink: Mask, least: float, threshold: 
     square = np.ones((CLOSING, CLOSING), bool)
     mask = ndimage.binary_erosion(ndimage.binary_dilation(mask, square, CLOSING), square, CLOSING, border_value=1)
     mask &= candidates
-    return ~_without_small(~_without_small(mask, least), least)
+    return ~_without_small(~_without_small(mask, tile * CRUMB), tile * HOLE)
 
 
 def pen_mask(picture: NDArray[np.uint8]) -> Mask:

@@ -1,7 +1,8 @@
-"""Levels of JPEG-tiled TIFF and SVS slides, decoded tile by tile: several times as fast as OpenSlide.
+"""Levels of tiled TIFF and SVS slides, decoded tile by tile: with JPEG tiles several times as fast as OpenSlide.
 
 Only what OpenSlide sees too counts as a level, and only where the pixels prove equal is it used (`agrees`): some
-makers store tiles that overlap, or levels that are padded, which OpenSlide knows and a TIFF reader does not.
+makers store tiles that overlap, levels that are padded, or colours in a space of their own, which OpenSlide knows and
+a TIFF reader does not.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ ROUNDING = 2  # grey levels by which OpenSlide's interpolation, in fixed point, 
 Pixels = NDArray[np.uint8]
 
 
-class JpegLevels:
-    """The JPEG-tiled pages of a TIFF file that are levels of the slide, by level number.
+class TiffLevels:
+    """The tiled pages of a TIFF file that are levels of the slide, by level number.
 
     The file is opened at the first read of a process and never pickled.
     """
@@ -108,7 +109,7 @@ class JpegLevels:
 
 def _open(path: Path) -> Any:
     try:
-        import imagecodecs  # noqa: F401  # tifffile decodes JPEG with it
+        import imagecodecs  # noqa: F401  # tifffile decodes with it
         import tifffile
 
         return tifffile.TiffFile(path)
@@ -120,13 +121,13 @@ def _levels(file: Any, sizes: list[tuple[int, int]]) -> dict[int, Any]:
     found: dict[int, Any] = {}
     for page in file.pages:
         size = (page.imagewidth, page.imagelength)
-        plain = page.is_tiled and page.compression == 7 and page.samplesperpixel == 3 and page.bitspersample == 8
+        plain = page.is_tiled and page.samplesperpixel == 3 and page.bitspersample == 8
         if plain and page.planarconfig == 1 and sizes.count(size) == 1:
             found.setdefault(sizes.index(size), page)
     return found
 
 
-def agrees(direct: JpegLevels, slide: OpenSlideLevels, level: int) -> bool:
+def agrees(direct: TiffLevels, slide: OpenSlideLevels, level: int) -> bool:
     """Are a level's pixels those of OpenSlide, at a few places spread over it?
 
     At a level of a fractional downsample OpenSlide, which counts in level 0, hits no pixel in the middle and
@@ -155,7 +156,7 @@ def agrees(direct: JpegLevels, slide: OpenSlideLevels, level: int) -> bool:
     return True
 
 
-def _same(direct: JpegLevels, slide: OpenSlideLevels, level: int, x: int, y: int, side: int) -> bool:
+def _same(direct: TiffLevels, slide: OpenSlideLevels, level: int, x: int, y: int, side: int) -> bool:
     theirs = slide.read(level, x, y, side, side).astype(np.float32)
     downsample = slide.downsamples[level]
     at_x, at_y = round(x * downsample) / downsample, round(y * downsample) / downsample
