@@ -10,8 +10,9 @@ counts. One at a time is what CLAM and its kin do: for each bag open the file, r
 from __future__ import annotations
 
 import argparse
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import h5py
@@ -83,8 +84,6 @@ def epoch(batches: Iterator[tuple[Packed, torch.Tensor]], device: torch.device, 
 
 def forget(files: list[str]) -> None:
     """Ask the system to drop these files from its memory, as if they were too many for it."""
-    import os
-
     for file in files:
         handle = os.open(file, os.O_RDONLY)
         os.fsync(handle)
@@ -107,27 +106,32 @@ def main() -> None:
     files = write(asked.folder / "h5", asked.bags, asked.smallest, asked.largest)
     started = time.perf_counter()
     bags = pack_bags(files, asked.folder)
-    print(
-        f"{len(files)} bags, {int(bags.lengths.sum()):,} instances x {WIDTH}; packed in {time.perf_counter() - started:.1f} s"
-    )
+    seconds, total = time.perf_counter() - started, int(bags.lengths.sum())
+    print(f"{len(files)} bags, {total:,} instances x {WIDTH}; packed in {seconds:.1f} s")
     stored = [str(file) for file in asked.folder.rglob("*.bags")]
     held = [(Packed(x.clone(), offsets), y) for (x, offsets), y in one_by_one(files[:16])]
     together = [join(held[n : n + 8]) for n in (0, 8)]
+
+    def whole(cold: bool, steps: bool) -> tuple[Callable[[], float], Callable[[], float]]:
+        def ours() -> float:
+            forget(stored if cold else [])
+            return epoch(packed(bags, asked.instances, asked.workers), device, steps)
+
+        def theirs() -> float:
+            forget(files if cold else [])
+            return epoch(one_by_one(files), device, steps)
+
+        return ours, theirs
+
     ways = {
-        "epoch, files not in memory": (
-            lambda: (forget(stored), epoch(packed(bags, asked.instances, asked.workers), device, True))[1],
-            lambda: (forget(files), epoch(one_by_one(files), device, True))[1],
+        "epoch, files not in memory": whole(cold=True, steps=True),
+        "reading alone, files not in memory": whole(cold=True, steps=False),
+        "reading alone, files in memory": whole(cold=False, steps=False),
+        "arithmetic of 16 bags alone": (
+            lambda: epoch(iter(together), device, True),
+            lambda: epoch(iter(held), device, True),
         ),
-        "reading alone, files not in memory": (
-            lambda: (forget(stored), epoch(packed(bags, asked.instances, asked.workers), device, False))[1],
-            lambda: (forget(files), epoch(one_by_one(files), device, False))[1],
-        ),
-        "reading alone, files in memory": (
-            lambda: epoch(packed(bags, asked.instances, asked.workers), device, False),
-            lambda: epoch(one_by_one(files), device, False),
-        ),
-        "arithmetic of 16 bags alone": (lambda: epoch(iter(together), device, True), lambda: epoch(iter(held), device, True)),
-    }  # fmt: skip
+    }
     for name, (ours, theirs) in ways.items():
         times = [(ours(), theirs()) for _ in range(asked.rounds)]
         mine, other = (min(column) for column in zip(*times, strict=True))
