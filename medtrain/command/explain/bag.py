@@ -20,7 +20,7 @@ from medtrain.explain.heatmap import between, painted, ranks, slide_overlay
 from medtrain.explain.regions import lesions
 from medtrain.explain.sanity import LIMIT
 from medtrain.io.files import atomic_path, write_text
-from medtrain.io.geojson import feature, mask_polygons, write_geojson
+from medtrain.io.geojson import cell_polygons, feature, write_geojson
 from medtrain.io.slide_picture import SlidePicture
 from medtrain.report.contact_sheet import Tile, contact_sheet
 from medtrain.report.progress import bar
@@ -197,7 +197,7 @@ class _Slide:
             told: Row = {"score": region.score, "mean_score": region.mean, "tiles": len(region.tiles)}
             told["area_mm2"] = region.area
             measures = {key: float(value) for key, value in told.items() if value is not None}
-            for polygon in mask_polygons(region.mask, edge):
+            for polygon in cell_polygons(region.mask, edge):
                 moved = [[[px + x, py + y] for px, py in ring] for ring in polygon]
                 features.append(feature(moved, name, RED, measures=measures))
             place = {"x": round(x), "y": round(y), "width": width, "height": height}
