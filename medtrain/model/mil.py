@@ -107,7 +107,7 @@ class BagNetwork(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """(N, D) float32 of instances as the data have them."""
         scaled = x.float() if x.is_floating_point() else x.float() / torch.iinfo(x.dtype).max
-        return (scaled - self.mean) / self.std
+        return (scaled - self.mean).div_(self.std)
 
 
 class Mean(nn.Module):

@@ -31,8 +31,12 @@ from medtrain.sampler import Shuffle
 WIDTH = 1024
 
 
-def write(folder: Path, number: int, low: int, high: int) -> list[str]:
-    """Bags of `low` to `high` instances, log-uniform, as HDF5 float16."""
+def write(folder: Path, number: int, low: int, high: int, chunked: bool) -> list[str]:
+    """Bags of `low` to `high` instances, log-uniform, as HDF5 float16.
+
+    Args:
+        chunked: each row a chunk of its own, as CLAM and TRIDENT write files that can grow; else in one piece.
+    """
     draw, files = np.random.default_rng(0), []
     folder.mkdir(parents=True, exist_ok=True)
     for n in range(number):
@@ -97,13 +101,14 @@ def main() -> None:
     parser.add_argument("--bags", type=int, default=200)
     parser.add_argument("--smallest", type=int, default=500)
     parser.add_argument("--largest", type=int, default=20_000)
-    parser.add_argument("--instances", type=int, default=32_768)
+    parser.add_argument("--instances", type=int, default=16_384)
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--layout", choices=("rows", "whole"), default="rows", help="of the HDF5 files")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     asked = parser.parse_args()
     device = torch.device(asked.device)
-    files = write(asked.folder / "h5", asked.bags, asked.smallest, asked.largest)
+    files = write(asked.folder / asked.layout, asked.bags, asked.smallest, asked.largest, asked.layout == "rows")
     started = time.perf_counter()
     bags = pack_bags(files, asked.folder)
     seconds, total = time.perf_counter() - started, int(bags.lengths.sum())
