@@ -9,11 +9,12 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from medtrain import __version__
+from medtrain.core.environment import own_environment
 from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.core.words import suggest
 from medtrain.verbs import VERBS, help_text
@@ -41,9 +42,29 @@ def entry() -> int:
 
 def main(argv: Sequence[str]) -> int:
     """Run one command line; returns its exit code (1 the run's fault, 2 the command's)."""
-    environment = dict(os.environ)
+    from medtrain.config import launch
+
+    def lead() -> int:
+        return _told(argv, lambda: _main(list(argv)))
+
+    with own_environment():
+        if argv[:1] == ["--job"]:  # made ready for this process
+            return lead()
+        return _told(argv, lambda: launch.together(argv, lead, lambda job: _follow(list(argv), job)))
+
+
+def _follow(argv: list[str], job: str) -> int:
+    """What a process does that torchrun or srun has started beside the first."""
+    from medtrain.config import target
+
+    target.trust(trust_of(argv))
+    return int(_module("execute").execute_announced(job))
+
+
+def _told(argv: Sequence[str], work: Callable[[], int]) -> int:
+    """Do the work; what goes wrong is told to people, and becomes an exit code."""
     try:
-        return _main(list(argv))
+        return work()
     except MedtrainError as error:
         if "debug=true" in argv:
             traceback.print_exc()
@@ -61,11 +82,6 @@ def main(argv: Sequence[str]) -> int:
         print(f"error: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", file=sys.stderr)
         print("this is a fault of medtrain: run it again with debug=true and report what it prints", file=sys.stderr)
         return 1
-    finally:
-        for name in ("MEDTRAIN_TRUST",):
-            os.environ.pop(name, None)
-            if name in environment:
-                os.environ[name] = environment[name]
 
 
 def _main(argv: list[str]) -> int:
@@ -80,12 +96,23 @@ def _main(argv: list[str]) -> int:
         return 0
     if not VERBS[words.verb].ready:
         raise UsageError(f"{words.verb}: not there yet in medtrain {__version__}; there are: {', '.join(_ready())}")
+    if words.verb == "submit":
+        words = _submission(words)
     if words.verb == "list":
         _module("list").main(words.plain)
         return 0
     if words.plain and not VERBS[words.verb].words:
         raise UsageError(f"'{words.plain[0]}' is no override: write key=value; see medtrain {words.verb} --help")
     return _configured(words)
+
+
+def _submission(words: Words) -> Words:
+    """`submit` is a sweep, if only of one run, on SLURM, for which nobody waits."""
+    if any(token.startswith("hydra.run.dir=") for token in words.tokens):
+        raise UsageError("hydra.run.dir: what is submitted lies in a sweep's folder, if only one run; hydra.sweep.dir=")
+    launcher = [] if "hydra/launcher=slurm" in words.tokens else ["hydra/launcher=slurm"]
+    tokens = [*launcher, "hydra.launcher.wait=false", *words.tokens]
+    return replace(words, verb="train", multirun=True, tokens=tokens)
 
 
 def _ready() -> list[str]:
@@ -137,9 +164,10 @@ def parse(argv: list[str]) -> Words:
 
 def _configured(words: Words) -> int:
     """Compose and check the configuration, then carry the verb out."""
-    from medtrain.config import compose, start, target
+    from medtrain.config import compose, launch, retry, start, target
     from medtrain.config.quote import path_list, quote_paths
 
+    launch.alone(words.verb, words.multirun)
     tokens = quote_paths(words.tokens, words.multirun)
     if words.plain:
         tokens.append(path_list(VERBS[words.verb].words, words.plain, tokens))
@@ -150,6 +178,8 @@ def _configured(words: Words) -> int:
         if given["task"] != saved.task.name:
             raise UsageError(f"task={given['task']}: the run is one of task={saved.task.name}")
         tokens = [t for t in tokens if not t.startswith("task=")]
+    if given.get("sweep.retry") == "failed":
+        tokens = retry.words(tokens, given.get("hydra.sweep.dir") if words.multirun else None)
     tokens = [*(t for t in tokens if t.partition("=")[0] not in ("trust", "verb")), f"verb={words.verb}"]
     composition = compose.compose(tokens, saved=saved, multirun=words.multirun)
     if composition.cfg.trust:
@@ -199,18 +229,19 @@ def _without_hydra(cfg: Any, resolve: bool) -> Any:
 
 
 def _carry_out(words: Words, composition: Any) -> int:
-    from medtrain.config import folder, job
+    from medtrain.config import folder, job, launch, launcher
 
-    if words.verb in ("doctor", "init", "compare"):
+    if words.verb in ("doctor", "init", "compare", "status"):
         return int(_module(words.verb).main(job.plain(composition.cfg)) or 0)
     start = _module("execute").start
     if words.verb == "train":
         for cfg in composition.variants:  # every fault of a sweep before its first job
-            _module("build").probe(job.plain(cfg))
+            plain = job.plain(cfg)
+            if not launcher.check(cfg, words.multirun):
+                launch.fit(plain)
+            _module("build").probe(plain)
     if words.verb == "train" and words.multirun:
-        sweep, code = job.run_sweep(composition, start, _module("sweep").refresh)
-        failed = _module("sweep").outcome(sweep)
-        return code if code in (130, 143) else int(failed)
+        return int(_module("sweep").main(composition, start))
     if words.verb == "train":
         return int(job.run_one(composition, start))
     if words.multirun:

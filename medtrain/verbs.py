@@ -82,13 +82,16 @@ VERBS: dict[str, Verb] = {
     ),
     "submit": Verb(
         "submit a run or a sweep to SLURM and return",
-        ("medtrain submit task=xray_cls", "medtrain submit -m data.folds=5 data.fold=0,1,2,3,4"),
-        ready=False,
+        ("medtrain submit task=xray_cls hydra.launcher.gpus=1", "medtrain submit data.folds=5 data.fold=0,1,2,3,4"),
+        "Everything lies in one sweep's folder, even a single run. hydra.launcher.* says what a job asks for:\n"
+        "medtrain submit --cfg hydra --package hydra.launcher shows it.\n"
+        "sweep.retry=failed hydra.sweep.dir=SWEEP submits what is missing of an earlier sweep.",
     ),
     "status": Verb(
         "each job of a sweep, from run folders and SLURM together",
-        ("medtrain status outputs/sweeps/SWEEP", "medtrain status outputs/sweeps/SWEEP debug=true"),
-        ready=False,
+        ("medtrain status outputs/sweeps/SWEEP", "medtrain status outputs/sweeps/*"),
+        "Exit code 1 if a job failed or was lost. Local sweeps and single runs are shown too.",
+        words="runs",
     ),
     "init": Verb(
         "look at a table and propose the command and an experiment file",

@@ -144,7 +144,7 @@ def _composes(argv: list[str], line: str, monkeypatch: pytest.MonkeyPatch) -> No
     assert VERBS[words.verb].ready, line
     if words.help or words.version or words.verb == "list":
         return
-    needs = ("run=", "runs=", "resume=", "init_from=", "experiment=", "trust=")
+    needs = ("run=", "runs=", "resume=", "init_from=", "experiment=", "trust=", "sweep.retry=")
     if words.cfg or any(token.startswith(needs) for token in words.tokens):
         return
     out, err = io.StringIO(), io.StringIO()

@@ -8,6 +8,7 @@ holds the folder's path, so that a run folder that was moved forgets its best sc
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -75,8 +76,12 @@ class LastCheckpoint(ModelCheckpoint):
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
         """Save between optimizer steps only, so that no gathered gradient is lost; an epoch's end saves by itself."""
         stepped, self._seen = trainer.global_step > self._seen, trainer.global_step
-        able = hasattr(trainer.train_dataloader, "load_state_dict")
-        if stepped and able and not trainer.is_last_batch and self._due(trainer):
+        if stepped and not trainer.is_last_batch and self._due(trainer):
+            self.save_within(trainer)
+
+    def save_within(self, trainer: pl.Trainer) -> None:
+        """Save now, in the middle of an epoch, if the run can go on from there."""
+        if hasattr(trainer.train_dataloader, "load_state_dict"):
             self._save_checkpoint(trainer, self.format_checkpoint_name({}))
 
     def _due(self, trainer: pl.Trainer) -> bool:
@@ -129,3 +134,8 @@ def load(path: Any, map_location: Any = "cpu") -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise MedtrainError(f"{path}: not a checkpoint but a {type(loaded).__name__}")
     return loaded
+
+
+def network_weights(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A task's state without that of its loss, which is for training."""
+    return {name: value for name, value in state.items() if not name.startswith("loss.")}

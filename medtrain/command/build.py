@@ -17,10 +17,11 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from medtrain.augment import Views2d
-from medtrain.callbacks import Progress, Speed, WholeCheckpointIO
-from medtrain.config import ranks, target
+from medtrain.callbacks import Preemption, Progress, Speed, WholeCheckpointIO
+from medtrain.config import launch, ranks, target
 from medtrain.core.errors import UsageError
 from medtrain.core.labels import LabelCounts
+from medtrain.core.notice import notice
 from medtrain.core.spec import DataSpec
 from medtrain.data import source
 from medtrain.data.base import Data, Inputs
@@ -48,7 +49,7 @@ def plain(node: Any) -> Any:
 def warn(text: str) -> None:
     """Tell people once, whatever the number of ranks; the log has it too."""
     log.warning(text)
-    if ranks.global_rank() == 0:
+    if launch.global_rank() == 0:
         print(f"warning: {text}", flush=True)
 
 
@@ -59,6 +60,7 @@ def probe(cfg: DictConfig) -> None:
         UsageError: naming the key.
     """
     target.check_targets(cfg)
+    check_sharding(cfg)
     check_folds(plain(cfg.data))
     parse_policy(cfg.eval.threshold)
     if cfg.get("transfer"):
@@ -80,6 +82,8 @@ def probe(cfg: DictConfig) -> None:
 def usual_spec(cfg: DictConfig) -> DataSpec:
     """A spec such as data of this kind could have, before they are read: two classes, the size that is asked for."""
     kind, node = cfg.task.kind, plain(cfg.data)
+    if kind == "bag" and node.get("tiles"):
+        return DataSpec("binary", ("0", "1"), 3, (node["tile_px"], node["tile_px"]))
     dims = {"volume": 3, "bag": 0}.get(kind, 2)
     size = (node.get("patch_size") if kind == "volume" else node.get("image_size")) or 64
     shape = tuple(size) if not isinstance(size, int) else (size,) * dims
@@ -195,13 +199,17 @@ def trainer(cfg: DictConfig, folder: Path, *, training: bool, report: Callable[.
     loggers: list[Any] = []
     if training:
         callbacks += [target.build("callbacks", n) for n in cfg.callbacks.values() if n]
+        callbacks += [Preemption(notice)] if notice.listening else []
         loggers = [target.build("logger", n, folder=str(folder), config=plain(cfg)) for n in cfg.logger.values() if n]
         for callback in callbacks:
             if isinstance(callback, pl.callbacks.ModelCheckpoint) and callback.dirpath is None:
                 callback.dirpath = str(folder / "checkpoints")
     settings = {k: v for k, v in plain(cfg.trainer).items() if k not in ("channels_last", "compile")}
+    if settings["devices"] == "auto" and ranks.tasks_per_node():
+        settings["devices"] = ranks.tasks_per_node()
     if not training:
         settings |= {"accumulate_grad_batches": 1, "gradient_clip_val": None, "max_time": None}
+        settings |= {"strategy": "auto"} if sharded(cfg) else {}  # without gradients and optimizer the whole fits
     if str(cfg.trainer.precision) in ("16", "16-mixed") and not uses_cuda(cfg):
         if training:
             raise UsageError("trainer.precision=16-mixed needs a CUDA GPU; without one take bf16-mixed or 32-true")
@@ -211,7 +219,7 @@ def trainer(cfg: DictConfig, folder: Path, *, training: bool, report: Callable[.
             **settings,
             callbacks=callbacks,
             logger=loggers or False,
-            plugins=[WholeCheckpointIO()],
+            plugins=[WholeCheckpointIO(), *ranks.environment()],
             default_root_dir=str(folder),
             enable_checkpointing=training,
             enable_model_summary=False,
@@ -224,6 +232,27 @@ def trainer(cfg: DictConfig, folder: Path, *, training: bool, report: Callable[.
         raise UsageError(
             f"trainer: {first} (accelerator={cfg.trainer.accelerator}, devices={cfg.trainer.devices})"
         ) from error
+
+
+def sharded(cfg: DictConfig) -> bool:
+    """Does each device hold but a part of the network (FSDP)?"""
+    return str(cfg.trainer.strategy).startswith("fsdp")
+
+
+def check_sharding(cfg: DictConfig) -> None:
+    """Raises UsageError with all that needs whole weights where devices hold parts of them."""
+    if not sharded(cfg):
+        return
+    found = [f"callbacks.{name}" for name, node in cfg.callbacks.items() if node and node._target_.endswith(".EMA")]
+    found += ["trainer.gradient_clip_val"] * (cfg.trainer.gradient_clip_val is not None)
+    found += ["trainer.compile"] * bool(cfg.trainer.compile)
+    if cfg.get("transfer") and not target.build("transfer", cfg.transfer).idle:
+        found.append("transfer")  # depths, norms and biases are no longer to be seen
+    if found:
+        raise UsageError(
+            f"trainer.strategy={cfg.trainer.strategy} can't do {', '.join(found)}: leave "
+            f"{'it' if len(found) == 1 else 'them'} out, or take trainer=ddp"
+        )
 
 
 def uses_cuda(cfg: DictConfig) -> bool:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 
-from medtrain.config import ranks
+from medtrain.config import launch
 from medtrain.io.files import write_json, write_text
 from medtrain.metric import Decision
 from medtrain.report import write_failures, write_report
@@ -22,7 +22,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Predict a split; write test_metrics.json and the task's files on rank 0; return the metrics ({} elsewhere)."""
     run_loader(trainer, task, lambda: data.eval_dataloader(split))
-    if ranks.global_rank() != 0:
+    if launch.global_rank() != 0:
         return {}
     asked = {"bootstrap": cfg.eval.bootstrap, "prevalence": cfg.eval.get("prevalence")}
     outcome = task.evaluate(task.results, data.cases, decision, **asked, groups=data.groups)

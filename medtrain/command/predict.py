@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from medtrain.command import build
 from medtrain.command.evaluate import run_loader
 from medtrain.command.trained import open_run
-from medtrain.config import ranks
+from medtrain.config import launch
 from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.io.files import write_text
 
@@ -31,7 +31,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     readable = len(data.cases) > len(data.errors)
     if readable:
         run_loader(trainer, task, data.predict_dataloader)
-    if ranks.global_rank() != 0:
+    if launch.global_rank() != 0:
         return
     if readable:
         tables.append(task.predictions(task.results, data.cases, run.decision))

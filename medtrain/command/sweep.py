@@ -14,7 +14,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from medtrain.config import record
+from medtrain.command import on_slurm
+from medtrain.config import job, launcher, record
+from medtrain.config.compose import Composition
 from medtrain.config.runs import in_order
 from medtrain.core.words import overrides, varying
 from medtrain.io.files import read_json, write_text
@@ -23,6 +25,16 @@ from medtrain.report.words import memory
 FILE = "sweep.csv"
 COSTS = ("wall_time_s", "images_per_s", "peak_memory_mb")
 Row = dict[str, Any]
+
+
+def main(composition: Composition, start: job.Start) -> int:
+    """Carry a sweep out, or submit it; returns the exit code."""
+    sweep, code = job.run_sweep(composition, start, refresh, on_slurm.run)
+    cluster = launcher.chosen(composition.cfg)
+    if cluster is not None and not cluster.wait:
+        return on_slurm.submitted(sweep)
+    failed = outcome(sweep)
+    return code if code in (130, 143) else int(failed)
 
 
 def outcome(sweep: Path) -> int:

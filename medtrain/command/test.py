@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from medtrain.command import build
 from medtrain.command.evaluate import build_report, evaluate
 from medtrain.command.trained import open_run
-from medtrain.config import ranks, record
+from medtrain.config import launch, record
 from medtrain.config.compose import load_saved
 from medtrain.core.errors import UsageError
 from medtrain.io.files import write_json
@@ -28,7 +28,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     data = build.data(cfg, **part, spec=run.spec)
     data.prepare()
     outcome = evaluate(cfg, trainer, task, data, run.decision, folder, split=cfg.eval.split)
-    if ranks.global_rank() != 0:
+    if launch.global_rank() != 0:
         return
     fields = record.read(run.folder)
     if "splits" in part and cfg.eval.split == "test":

@@ -15,14 +15,15 @@ import numpy as np
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 
-from medtrain.callbacks.checkpoint import load
+from medtrain.callbacks.checkpoint import load, network_weights
 from medtrain.command import build
 from medtrain.command.evaluate import build_report, evaluate, run_loader, write
 from medtrain.command.execute import unexpected
-from medtrain.config import ranks
+from medtrain.config import launch
 from medtrain.config.record import RunRecord
-from medtrain.core.errors import DataError, MedtrainError
+from medtrain.core.errors import DataError, MedtrainError, UsageError
 from medtrain.core.labels import LabelCounts, count_labels
+from medtrain.core.notice import notice
 from medtrain.core.spec import DataSpec
 from medtrain.io.files import sha256, write_text
 from medtrain.metric import auroc, parse_policy
@@ -58,8 +59,13 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
         elif cfg.init_from:
             start_from(cfg, task)
         fit(trainer, task, data, str(last) if resumed else None)
-        best = best_checkpoint(folder)
-        task.load_state_dict(load(best)["state_dict"])
+        best, scored = best_checkpoint(folder), trainer.checkpoint_callback
+        weights = load(best)["state_dict"]
+        if build.sharded(cfg):  # what is judged is whole on each device
+            trainer = build.trainer(cfg, folder, training=False)
+            task = build.task(cfg, data.spec, training=False)
+            weights = network_weights(weights)
+        task.load_state_dict(weights)
         run_loader(trainer, task, data.val_dataloader)
         decision = task.fit_decision(task.results, cfg.eval.threshold)
         if record:
@@ -67,7 +73,7 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
             for name, content in task.evaluate(task.results, data.cases, decision, bootstrap=0).files.items():
                 write(folder / name.replace("test_", "val_", 1), content)
         outcome = evaluate(cfg, trainer, task, data, decision, folder, split="test")
-        score = getattr(trainer.checkpoint_callback, "best_model_score", None)
+        score = getattr(scored, "best_model_score", None)
         value = float(score) if score is not None and isfinite(score) else None
         if record:
             record.update(best_score=value, tests_counted=int(record.fields.get("tests_counted") or 0) + 1)
@@ -80,16 +86,19 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
 @contextmanager
 def recorded(cfg: DictConfig, folder: Path) -> Iterator[RunRecord | None]:
     """The run record of rank 0 (None on other ranks), closed with the status that the block ends in."""
-    if ranks.global_rank() != 0:
+    if launch.global_rank() != 0:
         yield None
         return
     record = RunRecord(folder, verb=cfg.verb, seed=cfg.seed).start()
     try:
         yield record
     except (KeyboardInterrupt, SystemExit):
-        record.finish("interrupted")
+        record.finish("interrupted" if notice.given is None else "preempted")
         raise
     except Exception as error:
+        if notice.given is not None:
+            record.finish("preempted")
+            raise
         record.finish("failed", str(error) if isinstance(error, MedtrainError) else unexpected(error))
         raise
 
@@ -187,11 +196,21 @@ def opening(cfg: DictConfig, data: Any, folder: Path) -> str:
 
 
 def go_on_from(trainer: pl.Trainer, last: Path) -> None:
-    """Tell the loggers where the resumed run will start to write."""
+    """Tell the loggers where the resumed run will start to write.
+
+    Raises:
+        UsageError: another number of processes, which would deal out the rest of the epoch otherwise.
+    """
     saved = load(last)
     progress, step = saved["loops"]["fit_loop"], int(saved["global_step"])
     done = int(progress["epoch_progress"]["current"]["processed"])
     within = int(progress["epoch_loop.batch_progress"]["current"]["processed"]) if done == int(saved["epoch"]) else 0
+    others = saved["medtrain"].get("world_size", trainer.world_size)
+    if within and others != trainer.world_size:
+        raise UsageError(
+            f"{last}: {others} processes wrote it in the middle of an epoch, and {trainer.world_size} would not see "
+            "what is left of it; go on with as many (trainer.devices)"
+        )
     for logger in trainer.loggers:
         if hasattr(logger, "rewind"):
             logger.rewind(done, step)

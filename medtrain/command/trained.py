@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from medtrain.callbacks.checkpoint import load
+from medtrain.callbacks.checkpoint import load, network_weights
 from medtrain.command import build
 from medtrain.config import record
 from medtrain.core.errors import MedtrainError, UsageError
@@ -63,5 +63,5 @@ def open_run(run: str | None) -> Trained:
     if not isinstance(facts, dict) or "spec" not in facts:
         raise MedtrainError(f"{best}: not a checkpoint of medtrain (it says nothing of its data)")
     decision = Decision.load(folder / "decision.json", best)
-    weights = {k: v for k, v in checkpoint["state_dict"].items() if not k.startswith("loss.")}  # a loss is for training
+    weights = network_weights(checkpoint["state_dict"])
     return Trained(folder, DataSpec.from_dict(facts["spec"]), decision, weights, facts.get("members"))

@@ -21,7 +21,7 @@ from hydra.core.utils import setup_globals
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from medtrain.config import check, search
 from medtrain.core.errors import UsageError
@@ -184,6 +184,10 @@ def _store(saved: DictConfig, overridden: set[str]) -> None:
 
 def _one_line(error: BaseException) -> str:
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    key = getattr(cause, "full_key", None)
+    if isinstance(cause, ConfigKeyError | ConfigAttributeError) and key:
+        known: Any = list(cause.parent_node) if isinstance(cause.parent_node, DictConfig) else []
+        return f"{key}: no such key; {suggest(key.rpartition('.')[2], known)}"
     return " ".join(str(cause).split("\n")[0].split()) or type(error).__name__
 
 

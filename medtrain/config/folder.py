@@ -20,7 +20,7 @@ from medtrain.io.files import sha256, write_text
 # Root keys that don't make another run of the same configuration.
 NEUTRAL = (
     *("verb", "resume", "run", "runs", "input", "output", "name", "format", "debug", "trust"),
-    *("cache", "compare", "explain", "inspect"),
+    *("cache", "compare", "explain", "inspect", "sweep"),
 )
 
 
@@ -53,6 +53,20 @@ def claim(folder: Path) -> Path:
     except OSError as error:
         raise UsageError(f"hydra.run.dir={folder}: cannot make the folder: {error.strerror}") from error
     return folder
+
+
+def retake(cfg: DictConfig, folder: Path) -> None:
+    """Make the folder of a sweep's job, or take it again after an attempt that came to nothing.
+
+    Raises:
+        UsageError: what lies there is a run of another configuration, or on other data.
+    """
+    fields = record.read(folder)
+    if fields and fields.get("fingerprint") != fingerprint(cfg):
+        raise UsageError(
+            f"{folder} holds a run of another configuration, or its table has changed; can't go on with it"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 def state(folder: Path) -> str:
@@ -111,7 +125,7 @@ def save_config(cfg: DictConfig, folder: Path) -> None:
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     plain.pop("hydra", None)
     if plain["verb"] in ("train", "ensemble"):
-        plain |= {"resume": None, "run": None, "trust": [], "debug": False}
+        plain |= {"resume": None, "run": None, "trust": [], "debug": False, "sweep": {"retry": None}}
     ordered = dict(sorted(plain.items(), key=lambda item: (isinstance(item[1], dict), item[0])))
     write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(ordered)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -51,41 +51,84 @@ def run_aside(composition: Composition, start: Start) -> int:
     return start(cfg, place)
 
 
-def run_sweep(composition: Composition, start: Start, ended: Callable[[Path], None]) -> tuple[Path, int]:
+class Sweep:
+    """What becomes of each job of a multirun: carried out here and now, or made ready for a launcher to submit.
+
+    Args:
+        folder: the sweep's.
+        start: carries a job out.
+        ended: called with the sweep's folder after each job.
+        remote: carries a job out on another machine.
+    """
+
+    def __init__(self, folder: Path, start: Start, ended: Callable[[Path], None], remote: Callable[..., None]) -> None:
+        self.folder, self.ended, self.remote = folder, ended, remote
+        self.codes: list[int] = []
+        self._start = start
+
+    def __call__(self, composed: DictConfig) -> float | None:
+        """Hydra's task function: run the job that is being composed."""
+        place, cfg = self._ready(composed, HydraConfig.instance().cfg, busy=())
+        self.codes.append(0 if cfg is None else self._start(cfg, place))
+        self.ended(self.folder)
+        if self.codes[-1] in (130, 143):  # the person or the system wants all of it to end, not this job only
+            raise KeyboardInterrupt
+        return self.result(place)
+
+    def prepare(self, composed: DictConfig, busy: Collection[str]) -> tuple[Path, dict[str, Any] | None]:
+        """The job's folder, and its configuration, None where nothing is left to do.
+
+        Args:
+            composed: with the hydra node.
+            busy: names of folders whose jobs wait or run elsewhere.
+        """
+        place, cfg = self._ready(composed, composed, busy)
+        container: Any = None if cfg is None else OmegaConf.to_container(cfg, resolve=True)
+        return place, container
+
+    def result(self, place: Path) -> float | None:
+        """The value that a sweeper optimises: the run's best monitored metric."""
+        value = record.read(place).get("best_score")
+        return None if value is None else float(value)
+
+    def _ready(self, composed: DictConfig, hydra_cfg: Any, busy: Collection[str]) -> tuple[Path, DictConfig | None]:
+        place = self.folder / str(hydra_cfg.hydra.sweep.subdir)
+        cfg = plain(composed)
+        folder.absolute_paths(cfg)
+        if cfg.sweep.retry is None:
+            found = folder.to_resume(cfg, place.parent, place if cfg.resume == "auto" else None)
+            place = found or folder.claim(place)
+        elif place.name in busy or record.is_alive(record.read(place)):
+            print(f"{place} waits or runs: left alone")
+            return place, None
+        else:
+            folder.retake(cfg, place)
+        return place, _ready(cfg, place, hydra_cfg, list(hydra_cfg.hydra.overrides.task))
+
+
+def run_sweep(
+    composition: Composition, start: Start, ended: Callable[[Path], None], remote: Callable[..., None]
+) -> tuple[Path, int]:
     """Run a multirun; a job that fails leaves the others running. Returns its folder and the worst exit code.
 
     Args:
-        ended: called with the sweep's folder after each job.
+        ended, remote: see `Sweep`.
     """
-    sweep = Path(str(composition.cfg.hydra.sweep.dir))
+    place = Path(str(composition.cfg.hydra.sweep.dir))
     named = any(token.startswith("hydra.sweep.dir=") for token in composition.tokens)
     if not named:
-        sweep = folder.reserve(sweep)
+        place = folder.reserve(place)
     tokens = [t for t in composition.tokens if not t.startswith("hydra.sweep.dir=")]
-    tokens += quote_paths([f"hydra.sweep.dir={sweep}"], multirun=False)
-    codes: list[int] = []
-
-    def task(cfg: DictConfig) -> float | None:
-        hydra_cfg: Any = HydraConfig.instance().cfg
-        place = sweep / str(hydra_cfg.hydra.sweep.subdir)
-        cfg = plain(cfg)
-        folder.absolute_paths(cfg)
-        found = folder.to_resume(cfg, place.parent, place if cfg.resume == "auto" else None)
-        overrides = list(hydra_cfg.hydra.overrides.task)
-        codes.append(_job(cfg, found or folder.claim(place), hydra_cfg, overrides, start))
-        ended(sweep)
-        if codes[-1] in (130, 143):  # the person or the system wants all of it to end, not this job only
-            raise KeyboardInterrupt
-        return monitored(place)
-
+    tokens += quote_paths([f"hydra.sweep.dir={place}"], multirun=False)
+    sweep = Sweep(place, start, ended, remote)
     hydra = Hydra(task_name="medtrain", config_loader=composition.loader)
     try:
-        hydra.multirun(composition.primary, task, tokens, with_log_configuration=False)
+        hydra.multirun(composition.primary, sweep, tokens, with_log_configuration=False)
     except KeyboardInterrupt:
-        return sweep, codes[-1] if codes else 130
+        return place, sweep.codes[-1] if sweep.codes else 130
     except HydraException as error:
         raise UsageError(str(error).split("\n")[0]) from error
-    return sweep, max(codes, default=0)
+    return place, max(sweep.codes, default=0)
 
 
 def plain(cfg: DictConfig) -> DictConfig:
@@ -104,17 +147,12 @@ def plain(cfg: DictConfig) -> DictConfig:
     return copy
 
 
-def monitored(place: Path) -> float | None:
-    """The value a sweeper optimises: the run's best monitored metric."""
-    value = record.read(place).get("best_score")
-    return None if value is None else float(value)
-
-
-def _job(cfg: DictConfig, place: Path, hydra_cfg: DictConfig, overrides: list[str], start: Start) -> int:
+def _ready(cfg: DictConfig, place: Path, hydra_cfg: DictConfig, overrides: list[str]) -> DictConfig | None:
+    """Save what a job needs to start from its folder; None if it is finished already."""
     before = record.read(place)
     if before.get("status") == "finished":
         print(f"{place} is finished already: nothing to do")
-        return 0
+        return None
     with open_dict(cfg):
         cfg.verb = "train"
     facts = {
@@ -124,9 +162,14 @@ def _job(cfg: DictConfig, place: Path, hydra_cfg: DictConfig, overrides: list[st
         "model": hydra_cfg.hydra.runtime.choices.get("model") or before.get("model"),
         "data": cfg.data.name,
         "seed": cfg.seed,
-        "overrides": [o for o in overrides if not o.startswith(("hydra.", "verb="))],
+        "overrides": [o for o in overrides if not o.startswith(("hydra.", "hydra/", "verb=", "sweep."))],
         "fingerprint": folder.fingerprint(cfg),
     }
     folder.save_config(cfg, place)
-    write_json(place / record.FILE, before | facts)
-    return start(cfg, place)
+    write_json(place / record.FILE, {k: v for k, v in before.items() if k != "error"} | facts)
+    return cfg
+
+
+def _job(cfg: DictConfig, place: Path, hydra_cfg: DictConfig, overrides: list[str], start: Start) -> int:
+    ready = _ready(cfg, place, hydra_cfg, overrides)
+    return 0 if ready is None else start(ready, place)

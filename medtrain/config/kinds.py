@@ -76,6 +76,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "explain.method": ("all", "attention", "gradcam", "contribution"),
     "loss.weights": ("inverse", "sqrt_inverse", "effective_number"),
     "eval.split": ("train", "val", "test"),
+    "sweep.retry": ("failed",),
     "task.pool": ("mean", "max", "noisy_or"),
     "trainer.precision": ("32-true", "bf16-mixed", "16-mixed", 32, 16, "32", "bf16", "16"),
 }

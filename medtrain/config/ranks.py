@@ -16,27 +16,37 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
 
+from medtrain.config.launch import PARENT, launched
+
 OPTION = "--job"  # the internal option of the command: a saved, resolved configuration to execute
-GRACE_S = 15.0
-_LAUNCHED = ("LOCAL_RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
+GRACE_S = 15.0  # to close up after a signal
+FAILED_GRACE_S = 5.0  # where one has failed, the others wait for it in a collective operation, and nothing wakes them
 
 
-def is_rank() -> bool:
-    """Did someone else (torchrun, srun, this module) start this process as one of several?"""
-    return any(name in os.environ for name in _LAUNCHED)
+class Ended(NamedTuple):
+    """How the ranks ended.
+
+    Args:
+        code: the exit code of the first that failed, 128 + the signal after a signal, 0.
+        told: rank 0 has told the person why.
+    """
+
+    code: int
+    told: bool
 
 
-def global_rank() -> int:
-    return int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK") or 0)
+def tasks_per_node() -> int:
+    """Processes that srun started on this node, 0 without srun: `trainer.devices=auto` then means one device each."""
+    return int(os.environ.get("SLURM_NTASKS_PER_NODE") or 1) if "SLURM_PROCID" in os.environ else 0
 
 
 def wanted(cfg: DictConfig) -> int:
     """Processes that the trainer settings ask for on this machine; 1 if someone else starts them."""
-    if is_rank():
+    if launched() is not None or PARENT in os.environ:
         return 1
     devices, accelerator = cfg.trainer.devices, cfg.trainer.accelerator
     if isinstance(devices, int) and devices >= 0:
@@ -52,8 +62,19 @@ def wanted(cfg: DictConfig) -> int:
     return max(1, torch.cuda.device_count())
 
 
-def run_ranks(count: int, job: Path, folder: Path) -> int:
-    """Start `count` ranks on a saved job, wait, and return the worst exit code (143 after a SIGTERM)."""
+def environment() -> list[Any]:
+    """For the trainer's plugins: a rank of ours shall not see that SLURM gave the machine; requeueing is the job's."""
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+
+    if PARENT in os.environ:
+        return [LightningEnvironment()]
+    under_srun = "SLURM_PROCID" in os.environ and "RANK" not in os.environ and SLURMEnvironment.detect()
+    return [SLURMEnvironment(auto_requeue=False)] if under_srun else []
+
+
+def run_ranks(count: int, job: Path, folder: Path) -> Ended:
+    """Start `count` ranks on a saved job, and wait."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -62,7 +83,7 @@ def run_ranks(count: int, job: Path, folder: Path) -> int:
         "MASTER_PORT": str(port),
         "WORLD_SIZE": str(count),
         "NODE_RANK": "0",
-        "MEDTRAIN_PARENT": str(os.getpid()),
+        PARENT: str(os.getpid()),
     }
     environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
     command = [sys.executable, "-P", "-m", "medtrain", OPTION, str(job)]  # -P: no module of the working folder
@@ -86,26 +107,28 @@ def run_ranks(count: int, job: Path, folder: Path) -> int:
             )
             if log is not None:
                 log.close()
-        code = _watch(processes)
+        ended = _watch(processes)
     finally:
-        _end_all(processes)
+        _end_all(processes, GRACE_S if received else FAILED_GRACE_S)
         for number, handler in before.items():
             signal.signal(number, handler)
     stopped = [n for n in received if n in (signal.SIGTERM, signal.SIGINT)]
-    return 128 + stopped[0] if stopped else code
+    return Ended(128 + stopped[0], True) if stopped else ended
 
 
-def _watch(processes: list[subprocess.Popen[bytes]]) -> int:
+def _watch(processes: list[subprocess.Popen[bytes]]) -> Ended:
     """Wait for all; the first failure ends the wait."""
-    while True:
-        codes = [p.poll() for p in processes]
-        failed = [c for c in codes if c]
-        if failed:
-            time.sleep(1.0)  # the others may be about to tell their own reason
-            return failed[0]
-        if all(c == 0 for c in codes):
-            return 0
+    while not any(codes := [p.poll() for p in processes]):
+        if None not in codes:
+            return Ended(0, True)
         time.sleep(0.05)
+    until = time.monotonic() + 1.0  # rank 0 may be about to tell the same reason
+    while processes[0].poll() is None and time.monotonic() < until:
+        time.sleep(0.05)
+    first = processes[0].poll()
+    if first:
+        return Ended(first, first > 0)
+    return Ended(next(code for code in codes if code), False)
 
 
 def _signal_all(processes: list[subprocess.Popen[bytes]], number: int) -> None:
@@ -114,9 +137,9 @@ def _signal_all(processes: list[subprocess.Popen[bytes]], number: int) -> None:
             process.send_signal(number)
 
 
-def _end_all(processes: list[subprocess.Popen[bytes]]) -> None:
+def _end_all(processes: list[subprocess.Popen[bytes]], grace: float) -> None:
     _signal_all(processes, signal.SIGINT)
-    deadline = time.monotonic() + GRACE_S
+    deadline = time.monotonic() + grace
     for process in processes:
         try:
             process.wait(max(0.1, deadline - time.monotonic()))
@@ -127,7 +150,7 @@ def _end_all(processes: list[subprocess.Popen[bytes]]) -> None:
 
 def die_with_parent() -> None:
     """In a rank: ask the kernel to end this process when its parent dies (Linux)."""
-    parent = os.environ.get("MEDTRAIN_PARENT")
+    parent = os.environ.get(PARENT)
     if parent is None or not sys.platform.startswith("linux"):
         return
     ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)  # 1 is PR_SET_PDEATHSIG

@@ -63,7 +63,7 @@ def slide_overlay(
     FigureCanvasAgg(figure)
     figure.set_layout_engine("constrained")
     left, right = figure.subplots(1, 2)
-    options: dict[str, Any] = {"cmap": "coolwarm" if signed else "inferno", "vmin": -1 if signed else 0, "vmax": 1}
+    options: dict[str, Any] = {"cmap": "coolwarm" if signed else "turbo", "vmin": -1 if signed else 0, "vmax": 1}
     left.imshow(thumbnail_HWC)
     right.imshow(thumbnail_HWC)
     drawn = right.imshow(np.ma.masked_invalid(heat_HW), alpha=OPACITY, interpolation="nearest", **options)

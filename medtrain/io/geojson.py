@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import contourpy
@@ -39,7 +39,7 @@ def feature(
     name: str,
     colour: Sequence[int] = (200, 60, 60),
     kind: str = "annotation",
-    **measures: float,
+    measures: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """One object as QuPath has it.
 

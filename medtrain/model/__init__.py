@@ -6,6 +6,7 @@ from medtrain.model.convnext import convnext_tiny
 from medtrain.model.densenet import densenet121, densenet169, densenet201
 from medtrain.model.dropout import check_passes, dropout_passes
 from medtrain.model.efficientnet import efficientnet_b0, efficientnet_b3
+from medtrain.model.end_to_end import end_to_end_mil
 from medtrain.model.ensemble import Ensemble, members_of
 from medtrain.model.mil import (
     BagNetwork,
@@ -33,6 +34,7 @@ __all__ = [
     "dropout_passes",
     "efficientnet_b0",
     "efficientnet_b3",
+    "end_to_end_mil",
     "fill_from_spec",
     "fit_channels",
     "gated_attention_mil",

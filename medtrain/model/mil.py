@@ -47,6 +47,7 @@ class BagNetwork(nn.Module):
             them, so that each member of an ensemble keeps its own.
         weigh: ``weigh(h_NH, scores_NK, offsets) -> (N, 1) or (N, K)``.
         hidden: widths of the layers between features and scores.
+        width: of the features; by default the data's channels.
         dropout: after each of these layers.
         instance_dropout: share of a bag's instances left out in training; one always stays.
 
@@ -63,16 +64,20 @@ class BagNetwork(nn.Module):
         weigh: nn.Module,
         *,
         hidden: Sequence[int],
+        width: int | None = None,
         dropout: float = 0.0,
         instance_dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        if spec.dims and width is None:
+            raise UsageError("data.tiles=true gives tiles, not features: model=end_to_end_mil takes them")
         for name, share in (("dropout", dropout), ("instance_dropout", instance_dropout)):
             if not 0 <= share < 1:
                 raise UsageError(f"model.{name}={share} is not in [0, 1)")
-        self.register_buffer("mean", torch.tensor(spec.mean or (0.0,) * spec.channels, dtype=torch.float32))
-        self.register_buffer("std", torch.tensor(spec.std or (1.0,) * spec.channels, dtype=torch.float32))
-        widths = [spec.channels, *hidden]
+        shape = (spec.channels, *[1] * spec.dims)
+        self.register_buffer("mean", torch.tensor(spec.mean or (0.0,) * spec.channels).float().view(shape))
+        self.register_buffer("std", torch.tensor(spec.std or (1.0,) * spec.channels).float().view(shape))
+        widths = [width or spec.channels, *hidden]
         layers = [
             (nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout))
             for before, after in zip(widths, hidden, strict=False)
@@ -94,10 +99,15 @@ class BagNetwork(nn.Module):
         if self.training and self.instance_dropout:
             bags = drop_instances(bags, self.instance_dropout)
         x_ND, offsets = bags
-        h_NH = self.embed((x_ND - self.mean) / self.std)
+        h_NH = self.embed(self.features(x_ND))
         scores_NK = self.head(h_NH)
         weights = self.weigh(h_NH, scores_NK, offsets)
         return Evidence(segment_sum(weights * scores_NK, offsets), weights, scores_NK, offsets)
+
+    def features(self, x: Tensor) -> Tensor:
+        """(N, D) float32 of instances as the data have them."""
+        scaled = x.float() if x.is_floating_point() else x.float() / torch.iinfo(x.dtype).max
+        return (scaled - self.mean) / self.std
 
 
 class Mean(nn.Module):

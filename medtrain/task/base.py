@@ -227,7 +227,8 @@ class Task(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         running = self.means.state(self.device)
-        checkpoint["medtrain"] = {"spec": self.spec.to_dict(), **self.facts, "running_means": running}
+        state = {"running_means": running, "world_size": self.trainer.world_size}
+        checkpoint["medtrain"] = {"spec": self.spec.to_dict(), **self.facts, **state}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Losses of the epoch so far."""

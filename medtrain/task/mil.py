@@ -14,7 +14,7 @@ from medtrain.loss import attention_entropy
 from medtrain.metric import Decision, tile_auroc
 from medtrain.model import relevance
 from medtrain.task.base import Batch, Outcome, Outputs
-from medtrain.task.classification import Classification, scaled
+from medtrain.task.classification import Classification
 
 
 class MultipleInstance(Classification):
@@ -36,9 +36,8 @@ class MultipleInstance(Classification):
             raise UsageError(f"task.entropy={entropy} needs attention: model=gated_attention_mil or attention_mil")
 
     def inputs(self, batch: Batch) -> Packed:  # type: ignore[override]
-        """Features as they are (networks for bags standardise them, see `BagNetwork`), tiles scaled and normalised."""
-        x = batch["x"]
-        return Packed(x.float() if not self.spec.dims else (scaled(x) - self.mean) / self.std, batch["offsets"])
+        """Instances as the data have them: networks for bags standardise them, see `BagNetwork`."""
+        return Packed(batch["x"], batch["offsets"])
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         if not self.entropy:

@@ -18,6 +18,11 @@ TINY = (
     "data.patients=24 data.image_size=32 data.batch_size=16 model=resnet18 trainer=cpu trainer.max_epochs=1 "
     "eval.bootstrap=50"
 ).split()
+# the same of bags, from 21 small slides
+BAGS = (
+    "task=wsi_mil data.patients=16 data.slide_px=512 data.tile_px=64 data.num_workers=0 trainer=cpu "
+    "trainer.max_epochs=1 eval.bootstrap=50"
+).split()
 
 
 @dataclass

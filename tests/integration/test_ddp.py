@@ -61,6 +61,11 @@ def test_a_sweep_of_two_jobs(installed: Callable[..., Ran], folder: Path, phanto
         assert f"lr: {rate:g}" in (folder / "sweep" / str(job) / "config.yaml").read_text()
 
 
+def test_a_fault_of_all_ranks_is_told_once(installed: Callable[..., Ran], phantom_cache: Path) -> None:
+    ran = installed(*COMMON, *TWO, "data.columns.label=lable")
+    assert ran.code == 1 and ran.err.count("error: ") == 1 and "did you mean 'label'" in ran.err, ran.err
+
+
 def start(folder: Path, *more: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "medtrain", *COMMON, *TWO, "trainer.max_epochs=500", "hydra.run.dir=run", *more]
     env = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from medtrain.config import search
-from tests.integration.conftest import TINY, Ran
+from tests.integration.conftest import BAGS, TINY, Ran
 
 # groups whose options are seen to train here; data, task and hardware options have tests of their own
 GROUPS = (
@@ -32,6 +32,8 @@ OPTIONS = [(group, name) for group in GROUPS for name in search.option_files().g
 def test_trains(group: str, option: str, medtrain: Callable[..., Ran], folder: Path, phantom_cache: Path) -> None:
     words = [word for word in TINY if not word.startswith(f"{group}=")]
     words += [f"{group}={option}", "trainer.limit_train_batches=2", "hydra.run.dir=run"]
+    if "kind: bag" in search.option_files()[group][option].read_text():
+        words = [*BAGS, *words[-3:]] + ["data.tiles=true"] * (option == "end_to_end_mil")
     if (group, option) == ("model", "custom"):
         words += ["model._target_=torchvision.models.mobilenet_v3_small"]
     ran = medtrain(*words)

@@ -14,7 +14,6 @@ from tests.integration.conftest import Ran
 
 TASKS = {
     "boxes": {"data": "Boxes", "model": "Detector", "task": "Detection", "metric": "val_hit"},
-    "bag": {"data": "Bags", "model": "MaxBag", "task": "Mil", "metric": "val_auroc"},
     "volume": {"data": "Volumes", "model": "Net3d", "task": None, "metric": "val_auroc"},
 }
 
@@ -71,7 +70,7 @@ def test_boxes(train: Callable[[str], Path]) -> None:
     assert (run / "report.html").is_file()
 
 
-@pytest.mark.parametrize("kind", ["bag", "volume"])
+@pytest.mark.parametrize("kind", ["volume"])
 def test_one_prediction_a_case(kind: str, train: Callable[[str], Path]) -> None:
     run = train(kind)
     table = pd.read_csv(run / "test_predictions.csv")

@@ -102,6 +102,13 @@ def test_multilabel_takes_each_label_and_those_without_any_in_turn():
     assert everyone == set(range(60)) - {20}
 
 
+def test_multilabel_is_balanced_on_every_rank():
+    labels = np.zeros((60, 2))
+    labels[:10, 0], labels[8:14, 1] = 1, 1
+    for drawn in (d for rank in range(2) for d in epochs(make(labels, batch_size=6, rank=rank, world=2), 4, 6)):
+        assert ((labels[drawn] == 1).sum(1) >= 2).all() and ((labels[drawn] == 0).all(-1).sum(1) == 2).all()
+
+
 def test_by_patient_no_patient_dominates_and_all_images_come():
     labels = np.r_[np.zeros(120), np.ones(6)]
     groups = np.r_[np.zeros(100, int), np.arange(1, 21), np.arange(30, 36)]  # patient 0 has 100 of the 120 images

@@ -20,7 +20,6 @@ from medtrain.command.predict import refuse_bad
 from medtrain.command.trained import Trained, open_run
 from medtrain.config import record
 from medtrain.core.errors import UsageError
-from medtrain.data.base import Inputs
 from medtrain.explain import gallery
 from medtrain.io.files import write_json, write_text
 from medtrain.report.progress import bar
@@ -35,7 +34,7 @@ class Asked:
     cfg: DictConfig
     run: Trained
     task: Task
-    data: Inputs
+    data: Any  # `Inputs` of the kind
     output: Path
     device: torch.device
 

@@ -42,7 +42,8 @@ Values = dict[str, NDArray[Any]]  # of a slide's tiles: attention, contribution_
 
 def explain(asked: Asked) -> tuple[list[Row], dict[str, Any]]:
     """Write heatmaps, tables of tiles, GeoJSON, top tiles and lesions for each slide."""
-    task, data, progress = asked.task, asked.data, bar("explaining", "cases")
+    task: Any = asked.task
+    data, progress = asked.data, bar("explaining", "cases")
     named = methods(task.model, asked.cfg.explain.method)
     wanted = classes_asked(asked.cfg.explain.classes, asked.run)
     rows: list[Row] = []
@@ -151,10 +152,11 @@ class _Slide:
         if coords is None or edge is None or not self.picture.placed:
             return
         features = []
-        for shade, row in zip(ranks(next(iter(self.values.values()))), table.to_dict("records"), strict=True):
-            x, y = row.pop("x"), row.pop("y")
+        shades = ranks(next(iter(self.values.values()))).tolist()
+        told = [dict(zip(self.values, of_tile, strict=True)) for of_tile in zip(*self.values.values(), strict=True)]
+        for shade, measures, (x, y) in zip(shades, told, coords.tolist(), strict=True):
             ring = [[x, y], [x + edge, y], [x + edge, y + edge], [x, y + edge], [x, y]]
-            features.append(feature([ring], "tile", between(shade), kind="tile", **row))
+            features.append(feature([ring], "tile", between(shade), "tile", measures))
         write_geojson(self.asked.output / "geojson" / f"{self.name}_tiles.geojson", features)
 
     def _heatmap(self, key: str, row: Row) -> Row:
@@ -197,7 +199,7 @@ class _Slide:
             measures = {key: float(value) for key, value in told.items() if value is not None}
             for polygon in mask_polygons(region.mask, edge):
                 moved = [[[px + x, py + y] for px, py in ring] for ring in polygon]
-                features.append(feature(moved, name, RED, **measures))
+                features.append(feature(moved, name, RED, measures=measures))
             place = {"x": round(x), "y": round(y), "width": width, "height": height}
             rows.append({"slide": self.name, "region": number, "class": name, **told, **place})
         if self.picture.placed:

@@ -22,7 +22,8 @@ Drawn = tuple[int, int, int]  # position, which draw of it in the epoch, epoch
 class Bags(Protocol):
     """Instances by the number of a bag; see `io.bag_store.PackedBags`."""
 
-    lengths: NDArray[np.int64]
+    @property
+    def lengths(self) -> NDArray[np.int64]: ...
 
     def instances(self, bag: int) -> NDArray[Any]: ...
 
@@ -56,7 +57,7 @@ class PackedBatches(LaterBatches):
         return self.number
 
     def whole_epoch(self) -> Iterator[list[Any]]:
-        drawn = list(self.sampler)
+        drawn: list[Any] = list(self.sampler)
         positions = np.array([each[0] if isinstance(each, tuple) else each for each in drawn], np.int64)
         cuts = even_cuts(self.lengths[positions], self.number)
         if self.training:  # the sampler knows the epoch by now

@@ -55,8 +55,8 @@ class InputBags(pl.LightningDataModule):
         self.bags, listed = self.opened(path, progress)
         wrong = dict(self.bags.problems)
         for n in range(len(self.bags)):
-            if n not in wrong and self.bags.shape(n) != (spec.channels,):
-                wrong[n] = f"has {self.bags.shape(n)[0]:,} features; the model takes {spec.channels:,}"
+            if n not in wrong and self.bags.shape(n) != (spec.channels, *spec.size):
+                wrong[n] = f"has {told(self.bags.shape(n))}, where the model takes {told((spec.channels, *spec.size))}"
         whole = choice(cfg, "unit", ("slide", "patient")) == "patient"
         groups = listed.groupby("patient" if whole else listed.index, sort=False).indices
         self.members = [list(rows) for rows in groups.values()]
@@ -87,6 +87,11 @@ class InputBags(pl.LightningDataModule):
         sampler = EvalSampler(len(members), *ranks())
         batches = PackedBatches(sampler, lengths, int(self.cfg["batch_size"]), int(self.cfg["instances"]), False)
         return loader(CaseBags(self.bags, members, self.readable), batches, int(self.cfg.get("num_workers") or 0))
+
+
+def told(shape: tuple[int, ...]) -> str:
+    """An instance's shape in words."""
+    return f"{shape[0]:,} features" if len(shape) == 1 else f"tiles of {' x '.join(map(str, shape))}"
 
 
 def list_bags(path: Path, cfg: Mapping[str, Any]) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from PIL import Image
 from medtrain.data.slide.tiles import box_means
 from medtrain.io.bag_store import PackedBags
 
-INSIDE = 0.5  # share of a tile from which on it counts as tumour
+INSIDE = 0.2  # share of a tile from which on it counts as tumour; below, down to none, nobody could say
 
 
 class TumourMasks:
@@ -27,7 +27,7 @@ class TumourMasks:
         self._known: dict[int, NDArray[np.float32] | None] = {}
 
     def __call__(self, bag: int) -> NDArray[np.float32] | None:
-        """(N,) of 0 and 1; None where nobody knows."""
+        """(N,) of 0 and 1, NaN where little of a tile is tumour; None where nobody knows."""
         if bag not in self._known:
             self._known[bag] = self._read(bag)
         return self._known[bag]
@@ -39,4 +39,5 @@ class TumourMasks:
         with Image.open(self.files[bag]) as picture:
             mask = np.asarray(picture.convert("L")) > 0
         scale = mask.shape[1] / float(about["width"])
-        return (box_means(mask, coords * scale, float(about["tile"]) * scale) >= INSIDE).astype(np.float32)
+        share_N = box_means(mask, coords * scale, float(about["tile"]) * scale)
+        return np.where(share_N >= INSIDE, 1, np.where(share_N > 1e-6, np.nan, 0)).astype(np.float32)

@@ -15,9 +15,9 @@ from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.core.labels import target_tensor
 from medtrain.core.spec import DataSpec
 from medtrain.data.loading import LaterBatches
-from medtrain.data.settings import choice
+from medtrain.data.settings import choice, normalisation
 from medtrain.data.slide.bags import CaseBags, PackedBatches
-from medtrain.data.slide.inputs import InputBags
+from medtrain.data.slide.inputs import InputBags, told
 from medtrain.data.slide.masks import TumourMasks
 from medtrain.data.slide.patients import Members, by_patient
 from medtrain.data.slide.tables import csv_manifest, mask_files, read_bag_table
@@ -96,7 +96,7 @@ class BagData(TableData):
         for n in range(len(self.bags)):
             if n not in problems and self.bags.shape(n) != width:
                 wanted = "the model takes" if self.model_spec else "most bags have"
-                problems[n] = f"has {_features(self.bags.shape(n))}, where {wanted} {_features(width)}"
+                problems[n] = f"has {told(self.bags.shape(n))}, where {wanted} {told(width)}"
         return self._by_case(problems)
 
     def packed(self, manifest: Manifest) -> PackedBags:
@@ -106,7 +106,7 @@ class BagData(TableData):
     def width(self, problems: Mapping[int, str]) -> tuple[int, ...]:
         """The shape of an instance: the model's, else what most bags have."""
         if self.model_spec is not None:
-            return (self.model_spec.channels,)
+            return (self.model_spec.channels, *self.model_spec.size)
         shapes = [self.bags.shape(n) for n in range(len(self.bags)) if n not in problems]
         return max(dict.fromkeys(shapes), key=shapes.count, default=())
 
@@ -128,8 +128,12 @@ class BagData(TableData):
         """Width and statistics of the features, the latter of training cases alone."""
         if self.model_spec is not None:
             return
-        self.spec = replace(self.spec, channels=self.bags.shape(self.members[self.slots[0]][0])[0])
-        if self.cfg.get("standardise"):
+        channels, *size = self.bags.shape(self.members[self.slots[0]][0])
+        self.spec = replace(self.spec, channels=channels, size=tuple(size))
+        if size:
+            mean, std = normalisation(self.cfg, channels)
+            self.spec = replace(self.spec, mean=mean, std=std)
+        elif self.cfg.get("standardise"):
             train = [bag for slot in self.slots[self.rows("train")] for bag in self.members[slot]]
             mean, std = moments(self.bags, train)
             self.spec = replace(self.spec, mean=mean, std=std)
@@ -174,7 +178,3 @@ def moments(bags: PackedBags | CsvBags, which: Sequence[int]) -> tuple[tuple[flo
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
     return tuple((mean + centre).tolist()), tuple(np.where(std > 1e-9, std, 1.0).tolist())
-
-
-def _features(shape: tuple[int, ...]) -> str:
-    return f"{shape[0]:,} features" if len(shape) == 1 else f"tiles {shape}"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +18,9 @@ from medtrain.data.base import to_stderr
 from medtrain.data.slide.embed import Bagged, Embedder
 from medtrain.data.slide.inputs import TABLES, InputBags
 from medtrain.data.slide.module import BagData
+from medtrain.data.slide.pixels import read_tiles
 from medtrain.data.slide.tables import named_column
+from medtrain.data.slide.tiles import Tiling
 from medtrain.data.table.columns import RawTable, read_table
 from medtrain.data.table.manifest import Manifest, manifest_of, match_patient, read_inputs_of
 from medtrain.encoder import Encoder
@@ -70,6 +76,8 @@ class SlideData(BagData):
         return embedder.folder, embedder.ensure(listed.path, listed.case)
 
     def packed(self, manifest: Manifest) -> PackedBags:
+        if self.cfg.get("tiles"):
+            return tile_bags(manifest.path, self.cfg, self.progress, self.report)
         return slide_bags(
             manifest.path, manifest.case, self.cfg, self.encoder, not self.synthetic, self.progress, self.report
         )
@@ -89,6 +97,8 @@ class InputSlides(InputBags):
         if listed is None:
             return super().opened(path, progress)
         self.slides = listed["path"].tolist()
+        if self.cfg.get("tiles"):
+            return tile_bags(self.slides, self.cfg, progress, to_stderr), listed
         return slide_bags(
             self.slides, listed["case"].tolist(), self.cfg, self.encoder, self.real, progress, to_stderr
         ), listed
@@ -112,6 +122,16 @@ def slide_bags(
         if bagged.error:
             bags.places[number], bags.problems[number] = Place(reason=bagged.error), bagged.error
     return bags
+
+
+def tile_bags(
+    slides: list[str], cfg: Mapping[str, Any], progress: Progress | None, report: Callable[[str], None]
+) -> PackedBags:
+    """The tiles themselves of slides, as bags; read and packed where they are missing."""
+    tiling = Tiling.of(cfg)
+    name = f"tiles_{hashlib.sha256(json.dumps(asdict(tiling)).encode()).hexdigest()[:16]}"
+    read, root = partial(read_tiles, tiling=tiling), cache_root(cfg.get("cache_dir"))
+    return pack_bags(slides, root, progress, report=report, read=read, name=name)
 
 
 def list_slides(path: Path, cfg: Mapping[str, Any]) -> pd.DataFrame | None:

@@ -1,0 +1,148 @@
+"""status: each job of a sweep, from run folders and SLURM together. Needs no torch."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from medtrain.command.sweep import monitored, refresh
+from medtrain.config import cluster_state, record
+from medtrain.config.cluster import submitted
+from medtrain.config.cluster_state import State
+from medtrain.config.runs import in_order, run_folders
+from medtrain.core.errors import UsageError
+from medtrain.core.words import overrides, varying
+
+BAD = ("failed", "lost")
+COLOURS = {"finished": "green", "running": "cyan", "failed": "red", "lost": "red", "interrupted": "yellow"}
+
+
+@dataclass
+class Seen:
+    """A job as a person wants to see it."""
+
+    folder: Path
+    words: dict[str, str]
+    status: str
+    epoch: str = ""
+    best: str = ""
+    node: str = ""
+    job: str = ""
+    reason: str = ""
+    log: Path | None = None
+
+
+def main(cfg: DictConfig) -> int:
+    """Print a table; 1 if any job failed or was lost."""
+    code = 0
+    for sweep in sweeps(cfg):
+        code = max(code, tell(sweep))
+    return code
+
+
+def sweeps(cfg: DictConfig) -> list[Path]:
+    """The folders of the command line: sweeps, or single runs.
+
+    Raises:
+        UsageError: none, or none of these.
+    """
+    runs: Any = OmegaConf.to_container(cfg.runs) if OmegaConf.is_config(cfg.runs) else cfg.runs
+    if not runs:
+        raise UsageError("status needs a sweep: medtrain status outputs/sweeps/SWEEP")
+    words = [runs] if isinstance(runs, str) else runs
+    for word in words:
+        if not submitted(Path(word)):
+            run_folders([word])
+    return [Path(word) for word in words]
+
+
+def tell(sweep: Path) -> int:
+    """The table of one sweep; what SLURM knows of dead jobs is written into their folders first."""
+    ids = submitted(sweep)
+    known = cluster_state.states(ids.values())
+    if known is None:
+        print("warning: SLURM can't be asked here; this is what the run folders say")
+    else:
+        cluster_state.settle(sweep, known)
+    refresh(sweep)
+    seen = jobs(sweep, known)
+    keys = varying([each.words for each in seen])
+    monitor = monitored(sweep)[0]
+    table = Table(title=f"sweep {sweep}", title_justify="left")
+    for name in ("job", "overrides", "status", "epoch", f"best {monitor}".strip(), "node", "SLURM"):
+        table.add_column(name, overflow="fold")
+    for each in seen:
+        words = " ".join(f"{key}={each.words[key]}" for key in keys if key in each.words)
+        status = Text(each.status, style=COLOURS.get(each.status, ""))
+        table.add_row(each.folder.name, Text(words), status, each.epoch, each.best, each.node, each.job)
+    console = Console()
+    console.print(table)
+    for each in seen:
+        if each.reason:
+            console.print(Text(f"job {each.folder.name}: {each.reason}"), soft_wrap=True)
+        if each.log is not None and (each.status in BAD or each.status == "running"):
+            console.print(Text(f"  log {each.log}"), soft_wrap=True)
+    return int(any(each.status in BAD for each in seen))
+
+
+def jobs(sweep: Path, known: Mapping[str, State] | None) -> list[Seen]:
+    """Each job of a sweep (a single run is one of one), in order.
+
+    Args:
+        known: SLURM's word by job id, None if it gave none.
+    """
+    ids = submitted(sweep)
+    single = (sweep / record.FILE).is_file()
+    folders = [sweep] if single else [p for p in sweep.iterdir() if p.name in ids or (p / record.FILE).is_file()]
+    mode = monitored(sweep)[1]
+    return [_seen(folder, ids.get(folder.name, ""), known, mode) for folder in in_order(folders)]
+
+
+def _seen(folder: Path, job: str, known: Mapping[str, State] | None, mode: str) -> Seen:
+    fields = record.read(folder)
+    state = (known or {}).get(job)
+    reason = str(fields.get("error") or "").split("\n")[0]
+    status = record.status(fields)
+    if state is not None and state.waits:
+        status = "preempted, waiting" if status == "preempted" else "waiting"
+        reason = f"SLURM says {state.reason}" if state.reason not in ("", "None", "Priority", "Resources") else ""
+    elif state is not None and not state.ended and status not in cluster_state.ENDED:
+        status = "running"
+    elif job and known is not None and state is None and status in ("starting", "preempted", "running"):
+        status, reason = "lost", f"SLURM does not know its job {job} any more"
+    epochs, best = progress(folder, mode)
+    log = cluster_state.log_file(folder.parent, job) if job else folder / "train.log"
+    return Seen(
+        folder=folder,
+        words=overrides(fields.get("overrides") or ()),
+        status=status,
+        epoch=epochs,
+        best=best,
+        node=(state.node if state and state.node else str(fields.get("host") or "")) if status != "waiting" else "",
+        job=job,
+        reason=reason,
+        log=log,
+    )
+
+
+def progress(folder: Path, mode: str) -> tuple[str, str]:
+    """Epochs done and wanted, and the best value of the monitored metric so far, from the run's own files."""
+    rows: list[dict[str, str]] = []
+    if (folder / "metrics.csv").is_file():
+        with open(folder / "metrics.csv", encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    config: Any = OmegaConf.load(folder / "config.yaml") if (folder / "config.yaml").is_file() else {}
+    wanted = OmegaConf.select(config, "trainer.max_epochs") if config else None
+    monitor = monitored(folder.parent)[0]
+    values = [float(row[monitor]) for row in rows if row.get(monitor)]
+    best = (max if mode == "max" else min)(values) if values else None
+    done = max((int(row["epoch"]) + 1 for row in rows if row.get("epoch")), default=0)
+    return (f"{done}/{wanted}" if wanted else ""), ("" if best is None else f"{best:.4f}")

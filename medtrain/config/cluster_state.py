@@ -1,0 +1,138 @@
+"""What SLURM says of jobs, and what that means for run folders whose process died without a word."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import subprocess
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from medtrain.config import record
+from medtrain.config.cluster import FOLDER, submitted
+
+WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SUSPENDED", "STOPPED")
+RUNNING = ("RUNNING", "COMPLETING", "SIGNALING", "STAGE_OUT", "RESIZING")
+MEANING = {  # of a job that SLURM has ended
+    "CANCELLED": "cancelled",
+    "OUT_OF_MEMORY": "out of memory on its node; ask for more by hydra.launcher.memory=",
+    "TIMEOUT": "it met its time limit before it could save",
+    "NODE_FAIL": "its node failed",
+    "BOOT_FAIL": "its node did not start",
+    "DEADLINE": "it could not end before its deadline",
+    "PREEMPTED": "preempted, and not requeued by the cluster",
+}
+ENDED = ("finished", "failed", "interrupted")
+
+
+@dataclass(frozen=True)
+class State:
+    """A job as SLURM sees it."""
+
+    name: str
+    node: str = ""
+    reason: str = ""
+
+    @property
+    def waits(self) -> bool:
+        return self.name in WAITING
+
+    @property
+    def ended(self) -> bool:
+        return self.name not in (*WAITING, *RUNNING)
+
+
+def states(ids: Iterable[str]) -> dict[str, State] | None:
+    """What SLURM knows of these jobs: its controller, of older ones its accounting; None if it can't be asked."""
+    wanted = set(ids)
+    if not wanted:
+        return {}
+    told = _ask("squeue", "-h", "-r", "-t", "all", "-u", getpass.getuser(), "-o", "%i|%T|%N|%r")
+    if told is None:
+        return None
+    found = read(told)
+    missing = sorted({job.split("_")[0] for job in wanted - found.keys()})
+    if missing:  # without accounting it fails, and nothing more can be known
+        words = ("sacct", "-n", "-P", "-X", "-o", "JobID,State,NodeList,Reason", "-j", ",".join(missing))
+        found = read(_ask(*words) or "") | found
+    return {job: state for job, state in found.items() if job in wanted}
+
+
+def read(told: str) -> dict[str, State]:
+    """The lines ``id|state|nodes|reason`` of squeue and sacct (which says ``CANCELLED by 1000``)."""
+    found = {}
+    for line in told.splitlines():
+        job, name, node, reason = [part.strip() for part in (line + "|||").split("|")[:4]]
+        if job and name:
+            found[job] = State(
+                name.split()[0].rstrip("+"), *("" if w in ("None", "None assigned") else w for w in (node, reason))
+            )
+    return found
+
+
+def of_this_job() -> dict[str, str]:
+    """What the controller knows of the job that this process belongs to, {} if it can't be asked."""
+    told = _ask("scontrol", "-o", "show", "job", os.environ["SLURM_JOB_ID"]) or ""
+    return dict(word.split("=", 1) for word in told.split() if "=" in word)
+
+
+def requeue() -> str:
+    """Let SLURM start this job anew; what went wrong, '' if nothing. It kills what still runs of the job."""
+    try:
+        words = ["scontrol", "requeue", os.environ["SLURM_JOB_ID"]]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.SubprocessError) as error:
+        return str(error)
+    return done.stderr.strip() if done.returncode else ""
+
+
+def log_file(sweep: Path, job: str) -> Path:
+    """What the job's first process printed."""
+    return sweep / FOLDER / f"{job}_0_log.out"
+
+
+def settle(sweep: Path, known: Mapping[str, State]) -> None:
+    """Write into run folders what their processes could not: that SLURM ended them, and why."""
+    for name, job in submitted(sweep).items():
+        state, fields = known.get(job), record.read(sweep / name)
+        if not fields or fields.get("status") in ENDED or state is None or not state.ended:
+            continue
+        if state.name != "COMPLETED" or not record.is_alive(fields):  # the file may reach this machine late
+            status = "interrupted" if state.name == "CANCELLED" else "failed"
+            record.RunRecord(sweep / name).finish(status, why(sweep, job, state))
+
+
+def why(sweep: Path, job: str, state: State) -> str:
+    """One line: what SLURM says, and the last line of the job's log."""
+    meaning = MEANING.get(state.name, f"it ended without a result ({state.name})")
+    reason = f" ({state.reason})" if state.reason and state.name not in MEANING else ""
+    last = last_line(log_file(sweep, job))
+    return f"SLURM job {job}: {meaning}{reason}" + (f"; last line of its log: {last}" if last else "; it has no log")
+
+
+def last_line(log: Path) -> str:
+    """The last words of a log, without what SLURM and submitit say while they clear up; '' if there are none."""
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(0, log.stat().st_size - 8192))
+            lines = [line.strip() for line in file.read().decode("utf-8", "replace").splitlines() if line.strip()]
+    except OSError:
+        return ""
+    telling = [line for line in lines if "error:" in line or not line.startswith(("srun:", "submitit "))]
+    return (telling or lines or [""])[-1][:200]
+
+
+def _ask(*words: str) -> str | None:
+    """The output of a SLURM command; asked again where the controller is busy."""
+    for pause in (0.5, 2.0, 0.0):
+        try:
+            return subprocess.run(words, capture_output=True, text=True, timeout=60, check=True).stdout
+        except FileNotFoundError:
+            return None
+        except (OSError, subprocess.SubprocessError):
+            if words[0] == "sacct":  # most often there is no accounting
+                return None
+            time.sleep(pause)
+    return None

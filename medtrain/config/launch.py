@@ -1,0 +1,254 @@
+"""Processes that torchrun or srun has started: the first reads the command and claims the folder, the others follow it.
+
+Each of them runs the same command line, so each would make a folder of its own, or find another run to go on with, and
+all would tell the same error. So they agree first, through the store by which they will also meet to train
+(`torch.distributed.Store`): nothing is left on a disk that another job could take for its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+from medtrain.core.errors import MedtrainError, UsageError
+
+JOBS = ("train", "test", "predict")  # verbs that may run as several processes
+ARRIVAL_S = 600.0  # for all processes of a launch to start: shared file systems make imports slow
+ENDING_S = 15.0  # for the others to hear of the end, before the store ends too
+POLL_S = 0.05
+PARENT = "MEDTRAIN_PARENT"  # set in ranks that our own parent has started; those have their job already
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Which of a job's processes this one is.
+
+    Args:
+        by: who started it: torchrun or srun.
+        rank, world: number among all, and how many these are.
+        local: processes a machine.
+    """
+
+    by: str
+    rank: int
+    world: int
+    local: int
+
+    @property
+    def nodes(self) -> int:
+        return self.world // self.local
+
+
+def launched() -> Launch | None:
+    """What started this process as one of several; None for a process of its own, or a rank of our own parent.
+
+    Raises:
+        UsageError: a launcher that gives no address to meet at, or machines with unequal numbers of processes.
+    """
+    env = os.environ
+    if PARENT in env:
+        return None
+    if all(name in env for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")):
+        world = int(env["WORLD_SIZE"])
+        return Launch("torchrun", int(env["RANK"]), world, int(env.get("LOCAL_WORLD_SIZE") or world))
+    if int(env.get("SLURM_STEP_NUM_TASKS") or 1) > 1:
+        world, tasks = int(env["SLURM_STEP_NUM_TASKS"]), env.get("SLURM_STEP_TASKS_PER_NODE", "")
+        local = set(re.sub(r"\(x\d+\)", "", tasks).split(",")) if tasks else {str(world)}  # such as 2(x3),1
+        if len(local) > 1:
+            raise UsageError(f"srun started {tasks} tasks on the nodes: give each as many, by --ntasks-per-node")
+        return Launch("srun", int(env["SLURM_PROCID"]), world, int(local.pop()))
+    if int(env.get("OMPI_COMM_WORLD_SIZE") or env.get("PMI_SIZE") or 1) > 1:
+        raise UsageError("started by mpirun, whose processes have no address to meet at: take torchrun or srun")
+    return None
+
+
+def global_rank() -> int:
+    """0 in the process that writes the run's files."""
+    if PARENT in os.environ:
+        return int(os.environ["RANK"])
+    launch = launched()
+    return launch.rank if launch else 0
+
+
+def world() -> int:
+    """How many processes a launcher has started, 1 without one."""
+    launch = launched()
+    return launch.world if launch else 1
+
+
+def fit(cfg: DictConfig) -> None:
+    """Let the trainer take what the launcher has started, in place.
+
+    Raises:
+        UsageError: the configuration asks for another number of processes or machines.
+    """
+    launch, trainer = launched(), cfg.trainer
+    if launch is None:
+        if trainer.num_nodes > 1 and PARENT not in os.environ:
+            start = f"--nnodes={trainer.num_nodes} --node-rank=N --nproc-per-node=DEVICES --master-addr=FIRST"
+            raise UsageError(
+                f"trainer.num_nodes={trainer.num_nodes}: several machines are started from outside:\n"
+                f"  on each, N = 0, 1, ...: torchrun {start} -m medtrain ...\n"
+                f"  or once, under SLURM: srun --nodes={trainer.num_nodes} --ntasks-per-node=DEVICES medtrain ...\n"
+                "  trainer.num_nodes=1 takes this machine alone"
+            )
+        return
+    asked = trainer.devices if isinstance(trainer.devices, int | str) else len(trainer.devices)
+    if str(asked) not in ("auto", "-1", str(launch.local)):
+        raise UsageError(
+            f"trainer.devices={trainer.devices}, but {launch.by} started {launch.local} processes on this machine: "
+            f"give trainer.devices={launch.local}, or leave it to trainer.devices=auto"
+        )
+    if trainer.num_nodes not in (1, launch.nodes):
+        raise UsageError(
+            f"trainer.num_nodes={trainer.num_nodes}, but {launch.by} started processes on {launch.nodes} machines"
+        )
+    trainer.num_nodes = launch.nodes
+    if isinstance(trainer.devices, int | str):  # a list says which ones
+        trainer.devices = launch.local
+
+
+def together(words: Sequence[str], lead: Callable[[], int], follow: Callable[[str], int]) -> int:
+    """Run `lead` in the first process of a launch, and in the others `follow` on the job that `announce` gives out.
+
+    Where `lead` ends without a job, the others end with its exit code. Outside of a launch, just `lead`.
+
+    Args:
+        words: the command line, which has to be the same in all.
+
+    Raises:
+        UsageError: it isn't, as in an `srun` of several trainings.
+        MedtrainError: the processes can't meet.
+    """
+    global _meeting
+    launch = launched()
+    if launch is None or launch.world == 1:
+        return lead()
+    _meeting = _Meeting(launch)
+    try:
+        return _meeting.lead(list(words), lead) if launch.rank == 0 else _meeting.follow(list(words), follow)
+    finally:
+        _meeting = None
+
+
+def announce(job: Callable[[], str]) -> None:
+    """In the first process: give the others the job that they wait for."""
+    if _meeting is not None:
+        _meeting.store.set("job", job())
+
+
+def first_has_ended(patience: float = 3.0) -> bool:
+    """In one of the others: has the first process come to its end, or does it within `patience` seconds?"""
+    return _meeting is not None and _meeting.has("over", gone=True, patience=patience)
+
+
+def alone(verb: str, multirun: bool) -> None:
+    """Raises UsageError in one of several processes for what is no work for them."""
+    launch = launched()
+    if launch is None or launch.world == 1 or (verb in JOBS and not multirun):
+        return
+    what = "a sweep (-m) starts the processes of each job itself" if multirun else f"{verb} is one process"
+    raise UsageError(f"{what}: start it without {launch.by}")
+
+
+class _Meeting:
+    """Where the processes of a launch agree: a few keys of the store that PyTorch's own process group will use."""
+
+    def __init__(self, launch: Launch) -> None:
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # one message where the first process ends, not ten
+        import torch
+
+        dist: Any = torch.distributed
+        self.launch = launch
+        self.gone: Any = (dist.DistError, RuntimeError)  # what a store raises whose process has ended
+        if launch.by == "srun":
+            from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+
+            os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(launch.local))  # `srun -n 2` leaves it out
+            place: Any = SLURMEnvironment()
+            os.environ |= {"MASTER_ADDR": str(place.main_address), "MASTER_PORT": str(place.main_port)}
+        try:  # the first process keeps the store until it ends; the process group joins the same one
+            whole, _, _ = next(dist.rendezvous("env://", launch.rank, launch.world))
+        except (*self.gone, ValueError) as error:
+            at = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+            first = str(error).split("\n")[0][:200]
+            raise MedtrainError(f"the {launch.world} processes can't meet at {at}: {first}") from error
+        self.store: Any = dist.PrefixStore("medtrain", whole)
+
+    def lead(self, words: list[str], work: Callable[[], int]) -> int:
+        code = 1
+        try:
+            self._same_words(words)
+            code = work()
+            return code
+        except MedtrainError as error:
+            code = error.exit_code
+            raise
+        finally:
+            with contextlib.suppress(*self.gone):  # torchrun keeps the store, and may have ended
+                self.store.set("over", str(code))
+                failed_at_work = code != 0 and self.has("job")  # the others may wait for this process then, for ever
+                patience = 1.0 if failed_at_work else ENDING_S
+                self._until(lambda: self.store.add("left", 0) == self.launch.world - 1, patience)
+
+    def follow(self, words: list[str], work: Callable[[str], int]) -> int:
+        """Silent: what there is to say, the first process says."""
+        try:
+            self.store.set(f"words{self.launch.rank}", json.dumps(words))
+            while not self.has("job"):
+                if self.has("over"):
+                    code = int(self.store.get("over"))
+                    self.store.add("left", 1)
+                    return code
+                time.sleep(POLL_S)
+            job = self.store.get("job").decode()
+        except self.gone:
+            return 1
+        try:
+            return work(job)
+        finally:
+            with contextlib.suppress(*self.gone):
+                self.store.add("left", 1)
+
+    def has(self, key: str, *, gone: bool = False, patience: float = 0.0) -> bool:
+        """Is the key there, or will it be soon? `gone` is the answer where the store is no more."""
+        try:
+            return self._until(lambda: self.store.check([key]), patience)
+        except self.gone:
+            if gone:
+                return True
+            raise
+
+    def _same_words(self, words: list[str]) -> None:
+        others = [f"words{rank}" for rank in range(1, self.launch.world)]
+        if not self._until(lambda: self.store.check(others), ARRIVAL_S):
+            raise MedtrainError(f"not all of {self.launch.world} processes have come within {ARRIVAL_S:.0f} s")
+        for rank, key in enumerate(others, 1):
+            if (given := json.loads(self.store.get(key))) != words:
+                differ = next((pair for pair in zip_longest(words, given) if pair[0] != pair[1]), ("", ""))
+                raise UsageError(
+                    f"{self.launch.by} started process {rank} with {differ[1] or 'nothing'} where process 0 has "
+                    f"{differ[0] or 'nothing'}: they are one run; start different runs one by one, or by -m"
+                )
+
+    @staticmethod
+    def _until(true: Callable[[], bool], seconds: float) -> bool:
+        end = time.monotonic() + seconds
+        while not true():
+            if time.monotonic() >= end:
+                return False
+            time.sleep(POLL_S)
+        return True
+
+
+_meeting: _Meeting | None = None  # of this process, while it acts with others

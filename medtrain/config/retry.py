@@ -1,0 +1,49 @@
+"""Going on with a sweep: its own words again, for the jobs that came to no result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from medtrain.core.errors import UsageError
+
+SAVED = "multirun.yaml"  # Hydra writes it into a sweep's folder
+_FREE = ("hydra.", "hydra/", "sweep.", "verb=", "trust=")  # may be other ones: memory, partition, launcher
+
+
+def words(tokens: Sequence[str], sweep: str | None) -> list[str]:
+    """The words of the sweep that is to go on, those of `tokens` about the launcher in place of its own.
+
+    Args:
+        tokens: the command line's, quoted.
+        sweep: the folder, from ``hydra.sweep.dir``.
+
+    Raises:
+        UsageError: no sweep there, or words that would make it another one.
+    """
+    if not sweep:
+        raise UsageError(
+            "sweep.retry needs -m (or submit) and hydra.sweep.dir=..., the folder of the sweep that is to go on"
+        )
+    file = Path(sweep) / SAVED
+    if not file.is_file():
+        raise UsageError(f"hydra.sweep.dir={sweep}: no sweep to go on with (it has no {SAVED})")
+    saved = yaml.safe_load(file.read_text(encoding="utf-8"))["hydra"]["overrides"]
+    own = [str(word) for word in (*saved["task"], *saved["hydra"]) if not _is_of_a_start(str(word))]
+    other = [t for t in tokens if not t.startswith(_FREE) and t not in own]
+    if other:
+        raise UsageError(f"{other[0]}: sweep.retry goes on with the sweep as it was, and only hydra.* may be new")
+    given = {t.partition("=")[0] for t in tokens}
+    if "hydra/launcher" in given:
+        given |= {w.partition("=")[0] for w in own if w.startswith("hydra.launcher.") and _leaves_slurm(tokens)}
+    return [w for w in own if w.partition("=")[0] not in given] + list(tokens)
+
+
+def _is_of_a_start(word: str) -> bool:
+    return word.startswith(("hydra.sweep.dir=", "hydra.launcher.wait=", "hydra.mode=", "sweep.", "verb="))
+
+
+def _leaves_slurm(tokens: Sequence[str]) -> bool:
+    return "hydra/launcher=slurm" not in tokens
