@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from math import ceil, floor
+from dataclasses import dataclass, replace
+from math import ceil, floor, log2
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,9 @@ Pixels = NDArray[np.uint8]
 SNAP = 0.02  # scanners of one magnification differ by 2 % in um/px: that is not worth a resampling
 PLAUSIBLE = (0.05, 20.0)  # um/px; 72 dpi, which many writers put in, would be 353
 AT_40X = 10.0  # um/px times magnification: 40x has 0.25 um/px
-STRIP = 2048  # pixels a side that an overview holds at once
+PIECE = 2048  # pixels a side that an overview reads at once
+SMALLEST = 256  # pixels a side of a piece that is not looked into further
+LOST = (255, 0, 255)  # magenta, in an overview, where the slide cannot be decoded
 
 
 @dataclass(frozen=True)
@@ -147,19 +149,39 @@ class Slide:
         """The whole slide at about `mpp` um/px (finer slides only; coarser ones as they are), held in pieces.
 
         Returns:
-            (H, W, 3) RGB, and how many pixels of level 0 one of its pixels covers a side.
+            (H, W, 3) RGB, `LOST` where it cannot be decoded, and how many pixels of level 0 one of its pixels covers a
+            side.
+
+        Raises:
+            ValueError: nothing of it can be decoded.
         """
         wanted = max(mpp, self.mpp)
-        side = max(1, floor(STRIP / self.view(wanted, 1).factor))
+        side = 1 << max(0, floor(log2(PIECE / self.view(wanted, 1).factor)))
         view = self.view(wanted, side)
         scale = view.edge / side
         width, height = (ceil(n / scale) for n in self.sizes[0])
         out = np.full((height, width, 3), 255, np.uint8)
         for top in range(0, height, side):
             for left in range(0, width, side):
-                piece = self.tile(view, round(left * scale), round(top * scale))
+                piece = self._piece(view, left * scale, top * scale)
                 out[top : top + side, left : left + side] = piece[: height - top, : width - left]
+        if (out == LOST).all():
+            self.tile(replace(view, px=1, edge=scale), 0, 0)  # raises, with the reason
         return out, scale
+
+    def _piece(self, view: View, x: float, y: float) -> Pixels:
+        """A piece of an overview; of one that cannot be decoded, all but its bad parts."""
+        try:
+            return self.tile(view, round(x), round(y))
+        except ValueError:
+            out = np.full((view.px, view.px, 3), LOST, np.uint8)
+            if view.px * view.factor > SMALLEST and view.px > 1:
+                half = replace(view, px=view.px // 2, edge=view.edge / 2)
+                for row in (0, 1):
+                    for column in (0, 1):
+                        part = self._piece(half, x + column * half.edge, y + row * half.edge)
+                        out[row * half.px :, column * half.px :][: half.px, : half.px] = part
+            return out
 
 
 def _mpp(properties: dict[str, str], given: float | None, default: float | None) -> tuple[float, str]:

@@ -168,6 +168,17 @@ def test_an_overview_covers_the_slide(file: Path) -> None:
     assert np.abs(picture[::-1] - small).mean() > 15
 
 
+def test_an_overview_shows_what_cannot_be_decoded(tmp_path: Path) -> None:
+    path = slide_file(tmp_path / "bad.tiff")
+    whole, scale = Slide(path).overview(1.0)
+    assert scale == 2
+    break_tile(path, 4)
+    picture, _ = Slide(path).overview(1.0)
+    lost = (picture == (255, 0, 255)).all(-1)
+    assert lost[128:256, 128:256].all() and lost.sum() == 128**2
+    assert np.array_equal(picture[~lost], whole[~lost])
+
+
 def test_odd_files_are_read_or_say_why_not(test_data: Path, tmp_path: Path) -> None:
     odd = test_data / "slides" / "odd"
     assert Slide(odd / "boxes.tiff", default_mpp=0.5).tile(Slide(odd / "boxes.tiff", mpp=0.5).view(0.5, 64), 0, 0).any()

@@ -165,7 +165,7 @@ class Embedder:
                 finally:
                     called = names or slides
                     rows = [replace(b, slide=called[n]) for n, b in enumerate(found) if b is not None]
-                    if todo:
+                    if todo and rows:
                         self._write_table(rows)
         return rows
 
