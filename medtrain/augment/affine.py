@@ -1,4 +1,4 @@
-"""Rotation, scale, shift and flip of a batch of 2D images in one resampling, each image by its own amounts."""
+"""Rotation, scale, shift and flip of a batch of images or volumes in one resampling, each sample by its own amounts."""
 
 from __future__ import annotations
 
@@ -44,3 +44,45 @@ def resample(
     from_y = torch.where(upend, -from_y, from_y)
     grid_BHW2 = torch.stack([from_x, from_y], -1).expand(len(x_BCHW), -1, -1, -1)
     return F.grid_sample(x_BCHW, grid_BHW2, mode=interpolation, padding_mode="zeros", align_corners=False)
+
+
+def resample_volumes(
+    x_BCDHW: Tensor,
+    *,
+    spacing: tuple[float, float, float],
+    degrees_B3: Tensor,
+    scale_B: Tensor,
+    shift_B3: Tensor,
+    flip_B3: Tensor,
+) -> Tensor:
+    """Move each volume, with trilinear interpolation; beyond its border, its outermost voxels go on (it is a patch).
+
+    Turns in mm, so that balls stay round where voxels are no cubes: first about the axis of W, then of H, then of D.
+
+    Args:
+        x_BCDHW: float32.
+        spacing: mm a voxel along D, H, W; only its proportions count.
+        degrees_B3: rotations about the axes of D, H, W; the first is within the slices.
+        scale_B: size as a multiple, above 0.
+        shift_B3: where in the source the centre is taken from, as a share of D, H, W.
+        flip_B3: bool, D, H, W exchanged end for end.
+    """
+    device, sizes = x_BCDHW.device, x_BCDHW.shape[2:]
+    halves = [n * step / 2 for n, step in zip(sizes, spacing, strict=True)]  # mm from the centre to the border
+    z, y, x = (
+        (torch.linspace(1 / n - 1, 1 - 1 / n, n, device=device) * half).reshape(shape)
+        for n, half, shape in zip(sizes, halves, ((1, -1, 1, 1), (1, 1, -1, 1), (1, 1, 1, -1)), strict=True)
+    )
+    # element by element, as in `resample`
+    angle_B3, shrink = torch.deg2rad(degrees_B3), (1 / scale_B).reshape(-1, 1, 1, 1)
+    (cos_z, cos_y, cos_x), (sin_z, sin_y, sin_x) = (
+        [v.reshape(-1, 1, 1, 1) for v in f(angle_B3).unbind(1)] for f in (torch.cos, torch.sin)
+    )
+    y, z = cos_x * y + sin_x * z, cos_x * z - sin_x * y
+    x, z = cos_y * x - sin_y * z, cos_y * z + sin_y * x
+    x, y = cos_z * x + sin_z * y, cos_z * y - sin_z * x
+    found = []
+    for axis, at in ((2, x), (1, y), (0, z)):
+        place = at * shrink / halves[axis] + 2 * shift_B3[:, axis].reshape(-1, 1, 1, 1)
+        found.append(torch.where(flip_B3[:, axis].reshape(-1, 1, 1, 1), -place, place).expand(len(x_BCDHW), *sizes))
+    return F.grid_sample(x_BCDHW, torch.stack(found, -1), padding_mode="border", align_corners=False)

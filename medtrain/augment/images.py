@@ -6,22 +6,23 @@ batch mates, worker, rank or restart. No flips by default: a mirrored chest has 
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from medtrain.augment.affine import resample
+from medtrain.augment.draws import check_batch, draw, normal, signed
 from medtrain.core.errors import UsageError
-from medtrain.core.streams import stream
 
 _DRAWS = 9
 
 
 class Identity(nn.Module):
-    """No augmentation, called like `Augment2d`."""
+    """No augmentation, called like any other: what comes first comes back."""
 
-    def forward(self, x_BCHW: Tensor, ids_B: Tensor, seed: int, epoch: int) -> Tensor:
-        return x_BCHW
+    def forward(self, first: Any, *rest: Any, **more: Any) -> Any:
+        return first
 
 
 class Augment2d(nn.Module):
@@ -85,11 +86,8 @@ class Augment2d(nn.Module):
         Returns:
             (B, C, H, W), of the same type and device; the input is left alone.
         """
-        if not x_BCHW.is_floating_point():
-            raise TypeError(f"images must be floating point in 0..1, not {x_BCHW.dtype}")
-        if len(ids_B) != len(x_BCHW):
-            raise ValueError(f"{len(x_BCHW)} images, {len(ids_B)} ids")
-        u_BK, noise_seeds = _draw(ids_B.tolist(), seed, epoch)
+        check_batch(x_BCHW, ids_B)
+        u_BK, noise_seeds = draw(ids_B.tolist(), seed, epoch, _DRAWS)
         u_BK = u_BK.to(x_BCHW.device, non_blocking=True)
         x = x_BCHW.float()
         if self.rotate or self.scale or self.translate or self.flip_horizontal or self.flip_vertical:
@@ -97,52 +95,20 @@ class Augment2d(nn.Module):
         add, times, sigma = (k.reshape(-1, 1, 1, 1) for k in u_BK[:, 4:7].unbind(1))
         if self.brightness or self.contrast:
             mean = x.mean((1, 2, 3), keepdim=True)
-            x = (x - mean) * (1 + self.contrast * _signed(times)) + mean + self.brightness * _signed(add)
+            x = (x - mean) * (1 + self.contrast * signed(times)) + mean + self.brightness * signed(add)
         if self.noise:
-            x = x + self.noise * sigma * _normal(x, noise_seeds)
+            x = x + self.noise * sigma * normal(x, noise_seeds)
         return x.clamp(0, 1).to(x_BCHW.dtype)
 
     def _moved(self, x_BCHW: Tensor, u_BK: Tensor) -> Tensor:
         mirror, upend = u_BK[:, 7] < 0.5, u_BK[:, 8] < 0.5
         return resample(
             x_BCHW,
-            degrees_B=self.rotate * _signed(u_BK[:, 0]),
-            scale_B=1 + self.scale * _signed(u_BK[:, 1]),
-            right_B=self.translate * _signed(u_BK[:, 2]),
-            down_B=self.translate * _signed(u_BK[:, 3]),
+            degrees_B=self.rotate * signed(u_BK[:, 0]),
+            scale_B=1 + self.scale * signed(u_BK[:, 1]),
+            right_B=self.translate * signed(u_BK[:, 2]),
+            down_B=self.translate * signed(u_BK[:, 3]),
             mirror_B=mirror & self.flip_horizontal,
             upend_B=upend & self.flip_vertical,
             interpolation=self.interpolation,
         )
-
-
-def _draw(ids: list[int] | list[list[int]], seed: int, epoch: int) -> tuple[Tensor, list[int]]:
-    """Uniform numbers in 0..1, (B, 9) float32, and a seed for the noise, for each sample.
-
-    All are drawn whatever is switched on, so switching one change off leaves the others as they were.
-    """
-    u_BK = np.empty((len(ids), _DRAWS), dtype=np.float32)
-    noise_seeds: list[int] = []
-    seen: dict[tuple[int, ...], int] = {}
-    for row, sample in enumerate(ids):
-        path = tuple(sample) if isinstance(sample, list) else (sample,)
-        seen[path] = occurrence = seen.get(path, -1) + 1
-        again = ("again", occurrence) if occurrence else ()
-        generator = stream(seed, "augment", epoch, *path, *again)
-        generator.random(out=u_BK[row], dtype=np.float32)
-        noise_seeds.append(int(generator.integers(1 << 62)))
-    return torch.from_numpy(u_BK), noise_seeds
-
-
-def _signed(u: Tensor) -> Tensor:
-    """0..1 to -1..1."""
-    return 2 * u - 1
-
-
-def _normal(x_BCHW: Tensor, seeds: list[int]) -> Tensor:
-    """Standard normal noise, each image's from its own seed; the same on one kind of device only."""
-    noise = torch.empty(x_BCHW.shape, device=x_BCHW.device)
-    generator = torch.Generator(x_BCHW.device)
-    for image, number in zip(noise, seeds, strict=True):
-        image.normal_(generator=generator.manual_seed(number))
-    return noise

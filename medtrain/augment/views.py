@@ -1,19 +1,18 @@
-"""The fixed views of an image whose predictions are averaged: test-time augmentation.
+"""The fixed views of an image or a volume whose predictions are averaged: test-time augmentation.
 
 Nothing is drawn: the same image gives the same views in every batch, run and command.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from medtrain.augment.affine import resample
+from medtrain.augment.affine import resample, resample_volumes
 
 DEGREES, SCALE, SHIFT = 5.0, 0.05, 0.03
-_ROOT = 1.1673039782614187  # of x^5 = x + 1
 
 
 class Views2d(nn.Module):
@@ -36,7 +35,7 @@ class Views2d(nn.Module):
         """Each view of the batch, (B, C, H, W), in turn; the first is the batch as it is."""
         yield x_BCHW
         for number in range(1, self.count):
-            turn, size, right, down = (2 * ((0.5 + number * _ROOT**-i) % 1) - 1 for i in range(1, 5))
+            turn, size, right, down = _point(number, 4)
             mirror, upend = self.flip_horizontal and number % 2 == 1, self.flip_vertical and number % 4 >= 2
             yield resample(
                 x_BCHW,
@@ -47,3 +46,39 @@ class Views2d(nn.Module):
                 mirror_B=torch.tensor([mirror], device=x_BCHW.device),
                 upend_B=torch.tensor([upend], device=x_BCHW.device),
             ).clamp(0, 1)
+
+
+class Views3d(nn.Module):
+    """As `Views2d`, of volumes: turned within the slices, scaled and shifted along the three axes.
+
+    Args:
+        count: number of views, the volume included.
+        flips: D, H, W may be mirrored; of these every second, fourth, eighth view is another mirror image.
+    """
+
+    def __init__(self, count: int, flips: Sequence[bool] = (False, False, False)) -> None:
+        super().__init__()
+        self.count, self.flips = count, flips
+
+    def forward(self, x_BCDHW: Tensor) -> Iterator[Tensor]:
+        """Each view of the batch, (B, C, D, H, W), in turn; the first is the batch as it is."""
+        yield x_BCDHW
+        for number in range(1, self.count):
+            turn, size, *shift = _point(number, 5)
+            mirrored = [flip and number >> axis & 1 == 1 for axis, flip in enumerate(self.flips)]
+            yield resample_volumes(
+                x_BCDHW,
+                spacing=(1.0, 1.0, 1.0),
+                degrees_B3=x_BCDHW.new_tensor([[DEGREES * turn, 0, 0]]),
+                scale_B=x_BCDHW.new_tensor([1 + SCALE * size]),
+                shift_B3=SHIFT * x_BCDHW.new_tensor([shift]),
+                flip_B3=torch.tensor([mirrored], device=x_BCDHW.device),
+            ).clamp(0, 1)
+
+
+def _point(number: int, dims: int) -> list[float]:
+    """A point of the sequence, -1..1 along each dimension; the root of x^(dims + 1) = x + 1 spreads them evenly."""
+    root = 2.0
+    for _ in range(64):  # a contraction
+        root = (1 + root) ** (1 / (dims + 1))
+    return [2 * ((0.5 + number * root**-i) % 1) - 1 for i in range(1, dims + 1)]

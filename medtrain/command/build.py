@@ -16,7 +16,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from medtrain.augment import Views2d
+from medtrain.augment import Views2d, Views3d
 from medtrain.callbacks import Preemption, Progress, Speed, WholeCheckpointIO
 from medtrain.config import launch, ranks, target
 from medtrain.core.errors import UsageError
@@ -27,16 +27,16 @@ from medtrain.data import source
 from medtrain.data.base import Data, Inputs
 from medtrain.data.split import check_folds
 from medtrain.metric import parse_policy
-from medtrain.model import Ensemble, build_model, check_passes
+from medtrain.model import Ensemble, build_model, check_passes, kept_bytes, score_instances
 from medtrain.report.progress import bar
 from medtrain.task.base import Task
 
 log = logging.getLogger("medtrain")
 
+DIMS = {"image": 2, "volume": 3}
 LAYOUTS = {2: torch.channels_last, 3: torch.channels_last_3d}
-TASKS = {
-    "image": "medtrain.task.classification:Classification",
-    "bag": "medtrain.task.mil:MultipleInstance",
+TASKS = dict.fromkeys(("image", "volume"), "medtrain.task.classification:Classification") | {
+    "bag": "medtrain.task.mil:MultipleInstance"
 }
 """The LightningModule for each kind of cases, which the options of task, data and model name."""
 
@@ -63,6 +63,7 @@ def probe(cfg: DictConfig) -> None:
     check_sharding(cfg)
     check_folds(plain(cfg.data))
     parse_policy(cfg.eval.threshold)
+    check_pool(cfg)
     if cfg.get("transfer"):
         target.build("transfer", cfg.transfer)
     if cfg.init_from:
@@ -77,6 +78,26 @@ def probe(cfg: DictConfig) -> None:
         raise UsageError(f"model: {node['_target_']} refuses its arguments: {error}") from error
     except NotImplementedError:  # some networks compute while they are built, which 'meta' can't
         log.info("model not probed: it needs real tensors to be built")
+
+
+def check_pool(cfg: DictConfig) -> None:
+    """Can attention learn how much each patch of a case counts?
+
+    Raises:
+        UsageError: not with what stands beside `task.pool`.
+    """
+    if cfg.task.get("pool") != "attention":
+        return
+    if cfg.task.kind != "volume":
+        raise UsageError("task.pool=attention weighs the patches of a volume; images take model.attention=true")
+    if cfg.task.get("mixup"):
+        raise UsageError("task.pool=attention learns from whole cases, task.mixup mixes patches: take one of them")
+    if cfg.data.get("patch_label") == "mask":
+        raise UsageError("task.pool=attention learns from the labels of cases: it takes data.patch_label=case")
+    if (cfg.data.get("patches_per_volume") or 1) < 2:
+        raise UsageError(
+            "task.pool=attention needs several patches of a case at a time: data.patches_per_volume=4, say"
+        )
 
 
 def usual_spec(cfg: DictConfig) -> DataSpec:
@@ -140,15 +161,18 @@ def task(
         counts: labels of the training split, for losses that weigh classes.
         members: the model node of each member of an ensemble, which then stand in for `cfg.model`.
     """
+    if spec.dims != DIMS.get(cfg.task.kind, spec.dims):
+        what = {2: "images", 3: "volumes"}.get(spec.dims, "other cases")
+        raise UsageError(f"data={cfg.data.name} holds {what}, task={cfg.task.name} is for {cfg.task.kind}s")
     module, _, name = TASKS[cfg.task.kind].partition(":")
     kind: type[Task] = getattr(importlib.import_module(module), name)
     makers: dict[str, Callable[[], Any]] = {
         "loss": lambda: target.build("loss", cfg.loss, spec=spec, counts=counts) if training else None,
-        "augment": lambda: target.build("augment", cfg.augment) if training else None,
+        "augment": lambda: target.build("augment", cfg.augment, spec=spec) if training else None,
         "pool": lambda: cfg.task.pool,
         "mixup": lambda: cfg.task.get("mixup") or 0.0,
         "entropy": lambda: cfg.task.get("entropy") or 0.0,
-        "views": lambda: views(cfg),
+        "views": lambda: views(cfg, spec),
         "mc_dropout": lambda: cfg.eval.get("mc_dropout") or 0,
     }
     parts = {name: makers[name]() for name in kind.takes}
@@ -179,14 +203,39 @@ def model(cfg: DictConfig, spec: DataSpec, training: bool, members: list[dict[st
     nodes = [plain(cfg.model)] if members is None else members
     bare = [node if training or "weights" not in node else node | {"weights": "none"} for node in nodes]
     networks = [build_model(*target.builder("model", node), spec) for node in bare]
+    if cfg.task.get("pool") == "attention":
+        networks = [score_instances(network) for network in networks]
     check_passes(networks[0], passes)
     return Ensemble(networks) if members else networks[0]
 
 
-def views(cfg: DictConfig) -> Views2d | None:
+def memory(cfg: DictConfig, spec: DataSpec) -> dict[str, float] | None:
+    """MB that a batch keeps for the backward pass, and would without checkpointing; None where there is none of it.
+
+    Counted on the device ``meta``: exact for 32-bit numbers, and free. Half precision keeps about half of both.
+    """
+    node = plain(cfg.model)
+    if not node.get("checkpointing") or "weights" not in node:
+        return None
+    with torch.device("meta"):
+        samples = int(cfg.data.batch_size) * int(cfg.data.get("patches_per_volume") or 1)
+        x = torch.empty(samples, spec.channels, *spec.size)
+        kept, without = (
+            kept_bytes(build_model(*target.builder("model", node | {"weights": "none", **on}), spec), x) / 1e6
+            for on in ({}, {"checkpointing": False})
+        )
+    found = {"kept_mb": round(kept, 1), "without_checkpointing_mb": round(without, 1)}
+    return found | {"saved": round(1 - kept / without, 3)}
+
+
+def views(cfg: DictConfig, spec: DataSpec) -> nn.Module | None:
     """The views of test-time augmentation; flipped only where training flips too."""
-    flips = {name: bool(cfg.augment.get(name)) for name in ("flip_horizontal", "flip_vertical")}
-    return Views2d(cfg.eval.tta, **flips) if cfg.eval.tta > 1 else None
+    if cfg.eval.tta <= 1:
+        return None
+    if spec.dims == 3:
+        sides = ("head_feet", "front_back", "left_right")
+        return Views3d(cfg.eval.tta, [bool(cfg.augment.get(f"flip_{side}")) for side in sides])
+    return Views2d(cfg.eval.tta, bool(cfg.augment.get("flip_horizontal")), bool(cfg.augment.get("flip_vertical")))
 
 
 def trainer(cfg: DictConfig, folder: Path, *, training: bool, report: Callable[..., None] | None = None) -> pl.Trainer:

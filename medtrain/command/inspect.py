@@ -114,13 +114,27 @@ def tell(found: Inspection, outcome: dict[str, Any]) -> None:
     if "size" in images:
         small, large = ("x".join(map(str, images["size"][name])) for name in ("smallest", "largest"))
         kinds = [f"{n:,} {name}" for name, n in images["format"].items()]
-        kinds += [f"{n:,} of {name} bit" for name, n in images["bits"].items()]
-        build.say(f"{small} to {large} pixels; {', '.join(kinds)}")
+        bits = " bit" * ("unit" not in images)
+        kinds += [f"{n:,} of {name}{bits}" for name, n in images["bits"].items()]
+        build.say(f"{small} to {large} {images.get('unit', 'pixels')}; {', '.join(kinds)}")
+    if "spacing_mm" in images:
+        tell_volumes(images)
     build.say(f"{outcome['seconds']:.1f} s, {outcome['images_per_s']:,.0f} images/s; {outcome['decoded']:,} decoded")
     if found.findings:
         build.say(findings_table([finding.problem for finding in found.findings]))
     else:
         build.say("no problems found")
+
+
+def tell_volumes(facts: dict[str, Any]) -> None:
+    """What is said of volumes beyond what is said of pictures."""
+    for key, what in (("spacing_mm", "spacing"), ("extent_mm", "extent")):
+        low, middle, high = (
+            " x ".join(f"{v:g}" for v in facts[key][name]) for name in ("smallest", "median", "largest")
+        )
+        build.say(f"{what}: {low} to {high} mm (median {middle}), along the files' own axes")
+    turned = ", ".join(f"{n:,} {name}" for name, n in facts["orientation"].items())
+    build.say(f"orientations: {turned}; {facts['masks']:,} masks; {facts['cache_bytes'] / 1e6:,.1f} MB in the cache")
 
 
 def draw(found: Inspection, folder: Path, marked: str) -> list[str]:

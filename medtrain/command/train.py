@@ -47,6 +47,8 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
         task = build.task(cfg, data.spec, training=True, counts=train_counts(data))
         if record:
             note_data(record, data, trainer)
+            if (memory := build.memory(cfg, data.spec)) is not None:
+                record.update(model_memory=memory)
             write_text(folder / "splits.csv", data.cases[["case", "patient", "split", "fold"]].to_csv(index=False))
             build.say(opening(cfg, data, folder))
             tell_imbalance(cfg, data.spec, record.fields["imbalance"])

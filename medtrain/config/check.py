@@ -136,19 +136,26 @@ def _value(here: str, value: Any, shipped: Any, lines: dict[str, str], added: se
 
 
 def _combination(cfg: Plain) -> list[Finding]:
-    """A network, data and task that don't go together, e.g. a 2D network for volumes."""
+    """A network, data, augmentation and task that don't go together, e.g. a 2D network for volumes."""
     task = cfg.get("task") or {}
     found = []
-    for group in ("data", "model"):
+    for group in ("data", "model", "augment"):
         node = cfg.get(group) or {}
         kind, wanted = node.get("kind"), task.get("kind")
-        if kind is not None and wanted is not None and kind != wanted:
+        if kind is not None and wanted is not None and wanted not in _kinds(kind):
             files = search.option_files().get(group, {})
-            fitting = [name for name, file in files.items() if _read(file).get("kind", wanted) == wanted]
+            fitting = [name for name, file in files.items() if wanted in _kinds(_read(file).get("kind", wanted))]
             what = node.get("name") or str(node.get("_target_")).rpartition(".")[2]
-            text = f"{group}={what} is for {kind} tasks, task={task.get('name')} is a {wanted} task"
+            text = (
+                f"{group}={what} is for {' and '.join(_kinds(kind))} tasks, task={task.get('name')} is a {wanted} task"
+            )
             found.append(Finding("", f"{text}; {group} can be: {', '.join(sorted(fitting))}"))
     return found
+
+
+def _kinds(kind: str | list[str]) -> list[str]:
+    """An option fits one kind of task, or several."""
+    return [kind] if isinstance(kind, str) else list(kind)
 
 
 def blame_files(found: list[Finding], configs: ConfigLoaderImpl, primary: str, tokens: list[str]) -> None:

@@ -23,6 +23,10 @@ TYPES: dict[str, tuple[type, ...]] = {
     "data.image_size": (int, list),
     "data.channels": (int,),
     "data.window": (str, list),
+    "data.spacing": (float, list),
+    "data.patch_size": (int, list),
+    "data.stride": (int, list),
+    "data.fov": (float, list),
     "data.mean": (float, list),
     "data.std": (float, list),
     "data.classes": (list,),
@@ -35,6 +39,7 @@ TYPES: dict[str, tuple[type, ...]] = {
     "data.cache_dir": (str,),
     "data.path_format": (str,),
     "data.columns.label": (str, list),
+    "data.columns.path": (str, list),
     "data.columns.mask": (str,),
     "data.bags": (str,),
     "data.magnification": NUMBER,
@@ -62,7 +67,7 @@ TYPES: dict[str, tuple[type, ...]] = {
     "explain.classes": (str, list),
     "eval.threshold": (str, *NUMBER),
     "eval.prevalence": NUMBER,
-} | {f"data.columns.{c}": (str,) for c in ("path", "patient", "split", "fold", "site", "case")}
+} | {f"data.columns.{c}": (str,) for c in ("mask", "patient", "split", "fold", "site", "case")}
 
 CHOICES: dict[str, tuple[Any, ...]] = {
     "data.fit": ("pad", "stretch", "crop"),
@@ -70,6 +75,10 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "data.leakage": ("error", "warn", "drop"),
     "data.on_bad": ("error", "skip"),
     "data.split_by": ("patient", "site"),
+    "data.center": ("none", "volume", "foreground", "mask"),
+    "data.padding": ("lowest", "edge", "mirror"),
+    "data.control": ("constant", "noise"),
+    "data.patch_label": ("case", "mask"),
     "data.unit": ("slide", "patient"),
     "data.uncertain": ("ignore", "zeros", "ones"),
     "data.blank": ("ignore", "zeros"),
@@ -77,7 +86,8 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "loss.weights": ("inverse", "sqrt_inverse", "effective_number"),
     "eval.split": ("train", "val", "test"),
     "sweep.retry": ("failed",),
-    "task.pool": ("mean", "max", "noisy_or"),
+    "task.pool": ("mean", "max", "noisy_or", "attention"),
+    "model.norm": ("batch", "instance", "group"),
     "trainer.precision": ("32-true", "bf16-mixed", "16-mixed", 32, 16, "32", "bf16", "16"),
 }
 
@@ -88,6 +98,10 @@ AT_LEAST: dict[str, float] = {
     "data.fold": 0,
     "data.image_size": 1,
     "data.patients": 10,
+    "data.patches_per_volume": 1,
+    "data.foreground_share": 0,
+    "data.min_share": 0,
+    "data.jitter": 0,
     "data.mpp": 0.05,
     "data.magnification": 0.5,
     "data.tile_px": 32,

@@ -52,7 +52,7 @@ SLOTS: dict[str, Slot] = {
     "transfer": Slot(("medtrain.transfer:Transfer",)),
     "loss": Slot(("torch.nn:Module",), (), ("spec", "counts")),
     "sampler": Slot(("torch.utils.data:Sampler",), (), ("labels", "groups", "batch_size", "seed", "rank", "world")),
-    "augment": Slot(("torch.nn:Module",)),
+    "augment": Slot(("torch.nn:Module",), (), ("spec",)),
     "encoder": Slot(("medtrain.encoder:Encoder",)),
     "optimizer": Slot(("torch.optim:Optimizer",), (), ("params",)),
     "scheduler": Slot(("torch.optim.lr_scheduler:LRScheduler",), (), ("optimizer", "total_steps")),

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from medtrain.core.spec import LabelKind
 
@@ -47,11 +45,3 @@ def count_labels(kind: LabelKind, n_classes: int, targets: NDArray[Any]) -> Labe
     """Count the labels of a split; arguments as `indicators` takes them."""
     labels_NC = indicators(kind, n_classes, targets)
     return LabelCounts((labels_NC == 1).sum(0), (labels_NC == 0).sum(0), np.isnan(labels_NC).sum(0))
-
-
-def target_tensor(targets: NDArray[Any], kind: LabelKind) -> Tensor:
-    """Targets as losses take them: float32 (N, 1) for binary, (N, C) for multilabel, int64 (N,) for multiclass."""
-    if kind == "multiclass":
-        return torch.from_numpy(np.asarray(targets, np.int64))
-    y = torch.from_numpy(np.asarray(targets, np.float32))
-    return y[:, None] if kind == "binary" else y

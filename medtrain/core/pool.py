@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from medtrain.core.segments import segment_offsets, segment_softmax, segment_sum
+
 POOLS = ("mean", "max", "noisy_or")
 
 
@@ -36,3 +38,17 @@ def pool_cases(probs_NC: Tensor, cases_N: Tensor, how: str = "mean") -> tuple[Te
     else:
         raise ValueError(f"pool {how!r} is none of {POOLS}")
     return pooled, cases_K
+
+
+def attend_cases(logits_NK: Tensor, scores_N: Tensor, cases_N: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits of each case: the mean of its instances' by the softmax of their scores, and the cases in ascending order.
+
+    Args:
+        logits_NK: (N, K), or (N, S, K) of members, which stay apart.
+        scores_N: (N,), or (N, S).
+        cases_N: the case number of each instance.
+    """
+    cases_K, inverse, counts = torch.unique(cases_N, return_inverse=True, return_counts=True)
+    order, offsets = torch.argsort(inverse, stable=True), segment_offsets(counts)
+    weights = segment_softmax(scores_N[order], offsets)
+    return segment_sum(weights[..., None] * logits_NK[order], offsets), cases_K

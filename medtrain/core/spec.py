@@ -19,6 +19,8 @@ class DataSpec:
         size: spatial size in pixels or voxels, (H, W) or (D, H, W); empty for bags.
         spacing: mm per voxel (or um per pixel) in the order of `size`, where the data are resampled to one.
         mean, std: one value a channel, in units of inputs scaled to 0..1.
+        boxes: widths and heights of training boxes in pixels of `size`, each standing for as many, for anchors
+            (`medtrain.core.anchors`); empty where labels are no boxes.
     """
 
     label_kind: LabelKind
@@ -28,6 +30,7 @@ class DataSpec:
     spacing: tuple[float, ...] | None = None
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    boxes: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         if self.label_kind not in get_args(LabelKind):
@@ -47,9 +50,16 @@ class DataSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, numbers and strings, as JSON and `weights_only` checkpoints take them."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return {k: _lists(v) for k, v in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> DataSpec:
-        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
-        return cls(**fields)
+        return cls(**{k: _tuples(v) for k, v in plain.items()})
+
+
+def _lists(value: Any) -> Any:
+    return [_lists(v) for v in value] if isinstance(value, tuple) else value
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value

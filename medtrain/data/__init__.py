@@ -13,8 +13,10 @@ SOURCES: dict[str, str] = {
     "image_table": "medtrain.data.xray.module:ImageData",
     "medmnist": "medtrain.data.xray.medmnist:MedMNISTData",
     "phantom_slide": "medtrain.data.phantom.source:PhantomSlides",
+    "phantom_volume": "medtrain.data.phantom.source:PhantomVolume",
     "phantom_xray": "medtrain.data.phantom.source:PhantomXray",
     "slide_table": "medtrain.data.slide.slides:SlideData",
+    "volume_table": "medtrain.data.volume.module:VolumeData",
 }
 
 

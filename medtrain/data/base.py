@@ -155,15 +155,23 @@ class Data(pl.LightningDataModule):
         assert self.targets is not None
         return self.targets[rows]
 
-    def train_dataloader(self) -> DataLoader[Any]:
-        self.prepare()
-        rows, batch_size = self.rows("train"), int(self.cfg["batch_size"])
+    def training_set(self, rows: NDArray[np.int64]) -> Dataset[Any]:
+        """`dataset`, where training sees other samples of a case than evaluation does."""
+        return self.dataset(rows)
+
+    def sampler(self, rows: NDArray[np.int64], batch_size: int) -> Sampler[Any]:
+        """What draws positions of `training_set`."""
         rank, world = ranks()
         patients = self.cases["patient"].to_numpy()[rows]
-        sampler = self.build_sampler(
+        return self.build_sampler(
             labels=self.labels(rows), groups=patients, batch_size=batch_size, seed=self.seed, rank=rank, world=world
         )
-        return loader(self.dataset(rows), self.batches(rows, sampler, training=True), self.workers)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        self.prepare()
+        rows = self.rows("train")
+        batches = self.batches(rows, self.sampler(rows, int(self.cfg["batch_size"])), training=True)
+        return loader(self.training_set(rows), batches, self.workers)
 
     def batches(self, rows: NDArray[np.int64], sampler: Sampler[Any], training: bool = False) -> LaterBatches:
         """What a sampler of these rows gives, put together to batches."""
@@ -181,7 +189,9 @@ class Data(pl.LightningDataModule):
         """The cases of a split in their order; ranks get equally many, so some may come twice (tell by ``case``)."""
         self.prepare()
         rows = self.rows(split)
-        return loader(self.dataset(rows), self.batches(rows, EvalSampler(len(rows), *ranks())), self.workers)
+        dataset = self.dataset(rows)
+        sampler = EvalSampler(len(dataset), *ranks())  # type: ignore[arg-type]
+        return loader(dataset, self.batches(rows, sampler), self.workers)
 
     @property
     def workers(self) -> int:

@@ -6,8 +6,13 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset
+
+from medtrain.core.spec import LabelKind
 
 
 class LaterBatches(BatchSampler):
@@ -54,6 +59,14 @@ def loader(dataset: Dataset[Any], batches: LaterBatches, num_workers: int) -> Da
         pin_memory=torch.cuda.is_available(),
         persistent_workers=num_workers > 0,
     )
+
+
+def as_labels(targets: NDArray[Any], kind: LabelKind | None) -> Tensor:
+    """Targets, a row a case, as ``y`` of a batch has them (see `medtrain.data.base.Data`)."""
+    if kind == "multiclass":
+        return torch.from_numpy(np.asarray(targets, np.int64))
+    y = torch.from_numpy(np.asarray(targets, np.float32))
+    return y[:, None] if kind == "binary" else y
 
 
 def _whole_batch(batch: Any) -> Any:

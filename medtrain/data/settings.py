@@ -42,7 +42,7 @@ def image_form(cfg: Mapping[str, Any], spec: DataSpec | None = None) -> ImageFor
 
 def normalisation(cfg: Mapping[str, Any], channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """data.mean and data.std, one value a channel in units of 0..1; by default ImageNet's."""
-    default = GREY if channels == 1 else IMAGENET
+    default = IMAGENET if channels == 3 else tuple(values * channels for values in GREY)
     found = []
     for key, usual in zip(("mean", "std"), default, strict=True):
         value = cfg.get(key)

@@ -4,5 +4,17 @@ from medtrain.explain.maps import attention, grad_cam
 from medtrain.explain.page import gallery
 from medtrain.explain.picture import half_area, overlay, peak
 from medtrain.explain.sanity import LIMIT, sanity_check
+from medtrain.explain.volumes import stitched, three_planes
 
-__all__ = ["LIMIT", "attention", "gallery", "grad_cam", "half_area", "overlay", "peak", "sanity_check"]
+__all__ = [
+    "LIMIT",
+    "attention",
+    "gallery",
+    "grad_cam",
+    "half_area",
+    "overlay",
+    "peak",
+    "sanity_check",
+    "stitched",
+    "three_planes",
+]

@@ -14,9 +14,10 @@ from captum.attr import LayerGradCam
 from torch import Tensor, nn
 
 from medtrain.core.errors import UsageError
-from medtrain.model import attention_map, has_attention, members_of
+from medtrain.model import attention_map, class_logits, has_attention, members_of
 from medtrain.model.attention import AttentionPool
 
+LINEAR = {2: "bilinear", 3: "trilinear"}
 Method = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
@@ -28,56 +29,60 @@ def of_members(method: Method) -> Method:
     """
 
     @functools.wraps(method)
-    def averaged(network: nn.Module, x_BCHW: Tensor, classes_B: Tensor) -> Tensor:
-        found = [method(member, x_BCHW, classes_B) for member in members_of(network)]
+    def averaged(network: nn.Module, x: Tensor, classes_B: Tensor) -> Tensor:
+        found = [method(member, x, classes_B) for member in members_of(network)]
         if len(found) == 1:
             return found[0]
-        size = [max(each.shape[side] for each in found) for side in (1, 2)]
-        fine = [F.interpolate(each[:, None], size, mode="bilinear")[:, 0] for each in found]
-        return torch.stack([each / each.amax((1, 2), keepdim=True).clamp(min=1e-12) for each in fine]).mean(0)
+        size = [max(sides) for sides in zip(*(each.shape[1:] for each in found), strict=True)]
+        fine = [F.interpolate(each[:, None], size, mode=LINEAR[len(size)])[:, 0] for each in found]
+        sides = tuple(range(1, 1 + len(size)))
+        return torch.stack([each / each.amax(sides, keepdim=True).clamp(min=1e-12) for each in fine]).mean(0)
 
     return averaged
 
 
 @of_members
-def attention(network: nn.Module, x_BCHW: Tensor, classes_B: Tensor) -> Tensor:
-    """The attention map, the same for every class: (B, h, w), each summing to 1 (of an ensemble see `of_members`).
+def attention(network: nn.Module, x: Tensor, classes_B: Tensor) -> Tensor:
+    """The attention map, the same for every class: (B, h, w) or (B, d, h, w), each summing to 1.
+
+    Of an ensemble see `of_members`.
 
     Raises:
         UsageError: the network has none.
     """
     with torch.no_grad():
-        return attention_map(network, x_BCHW)
+        return attention_map(network, x)
 
 
 @of_members
-def grad_cam(network: nn.Module, x_BCHW: Tensor, classes_B: Tensor) -> Tensor:
+def grad_cam(network: nn.Module, x: Tensor, classes_B: Tensor) -> Tensor:
     """Grad-CAM of one class an image.
 
     Args:
         network: in evaluation mode, from inputs to logits; one logit stands for two classes, the first being its
             negative.
+        x: (B, C, H, W) or (B, C, D, H, W).
         classes_B: class numbers.
 
     Returns:
-        (B, h, w), not negative, in units of the logit's gradient times features; zero where nothing speaks for the
-        class.
+        (B, h, w) or (B, d, h, w), not negative, in units of the logit's gradient times features; zero where nothing
+        speaks for the class.
 
     Raises:
         UsageError: the network doesn't end in a feature map (a vision transformer).
     """
 
     def logits(x: Tensor) -> Tensor:
-        logits_BK: Tensor = network(x)
+        logits_BK = class_logits(network, x)
         return torch.cat([-logits_BK, logits_BK], 1) if logits_BK.shape[1] == 1 else logits_BK
 
-    layer = feature_layer(network, x_BCHW[:1])
-    maps = LayerGradCam(logits, layer).attribute(x_BCHW, target=classes_B, relu_attributions=True)
+    layer = feature_layer(network, x[:1])
+    maps = LayerGradCam(logits, layer).attribute(x, target=classes_B, relu_attributions=True)
     return maps[:, 0].detach()
 
 
-def feature_layer(network: nn.Module, x_1CHW: Tensor) -> nn.Module:
-    """The module whose output is the last feature map (1, C, h, w) of more than one position.
+def feature_layer(network: nn.Module, x: Tensor) -> nn.Module:
+    """The module whose output is the last feature map (1, C, h, w), or (1, C, d, h, w), of more than one position.
 
     Raises:
         UsageError: what comes last is no such map but tokens, or channels that stand last.
@@ -92,11 +97,11 @@ def feature_layer(network: nn.Module, x_1CHW: Tensor) -> nn.Module:
     handles = [m.register_forward_hook(note) for m in network.modules() if m not in inside and m is not network]
     try:
         with torch.no_grad():
-            network(x_1CHW)
+            network(x)
     finally:
         for handle in handles:
             handle.remove()
-    if not seen or not _is_map(seen[-1][1], x_1CHW.shape):
+    if not seen or not _is_map(seen[-1][1], x.shape):
         raise UsageError(
             f"{type(network).__name__} doesn't end in a feature map, which Grad-CAM needs; explain.method=attention"
             " takes networks with model.attention=true"
@@ -105,11 +110,12 @@ def feature_layer(network: nn.Module, x_1CHW: Tensor) -> nn.Module:
 
 
 def _is_map(shape: torch.Size, image: torch.Size) -> bool:
-    """Does (1, C, h, w) divide the image's two sides alike? Tokens (1, N, C) and (1, h, w, C) do not."""
-    if len(shape) != 4:
+    """Does (1, C, h, w) divide all sides of the image alike? Tokens (1, N, C) and (1, h, w, C) do not."""
+    if len(shape) != len(image):
         return False
-    (h, w), (height, width) = shape[2:], image[2:]
-    return h <= height and w <= width and abs(h * width / height - w) <= 1
+    cells, sides = shape[2:], image[2:]
+    share = cells[0] / sides[0]
+    return all(n <= side and abs(side * share - n) <= 1 for n, side in zip(cells, sides, strict=True))
 
 
 METHODS = {"attention": attention, "gradcam": grad_cam}

@@ -46,22 +46,22 @@ def overlay(film_CHW: NDArray[Any], heat: Map, title: str, scale: str, note: str
     if bar.solids is not None:
         bar.solids.set_alpha(1)
     bar.set_label(scale, fontsize=9)
-    figure.suptitle(_plain(title), fontsize=11)
+    figure.suptitle(plain_text(title), fontsize=11)
     if note:
-        figure.text(0.01, 0.005, _plain(note), fontsize=8, color="#555555")
+        figure.text(0.01, 0.005, plain_text(note), fontsize=8, color="#555555")
     return figure
 
 
-def peak(heat: Map) -> tuple[float, float] | None:
-    """Where the map is highest, (row, column) from 0 to 1, the middle of its cell; None if it is flat."""
+def peak(heat: Map) -> tuple[float, ...] | None:
+    """Where the map is highest along each of its axes, from 0 to 1, the middle of its cell; None if it is flat."""
     if np.ptp(heat) == 0:
         return None
-    row, column = np.unravel_index(int(heat.argmax()), heat.shape)
-    return (float(row) + 0.5) / heat.shape[0], (float(column) + 0.5) / heat.shape[1]
+    cell = np.unravel_index(int(heat.argmax()), heat.shape)
+    return tuple((float(at) + 0.5) / n for at, n in zip(cell, heat.shape, strict=True))
 
 
 def half_area(heat: Map) -> float | None:
-    """The smallest share of the area that holds half of the map's sum: small is focused, 0.5 is flat."""
+    """The smallest share of the area (or volume) that holds half of the map's sum: small is focused, 0.5 is flat."""
     if heat.max() <= 0:
         return None
     falling = np.cumsum(np.sort(heat.ravel())[::-1].astype(np.float64))
@@ -73,6 +73,6 @@ def _enlarged(heat: Map, shape: tuple[int, ...]) -> Map:
     return enlarged[0, 0].numpy()
 
 
-def _plain(text: str) -> str:
+def plain_text(text: str) -> str:
     """As matplotlib shows it: no mathematics from a $."""
     return text.replace("\\", "\\\\").replace("$", r"\$")

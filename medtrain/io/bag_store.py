@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from medtrain.io.bags import Bag, read_bag
 from medtrain.io.cache_root import writing_to
-from medtrain.io.lease import only_one
+from medtrain.io.only_one import only_one
 from medtrain.io.stats import stat_files
 
 VERSION = 1
@@ -129,7 +129,7 @@ def pack_bags(
     if todo:
         with writing_to(folder.parent):
             folder.mkdir(parents=True, exist_ok=True)
-            with only_one(folder / "lock", "store of bags", report):
+            with only_one(folder / "lock", report):
                 found = _Index(folder)  # with what another has added while we waited
                 _pack(found, [(Path(paths[n]), states[n]) for n in todo], read, progress)
         found = _Index(folder)

@@ -10,6 +10,9 @@ import logging
 import os
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import gdcm
@@ -29,7 +32,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from medtrain.io.dicom_display import DicomError, display_colour, display_grey
+from medtrain.io.dicom_display import DicomError, display_colour, display_grey, modality
 
 HEAD = 132  # bytes that `is_dicom` needs
 MOST_PIXELS = 178_956_970  # as PIL refuses of other pictures
@@ -69,6 +72,11 @@ def is_dicom_file(path: str | os.PathLike[str]) -> bool:
         return False
 
 
+def dicom_files(folder: str | os.PathLike[str]) -> list[Path]:
+    """The DICOM files that lie in a folder itself, sorted by name."""
+    return sorted(file for file in Path(folder).iterdir() if is_dicom_file(file) and file.name.upper() != "DICOMDIR")
+
+
 def read_patient_id(path: str | os.PathLike[str]) -> str | None:
     """The header's PatientID, as it is: an identifier, to be hashed (`medtrain.io.pseudonym`). None without one."""
     _hush()
@@ -104,14 +112,7 @@ def read_dicom(path: str | os.PathLike[str], window: tuple[float, float] | None 
     Raises:
         DicomError: with a short reason that quotes nothing of the header that could name a person.
     """
-    _hush()
-    try:
-        dataset = pydicom.dcmread(path, force=True)
-    except Exception as error:
-        raise DicomError(f"damaged DICOM: its header cannot be read ({type(error).__name__})") from None
-    try:
-        syntax = _refuse(dataset)
-        stored, photometric = _decode(dataset, syntax)
+    with _stored(path) as (dataset, stored, photometric):
         if photometric == "PALETTE COLOR":
             stored, photometric = apply_color_lut(stored, dataset), "RGB"
             if int(dataset.BitsStored) <= 8 and stored.dtype == np.uint16:
@@ -120,6 +121,36 @@ def read_dicom(path: str | os.PathLike[str], window: tuple[float, float] | None 
         if photometric == "RGB":
             return display_colour(stored, int(dataset.BitsStored), window)
         return display_grey(stored, dataset, window)
+
+
+def read_slice(path: str | os.PathLike[str]) -> NDArray[Any]:
+    """The values of a grey picture in the units of its rescale, Hounsfield's of a CT: (H, W) int16 or float32.
+
+    Raises:
+        DicomError: as `read_dicom`.
+    """
+    with _stored(path) as (dataset, stored, photometric):
+        if stored.ndim != 2 or photometric == "PALETTE COLOR":
+            raise DicomError("DICOM in colour")
+        low = int(stored.min())
+        if int(stored.max()) - low > 65535:
+            raise DicomError("DICOM whose values span more than 16 bits")
+        values = modality(np.arange(low, int(stored.max()) + 1, dtype=np.float64), dataset)
+        whole = bool((values == np.rint(values)).all())
+        kind = np.int16 if whole and np.abs(values).max() < 2**15 else np.float32
+        return values.astype(kind)[stored.astype(np.int64) - low]
+
+
+@contextmanager
+def _stored(path: str | os.PathLike[str]) -> Iterator[tuple[Any, NDArray[Any], str]]:
+    """A file's dataset, stored values and photometric interpretation; what goes wrong with them is a DicomError."""
+    _hush()
+    try:
+        dataset = pydicom.dcmread(path, force=True)
+    except Exception as error:
+        raise DicomError(f"damaged DICOM: its header cannot be read ({type(error).__name__})") from None
+    try:
+        yield dataset, *_decode(dataset, _refuse(dataset))
     except DicomError:
         raise
     except Exception as error:

@@ -36,7 +36,7 @@ def display_grey(stored_HW: NDArray[Any], dataset: Any, window: tuple[float, flo
     low, high = int(used.min()), int(used.max())
     if high - low > 65535:
         raise DicomError("DICOM whose values span more than 16 bits")
-    values = _modality(np.arange(low, high + 1, dtype=np.float64), dataset)
+    values = modality(np.arange(low, high + 1, dtype=np.float64), dataset)
     rescaled = values[0] != low or values[-1] != high or bool(dataset.get("ModalityLUTSequence"))
     eight = int(dataset.BitsStored) <= 8 and not rescaled
     if window is not None:
@@ -92,7 +92,8 @@ def _padding(stored: NDArray[Any], dataset: Any) -> NDArray[np.bool_] | None:
     return found if found.any() else None
 
 
-def _modality(stored: Grey, dataset: Any) -> Grey:
+def modality(stored: Grey, dataset: Any) -> Grey:
+    """Stored values in the units of the modality: by its LUT, else by rescale slope and intercept (DicomError)."""
     if luts := dataset.get("ModalityLUTSequence"):
         return _lut(stored, luts[0])
     slope, intercept = (

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from medtrain.io.cache_root import writing_to
 from medtrain.io.image import ImageForm, Pixels, read_fitted, why_no_file
 from medtrain.io.image_store import KINDS, REASON, ImageStore, Place, Segment, path_hashes
-from medtrain.io.lease import only_one
+from medtrain.io.only_one import only_one
 from medtrain.io.stats import stat_file
 
 TASK = 8  # pictures a thread takes at once: handing over costs as much as a tiny one
@@ -70,7 +70,7 @@ def fill(
         return 0
     with writing_to(store.folder.parent):
         store.folder.mkdir(parents=True, exist_ok=True)
-        with only_one(store.folder / "lock", "image cache", report):
+        with only_one(store.folder / "lock", report):
             store.load()  # what another has added while we waited
             with Segment(store) as segment:
                 decoded = _Filling(store, segment, wanted, form).run(progress, workers)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from importlib import metadata
 from pathlib import Path
@@ -60,7 +60,7 @@ class ImageStore:
 
     def __init__(self, folder: Path, shape: tuple[int, int, int]) -> None:
         self.folder, self.shape = folder, shape
-        self.readers = _readers()
+        self.readers = readers(_READERS)
         self.load()
 
     def load(self) -> None:
@@ -210,10 +210,10 @@ def _write(handle: int, data: bytes) -> None:
         view = view[os.write(handle, view) :]
 
 
-def _readers() -> int:
+def readers(packages: Sequence[str]) -> int:
     """A number for the versions of what reads pictures: a newer one may read what an older one could not."""
     versions = []
-    for name in _READERS:
+    for name in packages:
         try:
             versions.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:

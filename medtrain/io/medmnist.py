@@ -1,7 +1,7 @@
 """MedMNIST's .npz files: unpacked once into one memory map at working size, so that a start reads no archive.
 
 Yang et al., MedMNIST v2, Scientific Data 2023: arrays ``{train,val,test}_{images,labels}``, images (N, H, W) or
-(N, H, W, 3) uint8, labels (N, 1) class numbers or (N, C) indicators.
+(N, H, W, 3) uint8, of volumes (N, D, H, W), labels (N, 1) class numbers or (N, C) indicators.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class MedMNIST:
     _map: NDArray[Any] | None = field(default=None, repr=False)
 
     def __getitem__(self, indices: ArrayLike) -> NDArray[Any]:
-        """A copy of the pictures `indices`: (B, C, H, W) uint8."""
+        """A copy of the pictures `indices`: (B, C, H, W) or (B, C, D, H, W) uint8."""
         if self._map is None:
             self._map = np.load(self.file, mmap_mode="r")
         return np.asarray(self._map[np.asarray(indices, np.int64)])
@@ -55,11 +55,19 @@ class MedMNIST:
         return {**self.__dict__, "_map": None}  # workers open it anew
 
 
-def size_and_channels(file: Path) -> tuple[tuple[int, int], int]:
-    """(height, width) and the number of channels of the pictures in `file`, from the archive's headers alone.
+@dataclass(frozen=True)
+class WholeForm:
+    """Volumes as the file has them: (D, H, W), one channel."""
+
+    size: tuple[int, ...]
+    channels: int = 1
+
+
+def size_and_channels(file: Path) -> tuple[tuple[int, ...], int]:
+    """(height, width), of volumes (depth, height, width), and the number of channels, from the archive's headers alone.
 
     Raises:
-        UsageError: no such file. DataError: not a MedMNIST file, or one of volumes.
+        UsageError: no such file. DataError: not a MedMNIST file.
     """
     shapes = {name: shape for name, (shape, _) in _headers(file).items() if name.endswith("_images")}
     first = next(iter(shapes.values()))
@@ -67,11 +75,15 @@ def size_and_channels(file: Path) -> tuple[tuple[int, int], int]:
         raise DataError(f"{file}: the splits differ in size: {', '.join(f'{n} {s}' for n, s in shapes.items())}")
     if len(first) == 3 or (len(first) == 4 and first[3] == 3):
         return (first[1], first[2]), 3 if len(first) == 4 else 1
-    what = "volumes" if len(first) in (4, 5) else f"arrays of shape {first}"
-    raise UsageError(f"data.file={file} holds {what}, not images (N, height, width) or (N, height, width, 3)")
+    if len(first) == 4:
+        return first[1:], 1
+    raise UsageError(
+        f"data.file={file} holds arrays of shape {first}, not images (N, height, width), images (N, height, width, 3) "
+        "or volumes (N, depth, height, width)"
+    )
 
 
-def open_medmnist(file: Path, form: ImageForm, folder: Path) -> MedMNIST:
+def open_medmnist(file: Path, form: ImageForm | WholeForm, folder: Path) -> MedMNIST:
     """The pictures of `file` in `form`, unpacked now unless they are under `folder`/medmnist already.
 
     Raises:
@@ -143,7 +155,7 @@ def _labels(file: Path, split: str, headers: Any) -> NDArray[np.int64]:
     return labels.astype(np.int64)
 
 
-def _unpack(file: Path, form: ImageForm, splits: list[str], count: int, place: Path) -> None:
+def _unpack(file: Path, form: ImageForm | WholeForm, splits: list[str], count: int, place: Path) -> None:
     number: dict[bytes, int] = {}
     content: list[int] = []
     with open(place / "pixels.npy", "wb") as out:
@@ -153,7 +165,9 @@ def _unpack(file: Path, form: ImageForm, splits: list[str], count: int, place: P
             for image in _pictures(file, f"{split}_images"):
                 digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
                 content.append(number.setdefault(digest, len(content)))
-                out.write(fit_image(image, form.size, form.channels, form.fit, form.window).tobytes())
+                if isinstance(form, ImageForm):
+                    image = fit_image(image, form.size, form.channels, form.fit, form.window)
+                out.write(image.tobytes())
     np.save(place / "content.npy", np.array(content, np.int64))
 
 

@@ -4,10 +4,13 @@ from medtrain.model.attention import attention_map, has_attention
 from medtrain.model.build import build_model, fill_from_spec, fit_channels
 from medtrain.model.convnext import convnext_tiny
 from medtrain.model.densenet import densenet121, densenet169, densenet201
+from medtrain.model.densenet_3d import densenet121_3d
 from medtrain.model.dropout import check_passes, dropout_passes
 from medtrain.model.efficientnet import efficientnet_b0, efficientnet_b3
 from medtrain.model.end_to_end import end_to_end_mil
 from medtrain.model.ensemble import Ensemble, members_of
+from medtrain.model.instance_attention import class_logits, score_instances
+from medtrain.model.memory import kept_bytes
 from medtrain.model.mil import (
     BagNetwork,
     attention_mil,
@@ -18,6 +21,7 @@ from medtrain.model.mil import (
     topk_mil,
 )
 from medtrain.model.resnet import resnet18, resnet34, resnet50, resnet101
+from medtrain.model.resnet_3d import resnet10_3d, resnet18_3d, resnet34_3d, resnet50_3d
 from medtrain.model.weights import load_weights, read_weights, warm_start
 
 __all__ = [
@@ -27,8 +31,10 @@ __all__ = [
     "attention_mil",
     "build_model",
     "check_passes",
+    "class_logits",
     "convnext_tiny",
     "densenet121",
+    "densenet121_3d",
     "densenet169",
     "densenet201",
     "dropout_passes",
@@ -39,16 +45,22 @@ __all__ = [
     "fit_channels",
     "gated_attention_mil",
     "has_attention",
+    "kept_bytes",
     "load_weights",
     "max_mil",
     "mean_mil",
     "members_of",
     "read_weights",
     "relevance",
+    "resnet10_3d",
     "resnet18",
+    "resnet18_3d",
     "resnet34",
+    "resnet34_3d",
     "resnet50",
+    "resnet50_3d",
     "resnet101",
+    "score_instances",
     "topk_mil",
     "warm_start",
 ]

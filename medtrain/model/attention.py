@@ -20,18 +20,20 @@ class AttentionMap(nn.Module):
 
     Args:
         channels: of the feature map.
+        dims: its spatial dimensions, 2 or 3.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, dims: int = 2) -> None:
         super().__init__()
-        self.hidden = nn.Conv2d(channels, HIDDEN, 1)
-        self.score = nn.Conv2d(HIDDEN, 1, 1, bias=False)  # the softmax takes no notice of a bias
+        conv = {2: nn.Conv2d, 3: nn.Conv3d}[dims]
+        self.hidden = conv(channels, HIDDEN, 1)
+        self.score = conv(HIDDEN, 1, 1, bias=False)  # the softmax takes no notice of a bias
         nn.init.zeros_(self.score.weight)
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, 1, H, W)."""
-        score_B1HW: Tensor = self.score(self.hidden(x_BCHW).tanh())
-        return score_B1HW.flatten(2).softmax(2).unflatten(2, score_B1HW.shape[2:])
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, 1, H, W), or (B, C, D, H, W) -> (B, 1, D, H, W)."""
+        score: Tensor = self.score(self.hidden(x).tanh())
+        return score.flatten(2).softmax(2).unflatten(2, score.shape[2:])
 
 
 class AttentionPool(nn.Module):
@@ -43,13 +45,13 @@ class AttentionPool(nn.Module):
 
     of_head = True
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, dims: int = 2) -> None:
         super().__init__()
-        self.map = AttentionMap(channels)
+        self.map, self.dims = AttentionMap(channels, dims), dims
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, 1, 1)."""
-        return (self.map(x_BCHW) * x_BCHW).sum((2, 3), keepdim=True)
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, 1, 1), or (B, C, D, H, W) -> (B, C, 1, 1, 1)."""
+        return (self.map(x) * x).sum(tuple(range(2, 2 + self.dims)), keepdim=True)
 
 
 def has_attention(network: nn.Module) -> bool:
@@ -57,8 +59,8 @@ def has_attention(network: nn.Module) -> bool:
     return any(isinstance(module, AttentionPool) for module in network.modules())
 
 
-def attention_map(network: nn.Module, x_BCHW: Tensor) -> Tensor:
-    """The attention map of each input: (B, h, w), each summing to 1, at the resolution of the last features.
+def attention_map(network: nn.Module, x: Tensor) -> Tensor:
+    """The attention map of each input: (B, h, w) or (B, d, h, w), each summing to 1, at the last features' resolution.
 
     Raises:
         UsageError: the network has no attention.
@@ -69,7 +71,7 @@ def attention_map(network: nn.Module, x_BCHW: Tensor) -> Tensor:
     seen: list[Tensor] = []
     handle = pool.map.register_forward_hook(lambda module, inputs, output: seen.append(output))
     try:
-        network(x_BCHW)
+        network(x)
     finally:
         handle.remove()
     return seen[0][:, 0]

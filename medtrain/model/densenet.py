@@ -7,17 +7,15 @@ also updates its running statistics twice; here the second run leaves them alone
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from torchvision import models
 from torchvision.models.densenet import _DenseLayer
 
 from medtrain.core.spec import DataSpec
 from medtrain.model.attention import AttentionPool
+from medtrain.model.checkpointing import recomputed
 from medtrain.model.head import Head
 from medtrain.model.stem import is_small, set_channels
 from medtrain.model.weights import load_weights
@@ -98,36 +96,21 @@ def _densenet(
     if attention:  # torchvision's own ReLU and average behind `features` change nothing then
         network.features.relu5 = nn.ReLU()
         network.features.pool5 = AttentionPool(network.classifier.in_features)
-    for layer in network.modules():
-        if checkpointing and isinstance(layer, _DenseLayer):
-            layer.__class__ = _CheckpointedLayer
+    if checkpointing:
+        checkpoint_layers(network)
     load_weights(network, weights, names)
     return network
+
+
+def checkpoint_layers(network: nn.Module) -> None:
+    """Make the dense layers of a network built with ``memory_efficient`` checkpoint without side effects."""
+    for layer in network.modules():
+        if isinstance(layer, _DenseLayer):
+            layer.__class__ = _CheckpointedLayer
 
 
 class _CheckpointedLayer(_DenseLayer):
     """A dense layer whose concatenation, norm1 and conv1 run again in the backward pass, without side effects."""
 
     def call_checkpoint_bottleneck(self, input: list[Tensor]) -> Tensor:
-        if not self.training or torch.compiler.is_compiling():  # a compiler decides itself what to recompute
-            return self.bn_function(input)
-        return checkpoint(
-            lambda *features: self.bn_function(list(features)),
-            *input,
-            use_reentrant=False,
-            preserve_rng_state=False,  # nothing random in there
-            context_fn=lambda: (nullcontext(), _statistics_kept(self.norm1)),
-        )
-
-
-@contextmanager
-def _statistics_kept(norm: nn.Module) -> Iterator[None]:
-    """Update copies of the running statistics instead; without any, autograd would miss tensors that it had saved."""
-    kept = dict(norm.named_buffers(recurse=False))
-    for name, buffer in kept.items():
-        setattr(norm, name, buffer.clone())
-    try:
-        yield
-    finally:
-        for name, buffer in kept.items():
-            setattr(norm, name, buffer)
+        return recomputed(self, lambda *features: self.bn_function(list(features)), *input)

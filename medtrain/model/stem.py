@@ -21,6 +21,9 @@ SMALL = 64
 
 STEMS = ("auto", "standard", "small")
 
+VOLUME_STEMS = {"standard": (2, True), "half": (2, False), "small": (1, False)}
+"""Stride of the first convolution, and whether max pooling by 2 follows."""
+
 
 def first_conv(model: nn.Module) -> tuple[str, nn.Conv2d | nn.Conv3d] | None:
     """Name and module of the first 2D or 3D convolution in order of definition; None where there is none."""
@@ -83,3 +86,23 @@ def is_small(stem: str, spec: DataSpec) -> bool:
     if stem not in STEMS:
         raise UsageError(f"stem={stem!r} is none of {', '.join(STEMS)}")
     return stem == "small" or (stem == "auto" and bool(spec.size) and min(spec.size) < SMALL)
+
+
+def volume_stem(stem: str, spec: DataSpec) -> tuple[tuple[int, int, int], bool]:
+    """Stride of a 3D network's first convolution, and whether a pooling follows it.
+
+    Args:
+        stem: ``standard`` divides the resolution by 4, ``half`` by 2, ``small`` keeps it, at eight times the cost each;
+            ``auto`` is the first of these after which the last feature map has two cells a side or more.
+        spec: the data's size; the network is taken to divide by 8 after its stem, odd sizes rounded up.
+
+    Raises:
+        UsageError: `stem` is none of these.
+    """
+    if stem == "auto":
+        fine = (name for name, (stride, pooled) in VOLUME_STEMS.items() if min(spec.size) > 8 * stride * (1 + pooled))
+        stem = next(fine, "small")
+    if stem not in VOLUME_STEMS:
+        raise UsageError(f"model.stem={stem}: it can be auto, {', '.join(VOLUME_STEMS)}")
+    stride, pooled = VOLUME_STEMS[stem]
+    return (stride, stride, stride), pooled

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
 from medtrain.core.errors import MedtrainError, UsageError
+from medtrain.model.head import Head
 from medtrain.model.stem import first_conv, fold_channels
 
 log = logging.getLogger(__name__)
@@ -118,7 +119,8 @@ def warm_start(model: nn.Module, state_dict: Mapping[str, Tensor]) -> list[str]:
             f"no key matches this {type(model).__name__}: it has {_first(list(own))}; given {_first(list(state_dict))}"
         )
     unlike = [key for key, value in state.items() if value.shape != own[key].shape]
-    head = [key for key in unlike if _is_head(key, state, own)]
+    heads = {name for name, module in model.named_modules() if isinstance(module, Head)}
+    head = [key for key in unlike if key.rpartition(".")[0] in heads or _is_head(key, state, own)]
     wrong = [f"{k} {list(state[k].shape)} for {list(own[k].shape)}" for k in unlike if k not in head]
     if wrong:
         raise MedtrainError(f"weights of another network than this {type(model).__name__}: {_first(wrong)}")

@@ -77,14 +77,18 @@ class Balanced(Sampler[tuple[int, int]]):
         return self.batches * self.batch_size
 
     def _epoch(self) -> Positions:
-        """Positions of all ranks: slot k of the endless deal is the (k // S)-th case of class k % S."""
-        total, number = self.batches * self.world * self.batch_size, len(self.strata)
-        slot = np.arange(total) + self.epoch * total
+        """Positions of all ranks."""
+        total = self.batches * self.world * self.batch_size
+        which, turn = self._turns(np.arange(total) + self.epoch * total)
         drawn = np.empty(total, np.int64)
         for s, cases in enumerate(self.strata):
-            mine = slot % number == s
-            drawn[mine] = self._deal(slot[mine] // number, cases, s)
+            mine = which == s
+            drawn[mine] = self._deal(turn[mine], cases, s)
         return drawn
+
+    def _turns(self, slot: Positions) -> tuple[Positions, Positions]:
+        """Slot k of the endless deal is the (k // S)-th case of class k % S."""
+        return slot % len(self.strata), slot // len(self.strata)
 
     def _deal(self, turn: Positions, cases: Positions, s: int) -> Positions:
         """The cases at these turns, consecutive numbers, of the endless deal of one class."""

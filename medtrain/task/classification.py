@@ -1,4 +1,4 @@
-"""Classification of cases: one image, or many instances of a case pooled into one prediction."""
+"""Classification of cases: one image, or many instances of a case (patches of a volume) pooled into one prediction."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from medtrain.augment import mixup
-from medtrain.core.pool import pool_cases
+from medtrain.core.pool import attend_cases, pool_cases
 from medtrain.metric import Decision, auroc, doubt, fit_decision, probabilities, spread
 from medtrain.model import dropout_passes
 from medtrain.task.base import Batch, Outcome, Outputs, Task
@@ -22,9 +22,10 @@ class Classification(Task):
 
     Args:
         loss: ``loss(logits_BK, y) -> scalar``; None where nothing is trained.
-        augment: ``augment(x_BCHW, ids, seed, epoch) -> x_BCHW`` on inputs in 0..1; only in training. Its ids are the
-            cases, or rows (case, draw) of batches with a ``draw``, so that repeats in an epoch all differ.
-        pool: how the instances of a case make its prediction: mean, max or noisy_or.
+        augment: ``augment(x, ids, seed, epoch) -> x`` on inputs in 0..1; only in training. Its ids are the cases, or
+            rows (case, instance, draw) of batches with these, so that patches and repeats in an epoch all differ.
+        pool: how the instances of a case make its prediction: mean, max or noisy_or of their probabilities; attention,
+            of networks with a `ScoringHead`: training then learns from cases, by the instances in the batch.
         mixup: alpha of mixup in training; 0 for none.
         views: ``views(x_BCHW)`` yields versions of inputs in 0..1 whose probabilities are averaged in the end.
         mc_dropout: passes with dropout whose spread is a case's uncertainty in the end; 0 for none.
@@ -56,19 +57,24 @@ class Classification(Task):
         """The network's input: scaled to 0..1, augmented in training, normalised."""
         x = scaled(batch["x"])
         if self.training and self.augment is not None:
-            ids = torch.stack([batch["case"], batch["draw"]], 1) if "draw" in batch else batch["case"]
-            x = self.augment(x, ids, seed=self.seed, epoch=self.current_epoch)
+            x = self.augment(x, self._ids(batch, "draw"), seed=self.seed, epoch=self.current_epoch)
         return (x - self.mean) / self.std
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits (B, K), one row an instance, `spec.n_logits` columns; of an `Ensemble` (B, S, K)."""
+        """Logits (B, K), one row an instance, `spec.n_logits` columns; of an `Ensemble` (B, S, K).
+
+        With the pool attention there is a column more, the instance's score.
+        """
         logits: Tensor = self.model(self.inputs(batch))
         return logits
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         assert self.loss is not None
         if not self.mixup:
-            return {"loss": self.loss(self(batch), batch["y"])}
+            logits, y = self(batch), batch["y"]
+            if self.pool == "attention":
+                logits, y = self._of_cases(logits, batch["case"])[0], y[_first_rows(batch["case"][:, None])]
+            return {"loss": self.loss(logits, y)}
         x, partner, share = mixup(self.inputs(batch), self.mixup, self.seed, *self.place)
         logits, y = self.model(x), batch["y"]
         return {"loss": share * self.loss(logits, y) + (1 - share) * self.loss(logits, y[partner])}
@@ -85,7 +91,7 @@ class Classification(Task):
         outputs = self._over_views(batch)
         if not self.mc_dropout:
             return outputs
-        ids = torch.stack([batch[key] for key in ("case", "instance") if key in batch], 1).tolist()
+        ids = self._ids(batch).tolist()
         passes = dropout_passes(self.model, self.inputs(batch), ids, self.mc_dropout, self.seed)
         return outputs | {"passes": passes.float()}
 
@@ -94,7 +100,14 @@ class Classification(Task):
             return self.outputs(batch)
         seen = [self.outputs(batch | {"x": x}) for x in self.views(scaled(batch["x"]))]
         number = torch.arange(len(batch["case"]), device=seen[0]["logits"].device).repeat(len(seen))
-        return seen[0] | {"logits": self._pooled(torch.cat([each["logits"] for each in seen]), number, "mean")[0]}
+        whole, k = torch.cat([each["logits"] for each in seen]), self.spec.n_logits
+        scores = whole[..., k:].unflatten(0, (len(seen), -1)).mean(0)  # of the pool attention, else nothing
+        return seen[0] | {"logits": torch.cat([self._pooled(whole[..., :k], number, "mean")[0], scores], -1)}
+
+    @staticmethod
+    def _ids(batch: Batch, *more: str) -> Tensor:
+        """What tells each row of a batch from all others: (B, 1) or wider."""
+        return torch.stack([batch[key] for key in ("case", "instance", *more) if key in batch], 1)
 
     def batch_size(self, batch: Batch) -> int:
         return len(batch["case"])
@@ -112,8 +125,14 @@ class Classification(Task):
             return joined
         cases = {}
         for key in joined.keys() & {"logits", "passes"}:
-            cases[key], cases["case"] = self._pooled(joined[key], joined["case"], self.pool)
+            cases[key], cases["case"] = self._of_cases(joined[key], joined["case"])
         return cases | ({"y": joined["y"][_first_rows(joined["case"][:, None])]} if "y" in joined else {})
+
+    def _of_cases(self, logits: Tensor, cases_N: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of cases from those of their instances, and the cases' numbers in ascending order."""
+        if self.pool == "attention":
+            return attend_cases(logits[..., :-1], logits[..., -1], cases_N)
+        return self._pooled(logits, cases_N, self.pool)
 
     def _pooled(self, logits: Tensor, numbers_N: Tensor, how: str) -> tuple[Tensor, Tensor]:
         """Logits of the pooled probabilities, one row a number, and the numbers in ascending order.

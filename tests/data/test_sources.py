@@ -102,7 +102,7 @@ def test_equal_pictures_across_splits_are_a_leak(tmp_path: Path) -> None:
         ({"train_images": np.zeros((40, 8, 8), np.float32)}, "not uint8"),
         ({"train_images": np.zeros((40, 9, 8), np.uint8)}, "differ in size"),
         ({"train_labels": np.full((40, 1), 0.5)}, "no class numbers"),
-        ({"size": (8, 8, 8)}, "volumes"),
+        ({"size": (8, 8, 8, 2)}, "or volumes"),
         ({"train_images": np.array([None] * 40)}, "not a .npz that can be read"),
     ],
 )

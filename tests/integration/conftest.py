@@ -24,6 +24,12 @@ BAGS = (
     "trainer.max_epochs=1 eval.bootstrap=50"
 ).split()
 
+TINY_VOLUMES = (
+    "task=volume_cls data.patients=24 data.spacing=4 data.patch_size=17 model=resnet10_3d model.width=8 trainer=cpu "
+    "trainer.max_epochs=1 eval.bootstrap=50"
+).split()
+TINIES = {"image": TINY, "volume": TINY_VOLUMES, "bag": BAGS}  # for the options of each kind
+
 
 @dataclass
 class Ran:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from medtrain.command.explain import safe_name, unique_names
-from medtrain.command.explain.image import _predicted
+from medtrain.command.explain.classes import predicted
 from tests.integration.conftest import Ran
 
 
@@ -69,10 +69,10 @@ def test_what_cannot_be_explained(medtrain: Callable[..., Ran], folder: Path, tr
 def test_classes_of_a_prediction() -> None:
     classes = ["opacity", "nodule"]
     row = pd.Series({"prediction_opacity": "1", "prediction_nodule": "1", "prob_opacity": 0.6, "prob_nodule": 0.9})
-    assert _predicted(row, classes) == classes
+    assert predicted(row, classes) == classes
     row[["prediction_opacity", "prediction_nodule"]] = "0"
-    assert _predicted(row, classes) == ["nodule"]
-    assert _predicted(pd.Series({"prediction": "opacity"}), classes) == ["opacity"]
+    assert predicted(row, classes) == ["nodule"]
+    assert predicted(pd.Series({"prediction": "opacity"}), classes) == ["opacity"]
 
 
 def test_names_of_files() -> None:

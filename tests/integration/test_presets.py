@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from medtrain.config import search
-from tests.integration.conftest import BAGS, TINY, Ran
+from tests.integration.conftest import TINIES, TINY, Ran
 
 # groups whose options are seen to train here; data, task and hardware options have tests of their own
 GROUPS = (
@@ -26,16 +28,32 @@ GROUPS = (
     "experiment",
 )
 OPTIONS = [(group, name) for group in GROUPS for name in search.option_files().get(group, {})]
+REAL = {  # experiments on real data, and what makes them small
+    "lidc_nodules": [
+        "data.table={}/lidc_nodules/nodules.csv",
+        "data.filter=patient < 'LIDC-IDRI-0040'",
+        "trainer.max_epochs=1",
+        "model.width=8",
+        "eval.bootstrap=50",
+    ]
+}
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids=[f"{g}={o}" for g, o in OPTIONS])
 def test_trains(group: str, option: str, medtrain: Callable[..., Ran], folder: Path, phantom_cache: Path) -> None:
-    words = [word for word in TINY if not word.startswith(f"{group}=")]
+    kind = yaml.safe_load(search.option_files()[group][option].read_text()).get("kind", "image")
+    tiny = [] if option in REAL else TINIES[kind]
+    words = [word for word in tiny if not word.startswith(f"{group}=")]
     words += [f"{group}={option}", "trainer.limit_train_batches=2", "hydra.run.dir=run"]
-    if "kind: bag" in search.option_files()[group][option].read_text():
-        words = [*BAGS, *words[-3:]] + ["data.tiles=true"] * (option == "end_to_end_mil")
     if (group, option) == ("model", "custom"):
         words += ["model._target_=torchvision.models.mobilenet_v3_small"]
+    if option in REAL:
+        if not os.environ.get("MEDTRAIN_TEST_DATA"):
+            pytest.skip("MEDTRAIN_TEST_DATA is not set: no real data here")
+        words += [word.format(os.environ["MEDTRAIN_TEST_DATA"]) for word in REAL[option]]
+    if option.endswith("_3d"):
+        words = [word for word in words if not word.startswith("model.width=")]
+    words += ["data.tiles=true"] * (option == "end_to_end_mil")
     ran = medtrain(*words)
     assert ran.code == 0, ran.err
     assert json.loads((folder / "run" / "run.json").read_text())["status"] == "finished"

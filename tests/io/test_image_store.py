@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from medtrain.core.errors import MedtrainError
-from medtrain.io import image_fill, image_store, lease
+from medtrain.io import image_fill, image_store, only_one
 from medtrain.io.image import ImageForm, read_fitted
 from medtrain.io.image_cache import ImageCache, cache_images
 from medtrain.io.image_store import RECORD
@@ -26,12 +26,12 @@ FORM = ImageForm((16, 16))
 BUILD = """
 import sys, time
 from pathlib import Path
-from medtrain.io import image_fill, lease
+from medtrain.io import image_fill, only_one
 from medtrain.io.image import ImageForm
 from medtrain.io.image_cache import cache_images
 read = image_fill.read_fitted
 image_fill.read_fitted = lambda *given: time.sleep({slow}) or read(*given)
-image_fill.COMMIT_SECONDS, lease.PATIENCE, lease.LEASE_SECONDS = 0.1, 0.0, 2.0
+image_fill.COMMIT_SECONDS, only_one.PATIENCE, only_one.LEASE_SECONDS = 0.1, 0.0, 2.0
 paths = sorted(Path(sys.argv[1]).glob("*.png"))
 print("ready", flush=True)
 sys.stdin.readline()
@@ -52,7 +52,7 @@ def paths(tmp_path: Path) -> list[Path]:
 @pytest.fixture
 def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
     """A process that fills the cache when it is let go, taking so many seconds a picture."""
-    monkeypatch.setattr(lease, "LEASE_SECONDS", 2.0)
+    monkeypatch.setattr(only_one, "LEASE_SECONDS", 2.0)
 
     def start(slow: float) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", BUILD.format(slow=slow), str(tmp_path)]
@@ -206,7 +206,7 @@ def test_a_cache_folder_that_is_a_file(paths: list[Path], tmp_path: Path) -> Non
 
 
 def test_a_writer_that_lost_its_lock_harms_nobody(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_fill, "only_one", lambda lock, what, report: contextlib.nullcontext())
+    monkeypatch.setattr(image_fill, "only_one", lambda lock, report: contextlib.nullcontext())
     inner: list[ImageCache] = []
 
     def meanwhile(done: int, total: int) -> None:

@@ -63,7 +63,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
         for i, why in data.errors.items()
     ]
     table = pd.DataFrame(rows, columns=["row", *kind.COLUMNS]).sort_values("row", kind="stable")[list(kind.COLUMNS)]
-    table = table.astype({name: "Int64" for name in ("peak_x", "peak_y") if name in table})
+    table = table.astype({name: "Int64" for name in table if re.fullmatch("peak_[xyijk]", str(name))})
     write_text(output / "explain.csv", table.to_csv(index=False))
     _page(output, table, checks, run)
     _say(output, table, checks)
@@ -104,7 +104,7 @@ def _page(output: Path, table: pd.DataFrame, checks: dict[str, Any], run: Traine
 
 def safe_name(name: str) -> str:
     """Letters, digits, dots, dashes and underscores of a name, its ending left out."""
-    stem = name.rpartition(".")[0] if re.search(r"\.\w{2,4}$", name) else name
+    stem = re.sub(r"(\.nii)?\.\w{2,4}$", "", name)
     return re.sub(r"[^A-Za-z0-9._-]+", "_", stem).strip("._")[-80:] or "image"
 
 

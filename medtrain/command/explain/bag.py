@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from medtrain.command import build
 from medtrain.command.explain import Asked, safe_name, unique_names
-from medtrain.command.explain.image import classes_asked, decided, predicted
+from medtrain.command.explain.classes import decided, predicted, wanted_classes
 from medtrain.core.segments import Packed
 from medtrain.explain import sanity_check
 from medtrain.explain.bags import METHODS, instance_scores, methods
@@ -45,7 +45,7 @@ def explain(asked: Asked) -> tuple[list[Row], dict[str, Any]]:
     task: Any = asked.task
     data, progress = asked.data, bar("explaining", "cases")
     named = methods(task.model, asked.cfg.explain.method)
-    wanted = classes_asked(asked.cfg.explain.classes, asked.run)
+    wanted = wanted_classes(asked.cfg.explain.classes, asked.run)
     rows: list[Row] = []
     found: list[Row] = []
     checks: dict[str, list[dict[str, Any]]] = {name: [] for name in named}

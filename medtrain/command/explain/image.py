@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
 from medtrain.command import build
 from medtrain.command.explain import Asked, safe_name, unique_names
+from medtrain.command.explain.classes import decided, predicted, wanted_classes
 from medtrain.command.trained import Trained
-from medtrain.core.errors import UsageError
 from medtrain.data.settings import image_form
 from medtrain.explain import half_area, overlay, peak, sanity_check
 from medtrain.explain.maps import METHODS, methods
@@ -41,7 +40,7 @@ def explain(asked: Asked) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Write a picture and a map for each image, method and class."""
     cfg, run, task, data = asked.cfg, asked.run, asked.task, asked.data
     named = methods(task.model, cfg.explain.method)
-    wanted = classes_asked(cfg.explain.classes, run)
+    wanted = wanted_classes(cfg.explain.classes, run)
     rows: list[dict[str, Any]] = []
     first, progress = None, bar("explaining", "images")
     names = unique_names([safe_name(case) for case in data.cases["case"]])
@@ -53,17 +52,6 @@ def explain(asked: Asked) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         progress(len({row["row"] for row in rows}), len(data.readable))
     checks = _check(cfg, task, first, named, run) if first is not None and cfg.explain.sanity else {}
     return rows, checks
-
-
-def classes_asked(wanted: Any, run: Trained) -> list[str] | None:
-    """The classes named, or None for the predicted one."""
-    if wanted == "predicted":
-        return None
-    names = list(run.spec.classes) if wanted == "all" else [str(w) for w in build.plain(wanted)]
-    unknown = [name for name in names if name not in run.spec.classes]
-    if unknown:
-        raise UsageError(f"explain.classes: {unknown[0]} is none of the run's {', '.join(run.spec.classes)}")
-    return names
 
 
 def _explained(
@@ -86,18 +74,6 @@ def _explained(
                 row = int(batch["case"][i])
                 facts = {"row": row, "prediction": "|".join(decided(table.loc[row], classes)), "class": name}
                 yield facts | {"prob": table.loc[row, f"prob_{name}"], "method": method, "heat": heat.cpu().numpy()}
-
-
-def decided(row: pd.Series, classes: list[str]) -> list[str]:
-    """The classes that the decision says yes to: of a multilabel problem any number."""
-    if "prediction" in row:
-        return [str(row["prediction"])]
-    return [c for c in classes if str(row[f"prediction_{c}"]) == "1"]
-
-
-def predicted(row: pd.Series, classes: list[str]) -> list[str]:
-    """The classes decided for, the most probable one where there is none."""
-    return decided(row, classes) or [max(classes, key=lambda c: float(row[f"prob_{c}"]))]
 
 
 def _written(item: dict[str, Any], data: Any, cfg: DictConfig, run: Trained, name: str, output: Path) -> dict[str, Any]:

@@ -2,44 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from medtrain.core.errors import UsageError
-from medtrain.data.phantom.slide import phantom_slides
-from medtrain.data.phantom.xray import phantom_folder
+from medtrain.data.phantom import slide, volume, xray
 from medtrain.data.slide.slides import SlideData
 from medtrain.data.table.manifest import Manifest
+from medtrain.data.table.module import TableData
+from medtrain.data.volume.module import VolumeData
 from medtrain.data.xray.module import ImageData
 
+TABLES = {"phantom_xray": "image_table", "phantom_volume": "volume_table", "phantom_slide": "slide_table"}
 
-class PhantomXray(ImageData):
-    """`ImageData` on the phantom of `cfg` (keys patients, phantom_seed, image_size); nothing in it is real."""
+
+class Phantom(TableData):
+    """The table of a phantom that `folder` makes; nothing in it is real."""
 
     synthetic = True
+    folder: Callable[..., Path]
 
     def __init__(self, cfg: Mapping[str, Any], **options: Any) -> None:
         if cfg.get("table") or cfg.get("root"):
-            raise UsageError("data=phantom_xray makes its own table; use data=image_table for data.table and data.root")
+            name = cfg["name"]
+            table = TABLES.get(name, name)
+            raise UsageError(f"data={name} makes its own table; use data={table} for data.table and data.root")
         super().__init__(cfg, **options)
 
     def manifest(self) -> Manifest:
-        self.cfg["table"] = str(phantom_folder(self.cfg, self.progress) / "table.csv")
+        self.cfg["table"] = str(type(self).folder(self.cfg, self.progress) / "table.csv")
         return super().manifest()
 
 
-class PhantomSlides(SlideData):
-    """`SlideData` on the phantom of `cfg` (keys patients, phantom_seed, slide_px); nothing in it is real."""
+class PhantomXray(Phantom, ImageData):
+    """`ImageData` on chest films (keys patients, phantom_seed, image_size)."""
 
-    synthetic = True
+    folder = staticmethod(xray.phantom_folder)
 
-    def __init__(self, cfg: Mapping[str, Any], **options: Any) -> None:
-        if cfg.get("table") or cfg.get("root"):
-            raise UsageError(
-                "data=phantom_slide makes its own table; use data=slide_table for data.table and data.root"
-            )
-        super().__init__(cfg, **options)
+
+class PhantomVolume(Phantom, VolumeData):
+    """`VolumeData` on sections of chest CTs (keys patients, phantom_seed)."""
+
+    folder = staticmethod(volume.phantom_folder)
+
+
+class PhantomSlides(Phantom, SlideData):
+    """`SlideData` on slides (keys patients, phantom_seed, slide_px)."""
+
+    folder = staticmethod(slide.phantom_slides)
 
     def table_file(self) -> Path:
-        return phantom_slides(self.cfg, self.progress) / "table.csv"
+        return type(self).folder(self.cfg, self.progress) / "table.csv"

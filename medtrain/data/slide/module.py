@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from medtrain.core.errors import DataError, Problem, UsageError
-from medtrain.core.labels import target_tensor
 from medtrain.core.spec import DataSpec
-from medtrain.data.loading import LaterBatches
+from medtrain.data.loading import LaterBatches, as_labels
 from medtrain.data.settings import choice, normalisation
 from medtrain.data.slide.bags import CaseBags, PackedBatches
 from medtrain.data.slide.inputs import InputBags, told
@@ -141,7 +140,7 @@ class BagData(TableData):
     def dataset(self, rows: NDArray[np.int64]) -> CaseBags:
         assert self.targets is not None
         members = [self.members[slot] for slot in self.slots[rows]]
-        y = target_tensor(self.targets[rows], self.spec.label_kind)
+        y = as_labels(self.targets[rows], self.spec.label_kind)
         known = isinstance(self.bags, PackedBags) and any(self.masks)
         inside = TumourMasks(self.bags, self.masks) if known else None  # type: ignore[arg-type]
         most, cases = self.cfg.get("max_instances"), np.asarray(rows, np.int64)

@@ -26,6 +26,7 @@ USUAL = {
     "site": ("site", "hospital", "center", "centre", "institution"),
     "case": ("case", "case_id"),
 }
+BESIDE = {"mask": ("mask", "mask_path", "segmentation", "seg")}  # looked for where the option of data lists them
 IGNORED = "none"  # data.columns.split=none: don't use the column that would be found
 
 
@@ -162,7 +163,7 @@ def find_columns(
     lower = {name.lower(): name for name in reversed(columns)}
     found: dict[str, str | list[str] | None] = {}
     faults = []
-    for role, usual in USUAL.items():
+    for role, usual in (USUAL | {role: names for role, names in BESIDE.items() if role in named}).items():
         want = named.get(role)
         if isinstance(want, str) and want.lower() == IGNORED:
             found[role] = None

@@ -17,13 +17,13 @@ from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.core.spec import DataSpec, LabelKind
 from medtrain.data.settings import choice
 from medtrain.data.split import official_names
-from medtrain.data.table.columns import RawTable, find_columns, read_table
+from medtrain.data.table.columns import BESIDE, RawTable, find_columns, read_table
 from medtrain.data.table.filter import matching
 from medtrain.data.table.header_patients import header_patients
 from medtrain.data.table.label_map import renamed, unlike_the_model
 from medtrain.data.table.labels import POLICIES, Unsure, label_columns, read_labels
 from medtrain.io.cache_root import cache_root
-from medtrain.io.stats import absolute, stat_files
+from medtrain.io.stats import MISSING, NO_FILE, absolute, stat_files
 
 
 @dataclass
@@ -38,6 +38,7 @@ class Manifest:
             (`has_patients` is false then).
         split: official train, val, test or '', None without such a column; fold and site likewise.
         kind, classes, targets: see `read_labels`; None and empty without labels.
+        beside: further files of each row by the column that names them, absolute, '' where the cell is blank.
         states: size and time of the files (see `stat_files`), so that they need not be looked at twice.
         bad: positions and problems of rows that cannot be used.
         warnings: what holds for the whole table.
@@ -56,6 +57,7 @@ class Manifest:
     kind: LabelKind | None = None
     classes: tuple[str, ...] = ()
     targets: NDArray[Any] = field(default_factory=lambda: np.empty(0))
+    beside: dict[str, list[str]] = field(default_factory=dict)
     states: NDArray[np.int64] | None = None
     bad: list[tuple[int, Problem]] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
@@ -65,8 +67,11 @@ class Manifest:
         return len(self.case)
 
 
-def read_manifest(cfg: Mapping[str, Any], spec: DataSpec | None = None) -> Manifest:
+def read_manifest(cfg: Mapping[str, Any], spec: DataSpec | None = None, folders: bool = False) -> Manifest:
     """The labelled table of `cfg` (the data node: table, root, columns, filter, classes, positive, patient_pattern).
+
+    Args:
+        folders: a path may name a folder, too.
 
     Raises:
         UsageError: the configuration doesn't fit the table.
@@ -74,15 +79,15 @@ def read_manifest(cfg: Mapping[str, Any], spec: DataSpec | None = None) -> Manif
     """
     if not cfg.get("table"):
         raise UsageError("data.table is not set: give a CSV with a path and a label column")
-    return manifest_of(read_table(Path(str(cfg["table"])).expanduser()), cfg, spec)
+    return manifest_of(read_table(Path(str(cfg["table"])).expanduser()), cfg, spec, folders)
 
 
-def manifest_of(raw: RawTable, cfg: Mapping[str, Any], spec: DataSpec | None = None) -> Manifest:
+def manifest_of(raw: RawTable, cfg: Mapping[str, Any], spec: DataSpec | None = None, folders: bool = False) -> Manifest:
     """The labelled images that `raw` lists, checked; errors as of `read_manifest`."""
     raw, named = renamed(raw, cfg.get("columns") or {}, cfg.get("label_map"), cfg.get("classes"), spec)
     columns = find_columns(raw, _for_spec(raw, named, spec), ("path", "label"))
     listed, raw = len(raw.text), _filtered(raw, cfg.get("filter"))
-    manifest = _identify(raw, columns, cfg)
+    manifest = _identify(raw, columns, cfg, folders)
     manifest.filtered = listed - len(raw.text)
     label = columns["label"]
     assert label is not None
@@ -98,16 +103,17 @@ def manifest_of(raw: RawTable, cfg: Mapping[str, Any], spec: DataSpec | None = N
     return manifest
 
 
-def read_inputs(path: Path, cfg: Mapping[str, Any]) -> Manifest:
+def read_inputs(path: Path, cfg: Mapping[str, Any], folders: bool = False) -> Manifest:
     """A table without labels, for prediction: paths, and patients and cases where it has them."""
-    return read_inputs_of(read_table(path, "input"), {**cfg, "root": None})
+    return read_inputs_of(read_table(path, "input"), {**cfg, "root": None}, folders)
 
 
-def read_inputs_of(raw: RawTable, cfg: Mapping[str, Any]) -> Manifest:
+def read_inputs_of(raw: RawTable, cfg: Mapping[str, Any], folders: bool = False) -> Manifest:
     """The rows of such a table, whose paths are relative to data.root of `cfg` or the table's folder."""
-    named = {role: name for role, name in dict(cfg.get("columns") or {}).items() if role in ("path", "patient", "case")}
+    wanted = ("path", "patient", "case", *BESIDE)
+    named = {role: name for role, name in dict(cfg.get("columns") or {}).items() if role in wanted}
     columns = find_columns(raw, named, ("path",), lenient=True)
-    return _identify(raw, columns, cfg)
+    return _identify(raw, columns, cfg, folders)
 
 
 def _for_spec(raw: RawTable, named: dict[str, Any], spec: DataSpec | None) -> dict[str, Any]:
@@ -132,20 +138,28 @@ def _filtered(raw: RawTable, query: str | None) -> RawTable:
     return raw.select(keep)
 
 
-def _identify(raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any]) -> Manifest:
-    """Case, path and patient of every row."""
+def _identify(raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any], folders: bool) -> Manifest:
+    """Case, path, patient and further files of every row."""
     if not len(raw.text):
         raise DataError(f"{raw.file} has a header but no rows")
     where = raw.places()
-    written = [_as_path(name, cfg.get("path_format")) for name in raw.column(columns["path"])]
+    column, *others = [columns["path"]] if isinstance(columns["path"], str) else columns["path"]
+    written = [_as_path(name, cfg.get("path_format")) for name in raw.column(column)]
     root = Path(str(cfg["root"])).expanduser() if cfg.get("root") else raw.file.parent
     path = absolute(written, root)
     states = stat_files(path)
     bad = [(n, Problem("missing", where[n], "the path is blank")) for n, name in enumerate(written) if not name]
+    bad += _missing(written, path, states, where, folders)
+    beside = {}
+    for name in [*others, *(columns[role] for role in BESIDE if columns.get(role))]:
+        cells = raw.column(name)
+        beside[name] = [full if cell else "" for cell, full in zip(cells, absolute(cells, root), strict=True)]
+        bad += _missing(cells, beside[name], stat_files(beside[name]), where, folders)
     bad += [
-        (n, Problem("missing", where[n], f"no such file: {path[n]}"))
-        for n in np.flatnonzero(states[:, 0] < 0).tolist()
-        if written[n]
+        (n, Problem("missing", where[n], f"the cell of {name!r} is blank"))
+        for name in others
+        for n, full in enumerate(beside[name])
+        if not full
     ]
     case = (
         [name or path for name, path in zip(raw.column(columns["case"]), written, strict=True)]
@@ -156,7 +170,7 @@ def _identify(raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any])
     if not has_patients:
         named = header_patients(path, cache_root(cfg.get("cache_dir")), states)
         patient, has_patients = [who or name for who, name in zip(named, written, strict=True)], all(named)
-    manifest = Manifest(raw, where, case, path, patient, has_patients, bad=bad + faults, states=states)
+    manifest = Manifest(raw, where, case, path, patient, has_patients, bad=bad + faults, beside=beside, states=states)
     if not has_patients:
         manifest.warnings.append(
             Problem(
@@ -171,6 +185,18 @@ def _identify(raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any])
             )
         )
     return manifest
+
+
+def _missing(
+    written: Sequence[str], path: Sequence[str], states: NDArray[np.int64], where: Sequence[str], folders: bool
+) -> list[tuple[int, Problem]]:
+    """Positions of files that are named, but not there."""
+    gone = (states[:, 0] == MISSING) | ((states[:, 0] == NO_FILE) & (not folders))
+    return [
+        (n, Problem("missing", where[n], f"no such file: {path[n]}"))
+        for n in np.flatnonzero(gone).tolist()
+        if written[n]
+    ]
 
 
 def _as_path(name: str, form: str | None) -> str:

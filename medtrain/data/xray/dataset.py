@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from medtrain.core.labels import target_tensor
 from medtrain.core.spec import LabelKind
+from medtrain.data.loading import as_labels
 
 Batch = dict[str, Tensor]
 
@@ -58,7 +58,7 @@ class CaseImages(Dataset[Batch]):
         self.cache = cache
         # Tensors: processes started by spawn share them, where arrays would be copied to each.
         self.slots, self.cases = torch.from_numpy(slots), torch.from_numpy(cases)
-        self.y = None if targets is None else target_tensor(targets, kind)
+        self.y = None if targets is None else as_labels(targets, kind)
 
     def __len__(self) -> int:
         return len(self.slots)

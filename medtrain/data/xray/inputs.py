@@ -7,23 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
-from medtrain.core.errors import DataError, UsageError
 from medtrain.core.spec import DataSpec
 from medtrain.data.loading import LaterBatches, loader, ranks
 from medtrain.data.settings import image_form
-from medtrain.data.table.header_patients import header_patients
-from medtrain.data.table.manifest import match_patient, read_inputs
+from medtrain.data.table.inputs import list_inputs
 from medtrain.data.xray.dataset import Batch, CaseImages
 from medtrain.io.cache_root import cache_root
 from medtrain.io.image import SUFFIXES, is_picture
 from medtrain.io.image_cache import Progress, cache_images
 from medtrain.sampler import EvalSampler
-
-TABLES = (".csv", ".tsv", ".txt")
 
 
 class InputImages(pl.LightningDataModule):
@@ -45,7 +40,7 @@ class InputImages(pl.LightningDataModule):
     def __init__(self, cfg: Mapping[str, Any], spec: DataSpec, path: Path, progress: Progress | None = None) -> None:
         super().__init__()
         self.cfg, self.spec = dict(cfg), spec
-        self.cases = _list_inputs(path, self.cfg)
+        self.cases, _ = list_inputs(path, self.cfg, _pictures, f"images ({', '.join(SUFFIXES)})")
         cache = cache_images(
             self.cases["path"].tolist(), image_form(cfg, spec), cache_root(cfg.get("cache_dir")), progress
         )
@@ -60,23 +55,5 @@ class InputImages(pl.LightningDataModule):
         return loader(dataset, batches, int(self.cfg.get("num_workers") or 0))
 
 
-def _list_inputs(path: Path, cfg: Mapping[str, Any]) -> pd.DataFrame:
-    if not path.exists():
-        raise UsageError(f"input={path}: no such file or folder")
-    if path.is_file() and path.suffix.lower() in TABLES:
-        table = read_inputs(path, cfg)
-        return pd.DataFrame({"case": table.case, "patient": table.patient, "path": table.path})
-    if path.is_file():
-        files, names = [path], [path.name]
-    else:
-        files = sorted(file for file in path.rglob("*") if is_picture(file))
-        names = [file.relative_to(path).as_posix() for file in files]
-    if not files:
-        raise DataError(f"input={path} holds no images ({', '.join(SUFFIXES)})")
-    pattern = cfg.get("patient_pattern")
-    if pattern:
-        found = [match_patient(str(pattern), name) for name in names]
-    else:
-        found = header_patients(files, cache_root(cfg.get("cache_dir")))
-    patients = [patient or name for patient, name in zip(found, names, strict=True)]
-    return pd.DataFrame({"case": names, "patient": patients, "path": [str(file.absolute()) for file in files]})
+def _pictures(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if is_picture(file))

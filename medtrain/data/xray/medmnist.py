@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,10 @@ from medtrain.io.cache_root import cache_root
 from medtrain.io.image import ImageForm
 from medtrain.io.image_fill import Progress
 from medtrain.io.image_header import Header
-from medtrain.io.medmnist import MedMNIST, open_medmnist, size_and_channels
+from medtrain.io.medmnist import MedMNIST, WholeForm, open_medmnist, size_and_channels
+
+if TYPE_CHECKING:
+    from medtrain.data.inspection import Inspection
 
 
 class MedMNISTData(ImageData):
@@ -29,10 +33,16 @@ class MedMNISTData(ImageData):
     """
 
     @property
-    def form(self) -> ImageForm:
+    def form(self) -> ImageForm | WholeForm:  # type: ignore[override]
         if not self.cfg.get("file"):
             raise UsageError("data.file is not set: give one of MedMNIST's .npz, such as data.file=pneumoniamnist.npz")
         size, channels = size_and_channels(self._file)
+        if len(size) == 3:
+            if self.cfg.get("image_size") or self.cfg.get("channels"):
+                raise UsageError(
+                    f"data.image_size and data.channels: {self._file.name} holds volumes, taken as they are"
+                )
+            return WholeForm(size)
         own = {"image_size": self.cfg.get("image_size") or size, "channels": self.cfg.get("channels") or channels}
         return image_form(self.cfg | own, self.model_spec)
 
@@ -65,11 +75,23 @@ class MedMNISTData(ImageData):
     def pictures(self, manifest: Manifest) -> MedMNIST:
         return self._opened
 
+    def pixels(self, cases: Sequence[str]) -> NDArray[Any]:
+        found = super().pixels(cases)
+        return found if found.ndim == 4 else found[:, :, found.shape[2] // 2]  # of a volume its middle slice
+
+    def inspect(self, **asked: Any) -> Inspection:
+        from medtrain.data.inspection import Inspection, look
+
+        if isinstance(self.form, ImageForm):
+            return super().inspect(**asked)
+        table = look(self)  # grey levels and looks are measured of pictures only
+        return table if isinstance(table, Inspection) else table.outcome(self)
+
     def headers(
         self, manifest: Manifest, rows: NDArray[np.int64], progress: Progress | None = None
     ) -> list[Header | None]:
         size, channels = size_and_channels(self._file)
-        return [Header(size, channels, 8, "NPZ")] * len(rows)
+        return [Header((size[0], size[1]), channels, 8, "NPZ")] * len(rows)
 
     @property
     def _file(self) -> Path:

@@ -1,4 +1,4 @@
-"""One process at a time fills a cache; others wait, and say for whom."""
+"""One process at a time fills a cache; the others say whom they wait for, and one of them takes over if it dies."""
 
 from __future__ import annotations
 
@@ -13,19 +13,15 @@ PATIENCE = 2.0  # seconds to wait for another process before saying so
 
 
 @contextmanager
-def only_one(lock: Path, what: str, report: Callable[[str], None]) -> Iterator[None]:
-    """Keeps two processes from doing the same work; network file systems often lack flock, so by a file.
-
-    Args:
-        what: is filled, for the message.
-    """
+def only_one(lock: Path, report: Callable[[str], None]) -> Iterator[None]:
+    """Keeps two processes from decoding the same files; network file systems often lack flock, so by a file."""
     lease = SoftFileLease(lock, lease_duration=LEASE_SECONDS, poll_interval=0.2)
     try:
         lease.acquire(timeout=PATIENCE)
     except Timeout:
         owner = lease.owner
         who = f"process {owner.pid} on {owner.hostname}" if owner else "another process"
-        report(f"waiting for {who}, which is filling the {what} {lock.parent}")
+        report(f"waiting for {who}, which is filling the cache {lock.parent}")
         lease.acquire()
     try:
         yield

@@ -1,0 +1,56 @@
+"""Truth: the boxes of a detection data set, as metrics and pictures take them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The boxes of N images, packed: M of all images, in the order of the images, in pixels of the originals.
+
+    Attributes:
+        boxes_M4: float64 (x0, y0, x1, y1); the first pixel reaches from 0 to 1.
+        label_M: int64, class numbers from 0.
+        case_M: int64, the image of each box (its row among the cases), ascending.
+        crowd_M: bool, boxes that count neither as found nor as missed (COCO's iscrowd, VOC's difficult).
+        area_M: float64 square pixels; of COCO files as they say, which is the mask's.
+        id_M: int64, the annotation's number in COCO files, else from 1.
+        size_N2: int64 (height, width) of each image.
+        image_id_N: int64, the image's number in COCO files, else from 1.
+    """
+
+    boxes_M4: NDArray[np.float64]
+    label_M: NDArray[np.int64]
+    case_M: NDArray[np.int64]
+    crowd_M: NDArray[np.bool_]
+    area_M: NDArray[np.float64]
+    id_M: NDArray[np.int64]
+    size_N2: NDArray[np.int64]
+    image_id_N: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.size_N2)
+
+    def of(self, case: int) -> slice:
+        """Where the boxes of one image stand."""
+        first, last = np.searchsorted(self.case_M, (case, case + 1))
+        return slice(int(first), int(last))
+
+    def select(self, cases: NDArray[np.int64]) -> Truth:
+        """The truth of these images, numbered anew from 0 in their order."""
+        parts = [np.arange(s.start, s.stop) for s in map(self.of, np.asarray(cases).tolist())]
+        rows = np.concatenate([*parts, np.empty(0, np.int64)])
+        return Truth(
+            self.boxes_M4[rows],
+            self.label_M[rows],
+            np.repeat(np.arange(len(parts)), [len(part) for part in parts]),
+            self.crowd_M[rows],
+            self.area_M[rows],
+            self.id_M[rows],
+            self.size_N2[cases],
+            self.image_id_N[cases],
+        )

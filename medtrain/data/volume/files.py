@@ -1,0 +1,98 @@
+"""The files of volumes' cases: read into the cache, and what does not fit together told by case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medtrain.data.volume.dataset import Case
+from medtrain.io.cache_root import cache_root
+from medtrain.io.image_cache import Progress
+from medtrain.io.volume import Triple
+from medtrain.io.volume_cache import cache_volumes
+from medtrain.io.volume_file import Stored
+from medtrain.io.volume_fill import VolumeForm
+
+APART = 0.01  # mm that places of one voxel in two files may differ, a voxel
+
+
+@dataclass
+class CaseFiles:
+    """Cases by number, from cached files.
+
+    Attributes:
+        cases: None where a file cannot be used.
+        problems: why, by number.
+        content: the number of the first case with the same first image, for each.
+        read: how many files were read now.
+    """
+
+    cases: list[Case | None]
+    problems: dict[int, str] = field(default_factory=dict)
+    content: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    read: int = 0
+
+    def usable(self, numbers: Sequence[int]) -> list[Case]:
+        found = [self.cases[number] for number in numbers]
+        return [case for case in found if case is not None]
+
+
+def read_cases(
+    images: Sequence[Sequence[str]],
+    masks: Sequence[str] | None,
+    spacing: Triple | None,
+    cfg: Mapping[str, Any],
+    progress: Progress | None = None,
+    report: Callable[[str], None] = print,
+) -> CaseFiles:
+    """Read the files of N cases, or find them in the cache.
+
+    Args:
+        images: N paths for each image that a case has.
+        masks: N paths, '' for none; None where masks are of no use.
+        spacing: mm along D, H, W; None keeps each file's own.
+        cfg: the data node (cache_dir).
+    """
+    root, number = cache_root(cfg.get("cache_dir")), len(images[0])
+    paths = [path for column in images for path in column]
+    cache = cache_volumes(paths, VolumeForm(spacing), root, progress, report=report)
+    named = {n: path for n, path in enumerate(masks or ()) if path}
+    marks = cache_volumes(list(named.values()), VolumeForm(spacing, mask=True), root, progress, report=report)
+    of_case = {n: at for at, n in enumerate(named)}
+    found = CaseFiles([], content=cache.content[:number], read=cache.decoded + marks.decoded)
+    for n in range(number):
+        mine, mask = range(n, len(paths), number), of_case.get(n)
+        faults = [cache.problems[at] for at in mine if at in cache.problems]
+        if mask is not None and mask in marks.problems:
+            faults.append(f"its mask: {marks.problems[mask]}")
+        case = None
+        if not faults:
+            case = Case(tuple(cache[at] for at in mine), None if mask is None else marks[mask])
+            faults = _unlike(case)
+        found.cases.append(None if faults else case)
+        if faults:
+            found.problems[n] = "; ".join(faults)
+    return found
+
+
+def _unlike(case: Case) -> list[str]:
+    """What of a case lies elsewhere than its first image."""
+    first = case.images[0].source
+    others = [("another image of the case", image) for image in case.images[1:]]
+    others += [("its mask", case.mask)] if case.mask is not None else []
+    faults = []
+    for what, other in others:
+        if sorted(other.source.shape) != sorted(first.shape) or other.shape[1:] != case.shape:
+            sizes = [" x ".join(map(str, source.shape)) for source in (other.source, first)]
+            faults.append(f"{what} has {sizes[0]} voxels, the image {sizes[1]}")
+        elif not _same_place(other, case.images[0]):
+            faults.append(f"{what} lies elsewhere than the image: their affines differ")
+    return faults
+
+
+def _same_place(one: Stored, other: Stored) -> bool:
+    return bool(np.allclose(one.affine, other.affine, rtol=1e-4, atol=APART * max(1.0, *other.spacing)))

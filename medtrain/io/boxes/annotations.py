@@ -1,0 +1,118 @@
+"""What a file of boxes says, in one form whatever the format: images, and boxes of them, each with its place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from medtrain.core.errors import Problem
+
+Numbers = tuple[float, float, float, float]
+Unit = Literal["xyxy", "xywh", "share"]
+
+SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+
+
+@dataclass
+class Annotations:
+    """Images and boxes as columns. Boxes are (x0, y0, x1, y1), as written but for a width and height added up.
+
+    Attributes:
+        file: where they came from.
+        unit: what was written: corners or widths in pixels, or shares of the image (then `box` holds shares too).
+        classes: in the order of the format; empty where it has none.
+        path: of each image, absolute; name: as written; where: its place for messages.
+        size: (height, width) as declared, None where not; image_id: a number of the file's, None where it has none.
+        split, patient, fold, site: '' where not said.
+        image: the image of each box, by position; label: its class; box_where: its place for messages.
+        crowd: neither found nor missed; area, box_id: as written, else None.
+        bad: problems by image; None where they belong to no image.
+        warnings: of the whole.
+    """
+
+    file: Path
+    unit: Unit
+    classes: list[str] = field(default_factory=list)
+    path: list[str] = field(default_factory=list)
+    name: list[str] = field(default_factory=list)
+    where: list[str] = field(default_factory=list)
+    size: list[tuple[int, int] | None] = field(default_factory=list)
+    image_id: list[int | None] = field(default_factory=list)
+    split: list[str] = field(default_factory=list)
+    patient: list[str] = field(default_factory=list)
+    fold: list[str] = field(default_factory=list)
+    site: list[str] = field(default_factory=list)
+    image: list[int] = field(default_factory=list)
+    label: list[str] = field(default_factory=list)
+    box: list[Numbers] = field(default_factory=list)
+    box_where: list[str] = field(default_factory=list)
+    crowd: list[bool] = field(default_factory=list)
+    area: list[float | None] = field(default_factory=list)
+    box_id: list[int | None] = field(default_factory=list)
+    bad: list[tuple[int | None, Problem]] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.path)
+
+    def add_image(
+        self,
+        path: Path | str,
+        name: str,
+        where: str,
+        *,
+        size: tuple[int, int] | None = None,
+        image_id: int | None = None,
+        split: str = "",
+        patient: str = "",
+        fold: str = "",
+        site: str = "",
+    ) -> int:
+        """Its position."""
+        row = (str(path), name, where, size, image_id, split, patient, fold, site)
+        columns: tuple[list[Any], ...] = (
+            self.path, self.name, self.where, self.size, self.image_id,
+            self.split, self.patient, self.fold, self.site,
+        )  # fmt: skip
+        for column, value in zip(columns, row, strict=True):
+            column.append(value)
+        return len(self.path) - 1
+
+    def add_box(
+        self,
+        image: int,
+        label: str,
+        box: Sequence[float],
+        where: str,
+        *,
+        crowd: bool = False,
+        area: float | None = None,
+        box_id: int | None = None,
+    ) -> None:
+        x0, y0, x1, y1 = map(float, box)
+        self.image.append(image)
+        self.label.append(label)
+        self.box.append((x0, y0, x1, y1))
+        self.box_where.append(where)
+        self.crowd.append(crowd)
+        self.area.append(area)
+        self.box_id.append(box_id)
+
+    def blame(self, image: int | None, kind: str, where: str, detail: str) -> None:
+        """An error of one image (None: of none that there is)."""
+        self.bad.append((image, Problem(kind, where, detail)))
+
+
+def split_of(name: str) -> str:
+    """train, val or test, where a word of a file's or folder's name says so: 'instances_val2017', 'valid'; else ''."""
+    words = re.findall(r"[a-z]+", name.lower())
+    found = {SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS}
+    return found.pop() if len(found) == 1 else ""
+
+
+def first_folder(folders: Iterable[Path], names: Sequence[str]) -> Path | None:
+    """The first folder that holds one of the first few files."""
+    return next((folder for folder in folders if any((folder / name).is_file() for name in names[:5])), None)

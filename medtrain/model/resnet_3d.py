@@ -1,0 +1,130 @@
+"""3D ResNets: torchvision's, made 3D, for patches of CT and MRI.
+
+He et al., Deep residual learning for image recognition, CVPR 2016; in 3D as Chen et al., Med3D: transfer learning for
+3D medical image analysis, 2019, whose published weights (`model.weights=FILE`) fit by name.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+from torchvision import models
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+from medtrain.core.spec import DataSpec
+from medtrain.model.attention import AttentionPool
+from medtrain.model.checkpointing import Recomputed
+from medtrain.model.head import Head
+from medtrain.model.inflate import inflated
+from medtrain.model.stem import volume_stem
+from medtrain.model.weights import load_weights
+
+WIDTH = 64
+"""Channels of the first layer, as published."""
+
+
+class RecomputedBasicBlock(Recomputed, BasicBlock):
+    """torchvision's, checkpointed."""
+
+
+class RecomputedBottleneck(Recomputed, Bottleneck):
+    """torchvision's, checkpointed."""
+
+
+def resnet10_3d(
+    spec: DataSpec,
+    weights: str = "none",
+    dropout: float = 0.0,
+    norm: str = "batch",
+    stem: str = "auto",
+    width: int = WIDTH,
+    checkpointing: bool = False,
+    attention: bool = False,
+) -> nn.Module:
+    """ResNet-10 from (B, spec.channels, D, H, W) to logits (B, spec.n_logits).
+
+    Args:
+        spec: the data's shape and classes.
+        weights: ``none`` or a file; see `load_weights`.
+        dropout: probability of dropping a pooled feature in training.
+        norm: ``batch``, ``instance`` or ``group``; see `inflated`.
+        stem: ``standard`` divides the resolution by 4 before the first block, ``half`` by 2, ``small`` keeps it, all
+            with the same weights; ``auto`` is the first of these that leaves two cells a side at the end.
+        width: channels of the first layer, a multiple of 8; all others follow.
+        checkpointing: each block runs again in the backward pass: less memory, more time, the same gradients and
+            running statistics.
+        attention: pool by an attention map instead of the average; see `AttentionPool`.
+
+    Raises:
+        UsageError, MedtrainError: no such norm, stem or width; see `load_weights`.
+    """
+    return _resnet(BasicBlock, (1, 1, 1, 1), spec, weights, dropout, norm, stem, width, checkpointing, attention)
+
+
+def resnet18_3d(
+    spec: DataSpec,
+    weights: str = "none",
+    dropout: float = 0.0,
+    norm: str = "batch",
+    stem: str = "auto",
+    width: int = WIDTH,
+    checkpointing: bool = False,
+    attention: bool = False,
+) -> nn.Module:
+    """ResNet-18; arguments as for `resnet10_3d`."""
+    return _resnet(BasicBlock, (2, 2, 2, 2), spec, weights, dropout, norm, stem, width, checkpointing, attention)
+
+
+def resnet34_3d(
+    spec: DataSpec,
+    weights: str = "none",
+    dropout: float = 0.0,
+    norm: str = "batch",
+    stem: str = "auto",
+    width: int = WIDTH,
+    checkpointing: bool = False,
+    attention: bool = False,
+) -> nn.Module:
+    """ResNet-34; arguments as for `resnet10_3d`."""
+    return _resnet(BasicBlock, (3, 4, 6, 3), spec, weights, dropout, norm, stem, width, checkpointing, attention)
+
+
+def resnet50_3d(
+    spec: DataSpec,
+    weights: str = "none",
+    dropout: float = 0.0,
+    norm: str = "batch",
+    stem: str = "auto",
+    width: int = WIDTH,
+    checkpointing: bool = False,
+    attention: bool = False,
+) -> nn.Module:
+    """ResNet-50; arguments as for `resnet10_3d`."""
+    return _resnet(Bottleneck, (3, 4, 6, 3), spec, weights, dropout, norm, stem, width, checkpointing, attention)
+
+
+def _resnet(
+    block: type[Any],
+    layers: tuple[int, ...],
+    spec: DataSpec,
+    weights: str,
+    dropout: float,
+    norm: str,
+    stem: str,
+    width: int,
+    checkpointing: bool,
+    attention: bool,
+) -> nn.Module:
+    if checkpointing:
+        block = RecomputedBasicBlock if block is BasicBlock else RecomputedBottleneck
+    network: Any = inflated(models.ResNet, spec.channels, norm=norm, width=width / WIDTH, block=block, layers=layers)
+    features = network.fc.in_features * width // WIDTH
+    network.fc = Head(features, spec.n_logits, dropout)
+    network.conv1.stride, pooled = volume_stem(stem, spec)
+    if not pooled:
+        network.maxpool = nn.Identity()
+    if attention:
+        network.avgpool = AttentionPool(features, dims=3)
+    load_weights(network, weights)
+    return network

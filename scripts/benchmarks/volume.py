@@ -1,0 +1,148 @@
+"""Loading patches of volumes: medtrain against MONAI's PersistentDataset and CacheDataset and TorchIO's Queue.
+
+    pip install monai torchio psutil
+    python scripts/benchmarks/volume.py FOLDER [--volumes 12] [--size 96 192 192] [--epochs 3] [--workers 2]
+
+Loader only, the same .nii.gz files, resampled to 1.5 mm and windowed, patches of 64 x 64 x 64, four a volume and visit,
+one after the other in one run. The first epoch holds whatever a loader prepares. Memory is the proportional set size
+(/proc/PID/smaps_rollup, Pss) of the process and its workers at the end: shared pages count once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import psutil
+import torch
+import yaml
+from rich.console import Console
+from rich.table import Table
+from scipy.ndimage import gaussian_filter
+
+from medtrain.data.volume.module import VolumeData
+
+ROOT = Path(__file__).parents[2]
+PATCH, EACH, SPACING, WINDOW = 64, 4, 1.5, (-1000.0, 400.0)
+
+
+def write_volumes(folder: Path, count: int, size: list[int]) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"v{n:03d}.nii.gz" for n in range(count)]
+    for n, file in enumerate(files):
+        if not file.exists():
+            noise = np.random.default_rng(n).standard_normal(size[::-1], dtype=np.float32)
+            hu = (gaussian_filter(noise, 3) * 4000 - 300 + noise * 15).astype(np.int16)
+            nib.save(nib.Nifti1Image(hu, np.diag([1.0, 1.0, 2.0, 1.0])), file)
+    return files
+
+
+def medtrain_loader(files: list[Path], place: Path, workers: int) -> Any:
+    table = place / "table.csv"
+    rows = [{"image": str(f), "label": n % 2, "patient": f.name} for n, f in enumerate(files)]
+    pd.DataFrame(rows).to_csv(table, index=False)
+    cfg = yaml.safe_load((ROOT / "configs/data/volume_table.yaml").read_text())
+    cfg |= {"table": str(table), "cache_dir": str(place / "cache"), "spacing": SPACING, "window": list(WINDOW)}
+    cfg |= {"patch_size": PATCH, "patches_per_volume": EACH, "batch_size": 2, "num_workers": workers}
+    data = VolumeData(cfg, all_test=True)
+    data.prepare()
+    data.cases["split"] = "train"
+    return data.train_dataloader()
+
+
+def monai_loader(kind: str) -> Callable[[list[Path], Path, int], Any]:
+    def build(files: list[Path], place: Path, workers: int) -> Any:
+        from monai import data, transforms
+
+        steps = transforms.Compose(
+            [
+                transforms.LoadImaged("image", image_only=True, ensure_channel_first=True),
+                transforms.Orientationd("image", "RAS", labels=None),
+                transforms.Spacingd("image", (SPACING,) * 3, mode="bilinear"),
+                transforms.ScaleIntensityRanged("image", *WINDOW, 0.0, 1.0, clip=True),
+                transforms.RandSpatialCropSamplesd("image", (PATCH,) * 3, EACH, random_size=False),
+            ]
+        )
+        items = [{"image": str(file)} for file in files]
+        if kind == "persistent":
+            dataset = data.PersistentDataset(items, steps, cache_dir=place / "monai")
+        else:
+            dataset = data.CacheDataset(items, steps, cache_rate=1.0, num_workers=max(1, workers), progress=False)
+        return data.DataLoader(dataset, batch_size=2, num_workers=workers, shuffle=True, persistent_workers=workers > 0)
+
+    return build
+
+
+def torchio_loader(files: list[Path], place: Path, workers: int) -> Any:
+    import torchio as tio
+
+    steps = tio.Compose(
+        [tio.ToCanonical(), tio.Resample(SPACING), tio.RescaleIntensity((0, 1), in_min_max=WINDOW), tio.Clamp(0, 1)]
+    )
+    subjects = tio.SubjectsDataset([tio.Subject(image=tio.ScalarImage(file)) for file in files], transform=steps)
+    queue = tio.Queue(subjects, 8 * EACH, EACH, tio.UniformSampler(PATCH), num_workers=workers)
+    return tio.SubjectsLoader(queue, batch_size=2 * EACH, num_workers=0)
+
+
+def pss_mb() -> float:
+    me = psutil.Process()
+    total = 0
+    for process in (me, *me.children(recursive=True)):
+        for line in Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines():
+            total += int(line.split()[1]) if line.startswith("Pss:") else 0
+    return total / 1024
+
+
+def drain(loader: Iterable[Any]) -> int:
+    count = 0
+    for batch in loader:
+        x = batch["x"] if "x" in batch else batch["image"]
+        count += len(x["data"] if isinstance(x, dict) else x)
+    return count
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--volumes", type=int, default=12)
+    parser.add_argument("--size", type=int, nargs=3, default=[96, 192, 192], help="D H W")
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=2)
+    asked = parser.parse_args()
+    torch.multiprocessing.set_sharing_strategy("file_system")
+    files = write_volumes(asked.folder / "volumes", asked.volumes, asked.size)
+    table = Table("loader", "first epoch s", "later patches/s", "medtrain's speed", "MB above the start")
+    contestants = {
+        "medtrain": medtrain_loader,
+        "MONAI PersistentDataset": monai_loader("persistent"),
+        "MONAI CacheDataset": monai_loader("cache"),
+        "TorchIO Queue": torchio_loader,
+    }
+    ours = 0.0
+    for name, build in contestants.items():
+        place = asked.folder / name.replace(" ", "_")
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        floor, start = pss_mb(), time.perf_counter()
+        loader = build(files, place, asked.workers)
+        drain(loader)
+        first, start = time.perf_counter() - start, time.perf_counter()
+        count = sum(drain(loader) for _ in range(asked.epochs - 1))
+        speed = count / (time.perf_counter() - start)
+        ours = ours or speed
+        memory = pss_mb() - floor
+        table.add_row(name, f"{first:.1f}", f"{speed:.1f}", f"{ours / speed:.1f} x", f"{memory:.0f}")
+        print(f"{name}: first epoch {first:.1f} s, then {speed:.1f} patches/s, {memory:.0f} MB", flush=True)
+        del loader
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""NIfTI files and DICOM series: orientation, spacing, values, and everything that is wrong with them named."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from scipy.ndimage import affine_transform
+
+from medtrain.io.dicom_series import read_series
+from medtrain.io.nifti import read_channels, read_nifti
+from medtrain.io.resample import to_spacing
+from medtrain.io.volume import VolumeError
+from tests.volumes import save, save_series
+
+VOXELS = np.random.default_rng(0).integers(-1000, 1000, (7, 6, 5)).astype(np.int16)  # right, front, head
+
+
+@pytest.mark.parametrize("orientation", ["RAS", "LPS", "PSL", "IAR"])
+def test_orientation_is_that_of_the_body_whatever_the_file_s(tmp_path: Path, orientation: str) -> None:
+    volume = read_nifti(save(tmp_path / "a.nii.gz", VOXELS, (0.5, 1.0, 3.0), orientation))
+    assert np.array_equal(volume.x_CDHW[0], VOXELS.transpose(2, 1, 0))
+    assert volume.spacing == (3.0, 1.0, 0.5)
+    assert np.allclose(volume.affine, np.diag([0.5, 1.0, 3.0, 1.0]))
+    assert volume.source.orientation == orientation
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (2.5, 0.8, 0.7)])
+def test_one_anatomy_gives_the_same_voxels_however_it_is_stored(tmp_path: Path, spacing: tuple[float, ...]) -> None:
+    files = [save(tmp_path / f"{o}.nii", VOXELS, (0.5, 1.0, 3.0), o) for o in ("RAS", "LPS", "PSL")]
+    one, *others = [to_spacing(read_nifti(file), spacing) for file in files]  # type: ignore[arg-type]
+    assert one.spacing == pytest.approx(spacing)
+    for other in others:
+        assert np.allclose(one.x_CDHW, other.x_CDHW, atol=1e-3)
+        assert np.allclose(one.affine, other.affine)
+
+
+def test_finer_voxels_are_scipy_s_linear_interpolation_in_the_same_place(tmp_path: Path) -> None:
+    volume = read_nifti(save(tmp_path / "a.nii", VOXELS, (1.0, 2.0, 3.0)))
+    finer = to_spacing(volume, (1.5, 1.0, 0.5))
+    to_old = np.linalg.inv(volume.affine) @ finer.affine
+    expected = affine_transform(
+        VOXELS.astype(float), to_old[:3, :3], to_old[:3, 3], finer.x_CDHW.shape[:0:-1], order=1, mode="nearest"
+    )
+    assert np.allclose(finer.x_CDHW[0].T, expected, atol=1e-3)
+
+
+def test_coarser_voxels_average_what_lies_between_them(tmp_path: Path) -> None:
+    stripes = np.tile(np.array([0, 100], np.int16), 20)[:, None, None] * np.ones((1, 4, 4), np.int16)
+    coarse = to_spacing(read_nifti(save(tmp_path / "a.nii", stripes)), (1.0, 1.0, 4.0)).x_CDHW[0]
+    assert coarse.shape == (4, 4, 10)
+    assert np.abs(coarse[..., 1:-1] - 50).max() < 1e-3  # plain linear interpolation would give 0, 50 or 100
+
+
+def test_labels_stay_labels(tmp_path: Path) -> None:
+    labels = np.random.default_rng(1).choice(np.array([0, 3, 7], np.uint8), (9, 9, 9))
+    resampled = to_spacing(read_nifti(save(tmp_path / "a.nii", labels)), (0.7, 1.3, 1.0), nearest=True)
+    assert set(np.unique(resampled.x_CDHW)) == {0, 3, 7}
+
+
+def test_a_fourth_dimension_is_channels(tmp_path: Path) -> None:
+    four = np.stack([VOXELS, VOXELS + 1], -1)
+    file = save(tmp_path / "a.nii.gz", four)
+    assert read_channels(file) == 2
+    assert np.array_equal(read_nifti(file).x_CDHW, four.transpose(3, 2, 1, 0))
+
+
+def test_slope_and_intercept_count(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(VOXELS, np.eye(4))
+    image.header.set_slope_inter(2, -1024)
+    nib.save(image, tmp_path / "a.nii")
+    # nibabel stores (value - intercept) / slope: the values come back
+    assert np.allclose(read_nifti(tmp_path / "a.nii").x_CDHW[0].T, nib.load(tmp_path / "a.nii").get_fdata())
+
+
+def test_bad_files_say_why(tmp_path: Path) -> None:
+    whole = save(tmp_path / "whole.nii.gz", np.random.default_rng(0).normal(size=(20, 20, 20)).astype(np.float32))
+    (tmp_path / "cut.nii.gz").write_bytes(whole.read_bytes()[:9000])
+    plain = gzip.decompress(whole.read_bytes())
+    (tmp_path / "cut.nii").write_bytes(plain[:20000])
+    (tmp_path / "text.nii").write_text("no volume")
+    nib.save(nib.Nifti1Image(VOXELS[:, :, 0], np.eye(4)), tmp_path / "flat.nii")
+    save(tmp_path / "slice.nii", VOXELS[:, :, :1])
+    damaged = bytearray(plain)
+    damaged[80:84] = b"\0\0\0\0"  # pixdim[1]
+    (tmp_path / "zero.nii").write_bytes(damaged)
+    expected = {
+        "cut.nii.gz": "truncated or damaged",
+        "cut.nii": "truncated or damaged",
+        "text.nii": "no NIfTI file",
+        "flat.nii": "a picture, not a volume",
+        "slice.nii": "7 x 6 x 1 voxels: a picture",
+        "zero.nii": "a spacing that is zero",
+        "gone.nii": "no such file",
+    }
+    for name, reason in expected.items():
+        with pytest.raises(VolumeError, match=reason):
+            read_nifti(tmp_path / name)
+
+
+def test_a_series_is_the_volume_that_it_shows(tmp_path: Path) -> None:
+    slices = np.random.default_rng(0).integers(-1000, 1000, (6, 5, 4)).astype(np.int16)
+    volume = read_series(save_series(tmp_path / "ct", slices, (2.5, 0.8, 0.6)))
+    # rows run to the back and columns to the left (LPS): both are turned round
+    assert np.array_equal(volume.x_CDHW[0], slices[:, ::-1, ::-1])
+    assert volume.spacing == pytest.approx((2.5, 0.8, 0.6))
+    assert volume.source.orientation == "LPS"
+    corner = volume.affine @ [3, 4, 0, 1]  # the first pixel of the first slice, in RAS
+    assert corner[:3] == pytest.approx([10.0, 20.0, 5.0])
+
+
+def test_series_that_are_none_say_why_and_name_nobody(tmp_path: Path) -> None:
+    slices = np.zeros((6, 5, 4), np.int16)
+
+    def reason(name: str) -> str:
+        with pytest.raises(VolumeError) as found:
+            read_series(tmp_path / name)
+        assert "SECRET" not in str(found.value) and "Doe" not in str(found.value) and "1.2.3" not in str(found.value)
+        return str(found.value)
+
+    save_series(tmp_path / "gap", slices, (2.5, 1, 1))
+    next(iter(sorted((tmp_path / "gap").glob("021*")))).unlink()
+    assert "1 slices are missing: 5 mm between 014.dcm and 028.dcm, elsewhere 2.5" in reason("gap")
+    save_series(tmp_path / "two", slices[:2], (2.5, 1, 1))
+    save_series(tmp_path / "other", slices[:3], (2.5, 1, 1), SeriesInstanceUID="1.2.4", SeriesNumber=9)
+    for file in (tmp_path / "other").iterdir():
+        file.rename(tmp_path / "two" / f"x{file.name}")
+    assert "2 series in one folder: number 9 (CT, 3 of 5 x 4); number 2 (CT, 2 of 5 x 4)" in reason("two")
+    save_series(tmp_path / "twice", slices, (0.0, 1, 1))
+    assert "two slices at one place" in reason("twice")
+    save_series(tmp_path / "nowhere", slices, (1, 1, 1), ImagePositionPatient=None)
+    assert "ImagePositionPatient" in reason("nowhere")
+    (tmp_path / "empty").mkdir()
+    assert reason("empty") == "a folder without DICOM files"
