@@ -3,8 +3,9 @@
     python scripts/benchmarks/slides.py --workers 2
 
 CLAM and TRIDENT read with such a DataLoader. All three give the same uint8 tiles, batch by batch, to one process. They
-take turns, the start of processes is not counted, and medians over the rounds are printed. Slides: a phantom of JPEG
-tiles, read directly and, as a slide would be that only OpenSlide can read, through OpenSlide; with --slide one's own.
+take turns, the start of processes is not counted, and medians over the rounds are printed. Slides: phantoms
+whose stored JPEG tiles of 256 px are the tiles that are read, and of 240 px, as many scanners write them; each read
+directly and, as a slide would be that only OpenSlide can read, through OpenSlide. With --slide also one's own.
 """
 
 from __future__ import annotations
@@ -31,14 +32,15 @@ from medtrain.data.slide.tiles import Survey, Tiling, survey
 from medtrain.io.slide import Slide, View
 
 BATCH = 64
-PHANTOM = 2048  # pixels a side; the slide repeats it
+PHANTOM = 2048  # pixels a side; the slides repeat it
 
 
-def make_slide(path: Path, repeats: int) -> None:
+def make_slide(path: Path, repeats: int, stored: int) -> None:
+    """A slide as wide as real ones are: a row of tiles is more than a reader's cache holds."""
     draw = stream(0, "benchmark")
     layout = draw_layout(draw, PHANTOM // MASK, True, False)
     pixels = stain(draw, layout, draw_textures(draw), PHANTOM)
-    write_slide(path, np.tile(pixels, (repeats, repeats, 1)))
+    write_slide(path, np.tile(pixels, (1, repeats, 1)), tile=stored)
 
 
 class Tiles(Dataset[torch.Tensor]):
@@ -76,29 +78,28 @@ class Part:
         return self.length
 
 
-def fresh_slides(path: Path, tiling: Tiling, direct: bool, level: int) -> Iterator[Slide]:
-    """The slide under a new name each time, of which no process holds decoded tiles."""
-    with tempfile.TemporaryDirectory() as folder:
-        while True:
-            link = Path(tempfile.mktemp(dir=folder, suffix=path.suffix))
-            link.symlink_to(path.absolute())
-            slide = Slide(link, tiling.slide_mpp, tiling.default_mpp, direct)
-            slide.reader(level)
-            yield slide
+def fresh_slide(link: Path, path: Path, tiling: Tiling, direct: bool, level: int) -> Slide:
+    """The slide under another name, of which no process holds decoded tiles."""
+    link.symlink_to(path.absolute())
+    slide = Slide(link, tiling.slide_mpp, tiling.default_mpp, direct)
+    slide.reader(level)
+    return slide
 
 
 def measure(path: Path, tiling: Tiling, workers: int, rounds: int, direct: bool = True) -> None:
     """Print a row; the three take turns, so that what else the machine does hits them alike."""
     found = survey(str(path), tiling)
-    fresh = fresh_slides(path, tiling, direct, found.view.level)
     slide = openslide.OpenSlide(str(path))
     part = Part(len(found.coords))
     loader = DataLoader(Tiles(found), BATCH, sampler=part, num_workers=workers, persistent_workers=True)
-    with Readers(workers, tiling.px, BATCH) as readers:
+    with Readers(workers, tiling.px, BATCH) as readers, tempfile.TemporaryDirectory() as folder:
+        links = [Path(folder) / f"{turn}{path.suffix}" for turn in range(rounds + 1)]
+        fresh = [fresh_slide(link, path, tiling, direct, found.view.level) for link in links]
+        reader = fresh[0].reader(found.view.level)
         ways: list[Callable[[], int]] = [
             lambda: sum(len(region(slide, at, found.view)) > 0 for at in found.coords),
             lambda: sum(len(batch) for batch in loader),
-            lambda: sum(len(batch.rows) for batch in readers.tiles(replace(found, slide=next(fresh)))),
+            lambda: sum(len(batch.rows) for batch in readers.tiles(replace(found, slide=fresh.pop()))),
         ]
         part.length = min(part.whole, BATCH * workers)
         ways[1](), ways[2]()  # start the processes
@@ -111,7 +112,6 @@ def measure(path: Path, tiling: Tiling, workers: int, rounds: int, direct: bool 
                 seconds[turn, number] = time.perf_counter() - started
     rates = part.whole / np.median(seconds, 0)
     against = np.median(seconds[:, :2] / seconds[:, 2:], 0)
-    reader = next(fresh).reader(found.view.level)
     cells = [path.name, f"{part.whole:,}", reader, *(f"{rate:,.0f}" for rate in rates), *(f"{a:.1f}" for a in against)]
     print(f"| {' | '.join(cells)} |", flush=True)
 
@@ -120,17 +120,18 @@ def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--workers", type=int, default=2)
     words.add_argument("--rounds", type=int, default=3)
-    words.add_argument("--repeats", type=int, default=5, help=f"the phantom has so many times {PHANTOM} pixels a side")
+    words.add_argument("--repeats", type=int, default=20, help=f"the phantom is so many times {PHANTOM} pixels wide")
     words.add_argument("--slide", action="append", default=[], help="a slide of your own")
     chosen = words.parse_args()
     print(f"{os.cpu_count()} cores, {chosen.workers} workers, tiles of 256 px, a second; load {os.getloadavg()[0]:.1f}")
     print("| slide | tiles | reader | read_region loop | DataLoader | embed | times loop | times DataLoader |")
     print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "phantom.tiff"
-        make_slide(path, chosen.repeats)
-        for direct in (True, False):
-            measure(path, Tiling(), chosen.workers, chosen.rounds, direct)
+        for stored in (256, 240):
+            path = Path(folder) / f"stored_{stored}px.tiff"
+            make_slide(path, chosen.repeats, stored)
+            for direct in (True, False):
+                measure(path, Tiling(), chosen.workers, chosen.rounds, direct)
     for path in chosen.slide:
         measure(Path(path), Tiling(default_mpp=0.5), chosen.workers, chosen.rounds)
 

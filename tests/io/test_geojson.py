@@ -35,7 +35,7 @@ def test_outlines_lie_where_the_mask_is() -> None:
 
 def test_a_file_that_qupath_reads(tmp_path: Path) -> None:
     rings = mask_polygons(np.ones((3, 3), bool), 2.0)[0]
-    write_geojson(tmp_path / "a.geojson", [feature(rings, "Tissue", (1, 2, 3), score=0.5)])
+    write_geojson(tmp_path / "a.geojson", [feature(rings, "Tissue", (1, 2, 3), measures={"score": 0.5})])
     told = json.loads((tmp_path / "a.geojson").read_text())
     (one,) = told["features"]
     assert (told["type"], one["type"], one["geometry"]["type"]) == ("FeatureCollection", "Feature", "Polygon")

@@ -16,7 +16,6 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 import torch
-from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -27,6 +26,7 @@ from medtrain.data.slide.tiles import Survey, Tiling
 from medtrain.io.cache_root import cache_root, writing_to
 from medtrain.io.files import write_text
 from medtrain.io.image_cache import Progress
+from medtrain.io.only_one import only_one
 from medtrain.io.slide import AT_40X, slide_fingerprint
 from medtrain.io.stats import stat_file
 from medtrain.io.trident import read_own, write_trident
@@ -156,7 +156,7 @@ class Embedder:
         bags = [self.folder / f"{stem}.h5" for stem in bag_names(slides)]
         with writing_to(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.folder / ".embed.lock"):
+            with only_one(self.folder / "lock", self.report):
                 found = [self._there(Path(slide), bag) for slide, bag in zip(slides, bags, strict=True)]
                 todo = [number for number, bagged in enumerate(found) if bagged is None]
                 try:
