@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
@@ -17,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from medtrain.augment import Views2d, Views3d
-from medtrain.callbacks import Preemption, Progress, Speed, WholeCheckpointIO
+from medtrain.callbacks import Mining, Preemption, Progress, Speed, WholeCheckpointIO
 from medtrain.config import launch, ranks, target
 from medtrain.core.errors import UsageError
 from medtrain.core.labels import LabelCounts
@@ -36,7 +37,8 @@ log = logging.getLogger("medtrain")
 DIMS = {"image": 2, "volume": 3}
 LAYOUTS = {2: torch.channels_last, 3: torch.channels_last_3d}
 TASKS = dict.fromkeys(("image", "volume"), "medtrain.task.classification:Classification") | {
-    "bag": "medtrain.task.mil:MultipleInstance"
+    "bag": "medtrain.task.mil:MultipleInstance",
+    "boxes": "medtrain.task.detection:Detection",
 }
 """The LightningModule for each kind of cases, which the options of task, data and model name."""
 
@@ -62,7 +64,7 @@ def probe(cfg: DictConfig) -> None:
     target.check_targets(cfg)
     check_sharding(cfg)
     check_folds(plain(cfg.data))
-    parse_policy(cfg.eval.threshold)
+    parse_policy(cfg.eval.threshold, usual_spec(cfg).label_kind)
     check_pool(cfg)
     if cfg.get("transfer"):
         target.build("transfer", cfg.transfer)
@@ -73,11 +75,28 @@ def probe(cfg: DictConfig) -> None:
     fresh = (node.get("weights") or "none") == "none"
     try:
         with torch.device("meta") if fresh else nullcontext():  # a file of weights is tried in earnest
-            check_passes(build_model(*target.builder("model", node), spec), cfg.eval.get("mc_dropout") or 0)
+            network = build_model(*target.builder("model", node), spec)
+        check_passes(network, cfg.eval.get("mc_dropout") or 0)
+        check_loss(cfg, spec, network)
     except (TypeError, ValueError) as error:
         raise UsageError(f"model: {node['_target_']} refuses its arguments: {error}") from error
     except NotImplementedError:  # some networks compute while they are built, which 'meta' can't
         log.info("model not probed: it needs real tensors to be built")
+
+
+def check_loss(cfg: DictConfig, spec: DataSpec, network: nn.Module) -> None:
+    """Can this loss be had of this network?
+
+    Raises:
+        UsageError: it refuses such labels, or a detector's outputs are not what it takes.
+    """
+    ones = np.ones(len(spec.classes), np.int64)
+    loss = target.build("loss", cfg.loss, spec=spec, counts=LabelCounts(ones, ones, 0 * ones))
+    if spec.label_kind == "boxes" and getattr(loss, "own_loss", None) != getattr(network, "own_loss", None):
+        wanted = "own, as the network brings its loss" if getattr(network, "own_loss", False) else "detection"
+        raise UsageError(
+            f"loss={str(cfg.loss._target_).rpartition('.')[2]} doesn't fit this network: take loss={wanted}"
+        )
 
 
 def check_pool(cfg: DictConfig) -> None:
@@ -106,7 +125,7 @@ def usual_spec(cfg: DictConfig) -> DataSpec:
     if kind == "bag" and node.get("tiles"):
         return DataSpec("binary", ("0", "1"), 3, (node["tile_px"], node["tile_px"]))
     dims = {"volume": 3, "bag": 0}.get(kind, 2)
-    size = (node.get("patch_size") if kind == "volume" else node.get("image_size")) or 64
+    size = (node.get("patch_size") if kind == "volume" else node.get("tile") or node.get("image_size")) or 64
     shape = tuple(size) if not isinstance(size, int) else (size,) * dims
     classes = ("0", "1")
     return DataSpec("boxes" if kind == "boxes" else "binary", classes, int(node.get("channels") or 1), shape[:dims])
@@ -170,6 +189,8 @@ def task(
         "loss": lambda: target.build("loss", cfg.loss, spec=spec, counts=counts) if training else None,
         "augment": lambda: target.build("augment", cfg.augment, spec=spec) if training else None,
         "pool": lambda: cfg.task.pool,
+        "merge": lambda: cfg.task.merge,
+        "iou": lambda: cfg.eval.iou,
         "mixup": lambda: cfg.task.get("mixup") or 0.0,
         "entropy": lambda: cfg.task.get("entropy") or 0.0,
         "views": lambda: views(cfg, spec),
@@ -244,7 +265,7 @@ def trainer(cfg: DictConfig, folder: Path, *, training: bool, report: Callable[.
     Raises:
         UsageError: settings that this machine can't serve.
     """
-    callbacks: list[pl.Callback] = [Speed(report), Progress()] if training else [Progress()]
+    callbacks: list[pl.Callback] = [Speed(report), Progress(), Mining()] if training else [Progress()]
     loggers: list[Any] = []
     if training:
         callbacks += [target.build("callbacks", n) for n in cfg.callbacks.values() if n]

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from medtrain.config import launch
 from medtrain.io.files import write_json, write_text
 from medtrain.metric import Decision
-from medtrain.report import write_failures, write_report
+from medtrain.report import write_box_pictures, write_failures, write_report
 from medtrain.task.base import Outcome, Task
 
 
@@ -21,6 +21,7 @@ def evaluate(
     cfg: DictConfig, trainer: pl.Trainer, task: Task, data: Any, decision: Decision, folder: Path, *, split: str
 ) -> dict[str, Any]:
     """Predict a split; write test_metrics.json and the task's files on rank 0; return the metrics ({} elsewhere)."""
+    task.truth = data.truth
     run_loader(trainer, task, lambda: data.eval_dataloader(split))
     if launch.global_rank() != 0:
         return {}
@@ -49,7 +50,11 @@ def write(file: Path, content: Any) -> None:
 
 def build_report(cfg: DictConfig, data: Any, folder: Path) -> Path:
     """The pictures of the worst mistakes (`eval.thumbnails`), then report.html."""
-    write_failures(folder, data.pixels, cfg.eval.get("thumbnails") or 0)
+    most = cfg.eval.get("thumbnails") or 0
+    if data.truth is None:
+        write_failures(folder, data.pixels, most)
+    else:
+        write_box_pictures(folder, data.pixels, dict(zip(data.cases["case"], data.place_N4, strict=True)), most)
     return write_report(folder)
 
 

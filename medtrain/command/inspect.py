@@ -17,6 +17,7 @@ from medtrain.core.labels import indicators
 from medtrain.data.inspection import Finding, Inspection
 from medtrain.io.files import atomic_path, write_json
 from medtrain.report import imbalance_table
+from medtrain.report.box_facts import box_tables
 from medtrain.report.contact_sheet import COLOURS, Tile, contact_sheet
 from medtrain.report.findings import findings_table
 from medtrain.report.progress import bar
@@ -117,6 +118,8 @@ def tell(found: Inspection, outcome: dict[str, Any]) -> None:
         bits = " bit" * ("unit" not in images)
         kinds += [f"{n:,} of {name}{bits}" for name, n in images["bits"].items()]
         build.say(f"{small} to {large} {images.get('unit', 'pixels')}; {', '.join(kinds)}")
+    for table in box_tables(images["boxes"]) if "boxes" in images else ():
+        build.say(table)
     if "spacing_mm" in images:
         tell_volumes(images)
     build.say(f"{outcome['seconds']:.1f} s, {outcome['images_per_s']:,.0f} images/s; {outcome['decoded']:,} decoded")
@@ -157,7 +160,7 @@ def examples(found: Inspection) -> list[tuple[str, list[Tile]]]:
     rows, split = found.used, found.cases["split"].to_numpy()[found.used]
     has_NC = indicators(found.spec.label_kind, len(found.spec.classes), found.targets[rows]) == 1
     of_class = dict(zip(found.spec.classes[:CLASSES], has_NC.T, strict=False))
-    if found.spec.label_kind == "multilabel":
+    if found.spec.label_kind in ("multilabel", "boxes"):
         of_class["none of the classes"] = ~has_NC.any(1)
     bands = []
     for name, has in of_class.items():

@@ -1,4 +1,4 @@
-"""predict: files, a folder or a table without labels -> one row a case; a bad file costs its own row only."""
+"""predict: files, a folder or a table without labels -> a row a case, or boxes; a bad file costs only itself."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from omegaconf import DictConfig
 
 from medtrain.command import build
 from medtrain.command.evaluate import run_loader
+from medtrain.command.gate import attach_gate
 from medtrain.command.trained import open_run
 from medtrain.config import launch
 from medtrain.core.errors import MedtrainError, UsageError
-from medtrain.io.files import write_text
+from medtrain.data.base import Inputs
+from medtrain.io.files import write_json, write_text
 
 
 def main(cfg: DictConfig, folder: Path) -> None:
@@ -27,24 +29,32 @@ def main(cfg: DictConfig, folder: Path) -> None:
     trainer = build.trainer(cfg, folder, training=False)
     task = run.task(cfg)
     data = build.inputs(cfg, run.spec)
-    tables = []
     readable = len(data.cases) > len(data.errors)
     if readable:
+        task.truth = getattr(data, "truth", None)  # of images the sizes; other inputs have none
+        attach_gate(cfg, trainer, task, data.cases)
         run_loader(trainer, task, data.predict_dataloader)
     if launch.global_rank() != 0:
         return
-    if readable:
-        tables.append(task.predictions(task.results, data.cases, run.decision))
+    said = task.predictions(task.results, data.cases, run.decision) if readable else None
+    if run.spec.label_kind == "boxes":
+        write_json(output, said or [])
+    else:
+        write_text(output, whole_table(said, data).to_csv(index=False))
+    build.say(f"{len(data.cases) - len(data.errors):,} predicted, {len(data.errors):,} bad: {output}")
+    refuse_bad(data)
+
+
+def whole_table(said: Any, data: Inputs) -> pd.DataFrame:
+    """The table of predictions, if any, and the files that can't be read, in order, with the column ``error``."""
+    tables = [] if said is None else [said]
     if data.errors:
         bad = data.cases.iloc[list(data.errors)][["case", "patient"]].assign(error=list(data.errors.values()))
         tables.append(bad.set_index(pd.Index(list(data.errors))))
     whole = pd.concat(tables).sort_index()
     if "error" not in whole:
         whole["error"] = ""
-    whole = whole[[c for c in whole.columns if c != "error"] + ["error"]]
-    write_text(output, whole.to_csv(index=False))
-    build.say(f"{len(whole) - len(data.errors):,} predicted, {len(data.errors):,} bad: {output}")
-    refuse_bad(data)
+    return whole[[c for c in whole.columns if c != "error"] + ["error"]]
 
 
 def refuse_bad(data: Any) -> None:

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from medtrain.command import build
 from medtrain.command.evaluate import build_report, evaluate
+from medtrain.command.gate import attach_gate
 from medtrain.command.trained import open_run
 from medtrain.config import launch, record
 from medtrain.config.compose import load_saved
@@ -27,6 +28,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     task = run.task(cfg)
     data = build.data(cfg, **part, spec=run.spec)
     data.prepare()
+    attach_gate(cfg, trainer, task, data.cases)
     outcome = evaluate(cfg, trainer, task, data, run.decision, folder, split=cfg.eval.split)
     if launch.global_rank() != 0:
         return

@@ -19,6 +19,7 @@ from medtrain.callbacks.checkpoint import load, network_weights
 from medtrain.command import build
 from medtrain.command.evaluate import build_report, evaluate, run_loader, write
 from medtrain.command.execute import unexpected
+from medtrain.command.gate import attach_gate
 from medtrain.config import launch
 from medtrain.config.record import RunRecord
 from medtrain.core.errors import DataError, MedtrainError, UsageError
@@ -45,6 +46,7 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
         data.prepare()
         check_validation(cfg, data)
         task = build.task(cfg, data.spec, training=True, counts=train_counts(data))
+        task.truth = data.truth
         if record:
             note_data(record, data, trainer)
             if (memory := build.memory(cfg, data.spec)) is not None:
@@ -66,8 +68,10 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
         if build.sharded(cfg):  # what is judged is whole on each device
             trainer = build.trainer(cfg, folder, training=False)
             task = build.task(cfg, data.spec, training=False)
+            task.truth = data.truth
             weights = network_weights(weights)
         task.load_state_dict(weights)
+        attach_gate(cfg, trainer, task, data.cases)
         run_loader(trainer, task, data.val_dataloader)
         decision = task.fit_decision(task.results, cfg.eval.threshold)
         if record:
@@ -113,6 +117,9 @@ def check_validation(cfg: DictConfig, data: Any) -> None:
         DataError: the monitored AUROC is undefined there.
     """
     parse_policy(cfg.eval.threshold, data.spec.label_kind)
+    if data.spec.label_kind == "boxes":
+        check_boxes(data)
+        return
     monitors = [node.get("monitor") for node in cfg.callbacks.values() if node]
     if "val_auroc" not in monitors or data.targets is None:
         return
@@ -123,6 +130,20 @@ def check_validation(cfg: DictConfig, data: Any) -> None:
             "can't choose a checkpoint",
             advice="give it more cases (the split column), or set callbacks.best.monitor=val_loss "
             "callbacks.best.mode=min callbacks.early_stopping=null",
+        )
+
+
+def check_boxes(data: Any) -> None:
+    """Is there anything to find in the validation part?
+
+    Raises:
+        DataError: no.
+    """
+    shown = data.targets[(data.cases["split"] == "val").to_numpy()]
+    if not (shown == 1).any():
+        raise DataError(
+            f"validation ({len(shown)} cases) holds no box, so val_map50 is undefined and can't choose a checkpoint",
+            advice="give it more cases (the split column), or another data.split_seed",
         )
 
 

@@ -136,10 +136,10 @@ def _value(here: str, value: Any, shipped: Any, lines: dict[str, str], added: se
 
 
 def _combination(cfg: Plain) -> list[Finding]:
-    """A network, data, augmentation and task that don't go together, e.g. a 2D network for volumes."""
+    """Options that don't go together with the task, e.g. a 2D network for volumes."""
     task = cfg.get("task") or {}
     found = []
-    for group in ("data", "model", "augment"):
+    for group in ("data", "model", "loss", "sampler", "augment"):
         node = cfg.get(group) or {}
         kind, wanted = node.get("kind"), task.get("kind")
         if kind is not None and wanted is not None and wanted not in _kinds(kind):

@@ -6,6 +6,8 @@ from typing import Any
 
 NUMBER = (float,)
 
+COLUMNS = ("mask", "patient", "split", "fold", "site", "case", "x_min", "y_min", "x_max", "y_max", "width", "height")
+
 # Keys whose packaged value is null, or that take more than their packaged value's type. null is fine for all.
 TYPES: dict[str, tuple[type, ...]] = {
     "seed": (int,),
@@ -38,6 +40,9 @@ TYPES: dict[str, tuple[type, ...]] = {
     "data.fold": (int,),
     "data.cache_dir": (str,),
     "data.path_format": (str,),
+    "data.annotations": (str, list),
+    "data.images": (str,),
+    "data.tile": (int,),
     "data.columns.label": (str, list),
     "data.columns.path": (str, list),
     "data.columns.mask": (str,),
@@ -67,10 +72,11 @@ TYPES: dict[str, tuple[type, ...]] = {
     "explain.classes": (str, list),
     "eval.threshold": (str, *NUMBER),
     "eval.prevalence": NUMBER,
-} | {f"data.columns.{c}": (str,) for c in ("mask", "patient", "split", "fold", "site", "case")}
+    "eval.gate": (str,),
+} | {f"data.columns.{c}": (str,) for c in COLUMNS}
 
 CHOICES: dict[str, tuple[Any, ...]] = {
-    "data.fit": ("pad", "stretch", "crop"),
+    "data.fit": ("pad", "shrink", "stretch", "crop"),
     "data.channels": (1, 3),
     "data.leakage": ("error", "warn", "drop"),
     "data.on_bad": ("error", "skip"),
@@ -83,8 +89,12 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "data.uncertain": ("ignore", "zeros", "ones"),
     "data.blank": ("ignore", "zeros"),
     "explain.method": ("all", "attention", "gradcam", "contribution"),
+    "loss.assign": ("task_aligned", "centre"),
+    "loss.box": ("ciou", "giou"),
     "loss.weights": ("inverse", "sqrt_inverse", "effective_number"),
+    "eval.gate_by": ("drop", "scale"),
     "eval.split": ("train", "val", "test"),
+    "model.size": ("n", "s", "m"),
     "sweep.retry": ("failed",),
     "task.pool": ("mean", "max", "noisy_or", "attention"),
     "model.norm": ("batch", "instance", "group"),
@@ -98,6 +108,9 @@ AT_LEAST: dict[str, float] = {
     "data.fold": 0,
     "data.image_size": 1,
     "data.patients": 10,
+    "data.tile": 8,
+    "data.tile_overlap": 0,
+    "data.min_visible": 0,
     "data.patches_per_volume": 1,
     "data.foreground_share": 0,
     "data.min_share": 0,
@@ -118,6 +131,13 @@ AT_LEAST: dict[str, float] = {
     "eval.tta": 0,
     "explain.sanity": 0,
     "loss.gamma": 0,
+    "loss.box_weight": 0,
+    "model.most": 1,
+    "model.proposals": 1,
+    "model.sampled": 1,
+    "model.anchors": 1,
+    "model.mining_least": 1,
+    "model.mining_pool": 1,
     "sampler.power": 0,
     "sampler.length": 1,
     "optimizer.lr": 0,
@@ -128,10 +148,15 @@ AT_LEAST: dict[str, float] = {
     "trainer.accumulate_grad_batches": 1,
 }
 
-BETWEEN: dict[str, tuple[float, float]] = {  # neither end
-    "eval.prevalence": (0, 1),
-    "explain.region_threshold": (0, 1),
-}
+_SHARES = (
+    "eval.iou",
+    "eval.prevalence",
+    "explain.region_threshold",
+    "model.overlap",
+    "sampler.negatives",
+    "task.merge",
+)
+BETWEEN: dict[str, tuple[float, float]] = dict.fromkeys(_SHARES, (0, 1))  # neither end
 
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list", dict: "a map"}
 

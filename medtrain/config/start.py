@@ -40,10 +40,11 @@ OF_THE_MODEL = (
     "patch_size",
     "mpp",
     "tile_px",
+    "tile",
     "mean",
     "std",
 )
-KEPT_IF_NOT_GIVEN = ("fit", "window", "cache_dir", "batch_size", "num_workers")
+KEPT_IF_NOT_GIVEN = ("fit", "window", "tile_overlap", "cache_dir", "batch_size", "num_workers")
 
 
 def saved_of(verb: str, given: dict[str, str]) -> DictConfig | None:

@@ -38,6 +38,11 @@ def typical_shapes(wh_M2: ArrayLike, most: int = SHAPES) -> Shapes:
     return np.round(wh[order[at]], 2)
 
 
+def as_pairs(wh_M2: Shapes) -> tuple[tuple[float, float], ...]:
+    """Shapes as `DataSpec.boxes` keeps them."""
+    return tuple((w, h) for w, h in wh_M2.tolist())
+
+
 def iou_of_shapes(a_M2: Shapes, b_K2: Shapes) -> NDArray[np.float64]:
     """(M, K) intersection over union of boxes that share their centre."""
     both = np.minimum(a_M2[:, None], b_K2[None]).prod(-1)

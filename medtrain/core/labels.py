@@ -30,10 +30,11 @@ def indicators(kind: LabelKind, n_classes: int, targets: NDArray[Any]) -> NDArra
     """labels_NC: 1 where a case has the class, 0 where it has not, NaN where that is unknown.
 
     Args:
-        targets: binary (N,) of 0, 1, NaN; multiclass (N,) class numbers, negative where unknown; multilabel (N, C).
+        targets: binary (N,) of 0, 1, NaN; multiclass (N,) class numbers, negative where unknown; multilabel and boxes
+            (which classes an image shows) (N, C).
     """
     values = np.asarray(targets, np.float64)
-    if kind == "multilabel":
+    if kind in ("multilabel", "boxes"):
         return values
     known = values >= 0  # NaN is not
     labels_NC = np.full((len(values), n_classes), np.nan)

@@ -1,8 +1,9 @@
-"""Truth: the boxes of a detection data set, as metrics and pictures take them."""
+"""The boxes of a detection data set, true and found, as metrics and pictures take them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,13 @@ class Truth:
     size_N2: NDArray[np.int64]
     image_id_N: NDArray[np.int64]
 
+    @classmethod
+    def unknown(cls, size_N2: NDArray[np.int64]) -> Truth:
+        """Of images whose boxes nobody knows: their sizes, numbered from 1."""
+        none = np.zeros(0, np.int64)
+        ids = np.arange(1, len(size_N2) + 1)
+        return cls(np.zeros((0, 4)), none, none, none > 0, np.zeros(0), none, size_N2, ids)
+
     def __len__(self) -> int:
         return len(self.size_N2)
 
@@ -54,3 +62,24 @@ class Truth:
             self.size_N2[cases],
             self.image_id_N[cases],
         )
+
+
+@dataclass(frozen=True)
+class Found:
+    """Predicted boxes of all images, packed; in any order.
+
+    Args:
+        boxes_N4: (x0, y0, x1, y1) in pixels of the originals, float64.
+        score_N: 0..1.
+        label_N: class numbers from 0.
+        image_N: the image of each, a number as `Truth` counts them.
+    """
+
+    boxes_N4: NDArray[Any]
+    score_N: NDArray[Any]
+    label_N: NDArray[Any]
+    image_N: NDArray[Any]
+
+    def select(self, at: NDArray[Any]) -> Found:
+        """Those at these positions, or where this is true."""
+        return Found(self.boxes_N4[at], self.score_N[at], self.label_N[at], self.image_N[at])

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from medtrain.core.errors import Problem
 from medtrain.core.spec import DataSpec
+from medtrain.core.truth import Truth
 from medtrain.data.loading import LaterBatches, loader, ranks
 from medtrain.io.image_cache import Progress
 from medtrain.sampler import EvalSampler, Shuffle
@@ -70,7 +71,9 @@ class Data(pl.LightningDataModule):
     Known after `prepare`:
         spec: DataSpec.
         cases: a row a case: case, patient, split, fold, path.
-        targets: binary float [N] 0/1, multiclass int [N], multilabel float [N, C] with NaN unknown; None for boxes.
+        targets: binary float [N] 0/1, multiclass int [N], multilabel float [N, C] with NaN unknown; boxes
+            float [N, C] 0/1, the classes that an image shows; None without labels.
+        truth: boxes of the cases; None where labels are all there is.
         groups: the columns asked for as written, a row a case; None where there are none.
         held_out: with data.split_by=site the site that tests, its fold and the number of sites; else None.
         fingerprints: SHA-256 of the cases, labels and patients (``table``) and of cases and splits
@@ -85,6 +88,7 @@ class Data(pl.LightningDataModule):
     synthetic = False
     held_out: dict[str, Any] | None = None
     targets: NDArray[Any] | None = None
+    truth: Truth | None = None
     groups: pd.DataFrame | None = None
     spec: DataSpec
     cases: pd.DataFrame
@@ -151,9 +155,13 @@ class Data(pl.LightningDataModule):
         return np.flatnonzero(self.cases["split"].to_numpy() == split)
 
     def labels(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """What a sampler of the training cases goes by."""
+        """What a sampler goes by: a label for each sample of `dataset(rows)`."""
         assert self.targets is not None
         return self.targets[rows]
+
+    def patients(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """The patient of each sample of `dataset(rows)`."""
+        return np.asarray(self.cases["patient"].to_numpy()[rows])
 
     def training_set(self, rows: NDArray[np.int64]) -> Dataset[Any]:
         """`dataset`, where training sees other samples of a case than evaluation does."""
@@ -162,9 +170,13 @@ class Data(pl.LightningDataModule):
     def sampler(self, rows: NDArray[np.int64], batch_size: int) -> Sampler[Any]:
         """What draws positions of `training_set`."""
         rank, world = ranks()
-        patients = self.cases["patient"].to_numpy()[rows]
         return self.build_sampler(
-            labels=self.labels(rows), groups=patients, batch_size=batch_size, seed=self.seed, rank=rank, world=world
+            labels=self.labels(rows),
+            groups=self.patients(rows),
+            batch_size=batch_size,
+            seed=self.seed,
+            rank=rank,
+            world=world,
         )
 
     def train_dataloader(self) -> DataLoader[Any]:

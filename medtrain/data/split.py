@@ -287,5 +287,6 @@ def _refuse_empty(split: NDArray[np.str_], groups_N: NDArray[np.str_], why: str,
         raise DataError(
             f"no cases for {' and '.join(empty)} {why}: {len(split)} rows of {patients} patients "
             f"(patients and equal files stay together)",
-            advice="give more data, fewer folds, or a split column with train, val and test",
+            advice="give more data, fewer folds, or a split column with train, val and test "
+            "(data.columns.split=none ignores official splits)",
         )

@@ -22,7 +22,8 @@ from medtrain.io.dicom import HEAD, is_dicom, is_dicom_file, read_dicom
 Pixels = NDArray[Any]  # uint8 or uint16
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom")
-FITS = ("pad", "stretch", "crop")
+FITS = ("pad", "shrink", "stretch", "crop")
+PADDED = ("pad", "shrink")
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as JPEG and PIL weigh colours
 
 
@@ -33,7 +34,8 @@ class ImageForm:
     Args:
         size: (H, W) in pixels.
         channels: 1 (grey) or 3 (RGB).
-        fit: ``pad`` (keep the aspect ratio, fill with black), ``stretch``, or ``crop`` (keep it, cut the excess).
+        fit: ``pad`` (keep the aspect ratio, fill with black), ``shrink`` (the same, but smaller pictures keep their
+            scale), ``stretch``, or ``crop`` (keep the aspect ratio, cut the excess).
         window: stored values (lo, hi) that become black and white; None takes 8-bit pictures as they are and
             deeper ones from their own minimum to their own maximum. Of DICOM they are rescaled values, and None means
             what the file says (see `medtrain.io.dicom_display`).
@@ -200,8 +202,8 @@ def _resize(plane_HW: NDArray[np.generic], size: tuple[int, int], fit: str) -> N
     height, width = plane_HW.shape
     out_h, out_w = size
     new_h, new_w, box = out_h, out_w, (0.0, 0.0, float(width), float(height))
-    if fit == "pad":
-        new_h, new_w = _padded((height, width), size)
+    if fit in PADDED:
+        new_h, new_w = _padded((height, width), size, fit)
     elif fit == "crop":  # cut first: a strip of 1 x 20,000 pixels, resized first, would take gigabytes
         scale = max(out_h / height, out_w / width)
         cut_h, cut_w = out_h / scale, out_w / scale
@@ -223,21 +225,38 @@ def content_box(shape: tuple[int, int], size: tuple[int, int], fit: str) -> tupl
     Args:
         shape: (H, W) as stored.
     """
-    if fit != "pad":
+    if fit not in PADDED:
         return slice(0, size[0]), slice(0, size[1])
-    new_h, new_w = _padded(shape, size)
+    new_h, new_w = _padded(shape, size, fit)
     above, beside = (size[0] - new_h) // 2, (size[1] - new_w) // 2
     return slice(above, above + new_h), slice(beside, beside + new_w)
 
 
-def _padded(shape: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+def _padded(shape: tuple[int, int], size: tuple[int, int], fit: str) -> tuple[int, int]:
     """Height and width that a picture has within its padding."""
-    scale = min(size[0] / shape[0], size[1] / shape[1])
+    scale = min(size[0] / shape[0], size[1] / shape[1], 1.0 if fit == "shrink" else np.inf)
     return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
-def original_point(at: tuple[float, float], shape: Sequence[int], form: ImageForm) -> tuple[float, float]:
-    """Where a point of a fitted picture lies in the picture as stored: `fit_image`'s geometry backwards.
+def placement(shape: tuple[int, int], form: ImageForm) -> tuple[float, float, float, float]:
+    """Where `fit_image` puts a picture: (sx, sy, tx, ty), so that x = sx * x_stored + tx in pixels of `form`.
+
+    Coordinates run from edge to edge: the first pixel reaches from 0 to 1.
+
+    Args:
+        shape: (H, W) as stored.
+    """
+    if form.fit == "crop":
+        scale = max(out / stored for out, stored in zip(form.size, shape, strict=True))
+        down, right = ((out - stored * scale) / 2 for out, stored in zip(form.size, shape, strict=True))
+        return scale, scale, right, down
+    rows, columns = content_box(shape, form.size, form.fit)
+    scales = (columns.stop - columns.start) / shape[1], (rows.stop - rows.start) / shape[0]
+    return (*scales, float(columns.start), float(rows.start))
+
+
+def original_point(at: tuple[float, float], shape: tuple[int, int], form: ImageForm) -> tuple[float, float]:
+    """Where a point of a fitted picture lies in the picture as stored: `placement` backwards.
 
     Args:
         at: (row, column) in pixels of `form`; the middle of the first pixel is (0.5, 0.5).
@@ -246,11 +265,6 @@ def original_point(at: tuple[float, float], shape: Sequence[int], form: ImageFor
     Returns:
         (row, column) in stored pixels, counted from 0 and within the picture (a point of the padding goes to its edge).
     """
-    scales = [out / stored for out, stored in zip(form.size, shape, strict=True)]
-    if form.fit != "stretch":
-        scales = [(min if form.fit == "pad" else max)(scales)] * 2
-    found = []
-    for place, stored, out, scale in zip(at, shape, form.size, scales, strict=True):
-        new = max(1, round(stored * scale))
-        found.append(min(max((place - (out - new) // 2) * stored / new - 0.5, 0.0), stored - 1.0))
-    return found[0], found[1]
+    sx, sy, tx, ty = placement(shape, form)
+    row, column = (at[0] - ty) / sy - 0.5, (at[1] - tx) / sx - 0.5
+    return min(max(row, 0.0), shape[0] - 1.0), min(max(column, 0.0), shape[1] - 1.0)

@@ -77,6 +77,17 @@ class ImageCache:
             out[here] = pixels if pixels.dtype == out.dtype else pixels.astype(out.dtype) * np.uint16(257)
         return out
 
+    def cut(self, indices: ArrayLike, corner_B2: ArrayLike, size: tuple[int, int]) -> Pixels:
+        """A part of `size` (H, W) of each of the pictures `indices`, from (left, top) on: (B, C, H, W)."""
+        index = torch.from_numpy(np.array(indices, np.int64))
+        out = np.zeros((len(index), self.shape[1], *size), self.dtype)
+        places = zip(self._file_N[index].tolist(), self._slot_N[index].tolist(), np.asarray(corner_B2), strict=True)
+        for part, (number, slot, (left, top)) in zip(out, places, strict=True):
+            if number != BLACK:
+                pixels = self._map(number)[slot, :, top : top + size[0], left : left + size[1]]
+                part[:] = pixels if pixels.dtype == out.dtype else pixels.astype(out.dtype) * np.uint16(257)
+        return out
+
     def _map(self, number: int) -> NDArray[Any]:
         if number not in self._maps:
             file, dtype = self._files[number]

@@ -17,6 +17,8 @@ from medtrain.metric.decision import (
     parse_policy,
     probabilities,
 )
+from medtrain.metric.detection import evaluate_boxes, fit_box_thresholds, map50, parse_box_policy
+from medtrain.metric.matching import match
 from medtrain.metric.paired import holm, paired_differences
 from medtrain.metric.ranking import Ranking, auroc
 from medtrain.metric.tiles import tile_auroc
@@ -29,11 +31,16 @@ __all__ = [
     "decide",
     "doubt",
     "evaluate",
+    "evaluate_boxes",
+    "fit_box_thresholds",
     "fit_decision",
     "fit_temperature",
     "fit_thresholds",
     "holm",
+    "map50",
+    "match",
     "paired_differences",
+    "parse_box_policy",
     "parse_policy",
     "patient_weights",
     "percentile_interval",

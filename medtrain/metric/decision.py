@@ -23,6 +23,7 @@ from scipy.special import expit, log_softmax, softmax
 from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.io.files import read_json, sha256, write_json
 from medtrain.metric.bootstrap import Array
+from medtrain.metric.detection import parse_box_policy
 
 log = logging.getLogger(__name__)
 
@@ -99,11 +100,14 @@ def decide(kind: str, probs_NC: npt.ArrayLike, limits: npt.ArrayLike = ()) -> Ar
 
 
 def parse_policy(policy: Policy, kind: str = "binary") -> tuple[str, float]:
-    """(``fixed``, threshold), (``youden``, nan), (``sensitivity``, X) or (``specificity``, X).
+    """(``fixed``, threshold), (``youden``, nan), (``sensitivity``, X) or (``specificity``, X); of boxes
+    see `parse_box_policy`.
 
     Raises:
         UsageError: anything else, or a policy other than 0.5 for a multiclass problem, which has no threshold.
     """
+    if kind == "boxes":
+        return parse_box_policy(policy)
     name, value = "", math.nan
     text = str(policy).strip()
     match = re.fullmatch(r"(sensitivity|specificity)@([0-9.]+(?:e-?\d+)?)", text)

@@ -5,10 +5,13 @@ from medtrain.model.build import build_model, fill_from_spec, fit_channels
 from medtrain.model.convnext import convnext_tiny
 from medtrain.model.densenet import densenet121, densenet169, densenet201
 from medtrain.model.densenet_3d import densenet121_3d
+from medtrain.model.detector import Detector
 from medtrain.model.dropout import check_passes, dropout_passes
 from medtrain.model.efficientnet import efficientnet_b0, efficientnet_b3
 from medtrain.model.end_to_end import end_to_end_mil
 from medtrain.model.ensemble import Ensemble, members_of
+from medtrain.model.faster_rcnn import faster_rcnn, faster_rcnn_mobilenet
+from medtrain.model.fcos import fcos
 from medtrain.model.instance_attention import class_logits, score_instances
 from medtrain.model.memory import kept_bytes
 from medtrain.model.mil import (
@@ -22,10 +25,13 @@ from medtrain.model.mil import (
 )
 from medtrain.model.resnet import resnet18, resnet34, resnet50, resnet101
 from medtrain.model.resnet_3d import resnet10_3d, resnet18_3d, resnet34_3d, resnet50_3d
+from medtrain.model.retinanet import retinanet
 from medtrain.model.weights import load_weights, read_weights, warm_start
+from medtrain.model.yolo import yolo
 
 __all__ = [
     "BagNetwork",
+    "Detector",
     "Ensemble",
     "attention_map",
     "attention_mil",
@@ -41,6 +47,9 @@ __all__ = [
     "efficientnet_b0",
     "efficientnet_b3",
     "end_to_end_mil",
+    "faster_rcnn",
+    "faster_rcnn_mobilenet",
+    "fcos",
     "fill_from_spec",
     "fit_channels",
     "gated_attention_mil",
@@ -60,7 +69,9 @@ __all__ = [
     "resnet50",
     "resnet50_3d",
     "resnet101",
+    "retinanet",
     "score_instances",
     "topk_mil",
     "warm_start",
+    "yolo",
 ]

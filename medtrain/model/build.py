@@ -44,7 +44,7 @@ def build_model(builder: Callable[..., nn.Module], arguments: Mapping[str, Any],
         raise UsageError(f"{_name(builder)} built a {type(model).__name__}, not a network (torch.nn.Module)")
     if not any(name in filled for name in ("spec", *_CHANNELS)):
         fit_channels(model, spec)
-    if weights is not None:
+    if names and weights is not None:
         load_weights(model, str(weights), names)
     return model
 

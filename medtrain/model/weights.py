@@ -25,21 +25,23 @@ log = logging.getLogger(__name__)
 
 _SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
 _WRAPPERS = ("state_dict", "model", "net")
-_PREFIXES = ("module.", "model.", "_orig_mod.")
-_OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
+_PREFIXES = ("module.", "model.", "_orig_mod.", "features.")
+_OLD_NAMES = (  # of torchvision's published files, and what the networks say today
+    (re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\."), r"\1\2."),
+    (re.compile(r"(fpn\.(?:inner|layer)_blocks\.\d+)\.(weight|bias)$"), r"\1.0.\2"),
+    (re.compile(r"(rpn\.head\.conv)\.(weight|bias)$"), r"\1.0.0.\2"),
+)
 _LOAD_ERRORS = (OSError, RuntimeError, EOFError, ValueError, KeyError)
 
 
-def load_weights(
-    model: nn.Module, weights: str | None, names: type[WeightsEnum] | None = None, key: str = "model.weights"
-) -> None:
+def load_weights(model: nn.Module, weights: str | None, *names: type[WeightsEnum], key: str = "model.weights") -> None:
     """Load weights into a model in place.
 
     Args:
         model: the network; its head and its first convolution may differ from the weights'.
         weights: ``none`` or None, a name of `names` in any case, or a file (.pth, .pt, .ckpt, .bin, .safetensors)
             with a state dict, plain or under ``state_dict`` (Lightning) or ``model``.
-        names: torchvision's enum for this network, if there is one.
+        names: torchvision's enums for this network or its backbone, if there are any.
         key: of the configuration, for messages.
 
     Raises:
@@ -48,13 +50,13 @@ def load_weights(
     """
     if weights is None or weights.lower() in ("none", ""):
         return
-    member = _member(weights, names)
+    member = next((found for each in names if (found := _member(weights, each))), None)
     if member is not None:
         state = _download(member)
     elif Path(weights).expanduser().is_file():
         state = read_weights(Path(weights).expanduser())
     else:
-        known = ", ".join(["none", *(names.__members__ if names else ())])
+        known = ", ".join(["none", *dict.fromkeys(name for each in names for name in each.__members__)])
         kind = "there is no such file" if Path(weights).suffix.lower() in _SUFFIXES else "no such name"
         raise UsageError(f"{key}={weights}: {kind}; give one of {known}, or a file ({', '.join(_SUFFIXES)})")
     try:
@@ -112,15 +114,18 @@ def warm_start(model: nn.Module, state_dict: Mapping[str, Tensor]) -> list[str]:
         MedtrainError: other shapes differ, or nothing matches; the message names the first keys.
     """
     own = model.state_dict()
-    state = {_own_name(key, own): value for key, value in state_dict.items()}
+    inner, heads = (tuple(getattr(model, name, ())) for name in ("inner", "heads"))
+    state = {_own_name(key, own, inner): value for key, value in state_dict.items()}
     state = _fold_stem(model, {key: value for key, value in state.items() if key in own})
     if not state:
         raise MedtrainError(
             f"no key matches this {type(model).__name__}: it has {_first(list(own))}; given {_first(list(state_dict))}"
         )
     unlike = [key for key, value in state.items() if value.shape != own[key].shape]
-    heads = {name for name, module in model.named_modules() if isinstance(module, Head)}
-    head = [key for key in unlike if key.rpartition(".")[0] in heads or _is_head(key, state, own)]
+    layers = {name for name, module in model.named_modules() if isinstance(module, Head)}
+    head = [
+        key for key in unlike if key.startswith(heads) or key.rpartition(".")[0] in layers or _is_head(key, state, own)
+    ]
     wrong = [f"{k} {list(state[k].shape)} for {list(own[k].shape)}" for k in unlike if k not in head]
     if wrong:
         raise MedtrainError(f"weights of another network than this {type(model).__name__}: {_first(wrong)}")
@@ -135,10 +140,8 @@ def warm_start(model: nn.Module, state_dict: Mapping[str, Tensor]) -> list[str]:
     return [k for k in own if k in head or k in missing]
 
 
-def _member(weights: str, names: type[WeightsEnum] | None) -> WeightsEnum | None:
+def _member(weights: str, names: type[WeightsEnum]) -> WeightsEnum | None:
     """torchvision's entry: ``DEFAULT``, ``imagenet1k_v1``, ``ResNet18_Weights.DEFAULT``."""
-    if names is None:
-        return None
     return names.__members__.get(weights.removeprefix(f"{names.__name__}.").upper())
 
 
@@ -153,12 +156,16 @@ def _download(member: WeightsEnum) -> dict[str, Tensor]:
         ) from error
 
 
-def _own_name(key: str, own: Mapping[str, Tensor]) -> str:
-    """The model's name for a key of a file: without prefixes, and in DenseNet's present spelling."""
+def _own_name(key: str, own: Mapping[str, Tensor], inner: Sequence[str] = ()) -> str:
+    """The model's name for a key of a file: without prefixes, in the present spelling, in the part it belongs to."""
     while key not in own:
+        found = next((part + key for part in inner if part + key in own), None)
+        if found is not None:
+            return found
         prefix = next((p for p in _PREFIXES if key.startswith(p)), None)
         if prefix is None:
-            return _OLD_DENSENET.sub(r"\1\2.", key)
+            new = next((again for old, now in _OLD_NAMES if (again := old.sub(now, key)) != key), None)
+            return key if new is None else _own_name(new, own, inner)
         key = key.removeprefix(prefix)
     return key
 

@@ -46,7 +46,8 @@ class Predictions:
 class RunFolder:
     """The files of a run; an absent one is {}, "" or None.
 
-    `above` is the run that was trained, where this is the folder of a further test within it.
+    `above` is the run that was trained, where this is the folder of a further test within it; `found` and `truth` are
+    the boxes of a detection, as COCO has them.
     """
 
     path: Path
@@ -57,6 +58,9 @@ class RunFolder:
     history: pd.DataFrame | None = None
     splits: pd.DataFrame | None = None
     failures: pd.DataFrame | None = None
+    pictures: pd.DataFrame | None = None
+    found: list[dict[str, Any]] | None = None
+    truth: dict[str, Any] | None = None
     above: RunFolder | None = None
 
     @property
@@ -133,6 +137,9 @@ def read_folder(path: str | Path) -> RunFolder:
         history=_read(here, "metrics.csv", _read_history, above=True),
         splits=_read(here, "splits.csv", _read_text_table, above=True),
         failures=_read(here, "failures/failures.csv", _read_text_table),
+        pictures=_read(here, "pictures/pictures.csv", _read_text_table),
+        found=_read(here, "test_predictions.json", read_json),
+        truth=_read(here, "test_truth.json", read_json),
         above=read_folder(parent) if own and (parent / "run.json").is_file() else None,
     )
 

@@ -38,7 +38,7 @@ def imbalance(spec: DataSpec, targets: NDArray[Any], patients: NDArray[Any], spl
         counts = count_labels(kind, n, targets[of_split])
         has_NC = indicators(kind, n, targets[of_split]) == 1
         yes, no = counts.positive, counts.negative
-        multilabel = kind == "multilabel"
+        multilabel = kind in ("multilabel", "boxes")
         weight_C = positive_weights(counts) if multilabel else class_weights(counts)
         most_C = np.maximum(yes, no) if multilabel else np.full(n, yes.max(initial=0))
         least_C = np.minimum(yes, no) if multilabel else yes

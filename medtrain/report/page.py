@@ -12,6 +12,7 @@ from typing import Any
 
 from medtrain.io.files import write_text
 from medtrain.report import plots
+from medtrain.report.box_pictures import box_gallery
 from medtrain.report.canvas import BANDS, DRAWN
 from medtrain.report.checklist import checklist
 from medtrain.report.explorer import curves_of, explorer
@@ -39,6 +40,15 @@ CAPTIONS = {
         "Precision and recall",
         "The dotted line is the prevalence: what guessing would reach.",
     ),
+    "box_precision_recall": (
+        "Precision and recall",
+        "Of the boxes from the surest on; a dot marks the threshold that the metrics use.",
+    ),
+    "froc": (
+        "FROC",
+        "Share of the lesions that are found, by false positives an image; a dot marks the threshold. Whiskers are "
+        "95 % intervals of the mean of the classes, by bootstrap over patients.",
+    ),
     "reliability": ("Reliability", ""),
     "confusion": ("Decisions", "Number of cases; the shade is the share of its row."),
     "abstention": (
@@ -61,6 +71,7 @@ PARTS = {
     "explorer": "Operating points",
     "groups": "Subgroups",
     "failures": "Worst mistakes",
+    "pictures": "Pictures",
     "run": "The run",
     "checklist": "Checklist",
 }
@@ -96,6 +107,7 @@ def page(run: RunFolder, figures: Path) -> str:
         explorer(curves, run.kind),
         groups(run),
         gallery(run),
+        box_gallery(run),
         section("run", "The run", _facts(run)),
         details("config", "Configuration", f"<pre>{escape(run.config)}</pre>" if run.config.strip() else ""),
         checklist(run),

@@ -11,6 +11,7 @@ import pandas as pd
 
 from medtrain.io.files import atomic_path
 from medtrain.report.canvas import COLOURS, DRAWN, legible, name_ticks, new_figure, tidy
+from medtrain.report.detection import detection_figures
 from medtrain.report.discrimination import precision_recall, roc
 from medtrain.report.explorer import Curve
 from medtrain.report.folder import Predictions, RunFolder
@@ -39,6 +40,7 @@ def draw(folder: RunFolder, to: Path, classes: Sequence[Curve]) -> dict[str, Pat
         figures["precision_recall"] = precision_recall(classes[:DRAWN])
         figures["reliability"] = reliability_diagram(folder, predictions)
         figures["confusion"] = confusion(predictions, folder.classes, folder.kind)
+    figures |= detection_figures(folder)
     figures["abstention"] = abstention(folder.test.get("abstention"))
     files = {}
     for name, figure in figures.items():
@@ -58,7 +60,7 @@ def curves(history: pd.DataFrame) -> Figure | None:
     filled = [str(c) for c in rows if rows[c].notna().any()]
     losses = [c for c in ("train_loss", "val_loss") if c in filled]
     metrics = [c for c in filled if c.startswith("val_") and c != "val_loss"]
-    metrics = [c for c in metrics if c == "val_auroc"] or metrics[:4]
+    metrics = [c for c in metrics if c in ("val_auroc", "val_map50")] or metrics[:4]
     panels = [p for p in (losses, metrics) if p]
     if not panels:
         return None

@@ -13,7 +13,9 @@ from medtrain.report.words import ABSENT, count, duration, entry, headline, labe
 PER_CLASS = (
     "auroc",
     "auprc",
-    "ap",
+    "map",
+    "map50",
+    "cpm",
     "sensitivity",
     "specificity",
     "ppv",
@@ -66,6 +68,8 @@ def decision_text(run: RunFolder) -> list[str]:
     """Notes below the metrics: how predictions were decided, and what to keep in mind."""
     notes = []
     decision = run.test.get("decision") or {}
+    if run.kind == "boxes" and decision:
+        return _box_notes(run, decision)
     limits = decision.get("thresholds") or {}
     if len(limits) == 1:
         name, limit = next(iter(limits.items()))
@@ -94,6 +98,17 @@ def decision_text(run: RunFolder) -> list[str]:
         together = "accuracy, MCC, kappa, Brier score and calibration error are of all classes together"
         notes.append(f"Metrics are means over classes unless they say micro; {together}.")
     return notes
+
+
+def _box_notes(run: RunFolder, decision: dict[str, Any]) -> list[str]:
+    listed = ", ".join(f"{name} {number(limit)}" for name, limit in (decision.get("thresholds") or {}).items())
+    return [
+        f"A box is shown from this score on: {listed} ({plain(decision.get('policy'))}, fitted on validation data "
+        "unless it is a number). Sensitivity, PPV, F1 and false positives per negative image are those at it.",
+        "mAP is COCO's; in FROC and at the threshold a box of its class finds a lesion, once, that it overlaps by "
+        f"an IoU of {number(run.test.get('iou'))}. Small is below 32 x 32 pixels of the original, large above 96 x 96.",
+        "Metrics are means over the classes that occur.",
+    ]
 
 
 def per_class(run: RunFolder) -> tuple[list[str], list[tuple[str, str, list[tuple[str, str]]]]]:

@@ -6,8 +6,9 @@ They give positions, or pairs (position, draw) where a case may come several tim
 
 from medtrain.sampler.balanced import Balanced
 from medtrain.sampler.evaluation import EvalSampler
+from medtrain.sampler.hard_negative import HardNegative
 from medtrain.sampler.negatives import Negatives
 from medtrain.sampler.shuffle import Shuffle
 from medtrain.sampler.weighted import Weighted
 
-__all__ = ["Balanced", "EvalSampler", "Negatives", "Shuffle", "Weighted"]
+__all__ = ["Balanced", "EvalSampler", "HardNegative", "Negatives", "Shuffle", "Weighted"]

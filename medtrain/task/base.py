@@ -57,6 +57,8 @@ class Task(pl.LightningModule):
 
     Attributes:
         takes: further constructor arguments of the subclass that are built from the configuration.
+        truth: what is known of the cases beyond their labels, as the data have it: boxes.
+        gate_N: what the scores of each case's boxes are multiplied by, from another network; None for nothing.
         results: the gathered outputs of the last evaluated set.
         place: epoch, batch and rank of the training step, which random streams are drawn from.
     """
@@ -79,6 +81,8 @@ class Task(pl.LightningModule):
         self._optimizer, self._scheduler = optimizer, scheduler
         self.transfer = transfer or Transfer()
         self.facts = dict(facts or {})
+        self.truth: Any = None
+        self.gate_N: Any = None
         self.results: Outputs = []
         self._seen: Outputs = []
         self._rate = 0.0
@@ -126,8 +130,8 @@ class Task(pl.LightningModule):
         """
 
     @abstractmethod
-    def predictions(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision) -> pd.DataFrame:
-        """What `predict` writes: a row a case, indexed by case number."""
+    def predictions(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision) -> pd.DataFrame | list[Any]:
+        """What `predict` writes: a row a case, indexed by case number; or a JSON list."""
 
     @abstractmethod
     def batch_size(self, batch: Batch) -> int:
@@ -234,6 +238,17 @@ class Task(pl.LightningModule):
         """Losses of the epoch so far."""
         if "running_means" in checkpoint["medtrain"]:
             self.means.load(checkpoint["medtrain"]["running_means"], self.global_rank)
+
+
+def scaled(x: Tensor) -> Tensor:
+    """Pixels as floating point in 0..1."""
+    return x if x.is_floating_point() else x.float() / torch.iinfo(x.dtype).max
+
+
+def first_rows(keys_NK: Tensor) -> Tensor:
+    """Where each distinct row of keys stands first, in ascending order of the keys."""
+    _, inverse, counts = torch.unique(keys_NK, dim=0, return_inverse=True, return_counts=True)
+    return torch.argsort(inverse, stable=True)[torch.cumsum(counts, 0) - counts]
 
 
 def _several_ranks() -> bool:

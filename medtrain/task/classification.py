@@ -13,7 +13,7 @@ from medtrain.augment import mixup
 from medtrain.core.pool import attend_cases, pool_cases
 from medtrain.metric import Decision, auroc, doubt, fit_decision, probabilities, spread
 from medtrain.model import dropout_passes
-from medtrain.task.base import Batch, Outcome, Outputs, Task
+from medtrain.task.base import Batch, Outcome, Outputs, Task, first_rows, scaled
 from medtrain.task.judge import Predicted, judge
 
 
@@ -73,7 +73,7 @@ class Classification(Task):
         if not self.mixup:
             logits, y = self(batch), batch["y"]
             if self.pool == "attention":
-                logits, y = self._of_cases(logits, batch["case"])[0], y[_first_rows(batch["case"][:, None])]
+                logits, y = self._of_cases(logits, batch["case"])[0], y[first_rows(batch["case"][:, None])]
             return {"loss": self.loss(logits, y)}
         x, partner, share = mixup(self.inputs(batch), self.mixup, self.seed, *self.place)
         logits, y = self.model(x), batch["y"]
@@ -120,13 +120,13 @@ class Classification(Task):
         """
         joined = {key: torch.cat([batch[key] for batch in outputs]) for key in outputs[0]}
         keys = torch.stack([joined["case"], joined["instance"]], 1) if "instance" in joined else joined["case"][:, None]
-        joined = {key: value[_first_rows(keys)] for key, value in joined.items()}
+        joined = {key: value[first_rows(keys)] for key, value in joined.items()}
         if "instance" not in joined:
             return joined
         cases = {}
         for key in joined.keys() & {"logits", "passes"}:
             cases[key], cases["case"] = self._of_cases(joined[key], joined["case"])
-        return cases | ({"y": joined["y"][_first_rows(joined["case"][:, None])]} if "y" in joined else {})
+        return cases | ({"y": joined["y"][first_rows(joined["case"][:, None])]} if "y" in joined else {})
 
     def _of_cases(self, logits: Tensor, cases_N: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of cases from those of their instances, and the cases' numbers in ascending order."""
@@ -200,18 +200,7 @@ class Classification(Task):
         return probabilities(flat, self.spec.label_kind, temperature).reshape(*logits_NSK.shape[:2], -1)
 
 
-def scaled(x: Tensor) -> Tensor:
-    """Pixels as floating point in 0..1."""
-    return x if x.is_floating_point() else x.float() / torch.iinfo(x.dtype).max
-
-
 def as_target(y: Tensor, kind: str) -> np.ndarray:
     """Targets in the coding of the metric room: binary [N] of 0, 1, NaN; multiclass int [N]; multilabel [N, C]."""
     array: np.ndarray = y.numpy()
     return array[:, 0] if kind == "binary" else array
-
-
-def _first_rows(keys_NK: Tensor) -> Tensor:
-    """Where each distinct row of keys stands first, in ascending order of the keys."""
-    _, inverse, counts = torch.unique(keys_NK, dim=0, return_inverse=True, return_counts=True)
-    return torch.argsort(inverse, stable=True)[torch.cumsum(counts, 0) - counts]

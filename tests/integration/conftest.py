@@ -28,7 +28,11 @@ TINY_VOLUMES = (
     "task=volume_cls data.patients=24 data.spacing=4 data.patch_size=17 model=resnet10_3d model.width=8 trainer=cpu "
     "trainer.max_epochs=1 eval.bootstrap=50"
 ).split()
-TINIES = {"image": TINY, "volume": TINY_VOLUMES, "bag": BAGS}  # for the options of each kind
+TINY_BOXES = (
+    "task=lesion_det model=yolo data.patients=24 data.image_size=64 data.batch_size=8 trainer=cpu trainer.max_epochs=1 "
+    "eval.bootstrap=20"
+).split()
+TINIES = {"boxes": TINY_BOXES, "bag": BAGS, "image": TINY, "volume": TINY_VOLUMES}  # for the options of each kind
 
 
 @dataclass

@@ -27,7 +27,12 @@ GROUPS = (
     "eval",
     "experiment",
 )
-OPTIONS = [(group, name) for group in GROUPS for name in search.option_files().get(group, {})]
+LARGE = {("model", "faster_rcnn"), ("model", "retinanet"), ("model", "fcos")}
+OPTIONS = [
+    pytest.param(group, name, id=f"{group}={name}", marks=[pytest.mark.slow] * ((group, name) in LARGE))
+    for group in GROUPS
+    for name in search.option_files().get(group, {})
+]
 REAL = {  # experiments on real data, and what makes them small
     "lidc_nodules": [
         "data.table={}/lidc_nodules/nodules.csv",
@@ -39,14 +44,17 @@ REAL = {  # experiments on real data, and what makes them small
 }
 
 
-@pytest.mark.parametrize(("group", "option"), OPTIONS, ids=[f"{g}={o}" for g, o in OPTIONS])
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_trains(group: str, option: str, medtrain: Callable[..., Ran], folder: Path, phantom_cache: Path) -> None:
-    kind = yaml.safe_load(search.option_files()[group][option].read_text()).get("kind", "image")
+    node = yaml.safe_load(search.option_files()[group][option].read_text())
+    kind = node.get("kind") or ("boxes" if option == "boxes" else "image")
     tiny = [] if option in REAL else TINIES[kind]
     words = [word for word in tiny if not word.startswith(f"{group}=")]
     words += [f"{group}={option}", "trainer.limit_train_batches=2", "hydra.run.dir=run"]
     if (group, option) == ("model", "custom"):
         words += ["model._target_=torchvision.models.mobilenet_v3_small"]
+    if (group, option) == ("loss", "own"):
+        words = [word for word in words if not word.startswith("model=")]  # the default brings its own
     if option in REAL:
         if not os.environ.get("MEDTRAIN_TEST_DATA"):
             pytest.skip("MEDTRAIN_TEST_DATA is not set: no real data here")

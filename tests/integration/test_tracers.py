@@ -13,7 +13,6 @@ import pytest
 from tests.integration.conftest import Ran
 
 TASKS = {
-    "boxes": {"data": "Boxes", "model": "Detector", "task": "Detection", "metric": "val_hit"},
     "volume": {"data": "Volumes", "model": "Net3d", "task": None, "metric": "val_auroc"},
 }
 
@@ -57,17 +56,6 @@ def train(folder: Path, medtrain: Callable[..., Ran], monkeypatch: pytest.Monkey
         return folder / "run"
 
     return run
-
-
-def test_boxes(train: Callable[[str], Path]) -> None:
-    run = train("boxes")
-    metrics = json.loads((run / "test_metrics.json").read_text())
-    assert metrics["n_cases"] == 13 and metrics["metrics"]["hit"]["value"] > 0.7
-    assert len(json.loads((run / "test_predictions.json").read_text())) == 13
-    rows = pd.read_csv(run / "metrics.csv")
-    assert {"train_loss", "train_objectness", "train_box", "val_hit"} <= set(rows)
-    assert rows["train_loss"].iloc[-1] < rows["train_loss"].iloc[0] / 2
-    assert (run / "report.html").is_file()
 
 
 @pytest.mark.parametrize("kind", ["volume"])

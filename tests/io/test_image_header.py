@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from medtrain.io.image import content_box, fit_image, read_image
-from medtrain.io.image_header import Header, read_header, read_headers
+from medtrain.io.image_header import Header, read_header, read_headers, remembered_headers
+from medtrain.io.stats import stat_files
 from tests.dicom_files import dataset
 
 GREY = np.arange(35, dtype=np.uint8).reshape(5, 7)
@@ -60,3 +61,19 @@ def test_the_box_holds_all_of_the_picture_and_no_padding(fit: str, shape: tuple[
     inside = np.zeros_like(fitted)
     inside[content_box(shape, (16, 16), fit)] = 9
     np.testing.assert_array_equal(fitted, inside)
+
+
+def test_what_was_read_once_is_not_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [str(tmp_path / name) for name in ("a.png", "b.dcm", "broken.png", "gone.png")]
+    Image.fromarray(GREY).save(paths[0])
+    dataset(GREY.astype(np.uint16), 12).save_as(paths[1])
+    Path(paths[2]).write_bytes(b"nothing")
+    first = remembered_headers(paths, stat_files(paths), tmp_path / "cache")
+    assert first == read_headers(paths) and first[2:] == [None, None]
+    opened: list[str] = []
+    monkeypatch.setattr("medtrain.io.image_header.read_headers", lambda some: [opened.append(p) for p in some])
+    assert remembered_headers(paths, stat_files(paths), tmp_path / "cache") == first
+    assert opened == paths[2:3]  # nothing was found out of it, so it is tried again
+    Image.fromarray(GREY[:3]).save(paths[0])
+    assert remembered_headers(paths, stat_files(paths), tmp_path / "cache")[0] is None
+    assert opened[1:] == [paths[0], paths[2]]

@@ -16,6 +16,7 @@ import torch
 from omegaconf import DictConfig
 
 from medtrain.command import build
+from medtrain.command.gate import attach_gate
 from medtrain.command.predict import refuse_bad
 from medtrain.command.trained import Trained, open_run
 from medtrain.config import record
@@ -56,6 +57,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     task = run.task(cfg).eval().to(device)
     kind = importlib.import_module(f"medtrain.command.explain.{cfg.task.kind}")
     data = build.inputs(cfg, run.spec, bar("reading"))
+    attach_gate(cfg, build.trainer(cfg, folder, training=False), task, data.cases)
     rows, checks = kind.explain(Asked(cfg, run, task, data, output, device))
     write_json(output / "sanity.json", checks)
     rows += [
@@ -72,9 +74,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
 
 def _say(output: Path, table: pd.DataFrame, checks: dict[str, Any]) -> None:
     """What was written, and how the check came out."""
-    build.say(
-        f"{table['picture'].notna().sum():,} pictures of {table['case'].nunique():,} cases: {output / 'index.html'}"
-    )
+    build.say(f"{table['picture'].nunique():,} pictures of {table['case'].nunique():,} cases: {output / 'index.html'}")
     for name, check in checks.items():
         if check["passed"] is None:
             build.say(f"weight randomisation, {name}: nothing to compare, the maps are flat")
@@ -95,8 +95,8 @@ def _page(output: Path, table: pd.DataFrame, checks: dict[str, Any], run: Traine
         for name, check in checks.items()
         if check["passed"] is not None
     ]
-    lines.append("A map says where the network found what speaks for a class, not whether it is right.")
-    drawn = table[table["picture"].notna()]
+    lines.append("A picture says where the network found what speaks for a class, not whether it is right.")
+    drawn = table[table["picture"].notna()].drop_duplicates("picture")
     captions = [f"{r['case']}: {r['method']}, {r['class']} {r['prob']:.3f}" for _, r in drawn.iterrows()]
     html = gallery("What the predictions rest on", lines, zip(captions, drawn["picture"], strict=True), CSS)
     write_text(output / "index.html", html)

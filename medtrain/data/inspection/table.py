@@ -80,6 +80,7 @@ def look(data: TableData) -> Looked | Inspection:
     bad = manifest.bad + unreadable(manifest, files.problems)
     severity = "warning" if data.cfg.get("on_bad") == "skip" else "error"
     findings += [Finding(as_severity(problem, severity), (row,)) for row, problem in bad]
+    findings += [Finding(as_severity(problem, severity)) for problem in manifest.faults]
     findings += [Finding(problem) for problem in manifest.warnings]
     places = _places(manifest)
     used = np.setdiff1d(np.arange(len(manifest)), [row for row, _ in bad])

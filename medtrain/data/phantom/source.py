@@ -1,4 +1,4 @@
-"""Phantoms as data modules: made on first use, then read like anyone's table."""
+"""Phantoms as data modules: made on first use, then read like anyone's files."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from medtrain.core.errors import UsageError
+from medtrain.data.boxes.sources import CocoData
 from medtrain.data.phantom import slide, volume, xray
+from medtrain.data.phantom.lesion import lesion_folder
 from medtrain.data.slide.slides import SlideData
 from medtrain.data.table.manifest import Manifest
 from medtrain.data.table.module import TableData
 from medtrain.data.volume.module import VolumeData
 from medtrain.data.xray.module import ImageData
+from medtrain.io.boxes import Annotations
 
 TABLES = {"phantom_xray": "image_table", "phantom_volume": "volume_table", "phantom_slide": "slide_table"}
 
@@ -54,3 +57,18 @@ class PhantomSlides(Phantom, SlideData):
 
     def table_file(self) -> Path:
         return type(self).folder(self.cfg, self.progress) / "table.csv"
+
+
+class PhantomLesion(CocoData):
+    """`CocoData` on chest films with nodules (keys patients, phantom_seed, image_size); nothing in it is real."""
+
+    synthetic = True
+
+    def __init__(self, cfg: Mapping[str, Any], **options: Any) -> None:
+        if cfg.get("root") or cfg.get("annotations"):
+            raise UsageError("data=phantom_lesion makes its own files; use data=coco for data.root")
+        super().__init__(cfg, **options)
+
+    def annotations(self) -> Annotations:
+        self.cfg["root"] = str(lesion_folder(self.cfg, self.progress))
+        return super().annotations()

@@ -15,12 +15,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from medtrain.core.streams import stream
-from medtrain.data.phantom.anatomy import Anatomy, draw_anatomy, draw_chest, grid, soft_step
+from medtrain.data.phantom.anatomy import Anatomy, Picture, draw_anatomy, draw_chest, grid, soft_step
+from medtrain.data.phantom.film import SITES, expose, halved, mark, save, scattered
 from medtrain.io.build_once import build_once
 from medtrain.io.cache_root import cache_root
 from medtrain.io.image_cache import Progress
@@ -28,9 +27,6 @@ from medtrain.io.image_cache import Progress
 VERSION = 3  # raise it when the same parameters give other files
 SICK = 0.45  # of the patients
 WRONG = 0.033  # of the reports
-SITES = ("north", "south", "west")
-
-Picture = NDArray[Any]  # float32
 
 
 @dataclass(frozen=True)
@@ -88,7 +84,7 @@ def _patient(folder: Path, number: int, image_size: int, seed: int) -> list[dict
         finding = _finding(draw, sick)
         view = "AP" if draw.random() < (0.4 if sick else 0.2) else "PA"
         name = f"images/p{number:04d}_{film}.png"
-        _save(draw_film(draw, anatomy, finding, view, site, image_size), folder / name, draw)
+        save(draw_film(draw, anatomy, finding, view, site, image_size), folder / name, draw)
         said = finding if draw.random() >= WRONG else _wrong(finding, draw)
         rows.append(
             {
@@ -132,15 +128,10 @@ def draw_film(
         chest = chest + _opacities(draw, x, y, lungs)
     if finding.nodule:
         chest = chest + _nodules(draw, x, y, lungs)
-    chest = gaussian_filter(chest, 0.006 * 2 * height)  # scatter and focal spot
-    film = chest.reshape(height, 2, width, 2).mean((1, 3))
-    film = film + draw.normal(0, draw.uniform(0.008, 0.02), film.shape)  # quantum noise
-    gain = {"north": 1.0, "south": 0.93, "west": 1.06}[site] * draw.uniform(0.9, 1.1)
-    film = np.clip((film + draw.uniform(-0.04, 0.04)) * gain, 0, 1) ** draw.uniform(0.85, 1.2)
-    return _mark(draw, film.astype(np.float32))
+    return mark(draw, expose(draw, halved(scattered(chest)), site))
 
 
-def _inside(draw: np.random.Generator, x: Picture, y: Picture, lungs: Picture) -> tuple[float, float]:
+def inside(draw: np.random.Generator, x: Picture, y: Picture, lungs: Picture) -> tuple[float, float]:
     """A point in a lung."""
     spots = np.flatnonzero(lungs.ravel() > 0.7)
     spot = int(spots[draw.integers(len(spots))])
@@ -151,7 +142,7 @@ def _opacities(draw: np.random.Generator, x: Picture, y: Picture, lungs: Picture
     """One to three soft, patchy consolidations, sometimes up to a lobe in extent."""
     out = np.zeros_like(x)
     for _ in range(int(draw.integers(1, 4))):
-        cx, cy = _inside(draw, x, y, lungs)
+        cx, cy = inside(draw, x, y, lungs)
         a, b = draw.uniform(0.16, 0.36), draw.uniform(0.16, 0.34)
         patchy = gaussian_filter(draw.normal(size=x.shape), 0.04 * x.shape[0])
         shape = np.exp(-(((x - cx) / a) ** 2) - ((y - cy) / b) ** 2) * (1 + 0.5 * patchy / (patchy.std() + 1e-6))
@@ -163,35 +154,8 @@ def _nodules(draw: np.random.Generator, x: Picture, y: Picture, lungs: Picture) 
     """One to three round nodules with a soft rim."""
     out = np.zeros_like(x)
     for _ in range(int(draw.integers(1, 4))):
-        cx, cy = _inside(draw, x, y, lungs)
+        cx, cy = inside(draw, x, y, lungs)
         radius = draw.uniform(0.07, 0.13)
         distance = np.hypot(x - cx, y - cy) / radius
         out = np.maximum(out, draw.uniform(0.25, 0.45) * soft_step(distance - 1, 0.15))
     return out
-
-
-def _mark(draw: np.random.Generator, film: Picture) -> Picture:
-    """What technicians leave on films: a side marker, ECG electrodes with their leads."""
-    height, width = film.shape
-    if draw.random() < 0.7:
-        top, left = int(height * draw.uniform(0.03, 0.1)), int(width * draw.uniform(0.86, 0.92))
-        stroke, tall = max(1, height // 50), max(4, height // 14)
-        film[top : top + tall, left : left + stroke] = 0.95
-        film[top + tall - stroke : top + tall, left : left + tall // 2] = 0.95
-    if draw.random() < 0.35:
-        rows, columns = np.mgrid[:height, :width]
-        for _ in range(int(draw.integers(1, 4))):
-            cy, cx = height * draw.uniform(0.2, 0.8), width * draw.uniform(0.15, 0.85)
-            film[np.hypot(rows - cy, columns - cx) < height * 0.013] = 0.97
-            slope = draw.uniform(-0.4, 0.4)
-            lead = (np.abs(columns - cx - slope * (rows - cy)) < height * 0.005) & (rows > cy)
-            film[lead] = np.maximum(film[lead], 0.75)
-    return film
-
-
-def _save(film: Picture, path: Path, draw: np.random.Generator) -> None:
-    """Two in three as 8 bit, the others as 12-bit values in a 16-bit file, as detectors give them."""
-    if draw.random() < 1 / 3:
-        Image.fromarray(np.rint(film * 4095).astype(np.uint16)).save(path)
-    else:
-        Image.fromarray(np.rint(film * 255).astype(np.uint8)).save(path)

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from medtrain.core.errors import DataError, UsageError
 from medtrain.core.words import nearest
 
-USUAL = {
+Usual = Mapping[str, tuple[str, ...]]
+
+USUAL: Usual = {
     "path": ("path", "image", "image_path", "file", "filename", "image index"),
     "label": ("label", "labels", "target", "class", "diagnosis", "finding labels"),
     "patient": ("patient", "patient_id", "patientid", "patient id", "subject", "subject_id"),
@@ -146,7 +148,7 @@ def _parse(content: str, separator: str, **options: Any) -> pd.DataFrame:
 
 
 def find_columns(
-    raw: RawTable, named: Mapping[str, Any], needed: Sequence[str], lenient: bool = False
+    raw: RawTable, named: Mapping[str, Any], needed: Sequence[str], lenient: bool = False, roles: Usual = USUAL
 ) -> dict[str, str | list[str] | None]:
     """The column (or list of label columns) of each role, None where there is none.
 
@@ -154,6 +156,7 @@ def find_columns(
         named: data.columns; null is found by its usual names, ``none`` is not looked for.
         needed: roles that must be there.
         lenient: a named column that is missing is then looked for by its usual names.
+        roles: {role: the usual names of its column}.
 
     Raises:
         UsageError: with all columns that are missing.
@@ -163,7 +166,7 @@ def find_columns(
     lower = {name.lower(): name for name in reversed(columns)}
     found: dict[str, str | list[str] | None] = {}
     faults = []
-    for role, usual in (USUAL | {role: names for role, names in BESIDE.items() if role in named}).items():
+    for role, usual in (dict(roles) | {role: names for role, names in BESIDE.items() if role in named}).items():
         want = named.get(role)
         if isinstance(want, str) and want.lower() == IGNORED:
             found[role] = None

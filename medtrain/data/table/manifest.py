@@ -41,6 +41,7 @@ class Manifest:
         beside: further files of each row by the column that names them, absolute, '' where the cell is blank.
         states: size and time of the files (see `stat_files`), so that they need not be looked at twice.
         bad: positions and problems of rows that cannot be used.
+        faults: errors that belong to no row.
         warnings: what holds for the whole table.
         filtered: how many further rows data.filter has left out.
     """
@@ -60,6 +61,7 @@ class Manifest:
     beside: dict[str, list[str]] = field(default_factory=dict)
     states: NDArray[np.int64] | None = None
     bad: list[tuple[int, Problem]] = field(default_factory=list)
+    faults: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
     filtered: int = 0
 
@@ -87,7 +89,7 @@ def manifest_of(raw: RawTable, cfg: Mapping[str, Any], spec: DataSpec | None = N
     raw, named = renamed(raw, cfg.get("columns") or {}, cfg.get("label_map"), cfg.get("classes"), spec)
     columns = find_columns(raw, _for_spec(raw, named, spec), ("path", "label"))
     listed, raw = len(raw.text), _filtered(raw, cfg.get("filter"))
-    manifest = _identify(raw, columns, cfg, folders)
+    manifest = identified(raw, columns, cfg, folders)
     manifest.filtered = listed - len(raw.text)
     label = columns["label"]
     assert label is not None
@@ -97,7 +99,18 @@ def manifest_of(raw: RawTable, cfg: Mapping[str, Any], spec: DataSpec | None = N
     manifest.bad += labels.bad
     if spec is not None:
         manifest.warnings += unlike_the_model(raw, labels, skip=choice(cfg, "on_bad", ("error", "skip")) == "skip")
+    return sorted_out(manifest)
+
+
+def identified(raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any], folders: bool = False) -> Manifest:
+    """Case, path, patient, official split, fold and site of every row, without labels yet."""
+    manifest = _identify(raw, columns, cfg, folders)
     _read_parts(manifest, raw, columns)
+    return manifest
+
+
+def sorted_out(manifest: Manifest) -> Manifest:
+    """The same, once its labels are known: rows that come twice are bad too."""
     manifest.bad += _repeated(manifest)
     manifest.bad.sort(key=lambda entry: entry[0])
     return manifest

@@ -88,9 +88,9 @@ class TableData(Data):
         bad = manifest.bad + unreadable(manifest, files.problems)
         if len(bad) > len(manifest.bad) or (files.content != apart).any():
             rows, splits, leaks = self._split(manifest, bad, skip, files.content)
-        self._judge(bad, leaks, len(manifest), skip)
-        for warning in manifest.warnings:
-            self._warn([warning], "")
+        self._judge(manifest, bad, leaks, skip)
+        for kind in dict.fromkeys(warning.kind for warning in manifest.warnings):
+            self._warn([warning for warning in manifest.warnings if warning.kind == kind], "")
         self._keep(manifest, rows, splits)
         self.settle()
         self.groups = groups.iloc[rows].reset_index(drop=True)
@@ -140,13 +140,14 @@ class TableData(Data):
             self._folds = {"folds": digest([manifest.case[row] for row in rows], splits["fold"].astype(str).tolist())}
         return rows[~leaky], splits[~leaky], leaks
 
-    def _judge(self, bad: list[tuple[int, Problem]], leaks: list[Problem], total: int, skip: bool) -> None:
-        errors = [] if skip else [problem for _, problem in bad]
+    def _judge(self, manifest: Manifest, bad: list[tuple[int, Problem]], leaks: list[Problem], skip: bool) -> None:
+        total, faults = len(manifest), manifest.faults
+        errors = [] if skip else [problem for _, problem in bad] + faults
         errors += [leak for leak in leaks if leak.severity == "error"]
         if errors:
             counts = pd.Series([problem.kind for problem in errors]).value_counts()
             summary = f"{len(errors)} problems in the data ({', '.join(f'{n} {kind}' for kind, n in counts.items())}):"
-            advice = "correct them, or leave bad rows out with data.on_bad=skip" if not skip and bad else ""
+            advice = "correct them, or leave bad rows out with data.on_bad=skip" if not skip and (bad or faults) else ""
             if any(leak.severity == "error" for leak in leaks):
                 advice += ("\n" if advice else "") + "data.leakage=drop takes leaked rows out of train and val"
             raise DataError(summary, errors, advice)
@@ -155,6 +156,8 @@ class TableData(Data):
             if skipped == total:
                 raise DataError(f"none of the {total} rows can be used:", [problem for _, problem in bad])
             self._warn([problem for _, problem in bad], f"left out {skipped} of {total} rows (data.on_bad=skip):")
+        if faults:
+            self._warn(faults, f"left out {len(faults)} entries that belong to no row (data.on_bad=skip):")
         if leaks:
             self._warn(leaks, f"{len(leaks)} leaks between splits (data.leakage={self.cfg.get('leakage')}):")
 

@@ -16,7 +16,7 @@ from medtrain.data.settings import image_form
 from medtrain.data.table.inputs import list_inputs
 from medtrain.data.xray.dataset import Batch, CaseImages
 from medtrain.io.cache_root import cache_root
-from medtrain.io.image import SUFFIXES, is_picture
+from medtrain.io.image import SUFFIXES, ImageForm, is_picture
 from medtrain.io.image_cache import Progress, cache_images
 from medtrain.sampler import EvalSampler
 
@@ -41,15 +41,22 @@ class InputImages(pl.LightningDataModule):
         super().__init__()
         self.cfg, self.spec = dict(cfg), spec
         self.cases, _ = list_inputs(path, self.cfg, _pictures, f"images ({', '.join(SUFFIXES)})")
-        cache = cache_images(
-            self.cases["path"].tolist(), image_form(cfg, spec), cache_root(cfg.get("cache_dir")), progress
-        )
+        cache = cache_images(self.cases["path"].tolist(), self.form, cache_root(cfg.get("cache_dir")), progress)
         self.cache, self.errors = cache, dict(cache.problems)
         self.readable = np.array([row for row in range(len(self.cases)) if row not in self.errors], np.int64)
 
+    @property
+    def form(self) -> ImageForm:
+        """Working size and channels; like the next, what other tasks say in their own way."""
+        return image_form(self.cfg, self.spec)
+
+    def dataset(self) -> Any:
+        """The readable images, whole batches."""
+        return CaseImages(self.cache, self.readable, self.readable)
+
     def predict_dataloader(self) -> DataLoader[Batch]:
         """The readable rows in order; ranks get equally many, so some may come twice (tell by ``case``)."""
-        dataset = CaseImages(self.cache, self.readable, self.readable)
+        dataset = self.dataset()
         sampler = EvalSampler(len(dataset), *ranks())
         batches = LaterBatches(sampler, int(self.cfg["batch_size"]), drop_last=False)
         return loader(dataset, batches, int(self.cfg.get("num_workers") or 0))

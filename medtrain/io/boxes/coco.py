@@ -28,15 +28,15 @@ def read_coco(root: Path, files: Sequence[Path] = (), images: Path | None = None
         DataError: no such file, no JSON, or not COCO's.
     """
     contents = {file: _load(file) for file in files or find_coco(root)}
-    theirs = [file for file, content in contents.items() if not _lacking(content)]
+    theirs = {file: content for file, content in contents.items() if not _lacking(content)}
     if files or not theirs:
         _refuse_others(contents)
-    contents = {file: contents[file] for file in theirs}
-    files = theirs
-    found = Annotations(root if len(files) > 1 else files[0], "xywh")
-    for file, content in contents.items():
-        split = (split_of(file.stem) or split_of(file.parent.name)) if len(files) > 1 else ""
-        _Reading(found, file, content).run(_folder(root, file, content, images, split), split)
+    several = len(theirs) > 1
+    found = Annotations(root if several else next(iter(theirs)), "xywh")
+    for file, content in theirs.items():
+        split = (split_of(file.stem) or split_of(file.parent.name)) if several else ""
+        folder = _folder(root, file, content, images, split)
+        _Reading(found, file, content).run(folder, split, root if several else folder)
     _renumber(found)
     return found
 
@@ -97,11 +97,12 @@ class _Reading:
         self.images: dict[Any, int] = {}
         self.labels: dict[Any, str] = {}
 
-    def run(self, folder: Path, split: str) -> None:
+    def run(self, folder: Path, split: str, base: Path) -> None:
+        """Images lie in `folder` and are called by their paths below `base`: splits may use a name each."""
         for number, category in enumerate(self.content["categories"]):
             self._category(number, category)
         for number, image in enumerate(self.content["images"]):
-            self._image(number, image, folder, split)
+            self._image(number, image, folder, split, base)
         for number, annotation in enumerate(self.content["annotations"]):
             self._annotation(number, annotation)
 
@@ -118,16 +119,17 @@ class _Reading:
             if name not in self.found.classes:
                 self.found.classes.append(name)
 
-    def _image(self, number: int, image: Any, folder: Path, split: str) -> None:
+    def _image(self, number: int, image: Any, folder: Path, split: str, base: Path) -> None:
         where = f"{self.file.name} images[{number}]"
         if not isinstance(image, dict) or "id" not in image or not image.get("file_name"):
             self.found.blame(None, "bad_image", where, "an image needs an id and a file_name")
             return
         name, key = str(image["file_name"]), image["id"]
         height, width = image.get("height"), image.get("width")
+        path = folder / name
         at = self.found.add_image(
-            folder / name,
-            name,
+            path,
+            path.relative_to(base).as_posix() if path.is_relative_to(base) else name,
             f"{where} ({name})",
             size=(int(height), int(width)) if height and width else None,
             image_id=key if isinstance(key, int) else None,

@@ -77,9 +77,9 @@ def _entries(value: Any) -> list[str]:
 def _images(file: Path, base: Any, entry: str) -> Iterator[Path]:
     """The images of a folder, or of a list of images."""
     folder = file.parent
-    # Roboflow writes '../train/images' beside a data.yaml that stands above train.
+    # Roboflow writes '../train/images' beside a data.yaml that stands above train; elsewhere may be another data set.
     bare = Path(*[part for part in Path(entry).parts if part != ".."])
-    tried = [folder / str(base or "") / entry, folder / entry, folder / bare]
+    tried = [folder / str(base) / entry] * bool(base) + [folder / bare, folder / entry]
     place = next((path for path in tried if path.exists()), None)
     if place is None:
         raise DataError(f"{file} names {entry}, which is not there; tried {', '.join(map(str, dict.fromkeys(tried)))}")
@@ -140,7 +140,7 @@ def _orphans(found: Annotations) -> None:
     known = {_labels_of(Path(path)) for path in found.path}
     for folder in dict.fromkeys(file.parent for file in known):
         for file in sorted(folder.glob("*.txt")) if folder.name == "labels" else ():
-            if file not in known and file.stat().st_size:
+            if file not in known and file.stat().st_size and file.name != "classes.txt":  # of LabelImg
                 where = f"{folder.parent.name}/labels/{file.name}"
                 detail = f"no image {file.stem} ({', '.join(SUFFIXES[:3])}, ...) belongs to it"
                 found.bad.append((None, Problem("no_image", where, detail)))

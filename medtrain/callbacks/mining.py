@@ -1,0 +1,64 @@
+"""Tells a sampler that asks for it how hard each training case is, after every epoch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+class Mining(pl.Callback):
+    """For samplers with ``remember``: looks at all training cases as they are, without augmentation, and tells them.
+
+    It costs a pass without gradients an epoch. What was told lies in the checkpoint, so a resumed run draws as the
+    undisturbed one would have. Nothing happens with other samplers.
+    """
+
+    def __init__(self) -> None:
+        self.told: dict[str, Any] = {}
+
+    def on_train_start(self, trainer: pl.Trainer, task: Any) -> None:
+        sampler = _asking(trainer)
+        if sampler is not None and self.told:
+            sampler.load_state_dict(self.told)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, task: Any) -> None:
+        sampler = _asking(trainer)
+        if sampler is None or trainer.current_epoch + 1 == trainer.max_epochs:
+            return
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        was = task.training
+        task.eval()
+        with torch.no_grad():
+            mine = [task.hardness(_on(batch, task.device)).cpu() for batch in data.eval_dataloader("train")]
+        task.train(was)
+        sampler.remember(_in_order(torch.cat(mine))[: len(data.labels(data.rows("train")))])
+        self.told = sampler.state_dict()
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.told
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.told = state_dict
+
+
+def _asking(trainer: pl.Trainer) -> Any:
+    """The training sampler, if it wants to be told."""
+    sampler = getattr(getattr(trainer.train_dataloader, "batch_sampler", None), "sampler", None)
+    return sampler if hasattr(sampler, "remember") else None
+
+
+def _in_order(mine_N: Tensor) -> Tensor:
+    """Of all ranks, each of which has seen every world-th sample."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return mine_N
+    everyone: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(everyone, mine_N)
+    return torch.stack(everyone, 1).flatten()
+
+
+def _on(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    return {key: value.to(device) for key, value in batch.items()}

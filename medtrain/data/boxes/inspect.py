@@ -1,0 +1,134 @@
+"""Images with boxes inspected: all that is looked at in images, then the boxes as the network would see them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from medtrain.core.anchors import EDGES, anchor_recall, as_pairs, recall_by_size, typical_shapes
+from medtrain.core.errors import Problem
+from medtrain.core.truth import Truth
+from medtrain.data.boxes.geometry import places
+from medtrain.data.inspection import Finding, Inspection
+from medtrain.data.xray.inspect import inspect_images
+from medtrain.model.anchors import level_shapes
+
+if TYPE_CHECKING:
+    from medtrain.data.boxes.module import BoxData
+
+TINY = 8.0  # pixels of the network's input; a detector's finest map has a cell for every 4 or 8
+OFTEN = 0.05  # of the boxes that are tiny: more than single ones
+STRIDES, EACH = (4, 8, 16, 32, 64), 3  # anchors of Faster R-CNN with ResNet-50
+COLOURS = ("#ffb000", "#00c2ff", "#ff4f81", "#7ee081", "#c79bff", "#ffffff")
+
+
+def inspect_boxes(data: BoxData, **asked: Any) -> Inspection:
+    """`inspect_images`, with the boxes' own findings, facts and pictures; `asked` as there."""
+    found = inspect_images(data, **asked)
+    if found.spec is None:
+        return found
+    truth, rows = data.listing.truth, found.used
+    used, place_N4 = truth.select(rows), places(truth.size_N2, data.form)
+    wh_M2 = (used.boxes_M4[:, 2:] - used.boxes_M4[:, :2]) * place_N4[rows][used.case_M, :2]
+    found.add(_tiny(wh_M2, data) + _no_negatives(used, rows) + _overlapping(used, rows, found.cases["case"].tolist()))
+    plain = found.picture
+    return replace(
+        found,
+        images=found.images | {"boxes": _facts(used, wh_M2, found, rows)},
+        picture=lambda row: _with_boxes(plain(row), truth, row, place_N4[row]),
+    )
+
+
+def _tiny(wh_M2: NDArray[np.float64], data: BoxData) -> list[Finding]:
+    small = wh_M2.min(1, initial=np.inf) < TINY
+    if not small.any():
+        return []
+    share, side = small.mean(), float(np.quantile(wh_M2.min(1), 0.05))
+    wanted = int(np.ceil(max(data.form.size) * TINY / max(side, 1e-6) / 32) * 32)
+    detail = (
+        f"{int(small.sum()):,} of {len(small):,} boxes are less than {TINY:.0f} pixels wide or high at "
+        f"data.image_size={max(data.form.size)}, the smallest {wh_M2.min():.1f}: most detectors miss these. "
+        f"data.image_size={wanted} would leave 1 in 20; data.tile cuts large images up"
+    )
+    return [Finding(Problem("tiny_boxes", "the boxes", detail, "warning" if share >= OFTEN else "note"))]
+
+
+def _no_negatives(used: Truth, rows: NDArray[np.int64]) -> list[Finding]:
+    if len(np.unique(used.case_M)) < len(used) or not len(used):
+        return []
+    detail = "no image is without boxes: how often a model raises a false alarm in a healthy one cannot be told"
+    return [Finding(Problem("no_negatives", "the whole set", detail, "note"))]
+
+
+def _overlapping(used: Truth, rows: NDArray[np.int64], names: list[str]) -> list[Finding]:
+    """Boxes of one class that share most of their area: the same lesion drawn by several readers?"""
+    images: list[int] = []
+    for case in np.unique(used.case_M).tolist():
+        at = used.of(case)
+        boxes, label = used.boxes_M4[at], used.label_M[at]
+        inner = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+        both, area = inner.clip(0).prod(-1), (boxes[:, 2:] - boxes[:, :2]).prod(1)
+        iou = both / (area[:, None] + area - both)
+        if (np.triu(iou > 0.5, 1) & (label[:, None] == label)).any():
+            images.append(int(rows[case]))
+    if not images:
+        return []
+    detail = (
+        f"{len(images):,} images have boxes of one class that overlap by more than half, the first {names[images[0]]}: "
+        "lesions drawn by several readers count as several"
+    )
+    return [Finding(Problem("overlapping_boxes", "the boxes", detail, "note"), tuple(images[:1]))]
+
+
+def _facts(used: Truth, wh_M2: NDArray[np.float64], found: Inspection, rows: NDArray[np.int64]) -> dict[str, Any]:
+    """Counts and sizes at the size of the network's input, for inspect.json."""
+    assert found.spec is not None
+    each = np.bincount(used.case_M, minlength=len(used))
+    patient = found.cases["patient"].to_numpy()[rows]
+    side = np.sqrt(wh_M2.prod(1))
+    bins = Counter(np.searchsorted(EDGES, side, "right").tolist())
+    facts: dict[str, Any] = {
+        "total": len(side),
+        "images_without": int((each == 0).sum()),
+        "per_image": {"median": float(np.median(each)), "max": int(each.max(initial=0))} if len(each) else {},
+        "classes": {
+            name: {
+                "boxes": int((of := used.label_M == c).sum()),
+                "images": len(np.unique(used.case_M[of])),
+                "patients": len(set(patient[used.case_M[of]].tolist())),
+            }
+            for c, name in enumerate(found.spec.classes)
+        },
+        "side_px": {
+            f"{low} to {high}" if high else f"{low} and more": bins[n]
+            for n, (low, high) in enumerate(zip(EDGES, (*EDGES[1:], None), strict=True), start=1)
+        },
+    }
+    if len(side):
+        shapes = typical_shapes(wh_M2)
+        anchors = level_shapes(replace(found.spec, boxes=as_pairs(shapes)), STRIDES, EACH)
+        recall = recall_by_size(shapes, anchor_recall(shapes, anchors, STRIDES))
+        facts["anchors"] = [[[round(w, 1), round(h, 1)] for w, h in level.tolist()] for level in anchors]
+        facts["anchor_recall"] = {f"{r.low:.0f} to {r.high:.0f}": round(r.recall, 3) for r in recall}
+    return facts
+
+
+def _with_boxes(
+    picture: NDArray[Any] | None, truth: Truth, row: int, place_4: NDArray[np.float32]
+) -> NDArray[np.uint8] | None:
+    """The picture in colour and 8 bit with its boxes drawn, a colour a class."""
+    if picture is None:
+        return None
+    eight = picture if picture.dtype == np.uint8 else (picture // 257).astype(np.uint8)
+    image = Image.fromarray(np.moveaxis(np.broadcast_to(eight, (3, *eight.shape[1:])), 0, -1).copy())
+    draw, at = ImageDraw.Draw(image), truth.of(row)
+    boxes = truth.boxes_M4[at] * np.tile(place_4[:2], 2) + np.tile(place_4[2:], 2)
+    width = max(1, max(image.size) // 128)  # to be seen in a thumbnail
+    for box, label in zip(boxes.tolist(), truth.label_M[at].tolist(), strict=True):
+        draw.rectangle(tuple(box), outline=COLOURS[label % len(COLOURS)], width=width)
+    return np.moveaxis(np.asarray(image), -1, 0)

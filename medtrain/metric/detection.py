@@ -1,0 +1,217 @@
+"""All numbers of a detection run: mAP as COCO has it, FROC, what the score threshold does, intervals over patients."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from medtrain.core.errors import UsageError
+from medtrain.core.truth import Found, Truth
+from medtrain.metric.bootstrap import Array, patient_counts, patient_index, percentile_interval
+from medtrain.metric.matching import SIZES, Matches, match
+from medtrain.metric.recall import FALSE_POSITIVES, Curve, curve_of
+
+COCO = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
+LOOSE = (0.1, 0.3)
+AT = {"map50": 0.5, "map75": 0.75, "ap10": 0.1, "ap30": 0.3}
+POLICIES = "a number from 0 to 1, f1, sensitivity@X with 0 < X <= 1, or fp_per_image@X with X > 0"
+Key = tuple[str | None, str]  # (class or None for the whole, metric)
+
+
+def parse_box_policy(policy: str | float) -> tuple[str, float]:
+    """(``fixed``, score), (``f1``, nan), (``sensitivity``, X) or (``fp_per_image``, X).
+
+    Raises:
+        UsageError: anything else.
+    """
+    text = str(policy).strip()
+    named = re.fullmatch(r"(sensitivity|fp_per_image)@([0-9.]+(?:e-?\d+)?)", text)
+    if text == "f1":
+        return text, float("nan")
+    try:
+        name, value = (named[1], float(named[2])) if named else ("fixed", float(text))
+    except ValueError:
+        name, value = "", float("nan")
+    most = float("inf") if name == "fp_per_image" else 1.0
+    if isinstance(policy, bool) or not (0 <= value <= most if name == "fixed" else 0 < value <= most):
+        raise UsageError(f"eval.threshold={policy} is not {POLICIES}.")
+    return name, value
+
+
+def fit_box_thresholds(
+    truth: Truth, found: Found, classes: Sequence[str], policy: str | float, iou: float = 0.5
+) -> dict[str, float]:
+    """The score from which on a box of each class is shown, from validation data.
+
+    f1: where F1 is largest, the highest of equals. sensitivity@X: the highest score that finds this share of the boxes.
+    fp_per_image@X: the lowest score with no more false positives an image of that class. Where validation has no box of
+    a class, or the sensitivity is out of reach, the score is 0.5, or the lowest.
+
+    Raises:
+        UsageError: no such policy.
+    """
+    name, value = parse_box_policy(policy)
+    if name == "fixed":
+        return dict.fromkeys(classes, value)
+    matches, everyone = match(truth, found, [iou]), np.zeros(len(truth), np.int64)
+    limits = {}
+    for number, cls in enumerate(classes):
+        own = (matches.found.label_N == number) & ~matches.ignored_NTA[:, 0, 0]
+        score, hit = matches.found.score_N[own], matches.hit_NTA[own, 0, 0]
+        boxes = curve_of(matches, number, 0, 0, everyone, 1).boxes_P[0]
+        limits[cls] = _threshold(score, hit, boxes, len(truth), name, value) if boxes and len(score) else 0.5
+    return limits
+
+
+def _threshold(score_N: Array, hit_N: Array, boxes: float, images: int, name: str, value: float) -> float:
+    """One class's; scores fall."""
+    last = np.append(score_N[1:] != score_N[:-1], True)  # of equal scores: a threshold takes all or none
+    true, false, score = np.cumsum(hit_N)[last], np.cumsum(~hit_N)[last], score_N[last]
+    if name == "f1":
+        at = int((2 * true / (true + false + boxes)).argmax())
+    elif name == "sensitivity":
+        at = min(int(np.searchsorted(true, value * boxes - 1e-9)), len(score) - 1)
+    else:
+        few = np.flatnonzero(false <= value * images)
+        if not len(few):
+            return float(np.nextafter(score[0], np.inf))
+        at = int(few[-1])
+    return float(score[at])
+
+
+def map50(truth: Truth, found: Found, classes: int) -> float:
+    """The mean of the classes' AP at an IoU of 0.5; NaN without any box."""
+    matches, everyone = match(truth, found, [0.5]), np.zeros(len(truth), np.int64)
+    weights = np.ones((1, 1))
+    each = [curve_of(matches, c, 0, 0, everyone, 1).average_precision(weights)[0] for c in range(classes)]
+    return float(np.nanmean(each)) if np.isfinite(each).any() else float("nan")
+
+
+def evaluate_boxes(
+    truth: Truth,
+    found: Found,
+    classes: Sequence[str],
+    thresholds: Mapping[str, float],
+    patients: Sequence[Any],
+    *,
+    bootstrap: int = 2000,
+    iou: float = 0.5,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """``metrics`` and ``per_class`` of test_metrics.json: {name: {"value", "ci95"}}.
+
+    Args:
+        truth, found: of the N images that are judged, numbered from 0.
+        thresholds: {class: score}, from validation.
+        patients: of each image.
+        bootstrap: replicates of the intervals over patients; 0 for none.
+        iou: from which a box counts as found in FROC and at the threshold.
+    """
+    patient_I, n_patients = patient_index(patients, len(truth))
+    sheet = BoxSheet(truth, found, list(classes), thresholds, patient_I, n_patients, iou)
+    values = {key: float(value[0]) for key, value in sheet.statistics(np.ones((n_patients, 1))).items()}
+    drawn: dict[Key, list[Array]] = {}
+    for counts_RP in patient_counts(n_patients, bootstrap if n_patients > 1 else 0, seed):
+        for key, value_R in sheet.statistics(counts_RP.T.astype(np.float64)).items():
+            drawn.setdefault(key, []).append(value_R)
+
+    def entry(key: Key) -> dict[str, Any]:
+        value = values[key]
+        if not np.isfinite(value):
+            return {"value": None, "ci95": None}
+        interval = percentile_interval(np.concatenate(drawn[key]), patients=n_patients) if drawn else None
+        return {"value": value, "ci95": None if interval is None else list(interval)}
+
+    whole = {name: entry((cls, name)) for cls, name in values if cls is None}
+    each = {c: {name: entry((cls, name)) for cls, name in values if cls == c} for c in classes}
+    return {"metrics": whole, "per_class": each}
+
+
+class BoxSheet:
+    """The matches of one evaluation, arranged once so that any weights of the patients give all metrics."""
+
+    def __init__(
+        self,
+        truth: Truth,
+        found: Found,
+        classes: list[str],
+        thresholds: Mapping[str, float],
+        patient_I: Array,
+        n_patients: int,
+        iou: float,
+    ) -> None:
+        self.classes, self.patients = classes, n_patients
+        steps = tuple(dict.fromkeys((*LOOSE, *COCO, iou)))
+        matches = match(truth, found, steps, tuple(SIZES))
+        numbers = range(len(classes))
+
+        def curves(at: float, size: str, ties_against: bool = False) -> list[Curve]:
+            place = (steps.index(at), list(SIZES).index(size), patient_I, n_patients)
+            return [curve_of(matches, c, *place, ties_against) for c in numbers]
+
+        self.curves = {(at, size): curves(at, size) for at in COCO for size in SIZES}
+        self.curves |= {(at, "all"): curves(at, "all") for at in LOOSE}
+        self.froc = curves(iou, "all", ties_against=True)
+        self.images_P = np.bincount(patient_I, minlength=n_patients)
+        self._decided(matches, steps.index(iou), thresholds, patient_I)
+        empty_I = np.ones(len(truth), bool)
+        empty_I[truth.case_M[~truth.crowd_M]] = False
+        self.negative_P = np.bincount(patient_I[empty_I], minlength=n_patients)
+        shown = self.shown & empty_I[matches.found.image_N]
+        self.alarms_P = np.bincount(patient_I[matches.found.image_N[shown]], minlength=n_patients)
+
+    def _decided(self, matches: Matches, step: int, thresholds: Mapping[str, float], patient_I: Array) -> None:
+        """True and false positives of each class at its threshold, by patient."""
+        found = matches.found
+        limit_C = np.array([thresholds[name] for name in self.classes])
+        self.shown = found.score_N >= limit_C[found.label_N]
+        counts = self.shown & ~matches.ignored_NTA[:, step, 0]
+        hit = matches.hit_NTA[:, step, 0]
+        patient_N = patient_I[found.image_N]
+        self.true_CP, self.false_CP = (
+            np.stack([np.bincount(patient_N[part & (found.label_N == c)], minlength=self.patients) for c in range(n)])
+            for n in [len(self.classes)]
+            for part in (counts & hit, counts & ~hit)
+        )
+
+    def statistics(self, weights_PR: Array) -> dict[Key, Array]:
+        """values_R of every metric, NaN where undefined; of the whole the mean of the classes that have boxes."""
+        each = [self._of_class(c, weights_PR) for c in range(len(self.classes))]
+        out: dict[Key, Array] = {(None, name): _mean([values[name] for values in each]) for name in each[0]}
+        negative_R = self.negative_P @ weights_PR
+        with np.errstate(divide="ignore", invalid="ignore"):
+            out[None, "fp_per_negative_image"] = np.where(
+                negative_R > 0, self.alarms_P @ weights_PR / negative_R, np.nan
+            )
+        return out | {
+            (cls, name): v for cls, values in zip(self.classes, each, strict=True) for name, v in values.items()
+        }
+
+    def _of_class(self, c: int, weights_PR: Array) -> dict[str, Array]:
+        ap = {key: curves[c].average_precision(weights_PR) for key, curves in self.curves.items()}
+        out = {"map": np.mean([ap[at, "all"] for at in COCO], axis=0)}
+        out |= {name: ap[at, "all"] for name, at in AT.items()}
+        out |= {f"map_{size}": np.mean([ap[at, size] for at in COCO], axis=0) for size in SIZES if size != "all"}
+        rates = self.froc[c].froc(weights_PR, self.images_P @ weights_PR)
+        out |= {f"froc_{rate:g}": rates[i] for i, rate in enumerate(FALSE_POSITIVES)}
+        out["cpm"] = rates.mean(axis=0)
+        true_R, false_R = self.true_CP[c] @ weights_PR, self.false_CP[c] @ weights_PR
+        boxes_R = self.froc[c].boxes_P @ weights_PR
+        with np.errstate(divide="ignore", invalid="ignore"):
+            out["sensitivity"] = np.where(boxes_R > 0, true_R / boxes_R, np.nan)
+            out["ppv"] = np.where(true_R + false_R > 0, true_R / (true_R + false_R), np.nan)
+            out["f1"] = np.where(boxes_R > 0, 2 * true_R / (true_R + false_R + boxes_R), np.nan)
+        return out
+
+
+def _mean(values_CR: Sequence[Array]) -> Array:
+    """Over the classes in which it is defined; NaN where it is in none."""
+    stacked = np.stack(values_CR)
+    known = np.isfinite(stacked)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(
+            np.where(known, stacked, 0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan)
+        )

@@ -1,0 +1,103 @@
+"""Average precision and FROC of matched predictions, for any weights of the patients.
+
+The point value and the replicates of an interval come from the same code: the value is the replicate in which each
+patient weighs one. Only what stands before a hit matters to either curve, so false positives are summed between hits,
+patient by patient, once; a replicate is then a product of matrices.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from medtrain.metric.bootstrap import Array
+from medtrain.metric.matching import Matches
+
+RECALLS = np.linspace(0, 1, 101)
+"""Recalls at which COCO reads the precision."""
+
+FALSE_POSITIVES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""An image, where FROC sensitivity is read; its mean over them is the CPM (Setio et al., LUNA16, 2017)."""
+
+
+class Curve:
+    """The hits and false positives of one class at one threshold and range of sizes.
+
+    Args:
+        score_N: of the predictions that count, falling.
+        hit_N: found a box.
+        patient_N: the number 0..P-1 of each one's patient.
+        boxes_P: boxes to find, of each patient.
+        ties_against: of equal scores the false positives come first, so that what is read at a recall can be had by a
+            threshold; COCO takes them as they come.
+    """
+
+    def __init__(
+        self, score_N: Array, hit_N: Array, patient_N: Array, boxes_P: Array, ties_against: bool = False
+    ) -> None:
+        if ties_against:
+            order = np.lexsort((hit_N, -score_N))
+            hit_N, patient_N, score_N = hit_N[order], patient_N[order], score_N[order]
+        at_K = np.flatnonzero(hit_N)
+        self.patients, self.boxes_P = len(boxes_P), boxes_P.astype(np.float64)
+        self.score_K, self.patient_K = score_N[at_K], patient_N[at_K]
+        before_N = np.searchsorted(at_K, np.arange(len(hit_N)))  # hits before each prediction
+        false = np.flatnonzero(~hit_N & (before_N < len(at_K)))
+        shape = (len(at_K), self.patients)
+        self.false_KP = csr_array((np.ones(len(false)), (before_N[false], patient_N[false])), shape=shape)
+
+    def counts(self, weights_PR: Array) -> tuple[Array, Array, Array]:
+        """True and false positives at each hit, (K, R), and the boxes to find, (R,)."""
+        return (
+            np.cumsum(weights_PR[self.patient_K], axis=0),
+            np.cumsum(self.false_KP @ weights_PR, axis=0),
+            self.boxes_P @ weights_PR,
+        )
+
+    def average_precision(self, weights_PR: Array) -> Array:
+        """(R,) precision, made monotonic, in the mean of 101 recalls; NaN where there is nothing to find."""
+        true_KR, false_KR, boxes_R = self.counts(weights_PR)
+        if not len(true_KR):
+            return np.where(boxes_R > 0, 0.0, np.nan)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            precision_KR = np.nan_to_num(true_KR / (true_KR + false_KR))
+            recall_KR = true_KR / boxes_R
+        best_KR = np.maximum.accumulate(precision_KR[::-1], axis=0)[::-1]
+        read_KR = np.searchsorted(RECALLS, recall_KR, side="right")  # recalls up to here
+        value_R = (best_KR * np.diff(read_KR, axis=0, prepend=0)).sum(axis=0) / len(RECALLS)
+        return np.where(boxes_R > 0, value_R, np.nan)
+
+    def froc(self, weights_PR: Array, images_R: Array) -> Array:
+        """(7, R) sensitivity at `FALSE_POSITIVES` an image; NaN where there is nothing to find."""
+        _, false_KR, boxes_R = self.counts(weights_PR)
+        own_KR = weights_PR[self.patient_K]
+        found = [(own_KR * (false_KR <= rate * images_R)).sum(axis=0) for rate in FALSE_POSITIVES]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(boxes_R > 0, np.stack(found) / boxes_R, np.nan)
+
+
+def curve_of(
+    matches: Matches,
+    label: int,
+    threshold: int,
+    size: int,
+    patient_I: Array,
+    patients: int,
+    ties_against: bool = False,
+) -> Curve:
+    """The curve of one class.
+
+    Args:
+        threshold, size: numbers in `matches.thresholds` and `matches.sizes`.
+        patient_I: the number of each image's patient.
+        patients: how many.
+    """
+    own = (matches.found.label_N == label) & ~matches.ignored_NTA[:, threshold, size]
+    wanted = (matches.label_M == label) & ~matches.ignored_MA[:, size]
+    return Curve(
+        matches.found.score_N[own],
+        matches.hit_NTA[own, threshold, size],
+        patient_I[matches.found.image_N[own]],
+        np.bincount(patient_I[matches.image_M[wanted]], minlength=patients),
+        ties_against,
+    )

@@ -1,0 +1,33 @@
+"""What the detection task asks of a network, whoever wrote it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from medtrain.core.boxes import Boxes, Detections
+
+
+class Detector(nn.Module):
+    """A network that finds boxes.
+
+    Attributes:
+        own_loss: its forward pass returns losses by name.
+        heads: beginnings of the names of weights whose width is that of the classes or anchors; `warm_start` leaves
+            them fresh where they differ.
+        inner: beginnings that files of others leave out: of a network within this one, of its backbone.
+    """
+
+    own_loss: ClassVar[bool] = False
+    heads: ClassVar[tuple[str, ...]] = ()
+    inner: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def forward(self, x_BCHW: Tensor, truth: Boxes | None = None) -> Any:
+        """For training: `core.boxes.Raw` outputs for a loss, or the network's own losses by name."""
+
+    @abstractmethod
+    def detect(self, x_BCHW: Tensor) -> Detections:
+        """Boxes in pixels of the input, after suppression; of each image the surest first."""

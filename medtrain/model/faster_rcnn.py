@@ -1,0 +1,117 @@
+"""Faster R-CNN on torchvision's, for any number of channels, with anchors that fit the data.
+
+Ren et al., Faster R-CNN, NeurIPS 2015; Lin et al., Feature pyramid networks, CVPR 2017.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torchvision import models
+from torchvision.models.detection import FasterRCNN, FasterRCNN_ResNet50_FPN_Weights
+from torchvision.models.detection.backbone_utils import BackboneWithFPN
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.ops import MultiScaleRoIAlign
+
+from medtrain.core.spec import DataSpec
+from medtrain.model.anchors import Anchors, level_shapes
+from medtrain.model.mining import HardNegatives
+from medtrain.model.torchvision_detector import TorchvisionDetector, as_it_comes, mobilenet_pyramid, resnet50_pyramid
+from medtrain.model.weights import load_weights
+
+
+def faster_rcnn(
+    spec: DataSpec,
+    weights: str = "none",
+    score: float = 0.01,
+    overlap: float = 0.5,
+    most: int = 100,
+    proposals: int = 300,
+    sampled: int = 128,
+    mining: bool = False,
+    mining_ratio: float = 3.0,
+    mining_least: int = 16,
+    mining_pool: int = 100,
+) -> TorchvisionDetector:
+    """Faster R-CNN with a ResNet-50 and feature pyramid at strides 4 to 64.
+
+    Args:
+        spec: the data's shape, classes and boxes.
+        weights: ``none``, of the whole on COCO (``COCO_V1``), of the backbone on ImageNet (``IMAGENET1K_V1``, ``_V2``),
+            or a file with either; see `load_weights`.
+        score, overlap, most: of `detect`: the least score, the IoU of duplicates, and boxes an image.
+        proposals: candidate boxes an image; in training three times as many.
+        sampled: of these, how many an image the second stage learns from.
+        mining: the second stage learns from hard negatives instead of random ones; see `HardNegatives`.
+        mining_ratio, mining_least, mining_pool: negatives a positive, an image at least, and the hardest to draw from.
+
+    Raises:
+        UsageError, MedtrainError: see `load_weights`.
+    """
+    backbone = resnet50_pyramid(spec, [1, 2, 3, 4])
+    miner = HardNegatives(sampled, mining_ratio, mining_least, mining_pool) if mining else None
+    detector = _detector(spec, backbone, [4, 8, 16, 32, 64], miner, score, overlap, most, proposals, sampled)
+    load_weights(detector, weights, FasterRCNN_ResNet50_FPN_Weights, models.ResNet50_Weights)
+    return detector
+
+
+def faster_rcnn_mobilenet(
+    spec: DataSpec,
+    weights: str = "none",
+    score: float = 0.01,
+    overlap: float = 0.5,
+    most: int = 100,
+    proposals: int = 100,
+    sampled: int = 64,
+    mining: bool = False,
+    mining_ratio: float = 3.0,
+    mining_least: int = 16,
+    mining_pool: int = 100,
+) -> TorchvisionDetector:
+    """Faster R-CNN with a MobileNetV3-Large and feature pyramid at strides 8 to 64; arguments as `faster_rcnn`.
+
+    torchvision's own has maps of strides 16 to 64 only, in which small lesions are lost; so its weights from COCO don't
+    fit, those of the backbone from ImageNet do.
+    """
+    backbone = mobilenet_pyramid(spec, [8, 16, 32], 128)
+    miner = HardNegatives(sampled, mining_ratio, mining_least, mining_pool) if mining else None
+    detector = _detector(spec, backbone, [8, 16, 32, 64], miner, score, overlap, most, proposals, sampled, 512)
+    load_weights(detector, weights, models.MobileNet_V3_Large_Weights)
+    return detector
+
+
+def _detector(
+    spec: DataSpec,
+    backbone: BackboneWithFPN,
+    strides: list[int],
+    miner: HardNegatives | None,
+    score: float,
+    overlap: float,
+    most: int,
+    proposals: int,
+    sampled: int,
+    width: int = 1024,
+) -> TorchvisionDetector:
+    settings: dict[str, Any] = {
+        "box_score_thresh": score,
+        "box_nms_thresh": overlap,
+        "box_detections_per_img": most,
+        "rpn_pre_nms_top_n_train": 3 * proposals,
+        "rpn_post_nms_top_n_train": 3 * proposals,
+        "rpn_pre_nms_top_n_test": 3 * proposals,
+        "rpn_post_nms_top_n_test": proposals,
+        "box_batch_size_per_image": sampled,
+    }
+    maps = [str(level) for level in range(len(strides) - 1)]  # the last one, pooled, only proposes
+    net = FasterRCNN(
+        backbone,
+        rpn_anchor_generator=Anchors(level_shapes(spec, strides, 3)),
+        box_roi_pool=MultiScaleRoIAlign(maps, output_size=7, sampling_ratio=2 if width > 512 else 1),
+        box_head=TwoMLPHead(49 * backbone.out_channels, width),
+        box_predictor=FastRCNNPredictor(width, len(spec.classes) + 1),
+        **settings,
+        **as_it_comes(spec),
+    )
+    if miner is not None:
+        net.roi_heads.fg_bg_sampler = miner
+    return TorchvisionDetector(net, first_label=1)

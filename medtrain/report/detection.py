@@ -1,0 +1,94 @@
+"""The curves of a detection run: precision against recall, and FROC."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from medtrain.core.coco import read_back
+from medtrain.core.truth import Found, Truth
+from medtrain.metric import match
+from medtrain.metric.recall import FALSE_POSITIVES, Curve, curve_of
+from medtrain.report.canvas import DRAWN, colour, legend, legible, new_figure, style, tidy
+from medtrain.report.folder import RunFolder
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LEAST = 1 / 32  # false positives an image at the left edge, which a logarithmic axis needs
+
+
+def boxes_of(run: RunFolder) -> tuple[Truth, Found] | None:
+    """True and found boxes of a run, if it is one of detection."""
+    return None if run.found is None or run.truth is None else read_back(run.found, run.truth)
+
+
+def detection_figures(run: RunFolder) -> dict[str, Figure | None]:
+    """{name: figure}, drawn from the files of a run; none where it is no detection."""
+    boxes = boxes_of(run)
+    if boxes is None:
+        return {}
+    truth, found = boxes
+    iou = float(run.test.get("iou") or 0.5)
+    matches, everyone = match(truth, found, [iou]), np.zeros(len(truth), np.int64)
+    named = [(name, curve_of(matches, c, 0, 0, everyone, 1, True)) for c, name in enumerate(run.classes[:DRAWN])]
+    drawn = [(name, curve) for name, curve in named if curve.boxes_P[0] > 0]
+    if not drawn:
+        return {}
+    limits = (run.test.get("decision") or {}).get("thresholds") or {}
+    return {
+        "box_precision_recall": precision_recall(drawn, limits),
+        "froc": froc(drawn, len(truth), limits, run.test.get("metrics") or {}),
+    }
+
+
+def precision_recall(curves: list[tuple[str, Curve]], limits: dict[str, float]) -> Figure:
+    """Precision at each recall of each class; a dot is the threshold."""
+    figure = new_figure()
+    axes = figure.add_subplot()
+    for i, (name, curve) in enumerate(curves):
+        recall, precision, _ = _points(curve)
+        axes.plot(recall, precision, style(i), color=colour(i), label=legible(name))
+        if (shown := int((curve.score_K >= limits.get(name, np.inf)).sum())) > 0:
+            _dot(axes, recall[shown - 1], precision[shown - 1], i)
+    tidy(axes, "sensitivity (recall)", "PPV (precision)", unit=True)
+    legend(figure, axes, len(curves), "class")
+    return figure
+
+
+def froc(curves: list[tuple[str, Curve]], images: int, limits: dict[str, float], metrics: dict[str, Any]) -> Figure:
+    """Sensitivity by false positives an image of each class; points with whiskers are the mean and its intervals."""
+    figure = new_figure()
+    axes = figure.add_subplot()
+    for i, (name, curve) in enumerate(curves):
+        recall, _, false = _points(curve)
+        rate_K = np.maximum(false / images, LEAST)
+        drawn_to = np.append(rate_K, 2 * FALSE_POSITIVES[-1]), np.append(recall, recall[-1:].max(initial=0))
+        axes.step(*drawn_to, style(i), where="post", color=colour(i), label=legible(name))
+        if (shown := int((curve.score_K >= limits.get(name, np.inf)).sum())) > 0:
+            _dot(axes, rate_K[shown - 1], recall[shown - 1], i)
+    for rate in FALSE_POSITIVES:
+        told = metrics.get(f"froc_{rate:g}") or {}
+        if told.get("ci95"):
+            axes.vlines(rate, *told["ci95"], color="#666666", linewidth=1)
+            axes.plot(rate, told["value"], "_", color="#666666", markersize=8)
+    axes.set_xscale("log", base=2)
+    tidy(axes, "false positives per image", "sensitivity")
+    axes.set_xlim(2 * LEAST, 2 * FALSE_POSITIVES[-1])
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_xticks(FALSE_POSITIVES, ["1/8", "1/4", "1/2", "1", "2", "4", "8"])
+    legend(figure, axes, len(curves), "class")
+    return figure
+
+
+def _dot(axes: Axes, x: float, y: float, i: int) -> None:
+    """Where the threshold is."""
+    axes.plot(x, y, "o", color=colour(i), markersize=6, markeredgecolor="white")
+
+
+def _points(curve: Curve) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Recall, precision and false positives at each hit."""
+    true, false, boxes = curve.counts(np.ones((1, 1)))
+    return true[:, 0] / boxes[0], true[:, 0] / (true + false)[:, 0], false[:, 0]

@@ -1,0 +1,188 @@
+"""Detection: boxes in images, judged in the pixels of the originals whatever size the network saw."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from medtrain.core.boxes import Boxes, Detections, iou, moved, suppress
+from medtrain.core.coco import results, truth_file
+from medtrain.core.truth import Found, Truth
+from medtrain.metric import Decision, evaluate_boxes, fit_box_thresholds, map50
+from medtrain.task.base import Batch, Outcome, Outputs, Task, first_rows, scaled
+
+
+class Detection(Task):
+    """A detector of batches ``{"x", "boxes", "labels", "image", "case", "place"}``; see `medtrain.data.boxes`.
+
+    Rows of a case with an ``instance`` are tiles, whose boxes are merged.
+
+    Args:
+        loss: ``loss(outputs, truth) -> {name: scalar}`` of what the network returns in training; None where nothing is
+            trained.
+        augment: ``augment(batch, seed, epoch) -> batch`` on inputs in 0..1; only in training.
+        merge: of two boxes of a class from different tiles with a larger IoU the surer one stays.
+        iou: from which a box counts as found, in FROC and at the threshold.
+    """
+
+    mean: Tensor
+    std: Tensor
+    loss: nn.Module | None
+    augment: nn.Module | None
+    takes: ClassVar[tuple[str, ...]] = ("loss", "augment", "merge", "iou")
+
+    def __init__(
+        self,
+        *args: Any,
+        loss: nn.Module | None = None,
+        augment: nn.Module | None = None,
+        merge: float = 0.5,
+        iou: float = 0.5,
+        **more: Any,
+    ) -> None:
+        super().__init__(*args, **more)
+        self.loss, self.augment, self.merge, self.iou = loss, augment, merge, iou
+        self.register_buffer("mean", torch.tensor(self.spec.mean or (0.0,)).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(self.spec.std or (1.0,)).view(1, -1, 1, 1), persistent=False)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        assert self.loss is not None
+        batch = batch | {"x": scaled(batch["x"])}
+        if self.augment is not None:
+            batch = self.augment(batch, seed=self.seed, epoch=self.current_epoch)
+        truth = Boxes(batch["boxes"], batch["labels"], batch["image"])
+        parts: dict[str, Tensor] = self.loss(self.model((batch["x"] - self.mean) / self.std, truth), truth)
+        return parts
+
+    def outputs(self, batch: Batch) -> dict[str, Any]:
+        """``case`` (B,), and of all boxes in pixels of the originals ``row`` (N,) of the batch and ``box`` (N, 6):
+        four edges, score, class."""
+        detector: Any = self.model
+        found: Detections = detector.detect((scaled(batch["x"]) - self.mean) / self.std)
+        boxes_N4 = moved(found.boxes_N4, batch["place"][found.image_N], back=True)
+        box_N6 = torch.cat([boxes_N4, found.scores_N[:, None], found.labels_N[:, None].to(boxes_N4.dtype)], 1)
+        kept = {key: batch[key] for key in ("case", "instance") if key in batch}
+        return kept | {"row": found.image_N, "box": box_N6}
+
+    def hardness(self, batch: Batch) -> Tensor:
+        """How hard each row is, (B,): the summed scores of boxes that meet no true one of any class."""
+        detector: Any = self.model
+        found: Detections = detector.detect((scaled(batch["x"]) - self.mean) / self.std)
+        overlap_NM = iou(found.boxes_N4[:, None], batch["boxes"]) * (found.image_N[:, None] == batch["image"])
+        wrong_N = (overlap_NM < self.iou).all(1)
+        return found.scores_N.new_zeros(len(batch["case"])).index_add(
+            0, found.image_N[wrong_N], found.scores_N[wrong_N]
+        )
+
+    def batch_size(self, batch: Batch) -> int:
+        return len(batch["case"])
+
+    def found(self, outputs: Outputs) -> tuple[Found, np.ndarray]:
+        """All boxes, `image_N` being case numbers, and the cases that were looked at, ascending.
+
+        Repeated rows (the padding of the last batch) are dropped, tiles of a case merged, boxes cut at the edges of the
+        originals.
+        """
+        names = [name for name in ("case", "instance") if name in outputs[0]]
+        keys_RK = torch.cat([torch.stack([batch[name] for name in names], 1) for batch in outputs])
+        start = np.cumsum([0, *(len(batch["case"]) for batch in outputs)])
+        row_N = torch.cat([batch["row"] + int(first) for batch, first in zip(outputs, start, strict=False)])
+        box_N6 = torch.cat([batch["box"] for batch in outputs])
+        kept_R = torch.zeros(len(keys_RK), dtype=torch.bool)
+        kept_R[first_rows(keys_RK)] = True
+        case_N, box_N6 = keys_RK[row_N[kept_R[row_N]], 0], box_N6[kept_R[row_N]]
+        if "instance" in names:
+            all_ = Detections(box_N6[:, :4], box_N6[:, 4], box_N6[:, 5].long(), case_N)
+            boxes, scores, labels, case_N = suppress(all_, self.merge, len(box_N6))
+            box_N6 = torch.cat([boxes, scores[:, None], labels[:, None]], 1)
+        box, case = box_N6.double().numpy(), case_N.numpy()
+        edge_N4 = np.tile(self.truth.size_N2[case][:, ::-1], 2)
+        found = Found(np.clip(box[:, :4], 0, edge_N4), box[:, 4], box[:, 5].astype(np.int64), case)
+        if self.gate_N is not None:
+            found = replace(found, score_N=found.score_N * self.gate_N[case])
+            found = found.select(found.score_N > 0)
+        return found, keys_RK[:, 0].unique().numpy()
+
+    def judged(self, outputs: Outputs) -> tuple[Truth, Found, np.ndarray]:
+        """Truth and boxes of the cases that were looked at, numbered from 0 in the order of those cases."""
+        found, cases = self.found(outputs)
+        return self.truth.select(cases), renumbered(found, cases), cases
+
+    def score(self, outputs: Outputs) -> dict[str, float]:
+        truth, found, _ = self.judged(outputs)
+        return {"map50": map50(truth, found, len(self.spec.classes))}
+
+    def fit_decision(self, outputs: Outputs, policy: str | float) -> Decision:
+        truth, found, _ = self.judged(outputs)
+        return Decision(policy, 1.0, fit_box_thresholds(truth, found, self.spec.classes, policy, self.iou))
+
+    def evaluate(
+        self,
+        outputs: Outputs,
+        cases: pd.DataFrame,
+        decision: Decision,
+        *,
+        bootstrap: int,
+        prevalence: float | None = None,
+        groups: pd.DataFrame | None = None,
+    ) -> Outcome:
+        truth, found, at = self.judged(outputs)
+        rows, classes = cases.iloc[at], self.spec.classes
+        patients = rows["patient"].tolist()
+        metrics = evaluate_boxes(
+            truth, found, classes, decision.thresholds, patients, bootstrap=bootstrap, iou=self.iou
+        )
+        counts = {
+            "n_cases": len(at),
+            "n_patients": int(rows["patient"].nunique()),
+            "n_boxes": len(truth.boxes_M4),
+            "iou": self.iou,
+        }
+        files = {
+            "test_predictions.json": results(found, truth.image_id_N),
+            "test_truth.json": truth_file(truth, rows["case"].tolist(), patients, classes),
+        }
+        return Outcome(counts | metrics, files)
+
+    def predictions(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision) -> list[dict[str, Any]]:
+        """COCO results, images numbered from 1; with file and class by name, and whether the decision shows the box."""
+        found, _ = self.found(outputs)
+        names = cases["case"].astype(str).to_numpy()[found.image_N]
+        limit_C = np.array([decision.thresholds[name] for name in self.spec.classes])
+        return results(
+            found,
+            self.truth.image_id_N,
+            file_name=names.tolist(),
+            category=[self.spec.classes[label] for label in found.label_N],
+            shown=(found.score_N >= limit_C[found.label_N]).tolist(),
+        )
+
+    def shown(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision) -> pd.DataFrame:
+        """A row a box at or above its class's threshold, indexed by case number, the surest first: case, patient,
+        class, score and edges in pixels of the original."""
+        found, _ = self.found(outputs)
+        limit_C = np.array([decision.thresholds[name] for name in self.spec.classes])
+        shown = found.select(np.flatnonzero(found.score_N >= limit_C[found.label_N]))
+        order = np.lexsort((-shown.score_N, shown.image_N))
+        shown = shown.select(order)
+        rows = cases.iloc[shown.image_N]
+        return pd.DataFrame(
+            {
+                "case": rows["case"].tolist(),
+                "patient": rows["patient"].tolist(),
+                "class": [self.spec.classes[label] for label in shown.label_N],
+                "score": shown.score_N,
+                **{name: shown.boxes_N4[:, i] for i, name in enumerate(("x_min", "y_min", "x_max", "y_max"))},
+            },
+            index=shown.image_N,
+        )
+
+
+def renumbered(found: Found, cases: np.ndarray) -> Found:
+    """Case numbers replaced by their places among `cases`."""
+    return Found(found.boxes_N4, found.score_N, found.label_N, np.searchsorted(cases, found.image_N))

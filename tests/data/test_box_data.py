@@ -1,0 +1,259 @@
+"""Detection data from files to batches: boxes where the pixels are, splits by patient, nothing lost without a word."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from medtrain.core.errors import DataError, UsageError
+from medtrain.core.spec import DataSpec
+from medtrain.data import source
+from medtrain.data.boxes.module import BoxData
+from medtrain.sampler import Negatives
+from tests import dicom_files
+from tests.data.boxes import forty, make_coco, option
+
+Build = Callable[..., BoxData]
+
+
+@pytest.fixture
+def coco(tmp_path: Path) -> Build:
+    """Forty images; keys change the configuration, options go to the module."""
+    said: list[str] = []
+
+    def build(images: Any = None, options: dict[str, Any] | None = None, **changes: Any) -> BoxData:
+        root = tmp_path / "data"
+        if images is not None or not root.exists():
+            make_coco(root, forty() if images is None else images)
+        cfg = option("coco", root=str(root), cache_dir=str(tmp_path / "cache"), **{"image_size": 64, **changes})
+        data: BoxData = source("coco")(cfg, report=said.append, **(options or {}))
+        data.said = said  # type: ignore[attr-defined]
+        return data
+
+    return build
+
+
+def change(data: BoxData, edit: Callable[[dict[str, Any]], None]) -> None:
+    file = Path(data.cfg["root"]) / "annotations.json"
+    content = json.loads(file.read_text())
+    edit(content)
+    file.write_text(json.dumps(content))
+
+
+def bright_where_boxes_are(batch: dict[str, torch.Tensor]) -> None:
+    """Boxes hold the bright pixels of their image, and all of them."""
+    for row, x in enumerate(batch["x"].float()):
+        mask = torch.zeros(x.shape[-2:], dtype=torch.bool)
+        for x0, y0, x1, y1 in batch["boxes"][batch["image"] == row].round().long().tolist():
+            assert x[0, y0 + 1 : y1 - 1, x0 + 1 : x1 - 1].min() > x.max() / 2
+            mask[max(y0 - 1, 0) : y1 + 1, max(x0 - 1, 0) : x1 + 1] = True
+        assert not mask.any() or x[0][~mask].max() < x.max() / 2
+
+
+def test_batches_are_packed_and_boxes_lie_on_the_pixels(coco: Build) -> None:
+    data = coco()
+    data.prepare()
+    assert data.spec.label_kind == "boxes" and data.spec.classes == ("mass", "nodule") and data.spec.channels == 1
+    assert data.spec.size == (64, 64)
+    count = 0
+    for split in ("train", "val", "test"):
+        for batch in data.eval_dataloader(split):
+            assert batch["x"].dtype == torch.uint8 and batch["boxes"].dtype == torch.float32
+            assert batch["labels"].dtype == batch["image"].dtype == torch.int64
+            assert (batch["image"].diff() >= 0).all() and len(batch["place"]) == len(batch["x"])
+            bright_where_boxes_are(batch)
+            for row, case in enumerate(batch["case"].tolist()):
+                sx, sy, tx, ty = batch["place"][row].tolist()
+                mine = batch["boxes"][batch["image"] == row].numpy()
+                back = (mine - [tx, ty, tx, ty]) / [sx, sy, sx, sy]
+                np.testing.assert_allclose(back, data.truth.boxes_M4[data.truth.of(case)], atol=1e-4)
+                np.testing.assert_array_equal(
+                    batch["labels"][batch["image"] == row].numpy(), data.truth.label_M[data.truth.of(case)]
+                )
+                count += len(mine)
+    assert count == len(data.truth.boxes_M4) == 30
+    widths = {w for w, _ in data.spec.boxes}
+    assert widths == {round(12 * 64 / 60, 2), round(6 * 64 / 60, 2)}
+
+
+def test_splits_are_by_patient_and_images_without_boxes_stay(coco: Build) -> None:
+    data = coco()
+    data.prepare()
+    assert data.cases.groupby("patient")["split"].nunique().max() == 1
+    assert (data.targets.sum(1) == 0).sum() == 20
+    assert {"train", "val", "test"} == set(data.cases["split"])
+    again = coco(options={"seed": 5})
+    again.prepare()
+    assert again.fingerprints == data.fingerprints
+    change(data, lambda content: content["annotations"][0].update(bbox=[10, 6, 13, 10]))
+    moved = coco()
+    moved.prepare()
+    assert moved.fingerprints["split"] == data.fingerprints["split"]
+    assert moved.fingerprints["table"] != data.fingerprints["table"]
+    assert data.truth.image_id_N.tolist() == [int(n) for n in range(1, 41)]
+
+
+def test_deep_files_keep_their_depth(tmp_path: Path) -> None:
+    make_coco(tmp_path, forty(), deep=True)
+    data = source("coco")(option("coco", root=str(tmp_path), cache_dir=str(tmp_path / "c"), image_size=64), report=str)
+    data.prepare()
+    batch = next(iter(data.train_dataloader()))
+    assert batch["x"].dtype == torch.float32 and batch["x"].max() <= 1
+    assert len(torch.unique(batch["x"])) > 256 * 4
+    bright_where_boxes_are(batch)
+
+
+def test_dicom_of_a_box_table_keeps_its_depth_and_patients(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    rows = ["patientId,x,y,width,height,Target"]
+    for n in range(12):
+        pixels = np.full((40, 60), 500, np.uint16) + np.arange(60, dtype=np.uint16) * 17
+        pixels[10:20, 10:30] = 4000
+        dicom_files.write(tmp_path / "images" / f"i{n}.dcm", pixels, PatientID=f"secret{n // 2}")
+        rows.append(f"i{n},10,10,20,10,1" if n % 2 else f"i{n},,,,,0")
+    (tmp_path / "boxes.csv").write_text("\n".join(rows))
+    cfg = option("box_table", table=str(tmp_path / "boxes.csv"), root=str(tmp_path / "images"), image_size=64)
+    cfg |= {"cache_dir": str(tmp_path / "c"), "columns": cfg["columns"] | {"patient": "none"}}
+    data = source("box_table")(cfg, report=str)
+    data.prepare()
+    assert data.spec.classes == ("lesion",) and len(data.truth.boxes_M4) == 6 and data.cases["patient"].nunique() == 6
+    assert not data.cases["patient"].str.contains("secret").any()
+    batch = next(iter(data.eval_dataloader("train")))
+    assert batch["x"].dtype == torch.float32 and len(torch.unique(batch["x"])) > 50
+    bright_where_boxes_are(batch)
+
+
+def test_tiles_cover_everything_and_show_the_same_boxes(coco: Build) -> None:
+    data = coco(image_size=[40, 60], fit="shrink", tile=32, tile_overlap=0.25)
+    data.prepare()
+    assert data.spec.size == (32, 32)
+    seen = np.zeros((40, 60), int)
+    found: dict[int, set[tuple[float, ...]]] = {}
+    for split in ("train", "val", "test"):
+        for batch in data.eval_dataloader(split):
+            assert batch["x"].shape[-2:] == (32, 32)
+            bright_where_boxes_are(batch)
+            for row, (case, tile) in enumerate(zip(batch["case"].tolist(), batch["instance"].tolist(), strict=True)):
+                sx, sy, tx, ty = batch["place"][row].tolist()
+                assert (sx, sy) == (1, 1) and 0 <= tile < 6
+                if case == 0:
+                    seen[round(-ty) : round(-ty) + 32, round(-tx) : round(-tx) + 32] += 1
+                for box in batch["boxes"][batch["image"] == row].numpy() - [tx, ty, tx, ty]:
+                    found.setdefault(case, set()).add(tuple(box.tolist()))
+    assert seen.min() >= 1
+    for case in range(40):
+        whole = {tuple(box) for box in data.truth.boxes_M4[data.truth.of(case)].tolist()}
+        assert whole <= found.get(case, set())
+    assert len(data.labels(data.rows("train"))) == len(data.dataset(data.rows("train"))) == 6 * len(data.rows("train"))
+    with pytest.raises(UsageError, match="data.tile=128 is larger than data.image_size"):
+        coco(tile=128).prepare()
+    with pytest.raises(UsageError, match="data.tile_overlap=1"):
+        coco(tile=32, tile_overlap=1).prepare()
+
+
+def test_a_share_of_negatives_goes_by_tiles_too(coco: Build) -> None:
+    def sampler(**given: Any) -> Negatives:
+        return Negatives(**given, negatives=0.5)
+
+    data = coco(image_size=[40, 60], fit="shrink", tile=32, options={"build_sampler": sampler})
+    for batch in data.train_dataloader():
+        assert len(torch.unique(batch["image"])) == 2
+        assert batch["draw"].shape == batch["case"].shape
+
+
+def test_problems_are_listed_at_once_and_nothing_else_is_lost(coco: Build) -> None:
+    data = coco()
+
+    def spoil(content: dict[str, Any]) -> None:
+        content["annotations"][0]["category_id"] = 77
+        content["annotations"][1]["bbox"] = [5, 5, 0, 9]
+        content["annotations"].append({"id": 900, "image_id": 12345, "category_id": 1, "bbox": [1, 1, 2, 2]})
+        content["images"].append({"id": 99, "file_name": "gone.png", "patient": "p99"})
+
+    change(data, spoil)
+    with pytest.raises(DataError) as caught:
+        data.prepare()
+    assert sorted(problem.kind for problem in caught.value.problems) == ["bad_label", "missing", "no_image"]
+    assert "data.on_bad=skip" in caught.value.advice
+    left = coco(on_bad="skip")
+    left.prepare()
+    assert len(left.cases) == 39 and len(left.truth.boxes_M4) == 28
+    assert {p.kind for p in left.problems} == {"bad_label", "missing", "no_image", "zero_area"}
+    assert left.excluded == {"bad_label": 1, "missing": 1}
+
+
+def test_a_zero_area_box_stops_nothing(coco: Build) -> None:
+    data = coco()
+    change(data, lambda content: content["annotations"][0].update(bbox=[5, 5, 0, 9]))
+    data.prepare()
+    assert len(data.truth.boxes_M4) == 29 and any("has no area; left out" in line for line in data.said)
+
+
+def test_classes_are_chosen_renamed_left_out(coco: Build) -> None:
+    one = coco(label_map={"mass": "lesion", "nodule": "lesion"})
+    one.prepare()
+    assert one.spec.classes == ("lesion",) and len(one.truth.boxes_M4) == 30
+    masses = coco(label_map={"nodule": None})
+    masses.prepare()
+    assert masses.spec.classes == ("mass",) and len(masses.truth.boxes_M4) == 20
+    turned = coco(classes=["nodule", "mass"])
+    turned.prepare()
+    assert turned.spec.classes == ("nodule", "mass") and (turned.truth.label_M == 1).sum() == 20
+    with pytest.raises(DataError, match="the box is called 'nodule': it is none of the classes mass"):
+        coco(classes=["mass"]).prepare()
+    with pytest.raises(
+        UsageError, match="data.label_map: 'nodul' is no class of annotations.json; did you mean 'nodule'"
+    ):
+        coco(label_map={"nodul": "mass"}).prepare()
+
+
+def test_other_data_take_the_spec_of_the_model(coco: Build) -> None:
+    spec = DataSpec("boxes", ("nodule", "mass"), 3, (48, 48), mean=(0.1,) * 3, std=(0.2,) * 3, boxes=((3.0, 4.0),))
+    data = coco(options={"spec": spec, "all_test": True}, filter="case.str.startswith('p0')")
+    data.prepare()
+    assert data.spec == spec and set(data.cases["split"]) == {"test"} and len(data.cases) == 20
+    assert next(iter(data.test_dataloader()))["x"].shape == (4, 3, 48, 48)
+    assert (data.truth.label_M == 1).sum() == 10
+
+
+def test_crowds_are_kept_in_the_truth_and_not_learned(coco: Build) -> None:
+    data = coco()
+    change(data, lambda content: [a.update(iscrowd=1) for a in content["annotations"][:4]])
+    data.prepare()
+    assert data.truth.crowd_M.sum() == 4 and len(data.truth.boxes_M4) == 30
+    assert sum(len(b["boxes"]) for s in ("train", "val", "test") for b in data.eval_dataloader(s)) == 26
+
+
+def test_inputs_are_placed_and_need_no_boxes(coco: Build, tmp_path: Path) -> None:
+    data = coco()
+    data.prepare()
+    (tmp_path / "data" / "images" / "broken.png").write_bytes(b"no picture")
+    inputs = type(data).for_inputs(data.cfg, data.spec, tmp_path / "data" / "images")
+    assert len(inputs.cases) == 41 and list(inputs.errors) == [0]
+    batch = next(iter(inputs.predict_dataloader()))
+    assert set(batch) == {"x", "case", "place"} and batch["case"].tolist() == [1, 2, 3, 4]
+    torch.testing.assert_close(batch["place"], torch.from_numpy(inputs.place_N4[1:5]))
+    cut = type(data).for_inputs(
+        {**data.cfg, "image_size": [64, 96], "tile": 64}, data.spec, tmp_path / "data" / "images"
+    )
+    assert {"instance", "place"} <= set(next(iter(cut.predict_dataloader())))
+
+
+def test_official_splits_are_kept_unless_switched_off(test_data: Path, tmp_path: Path) -> None:
+    cfg = option("voc", root=str(test_data / "bccd"), image_size=[60, 80], cache_dir=str(tmp_path))
+    data = source("voc")(cfg, report=str)
+    data.prepare()
+    assert data.cases["split"].value_counts().to_dict() == {"train": 205, "val": 87, "test": 72}
+    assert len(data.truth.boxes_M4) == 4886 and data.spec.channels == 3  # 4888 but the two of no area
+    assert [p.where for p in data.problems if p.kind == "zero_area"] == [
+        "BloodImage_00343.xml object 4",
+        "BloodImage_00338.xml object 13",
+    ]
+    own = source("voc")({**cfg, "columns": {"split": "none"}}, report=str)
+    assert own.listed().split is None and data.listed().split is not None

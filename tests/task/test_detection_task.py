@@ -1,0 +1,138 @@
+"""From batches to boxes of the originals: padding, tiles, edges, a gate, hardness."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor, nn
+
+from medtrain.core.boxes import Boxes, Detections
+from medtrain.core.coco import read_back
+from medtrain.core.spec import DataSpec
+from medtrain.core.truth import Truth
+from medtrain.loss import OwnLoss
+from medtrain.metric import Decision
+from medtrain.task.detection import Detection
+
+SPEC = DataSpec("boxes", ("a", "b"), 1, (32, 32), mean=(0.5,), std=(0.25,))
+CASES = pd.DataFrame({"case": ["x.png", "y.png", "z.png"], "patient": ["p", "q", "q"]})
+
+
+class Says(nn.Module):
+    """Finds what it was told, whatever it sees."""
+
+    def __init__(self, found: Detections) -> None:
+        super().__init__()
+        self.found, self.seen = found, torch.zeros(0)
+
+    def detect(self, x_BCHW: Tensor) -> Detections:
+        self.seen = x_BCHW
+        return self.found
+
+    def forward(self, x_BCHW: Tensor, truth: Boxes) -> dict[str, Tensor]:
+        self.seen = x_BCHW
+        return {"class": truth.boxes_M4.sum() * 0, "box": x_BCHW.sum() * 0}
+
+
+def said(*rows: tuple[int, float, int, list[float]]) -> Detections:
+    image, score, label, box = zip(*rows, strict=True)
+    return Detections(torch.tensor(box), torch.tensor(score), torch.tensor(label), torch.tensor(image))
+
+
+def task(found: Detections, truth: Truth | None = None, **more: Any) -> Detection:
+    made = Detection(SPEC, Says(found), **more)
+    made.truth = truth or Truth.unknown(np.array([[64, 64], [64, 64], [40, 20]]))
+    return made.eval()
+
+
+def batch(cases: list[int], **more: Any) -> dict[str, Any]:
+    n = len(cases)
+    place = torch.tensor([[0.5, 0.5, 0.0, 0.0]]).repeat(n, 1)
+    x = torch.full((n, 1, 32, 32), 255, dtype=torch.uint8)
+    return {"x": x, "case": torch.tensor(cases), "place": place} | more
+
+
+def test_boxes_come_back_in_pixels_of_the_originals_once_a_case_and_within_them() -> None:
+    found = said((0, 0.9, 1, [2.0, 2, 8, 8]), (1, 0.8, 0, [4.0, 4, 30, 30]), (2, 0.7, 0, [1.0, 1, 2, 2]))
+    made = task(found)
+    outputs = [made.outputs(batch([0, 2, 2])), made.outputs(batch([1, 1, 0]))]  # padded: 2 and 1 twice, 0 again
+    boxes, cases = made.found(outputs)
+    assert cases.tolist() == [0, 1, 2]
+    rows = {(int(c), *np.round(b).tolist()) for c, b in zip(boxes.image_N, boxes.boxes_N4, strict=True)}
+    assert rows == {(0, 4, 4, 16, 16), (2, 8, 8, 20, 40), (1, 4, 4, 16, 16)}  # cut at 20 x 40
+    assert made.model.seen.unique().tolist() == [2.0]  # scaled to 0..1, then normalised
+
+
+def test_tiles_of_a_case_are_merged_class_by_class() -> None:
+    found = said((0, 0.6, 0, [20.0, 5, 30, 15]), (1, 0.9, 0, [4.0, 5, 14, 15]), (1, 0.5, 1, [4.0, 5, 14, 15]))
+    tiles = batch([0, 0], instance=torch.tensor([0, 1]))
+    tiles["place"] = torch.tensor([[1.0, 1, 0, 0], [1, 1, -16, 0]])  # the second begins at x 16
+    made = task(found)
+    boxes, _ = made.found([made.outputs(tiles)])
+    assert sorted(boxes.score_N.round(1).tolist()) == [0.5, 0.9]
+    np.testing.assert_allclose(boxes.boxes_N4, [[20, 5, 30, 15]] * 2)
+    assert len(task(found, merge=1.0).found([made.outputs(tiles)])[0].score_N) == 3
+
+
+def test_a_gate_scales_scores_and_takes_boxes_away() -> None:
+    made = task(said((0, 0.8, 0, [2.0, 2, 8, 8]), (1, 0.8, 0, [2.0, 2, 8, 8])))
+    made.gate_N = np.array([0.5, 0.0, 1.0])
+    boxes, _ = made.found([made.outputs(batch([0, 1]))])
+    assert boxes.image_N.tolist() == [0] and boxes.score_N.tolist() == pytest.approx([0.4])
+
+
+def test_judged_with_files_that_can_be_read_back() -> None:
+    one = np.zeros(1, int)
+    truth = Truth(
+        np.array([[4.0, 4, 16, 16]]), one + 1, one, one > 0, np.array([144.0]), np.array([7]),
+        np.array([[64, 64], [64, 64], [40, 20]]), np.array([11, 12, 13]),
+    )  # fmt: skip
+    made = task(said((0, 0.9, 1, [2.0, 2, 8, 8]), (1, 0.4, 0, [2.0, 2, 8, 8])), truth)
+    outputs = [made.outputs(batch([0, 2]))]
+    decision = made.fit_decision(outputs, "f1")
+    assert decision.thresholds == {"a": 0.5, "b": pytest.approx(0.9)}
+    assert made.score(outputs)["map50"] == 1
+    judged = made.evaluate(outputs, CASES, decision, bootstrap=0)
+    assert judged.metrics["n_cases"] == 2 and judged.metrics["metrics"]["map"]["value"] == 1
+    files = judged.files
+    assert files["test_predictions.json"][0] | {"score": 0} == {
+        "image_id": 11, "category_id": 2, "bbox": [4.0, 4.0, 12.0, 12.0], "score": 0,
+    }  # fmt: skip
+    assert [i["id"] for i in files["test_truth.json"]["images"]] == [11, 13]
+    again, found = read_back(files["test_predictions.json"], files["test_truth.json"])
+    np.testing.assert_array_equal(again.boxes_M4, truth.boxes_M4)
+    assert again.case_M.tolist() == [0] and found.image_N.tolist() == [0, 1]
+
+
+def test_predictions_say_what_the_decision_shows() -> None:
+    made = task(said((0, 0.9, 1, [2.0, 2, 8, 8]), (0, 0.2, 0, [2.0, 2, 8, 8])))
+    outputs, decision = [made.outputs(batch([1]))], Decision("f1", 1.0, {"a": 0.5, "b": 0.5})
+    rows = made.predictions(outputs, CASES, decision)
+    told = [(row["file_name"], row["category"], row["shown"]) for row in rows]
+    assert told == [("y.png", "b", True), ("y.png", "a", False)]
+    shown = made.shown(outputs, CASES, decision)
+    assert shown.index.tolist() == [1] and shown["class"].tolist() == ["b"]
+
+
+def test_hardness_is_what_is_found_where_nothing_is() -> None:
+    made = task(said((0, 0.9, 1, [2.0, 2, 8, 8]), (0, 0.25, 0, [20.0, 20, 30, 30]), (1, 0.5, 0, [2.0, 2, 8, 8])))
+    labels = {"boxes": torch.tensor([[2.0, 2, 8, 9]]), "labels": torch.tensor([0]), "image": torch.tensor([0])}
+    assert made.hardness(batch([0, 1, 2], **labels)).tolist() == pytest.approx([0.25, 0.5, 0.0])
+
+
+def test_training_augments_and_normalises() -> None:
+    seen: dict[str, Any] = {}
+
+    class Augment(nn.Module):
+        def forward(self, batch: dict[str, Any], seed: int, epoch: int) -> dict[str, Any]:
+            seen.update(batch, seed=seed, epoch=epoch)
+            return batch | {"boxes": batch["boxes"] + 1}
+
+    made = task(said((0, 0.9, 1, [2.0, 2, 8, 8])), loss=OwnLoss(), augment=Augment(), seed=5)
+    labels = {"boxes": torch.zeros(1, 4), "labels": torch.tensor([0]), "image": torch.tensor([0])}
+    assert set(made.losses(batch([0], **labels))) == {"class", "box"}
+    assert seen["x"].max() == 1 and seen["seed"] == 5 and made.model.seen.max() == 2
