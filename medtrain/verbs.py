@@ -60,8 +60,12 @@ VERBS: dict[str, Verb] = {
     ),
     "embed": Verb(
         "slides -> tissue tiles -> feature bags",
-        ("medtrain embed task=wsi_mil data=slide_table data.table=slides.csv", "medtrain embed task=wsi_mil"),
-        ready=False,
+        (
+            "medtrain embed task=wsi_mil data=slide_table data.table=slides.csv encoder=torchvision data.bags=bags",
+            "medtrain embed task=wsi_mil data.patients=12 data.bags=phantom_bags",
+        ),
+        "Writes data.bags (by default in the cache): one HDF5 file a slide, quality/ with pictures of the tissue, and\n"
+        "embed.csv. What is there is not made again. The table needs no labels. Exit code 1 if any slide was bad.",
     ),
     "ensemble": Verb(
         "out-of-fold metrics of a cross-validation, and one folder that acts like a run",

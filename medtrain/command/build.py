@@ -25,6 +25,7 @@ from medtrain.core.labels import LabelCounts
 from medtrain.core.notice import notice
 from medtrain.core.spec import DataSpec
 from medtrain.data import source
+from medtrain.data.base import Data, Inputs
 from medtrain.data.split import check_folds
 from medtrain.metric import parse_policy
 from medtrain.model import Ensemble, build_model, check_passes, kept_bytes, score_instances
@@ -36,6 +37,7 @@ log = logging.getLogger("medtrain")
 DIMS = {"image": 2, "volume": 3}
 LAYOUTS = {2: torch.channels_last, 3: torch.channels_last_3d}
 TASKS = dict.fromkeys(("image", "volume"), "medtrain.task.classification:Classification") | {
+    "bag": "medtrain.task.mil:MultipleInstance",
     "boxes": "medtrain.task.detection:Detection",
 }
 """The LightningModule for each kind of cases, which the options of task, data and model name."""
@@ -120,6 +122,8 @@ def check_pool(cfg: DictConfig) -> None:
 def usual_spec(cfg: DictConfig) -> DataSpec:
     """A spec such as data of this kind could have, before they are read: two classes, the size that is asked for."""
     kind, node = cfg.task.kind, plain(cfg.data)
+    if kind == "bag" and node.get("tiles"):
+        return DataSpec("binary", ("0", "1"), 3, (node["tile_px"], node["tile_px"]))
     dims = {"volume": 3, "bag": 0}.get(kind, 2)
     size = (node.get("patch_size") if kind == "volume" else node.get("tile") or node.get("image_size")) or 64
     shape = tuple(size) if not isinstance(size, int) else (size,) * dims
@@ -143,9 +147,23 @@ def checkpoint_of(init_from: str) -> Path:
 def data(cfg: DictConfig, **more: Any) -> Any:
     """The data module, not yet prepared; `more` as its constructor takes it."""
     kind = source(cfg.data.name)
+    more |= data_parts(cfg, kind)
     sampler = target.partial("sampler", cfg.sampler) if cfg.get("sampler") is not None else None
     usual = {"build_sampler": sampler, "seed": cfg.seed, "report": warn, "progress": bar("preparing data")}
     return kind(plain(cfg.data), **usual, groups=plain(cfg.eval.get("groups")) or [], **more)
+
+
+def inputs(cfg: DictConfig, spec: DataSpec, progress: Callable[[int, int], None] | None = None) -> Inputs:
+    """The cases of `cfg.input`, without labels, as a trained model takes them."""
+    kind = source(cfg.data.name)
+    found: Inputs = kind.for_inputs(plain(cfg.data), spec, cfg.input, progress, **data_parts(cfg, kind))
+    return found
+
+
+def data_parts(cfg: DictConfig, kind: type[Data]) -> dict[str, Any]:
+    """What a source takes of other groups."""
+    makers = {"encoder": lambda: target.build("encoder", cfg.encoder)}
+    return {name: makers[name]() for name in kind.takes}
 
 
 def task(
@@ -174,6 +192,7 @@ def task(
         "merge": lambda: cfg.task.merge,
         "iou": lambda: cfg.eval.iou,
         "mixup": lambda: cfg.task.get("mixup") or 0.0,
+        "entropy": lambda: cfg.task.get("entropy") or 0.0,
         "views": lambda: views(cfg, spec),
         "mc_dropout": lambda: cfg.eval.get("mc_dropout") or 0,
     }

@@ -123,9 +123,12 @@ def _alike(members: list[Member]) -> None:
 
     def facts(member: Member) -> dict[str, Any]:
         views, augment = member.cfg.eval.get("tta") or 0, build.plain(member.cfg.augment)
+        spec = member.spec.to_dict()
+        if not member.spec.dims:  # networks for bags keep the statistics of their own training features
+            spec |= {"mean": None, "std": None}
         return {
             "task": member.cfg.task.name,
-            **member.spec.to_dict(),
+            **spec,
             "task.pool": member.cfg.task.get("pool"),
             "eval.tta": views,
             "flips": [bool(augment.get(f"flip_{way}")) for way in ("horizontal", "vertical")] if views > 1 else None,

@@ -14,7 +14,6 @@ from medtrain.command.gate import attach_gate
 from medtrain.command.trained import open_run
 from medtrain.config import launch
 from medtrain.core.errors import MedtrainError, UsageError
-from medtrain.data import source
 from medtrain.data.base import Inputs
 from medtrain.io.files import write_json, write_text
 
@@ -29,7 +28,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     run = open_run(cfg.run)
     trainer = build.trainer(cfg, folder, training=False)
     task = run.task(cfg)
-    data = source(cfg.data.name).for_inputs(build.plain(cfg.data), run.spec, cfg.input)
+    data = build.inputs(cfg, run.spec)
     readable = len(data.cases) > len(data.errors)
     if readable:
         task.truth = getattr(data, "truth", None)  # of images the sizes; other inputs have none

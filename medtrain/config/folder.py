@@ -132,7 +132,7 @@ def save_config(cfg: DictConfig, folder: Path) -> None:
 
 def absolute_paths(cfg: DictConfig) -> None:
     """Make the data's paths independent of the working folder, in place."""
-    for key in ("table", "root", "file", "cache_dir"):
+    for key in ("table", "root", "file", "bags", "cache_dir"):
         value = cfg.data.get(key)
         if isinstance(value, str) and value and value != "???":
             cfg.data[key] = str(Path(value).expanduser().absolute())

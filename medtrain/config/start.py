@@ -18,6 +18,7 @@ FIXED_IN_A_RUN = (
     "loss",
     "sampler",
     "augment",
+    "encoder",
     "optimizer",
     "scheduler",
     "callbacks",

@@ -53,6 +53,7 @@ SLOTS: dict[str, Slot] = {
     "loss": Slot(("torch.nn:Module",), (), ("spec", "counts")),
     "sampler": Slot(("torch.utils.data:Sampler",), (), ("labels", "groups", "batch_size", "seed", "rank", "world")),
     "augment": Slot(("torch.nn:Module",), (), ("spec",)),
+    "encoder": Slot(("medtrain.encoder:Encoder",)),
     "optimizer": Slot(("torch.optim:Optimizer",), (), ("params",)),
     "scheduler": Slot(("torch.optim.lr_scheduler:LRScheduler",), (), ("optimizer", "total_steps")),
     "callbacks": Slot(("pytorch_lightning.callbacks:Callback",)),

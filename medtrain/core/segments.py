@@ -7,8 +7,27 @@ its softmax and mean would be undefined, so it is refused.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
+
+
+class Packed(NamedTuple):
+    """A batch of bags, as networks for bags take it.
+
+    Args:
+        x: (N, ...), the instances of all bags, one bag after the other.
+        offsets: (B+1,) int64, where each bag starts, and N.
+    """
+
+    x: Tensor
+    offsets: Tensor
+
+    def alone(self, number: int) -> Packed:
+        """One of the bags."""
+        start, stop = self.offsets[number : number + 2].tolist()
+        return Packed(self.x[start:stop], self.offsets.new_tensor([0, stop - start]))
 
 
 def segment_offsets(lengths: Tensor | list[int]) -> Tensor:

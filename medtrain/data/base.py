@@ -6,7 +6,7 @@ import sys
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from medtrain.core.errors import Problem
 from medtrain.core.spec import DataSpec
 from medtrain.core.truth import Truth
-from medtrain.data.loading import loader, ranks
+from medtrain.data.loading import LaterBatches, loader, ranks
 from medtrain.io.image_cache import Progress
 from medtrain.sampler import EvalSampler, Shuffle
 
@@ -65,7 +65,10 @@ class Data(pl.LightningDataModule):
         splits: case and split as a run has written them; nothing is split anew then.
         groups: columns of the table by which results are broken down.
 
-    Attributes, known after `prepare`:
+    Attributes:
+        takes: further arguments of the constructor and of `for_inputs` that are built from the configuration.
+
+    Known after `prepare`:
         spec: DataSpec.
         cases: a row a case: case, patient, split, fold, path.
         targets: binary float [N] 0/1, multiclass int [N], multilabel float [N, C] with NaN unknown; boxes
@@ -81,6 +84,7 @@ class Data(pl.LightningDataModule):
         synthetic: made up by the program.
     """
 
+    takes: ClassVar[tuple[str, ...]] = ()
     synthetic = False
     held_out: dict[str, Any] | None = None
     targets: NDArray[Any] | None = None
@@ -113,7 +117,12 @@ class Data(pl.LightningDataModule):
 
     @classmethod
     def for_inputs(
-        cls, cfg: Mapping[str, Any], spec: DataSpec, input_path: str | Path, progress: Progress | None = None
+        cls,
+        cfg: Mapping[str, Any],
+        spec: DataSpec,
+        input_path: str | Path,
+        progress: Progress | None = None,
+        **parts: Any,
     ) -> Inputs:
         """Cases without labels (a file, a folder, a table) as a trained model takes them."""
         raise NotImplementedError
@@ -172,11 +181,15 @@ class Data(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         self.prepare()
-        rows, batch_size = self.rows("train"), int(self.cfg["batch_size"])
-        sampler = self.sampler(rows, batch_size)
-        count = len(sampler)  # type: ignore[arg-type]
-        lonely = count > batch_size and count % batch_size == 1  # batch norm cannot learn from one image
-        return loader(self.training_set(rows), sampler, batch_size, self.workers, drop_last=lonely)
+        rows = self.rows("train")
+        batches = self.batches(rows, self.sampler(rows, int(self.cfg["batch_size"])), training=True)
+        return loader(self.training_set(rows), batches, self.workers)
+
+    def batches(self, rows: NDArray[np.int64], sampler: Sampler[Any], training: bool = False) -> LaterBatches:
+        """What a sampler of these rows gives, put together to batches."""
+        size, count = int(self.cfg["batch_size"]), len(sampler)  # type: ignore[arg-type]
+        lonely = training and count > size and count % size == 1  # batch norm cannot learn from one image
+        return LaterBatches(sampler, size, drop_last=lonely)
 
     def val_dataloader(self) -> DataLoader[Any]:
         return self.eval_dataloader("val")
@@ -187,9 +200,10 @@ class Data(pl.LightningDataModule):
     def eval_dataloader(self, split: str) -> DataLoader[Any]:
         """The cases of a split in their order; ranks get equally many, so some may come twice (tell by ``case``)."""
         self.prepare()
-        dataset = self.dataset(self.rows(split))
+        rows = self.rows(split)
+        dataset = self.dataset(rows)
         sampler = EvalSampler(len(dataset), *ranks())  # type: ignore[arg-type]
-        return loader(dataset, sampler, int(self.cfg["batch_size"]), self.workers)
+        return loader(dataset, self.batches(rows, sampler), self.workers)
 
     @property
     def workers(self) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset
 
 from medtrain.core.spec import LabelKind
 
@@ -22,7 +22,11 @@ class LaterBatches(BatchSampler):
 
     def __iter__(self) -> Iterator[list[Any]]:
         start, self.start = self.start, 0
-        yield from islice(super().__iter__(), start, None)
+        yield from islice(self.whole_epoch(), start, None)
+
+    def whole_epoch(self) -> Iterator[list[Any]]:
+        """All batches; a subclass may put them together in another way."""
+        return super().__iter__()
 
 
 class ResumableLoader(DataLoader[Any]):
@@ -45,13 +49,11 @@ class ResumableLoader(DataLoader[Any]):
         self.batch_sampler.start = state.get("batches", 0)
 
 
-def loader(
-    dataset: Dataset[Any], sampler: Sampler[Any], batch_size: int, num_workers: int, drop_last: bool = False
-) -> DataLoader[Any]:
+def loader(dataset: Dataset[Any], batches: LaterBatches, num_workers: int) -> DataLoader[Any]:
     """Batches of a data set whose ``__getitems__`` gives whole ones."""
     return ResumableLoader(
         dataset,
-        batch_sampler=LaterBatches(sampler, batch_size, drop_last),
+        batch_sampler=batches,
         num_workers=num_workers,
         collate_fn=_whole_batch,
         pin_memory=torch.cuda.is_available(),

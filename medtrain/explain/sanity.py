@@ -22,12 +22,15 @@ from medtrain.model import members_of
 LIMIT = 0.7
 """Mean rank correlation from which a map is taken to be independent of the weights."""
 
-Method = Callable[[nn.Module, Tensor, Tensor], Tensor]
+Method = Callable[[nn.Module, Any, Tensor], Tensor]
 DRAWS = 3
 
 
-def sanity_check(network: nn.Module, method: Method, x_BCHW: Tensor, classes_B: Tensor) -> dict[str, Any]:
+def sanity_check(network: nn.Module, method: Method, x_BCHW: Any, classes_B: Tensor) -> dict[str, Any]:
     """Compare maps with those of the same network with random weights.
+
+    Args:
+        x_BCHW: the inputs as the method takes them; of bags a single one.
 
     Returns:
         ``spearman``: mean rank correlation by what was randomised, ``top`` (the head and the part before it) and

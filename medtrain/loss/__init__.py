@@ -3,6 +3,7 @@
 Those that weigh classes take the label counts of the training split as ``counts``.
 """
 
+from medtrain.loss.attention_entropy import attention_entropy
 from medtrain.loss.balanced_cross_entropy import balanced_cross_entropy
 from medtrain.loss.cross_entropy import BinaryCrossEntropy, MulticlassCrossEntropy, cross_entropy
 from medtrain.loss.detection import DetectionLoss, OwnLoss
@@ -17,6 +18,7 @@ __all__ = [
     "OwnLoss",
     "SigmoidFocal",
     "SoftmaxFocal",
+    "attention_entropy",
     "balanced_cross_entropy",
     "class_weights",
     "cross_entropy",

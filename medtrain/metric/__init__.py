@@ -21,6 +21,7 @@ from medtrain.metric.detection import evaluate_boxes, fit_box_thresholds, map50,
 from medtrain.metric.matching import match
 from medtrain.metric.paired import holm, paired_differences
 from medtrain.metric.ranking import Ranking, auroc
+from medtrain.metric.tiles import tile_auroc
 
 __all__ = [
     "Decision",
@@ -47,4 +48,5 @@ __all__ = [
     "reliability",
     "replicate",
     "spread",
+    "tile_auroc",
 ]

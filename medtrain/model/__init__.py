@@ -8,11 +8,21 @@ from medtrain.model.densenet_3d import densenet121_3d
 from medtrain.model.detector import Detector
 from medtrain.model.dropout import check_passes, dropout_passes
 from medtrain.model.efficientnet import efficientnet_b0, efficientnet_b3
+from medtrain.model.end_to_end import end_to_end_mil
 from medtrain.model.ensemble import Ensemble, members_of
 from medtrain.model.faster_rcnn import faster_rcnn, faster_rcnn_mobilenet
 from medtrain.model.fcos import fcos
 from medtrain.model.instance_attention import class_logits, score_instances
 from medtrain.model.memory import kept_bytes
+from medtrain.model.mil import (
+    BagNetwork,
+    attention_mil,
+    gated_attention_mil,
+    max_mil,
+    mean_mil,
+    relevance,
+    topk_mil,
+)
 from medtrain.model.resnet import resnet18, resnet34, resnet50, resnet101
 from medtrain.model.resnet_3d import resnet10_3d, resnet18_3d, resnet34_3d, resnet50_3d
 from medtrain.model.retinanet import retinanet
@@ -20,9 +30,11 @@ from medtrain.model.weights import load_weights, read_weights, warm_start
 from medtrain.model.yolo import yolo
 
 __all__ = [
+    "BagNetwork",
     "Detector",
     "Ensemble",
     "attention_map",
+    "attention_mil",
     "build_model",
     "check_passes",
     "class_logits",
@@ -34,16 +46,21 @@ __all__ = [
     "dropout_passes",
     "efficientnet_b0",
     "efficientnet_b3",
+    "end_to_end_mil",
     "faster_rcnn",
     "faster_rcnn_mobilenet",
     "fcos",
     "fill_from_spec",
     "fit_channels",
+    "gated_attention_mil",
     "has_attention",
     "kept_bytes",
     "load_weights",
+    "max_mil",
+    "mean_mil",
     "members_of",
     "read_weights",
+    "relevance",
     "resnet10_3d",
     "resnet18",
     "resnet18_3d",
@@ -54,6 +71,7 @@ __all__ = [
     "resnet101",
     "retinanet",
     "score_instances",
+    "topk_mil",
     "warm_start",
     "yolo",
 ]

@@ -17,6 +17,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.overrides import TorchFunctionMode
 
 from medtrain.core.errors import UsageError
+from medtrain.core.segments import Packed
 from medtrain.core.streams import torch_seed
 
 # of functional dropout, how many dimensions of an input (B, ...) share an entry of the mask
@@ -49,21 +50,24 @@ def check_passes(network: nn.Module, passes: int) -> None:
         )
 
 
-def dropout_passes(network: nn.Module, x: Tensor, ids_B: Sequence[Sequence[int]], passes: int, seed: int = 0) -> Tensor:
+def dropout_passes(
+    network: nn.Module, x: Tensor | Packed, ids_B: Sequence[Sequence[int]], passes: int, seed: int = 0
+) -> Tensor:
     """Logits of repeated passes with dropout on and everything else, batch normalisation too, in evaluation mode.
 
     Args:
-        x: inputs (B, ...).
+        x: inputs (B, ...), or B bags.
         ids_B: what tells each row from all others, such as (case,) or (case, instance).
         passes: how often.
 
     Returns:
         (B, passes, K).
     """
+    lengths_B = x.offsets.diff().tolist() if isinstance(x, Packed) else [1] * len(ids_B)
     with _only(dropouts(network)):
         found = []
         for number in range(passes):
-            with _Masks([(number, *ids) for ids in ids_B], seed):
+            with _Masks([(number, *ids) for ids in ids_B], lengths_B, seed):
                 found.append(network(x))
     return torch.stack(found, 1)
 
@@ -82,11 +86,16 @@ def _only(modules: list[nn.Module]) -> Iterator[None]:
 
 
 class _Masks(TorchFunctionMode):
-    """Replaces functional dropout, which all modules call, by masks drawn row by row."""
+    """Replaces functional dropout, which all modules call, by masks drawn case by case.
 
-    def __init__(self, keys_B: list[tuple[int, ...]], seed: int) -> None:
+    Args:
+        keys_B: of the cases.
+        lengths_B: rows of each case before its instances are pooled; one a case afterwards.
+    """
+
+    def __init__(self, keys_B: list[tuple[int, ...]], lengths_B: list[int], seed: int) -> None:
         super().__init__()
-        self.keys_B, self.seed, self.calls = keys_B, seed, 0
+        self.keys_B, self.lengths_B, self.seed, self.calls = keys_B, lengths_B, seed, 0
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -100,9 +109,10 @@ class _Masks(TorchFunctionMode):
         shape = input.shape[1 : input.ndim - shared]
         kept = torch.empty((len(input), *shape), dtype=torch.float32)
         generator = torch.Generator()
-        for row, key in zip(kept, self.keys_B, strict=True):
+        lengths_B = [1] * len(self.keys_B) if len(input) == len(self.keys_B) else self.lengths_B
+        for rows, key in zip(kept.split(lengths_B), self.keys_B, strict=True):
             generator.manual_seed(torch_seed(self.seed, "mc_dropout", *key, self.calls))
-            row.bernoulli_(1 - p, generator=generator)
+            rows.bernoulli_(1 - p, generator=generator)
         self.calls += 1
         mask = (kept / (1 - p)).reshape(*kept.shape, *[1] * shared).to(input.device, input.dtype)
         return input * mask

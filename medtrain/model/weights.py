@@ -34,7 +34,7 @@ _OLD_NAMES = (  # of torchvision's published files, and what the networks say to
 _LOAD_ERRORS = (OSError, RuntimeError, EOFError, ValueError, KeyError)
 
 
-def load_weights(model: nn.Module, weights: str | None, *names: type[WeightsEnum]) -> None:
+def load_weights(model: nn.Module, weights: str | None, *names: type[WeightsEnum], key: str = "model.weights") -> None:
     """Load weights into a model in place.
 
     Args:
@@ -42,6 +42,7 @@ def load_weights(model: nn.Module, weights: str | None, *names: type[WeightsEnum
         weights: ``none`` or None, a name of `names` in any case, or a file (.pth, .pt, .ckpt, .bin, .safetensors)
             with a state dict, plain or under ``state_dict`` (Lightning) or ``model``.
         names: torchvision's enums for this network or its backbone, if there are any.
+        key: of the configuration, for messages.
 
     Raises:
         UsageError: no such name or file.
@@ -57,11 +58,11 @@ def load_weights(model: nn.Module, weights: str | None, *names: type[WeightsEnum
     else:
         known = ", ".join(["none", *dict.fromkeys(name for each in names for name in each.__members__)])
         kind = "there is no such file" if Path(weights).suffix.lower() in _SUFFIXES else "no such name"
-        raise UsageError(f"model.weights={weights}: {kind}; give one of {known}, or a file ({', '.join(_SUFFIXES)})")
+        raise UsageError(f"{key}={weights}: {kind}; give one of {known}, or a file ({', '.join(_SUFFIXES)})")
     try:
         warm_start(model, state)
     except MedtrainError as error:
-        raise MedtrainError(f"model.weights={weights}: {error}") from None
+        raise MedtrainError(f"{key}={weights}: {error}") from None
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

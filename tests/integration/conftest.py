@@ -18,6 +18,11 @@ TINY = (
     "data.patients=24 data.image_size=32 data.batch_size=16 model=resnet18 trainer=cpu trainer.max_epochs=1 "
     "eval.bootstrap=50"
 ).split()
+# the same of bags, from 21 small slides
+BAGS = (
+    "task=wsi_mil data.patients=16 data.slide_px=512 data.tile_px=64 data.num_workers=0 trainer=cpu "
+    "trainer.max_epochs=1 eval.bootstrap=50"
+).split()
 
 TINY_VOLUMES = (
     "task=volume_cls data.patients=24 data.spacing=4 data.patch_size=17 model=resnet10_3d model.width=8 trainer=cpu "
@@ -27,7 +32,7 @@ TINY_BOXES = (
     "task=lesion_det model=yolo data.patients=24 data.image_size=64 data.batch_size=8 trainer=cpu trainer.max_epochs=1 "
     "eval.bootstrap=20"
 ).split()
-TINIES = {"boxes": TINY_BOXES, "image": TINY, "volume": TINY_VOLUMES}  # for the options of each kind
+TINIES = {"boxes": TINY_BOXES, "bag": BAGS, "image": TINY, "volume": TINY_VOLUMES}  # for the options of each kind
 
 
 @dataclass

@@ -61,6 +61,7 @@ def test_trains(group: str, option: str, medtrain: Callable[..., Ran], folder: P
         words += [word.format(os.environ["MEDTRAIN_TEST_DATA"]) for word in REAL[option]]
     if option.endswith("_3d"):
         words = [word for word in words if not word.startswith("model.width=")]
+    words += ["data.tiles=true"] * (option == "end_to_end_mil")
     ran = medtrain(*words)
     assert ran.code == 0, ran.err
     assert json.loads((folder / "run" / "run.json").read_text())["status"] == "finished"

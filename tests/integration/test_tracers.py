@@ -13,7 +13,6 @@ import pytest
 from tests.integration.conftest import Ran
 
 TASKS = {
-    "bag": {"data": "Bags", "model": "MaxBag", "task": "Mil", "metric": "val_auroc"},
     "volume": {"data": "Volumes", "model": "Net3d", "task": None, "metric": "val_auroc"},
 }
 
@@ -59,7 +58,7 @@ def train(folder: Path, medtrain: Callable[..., Ran], monkeypatch: pytest.Monkey
     return run
 
 
-@pytest.mark.parametrize("kind", ["bag", "volume"])
+@pytest.mark.parametrize("kind", ["volume"])
 def test_one_prediction_a_case(kind: str, train: Callable[[str], Path]) -> None:
     run = train(kind)
     table = pd.read_csv(run / "test_predictions.csv")

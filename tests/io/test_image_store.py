@@ -222,7 +222,7 @@ import sys
 from pathlib import Path
 import numpy as np
 import torch
-from medtrain.data.loading import loader
+from medtrain.data.loading import LaterBatches, loader
 from medtrain.data.xray.dataset import CaseImages
 from medtrain.io.image import ImageForm
 from medtrain.io.image_cache import cache_images
@@ -236,7 +236,7 @@ def own(pid="self"):
     return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("Private_Dirty"))
 
 for workers in (0, 2):
-    batches = loader(data, torch.utils.data.SequentialSampler(rows), 512, workers)
+    batches = loader(data, LaterBatches(torch.utils.data.SequentialSampler(rows), 512, False), workers)
     for _ in range(3):
         for batch in batches: pass
         pids = [w.pid for w in batches._iterator._workers] if workers else ["self"]

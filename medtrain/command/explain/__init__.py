@@ -21,8 +21,6 @@ from medtrain.command.predict import refuse_bad
 from medtrain.command.trained import Trained, open_run
 from medtrain.config import record
 from medtrain.core.errors import UsageError
-from medtrain.data import source
-from medtrain.data.base import Inputs
 from medtrain.explain import gallery
 from medtrain.io.files import write_json, write_text
 from medtrain.report.progress import bar
@@ -37,7 +35,7 @@ class Asked:
     cfg: DictConfig
     run: Trained
     task: Task
-    data: Inputs
+    data: Any  # `Inputs` of the kind
     output: Path
     device: torch.device
 
@@ -58,7 +56,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() and cfg.trainer.accelerator != "cpu" else "cpu")
     task = run.task(cfg).eval().to(device)
     kind = importlib.import_module(f"medtrain.command.explain.{cfg.task.kind}")
-    data = source(cfg.data.name).for_inputs(build.plain(cfg.data), run.spec, cfg.input, bar("reading"))
+    data = build.inputs(cfg, run.spec, bar("reading"))
     attach_gate(cfg, build.trainer(cfg, folder, training=False), task, data.cases)
     rows, checks = kind.explain(Asked(cfg, run, task, data, output, device))
     write_json(output / "sanity.json", checks)

@@ -54,7 +54,12 @@ class BoxData(ImageData):
 
     @classmethod
     def for_inputs(
-        cls, cfg: Mapping[str, Any], spec: DataSpec, input_path: str | Path, progress: Progress | None = None
+        cls,
+        cfg: Mapping[str, Any],
+        spec: DataSpec,
+        input_path: str | Path,
+        progress: Progress | None = None,
+        **parts: Any,
     ) -> InputBoxImages:
         return InputBoxImages(cfg, spec, Path(input_path), progress)
 

@@ -8,13 +8,16 @@ from typing import Any
 
 from medtrain.core.errors import UsageError
 from medtrain.data.boxes.sources import CocoData
-from medtrain.data.phantom import volume, xray
+from medtrain.data.phantom import slide, volume, xray
 from medtrain.data.phantom.lesion import lesion_folder
+from medtrain.data.slide.slides import SlideData
 from medtrain.data.table.manifest import Manifest
 from medtrain.data.table.module import TableData
 from medtrain.data.volume.module import VolumeData
 from medtrain.data.xray.module import ImageData
 from medtrain.io.boxes import Annotations
+
+TABLES = {"phantom_xray": "image_table", "phantom_volume": "volume_table", "phantom_slide": "slide_table"}
 
 
 class Phantom(TableData):
@@ -26,7 +29,7 @@ class Phantom(TableData):
     def __init__(self, cfg: Mapping[str, Any], **options: Any) -> None:
         if cfg.get("table") or cfg.get("root"):
             name = cfg["name"]
-            table = name.replace("phantom_xray", "image_table").replace("phantom_volume", "volume_table")
+            table = TABLES.get(name, name)
             raise UsageError(f"data={name} makes its own table; use data={table} for data.table and data.root")
         super().__init__(cfg, **options)
 
@@ -45,6 +48,15 @@ class PhantomVolume(Phantom, VolumeData):
     """`VolumeData` on sections of chest CTs (keys patients, phantom_seed)."""
 
     folder = staticmethod(volume.phantom_folder)
+
+
+class PhantomSlides(Phantom, SlideData):
+    """`SlideData` on slides (keys patients, phantom_seed, slide_px)."""
+
+    folder = staticmethod(slide.phantom_slides)
+
+    def table_file(self) -> Path:
+        return type(self).folder(self.cfg, self.progress) / "table.csv"
 
 
 class PhantomLesion(CocoData):

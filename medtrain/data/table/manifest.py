@@ -118,11 +118,15 @@ def sorted_out(manifest: Manifest) -> Manifest:
 
 def read_inputs(path: Path, cfg: Mapping[str, Any], folders: bool = False) -> Manifest:
     """A table without labels, for prediction: paths, and patients and cases where it has them."""
-    raw = read_table(path, "input")
+    return read_inputs_of(read_table(path, "input"), {**cfg, "root": None}, folders)
+
+
+def read_inputs_of(raw: RawTable, cfg: Mapping[str, Any], folders: bool = False) -> Manifest:
+    """The rows of such a table, whose paths are relative to data.root of `cfg` or the table's folder."""
     wanted = ("path", "patient", "case", *BESIDE)
     named = {role: name for role, name in dict(cfg.get("columns") or {}).items() if role in wanted}
     columns = find_columns(raw, named, ("path",), lenient=True)
-    return _identify(raw, columns, {**cfg, "root": None}, folders)
+    return _identify(raw, columns, cfg, folders)
 
 
 def _for_spec(raw: RawTable, named: dict[str, Any], spec: DataSpec | None) -> dict[str, Any]:

@@ -71,6 +71,9 @@ class TableData(Data):
     def read(self, manifest: Manifest) -> Files:
         """Read the files behind the rows, or find them in a cache."""
 
+    def settle(self) -> None:
+        """What a source only knows once files are read and splits are made."""
+
     def prepare(self) -> None:
         """Manifest, splits, leakage, reading: once; the complete list of problems is raised at the end."""
         if self._ready:
@@ -89,6 +92,7 @@ class TableData(Data):
         for kind in dict.fromkeys(warning.kind for warning in manifest.warnings):
             self._warn([warning for warning in manifest.warnings if warning.kind == kind], "")
         self._keep(manifest, rows, splits)
+        self.settle()
         self.groups = groups.iloc[rows].reset_index(drop=True)
         self.excluded = excluded(manifest, bad, len(rows), "leaking" if self.known is None else "unlisted")
         self._ready = True

@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
 from medtrain.core.spec import DataSpec
-from medtrain.data.loading import loader, ranks
+from medtrain.data.loading import LaterBatches, loader, ranks
 from medtrain.data.table.inputs import list_inputs
 from medtrain.data.volume.dataset import Batch, GridPatches
 from medtrain.data.volume.files import read_cases
@@ -68,7 +68,8 @@ class InputVolumes(pl.LightningDataModule):
     def predict_dataloader(self) -> DataLoader[Batch]:
         """The patches of the readable rows in order; ranks get equally many, so some may come twice."""
         sampler = EvalSampler(len(self.dataset), *ranks())
-        return loader(self.dataset, sampler, int(self.cfg["batch_size"]), int(self.cfg.get("num_workers") or 0))
+        batches = LaterBatches(sampler, int(self.cfg["batch_size"]), drop_last=False)
+        return loader(self.dataset, batches, int(self.cfg.get("num_workers") or 0))
 
 
 def find_volumes(folder: Path) -> list[Path]:

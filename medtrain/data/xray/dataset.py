@@ -53,7 +53,7 @@ class CaseImages(Dataset[Batch]):
         slots: NDArray[np.int64],
         cases: NDArray[np.int64],
         targets: NDArray[Any] | None = None,
-        kind: LabelKind | None = None,
+        kind: LabelKind = "binary",
     ) -> None:
         self.cache = cache
         # Tensors: processes started by spawn share them, where arrays would be copied to each.

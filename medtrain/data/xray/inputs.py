@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
 from medtrain.core.spec import DataSpec
-from medtrain.data.loading import loader, ranks
+from medtrain.data.loading import LaterBatches, loader, ranks
 from medtrain.data.settings import image_form
 from medtrain.data.table.inputs import list_inputs
 from medtrain.data.xray.dataset import Batch, CaseImages
@@ -58,7 +58,8 @@ class InputImages(pl.LightningDataModule):
         """The readable rows in order; ranks get equally many, so some may come twice (tell by ``case``)."""
         dataset = self.dataset()
         sampler = EvalSampler(len(dataset), *ranks())
-        return loader(dataset, sampler, int(self.cfg["batch_size"]), int(self.cfg.get("num_workers") or 0))
+        batches = LaterBatches(sampler, int(self.cfg["batch_size"]), drop_last=False)
+        return loader(dataset, batches, int(self.cfg.get("num_workers") or 0))
 
 
 def _pictures(folder: Path) -> list[Path]:

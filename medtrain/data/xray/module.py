@@ -33,7 +33,12 @@ class ImageData(TableData):
 
     @classmethod
     def for_inputs(
-        cls, cfg: Mapping[str, Any], spec: DataSpec, input_path: str | Path, progress: Progress | None = None
+        cls,
+        cfg: Mapping[str, Any],
+        spec: DataSpec,
+        input_path: str | Path,
+        progress: Progress | None = None,
+        **parts: Any,
     ) -> InputImages:
         return InputImages(cfg, spec, Path(input_path), progress)
 

@@ -1,4 +1,4 @@
-"""Tiny stand-ins for the tasks to come: bags, volumes. Real spine, toy data and networks.
+"""Tiny stand-ins for a task to come: volumes. Real spine, toy data and networks.
 
 They lie in a user's config folder in the tests, so they also show what an extension from outside looks like.
 """
@@ -18,7 +18,6 @@ from medtrain.data.base import Data
 from medtrain.data.loading import ranks
 from medtrain.sampler import EvalSampler
 from medtrain.task.base import Batch
-from medtrain.task.classification import Classification
 
 SPLITS = {"train": range(0, 24), "val": range(24, 36), "test": range(36, 49)}  # 13 test cases: an uneven last batch
 
@@ -63,52 +62,6 @@ class Toy(Data):
     def eval_dataloader(self, split: str) -> DataLoader[Any]:
         rows = list(SPLITS[split])
         return self._loader(rows, EvalSampler(len(rows), *ranks()))
-
-
-# --- bags: packed instances with offsets, one prediction a bag -----------------------------------------------------
-
-
-class Bags(Toy):
-    """Bags of 1 to 9 instances of 4 features; a positive bag holds one instance with a high first feature."""
-
-    spec = DataSpec("binary", ("0", "1"), 4)
-
-    def item(self, row: int) -> tuple[Tensor, float, int]:
-        draw = np.random.default_rng(row)
-        bag = draw.normal(size=(1 + row % 9, 4)).astype(np.float32)
-        bag[0, 0] = 6.0 if self.truth[row] else 0.0
-        return torch.from_numpy(bag), float(self.truth[row]), row
-
-    def collate(self, items: list[Any]) -> Batch:
-        bags, labels, rows = zip(*items, strict=True)
-        offsets = torch.tensor([0, *np.cumsum([len(bag) for bag in bags])])
-        return {
-            "x": torch.cat(bags),
-            "offsets": offsets,
-            "y": torch.tensor(labels)[:, None],
-            "case": torch.tensor(rows),
-        }
-
-
-class MaxBag(nn.Module):
-    """The largest instance logit of each bag."""
-
-    def __init__(self, spec: DataSpec) -> None:
-        super().__init__()
-        self.score = nn.Linear(spec.channels, spec.n_logits)
-
-    def forward(self, x_ND: Tensor, offsets: Tensor) -> Tensor:
-        scores = self.score(x_ND)
-        bag = torch.repeat_interleave(torch.arange(len(offsets) - 1), offsets.diff())
-        start = scores.new_full((len(offsets) - 1, scores.shape[1]), -torch.inf)
-        return start.scatter_reduce(0, bag[:, None].expand_as(scores), scores, "amax")
-
-
-class Mil(Classification):
-    """Classification of bags."""
-
-    def forward(self, batch: Batch) -> Tensor:
-        return self.model(self.inputs(batch), batch["offsets"])
 
 
 # --- volumes: several patches a case, one prediction a case --------------------------------------------------------

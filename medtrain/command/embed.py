@@ -1,0 +1,48 @@
+"""embed: slides to feature bags, which trainings and other programs read; what is there is not made again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+
+from medtrain.command import build
+from medtrain.config import target
+from medtrain.core.errors import DataError, Problem, UsageError
+from medtrain.report.progress import bar
+
+if TYPE_CHECKING:
+    from medtrain.data.slide.embed import Bagged
+
+
+def main(cfg: DictConfig, folder: Path) -> None:
+    """Embed all slides of the table.
+
+    Raises:
+        UsageError: the data are no slides, or the encoder does not fit them.
+        DataError: at the end, where there were bad slides; the others are done.
+    """
+    target.check_targets(cfg)
+    data = build.data(cfg)
+    if not hasattr(data, "embed"):
+        raise UsageError(f"embed is for slides: data=slide_table or data=phantom_slide, not data={cfg.data.name}")
+    data.progress = bar("embedding", "tiles")
+    build.say(f"encoder: {data.encoder.label}, {data.encoder.dim} features a tile")
+    place, made = data.embed()
+    build.say(summary(made, data.synthetic, place))
+    if bad := [bagged for bagged in made if bagged.error]:
+        problems = [Problem("bad_slide", bagged.slide, bagged.error) for bagged in bad]
+        raise DataError(f"{len(bad)} of {len(made)} slides have no bag ({place / 'embed.csv'}):", problems)
+
+
+def summary(made: list[Bagged], synthetic: bool, place: Path) -> str:
+    """What was made, in a line or two."""
+    good = [bagged for bagged in made if not bagged.error]
+    tiles, mm2 = sum(bagged.tiles for bagged in good), sum(bagged.tissue_mm2 for bagged in good)
+    lost = sum(bagged.bad_tiles for bagged in good)
+    return (
+        f"{'SYNTHETIC data: ' * synthetic}{len(good):,} bags, {tiles:,} tiles of {mm2:,.1f} mm2 tissue"
+        + f"; {lost:,} tiles could not be read" * bool(lost)
+        + f"\n{place}: bags, embed.csv, quality/ (pictures of what was taken for tissue, to look at)"
+    )

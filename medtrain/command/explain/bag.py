@@ -1,0 +1,217 @@
+"""explain for bags: heatmaps on the slide, its top tiles, and lesions put together from tiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from medtrain.command import build
+from medtrain.command.explain import Asked, safe_name, unique_names
+from medtrain.command.explain.classes import decided, predicted, wanted_classes
+from medtrain.core.segments import Packed
+from medtrain.explain import sanity_check
+from medtrain.explain.bags import METHODS, instance_scores, methods
+from medtrain.explain.heatmap import between, painted, ranks, slide_overlay
+from medtrain.explain.regions import lesions
+from medtrain.explain.sanity import LIMIT
+from medtrain.io.files import atomic_path, write_text
+from medtrain.io.geojson import cell_polygons, feature, write_geojson
+from medtrain.io.slide_picture import SlidePicture
+from medtrain.report.contact_sheet import Tile, contact_sheet
+from medtrain.report.progress import bar
+
+COLUMNS = (
+    "case", "patient", "slide", "prediction", "class", "prob", "method", "tiles",
+    "peak_x", "peak_y", "regions", "picture", "map", "error",
+)  # fmt: skip
+SCALES = {
+    "attention": "attention, by rank among the slide's tiles (1: the highest)",
+    "contribution": "contribution to {}, by rank (red: for it, blue: against it)",
+}
+TOP = 12  # tiles shown
+RED = (203, 52, 44)
+
+Row = dict[str, Any]
+Values = dict[str, NDArray[Any]]  # of a slide's tiles: attention, contribution_<class>, score
+
+
+def explain(asked: Asked) -> tuple[list[Row], dict[str, Any]]:
+    """Write heatmaps, tables of tiles, GeoJSON, top tiles and lesions for each slide."""
+    task: Any = asked.task
+    data, progress = asked.data, bar("explaining", "cases")
+    named = methods(task.model, asked.cfg.explain.method)
+    wanted = wanted_classes(asked.cfg.explain.classes, asked.run)
+    rows: list[Row] = []
+    found: list[Row] = []
+    checks: dict[str, list[dict[str, Any]]] = {name: [] for name in named}
+    for batch in data.predict_dataloader() if len(data.readable) else ():
+        batch = {key: value.to(asked.device) for key, value in batch.items()}
+        with torch.no_grad():
+            seen = {key: value.cpu() for key, value in task.final_outputs(batch).items()}
+            bags = task.inputs(batch)
+        table = task.predictions([seen], data.cases, asked.run.decision)
+        for number, case in enumerate(batch["case"].tolist()):
+            bag = bags.alone(number)
+            values, about = _values(asked, bag, table.loc[case], named, wanted)
+            for slide in _slides(asked, case, values):
+                regions = slide.regions(about["lesion"])
+                found += [{"case": data.cases["case"].iloc[case], **region} for region in regions]
+                rows += [{"row": case, "regions": len(regions), **row} for row in slide.draw(about)]
+            if len(checks[named[0]]) < asked.cfg.explain.sanity and len(bag.x) > 2:
+                for name in named:
+                    likely = torch.tensor([asked.run.spec.classes.index(about["likely"])])
+                    checks[name].append(sanity_check(task.model, METHODS[name], bag, likely))
+            progress(len({row["row"] for row in rows}), len(data.readable))
+    write_text(asked.output / "regions.csv", pd.DataFrame(found, columns=REGION).to_csv(index=False))
+    return rows, {name: _mean_check(each) for name, each in checks.items() if each}
+
+
+REGION = ("case", "slide", "region", "class", "score", "mean_score", "tiles", "area_mm2", "x", "y", "width", "height")
+
+
+def _values(
+    asked: Asked, bag: Packed, said: pd.Series, named: list[str], wanted: list[str] | None
+) -> tuple[Values, dict[str, Any]]:
+    """What each tile of a case is worth, and what is said of the case."""
+    classes, model = list(asked.run.spec.classes), asked.task.model
+    likely = predicted(said, classes)
+    lesion = classes[-1] if asked.run.spec.label_kind == "binary" else likely[0]
+
+    def number(name: str) -> torch.Tensor:
+        return torch.tensor([classes.index(name)], device=bag.x.device)
+
+    values = {}
+    with torch.no_grad():
+        for method in named:
+            for name in likely[:1] if method == "attention" else wanted or likely:
+                key = method if method == "attention" else f"{method}_{name}"
+                values[key] = METHODS[method](model, bag, number(name))[0]
+        values["score"] = instance_scores(model, bag, number(lesion), float(said[f"prob_{lesion}"]))
+    about = {"said": said, "likely": likely[0], "lesion": lesion, "decision": "|".join(decided(said, classes))}
+    return {key: value.float().cpu().numpy() for key, value in values.items()}, about
+
+
+def _slides(asked: Asked, case: int, values: Values) -> list[_Slide]:
+    """The slides of a case, one but for data.unit=patient."""
+    data, found, start = asked.data, [], 0
+    several = len(data.members[case]) > 1
+    case_name = unique_names([safe_name(name) for name in data.cases["case"]])[case]
+    for place, bag in enumerate(data.members[case], start=1):
+        stop = start + int(data.bags.lengths[bag])
+        name = f"{case_name}_{place}" if several else case_name
+        found.append(_Slide(asked, case, bag, name, {key: value[start:stop] for key, value in values.items()}))
+        start = stop
+    return found
+
+
+@dataclass
+class _Slide:
+    """One slide of an explained case: bag number, name of its files, and what its tiles are worth."""
+
+    asked: Asked
+    case: int
+    bag: int
+    name: str
+    values: Values
+
+    def __post_init__(self) -> None:
+        data, cfg = self.asked.data, build.plain(self.asked.cfg.data)
+        slide = data.slides[self.bag] if data.slides else ""
+        given = (cfg.get("slide_mpp"), cfg.get("default_mpp"))
+        self.picture = SlidePicture(data.bags.coords(self.bag), data.bags.geometry(self.bag), slide, *given)
+
+    def draw(self, about: dict[str, Any]) -> list[Row]:
+        """Write the table of tiles, heatmaps and top tiles; the rows of explain.csv."""
+        self._write_tiles()
+        case, rows = self.asked.data.cases.iloc[self.case], []
+        for key, values in self.values.items():
+            if key == "score":
+                continue
+            method, _, name = key.partition("_")
+            name = name or about["likely"]
+            row: Row = {"case": case["case"], "patient": case["patient"], "slide": self.name, "class": name}
+            row |= {"prediction": about["decision"], "prob": about["said"][f"prob_{name}"], "method": method}
+            row |= {"tiles": len(values), "map": f"tiles/{self.name}.csv", "error": ""}
+            if self.picture.coords is not None and self.picture.edge is not None:
+                row |= self._heatmap(key, row)
+                self._top_tiles(key)
+            rows.append(row)
+        return rows
+
+    def _write_tiles(self) -> None:
+        """tiles/NAME.csv, and as tiles for QuPath where the slide's pixels are known."""
+        coords, edge = self.picture.coords, self.picture.edge
+        places = {} if coords is None else {"x": coords[:, 0], "y": coords[:, 1]}
+        table = pd.DataFrame(places | self.values)
+        write_text(self.asked.output / "tiles" / f"{self.name}.csv", table.to_csv(index=False))
+        if coords is None or edge is None or not self.picture.placed:
+            return
+        features = []
+        shades = ranks(next(iter(self.values.values()))).tolist()
+        told = [dict(zip(self.values, of_tile, strict=True)) for of_tile in zip(*self.values.values(), strict=True)]
+        for shade, measures, (x, y) in zip(shades, told, coords.tolist(), strict=True):
+            ring = [[x, y], [x + edge, y], [x + edge, y + edge], [x, y + edge], [x, y]]
+            features.append(feature([ring], "tile", between(shade), "tile", measures))
+        write_geojson(self.asked.output / "geojson" / f"{self.name}_tiles.geojson", features)
+
+    def _heatmap(self, key: str, row: Row) -> Row:
+        coords, edge, values = self.picture.coords, self.picture.edge, self.values[key]
+        assert coords is not None and edge is not None
+        thumbnail, scale = self.picture.thumbnail()
+        heat = painted(ranks(values), coords / scale, edge / scale, thumbnail.shape[:2])
+        what = f"{row['class']} (probability {row['prob']:.3f}); decision: {row['prediction'] or 'none of the classes'}"
+        title, meaning = f"{self.name}\n{row['method']}; {what}", SCALES[row["method"]].format(row["class"])
+        figure = slide_overlay(thumbnail, heat, title, meaning, signed=row["method"] != "attention")
+        file = f"pictures/{self.name}_{safe_name(key)}.png"
+        with atomic_path(self.asked.output / file) as temporary, open(temporary, "wb") as stream:
+            figure.savefig(stream, format="png")
+        x, y = coords[int(values.argmax())] + edge / 2
+        return {"picture": file, "peak_x": round(x), "peak_y": round(y)}
+
+    def _top_tiles(self, key: str) -> None:
+        best = np.argsort(-self.values[key], kind="stable")[:TOP]
+        tiles = self.picture.tiles(best)
+        if tiles is None:
+            return
+        shown = [Tile(np.moveaxis(x, -1, 0), [f"{v:.3g}"]) for x, v in zip(tiles, self.values[key][best], strict=True)]
+        sheet = contact_sheet(f"{self.name}: the tiles of the highest {key.replace('_', ' to ')}", [("", shown)])
+        with atomic_path(self.asked.output / "top_tiles" / f"{self.name}_{safe_name(key)}.png") as temporary:
+            sheet.save(temporary, format="png")
+
+    def regions(self, name: str) -> list[Row]:
+        """Lesions of a class: rows of regions.csv; written as annotations for QuPath."""
+        coords, edge = self.picture.coords, self.picture.edge
+        if coords is None or edge is None:
+            return []
+        threshold = float(self.asked.cfg.explain.region_threshold)
+        rows, features = [], []
+        found = lesions(self.values["score"], coords, edge, threshold, self.picture.edge_um)
+        for number, region in enumerate(found, start=1):
+            x, y = region.corner
+            height, width = (round(cells * edge) for cells in region.mask.shape)
+            told: Row = {"score": region.score, "mean_score": region.mean, "tiles": len(region.tiles)}
+            told["area_mm2"] = region.area
+            measures = {key: float(value) for key, value in told.items() if value is not None}
+            for polygon in cell_polygons(region.mask, edge):
+                moved = [[[px + x, py + y] for px, py in ring] for ring in polygon]
+                features.append(feature(moved, name, RED, measures=measures))
+            place = {"x": round(x), "y": round(y), "width": width, "height": height}
+            rows.append({"slide": self.name, "region": number, "class": name, **told, **place})
+        if self.picture.placed:
+            write_geojson(self.asked.output / "geojson" / f"{self.name}_regions.geojson", features)
+        return rows
+
+
+def _mean_check(each: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of several bags, checked one by one."""
+    found = {}
+    for name in ("top", "all"):
+        values = [check["spearman"][name] for check in each if check["spearman"][name] is not None]
+        found[name] = round(float(np.mean(values)), 4) if values else None
+    whole = found["all"]
+    return {"spearman": found, "images": len(each), "limit": LIMIT, "passed": None if whole is None else whole < LIMIT}

@@ -1,0 +1,1 @@
+"""Whole slides: tissue, tiles, and their features."""

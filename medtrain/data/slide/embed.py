@@ -1,0 +1,309 @@
+"""Slides to feature bags: what is missing is read, encoded and written, a slide at a time; a bad one is recorded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medtrain.core.errors import MedtrainError, UsageError
+from medtrain.data.slide.quality import write_quality
+from medtrain.data.slide.readers import BrokenProcessPool, Readers
+from medtrain.data.slide.tiles import Survey, Tiling
+from medtrain.io.cache_root import cache_root, writing_to
+from medtrain.io.files import write_text
+from medtrain.io.image_cache import Progress
+from medtrain.io.only_one import only_one
+from medtrain.io.slide import AT_40X, slide_fingerprint
+from medtrain.io.stats import stat_file
+from medtrain.io.trident import read_own, write_trident
+
+log = logging.getLogger(__name__)
+
+TABLE, QUALITY = "embed.csv", "quality"
+BAD_TILES = 0.05  # a slide of which more cannot be decoded is no slide
+
+
+class Encodes(Protocol):
+    """What is asked of an encoder; see `medtrain.encoder.Encoder`."""
+
+    label: str
+    random: bool
+
+    def __call__(self, tiles_BHWC: Tensor) -> Tensor: ...
+
+    def fingerprint(self) -> str: ...
+
+    def to(self, *where: Any, **how: Any) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Bagged:
+    """A slide and what became of it; a row of embed.csv.
+
+    Args:
+        slide: as it was named.
+        bag: the HDF5 file; there unless `error` says why not.
+        tiles: in the bag; `bad_tiles` could not be decoded and are not in it.
+        tissue_mm2, pen: area of the tissue; was there ink?
+        width, height, mpp: of level 0.
+        reader: tiff (tiles decoded directly) or openslide.
+        seconds: it took; of a bag that was there, at that time.
+    """
+
+    slide: str
+    bag: str
+    tiles: int = 0
+    bad_tiles: int = 0
+    tissue_mm2: float = 0.0
+    pen: bool = False
+    width: int = 0
+    height: int = 0
+    mpp: float = float("nan")
+    reader: str = ""
+    seconds: float = 0.0
+    error: str = ""
+
+
+@dataclass
+class Embedder:
+    """What one folder of bags is made with.
+
+    Args:
+        tiling: how slides are cut.
+        encoder: tiles to features.
+        folder: where the bags lie, one HDF5 file a slide; ``quality`` and ``embed.csv`` beside them.
+        workers: reading processes; 0 reads in this one.
+        batch: tiles that are encoded together, at most.
+        device: where the encoder runs.
+        real: are these somebody's slides, for which random weights won't do?
+        progress: called with tiles done and, as far as is known, in all.
+        report: takes a line on what is worth telling.
+    """
+
+    tiling: Tiling
+    encoder: Encodes
+    folder: Path
+    workers: int = 0
+    batch: int = 64
+    device: str | torch.device = "cpu"
+    real: bool = True
+    progress: Progress | None = None
+    report: Callable[[str], None] = log.info
+    _done: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.real and self.encoder.random:
+            raise UsageError(
+                f"encoder: {self.encoder.label}; features of an untrained network are no features of real slides. Give "
+                "trained ones (encoder.weights=FILE or a name), or encoder=descriptor"
+            )
+        self.how = {"encoder": f"{self.encoder.label} {self.encoder.fingerprint()}", **asdict(self.tiling)}
+
+    @classmethod
+    def of(
+        cls,
+        cfg: Mapping[str, Any],
+        encoder: Encodes,
+        real: bool,
+        progress: Progress | None = None,
+        report: Callable[[str], None] = log.info,
+    ) -> Embedder:
+        """From a data node: how slides are cut, ``bags``, ``num_workers``, ``tile_batch``; on a GPU where there is one.
+
+        Without ``bags`` they are kept in the cache, apart for each encoder and way of cutting.
+        """
+        tiling = Tiling.of(cfg)
+        key = hashlib.sha256(json.dumps([asdict(tiling), encoder.fingerprint()]).encode()).hexdigest()[:16]
+        kept = cache_root(cfg.get("cache_dir")) / "embedded" / key
+        return cls(
+            tiling,
+            encoder,
+            Path(str(cfg["bags"])).expanduser() if cfg.get("bags") else kept,
+            workers=int(cfg.get("num_workers") or 0),
+            batch=int(cfg.get("tile_batch") or cls.batch),
+            device="cuda" if torch.cuda.is_available() else "cpu",
+            real=real,
+            progress=progress,
+            report=report,
+        )
+
+    def ensure(self, slides: Sequence[str], names: Sequence[str] | None = None) -> list[Bagged]:
+        """A bag for each slide, made where it is missing; see the fields of `Bagged`, one a slide, in order.
+
+        Several processes may call this for one folder: one works, the others wait and find the bags there.
+
+        Args:
+            slides: paths.
+            names: what each is called in the table; by default its path.
+
+        Raises:
+            MedtrainError: the folder holds bags of another encoder or tiling, or cannot be written.
+        """
+        bags = [self.folder / f"{stem}.h5" for stem in bag_names(slides)]
+        with writing_to(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with only_one(self.folder / "lock", self.report):
+                found = [self._there(Path(slide), bag) for slide, bag in zip(slides, bags, strict=True)]
+                todo = [number for number, bagged in enumerate(found) if bagged is None]
+                try:
+                    if todo:
+                        self._make(slides, bags, found, todo)
+                finally:
+                    called = names or slides
+                    rows = [replace(b, slide=called[n]) for n, b in enumerate(found) if b is not None]
+                    if todo and rows:
+                        self._write_table(rows)
+        return rows
+
+    def _there(self, slide: Path, bag: Path) -> Bagged | None:
+        """What is in the folder already."""
+        if not bag.is_file():
+            return None
+        own = read_own(bag)
+        if own is None:
+            raise MedtrainError(f"{bag} is no bag of medtrain's making; give another folder: data.bags=...")
+        unlike = [key for key in self.how if own["how"].get(key) != self.how[key]]
+        if unlike:
+            told = ", ".join(f"{key} {own['how'].get(key)} (now {self.how[key]})" for key in unlike)
+            raise MedtrainError(
+                f"{bag} was made otherwise: {told}\ngive another folder, data.bags=..., or remove the bags in this one"
+            )
+        there = slide.is_file()  # a slide may be moved away once it is embedded: its bag is what counts
+        if there and own["stat"] != list(stat_file(slide)) and own["fingerprint"] != slide_fingerprint(slide):
+            self.report(f"{slide.name} has changed since it was embedded: it is embedded again")
+            return None
+        return Bagged(**own["slide"])
+
+    def _make(self, slides: Sequence[str], bags: list[Path], found: list[Bagged | None], todo: list[int]) -> None:
+        self.encoder.to(self.device)
+        self._done.clear()
+        with Readers(self.workers, self.tiling.px, self.batch) as readers:
+            for at, number in enumerate(todo):
+                for later in todo[at : at + 3]:
+                    readers.expect(slides[later], self.tiling)
+                started = time.perf_counter()
+                bagged = self._tried(readers, slides[number], bags[number], len(todo) - at - 1)
+                found[number] = bagged
+                if bagged.error:
+                    self.report(f"{bagged.slide}: {bagged.error}")
+                log.info(
+                    "%s: %d tiles, %.1f s %s", bagged.slide, bagged.tiles, time.perf_counter() - started, bagged.error
+                )
+        if self.progress is not None:
+            self.progress(sum(self._done), sum(self._done))
+
+    def _tried(self, readers: Readers, slide: str, bag: Path, left: int) -> Bagged:
+        """One slide; a process that dies, of this slide or of one that is looked at meanwhile, gets a second try."""
+        for alone in (False, True):
+            try:
+                return self._one(readers, slide, bag, left)
+            except ValueError as error:
+                return Bagged(slide, bag.name, error=str(error))
+            except BrokenProcessPool:
+                readers.stop()
+                if alone:
+                    break
+        return Bagged(
+            slide, bag.name, error="a reading process died of it: too little memory, or a file that crashes its reader"
+        )
+
+    def _one(self, readers: Readers, slide: str, bag: Path, left: int) -> Bagged:
+        started = time.perf_counter()
+        found = readers.survey(slide, self.tiling)
+        write_quality(self.folder / QUALITY, bag.stem, found)
+        if not len(found.coords):
+            raise ValueError("no tissue was found on it (see its picture); data.tissue_threshold=0.03 is less strict")
+        features, bad = self._encode(readers, found, left)
+        if len(bad) > BAD_TILES * len(found.coords):
+            raise ValueError(f"{len(bad)} of {len(found.coords)} tiles cannot be read: {next(iter(bad.values()))}")
+        keep = np.setdiff1d(np.arange(len(found.coords)), list(bad))
+        bagged = Bagged(
+            slide=slide,
+            bag=bag.name,
+            tiles=len(keep),
+            bad_tiles=len(bad),
+            tissue_mm2=round(found.tissue.mm2, 4),
+            pen=found.tissue.pen,
+            width=found.slide.sizes[0][0],
+            height=found.slide.sizes[0][1],
+            mpp=found.slide.mpp,
+            reader=found.slide.reader(found.view.level),
+            seconds=round(time.perf_counter() - started, 2),
+        )
+        state = {"stat": list(stat_file(slide)), "fingerprint": slide_fingerprint(slide)}
+        own = {"how": self.how, "slide": asdict(bagged) | {"slide": Path(slide).name}, **state}
+        write_trident(bag, features[keep], found.coords[keep], self._attributes(found, bag), self.encoder.label, own)
+        return bagged
+
+    def _encode(self, readers: Readers, found: Survey, left: int) -> tuple[NDArray[np.float16], dict[int, str]]:
+        """Features, a row a tile, and the tiles that cannot be read."""
+        out: NDArray[np.float16] | None = None
+        bad: dict[int, str] = {}
+        self._done.append(0)
+        for read in readers.tiles(found):
+            features = self._features(torch.from_numpy(np.asarray(read.tiles)))
+            if out is None:
+                out = np.zeros((len(found.coords), features.shape[1]), np.float16)
+            out[read.rows] = features
+            bad |= read.bad
+            self._done[-1] += len(read.rows)
+            if self.progress is not None:
+                usual = (sum(self._done[:-1]) + len(found.coords)) / len(self._done)
+                self.progress(sum(self._done), sum(self._done[:-1]) + len(found.coords) + round(left * usual) + 1)
+        assert out is not None
+        return out, bad
+
+    def _features(self, tiles: Tensor) -> NDArray[np.float16]:
+        on_gpu = torch.device(self.device).type == "cuda"
+        with torch.autocast("cuda", torch.float16) if on_gpu else nullcontext():
+            features = self.encoder(tiles.to(self.device)).float().cpu().numpy()
+        if not np.isfinite(features).all() or np.abs(features).max() > np.finfo(np.float16).max:
+            raise MedtrainError(f"{self.encoder.label} gives features that are no numbers, or beyond what 16 bits hold")
+        return features.astype(np.float16)
+
+    def _attributes(self, found: Survey, bag: Path) -> dict[str, Any]:
+        """TRIDENT's, by its names, and the um/px that they stand for."""
+        width, height = found.slide.sizes[0]
+        return {
+            "patch_size": found.view.px,
+            "patch_size_level0": round(found.view.edge),
+            "level0_magnification": round(found.slide.magnification, 2),
+            "target_magnification": round(AT_40X / self.tiling.mpp, 2),
+            "overlap": 0,
+            "name": bag.stem,
+            "savetodir": self.folder.name,
+            "level0_width": width,
+            "level0_height": height,
+            "mpp": found.view.mpp,
+            "level0_mpp": found.slide.mpp,
+        }
+
+    def _write_table(self, rows: list[Bagged]) -> None:
+        """embed.csv: these slides, and the others that it listed before."""
+        table, file = pd.DataFrame([asdict(row) for row in rows]), self.folder / TABLE
+        if file.is_file():
+            before = pd.read_csv(file, keep_default_na=False)
+            table = pd.concat([before[~before["bag"].isin(table["bag"])], table])
+        write_text(file, table.sort_values("bag").to_csv(index=False))
+
+
+def bag_names(slides: Sequence[str]) -> list[str]:
+    """A file name for each slide, without ending: its own, and where several have it, a mark of its path."""
+    stems = [Path(slide).stem for slide in slides]
+    often = {stem for stem, count in Counter(stems).items() if count > 1}
+    marks = (hashlib.sha256(slide.encode()).hexdigest()[:8] for slide in slides)
+    return [f"{stem}-{mark}" if stem in often else stem for stem, mark in zip(stems, marks, strict=True)]

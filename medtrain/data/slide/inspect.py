@@ -1,0 +1,69 @@
+"""Bags inspected: the table they stand in, then their sizes and features."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medtrain.core.errors import Problem
+from medtrain.data.inspection import Finding, Inspection, look
+
+if TYPE_CHECKING:
+    from medtrain.data.slide.module import BagData
+
+SMALL = 0.05  # of the median bag: so little tissue is worth a look
+LOOKED_AT = 1000  # instances of a bag whose features are compared
+
+
+def inspect_bags(data: BagData) -> Inspection:
+    """Everything there is to say of `data`, which need not be fit to train.
+
+    Raises:
+        UsageError: the configuration does not fit the table, so that nothing can be said.
+    """
+    table = look(data)
+    if isinstance(table, Inspection):
+        return table
+    seen = table.seen
+    lengths = np.array([data.bags.lengths[data.members[case]].sum() for case in seen], np.int64)
+    table.findings += _small(seen, lengths, table.places) + _flat(data, seen, table.places)
+    return table.outcome(data, images=_facts(data, seen, lengths))
+
+
+def _small(seen: NDArray[np.int64], lengths: NDArray[np.int64], places: list[str]) -> list[Finding]:
+    """Bags far smaller than the rest."""
+    middle = float(np.median(lengths)) if len(lengths) else 0.0
+    few = np.flatnonzero(lengths < SMALL * middle)
+    said = f"{{}} instances, where half of the bags have {middle:,.0f} and more"
+    problems = [Problem("small_bag", places[seen[n]], said.format(lengths[n]), "warning") for n in few]
+    return [Finding(problem, (int(seen[n]),)) for problem, n in zip(problems, few, strict=True)]
+
+
+def _flat(data: BagData, seen: NDArray[np.int64], places: list[str]) -> list[Finding]:
+    """Bags of several instances that are all equal: blank tiles, or an encoder that has failed."""
+    found = []
+    for case in seen.tolist():
+        for bag in data.members[case]:
+            x = data.bags.instances(bag)[:LOOKED_AT]
+            if len(x) > 1 and (x == x[:1]).all():
+                said = f"all {len(x):,} instances have the same features"
+                found.append(Finding(Problem("constant", places[case], said, "warning"), (case,)))
+    return found
+
+
+def _facts(data: BagData, seen: NDArray[np.int64], lengths: NDArray[np.int64]) -> dict[str, Any]:
+    """Sizes of bags and their features, for inspect.json."""
+    bags = [bag for case in seen.tolist() for bag in data.members[case]]
+    facts: dict[str, Any] = {
+        "bags": len(bags),
+        "with_coordinates": sum(data.bags.coords(bag) is not None for bag in bags),
+    }
+    if len(lengths):
+        quartiles = np.percentile(lengths, [0, 25, 50, 75, 100])
+        names = ("smallest", "lower_quartile", "median", "upper_quartile", "largest")
+        facts["instances"] = {name: float(value) for name, value in zip(names, quartiles, strict=True)}
+        facts["instances"]["total"] = int(lengths.sum())
+        facts["instance"] = list(data.bags.shape(bags[0]))
+    return facts

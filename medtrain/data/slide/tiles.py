@@ -1,0 +1,124 @@
+"""Which tiles of a slide are worth reading: a grid at level 0, and on it the tiles that hold enough tissue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medtrain.data.slide.tissue import Tissue, find_tissue
+from medtrain.io.slide import AT_40X, Slide, View
+
+BLOCK = 8  # tiles a side that are read one after the other: they share stored tiles
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How slides are cut, from the keys of a data node.
+
+    Args:
+        mpp: wanted um/px.
+        px: pixels a side.
+        min_tissue: share of a tile that must be tissue.
+        threshold: of saturation, from which on there is tissue; None finds one a slide.
+        slide_mpp: um/px of level 0 of all slides, whatever they say.
+        default_mpp: um/px of level 0 of slides that don't say.
+    """
+
+    mpp: float = 0.5
+    px: int = 256
+    min_tissue: float = 0.25
+    threshold: float | None = None
+    slide_mpp: float | None = None
+    default_mpp: float | None = None
+
+    @classmethod
+    def of(cls, cfg: Mapping[str, Any]) -> Tiling:
+        """From data.mpp, or data.magnification where given, data.tile_px, min_tissue, tissue_threshold, ..."""
+        magnification = cfg.get("magnification")
+        return cls(
+            mpp=AT_40X / float(magnification) if magnification else float(cfg["mpp"]),
+            px=int(cfg["tile_px"]),
+            min_tissue=float(cfg.get("min_tissue", cls.min_tissue)),
+            threshold=cfg.get("tissue_threshold"),
+            slide_mpp=cfg.get("slide_mpp"),
+            default_mpp=cfg.get("default_mpp"),
+        )
+
+    def open(self, path: str) -> Slide:
+        """The slide, its um/px known. Raises ValueError with a short reason."""
+        return Slide(path, self.slide_mpp, self.default_mpp)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A slide before its tiles are read.
+
+    Args:
+        slide: pickles without handles.
+        view: how tiles are cut from it.
+        coords: (N, 2) x and y of the tiles that hold tissue, at level 0, row by row.
+        tissue: the mask, and the picture that it was found on.
+    """
+
+    slide: Slide
+    view: View
+    coords: NDArray[np.int64]
+    tissue: Tissue
+
+
+def survey(path: str, tiling: Tiling) -> Survey:
+    """Open a slide, find its tissue, lay the grid. Raises ValueError with a short reason."""
+    slide = tiling.open(path)
+    view = slide.view(tiling.mpp, tiling.px)
+    tissue = find_tissue(slide, view.mpp * view.px, tiling.threshold)
+    return Survey(slide, view, grid(slide.sizes[0], view, tissue, tiling.min_tissue), tissue)
+
+
+def grid(size: tuple[int, int], view: View, tissue: Tissue, least: float) -> NDArray[np.int64]:
+    """Upper left corners, (N, 2) x and y at level 0, of the tiles of which `least` or more is tissue.
+
+    Tiles don't overlap and start at the slide's corner, so at a level read as it is they meet its stored tiles. The
+    last row and column may reach beyond the slide, into white.
+
+    Args:
+        size: (width, height) of level 0.
+    """
+    across, down = (max(1, int(np.ceil(length / view.edge - 1e-6))) for length in size)
+    column, row = np.meshgrid(np.arange(across), np.arange(down))
+    at = np.stack([column.ravel(), row.ravel()], 1) * view.edge
+    share = box_means(tissue.mask, at / tissue.scale, view.edge / tissue.scale)
+    return np.rint(at[share >= max(least, 1e-6)]).astype(np.int64)
+
+
+def box_means(mask: NDArray[Any], corners_N2: NDArray[np.floating], edge: float) -> NDArray[np.float64]:
+    """Mean of a map within squares, (N,); what lies outside the map counts as 0.
+
+    Args:
+        mask: (H, W), bool or number.
+        corners_N2: x and y of each square's upper left corner, in the map's pixels; fractions count.
+        edge: of the squares.
+    """
+    sums = np.pad(np.asarray(mask, np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+
+    def upto(points: NDArray[np.floating]) -> NDArray[np.float64]:
+        """The integral from (0, 0): linear between pixels, as the map is constant on them."""
+        x, y = points[:, 0].clip(0, mask.shape[1]), points[:, 1].clip(0, mask.shape[0])
+        left, top = np.minimum(x.astype(int), mask.shape[1] - 1), np.minimum(y.astype(int), mask.shape[0] - 1)
+        a, b = x - left, y - top
+        above = (1 - a) * sums[top, left] + a * sums[top, left + 1]
+        below = (1 - a) * sums[top + 1, left] + a * sums[top + 1, left + 1]
+        return (1 - b) * above + b * below
+
+    one, right, down = np.array([edge, edge]), np.array([edge, 0]), np.array([0, edge])
+    whole = upto(corners_N2 + one) - upto(corners_N2 + right) - upto(corners_N2 + down) + upto(corners_N2)
+    return whole / edge**2
+
+
+def reading_order(coords: NDArray[np.int64], edge: float) -> NDArray[np.int64]:
+    """The order in which neighbours come together: block by block of `BLOCK` tiles a side."""
+    column, row = np.rint(coords / edge).astype(np.int64).T
+    return np.lexsort((column, row, column // BLOCK, row // BLOCK))

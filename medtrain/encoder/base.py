@@ -1,0 +1,77 @@
+"""What an encoder is: tiles as they are read in, features out, and nothing in it that ever changes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a network wants done to tiles.
+
+    Args:
+        size: pixels a side; None takes tiles as they are.
+        mean, std: of each colour, from 0 to 1.
+        resampling: ``bilinear`` or ``bicubic``, antialiased. The whole tile is seen, none of it cropped.
+    """
+
+    size: int | None = None
+    mean: Sequence[float] = (0.0, 0.0, 0.0)
+    std: Sequence[float] = (1.0, 1.0, 1.0)
+    resampling: str = "bilinear"
+
+    def __call__(self, tiles_BHWC: Tensor) -> Tensor:
+        """uint8 tiles to (B, 3, size, size) float32."""
+        x_BCHW = tiles_BHWC.permute(0, 3, 1, 2).float() / 255
+        if self.size is not None and x_BCHW.shape[-1] != self.size:
+            x_BCHW = nn.functional.interpolate(x_BCHW, (self.size, self.size), mode=self.resampling, antialias=True)
+            x_BCHW = x_BCHW.clamp(0, 1)  # bicubic overshoots
+        mean, std = (x_BCHW.new_tensor(values)[:, None, None] for values in (self.mean, self.std))
+        return (x_BCHW - mean) / std
+
+
+class Encoder(nn.Module):
+    """A network without head and its preprocessing; stays in evaluation mode whatever surrounds it.
+
+    Args:
+        network: (B, 3, H, W) float32 -> (B, D).
+        preprocessing: from tiles to what the network takes.
+        label: what it is, for people: name and weights.
+        random: are its weights untrained?
+
+    Attributes:
+        dim: D.
+    """
+
+    def __init__(self, network: nn.Module, preprocessing: Preprocessing, label: str, random: bool = False) -> None:
+        super().__init__()
+        self.network, self.preprocessing = network, preprocessing
+        self.label, self.random = label, random
+        self.requires_grad_(False)
+        self.eval()
+        side = preprocessing.size or 64
+        self.dim = int(self(torch.zeros(1, side, side, 3, dtype=torch.uint8)).shape[1])
+
+    def train(self, mode: bool = True) -> Encoder:
+        """No training mode: BatchNorm's statistics would drift, even without gradients."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, tiles_BHWC: Tensor) -> Tensor:
+        """Features (B, D) float32 of uint8 RGB tiles (B, H, W, 3)."""
+        features: Tensor = self.network(self.preprocessing(tiles_BHWC))
+        return features.flatten(1).float()
+
+    def fingerprint(self) -> str:
+        """Changes with anything that changes features: weights, architecture, preprocessing."""
+        digest = hashlib.sha256(json.dumps([str(self.network), asdict(self.preprocessing)], default=list).encode())
+        for name, value in self.network.state_dict().items():
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()[:16]

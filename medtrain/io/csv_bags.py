@@ -1,0 +1,139 @@
+"""Bags of one CSV, as the classical sets of multiple-instance learning come: bag label, bag id, features; a row an
+instance."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medtrain.core.errors import DataError, Problem
+
+LABEL, BAG = ("label", "bag_label", "class", "target", "y"), ("bag", "bag_id", "id", "bag_name")
+
+
+@dataclass(frozen=True)
+class CsvBags:
+    """The bags of a file, in the order of their first rows; see `PackedBags` for what they share with files of bags.
+
+    Attributes:
+        names: of the bags.
+        labels: of the bags, as written.
+        places: the first row of each bag, as spreadsheets count.
+        conflicts: bags with rows of several labels.
+        problems: {number: reason} of bags with features that are no numbers.
+    """
+
+    file: Path
+    names: list[str]
+    labels: list[str]
+    first: list[int]
+    x_ND: NDArray[np.float32]
+    rows: list[NDArray[np.int64]]
+    conflicts: list[tuple[int, Problem]]
+    problems: dict[int, str]
+    packed = 0
+
+    @property
+    def content(self) -> NDArray[np.int64]:
+        return np.arange(len(self))
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        return np.array([len(rows) for rows in self.rows], np.int64)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def shape(self, bag: int) -> tuple[int, ...]:
+        return self.x_ND.shape[1:]
+
+    def instances(self, bag: int) -> NDArray[Any]:
+        return self.x_ND[self.rows[bag]]
+
+    def coords(self, bag: int) -> None:
+        """Such bags have no place."""
+        return None
+
+    def geometry(self, bag: int) -> dict[str, Any]:
+        return {}
+
+
+def is_csv_bags(path: Path) -> bool:
+    """Is this a CSV of bags rather than a table of files: nothing but numbers behind the first two columns?"""
+    if not path.is_file():
+        return False
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        lines = [file.readline().strip().split(",") for _ in range(2)]
+    if len(lines[0]) < 3:
+        return False
+    numbers, below = ([_is_number(cell) for cell in line[2:]] for line in lines)
+    return all(numbers) or (_has_header(lines[0]) and not any(numbers) and bool(below) and all(below))
+
+
+def read_csv_bags(path: Path) -> CsvBags:
+    """Read all of it.
+
+    Raises:
+        DataError: it is ragged, or holds nothing. What is wrong with single bags is listed in `conflicts`.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        head = text.splitlines()[0].split(",")
+        header = 0 if not all(_is_number(cell) for cell in head[2:]) else None
+        table = pd.read_csv(io.StringIO(text), header=header, dtype=str, keep_default_na=False, skip_blank_lines=False)
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError, IndexError) as error:
+        raise DataError(f"{path} is no CSV of bags (bag label, bag id, features): {str(error).strip()}") from None
+    names = table.iloc[:, 1].str.strip().tolist()
+    labels = table.iloc[:, 0].str.strip().tolist()
+    x_ND = table.iloc[:, 2:].apply(pd.to_numeric, errors="coerce").to_numpy(np.float32)
+    groups: dict[str, list[int]] = {}
+    for row, name in enumerate(names):
+        groups.setdefault(name, []).append(row)
+    at = 1 if header is None else 2
+    rows_of = [np.array(rows) for rows in groups.values()]
+    where = [int(rows[0]) + at for rows in rows_of]
+    conflicts = [
+        (n, found) for n, rows in enumerate(rows_of) for found in _conflict(path.name, rows, names, labels, at)
+    ]
+    problems = {n: found for n, rows in enumerate(rows_of) if (found := _no_numbers(x_ND, rows, at))}
+    return CsvBags(path, list(groups), [labels[rows[0]] for rows in rows_of], where, x_ND, rows_of, conflicts, problems)
+
+
+def _conflict(file: str, rows: NDArray[np.int64], names: list[str], labels: list[str], at: int) -> list[Problem]:
+    """The first row of a bag whose label is another than its first one's."""
+    first = int(rows[0])
+    other = next((int(row) for row in rows if labels[row] != labels[first]), None)
+    if other is None:
+        return []
+    said = f"label {labels[other]!r}, where row {first + at} of the same bag {names[first]!r} has {labels[first]!r}"
+    return [Problem("label_conflict", f"{file} row {other + at}", said)]
+
+
+def _no_numbers(x_ND: NDArray[Any], rows: NDArray[np.int64], at: int) -> str:
+    bad = rows[~np.isfinite(x_ND[rows]).all(axis=1)]
+    if not len(bad):
+        return ""
+    column = int(np.flatnonzero(~np.isfinite(x_ND[bad[0]]))[0]) + 3
+    return f"no finite number in column {column} of row {bad[0] + at}" + f", and {len(bad) - 1} more rows" * (
+        len(bad) > 1
+    )
+
+
+def _has_header(cells: list[str]) -> bool:
+    """Two names that say label and bag, in this order, or at least no name of a file among them."""
+    first, second = (cell.strip().strip('"').lower() for cell in cells[:2])
+    return first in LABEL or second in BAG
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

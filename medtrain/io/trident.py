@@ -1,0 +1,62 @@
+"""Feature bags on disk as TRIDENT writes them: one HDF5 file a slide, with ``features``, ``coords`` and attributes."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medtrain.core.errors import UsageError
+from medtrain.io.files import atomic_path
+
+OWN = "medtrain"  # the attribute of the file that says how medtrain made the bag
+
+
+def hdf5() -> Any:
+    """The module h5py; UsageError where it is not installed."""
+    try:
+        return importlib.import_module("h5py")
+    except ImportError as error:
+        raise UsageError(f"feature bags are HDF5 files: pip install 'medtrain[slides]' ({error})") from error
+
+
+def write_trident(
+    path: str | os.PathLike[str],
+    features_ND: NDArray[np.float16],
+    coords_N2: NDArray[np.int64],
+    attributes: Mapping[str, Any],
+    encoder: str,
+    own: Mapping[str, Any],
+) -> None:
+    """Write one bag, whole or not at all.
+
+    Args:
+        features_ND: a row a tile.
+        coords_N2: x and y of each tile's upper left corner, in pixels of level 0.
+        attributes: of ``coords``, with TRIDENT's names: patch_size, patch_size_level0, level0_magnification, ...
+        encoder: what the features are of.
+        own: what `read_own` gives back; plain values.
+    """
+    with atomic_path(path) as temporary, hdf5().File(temporary, "w") as file:
+        features = file.create_dataset("features", data=features_ND)
+        features.attrs["encoder"] = encoder
+        coords = file.create_dataset("coords", data=coords_N2)
+        for target in (features, coords):
+            target.attrs["name"] = attributes["name"]
+        coords.attrs.update(attributes)
+        file.attrs[OWN] = json.dumps(dict(own))
+
+
+def read_own(path: Path) -> dict[str, Any] | None:
+    """How medtrain made a bag; None of a bag that somebody else made, or that cannot be read."""
+    try:
+        with hdf5().File(path, "r") as file:
+            return dict(json.loads(file.attrs[OWN]))
+    except (OSError, KeyError, ValueError, TypeError):
+        return None

@@ -1,0 +1,249 @@
+"""Networks for bags: multiple-instance learning on packed instances (`core.segments`).
+
+All of them score each instance and weigh the scores: logits_BK = sum over a bag's instances of weight * score. Mean,
+max, top-k and attention differ in the weights alone. The last layer is linear and weights sum to 1, so weighing scores
+is the same as weighing features (equation 7 of Ilse et al., Attention-based deep multiple instance learning, ICML
+2018), and ``weight * score`` is exactly what an instance contributes to the bag's logit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from medtrain.core.errors import UsageError
+from medtrain.core.segments import Packed, segment_ids, segment_max, segment_offsets, segment_softmax, segment_sum
+from medtrain.core.spec import DataSpec
+from medtrain.model.ensemble import members_of
+
+SLIDE_FEATURES = 384
+"""Encoders of tiles give this many features and more; tables of descriptors, such as MUSK's, have fewer."""
+
+
+class Evidence(NamedTuple):
+    """What a prediction rests on.
+
+    Args:
+        logits: (B, K).
+        weights: (N, 1) or (N, K), summing to 1 within each bag.
+        scores: (N, K) instance logits; ``weights * scores`` sums to `logits`.
+        offsets: (B+1,) of these instances, of which training may have dropped some.
+    """
+
+    logits: Tensor
+    weights: Tensor
+    scores: Tensor
+    offsets: Tensor
+
+
+class BagNetwork(nn.Module):
+    """Instances -> hidden features -> scores, weighed to the bag's logits.
+
+    Args:
+        spec: of the data; where it has `mean` and `std`, features are standardised with them, and the weights hold
+            them, so that each member of an ensemble keeps its own.
+        weigh: ``weigh(h_NH, scores_NK, offsets) -> (N, 1) or (N, K)``.
+        hidden: widths of the layers between features and scores.
+        width: of the features; by default the data's channels.
+        dropout: after each of these layers.
+        instance_dropout: share of a bag's instances left out in training; one always stays.
+
+    Attributes:
+        attends: whether the weights are learned attention.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        weigh: nn.Module,
+        *,
+        hidden: Sequence[int],
+        width: int | None = None,
+        dropout: float = 0.0,
+        instance_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if spec.dims and width is None:
+            raise UsageError("data.tiles=true gives tiles, not features: model=end_to_end_mil takes them")
+        for name, share in (("dropout", dropout), ("instance_dropout", instance_dropout)):
+            if not 0 <= share < 1:
+                raise UsageError(f"model.{name}={share} is not in [0, 1)")
+        shape = (spec.channels, *[1] * spec.dims)
+        self.register_buffer("mean", torch.tensor(spec.mean or (0.0,) * spec.channels).float().view(shape))
+        self.register_buffer("std", torch.tensor(spec.std or (1.0,) * spec.channels).float().view(shape))
+        widths = [width or spec.channels, *hidden]
+        layers = [
+            (nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout))
+            for before, after in zip(widths, hidden, strict=False)
+        ]
+        self.embed = nn.Sequential(*[part for layer in layers for part in layer])
+        self.head = nn.Linear(widths[-1], spec.n_logits)
+        self.weigh, self.instance_dropout = weigh, instance_dropout
+
+    @property
+    def attends(self) -> bool:
+        return isinstance(self.weigh, Attention)
+
+    def forward(self, bags: Packed) -> Tensor:
+        """Logits (B, K)."""
+        return self.evidence(bags).logits
+
+    def evidence(self, bags: Packed) -> Evidence:
+        """Logits, and what each instance has to do with them."""
+        if self.training and self.instance_dropout:
+            bags = drop_instances(bags, self.instance_dropout)
+        x_ND, offsets = bags
+        h_NH = self.embed(self.features(x_ND))
+        scores_NK = self.head(h_NH)
+        weights = self.weigh(h_NH, scores_NK, offsets)
+        return Evidence(segment_sum(weights * scores_NK, offsets), weights, scores_NK, offsets)
+
+    def features(self, x: Tensor) -> Tensor:
+        """(N, D), in the precision of the network, of instances as the data have them."""
+        wide = x.to(self.mean.dtype)
+        return ((wide if x.is_floating_point() else wide / torch.iinfo(x.dtype).max) - self.mean).div_(self.std)
+
+
+class Mean(nn.Module):
+    """All instances alike."""
+
+    def forward(self, h_NH: Tensor, scores_NK: Tensor, offsets: Tensor) -> Tensor:
+        lengths_B = offsets.diff()
+        return (1 / lengths_B)[segment_ids(offsets, len(h_NH)), None].to(scores_NK.dtype)
+
+
+class TopK(nn.Module):
+    """The k highest scores of each class alike, all others not at all; k = 1 is max pooling.
+
+    Args:
+        k: of bags with fewer instances, all of them.
+    """
+
+    def __init__(self, k: int) -> None:
+        super().__init__()
+        if k < 1:
+            raise UsageError(f"model.k={k} must be at least 1")
+        self.k = k
+
+    def forward(self, h_NH: Tensor, scores_NK: Tensor, offsets: Tensor) -> Tensor:
+        parts = scores_NK.detach().split(offsets.diff().tolist())
+        return torch.cat([self._of_bag(part) for part in parts])
+
+    def _of_bag(self, scores_nK: Tensor) -> Tensor:
+        k = min(self.k, len(scores_nK))
+        return torch.zeros_like(scores_nK).scatter(0, scores_nK.topk(k, dim=0).indices, 1 / k)
+
+
+class Attention(nn.Module):
+    """Learned weights: equation 8 of Ilse et al. 2018, with `gated` equation 9.
+
+    Args:
+        width: of the instances' hidden features.
+        hidden: of the attention.
+        gated: multiply by a learned gate.
+
+    Attributes:
+        of_head: see `core.stages`.
+    """
+
+    of_head = True
+
+    def __init__(self, width: int, hidden: int, gated: bool) -> None:
+        super().__init__()
+        self.tanh = nn.Linear(width, hidden)
+        self.gate = nn.Linear(width, hidden) if gated else None
+        self.score = nn.Linear(hidden, 1, bias=False)  # the softmax takes no notice of a bias
+
+    def forward(self, h_NH: Tensor, scores_NK: Tensor, offsets: Tensor) -> Tensor:
+        hidden = self.tanh(h_NH).tanh()
+        if self.gate is not None:
+            hidden = hidden * self.gate(h_NH).sigmoid()
+        return segment_softmax(self.score(hidden).float(), offsets)  # half precision has too few steps for 20,000
+
+
+def drop_instances(bags: Packed, share: float) -> Packed:
+    """Leave out each instance with this probability, but for one of each bag."""
+    x_ND, offsets = bags
+    luck_N = torch.rand(len(x_ND), device=x_ND.device)
+    kept_N = (luck_N >= share) | (luck_N == segment_max(luck_N, offsets)[segment_ids(offsets, len(luck_N))])
+    return Packed(x_ND[kept_N], segment_offsets(segment_sum(kept_N.long(), offsets)))
+
+
+def relevance(network: nn.Module, bags: Packed) -> Tensor | None:
+    """(N,): how much each instance has to do with the prediction, of an ensemble the members' mean.
+
+    Attention where it is learned, else the score of the positive class; None where there is no such single number.
+    """
+    found = []
+    for member in members_of(network):
+        if not isinstance(member, BagNetwork):
+            return None
+        evidence = member.evidence(bags)
+        if not member.attends and evidence.scores.shape[1] > 1:
+            return None
+        found.append(evidence.weights[:, 0] if member.attends else evidence.scores[:, 0])
+    return torch.stack(found).mean(0)
+
+
+def widths(spec: DataSpec, hidden: Sequence[int] | None) -> list[int]:
+    """The layers asked for, or usual ones: those of Ilse et al. for MUSK, or one of 512 for features of tiles."""
+    if hidden is not None:
+        return list(hidden)
+    return [512] if spec.channels >= SLIDE_FEATURES else [256, 128, 64]
+
+
+def mean_mil(
+    spec: DataSpec, hidden: list[int] | None = None, dropout: float = 0.0, instance_dropout: float = 0.0
+) -> BagNetwork:
+    """The mean of the instances' scores."""
+    return BagNetwork(spec, Mean(), hidden=widths(spec, hidden), dropout=dropout, instance_dropout=instance_dropout)
+
+
+def max_mil(
+    spec: DataSpec, hidden: list[int] | None = None, dropout: float = 0.0, instance_dropout: float = 0.0
+) -> BagNetwork:
+    """The highest score of each class."""
+    return BagNetwork(spec, TopK(1), hidden=widths(spec, hidden), dropout=dropout, instance_dropout=instance_dropout)
+
+
+def topk_mil(
+    spec: DataSpec, k: int = 8, hidden: list[int] | None = None, dropout: float = 0.0, instance_dropout: float = 0.0
+) -> BagNetwork:
+    """The mean of the k highest scores of each class."""
+    return BagNetwork(spec, TopK(k), hidden=widths(spec, hidden), dropout=dropout, instance_dropout=instance_dropout)
+
+
+def attention_mil(
+    spec: DataSpec,
+    hidden: list[int] | None = None,
+    attention: int = 64,
+    dropout: float = 0.0,
+    instance_dropout: float = 0.0,
+    gated: bool = False,
+) -> BagNetwork:
+    """Attention pooling.
+
+    Args:
+        attention: width of its hidden layer.
+        gated: see `Attention`.
+    """
+    layers = widths(spec, hidden)
+    weigh = Attention(layers[-1] if layers else spec.channels, attention, gated)
+    return BagNetwork(spec, weigh, hidden=layers, dropout=dropout, instance_dropout=instance_dropout)
+
+
+def gated_attention_mil(
+    spec: DataSpec,
+    hidden: list[int] | None = None,
+    attention: int = 64,
+    dropout: float = 0.0,
+    instance_dropout: float = 0.0,
+) -> BagNetwork:
+    """Gated attention pooling."""
+    return attention_mil(spec, hidden, attention, dropout, instance_dropout, gated=True)

@@ -1,0 +1,73 @@
+"""Classification of bags: many instances, one label, and what in the bag the label came from."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from medtrain.core.errors import UsageError
+from medtrain.core.segments import Packed
+from medtrain.loss import attention_entropy
+from medtrain.metric import Decision, tile_auroc
+from medtrain.model import relevance
+from medtrain.task.base import Batch, Outcome, Outputs
+from medtrain.task.classification import Classification
+
+
+class MultipleInstance(Classification):
+    """A classifier of batches ``{"x", "offsets", "y", "case"}``, the instances of all bags one after the other.
+
+    Where evaluated batches say of instances whether they lie in a tumour (``tumour``), the metrics have ``tile_auroc``.
+
+    Args:
+        entropy: weight in the loss of the attention's entropy, from 0 to 1 for any size of bag (`attention_entropy`);
+            a negative one spreads attention out.
+    """
+
+    takes: ClassVar[tuple[str, ...]] = ("loss", "mc_dropout", "entropy")
+
+    def __init__(self, *args: Any, entropy: float = 0.0, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.entropy = entropy
+        if entropy and self.loss is not None and not getattr(self.model, "attends", False):
+            raise UsageError(f"task.entropy={entropy} needs attention: model=gated_attention_mil or attention_mil")
+
+    def inputs(self, batch: Batch) -> Packed:  # type: ignore[override]
+        """Instances as the data have them: networks for bags standardise them, see `BagNetwork`."""
+        return Packed(batch["x"], batch["offsets"])
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        if not self.entropy:
+            return super().losses(batch)
+        assert self.loss is not None
+        evidence = self.model.evidence(self.inputs(batch))  # type: ignore[operator]
+        spread = attention_entropy(evidence.weights, evidence.offsets).mean()
+        return {"loss": self.loss(evidence.logits, batch["y"]), "entropy": self.entropy * spread}
+
+    def final_outputs(self, batch: Batch) -> dict[str, Any]:
+        """As `Classification`'s; ``tiles``, of each case (n, 2): its instances' relevance, and whether in a tumour."""
+        outputs = super().final_outputs(batch)
+        found = relevance(self.model, self.inputs(batch)) if "tumour" in batch else None
+        if found is None:
+            return outputs
+        pairs = torch.stack([found.float(), batch["tumour"]], 1)
+        return outputs | {"tiles": list(pairs.split(batch["offsets"].diff().tolist()))}
+
+    def cases(self, outputs: Outputs) -> dict[str, Tensor]:
+        return super().cases([{key: value for key, value in batch.items() if key != "tiles"} for batch in outputs])
+
+    def evaluate(
+        self, outputs: Outputs, cases: pd.DataFrame, decision: Decision, *, bootstrap: int, **asked: Any
+    ) -> Outcome:
+        outcome = super().evaluate(outputs, cases, decision, bootstrap=bootstrap, **asked)
+        if any("tiles" in batch for batch in outputs):
+            tiles = {int(c): t.numpy() for b in outputs for c, t in zip(b["case"], b["tiles"], strict=True)}
+            patients = cases["patient"].iloc[list(tiles)].tolist()
+            found = tile_auroc(
+                [t[:, 0] for t in tiles.values()], [t[:, 1] for t in tiles.values()], patients, bootstrap
+            )
+            outcome.metrics["metrics"]["tile_auroc"] = found
+        return outcome
