@@ -70,12 +70,10 @@ def is_csv_bags(path: Path) -> bool:
         return False
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         lines = [file.readline().strip().split(",") for _ in range(2)]
-    wide = len(lines[0]) == len(lines[1]) > 3
-    return (
-        wide
-        and all(_is_number(cell) for cell in lines[1][2:])
-        and (all(_is_number(cell) for cell in lines[0][2:]) or _has_header(lines[0]))
-    )
+    if len(lines[0]) < 3:
+        return False
+    numbers, below = ([_is_number(cell) for cell in line[2:]] for line in lines)
+    return all(numbers) or (_has_header(lines[0]) and not any(numbers) and bool(below) and all(below))
 
 
 def read_csv_bags(path: Path) -> CsvBags:

@@ -55,7 +55,7 @@ def _outline(mask_HW: NDArray[np.bool_], scale: float) -> Polygon:
         for side in range(4):
             if not beyond[side]:
                 after.setdefault(corners[side], []).append(corners[(side + 1) % 4])
-    rings = []
+    rings: Polygon = []
     while after:
         start = next(iter(after))
         ring, at = [start], start
@@ -65,8 +65,8 @@ def _outline(mask_HW: NDArray[np.bool_], scale: float) -> Polygon:
             if at == start:
                 break
         turns = [n for n in range(len(ring) - 1) if not _straight(ring[n - 1 if n else -2], ring[n], ring[n + 1])]
-        corners = [[(ring[n][0] - 1) * scale, (ring[n][1] - 1) * scale] for n in turns]
-        rings.append([*corners, corners[0]])
+        points = [[(ring[n][0] - 1) * scale, (ring[n][1] - 1) * scale] for n in turns]
+        rings.append([*points, points[0]])
     return sorted(rings, key=_area, reverse=True)
 
 

@@ -105,9 +105,9 @@ class BagNetwork(nn.Module):
         return Evidence(segment_sum(weights * scores_NK, offsets), weights, scores_NK, offsets)
 
     def features(self, x: Tensor) -> Tensor:
-        """(N, D) float32 of instances as the data have them."""
-        scaled = x.float() if x.is_floating_point() else x.float() / torch.iinfo(x.dtype).max
-        return (scaled - self.mean).div_(self.std)
+        """(N, D), in the precision of the network, of instances as the data have them."""
+        wide = x.to(self.mean.dtype)
+        return ((wide if x.is_floating_point() else wide / torch.iinfo(x.dtype).max) - self.mean).div_(self.std)
 
 
 class Mean(nn.Module):

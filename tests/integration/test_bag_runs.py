@@ -94,7 +94,8 @@ def test_slides_from_table_to_heatmap(medtrain: Callable[..., Ran], phantom_cach
     assert tiles["attention"].sum() == pytest.approx(1, abs=1e-5)
     assert len(tiles) == rows["tiles"][0]
     for name in rows["picture"]:
-        assert Image.open(f"seen/{name}").width > 800
+        with Image.open(f"seen/{name}") as picture:
+            assert picture.width > 800
     drawn = json.loads(next(Path("seen/geojson").glob("*_tiles.geojson")).read_text())["features"]
     corner = drawn[0]["geometry"]["coordinates"][0]
     assert corner[0] == [tiles["x"][0], tiles["y"][0]] and corner[2][0] - corner[0][0] == 64

@@ -40,7 +40,12 @@ class VolumeData(TableData):
 
     @classmethod
     def for_inputs(
-        cls, cfg: Mapping[str, Any], spec: DataSpec, input_path: str | Path, progress: Progress | None = None
+        cls,
+        cfg: Mapping[str, Any],
+        spec: DataSpec,
+        input_path: str | Path,
+        progress: Progress | None = None,
+        **parts: Any,
     ) -> InputVolumes:
         return InputVolumes(cfg, spec, Path(input_path), progress)
 
