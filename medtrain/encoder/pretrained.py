@@ -34,7 +34,7 @@ def torchvision(name: str = "resnet50", weights: str = "DEFAULT", size: int | No
         raise UsageError(f"encoder.name={name}: torchvision has no such network; {suggest(name, names)}")
     network = tv.models.get_model(name, weights=None)
     known = tv.models.get_model_weights(name)
-    load_weights(network, weights, known, KEY)
+    load_weights(network, weights, known, key=KEY)
     _cut_head(network)
     member = known.__members__.get(weights.upper()) or next(iter(known))
     wanted = member.transforms()
@@ -61,7 +61,7 @@ def timm(
     """
     network = _timm(name, weights == "pretrained", arguments or {})
     if weights != "pretrained":
-        load_weights(network, weights, None, KEY)
+        load_weights(network, weights, key=KEY)
     return Encoder(network, _timm_preprocessing(network, size), f"{name} {_told(weights)}", _is_none(weights))
 
 
@@ -83,7 +83,7 @@ def efficientnet_lite0(weights: str, size: int | None = None) -> Encoder:
     if file.is_file() and "_conv_stem.weight" in (state := read_weights(file)):
         _take_in_order(network, state, weights)
     elif weights != "pretrained":
-        load_weights(network, weights, None, KEY)
+        load_weights(network, weights, key=KEY)
     network.reset_classifier(0)  # type: ignore[operator]
     label = f"efficientnet_lite0 {_told(weights)}"
     return Encoder(network, _timm_preprocessing(network, size), label, _is_none(weights))
