@@ -239,7 +239,7 @@ def _carry_out(words: Words, composition: Any) -> int:
             plain = job.plain(cfg)
             if not launcher.check(cfg, words.multirun):
                 launch.fit(plain)
-            _module("build").probe(plain)
+            _module("probe").probe(plain)
     if words.verb == "train" and words.multirun:
         return int(_module("sweep").main(composition, start))
     if words.verb == "train":
