@@ -14,15 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.options import all_options, words
 from tests.repository import ROOT, files
 
-# What an option needs beside its own name to make a whole configuration.
-NEEDS = {
-    "data=image_folder": ["data.root=x"],
-    "data=image_table": ["data.table=x.csv"],
-    "data=medmnist": ["data.file=x.npz"],
-    "model=custom": ["model._target_=torchvision.models.resnet18"],
-}
 COMPOSE_ALL = """
 import contextlib, io, json, sys
 import medtrain, medtrain.configs
@@ -35,11 +29,11 @@ def run(*argv):
         code = main([*argv, "--cfg", "job"])
     return [code, err.getvalue(), len(out.getvalue())]
 
-needs = json.loads(sys.argv[1])
-names = [f"{group}={option}" for group, options in search.option_files().items() for option in options]
-outcomes = {name: run(name, *needs.get(name, [])) for name in names}
+lines = json.loads(sys.argv[1])
+missing = {f"{group}={option}" for group, options in search.option_files().items() for option in options} ^ set(lines)
+outcomes = {name: run(*words) for name, words in lines.items()}
 places = [medtrain.__file__, medtrain.configs.__file__]
-print(json.dumps({"places": places, "torch": "torch" in sys.modules, "outcomes": outcomes}))
+print(json.dumps({"places": places, "torch": "torch" in sys.modules, "missing": list(missing), "outcomes": outcomes}))
 """
 
 
@@ -118,11 +112,12 @@ def test_the_installed_command_answers_from_an_empty_folder(fresh: dict[str, str
 
 
 def test_every_option_composes_from_an_empty_folder(fresh: dict[str, str], tmp_path: Path) -> None:
-    told = json.loads(run([sys.executable, "-c", COMPOSE_ALL, json.dumps(NEEDS)], tmp_path, **fresh))
+    lines = {f"{group}={option}": words(group, option) for group, option in all_options()}
+    told = json.loads(run([sys.executable, "-c", COMPOSE_ALL, json.dumps(lines)], tmp_path, **fresh))
     for place in told["places"]:
         assert place.startswith(fresh["PYTHONPATH"]), "the editable install answered, not the wheel"
     outcomes = told["outcomes"]
-    assert {"task=xray_cls", "model=densenet121", "trainer=ddp"} <= set(outcomes)
+    assert {"task=xray_cls", "model=densenet121", "trainer=ddp"} <= set(outcomes) and not told["missing"]
     assert not {name: outcome for name, outcome in outcomes.items() if outcome[0] != 0 or outcome[2] < 500}
     assert not told["torch"], "composing a configuration imported torch"
     assert not list(tmp_path.iterdir())

@@ -41,12 +41,13 @@ def open_gate(cfg: DictConfig) -> Trained | None:
 
 def attach_gate(cfg: DictConfig, trainer: pl.Trainer, task: Task, cases: pd.DataFrame) -> None:
     """Let the gate, if there is one, look at these cases, and the task count boxes by what it said."""
-    task.gate_N = gate_factors(cfg, trainer, cases["path"])
+    gate = open_gate(cfg)
+    task.gate_N = None if gate is None else gate_factors(cfg, gate, trainer, cases["path"])
 
 
-def gate_factors(cfg: DictConfig, trainer: pl.Trainer, paths: pd.Series) -> np.ndarray | None:
+def gate_factors(cfg: DictConfig, gate: Trained, trainer: pl.Trainer, paths: pd.Series) -> np.ndarray:
     """What the scores of each image's boxes are multiplied by: 0 where the gate decides for no lesion, else 1; with
-    eval.gate_by=scale its probability of a lesion. None without a gate.
+    eval.gate_by=scale its probability of a lesion.
 
     Args:
         paths: of the image files.
@@ -54,9 +55,6 @@ def gate_factors(cfg: DictConfig, trainer: pl.Trainer, paths: pd.Series) -> np.n
     Raises:
         MedtrainError: an image that the gate can't read.
     """
-    gate = open_gate(cfg)
-    if gate is None:
-        return None
     saved = load_saved(gate.folder)
     node: dict[str, Any] = build.plain(saved.data)
     node |= {"root": None, "path_format": None, "columns": {"path": "path"}, "cache_dir": cfg.data.get("cache_dir")}

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from omegaconf import OmegaConf
 
-from medtrain.config import search
 from medtrain.config.compose import compose
 from medtrain.config.job import plain
 from medtrain.core.errors import UsageError
+from tests.options import all_options, words
 
 
 @pytest.fixture
@@ -38,28 +36,9 @@ def test_defaults() -> None:
     assert cfg.model.weights == "none" and cfg.eval.threshold == 0.5
 
 
-@pytest.mark.parametrize(
-    ("group", "option"),
-    [(g, o) for g, options in search.option_files().items() for o in options if "/" not in g and g != "experiment"],
-)
+@pytest.mark.parametrize(("group", "option"), [(g, o) for g, o in all_options() if "/" not in g and g != "experiment"])
 def test_every_option_composes_and_passes_its_check(group: str, option: str) -> None:
-    node, tasks = read(group, option), search.option_files()["task"]
-    kinds = node.get("kind", "image")
-    fits = [name for name in sorted(tasks) if read("task", name)["task"]["kind"] in kinds]
-    assert fits, f"no task is of the kind {kinds}"
-    tokens = [] if group == "task" else [f"task={fits[-1]}"]  # xray_cls of those that take images
-    if (group, option) == ("model", "custom"):
-        node["_target_"] = "torchvision.models.resnet18"
-        tokens.append("model._target_=torchvision.models.resnet18")
-    compose([*tokens, f"{group}={option}", *(f"{group}.{key}=x" for key, value in node.items() if value == "???")])
-
-
-def read(group: str, option: str) -> dict[str, Any]:
-    """An option with those of its own group that it builds on."""
-    node: dict[str, Any] = yaml.safe_load(search.option_files()[group][option].read_text(encoding="utf-8")) or {}
-    for base in node.pop("defaults", []):
-        node = node if base == "_self_" or not isinstance(base, str) else read(group, base) | node
-    return node
+    compose(words(group, option))
 
 
 def test_the_command_line_beats_experiment_beats_task(mine: Path) -> None:

@@ -184,7 +184,7 @@ INSTALLED: list[tuple[str, int, str]] = [
     ("predict --help", 0, "examples:"),
     ("model=resnet19", 2, "did you mean 'resnet18'"),
     ("data.bach_size=3 debug=true", 2, "Traceback"),
-    ("submit", 2, "not there yet"),
+    ("export", 2, "not there yet"),
     ("compare a b", 2, "a: no such run"),
     ("data=image_table data.table=nowhere.csv", 2, "nowhere.csv"),
     ("test run=nowhere", 2, "no such folder"),

@@ -63,7 +63,7 @@ def test_a_sweep_of_two_jobs(installed: Callable[..., Ran], folder: Path, phanto
 
 def test_a_fault_of_all_ranks_is_told_once(installed: Callable[..., Ran], phantom_cache: Path) -> None:
     ran = installed(*COMMON, *TWO, "data.columns.label=lable")
-    assert ran.code == 1 and ran.err.count("error: ") == 1 and "did you mean 'label'" in ran.err, ran.err
+    assert ran.code == 2 and ran.err.count("error: ") == 1 and "did you mean 'label'" in ran.err, ran.err
 
 
 def start(folder: Path, *more: str) -> subprocess.Popen[str]:
@@ -93,7 +93,9 @@ def test_a_dead_rank_ends_the_run(folder: Path, phantom_cache: Path) -> None:
     assert not any(Path(f"/proc/{pid}").exists() for pid in ranks)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
 def test_a_signal_ends_all_ranks(number: int, code: int, folder: Path, phantom_cache: Path) -> None:
     process = start(folder)
     ranks = my_ranks(process)

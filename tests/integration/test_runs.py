@@ -106,7 +106,7 @@ def test_a_live_run_is_refused(medtrain: Callable[..., Ran], folder: Path, train
     assert record.status(record.read(copy)) == "lost"
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_stopped_run_goes_on_to_the_same_result(
     number: int, folder: Path, installed: Callable[..., Ran], phantom_cache: Path
 ) -> None:
