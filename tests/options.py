@@ -8,7 +8,6 @@ import yaml
 
 from medtrain.config import search
 
-
 OF_DATA = {"lidc_nodules": ["data.table=x.csv"]}  # experiments on real data
 
 
