@@ -85,6 +85,7 @@ class Data(pl.LightningDataModule):
     """
 
     takes: ClassVar[tuple[str, ...]] = ()
+    unlabelled: ClassVar[type[Any]]  # of `for_inputs`, the `Inputs` of this kind of cases
     synthetic = False
     held_out: dict[str, Any] | None = None
     targets: NDArray[Any] | None = None
@@ -125,7 +126,8 @@ class Data(pl.LightningDataModule):
         **parts: Any,
     ) -> Inputs:
         """Cases without labels (a file, a folder, a table) as a trained model takes them."""
-        raise NotImplementedError
+        found: Inputs = cls.unlabelled(cfg, spec, Path(input_path), progress, **parts)
+        return found
 
     @abstractmethod
     def prepare(self) -> None:

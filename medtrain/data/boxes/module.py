@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,6 +42,7 @@ class BoxData(ImageData):
         targets: (N, C), 1 where an image shows the class.
     """
 
+    unlabelled = InputBoxImages
     cache: ImageCache
     truth: Truth
     place_N4: NDArray[np.float32]
@@ -51,17 +50,6 @@ class BoxData(ImageData):
     @abstractmethod
     def annotations(self) -> Annotations:
         """What the files of boxes say, in the layout of a subclass."""
-
-    @classmethod
-    def for_inputs(
-        cls,
-        cfg: Mapping[str, Any],
-        spec: DataSpec,
-        input_path: str | Path,
-        progress: Progress | None = None,
-        **parts: Any,
-    ) -> InputBoxImages:
-        return InputBoxImages(cfg, spec, Path(input_path), progress)
 
     def inspect(self, **asked: Any) -> Inspection:
         from medtrain.data.boxes.inspect import inspect_boxes  # its libraries are of no use to a training

@@ -25,7 +25,6 @@ from medtrain.data.table.module import Files, TableData
 from medtrain.io.bag_store import PackedBags, pack_bags
 from medtrain.io.cache_root import cache_root
 from medtrain.io.csv_bags import CsvBags, is_csv_bags, read_csv_bags
-from medtrain.io.image_cache import Progress
 
 if TYPE_CHECKING:
     from medtrain.data.inspection import Inspection
@@ -45,21 +44,11 @@ class BagData(TableData):
         members: the numbers of the bags of each row of the manifest.
     """
 
+    unlabelled = InputBags
     bags: PackedBags | CsvBags
     members: Members
     masks: list[str]
     of_csv: CsvBags | None = None
-
-    @classmethod
-    def for_inputs(
-        cls,
-        cfg: Mapping[str, Any],
-        spec: DataSpec,
-        input_path: str | Path,
-        progress: Progress | None = None,
-        **parts: Any,
-    ) -> InputBags:
-        return InputBags(cfg, spec, Path(input_path), progress)
 
     def inspect(self, **asked: Any) -> Inspection:
         from medtrain.data.slide.inspect import inspect_bags

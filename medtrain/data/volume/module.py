@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +21,6 @@ from medtrain.data.volume.files import read_cases
 from medtrain.data.volume.inputs import InputVolumes
 from medtrain.data.volume.picture import middle_slice
 from medtrain.data.volume.settings import PatchForm, patch_form, spacing_of
-from medtrain.io.image_cache import Progress
 from medtrain.io.volume_fill import channels_of
 
 if TYPE_CHECKING:
@@ -36,18 +34,8 @@ class VolumeData(TableData):
     data.batch_size cases times data.patches_per_volume; in evaluation the patches of a case come one after the other.
     """
 
+    unlabelled = InputVolumes
     always_masks = False  # also where patches don't need them
-
-    @classmethod
-    def for_inputs(
-        cls,
-        cfg: Mapping[str, Any],
-        spec: DataSpec,
-        input_path: str | Path,
-        progress: Progress | None = None,
-        **parts: Any,
-    ) -> InputVolumes:
-        return InputVolumes(cfg, spec, Path(input_path), progress)
 
     def inspect(self, **asked: Any) -> Inspection:
         from medtrain.data.volume.inspect import inspect_volumes  # its libraries are of no use to a training

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,16 +30,7 @@ class ImageData(TableData):
     A batch's ``x`` is (B, C, H, W) uint8, or float32 in 0..1 where any file is deeper than 8 bit.
     """
 
-    @classmethod
-    def for_inputs(
-        cls,
-        cfg: Mapping[str, Any],
-        spec: DataSpec,
-        input_path: str | Path,
-        progress: Progress | None = None,
-        **parts: Any,
-    ) -> InputImages:
-        return InputImages(cfg, spec, Path(input_path), progress)
+    unlabelled = InputImages
 
     def inspect(self, **asked: Any) -> Inspection:
         from medtrain.data.xray.inspect import inspect_images  # its libraries are of no use to a training
