@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,12 +81,13 @@ def test_labels_beyond_a_binary_run(medtrain: Callable[..., Ran], folder: Path, 
     Path("other.csv").write_text(
         "path,label\n" + "\n".join(f"{n}.png,{label}" for n, label in enumerate(labels)) + "\n"
     )
-    words = ["test", f"run={trained}", "data=image_table", "data.table=other.csv", "data.num_workers=0", "name=other"]
+    run = shutil.copytree(trained, folder / "run")
+    words = ["test", f"run={run}", "data=image_table", "data.table=other.csv", "data.num_workers=0", "name=other"]
     ran = medtrain(*words, "data.label_map={well: 0, sick: 1}")
     assert ran.code == 1 and "labels that the model doesn't know: 'unclear' (1 rows)" in ran.err
     ran = medtrain(*words, "data.label_map={0: well, 1: sick}", "data.on_bad=skip")  # the other way round
     assert ran.code == 0, ran.err
-    place = max(trained.glob("test_other*"), key=lambda p: p.stat().st_mtime)
+    place = max(run.glob("test_other*"), key=lambda p: p.stat().st_mtime)
     assert pd.read_csv(place / "test_predictions.csv")["target"].tolist() == [0, 1, 0, 1, 1]
 
 

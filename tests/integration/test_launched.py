@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -106,10 +107,11 @@ def test_every_way_in_gives_the_same_run(folder: Path, medtrain: Callable[..., R
 
 def test_under_srun(folder: Path, trained: Path) -> None:
     """A verb that takes a run: one folder, every case once."""
-    first, second = launch("test", f"run={trained}", "trainer.devices=auto", "name=srun")
+    run = shutil.copytree(trained, folder / "run")
+    first, second = launch("test", f"run={run}", "trainer.devices=auto", "name=srun")
     assert first.code == second.code == 0, first.err + second.err
-    assert second.out == "" and not (trained / "test_srun_2").exists()
-    tables = [pd.read_csv(p / "test_predictions.csv") for p in (trained, trained / "test_srun")]
+    assert second.out == "" and not (run / "test_srun_2").exists()
+    tables = [pd.read_csv(p / "test_predictions.csv") for p in (run, run / "test_srun")]
     assert list(tables[0]["case"]) == list(tables[1]["case"])
     np.testing.assert_allclose(tables[0]["prob_1"], tables[1]["prob_1"], atol=1e-5)
 
