@@ -6,6 +6,9 @@
 Loader only, the same .nii.gz files, resampled to 1.5 mm and windowed, patches of 64 x 64 x 64, four a volume and visit,
 one after the other in one run. The first epoch holds whatever a loader prepares. Memory is the proportional set size
 (/proc/PID/smaps_rollup, Pss) of the process and its workers at the end: shared pages count once.
+
+Heavy packages are imported where they are used: processes that read volumes import this file too, as they import the
+command `medtrain`, which is light.
 """
 
 from __future__ import annotations
@@ -17,23 +20,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
-import numpy as np
-import pandas as pd
-import psutil
-import torch
-import yaml
-from rich.console import Console
-from rich.table import Table
-from scipy.ndimage import gaussian_filter
-
-from medtrain.data.volume.module import VolumeData
-
 ROOT = Path(__file__).parents[2]
 PATCH, EACH, SPACING, WINDOW = 64, 4, 1.5, (-1000.0, 400.0)
 
 
 def write_volumes(folder: Path, count: int, size: list[int]) -> list[Path]:
+    import nibabel as nib
+    import numpy as np
+    from scipy.ndimage import gaussian_filter
+
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"v{n:03d}.nii.gz" for n in range(count)]
     for n, file in enumerate(files):
@@ -45,6 +40,11 @@ def write_volumes(folder: Path, count: int, size: list[int]) -> list[Path]:
 
 
 def medtrain_loader(files: list[Path], place: Path, workers: int) -> Any:
+    import pandas as pd
+    import yaml
+
+    from medtrain.data.volume.module import VolumeData
+
     table = place / "table.csv"
     rows = [{"image": str(f), "label": n % 2, "patient": f.name} for n, f in enumerate(files)]
     pd.DataFrame(rows).to_csv(table, index=False)
@@ -92,6 +92,8 @@ def torchio_loader(files: list[Path], place: Path, workers: int) -> Any:
 
 
 def pss_mb() -> float:
+    import psutil
+
     me = psutil.Process()
     total = 0
     for process in (me, *me.children(recursive=True)):
@@ -116,6 +118,10 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     asked = parser.parse_args()
+    import torch
+    from rich.console import Console
+    from rich.table import Table
+
     torch.multiprocessing.set_sharing_strategy("file_system")
     files = write_volumes(asked.folder / "volumes", asked.volumes, asked.size)
     table = Table("loader", "first epoch s", "later patches/s", "medtrain's speed", "MB above the start")
