@@ -103,8 +103,7 @@ def task(
     if spec.dims != DIMS.get(cfg.task.kind, spec.dims):
         what = {2: "images", 3: "volumes"}.get(spec.dims, "other cases")
         raise UsageError(f"data={cfg.data.name} holds {what}, task={cfg.task.name} is for {cfg.task.kind}s")
-    module, _, name = TASKS[cfg.task.kind].partition(":")
-    kind: type[Task] = getattr(importlib.import_module(module), name)
+    kind = task_class(cfg)
     makers: dict[str, Callable[[], Any]] = {
         "loss": lambda: target.build("loss", cfg.loss, spec=spec, counts=counts) if training else None,
         "augment": lambda: target.build("augment", cfg.augment, spec=spec) if training else None,
@@ -128,6 +127,20 @@ def task(
     if cfg.trainer.compile:
         built.model.compile()
     return built
+
+
+def task_class(cfg: DictConfig) -> type[Task]:
+    """The class of the LightningModule.
+
+    Raises:
+        UsageError: it has nothing to do with what `cfg` asks of it.
+    """
+    module, _, name = TASKS[cfg.task.kind].partition(":")
+    found: type[Task] = getattr(importlib.import_module(module), name)
+    for part, key in (("views", "eval.tta"), ("mc_dropout", "eval.mc_dropout")):
+        if part not in found.takes and (asked := OmegaConf.select(cfg, key)):
+            raise UsageError(f"{key}={asked}: task={cfg.task.name} does without; leave it out")
+    return found
 
 
 def model(cfg: DictConfig, spec: DataSpec, training: bool, members: list[dict[str, Any]] | None) -> nn.Module:
@@ -195,8 +208,6 @@ def trainer(cfg: DictConfig, folder: Path, *, training: bool, report: Callable[.
             if isinstance(callback, pl.callbacks.ModelCheckpoint) and callback.dirpath is None:
                 callback.dirpath = str(folder / "checkpoints")
     settings = {k: v for k, v in plain(cfg.trainer).items() if k not in ("channels_last", "compile")}
-    if settings["devices"] == "auto" and ranks.tasks_per_node():
-        settings["devices"] = ranks.tasks_per_node()
     if not training:
         settings |= {"accumulate_grad_batches": 1, "gradient_clip_val": None, "max_time": None}
         settings |= {"strategy": "auto"} if sharded(cfg) else {}  # without gradients and optimizer the whole fits

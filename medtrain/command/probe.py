@@ -33,6 +33,7 @@ def probe(cfg: DictConfig) -> None:
     check_folds(build.plain(cfg.data))
     spec = usual_spec(cfg)
     parse_policy(cfg.eval.threshold, spec.label_kind)
+    build.task_class(cfg)
     check_pool(cfg)
     if cfg.get("transfer"):
         target.build("transfer", cfg.transfer)

@@ -39,11 +39,6 @@ class Ended(NamedTuple):
     told: bool
 
 
-def tasks_per_node() -> int:
-    """Processes that srun started on this node, 0 without srun: `trainer.devices=auto` then means one device each."""
-    return int(os.environ.get("SLURM_NTASKS_PER_NODE") or 1) if "SLURM_PROCID" in os.environ else 0
-
-
 def wanted(cfg: DictConfig) -> int:
     """Processes that the trainer settings ask for on this machine; 1 if someone else starts them."""
     if launched() is not None or PARENT in os.environ:

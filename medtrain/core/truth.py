@@ -83,3 +83,10 @@ class Found:
     def select(self, at: NDArray[Any]) -> Found:
         """Those at these positions, or where this is true."""
         return Found(self.boxes_N4[at], self.score_N[at], self.label_N[at], self.image_N[at])
+
+    def of_images(self, images: NDArray[Any]) -> Found:
+        """Those in these images, ascending numbers, numbered anew from 0 in their order."""
+        place = np.searchsorted(images, self.image_N)
+        inside = place < len(images)
+        inside[inside] = images[place[inside]] == self.image_N[inside]
+        return Found(self.boxes_N4[inside], self.score_N[inside], self.label_N[inside], place[inside])

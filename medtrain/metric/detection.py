@@ -100,8 +100,9 @@ def evaluate_boxes(
     bootstrap: int = 2000,
     iou: float = 0.5,
     seed: int = 0,
+    groups: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
-    """``metrics`` and ``per_class`` of test_metrics.json: {name: {"value", "ci95"}}.
+    """``metrics``, ``per_class`` and ``groups`` of test_metrics.json; each number is {"value", "ci95"}.
 
     Args:
         truth, found: of the N images that are judged, numbered from 0.
@@ -109,7 +110,41 @@ def evaluate_boxes(
         patients: of each image.
         bootstrap: replicates of the intervals over patients; 0 for none.
         iou: from which a box counts as found in FROC and at the threshold.
+        groups: {column: the group of each image}; each group is judged on its own, its own patients resampled.
     """
+    asked = (classes, thresholds, bootstrap, iou, seed)
+    results: dict[str, Any] = _judged(truth, found, patients, *asked)
+    results["groups"] = None
+    if groups:
+        results["groups"] = {
+            column: {
+                group: _group(truth, found, patients, np.flatnonzero(np.asarray(names) == group), *asked)
+                for group in sorted(set(names))
+            }
+            for column, names in groups.items()
+        }
+    return results
+
+
+def _group(
+    truth: Truth, found: Found, patients: Sequence[Any], images: Array, classes: Sequence[str], *asked: Any
+) -> dict[str, Any]:
+    own, who = truth.select(images), [patients[i] for i in images]
+    boxes = np.bincount(own.label_M[~own.crowd_M], minlength=len(classes)).tolist()
+    counts = {"n_cases": len(who), "n_patients": len(set(who)), "events": dict(zip(classes, boxes, strict=True))}
+    return counts | _judged(own, found.of_images(images), who, classes, *asked)
+
+
+def _judged(
+    truth: Truth,
+    found: Found,
+    patients: Sequence[Any],
+    classes: Sequence[str],
+    thresholds: Mapping[str, float],
+    bootstrap: int,
+    iou: float,
+    seed: int,
+) -> dict[str, Any]:
     patient_I, n_patients = patient_index(patients, len(truth))
     sheet = BoxSheet(truth, found, list(classes), thresholds, patient_I, n_patients, iou)
     values = {key: float(value[0]) for key, value in sheet.statistics(np.ones((n_patients, 1))).items()}

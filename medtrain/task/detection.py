@@ -111,7 +111,7 @@ class Detection(Task):
     def judged(self, outputs: Outputs) -> tuple[Truth, Found, np.ndarray]:
         """Truth and boxes of the cases that were looked at, numbered from 0 in the order of those cases."""
         found, cases = self.found(outputs)
-        return self.truth.select(cases), renumbered(found, cases), cases
+        return self.truth.select(cases), found.of_images(cases), cases
 
     def score(self, outputs: Outputs) -> dict[str, float]:
         truth, found, _ = self.judged(outputs)
@@ -134,8 +134,9 @@ class Detection(Task):
         truth, found, at = self.judged(outputs)
         rows, classes = cases.iloc[at], self.spec.classes
         patients = rows["patient"].tolist()
+        named: Any = {} if groups is None else groups.iloc[at].to_dict("list")
         metrics = evaluate_boxes(
-            truth, found, classes, decision.thresholds, patients, bootstrap=bootstrap, iou=self.iou
+            truth, found, classes, decision.thresholds, patients, bootstrap=bootstrap, iou=self.iou, groups=named
         )
         counts = {
             "n_cases": len(at),
@@ -181,8 +182,3 @@ class Detection(Task):
             },
             index=shown.image_N,
         )
-
-
-def renumbered(found: Found, cases: np.ndarray) -> Found:
-    """Case numbers replaced by their places among `cases`."""
-    return Found(found.boxes_N4, found.score_N, found.label_N, np.searchsorted(cases, found.image_N))

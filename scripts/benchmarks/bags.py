@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -44,9 +45,9 @@ def write(folder: Path, number: int, low: int, high: int, chunked: bool) -> list
         file = folder / f"bag{n:04d}_{length}.h5"
         if not file.is_file():
             with h5py.File(file, "w") as h5:
-                h5["features"] = (
-                    np.random.default_rng(n).standard_normal((length, WIDTH), np.float32).astype(np.float16)
-                )
+                x_ND = np.random.default_rng(n).standard_normal((length, WIDTH), np.float32).astype(np.float16)
+                rows: dict[str, Any] = {"chunks": (1, WIDTH), "maxshape": (None, WIDTH)}
+                h5.create_dataset("features", data=x_ND, **(rows if chunked else {}))
         files.append(str(file))
     return files
 

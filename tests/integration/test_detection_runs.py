@@ -111,6 +111,8 @@ def test_test_again_predict_and_explain(run: Path, medtrain: Callable[..., Ran],
         (["augment=strong", "sampler=hard_negative", "task=xray_cls", "model=resnet18"], "is for boxes tasks"),
         (["eval.threshold=youden"], "fp_per_image@X"),
         (["model.strides=[8,32]"], "model.strides"),
+        (["eval.tta=4"], "eval.tta=4: task=lesion_det does without"),
+        (["eval.mc_dropout=4"], "eval.mc_dropout=4"),
         (["loss.assign=hungarian"], "it can be task_aligned, centre"),
     ],
 )

@@ -192,3 +192,23 @@ def test_thousands_of_images_take_seconds() -> None:
     start = time.process_time()
     evaluate_boxes(truth, found, CLASSES, dict.fromkeys(CLASSES, 0.5), range(5000), bootstrap=0)
     assert time.process_time() - start < 20  # 3 s on a free core
+
+
+def test_groups_are_judged_as_if_alone() -> None:
+    truth, found = images(30, 5)
+    patients, names = [str(n // 2) for n in range(30)], ["ab"[n % 3 > 0] for n in range(30)]
+    limits = dict.fromkeys(CLASSES, 0.4)
+    results = evaluate_boxes(truth, found, CLASSES, limits, patients, bootstrap=20, groups={"site": names})
+    assert list(results["groups"]["site"]) == ["a", "b"]
+    for name, group in results["groups"]["site"].items():
+        at = np.flatnonzero(np.array(names) == name)
+        own = Found(*(np.concatenate(part) for part in zip(*[_of(found, i, n) for n, i in enumerate(at)], strict=True)))
+        alone = evaluate_boxes(truth.select(at), own, CLASSES, limits, [patients[i] for i in at], bootstrap=20)
+        assert group["metrics"] == alone["metrics"] and group["per_class"] == alone["per_class"]
+        assert group["n_cases"] == len(at) and sum(group["events"].values()) == int((~truth.select(at).crowd_M).sum())
+
+
+def _of(found: Found, image: int, number: int) -> tuple[np.ndarray, ...]:
+    """The predictions of one image, its number another."""
+    mine = found.image_N == image
+    return found.boxes_N4[mine], found.score_N[mine], found.label_N[mine], np.full(mine.sum(), number)

@@ -23,21 +23,21 @@ def group_columns(manifest: Manifest, names: Sequence[str]) -> pd.DataFrame:
     Raises:
         UsageError: there is no table, it has no such column, or the column has too many values to be groups.
     """
-    table = None if isinstance(manifest.raw, Listing) else manifest.raw.text
-    if names and table is None:
+    columns = () if isinstance(manifest.raw, Listing) else tuple(map(str, manifest.raw.text.columns))
+    if not columns and [str(name) for name in names if str(name) != "site" or manifest.site is None]:
         raise UsageError(
-            f"eval.groups=[{','.join(names)}]: these data come without a table, so there are no columns to group by"
+            f"eval.groups=[{','.join(map(str, names))}]: these data come without a table, so there are no columns to "
+            f"group by{'' if manifest.site is None else ', but site'}"
         )
     found, faults = {}, []
     for name in map(str, dict.fromkeys(names)):
-        assert table is not None
-        if name in table:
+        if name in columns:
             cells = manifest.raw.column(name)
         elif name == "site" and manifest.site is not None:
             cells = manifest.site
         else:
-            columns = ", ".join(map(str, table.columns[:30]))
-            faults.append(f"eval.groups: no column {name!r}{nearest(name, table.columns)} (the columns: {columns})")
+            few = ", ".join(columns[:30])
+            faults.append(f"eval.groups: no column {name!r}{nearest(name, columns)} (the columns: {few})")
             continue
         found[name] = [cell or BLANK for cell in cells]
         if (count := len(set(found[name]))) > MOST:
