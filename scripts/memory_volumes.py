@@ -2,14 +2,19 @@
 
     python scripts/memory_volumes.py FOLDER [--volumes 4] [--epochs 5] [--size 400 512 512]
 
-FOLDER takes the volumes (float noise, as NIfTI) and their cache. What counts is Private_Clean + Private_Dirty of
-/proc/PID/smaps_rollup, at its highest: pages of the cache that only one process has mapped count, too.
+FOLDER takes the volumes (noise, as NIfTI) and their cache; an epoch visits each volume 25 times. What counts is
+Private_Clean + Private_Dirty of /proc/PID/smaps_rollup at its highest: pages of the cache that only one process has
+mapped count, too.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel as nib
@@ -19,6 +24,7 @@ import torch
 import yaml
 
 from medtrain.data.volume.module import VolumeData
+from medtrain.sampler import Weighted
 
 ROOT = Path(__file__).parents[1]
 
@@ -68,7 +74,8 @@ def main() -> None:
         "cache_dir": str(asked.folder / "cache"),
     }
     cfg |= {"patch_size": 64, "patches_per_volume": 4, "batch_size": 1, "num_workers": 1}
-    data = VolumeData(cfg, all_test=True)
+    sampler = functools.partial(Weighted, power=0.0, length=25 * asked.volumes)
+    data = VolumeData(cfg, all_test=True, build_sampler=sampler)
     data.prepare()
     data.cases["split"] = "train"
     loader = data.train_dataloader()
@@ -80,10 +87,29 @@ def main() -> None:
     print(f"an idle worker: {floor:.0f} MB unshared")
     for epoch in range(asked.epochs):
         loader.batch_sampler.sampler.set_epoch(epoch)
-        highest = 0.0
-        for _ in loader:
-            highest = max(highest, unshared_mb(loader._iterator._workers[0].pid))
-        print(f"epoch {epoch}: at most {highest - floor:.0f} MB above an idle worker")
+        batches = iter(loader)
+        next(batches)  # starts the worker
+        with watched(loader._iterator._workers[0].pid) as told:  # type: ignore[union-attr]
+            visits = 1 + sum(1 for _ in batches)
+        print(f"epoch {epoch}: {visits} visits, at most {max(told) - floor:.0f} MB above an idle worker", flush=True)
+
+
+@contextlib.contextmanager
+def watched(worker: int) -> Iterator[list[float]]:
+    """What a worker keeps, looked at all the time: a visit maps pages and lets them go."""
+    told, over = [unshared_mb(worker)], threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.002):
+            told.append(unshared_mb(worker))
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        yield told
+    finally:
+        over.set()
+        looking.join()
 
 
 if __name__ == "__main__":
