@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.integration.conftest import TINY, Ran
+from tests.integration.conftest import TINIES, TINY, Ran
 
 TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
 COMMON = [word for word in TINY if word != "trainer=cpu"]
@@ -50,6 +50,21 @@ def test_two_ranks_train_test_and_predict(installed: Callable[..., Ran], folder:
     ran = installed("predict", "run=run", f"input={images}", "output=out.csv")
     assert ran.code == 0, ran.err
     assert len(pd.read_csv(folder / "out.csv")) == len(list(images.glob("*.png")))
+
+
+@pytest.mark.parametrize("kind", ["bag", "boxes", "volume"])
+def test_two_ranks_agree_with_one(kind: str, installed: Callable[..., Ran], folder: Path, phantom_cache: Path) -> None:
+    words = [word for word in TINIES[kind] if word != "trainer=cpu"]
+    ran = installed(*words, *TWO, "hydra.run.dir=run")
+    assert ran.code == 0, ran.err
+    ran = installed("test", "run=run", "trainer.devices=1", "name=one")
+    assert ran.code == 0, ran.err
+    two, one = (
+        json.loads((place / "test_metrics.json").read_text()) for place in (folder / "run", folder / "run/test_one")
+    )
+    assert two["n_cases"] == one["n_cases"] > 2
+    for name, entry in two["metrics"].items():
+        assert entry["value"] == pytest.approx(one["metrics"][name]["value"], abs=1e-4), name
 
 
 def test_a_sweep_of_two_jobs(installed: Callable[..., Ran], folder: Path, phantom_cache: Path) -> None:

@@ -11,23 +11,31 @@ import pytest
 import torch
 
 from medtrain.callbacks import LastCheckpoint
-from tests.integration.conftest import TINY, Ran
+from tests.integration.conftest import TINIES, Ran
 
-# stopped after the second checkpoint, in the first epoch, and after the fourth, in the second one
+# (kind, words, stopped after so many checkpoints): in the first epoch, or in the second one
 RECIPES = {
     "plateau, EMA, dropout, mixup, workers": (
+        "image",
         "scheduler=plateau callbacks=ema callbacks.ema.decay=0.9 model.dropout=0.2 task.mixup=0.2 augment=light "
-        "data.batch_size=8 data.num_workers=2"
+        "data.batch_size=8 data.num_workers=2",
+        2,
     ),
     "one cycle, balanced, accumulated, freezing": (
+        "image",
         "scheduler=one_cycle sampler=balanced trainer.accumulate_grad_batches=2 transfer=freeze "
-        "transfer.freeze_epochs=1 data.batch_size=8 data.num_workers=0"
+        "transfer.freeze_epochs=1 data.batch_size=8 data.num_workers=0",
+        4,
     ),
+    "random patches, augmented": ("volume", "data.batch_size=4 data.num_workers=1 augment=volume_strong", 3),
+    "bags, instances drawn": ("bag", "data.batch_size=4 data.max_instances=8 data.num_workers=0", 2),
+    "boxes, mined": ("boxes", "data.batch_size=8 sampler=hard_negative augment=boxes_flips", 4),
 }
 
 
-@pytest.mark.parametrize(("recipe", "stop"), zip(RECIPES.values(), (2, 4), strict=True), ids=RECIPES.keys())
+@pytest.mark.parametrize(("kind", "recipe", "stop"), RECIPES.values(), ids=RECIPES.keys())
 def test_it_goes_on_to_the_same_result(
+    kind: str,
     recipe: str,
     stop: int,
     medtrain: Callable[..., Ran],
@@ -35,7 +43,7 @@ def test_it_goes_on_to_the_same_result(
     monkeypatch: pytest.MonkeyPatch,
     phantom_cache: Path,
 ) -> None:
-    words = [word for word in TINY if "max_epochs" not in word and "batch_size" not in word]
+    words = [word for word in TINIES[kind] if word.partition("=")[0] not in ("trainer.max_epochs", "data.batch_size")]
     words += [*recipe.split(), "trainer.max_epochs=2", "callbacks.last.every_n_steps=1"]
     assert medtrain(*words, "hydra.run.dir=whole").code == 0
     save, saved = LastCheckpoint._save_checkpoint, list[int]()
@@ -61,5 +69,6 @@ def test_it_goes_on_to_the_same_result(
     timing = ["images_per_s", "data_wait"]
     logs = [pd.read_csv(folder / run / "metrics.csv").drop(columns=timing) for run in ("whole", "stopped")]
     pd.testing.assert_frame_equal(*logs, check_exact=True)
-    tables = [(folder / run / "test_predictions.csv").read_text() for run in ("whole", "stopped")]
+    file = "test_predictions.json" if kind == "boxes" else "test_predictions.csv"
+    tables = [(folder / run / file).read_text() for run in ("whole", "stopped")]
     assert tables[0] == tables[1]
