@@ -1,8 +1,8 @@
-"""Sums, means, maxima and softmax over segments of packed rows: bags of any size in one batch, without padding.
+"""Sums, maxima and softmax over segments of packed rows: bags of any size in one batch, without padding.
 
 Instances of B cases stand one after the other in an array of N rows, and ``offsets`` (B+1,) says where each case
 starts; the last entry is N. As there is no padding, none can get attention or shift a mean. A segment is never empty:
-its softmax and mean would be undefined, so it is refused.
+its softmax and maximum would be undefined, so it is refused.
 """
 
 from __future__ import annotations
@@ -57,12 +57,6 @@ def segment_ids(offsets: Tensor, n: int) -> Tensor:
 def segment_sum(x_ND: Tensor, offsets: Tensor) -> Tensor:
     """(B, ...): the sum of each segment of (N, ...)."""
     return _summed(x_ND, segment_ids(offsets, len(x_ND)), len(offsets) - 1)
-
-
-def segment_mean(x_ND: Tensor, offsets: Tensor) -> Tensor:
-    """(B, ...): the mean of each segment of (N, ...)."""
-    lengths_B = offsets.diff().reshape(-1, *[1] * (x_ND.ndim - 1))
-    return segment_sum(x_ND, offsets) / lengths_B
 
 
 def segment_max(x_ND: Tensor, offsets: Tensor) -> Tensor:

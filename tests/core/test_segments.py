@@ -17,7 +17,6 @@ def rows(*more: int, scale: float = 1.0) -> Tensor:
 
 REFERENCE = {
     segments.segment_sum: lambda part: part.sum(0, keepdim=True),
-    segments.segment_mean: lambda part: part.mean(0, keepdim=True),
     segments.segment_max: lambda part: part.amax(0, keepdim=True),
     segments.segment_softmax: lambda part: part.softmax(0),
 }

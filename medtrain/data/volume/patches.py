@@ -61,26 +61,6 @@ def anywhere(draw: np.random.Generator, shape: Sequence[int], box: Box, size: Zy
     return z, y, x
 
 
-def marked_counts(mask_DHW: NDArray[np.uint8], box: Box, starts: Starts, size: Zyx) -> NDArray[np.int64]:
-    """Marked voxels of each patch of a grid, (D, H, W) patches: sums over boxes, one axis after the other.
-
-    Args:
-        mask_DHW: anything but 0 is marked.
-        box: of what is marked; nothing else of the mask is read.
-        starts: as `grid` gives them.
-    """
-    counts = (mask_DHW[tuple(slice(*ends) for ends in box)] != 0).astype(np.int64)
-    for axis, (first, (low, high), length) in enumerate(zip(starts, box, size, strict=True)):
-        sums = (
-            np.concatenate([np.zeros_like(counts.take([0], axis)), counts.cumsum(axis)], axis) if high > low else None
-        )
-        if sums is None:
-            return np.zeros(tuple(len(each) for each in starts), np.int64)
-        ends = [np.clip(edge - low, 0, high - low) for edge in (first, first + length)]
-        counts = sums.take(ends[1], axis) - sums.take(ends[0], axis)
-    return counts
-
-
 def cut(volume_CDHW: NDArray, start: Zyx, size: Zyx) -> tuple[NDArray, list[tuple[int, int]]]:
     """A view of what of a patch lies in the volume, and how many voxels it lacks before and after it on each axis."""
     index, lacks = [slice(None)], []
