@@ -126,7 +126,7 @@ TRIALS: dict[str, tuple[Callable[..., str], list[str]]] = {
     "two nodes": (submit, NODES),
     "preempted": (preempted, []),
     "signal": (signalled, []),
-    "time limit": (time_limit, ["trainer.max_epochs=300", "callbacks.early_stopping=null"]),
+    "time limit": (time_limit, ["trainer.max_epochs=150", "callbacks.early_stopping=null"]),
     "killed and retried": (killed, []),
     "node lost": (node_lost, []),
     "preempted on two nodes": (preempted, NODES),
