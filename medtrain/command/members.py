@@ -102,7 +102,7 @@ def _read(folder: Path) -> Member:
         raise UsageError("an ensemble already; name its members" if verb == "ensemble" else "not a training")
     if (state := record.status(fields)) != "finished":
         raise UsageError(f"not finished ({state}); medtrain resume={folder} goes on with it, or leave it out")
-    if fields["spec"]["kind"] == "boxes":
+    if fields["spec"]["label_kind"] == "boxes":
         raise UsageError("a detector: boxes of several models are not merged; compare them (medtrain compare)")
     if missing := [name for name in NEEDED if not (folder / name).is_file()]:
         raise UsageError(f"it has no {', '.join(missing)}; train it again (medtrain run={folder} hydra.run.dir=NEW)")

@@ -24,7 +24,7 @@ from torch import nn
 from medtrain.core.segments import Packed, segment_offsets
 from medtrain.core.spec import DataSpec
 from medtrain.data.loading import loader
-from medtrain.data.slide.bags import CaseBags, PackedBatches
+from medtrain.data.slide.bags import CaseBags, PackedBatches, even_cuts
 from medtrain.io.bag_store import PackedBags, pack_bags
 from medtrain.model import gated_attention_mil
 from medtrain.sampler import Shuffle
@@ -116,7 +116,10 @@ def main() -> None:
     print(f"{len(files)} bags, {total:,} instances x {WIDTH}; packed in {seconds:.1f} s")
     stored = [str(file) for file in asked.folder.rglob("*.bags")]
     held = [(Packed(x.clone(), offsets), y) for (x, offsets), y in one_by_one(files[:16])]
-    together = [join(held[n : n + 8]) for n in (0, 8)]
+    cuts = even_cuts(
+        np.array([len(each.x) for each, _ in held]), max(1, sum(len(e.x) for e, _ in held) // asked.instances)
+    )
+    together = [join(held[a:b]) for a, b in zip([0, *cuts], [*cuts, len(held)], strict=True)]
 
     def whole(cold: bool, steps: bool) -> tuple[Callable[[], float], Callable[[], float]]:
         def ours() -> float:
