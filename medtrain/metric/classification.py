@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from medtrain.core.errors import MedtrainError
 from medtrain.metric.bootstrap import Array, edge_interval, patient_index, percentile_interval
+from medtrain.metric.groups import by_group
 from medtrain.metric.ranking import ratio
 from medtrain.metric.sheet import OBSERVED, Key, Sheet
 
@@ -84,17 +85,9 @@ def evaluate(
     results = found.metrics()
     results["calibration"] = {"bins": found.reliability()}
     results["prevalence"] = None if prevalence is None else found.at_prevalence(prevalence)
-    results["groups"] = None
-    if groups:
-        arrays = (np.asarray(probs_NC), np.asarray(targets), np.asarray(predictions))
-        who = np.asarray(range(len(arrays[0])) if patients is None else [str(p) for p in patients], dtype=object)
-        results["groups"] = {
-            column: {
-                group: _group(kind, arrays, who, np.asarray(names) == group, classes, bootstrap, seed)
-                for group in sorted(set(names))
-            }
-            for column, names in groups.items()
-        }
+    arrays = (np.asarray(probs_NC), np.asarray(targets), np.asarray(predictions))
+    who = np.asarray(range(len(arrays[0])) if patients is None else [str(p) for p in patients], dtype=object)
+    results["groups"] = by_group(groups, lambda in_N: _group(kind, arrays, who, in_N, classes, bootstrap, seed))
     return results
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from medtrain.core.errors import UsageError
 from medtrain.core.truth import Found, Truth
 from medtrain.metric.bootstrap import Array, patient_counts, patient_index, percentile_interval
+from medtrain.metric.groups import by_group
 from medtrain.metric.matching import SIZES, Matches, match
 from medtrain.metric.recall import FALSE_POSITIVES, Curve, curve_of
 
@@ -114,15 +115,7 @@ def evaluate_boxes(
     """
     asked = (classes, thresholds, bootstrap, iou, seed)
     results: dict[str, Any] = _judged(truth, found, patients, *asked)
-    results["groups"] = None
-    if groups:
-        results["groups"] = {
-            column: {
-                group: _group(truth, found, patients, np.flatnonzero(np.asarray(names) == group), *asked)
-                for group in sorted(set(names))
-            }
-            for column, names in groups.items()
-        }
+    results["groups"] = by_group(groups, lambda in_N: _group(truth, found, patients, np.flatnonzero(in_N), *asked))
     return results
 
 
