@@ -133,7 +133,7 @@ def task_class(cfg: DictConfig) -> type[Task]:
     """The class of the LightningModule.
 
     Raises:
-        UsageError: it has nothing to do with what `cfg` asks of it.
+        UsageError: `cfg` asks for what this task cannot do.
     """
     module, _, name = TASKS[cfg.task.kind].partition(":")
     found: type[Task] = getattr(importlib.import_module(module), name)
