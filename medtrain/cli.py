@@ -186,6 +186,8 @@ def _configured(words: Words) -> int:
         raise UsageError("trust: it counts from the command line or MEDTRAIN_TRUST only, not from a file")
     if saved is not None and words.verb in start.OF_A_RUN:
         start.keep_what_the_model_needs(composition.cfg, saved, given)
+    if saved is not None and words.verb == "train" and "resume" in given:
+        start.refuse_another_training(composition.cfg, saved)
     if words.cfg is not None:
         print(shown(composition.cfg, words), end="")
         return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -30,6 +31,8 @@ FIXED_IN_A_RUN = (
     "eval.tta",
 )
 FREE_IN_AN_ENSEMBLE = ("eval.threshold",)  # it fits its own thresholds
+FIXED_IN_TRAINING = ("model", "encoder", "seed", "data.classes", "data.folds", "data.fold", "data.split_seed")
+FREE_IN_TRAINING = ("model.checkpointing",)  # the same network in less memory
 # The parts of a data node that the network was built or trained for.
 OF_THE_MODEL = (
     "classes",
@@ -80,6 +83,30 @@ def _refuse_fixed(verb: str, given: dict[str, str], fixed: set[str]) -> None:
     for key in given:
         if {key, key.split(".")[0]} & fixed and key != "task":
             raise UsageError(f"{key}={given[key]}: fixed by the run; {verb} can't change it")
+
+
+def refuse_another_training(cfg: DictConfig, saved: DictConfig) -> None:
+    """What a training that goes on can't change is refused before anything is written.
+
+    Raises:
+        UsageError: another network, seed or split than the run has.
+    """
+    then, now = _leaves(saved), _leaves(cfg)
+    for key in (*now, *then):
+        if key not in FREE_IN_TRAINING and now.get(key) != then.get(key):
+            raise UsageError(
+                f"{key}={now.get(key)}: the run that goes on has {key}={then.get(key)}, which can't change; start a "
+                "new one from its weights with init_from=RUN"
+            )
+
+
+def _leaves(cfg: DictConfig, node: str = "") -> dict[str, Any]:
+    """{key with dots: value} of all that `FIXED_IN_TRAINING` names."""
+    found: dict[str, Any] = {}
+    for key in [f"{node}.{k}" for k in OmegaConf.select(cfg, node)] if node else FIXED_IN_TRAINING:
+        value = OmegaConf.select(cfg, key)
+        found |= _leaves(cfg, key) if isinstance(value, DictConfig) else {key: value}
+    return found
 
 
 def _listed(text: str) -> str | list[str]:

@@ -175,7 +175,6 @@ def assign_splits(
     folds: int | None = None,
     fold: int | None = None,
     seed: int = 0,
-    may_lack: Sequence[str] = (),
 ) -> Splits:
     """train, val or test for every row.
 
@@ -188,7 +187,6 @@ def assign_splits(
         parts_name: FOLD_COLUMN or SITE_COLUMN.
         folds, fold: as many stratified parts, and which one is tested.
         seed: data.split_seed.
-        may_lack: splits that may be empty.
 
     Raises:
         UsageError: `fold` and `folds` don't fit what there is.
@@ -219,7 +217,7 @@ def assign_splits(
     else:
         split = np.array(SPLITS)[stratified_groups(labels_NC, groups_N, SHARES, seed)]
         why = "in a 70/10/20 split"
-    _refuse_empty(split, groups_N, why, may_lack)
+    _refuse_empty(split, groups_N, why)
     return Splits(split, part)
 
 
@@ -280,8 +278,8 @@ def _from_parts(
     return split
 
 
-def _refuse_empty(split: NDArray[np.str_], groups_N: NDArray[np.str_], why: str, may_lack: Sequence[str]) -> None:
-    empty = [name for name in SPLITS if name not in may_lack and not (split == name).any()]
+def _refuse_empty(split: NDArray[np.str_], groups_N: NDArray[np.str_], why: str) -> None:
+    empty = [name for name in SPLITS if not (split == name).any()]
     if empty:
         patients = len(np.unique(groups_N))
         raise DataError(

@@ -86,6 +86,15 @@ def test_a_finished_run_says_so(medtrain: Callable[..., Ran], trained: Path) -> 
         assert ran.code == 0 and "finished" in ran.out, ran.err
 
 
+@pytest.mark.parametrize("change", ["seed=99", "model.dropout=0.9", "data.split_seed=3", "model=resnet34"])
+def test_a_run_goes_on_as_what_it_is(medtrain: Callable[..., Ran], trained: Path, change: str) -> None:
+    before = (trained / "config.yaml").read_text()
+    ran = medtrain(f"resume={trained}", change)
+    assert ran.code == 2 and f"{change.partition('=')[0]}" in ran.err and "init_from" in ran.err
+    assert (trained / "config.yaml").read_text() == before
+    assert medtrain(f"resume={trained}", *TINY, "data.batch_size=8").code == 0  # the same words, and what may change
+
+
 def test_a_live_run_is_refused(medtrain: Callable[..., Ran], folder: Path, trained: Path) -> None:
     copy = folder / "copy"
     shutil.copytree(trained, copy)
