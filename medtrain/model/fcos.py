@@ -5,6 +5,7 @@ Tian et al., FCOS: fully convolutional one-stage object detection, ICCV 2019.
 
 from __future__ import annotations
 
+from torch import nn
 from torchvision import models
 from torchvision.models.detection import FCOS, FCOS_ResNet50_FPN_Weights
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
@@ -30,6 +31,9 @@ def fcos(
     """
     backbone = resnet50_pyramid(spec, [2, 3, 4], LastLevelP6P7(256, 256))
     limits = {"score_thresh": score, "nms_thresh": overlap, "detections_per_img": most}
-    detector = TorchvisionDetector(FCOS(backbone, len(spec.classes), **limits), spec, first_label=0)
+    network = FCOS(backbone, len(spec.classes), **limits)
+    # A ReLU follows: sides that start below 0 on all images would never learn. In cells from the centre.
+    nn.init.constant_(network.head.regression_head.bbox_reg.bias, 1.0)
+    detector = TorchvisionDetector(network, spec, first_label=0)
     load_weights(detector, weights, FCOS_ResNet50_FPN_Weights, models.ResNet50_Weights)
     return detector

@@ -88,7 +88,7 @@ def test_quick_ones(name: str, steps: int, rate: float) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "steps", "rate"), [("faster_rcnn", 150, 3e-4), ("retinanet", 200, 3e-4), ("fcos", 200, 3e-4)]
+    ("name", "steps", "rate"), [("faster_rcnn", 150, 3e-4), ("retinanet", 200, 3e-4), ("fcos", 120, 3e-4)]
 )
 def test_larger_ones(name: str, steps: int, rate: float) -> None:
     assert learned(name, steps, rate) > 0.95
