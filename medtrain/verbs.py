@@ -76,8 +76,9 @@ VERBS: dict[str, Verb] = {
     "compare": Verb(
         "runs side by side, with paired bootstrap differences over the same patients",
         ("medtrain compare RUN1 RUN2", "medtrain compare outputs/xray_cls/* output=comparison.json"),
-        "Runs, tests of runs (RUN/test_NAME), sweeps, patterns; all are compared with the first one, or with\n"
-        "compare.baseline=RUN. compare.metric=auprc names what the sentences speak of.",
+        "Runs, tests of runs (RUN/test_NAME), sweeps, patterns, or scores from elsewhere (FILE.csv: case, score);\n"
+        "all are compared with the first one, or with compare.baseline=RUN. compare.metric=auprc names what the\n"
+        "sentences speak of.",
         words="runs",
     ),
     "submit": Verb(

@@ -15,6 +15,7 @@ from medtrain.config.runs import run_folders
 from medtrain.core.errors import UsageError
 from medtrain.io.files import write_json
 from medtrain.report.comparison import Compared, compare, p_text, read_compared, signed
+from medtrain.report.scores import read_scores
 from medtrain.report.words import duration, entry, label, memory, number
 
 SIDE_BY_SIDE = 4  # runs of which every metric is printed; of more, the one that is compared
@@ -23,7 +24,7 @@ SIDE_BY_SIDE = 4  # runs of which every metric is printed; of more, the one that
 def main(cfg: DictConfig) -> int:
     """Print the comparison of ``runs``; write it to ``output`` where that is given."""
     wanted, baseline = cfg.compare.metric, cfg.compare.baseline
-    runs = readable(folders(cfg))
+    runs = readable(folders(cfg), cfg.eval.bootstrap)
     first = position(runs, baseline) if baseline else 0
     found = compare(runs, first, wanted, cfg.eval.bootstrap)
     if cfg.output:
@@ -40,21 +41,30 @@ def folders(cfg: DictConfig) -> list[Path]:
     Raises:
         UsageError: none are named.
     """
-    runs = OmegaConf.to_container(cfg.runs) if OmegaConf.is_config(cfg.runs) else cfg.runs
+    runs: Any = OmegaConf.to_container(cfg.runs) if OmegaConf.is_config(cfg.runs) else cfg.runs
     if not runs:
         raise UsageError("compare needs runs: medtrain compare RUN RUN, or compare outputs/xray_cls/*")
-    found = run_folders(runs)  # type: ignore[arg-type]
-    extra = run_folders(cfg.compare.baseline) if cfg.compare.baseline else []
-    return [*found, *(path for path in extra if path.resolve() not in {run.resolve() for run in found})]
+    named = runs if isinstance(runs, list) else [runs] if Path(runs).exists() else str(runs).split(",")
+    words = [*named, *([cfg.compare.baseline] if cfg.compare.baseline else [])]
+    found = [path for word in words for path in ([Path(word)] if is_scores(word) else run_folders(word))]
+    return list({path.expanduser().resolve(): path for path in found}.values())
 
 
-def readable(paths: Sequence[Path]) -> list[Compared]:
-    """The runs that hold predictions of cases; those that don't are told and left out.
+def is_scores(word: str | Path) -> bool:
+    """Is it a file of scores, not a run?"""
+    return Path(word).suffix.lower() == ".csv"
+
+
+def readable(paths: Sequence[Path], bootstrap: int) -> list[Compared]:
+    """The runs that hold predictions of cases; those that don't are told and left out. Files of scores are such runs.
 
     Raises:
-        UsageError: fewer than two are left.
+        UsageError: fewer than two are left, or no run that files could be compared with.
     """
-    tried = {path: read_compared(path) for path in paths}
+    tried = {path: read_compared(path) for path in paths if not is_scores(path)}
+    first = next((run for run in tried.values() if not isinstance(run, str)), None)
+    if first is not None:
+        tried = {path: tried.get(path) or read_scores(path, first, bootstrap) for path in paths}
     for path, run in tried.items():
         if isinstance(run, str):
             print(f"left out {path}: {run}")

@@ -28,7 +28,7 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Compared:
-    """A run, or a test of one, with predictions of cases.
+    """A run, a test of one, or scores from elsewhere, with predictions of cases.
 
     Args:
         folder: its files.
@@ -36,6 +36,7 @@ class Compared:
         kind, classes: of the labels.
         probs_NC, target_NC, predicted_NC: as of `RunFolder.predictions`, one row a name in `cases`.
         patients: of each case.
+        metrics: those that have a meaning; None: all.
     """
 
     folder: RunFolder
@@ -47,6 +48,7 @@ class Compared:
     probs_NC: Array
     target_NC: Array
     predicted_NC: Array
+    metrics: Sequence[str] | None = None
 
     @property
     def path(self) -> str:
@@ -143,6 +145,10 @@ def _difference(base: Compared, other: Compared, bootstrap: int) -> dict[str, An
     one = base.probs_NC[at], _coded(kind, base.predicted_NC[at])
     two = other.probs_NC[to][:, order], _coded(kind, other.predicted_NC[to][:, order])
     found = paired_differences(kind, _coded(kind, target_NC), one, two, base.classes, patients, bootstrap)
+    for limited in (run.metrics for run in (base, other) if run.metrics is not None):
+        for values in (found["metrics"], *found["per_class"].values()):
+            for name in values.keys() - set(limited):
+                del values[name]
     sizes = {"n_cases": len(rows), "n_patients": len(set(patients))}
     return {"run": other.path, "baseline": base.path} | sizes | found
 

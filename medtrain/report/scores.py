@@ -1,0 +1,69 @@
+"""Scores that no run of ours made (a reader's, another tool's, a lesion's size), to compare runs with.
+
+Nobody knows a threshold or a probability behind them: only what ranks alone decide is compared.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import rankdata
+
+from medtrain.core.errors import MedtrainError, UsageError
+from medtrain.metric import evaluate
+from medtrain.report.comparison import Compared
+from medtrain.report.folder import RunFolder
+
+RANKED = ("auroc", "auprc")
+"""Metrics that any rising function of the scores leaves as they are."""
+
+
+def read_scores(file: Path, run: Compared, bootstrap: int) -> Compared:
+    """The scores of a CSV beside a run's: columns ``case``, as the run's test_predictions.csv names it, and ``score``.
+
+    Args:
+        file: more is more of the run's positive class; other cases than the run's, and blank scores, are left out.
+        run: whose labels and patients count; binary.
+        bootstrap: replicates of the intervals.
+
+    Raises:
+        UsageError: the run is not binary.
+        MedtrainError: the file can't be read, lacks a column, or scores a case twice.
+    """
+    if run.kind != "binary":
+        raise UsageError(f"{file}: scores can be compared with runs of two classes; {run.path} is {run.kind}")
+    score_N = _scores(file)
+    kept = [n for n, case in enumerate(run.cases) if case in score_N.index]
+    if not kept:
+        raise UsageError(f"{file} names no test case of {run.path}, such as {run.cases[0]}")
+    ranks = rankdata(score_N.loc[[run.cases[n] for n in kept]].to_numpy())
+    positive = (ranks - 0.5) / len(ranks)
+    probs_NC = np.stack([1 - positive, positive], axis=1)
+    target_NC, patients = run.target_NC[kept], [run.patients[n] for n in kept]
+    predicted_NC = np.eye(2)[(positive >= 0.5).astype(int)]
+    known = np.isfinite(target_NC).all(axis=1)
+    labels = np.where(known, np.nan_to_num(target_NC).argmax(axis=1), np.nan)
+    found = evaluate("binary", probs_NC, labels, predicted_NC.argmax(axis=1), run.classes, patients, bootstrap)
+    folder = RunFolder(file, test={"metrics": {name: found["metrics"][name] for name in RANKED}})
+    cases = [run.cases[n] for n in kept]
+    facts = {"model": file.stem}
+    return Compared(
+        folder, facts, "binary", run.classes, cases, patients, probs_NC, target_NC, predicted_NC, metrics=RANKED
+    )
+
+
+def _scores(file: Path) -> pd.Series:
+    """The score of each case."""
+    try:
+        table = pd.read_csv(file, dtype={"case": str})
+    except (OSError, ValueError) as error:
+        raise MedtrainError(f"{file}: not a table of scores ({str(error).splitlines()[0]})") from error
+    if not {"case", "score"} <= set(table):
+        raise MedtrainError(f"{file}: it needs the columns case and score; it has {', '.join(map(str, table))}")
+    score_N = pd.to_numeric(table.set_index("case")["score"], errors="coerce").dropna()
+    twice = score_N.index[score_N.index.duplicated()]
+    if len(twice):
+        raise MedtrainError(f"{file}: {len(twice)} cases are scored twice, {twice[0]} being the first")
+    return score_N
