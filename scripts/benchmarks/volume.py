@@ -1,11 +1,13 @@
 """Loading patches of volumes: medtrain against MONAI's PersistentDataset and CacheDataset and TorchIO's Queue.
 
     pip install monai torchio psutil
-    python scripts/benchmarks/volume.py FOLDER [--volumes 12] [--size 96 192 192] [--epochs 3] [--workers 2]
+    python scripts/benchmarks/volume.py FOLDER [--volumes 12] [--size 96 192 192] [--seconds 10] [--workers 2]
 
 Loader only, the same .nii.gz files, resampled to 1.5 mm and windowed, patches of 64 x 64 x 64, four a volume and visit,
-one after the other in one run. The first epoch holds whatever a loader prepares. Memory is the proportional set size
-(/proc/PID/smaps_rollup, Pss) of the process and its workers at the end: shared pages count once.
+one after the other in one run, each in a process of its own that has imported its libraries. The first epoch holds
+whatever a loader prepares; later epochs are counted for some seconds, one at least. Memory is the proportional set size
+(/proc/PID/smaps_rollup, Pss) of the process and its workers at the end, above that before the start: shared pages
+count once.
 
 Heavy packages are imported where they are used: processes that read volumes import this file too, as they import the
 command `medtrain`, which is light.
@@ -14,7 +16,11 @@ command `medtrain`, which is light.
 from __future__ import annotations
 
 import argparse
+import importlib
+import json
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -110,43 +116,60 @@ def drain(loader: Iterable[Any]) -> int:
     return count
 
 
+CONTESTANTS: dict[str, tuple[Callable[[list[Path], Path, int], Any], tuple[str, ...]]] = {
+    "medtrain": (medtrain_loader, ("medtrain.data.volume.module", "pandas", "yaml")),
+    "MONAI PersistentDataset": (monai_loader("persistent"), ("monai.data", "monai.transforms")),
+    "MONAI CacheDataset": (monai_loader("cache"), ("monai.data", "monai.transforms")),
+    "TorchIO Queue": (torchio_loader, ("torchio",)),
+}
+
+
+def measure(name: str, folder: Path, files: list[Path], asked: argparse.Namespace) -> dict[str, float]:
+    """One loader, in this process."""
+    import torch
+
+    build, libraries = CONTESTANTS[name]
+    for library in libraries:
+        importlib.import_module(library)
+    torch.multiprocessing.set_sharing_strategy("file_system")
+    place = folder / name.replace(" ", "_")
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    floor, start = pss_mb(), time.perf_counter()
+    loader = build(files, place, asked.workers)
+    drain(loader)
+    first, start, count = time.perf_counter() - start, time.perf_counter(), 0
+    while not count or time.perf_counter() - start < asked.seconds:
+        count += drain(loader)
+    speed = count / (time.perf_counter() - start)
+    return {"first": first, "speed": speed, "memory": pss_mb() - floor}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--volumes", type=int, default=12)
     parser.add_argument("--size", type=int, nargs=3, default=[96, 192, 192], help="D H W")
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--only", choices=CONTESTANTS, help="this loader, as JSON")
     asked = parser.parse_args()
-    import torch
+    files = write_volumes(asked.folder / "volumes", asked.volumes, asked.size)
+    if asked.only:
+        print(json.dumps(measure(asked.only, asked.folder, files, asked)))
+        return
     from rich.console import Console
     from rich.table import Table
 
-    torch.multiprocessing.set_sharing_strategy("file_system")
-    files = write_volumes(asked.folder / "volumes", asked.volumes, asked.size)
     table = Table("loader", "first epoch s", "later patches/s", "medtrain's speed", "MB above the start")
-    contestants = {
-        "medtrain": medtrain_loader,
-        "MONAI PersistentDataset": monai_loader("persistent"),
-        "MONAI CacheDataset": monai_loader("cache"),
-        "TorchIO Queue": torchio_loader,
-    }
     ours = 0.0
-    for name, build in contestants.items():
-        place = asked.folder / name.replace(" ", "_")
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir()
-        floor, start = pss_mb(), time.perf_counter()
-        loader = build(files, place, asked.workers)
-        drain(loader)
-        first, start = time.perf_counter() - start, time.perf_counter()
-        count = sum(drain(loader) for _ in range(asked.epochs - 1))
-        speed = count / (time.perf_counter() - start)
-        ours = ours or speed
-        memory = pss_mb() - floor
-        table.add_row(name, f"{first:.1f}", f"{speed:.1f}", f"{ours / speed:.1f} x", f"{memory:.0f}")
-        print(f"{name}: first epoch {first:.1f} s, then {speed:.1f} patches/s, {memory:.0f} MB", flush=True)
-        del loader
+    for name in CONTESTANTS:
+        run = subprocess.run([sys.executable, *sys.argv, "--only", name], stdout=subprocess.PIPE, text=True, check=True)
+        found = json.loads(run.stdout.splitlines()[-1])
+        ours = ours or found["speed"]
+        figures = f"{found['first']:.1f}", f"{found['speed']:.1f}", f"{ours / found['speed']:.1f} x"
+        table.add_row(name, *figures, f"{found['memory']:.0f}")
+        print(f"{name}: {found}", flush=True)
     Console().print(table)
 
 

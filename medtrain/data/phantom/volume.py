@@ -2,7 +2,7 @@
 
 They are written as NIfTI in Hounsfield units, with several spacings and orientations and a mask of the nodule, and read
 by the real readers. Malignant nodules tend to be larger, spiculated and uneven; each sign overlaps with the benign ones
-(size alone has an AUROC of about 0.7), so a model can be good or bad at it, but not perfect. A section's extent is
+(size alone has an AUROC of about 0.8), so a model can be good or bad at it, but not perfect. A section's extent is
 drawn before its nodule, and tells nothing of it.
 """
 
@@ -25,9 +25,9 @@ from medtrain.io.build_once import build_once
 from medtrain.io.cache_root import cache_root
 from medtrain.io.image_cache import Progress
 
-VERSION = 1  # raise it when the same parameters give other files
+VERSION = 2  # raise it when the same parameters give other files
 SICK = 0.45  # of the patients have malignant nodules
-SIZE, SPIKES, TEXTURE = 0.8, 1.4, 1.4  # how far apart the classes are in each sign, in standard deviations
+SIZE, SPIKES, TEXTURE = 1.3, 2.0, 2.0  # how far apart the classes are in each sign, in standard deviations
 AIR, LUNG, SOFT, BONE = -1000, -850, 40, 450  # HU
 ORIENTATIONS = ("LPS", "RAS", "LAS", "RPI", "PSL")
 SITES = ("north", "south", "west")
