@@ -54,6 +54,10 @@ class Compared:
     def path(self) -> str:
         return str(self.folder.path)
 
+    def has(self, metric: str) -> bool:
+        """Has this metric a meaning for it?"""
+        return self.metrics is None or metric in self.metrics
+
     @cached_property
     def row(self) -> dict[str, int]:
         """Which row a case is."""
@@ -106,8 +110,9 @@ def compare(
     names = _names(runs)
     metric = metric or headline(base.folder.test.get("metrics") or {}) or "auroc"
     differences = [_difference(base, other, bootstrap) for other in others]
-    if metric not in differences[0]["metrics"]:
-        raise UsageError(f"compare.metric={metric}: there are: {', '.join(differences[0]['metrics'])}")
+    shared = [name for name in differences[0]["metrics"] if all(name in found["metrics"] for found in differences)]
+    if metric not in shared:
+        raise UsageError(f"compare.metric={metric}: there are: {', '.join(shared)}")
     _adjust([found["metrics"] for found in differences])
     for name in base.classes:
         _adjust([found["per_class"][name] for found in differences])
@@ -142,15 +147,21 @@ def _difference(base: Compared, other: Compared, bootstrap: int) -> dict[str, An
             f"{first} being the first: they were tested on different data"
         )
     kind, patients = base.kind, [base.patients[row] for row in at]
-    one = base.probs_NC[at], _coded(kind, base.predicted_NC[at])
-    two = other.probs_NC[to][:, order], _coded(kind, other.predicted_NC[to][:, order])
-    found = paired_differences(kind, _coded(kind, target_NC), one, two, base.classes, patients, bootstrap)
-    for limited in (run.metrics for run in (base, other) if run.metrics is not None):
-        for values in (found["metrics"], *found["per_class"].values()):
-            for name in values.keys() - set(limited):
-                del values[name]
-    sizes = {"n_cases": len(rows), "n_patients": len(set(patients))}
-    return {"run": other.path, "baseline": base.path} | sizes | found
+    one = base.probs_NC[at], coded(kind, base.predicted_NC[at])
+    two = other.probs_NC[to][:, order], coded(kind, other.predicted_NC[to][:, order])
+    found = paired_differences(kind, coded(kind, target_NC), one, two, base.classes, patients, bootstrap)
+
+    def told(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in values.items() if base.has(name) and other.has(name)}
+
+    return {
+        "run": other.path,
+        "baseline": base.path,
+        "n_cases": len(rows),
+        "n_patients": len(set(patients)),
+        "metrics": told(found["metrics"]),
+        "per_class": {name: told(values) for name, values in found["per_class"].items()},
+    }
 
 
 def _common(base: Compared, other: Compared) -> Array:
@@ -169,7 +180,7 @@ def _common(base: Compared, other: Compared) -> Array:
     return np.asarray(rows)
 
 
-def _coded(kind: str, one_hot_NC: Array) -> Array:
+def coded(kind: str, one_hot_NC: Array) -> Array:
     """Indicators as the metric room codes labels: class numbers, NaN where unknown; of a multilabel as they are."""
     if kind == "multilabel":
         return one_hot_NC
@@ -178,10 +189,11 @@ def _coded(kind: str, one_hot_NC: Array) -> Array:
 
 
 def _adjust(entries: Sequence[dict[str, dict[str, Any]]]) -> None:
-    """Add p_holm to each metric: of as many comparisons as there are runs beside the baseline."""
-    for metric in entries[0]:
-        for found, p in zip(entries, holm([found[metric]["p"] for found in entries]), strict=True):
-            found[metric]["p_holm"] = p
+    """Add p_holm to each metric: of as many comparisons as runs beside the baseline have it."""
+    for metric in dict.fromkeys(name for found in entries for name in found):
+        having = [found[metric] for found in entries if metric in found]
+        for one, p in zip(having, holm([each["p"] for each in having]), strict=True):
+            one["p_holm"] = p
 
 
 def sentence(name: str, than: str, metric: str, entry: Mapping[str, Any], sizes: Mapping[str, Any], runs: int) -> str:

@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 
 from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.metric import evaluate
-from medtrain.report.comparison import Compared
+from medtrain.report.comparison import Compared, coded
 from medtrain.report.folder import RunFolder
 
 RANKED = ("auroc", "auprc")
@@ -36,18 +36,17 @@ def read_scores(file: Path, run: Compared, bootstrap: int) -> Compared:
         raise UsageError(f"{file}: scores can be compared with runs of two classes; {run.path} is {run.kind}")
     score_N = _scores(file)
     kept = [n for n, case in enumerate(run.cases) if case in score_N.index]
+    cases = [run.cases[n] for n in kept]
     if not kept:
         raise UsageError(f"{file} names no test case of {run.path}, such as {run.cases[0]}")
-    ranks = rankdata(score_N.loc[[run.cases[n] for n in kept]].to_numpy())
+    ranks = rankdata(score_N.loc[cases].to_numpy())
     positive = (ranks - 0.5) / len(ranks)
     probs_NC = np.stack([1 - positive, positive], axis=1)
     target_NC, patients = run.target_NC[kept], [run.patients[n] for n in kept]
     predicted_NC = np.eye(2)[(positive >= 0.5).astype(int)]
-    known = np.isfinite(target_NC).all(axis=1)
-    labels = np.where(known, np.nan_to_num(target_NC).argmax(axis=1), np.nan)
-    found = evaluate("binary", probs_NC, labels, predicted_NC.argmax(axis=1), run.classes, patients, bootstrap)
+    labels, predicted = coded("binary", target_NC), coded("binary", predicted_NC)
+    found = evaluate("binary", probs_NC, labels, predicted, run.classes, patients, bootstrap)
     folder = RunFolder(file, test={"metrics": {name: found["metrics"][name] for name in RANKED}})
-    cases = [run.cases[n] for n in kept]
     facts = {"model": file.stem}
     return Compared(
         folder, facts, "binary", run.classes, cases, patients, probs_NC, target_NC, predicted_NC, metrics=RANKED

@@ -15,6 +15,7 @@ from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.report.comparison import Compared, compare, read_compared
 from medtrain.report.scores import read_scores
 from tests.report.fabricate import make_run
+from tests.report.fabricate_pair import worse
 
 
 @pytest.fixture
@@ -50,6 +51,20 @@ def test_areas_and_their_difference_are_scikit_learns(run: Path, tmp_path: Path)
         assert difference["metrics"][name]["value"] == pytest.approx(area(known["sick"], known["prob_sick"]) - own)
     assert difference["n_cases"] == len(known) and "densenet121 and size over" in found["says"][0]
     json.dumps(found, allow_nan=False)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (2, 0, 1)])
+def test_runs_keep_their_metrics_beside_scores(run: Path, tmp_path: Path, order: tuple[int, int, int]) -> None:
+    scored(run, tmp_path / "size.csv")
+    one = as_compared(run)
+    three = [one, as_compared(worse(run, tmp_path / "two", "resnet50")), read_scores(tmp_path / "size.csv", one, 0)]
+    found = compare([three[n] for n in order], bootstrap=60)
+    pairs = {each["run"]: each["metrics"] for each in found["differences"]}
+    for path, metrics in pairs.items():
+        ranked = "size.csv" in path or order[0] == 2
+        assert (set(metrics) == {"auroc", "auprc"}) == ranked and all("p_holm" in each for each in metrics.values())
+    with pytest.raises(UsageError, match=r"compare.metric=sensitivity: there are: auroc, auprc$"):
+        compare([three[n] for n in order], metric="sensitivity", bootstrap=0)
 
 
 def test_the_command_takes_a_file_wherever_a_run_stands(run: Path, tmp_path: Path) -> None:
