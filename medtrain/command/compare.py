@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from medtrain.config.runs import run_folders
+from medtrain.config.runs import is_scores, run_folders
 from medtrain.core.errors import UsageError
 from medtrain.io.files import write_json
 from medtrain.report.comparison import Compared, compare, p_text, read_compared, signed
@@ -44,15 +44,9 @@ def folders(cfg: DictConfig) -> list[Path]:
     runs: Any = OmegaConf.to_container(cfg.runs) if OmegaConf.is_config(cfg.runs) else cfg.runs
     if not runs:
         raise UsageError("compare needs runs: medtrain compare RUN RUN, or compare outputs/xray_cls/*")
-    named = runs if isinstance(runs, list) else [runs] if Path(runs).exists() else str(runs).split(",")
-    words = [*named, *([cfg.compare.baseline] if cfg.compare.baseline else [])]
-    found = [path for word in words for path in ([Path(word)] if is_scores(word) else run_folders(word))]
-    return list({path.expanduser().resolve(): path for path in found}.values())
-
-
-def is_scores(word: str | Path) -> bool:
-    """Is it a file of scores, not a run?"""
-    return Path(word).suffix.lower() == ".csv"
+    found = run_folders(runs, scores=True)
+    extra = run_folders(cfg.compare.baseline, scores=True) if cfg.compare.baseline else []
+    return [*found, *(path for path in extra if path.resolve() not in {run.resolve() for run in found})]
 
 
 def readable(paths: Sequence[Path], bootstrap: int) -> list[Compared]:

@@ -14,25 +14,26 @@ from medtrain.core.errors import UsageError
 RESULTS = (record.FILE, "test_metrics.json")  # a folder that holds one of these is a run, or a test of one
 
 
-def run_folders(runs: str | Sequence[str]) -> list[Path]:
+def run_folders(runs: str | Sequence[str], scores: bool = False) -> list[Path]:
     """The run folders that `runs` names, each once.
 
     Args:
         runs: a folder (a run, a test of a run, or a sweep: all jobs in the order of their numbers), a pattern such as
             ``outputs/xray_cls/*``, several of these after commas, or a list of them.
+        scores: a file of scores (see `is_scores`) may stand for a run.
 
     Raises:
         UsageError: nothing there.
     """
     words = [runs] if isinstance(runs, str) and os.path.exists(runs) else runs
     words = words.split(",") if isinstance(words, str) else words
-    found = [folder for word in words if str(word).strip() for folder in _folders(str(word).strip())]
+    found = [folder for word in words if str(word).strip() for folder in _folders(str(word).strip(), scores)]
     return list({folder.resolve(): folder for folder in found}.values())
 
 
-def _folders(word: str) -> list[Path]:
+def _folders(word: str, scores: bool) -> list[Path]:
     place = Path(word).expanduser()
-    if is_run(place):
+    if is_run(place) or (scores and is_scores(place)):
         return [place]
     if place.is_dir():
         jobs = in_order(path for path in place.iterdir() if is_run(path))
@@ -50,6 +51,11 @@ def _folders(word: str) -> list[Path]:
 def is_run(folder: Path) -> bool:
     """Does the folder hold a run, or a test of one?"""
     return any((folder / name).is_file() for name in RESULTS)
+
+
+def is_scores(path: Path) -> bool:
+    """Does it name a file of scores from elsewhere, rather than a run?"""
+    return path.suffix.lower() == ".csv"
 
 
 def in_order(folders: Iterable[Path]) -> list[Path]:
