@@ -7,5 +7,5 @@ configs = ["medtrain.configs"] + [f"medtrain.configs.{name}" for name in find_na
 setup(
     packages=find_packages(include=["medtrain", "medtrain.*"]) + configs,
     package_dir={"medtrain.configs": "configs"},
-    package_data={"": ["*.yaml"], "medtrain.report": ["*.css", "*.js"]},
+    package_data={"": ["*.yaml"], "medtrain.report": ["*.css", "*.js", "templates/*.j2"]},
 )

@@ -73,9 +73,9 @@ def fresh(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, st
 
 
 def shipped() -> set[str]:
-    """All YAML files and the code of the package (the report's style and script too), as an install has them."""
+    """All YAML files and the package's code (the report's templates, style and script too), as an install has them."""
     names = [p.relative_to(ROOT).as_posix() for p in files()]
-    code = {n for n in names if n.startswith("medtrain/") and n.endswith((".py", ".css", ".js"))}
+    code = {n for n in names if n.startswith("medtrain/") and n.endswith((".py", ".css", ".js", ".j2"))}
     return code | {f"medtrain/{n}" for n in names if n.startswith("configs/") and n.endswith((".yaml", ".py"))}
 
 

@@ -1,7 +1,6 @@
 """What a prediction rests on: maps, pictures of them, and whether a map depends on what was learned at all."""
 
 from medtrain.explain.maps import attention, grad_cam
-from medtrain.explain.page import gallery
 from medtrain.explain.picture import half_area, overlay, peak
 from medtrain.explain.sanity import LIMIT, sanity_check
 from medtrain.explain.volumes import stitched, three_planes
@@ -9,7 +8,6 @@ from medtrain.explain.volumes import stitched, three_planes
 __all__ = [
     "LIMIT",
     "attention",
-    "gallery",
     "grad_cam",
     "half_area",
     "overlay",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from html import escape
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,8 +17,10 @@ from medtrain.core.truth import Found, Truth
 from medtrain.io.files import atomic_path, write_text
 from medtrain.metric import match
 from medtrain.report.detection import boxes_of
+from medtrain.report.failures import picture_file
 from medtrain.report.folder import RunFolder, read_folder
-from medtrain.report.html import note, picture, section
+from medtrain.report.html import data_uri
+from medtrain.report.views import Note, Section, part, section
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -126,25 +128,36 @@ def over_film(film_CHW: NDArray[Any], layers: Sequence[Drawn]) -> Image:
     return image
 
 
-def box_gallery(run: RunFolder) -> str:
-    """The pictures, with what was found, missed and invented."""
-    figures = []
-    for row in (run.pictures if run.pictures is not None else pd.DataFrame()).to_dict("records"):
-        file = run.path / "pictures" / Path(str(row["picture"])).name
-        if not file.is_file():
-            continue
-        told = f"found {row['found']}, missed {row['missed']}, false {row['false']}"
-        case = escape(str(row["case"]))
-        alt = f"Case {row['case']}: {told}"
-        caption = f'<b>{escape(str(row["why"]))}</b>: {escape(told)}<br><span class="case">{case}</span>'
-        figures.append(picture(file, alt, caption, "film"))
-    return section(
-        "pictures",
-        "Pictures",
-        note(
-            "What the network found (orange, with its score, from the threshold on) over what is true (blue): the "
-            "cases with most mistakes, those with most lesions and no mistake, and some at random. Who receives this "
-            "page sees them: eval.thumbnails=0 leaves them out."
-        ),
-        f'<div class="films">{"".join(figures)}</div>' if figures else "",
+class Film(NamedTuple):
+    """A picture, why it was chosen, and how many boxes were found, missed and invented."""
+
+    src: str
+    alt: str
+    why: str
+    counts: str
+    case: str
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Films side by side."""
+
+    films: tuple[Film, ...]
+    template: ClassVar[str] = "pictures.html.j2"
+
+
+@section(forms={"boxes"})
+def box_gallery(run: RunFolder) -> Section | None:
+    """Show the pictures, with what was found, missed and invented."""
+    films = []
+    for row in [] if run.pictures is None else run.pictures.to_dict("records"):
+        file = picture_file(run, "pictures", row)
+        if file.is_file():
+            counts, case = f"found {row['found']}, missed {row['missed']}, false {row['false']}", str(row["case"])
+            films.append(Film(data_uri(file), f"Case {case}: {counts}", str(row["why"]), counts, case))
+    text = (
+        "What the network found (orange, with its score, from the threshold on) over what is true (blue): the "
+        "cases with most mistakes, those with most lesions and no mistake, and some at random. Who receives this "
+        "page sees them: eval.thumbnails=0 leaves them out."
     )
+    return part("pictures", "Pictures", Note(text), Pictures(tuple(films))) if films else None

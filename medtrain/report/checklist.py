@@ -8,17 +8,18 @@ run's files only: what a tool can't know is the author's to fill.
 from __future__ import annotations
 
 from collections.abc import Callable
-from html import escape
 from typing import Any, NamedTuple
 
 import yaml
 
+from medtrain.report.counts import counted, counts_by_split
+from medtrain.report.facts import facts
 from medtrain.report.flow import excluded_of, external
 from medtrain.report.folder import RunFolder
-from medtrain.report.groups import told_groups
-from medtrain.report.html import Cell, details, note, table
-from medtrain.report.sections import counts_by_split, decision_text, facts
-from medtrain.report.words import count, label, plain
+from medtrain.report.groups import sizes_of_groups
+from medtrain.report.metrics import decision_text
+from medtrain.report.views import Cell, Note, Section, Table, section
+from medtrain.report.words import count, label, one_line
 
 TO_FILL = "author to fill"
 
@@ -53,15 +54,17 @@ class Facts:
 
     def keys(self, *paths: str) -> str | None:
         """The configuration's values, as people would set them."""
-        found = [(path, self.get(path)) for path in paths]
-        return "; ".join(f"{path}={plain(value)}" for path, value in found if value not in (None, [], {}, "")) or None
+        values = [(path, self.get(path)) for path in paths]
+        return (
+            "; ".join(f"{path}={one_line(value)}" for path, value in values if value not in (None, [], {}, "")) or None
+        )
 
     def fact(self, name: str) -> str | None:
         return dict(facts(self.run)).get(name)
 
     def splits(self) -> str | None:
         parts = [
-            f"{s.name} {count(s.cases, 'image')} ({count(s.patients, 'patient')})" for s in counts_by_split(self.run)
+            f"{s.name} {counted(self.run, s.cases)} ({count(s.patients, 'patient')})" for s in counts_by_split(self.run)
         ]
         return "; ".join(parts) or None
 
@@ -85,8 +88,8 @@ class Facts:
             return None
         parts = self.run.splits.groupby("patient")["split"].nunique()
         shared = int((parts > 1).sum())
-        told = "no patient stands in two splits" if not shared else f"{count(shared, 'patient')} in several splits"
-        return f"by {self.get('data.split_by') or 'patient'}: {told}"
+        overlap = "no patient stands in two splits" if not shared else f"{count(shared, 'patient')} in several splits"
+        return f"by {self.get('data.split_by') or 'patient'}: {overlap}"
 
     def outputs(self) -> str | None:
         spec = self.run.run.get("spec") or {}
@@ -117,9 +120,9 @@ class Facts:
 
     def balance(self) -> str | None:
         rows = (((self.run.above or self.run).run.get("imbalance") or {}).get("train") or {}).items()
-        told = ", ".join(f"{name} {row['percent']} %" for name, row in rows)
+        shares = ", ".join(f"{name} {row['percent']} %" for name, row in rows)
         how = self.keys("loss._target_", "sampler._target_")
-        return "; ".join(part for part in (told and f"training split: {told}", how) if part) or None
+        return "; ".join(part for part in (shares and f"training split: {shares}", how) if part) or None
 
     def metrics(self) -> str | None:
         return ", ".join(label(name) for name in self.run.test.get("metrics") or {}) or None
@@ -134,8 +137,8 @@ class Facts:
         return decision_text(self.run)[0] if self.run.test.get("decision") else None
 
     def groups(self) -> str | None:
-        told = told_groups(self.run)
-        return f"subgroups: {told}" if told else None
+        sizes = sizes_of_groups(self.run)
+        return f"subgroups: {sizes}" if sizes else None
 
     def internal(self) -> str | None:
         if not self.run.test or external(self.run):
@@ -242,25 +245,33 @@ def answers(run: RunFolder) -> list[tuple[Item, str | None]]:
     return [(item, item.answer(known) if item.answer else None) for item in ITEMS]
 
 
-def checklist(run: RunFolder) -> str:
-    """The list, as a part of the page that opens on demand."""
-    found = answers(run)
-    filled = sum(answer is not None for _, answer in found)
-    rows: list[tuple[str, list[Cell | str]]] = [
-        (item.name, [Cell(item.claim, number=False), Cell(item.tripod, number=False), _answer(answer)])
-        for item, answer in found
+@section()
+def checklist(run: RunFolder) -> Section:
+    """Draw the list, as a part of the page that opens on demand."""
+    listed = answers(run)
+    filled = sum(answer is not None for _, answer in listed)
+    rows = [
+        (
+            item.name,
+            [
+                Cell(item.claim, number=False),
+                Cell(item.tripod, number=False),
+                Cell(answer or TO_FILL, number=False, missing=not answer),
+            ],
+        )
+        for item, answer in listed
     ]
-    return details(
+    return Section(
         "checklist",
-        f"Reporting checklist: {filled} of {len(found)} items filled",
-        note(
-            "Item numbers of CLAIM 2024 (imaging AI) and TRIPOD+AI (prediction models), with our own short names; the "
-            "lists themselves say what each asks for. An answer here comes from the run's files and is a start, not "
-            "the whole of the item."
+        f"Reporting checklist: {filled} of {len(listed)} items filled",
+        (
+            Note(
+                "Item numbers of CLAIM 2024 (imaging AI) and TRIPOD+AI (prediction models), with our own short names; "
+                "the lists themselves say what each asks for. An answer here comes from the run's files and is a "
+                "start, not the whole of the item."
+            ),
+            Table(["Item", "CLAIM", "TRIPOD+AI", "What the run knows"], rows, "check", "Reporting checklist"),
         ),
-        table(["Item", "CLAIM", "TRIPOD+AI", "What the run knows"], rows, "check", "Reporting checklist"),
+        link="Checklist",
+        folded=True,
     )
-
-
-def _answer(text: str | None) -> str:
-    return escape(text) if text else f'<span class="to-fill">{TO_FILL}</span>'

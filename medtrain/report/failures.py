@@ -7,10 +7,10 @@ report only shows them. Pixels are encoded anew at working size, so nothing of a
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
-from html import escape
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from medtrain.io.files import atomic_path, write_text
 from medtrain.report.folder import RunFolder, read_folder
-from medtrain.report.html import note, picture, section
+from medtrain.report.html import data_uri
+from medtrain.report.predicted import predicted
+from medtrain.report.views import Note, Section, part, section
 from medtrain.report.words import number
 
 SIDE = 224  # px at most
@@ -33,23 +35,23 @@ def worst(run: RunFolder, most: int) -> pd.DataFrame:
         case, label, truth, prediction, and probability: that of the label (multiclass: of the true class). Sure means
         far from the truth.
     """
-    predictions, classes = run.predictions(), run.classes
+    predictions, classes, kind = run.predictions(), run.classes, predicted(run)
     if predictions is None or most <= 0:
         return pd.DataFrame(columns=COLUMNS[1:])
-    target, said, probs = predictions.target_NC, predictions.predicted_NC, predictions.probs_NC
-    wrong = np.isfinite(target) & np.isfinite(said) & (target != said)
-    if run.kind == "multiclass":
-        wrong &= target == 1  # told once, by the true class
-    elif run.kind == "binary":
+    target, decided, probs = predictions.target_NC, predictions.predicted_NC, predictions.probs_NC
+    wrong = np.isfinite(target) & np.isfinite(decided) & (target != decided)
+    if kind.most_probable:
+        wrong &= target == 1  # listed once, by the true class
+    elif kind.one_positive:
         wrong[:, :-1] = False
     n, c = np.nonzero(wrong)
     names = np.array(classes, dtype=object)
-    answers = np.array(classes[-2:] if run.kind == "binary" else ["absent", "present"], dtype=object)
-    if run.kind == "multiclass":
-        truth, prediction = names[c], names[said[n].argmax(axis=1)] if len(n) else names[c]
+    answers = np.array(classes[-2:] if kind.one_positive else ["absent", "present"], dtype=object)
+    if kind.most_probable:
+        truth, prediction = names[c], names[decided[n].argmax(axis=1)] if len(n) else names[c]
     else:
-        truth, prediction = answers[target[n, c].astype(int)], answers[said[n, c].astype(int)]
-    found = pd.DataFrame(
+        truth, prediction = answers[target[n, c].astype(int)], answers[decided[n, c].astype(int)]
+    mistakes = pd.DataFrame(
         {
             "case": np.array(predictions.cases, dtype=object)[n],
             "label": names[c],
@@ -58,11 +60,11 @@ def worst(run: RunFolder, most: int) -> pd.DataFrame:
             "probability": probs[n, c],
         }
     )
-    found["_sure"] = np.abs(target[n, c] - probs[n, c])
-    found = found.sort_values("_sure", ascending=False, kind="stable").drop_duplicates("case")
-    found["_turn"] = found.groupby("truth", sort=False).cumcount()
-    found = found.sort_values(["_turn", "_sure"], ascending=[True, False], kind="stable")
-    return found.head(most)[COLUMNS[1:]].reset_index(drop=True)
+    mistakes["_sure"] = np.abs(target[n, c] - probs[n, c])
+    mistakes = mistakes.sort_values("_sure", ascending=False, kind="stable").drop_duplicates("case")
+    mistakes["_turn"] = mistakes.groupby("truth", sort=False).cumcount()
+    mistakes = mistakes.sort_values(["_turn", "_sure"], ascending=[True, False], kind="stable")
+    return mistakes.head(most)[COLUMNS[1:]].reset_index(drop=True)
 
 
 def write_failures(folder: Path, pixels: Pixels, most: int) -> None:
@@ -74,15 +76,15 @@ def write_failures(folder: Path, pixels: Pixels, most: int) -> None:
     """
     place = folder / "failures"
     shutil.rmtree(place, ignore_errors=True)
-    found = worst(read_folder(folder), most)
-    films = None if found.empty else pixels(found["case"].tolist())
+    mistakes = worst(read_folder(folder), most)
+    films = None if mistakes.empty else pixels(mistakes["case"].tolist())
     if films is None:
         return
-    found.insert(0, "picture", [f"{i + 1:02d}.png" for i in range(len(found))])
-    for name, film_CHW in zip(found["picture"], films, strict=True):
+    mistakes.insert(0, "picture", [f"{i + 1:02d}.png" for i in range(len(mistakes))])
+    for name, film_CHW in zip(mistakes["picture"], films, strict=True):
         with atomic_path(place / name) as temporary:
             _image(film_CHW).save(temporary, format="PNG", optimize=True)
-    write_text(place / "failures.csv", found.to_csv(index=False))
+    write_text(place / "failures.csv", mistakes.to_csv(index=False))
 
 
 def _image(film_CHW: NDArray[Any]) -> Any:
@@ -95,31 +97,52 @@ def _image(film_CHW: NDArray[Any]) -> Any:
     return image
 
 
-def gallery(run: RunFolder) -> str:
-    """The pictures, with what was said and what is true."""
-    if run.failures is None or run.failures.empty:
-        return ""
-    figures = []
-    for row in run.failures.to_dict("records"):
-        file = run.path / "failures" / Path(str(row["picture"])).name
-        if not file.is_file():
-            continue
-        truth, prediction, label = (str(row[key] or "") for key in ("truth", "prediction", "label"))
-        probability = f"probability of {label} {number(float(row['probability']))}"
-        about = f"{label}: " if run.kind == "multilabel" else ""
-        alt = f"Case {row['case']}: {about}truth {truth}, prediction {prediction}"
-        caption = (
-            f"{escape(about)}said <b>{escape(prediction)}</b>, truth <b>{escape(truth)}</b><br>"
-            f"{escape(probability)}<br>"
-            f'<span class="case">{escape(str(row["case"]))}</span>'
-        )
-        figures.append(picture(file, alt, caption, "film"))
-    return section(
-        "failures",
-        "Worst mistakes",
-        note(
-            "The cases that were decided wrongly with most confidence, kinds of mistakes in turn, as the network saw "
-            "them. Who receives this page sees them: eval.thumbnails=0 leaves them out."
-        ),
-        f'<div class="films">{"".join(figures)}</div>' if figures else "",
+class Film(NamedTuple):
+    """A mistake: its picture, what was decided and what is true, in words."""
+
+    src: str
+    alt: str
+    label: str
+    prediction: str
+    truth: str
+    probability: str
+    case: str
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """Films side by side."""
+
+    films: tuple[Film, ...]
+    template: ClassVar[str] = "mistakes.html.j2"
+
+
+@section(forms={"labels", "probabilities"})
+def gallery(run: RunFolder) -> Section | None:
+    """Show the pictures, with what was decided and what is true."""
+    rows = [] if run.failures is None else run.failures.to_dict("records")
+    films = tuple(_film(run, row, file) for row in rows if (file := picture_file(run, "failures", row)).is_file())
+    text = (
+        "The cases that were decided wrongly with most confidence, kinds of mistakes in turn, as the network saw "
+        "them. Who receives this page sees them: eval.thumbnails=0 leaves them out."
+    )
+    return part("failures", "Worst mistakes", Note(text), Mistakes(films)) if films else None
+
+
+def picture_file(run: RunFolder, folder: str, row: dict[Hashable, Any]) -> Path:
+    """Find the picture that a row of a table names, in its folder and nowhere else."""
+    return run.path / folder / Path(str(row["picture"])).name
+
+
+def _film(run: RunFolder, row: dict[Hashable, Any], file: Path) -> Film:
+    truth, prediction, label = (str(row[key] or "") for key in ("truth", "prediction", "label"))
+    about = "" if predicted(run).exclusive else f"{label}: "
+    return Film(
+        src=data_uri(file),
+        alt=f"Case {row['case']}: {about}truth {truth}, prediction {prediction}",
+        label=about,
+        prediction=prediction,
+        truth=truth,
+        probability=f"probability of {label} {number(float(row['probability']))}",
+        case=str(row["case"]),
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from html import escape
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
+from medtrain.report.counts import SplitCounts, by_class, counted, counts_by_split, unit
 from medtrain.report.folder import RunFolder
-from medtrain.report.sections import SplitCounts, counts_by_split
+from medtrain.report.views import Cell, Section, part, section, table
 from medtrain.report.words import count
 
 REASONS = {
@@ -30,32 +31,62 @@ PURPOSE = {
 }
 
 
-def flow(run: RunFolder) -> str:
-    """Boxes from the table down to the splits; nothing where no split is known."""
+class Box(NamedTuple):
+    """A box of the flow: its title, lines and list below it, the classes and purpose of a split, its style."""
+
+    title: str
+    lines: tuple[str, ...] = ()
+    items: tuple[str, ...] = ()
+    classes: str = ""
+    purpose: str = ""
+    style: str = ""
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Boxes one below the other, and the splits side by side below them."""
+
+    steps: tuple[Box, ...]
+    splits: tuple[Box, ...]
+    template: ClassVar[str] = "flow.html.j2"
+
+
+@section()
+def data(run: RunFolder) -> Section | None:
+    """Draw the flow of cases and the classes of each split."""
+    header, rows = by_class(run)
+    lines = [(name, [Cell(text) for text in cells]) for name, cells in rows]
+    return part("data", "Data", flow(run), table(header, lines, "names", f"{unit(run).capitalize()} of each class"))
+
+
+def flow(run: RunFolder) -> Flow | None:
+    """Follow the cases from the table down to the splits; None where no split is known."""
     splits = counts_by_split(run)
     if not splits:
-        return ""
+        return None
     used = sum(split.cases for split in splits)
     excluded = excluded_of(run)
-    boxes = []
-    if external(run) and run.above is not None:
-        boxes.append(_trained(run.above))
+    patients, source = _patients(run), _source(run)
+    steps = [_trained(run.above)] if external(run) and run.above is not None else []
     if excluded:
-        listed = used + sum(n for _, n in excluded)
-        reasons = "".join(f"<li>{n:,} {escape(reason)}</li>" for reason, n in excluded)
-        left_out = f"<b>Left out: {count(listed - used, 'image')}</b><ul>{reasons}</ul>"
-        boxes.append(_box(f"<b>In the data: {count(listed, 'image')}</b>{_source(run)}"))
-        boxes.append(f'<li class="aside">{_inner(left_out)}</li>')
-        boxes.append(_box(f"<b>Used: {count(used, 'image')}</b>{_patients(run)}"))
+        out = sum(n for _, n in excluded)
+        steps += [
+            Box(f"In the data: {counted(run, used + out)}", source),
+            Box(
+                f"Left out: {counted(run, out)}",
+                items=tuple(f"{n:,} {reason}" for reason, n in excluded),
+                style="aside",
+            ),
+            Box(f"Used: {counted(run, used)}", patients),
+        ]
     else:
-        told = "" if run.run.get("excluded") is None else "<p>Nothing was left out.</p>"
-        boxes.append(_box(f"<b>Used: {count(used, 'image')}</b>{_patients(run)}{_source(run)}{told}"))
-    parts = "".join(f"<li>{_inner(_split(run, split))}</li>" for split in splits)
-    return f'<ol class="flow">{"".join(boxes)}<li class="splits"><ul>{parts}</ul></li></ol>'
+        whole = () if run.run.get("excluded") is None else ("Nothing was left out.",)
+        steps.append(Box(f"Used: {counted(run, used)}", (*patients, *source, *whole)))
+    return Flow(tuple(steps), tuple(_split(run, split) for split in splits))
 
 
 def excluded_of(run: RunFolder) -> list[tuple[str, int]]:
-    """(reason in words, images) of what was left out."""
+    """(reason in words, cases) of what was left out."""
     reasons: dict[str, Any] = run.run.get("excluded") or {}
     return [(REASONS.get(reason, reason.replace("_", " ")), int(n)) for reason, n in reasons.items() if n]
 
@@ -66,42 +97,30 @@ def external(run: RunFolder) -> bool:
     return bool(own and above and own != above)
 
 
-def _trained(run: RunFolder) -> str:
+def _trained(run: RunFolder) -> Box:
     parts = [
-        f"{split.name} {count(split.cases, 'image')} of {count(split.patients, 'patient')}"
+        f"{split.name} {counted(run, split.cases)} of {count(split.patients, 'patient')}"
         for split in counts_by_split(run)
+        if split.name != "test"
     ]
-    told = f"<p>{escape('; '.join(part for part in parts if not part.startswith('test ')))}</p>"
-    return _box(
-        f"<b>The model was trained on other data: {escape(run.name('data') or 'not recorded')}</b>{told}", "trained"
-    )
+    title = f"The model was trained on other data: {run.name('data') or 'not recorded'}"
+    return Box(title, ("; ".join(parts),), style="trained")
 
 
-def _source(run: RunFolder) -> str:
+def _source(run: RunFolder) -> tuple[str, ...]:
     name = run.name("data")
-    return f"<p>{escape(name)}{', synthetic' if run.synthetic else ''}</p>" if name else ""
+    return (f"{name}{', synthetic' if run.synthetic else ''}",) if name else ()
 
 
-def _patients(run: RunFolder) -> str:
-    splits = run.splits
-    known = splits is not None and "patient" in splits
-    return f"<p>{count(int(splits['patient'].nunique()), 'patient')}</p>" if splits is not None and known else ""
+def _patients(run: RunFolder) -> tuple[str, ...]:
+    if run.splits is None or "patient" not in run.splits:
+        return ()
+    return (count(int(run.splits["patient"].nunique()), "patient"),)
 
 
-def _split(run: RunFolder, split: SplitCounts) -> str:
+def _split(run: RunFolder, split: SplitCounts) -> Box:
     purpose = PURPOSE.get(split.name, "")
-    tested = str(run.test.get("split") or "test")
-    if run.above is not None and split.name != tested:
+    if run.above is not None and split.name != str(run.test.get("split") or "test"):
         purpose = "not part of this test"
-    patients = f"<p>{count(split.patients, 'patient')}</p>" if split.patients is not None else ""
-    of_class = f'<p class="classes">{escape(split.positives)}</p>' if split.positives else ""
-    why = f'<p class="purpose">{escape(purpose)}</p>' if purpose else ""
-    return f"<b>{escape(split.name)}: {count(split.cases, 'image')}</b>{patients}{of_class}{why}"
-
-
-def _box(content: str, kind: str = "") -> str:
-    return f'<li class="{kind}">{_inner(content)}</li>'
-
-
-def _inner(content: str) -> str:
-    return f'<div class="box">{content}</div>'
+    patients = () if split.patients is None else (count(split.patients, "patient"),)
+    return Box(f"{split.name}: {counted(run, split.cases)}", patients, classes=split.positives, purpose=purpose)

@@ -42,7 +42,7 @@ class Predictions:
     patients: list[str] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # told apart as objects, so that what is costly to make of one can be cached
 class RunFolder:
     """The files of a run; an absent one is {}, "" or None.
 

@@ -57,17 +57,18 @@ def imbalance(spec: DataSpec, targets: NDArray[Any], patients: NDArray[Any], spl
     return found
 
 
-def imbalance_table(spec: DataSpec, found: Imbalance) -> Table:
+def imbalance_table(spec: DataSpec, found: Imbalance, unit: str = "images") -> Table:
     """A row a class: the training split in full, images and patients of the others; long lists are cut.
 
     Args:
         found: of `imbalance`; without a split ``train``, its first stands in for it.
+        unit: what the cases are, in the plural.
     """
     main = "train" if "train" in found else next(iter(found))
     multilabel, others = spec.label_kind == "multilabel", [name for name in ("val", "test") if name in found]
     others = [name for name in others if name != main]
     unknown = any(row["unknown"] for row in found[main].values())
-    table = Table(title="images (patients) of each class", title_justify="left")
+    table = Table(title=f"{unit} (patients) of each class", title_justify="left")
     table.add_column("class")
     for name in [main, "%", *["not"] * multilabel, *["unknown"] * unknown, "factor", "weight", *others]:
         table.add_column(name, justify="right")

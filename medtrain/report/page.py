@@ -1,88 +1,77 @@
 """report.html: a whole run on one page, in one file that opens anywhere and asks nothing of the network.
 
-Every text that comes from a user (class names, paths, configuration) is escaped; pictures are data URIs, and a content
-security policy forbids everything else: no address, and no script but the explorer's, which is named by its hash.
+The page draws the sections that it is given; pictures are data URIs, and a content security policy forbids everything
+else: no address, and no script but the explorer's, which is named by its hash.
 """
 
 from __future__ import annotations
 
-from html import escape
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 from medtrain.io.files import write_text
-from medtrain.report import plots
 from medtrain.report.box_pictures import box_gallery
-from medtrain.report.canvas import BANDS, DRAWN
 from medtrain.report.checklist import checklist
-from medtrain.report.explorer import curves_of, explorer
+from medtrain.report.explorer import explorer
+from medtrain.report.facts import configuration, the_run
 from medtrain.report.failures import gallery
-from medtrain.report.flow import flow
+from medtrain.report.figures import figures
+from medtrain.report.flow import data
 from medtrain.report.folder import RunFolder, read_folder
 from medtrain.report.groups import groups
-from medtrain.report.html import Cell, details, note, picture, section, table
-from medtrain.report.reliability import bins_of
-from medtrain.report.sections import by_class, decision_text, facts, per_class, prevalence, summary, tiles, title
-from medtrain.report.style import CSS, SCRIPT, policy
-from medtrain.report.words import entry, label
+from medtrain.report.html import draw
+from medtrain.report.metrics import metrics
+from medtrain.report.predicted import positive_class
+from medtrain.report.views import Drawer, Section
+from medtrain.report.words import ABSENT, count, entry, headline, label, with_interval
 
-SYNTHETIC = (
-    "<b>Synthetic data:</b> this run used generated phantoms. Its numbers show that the pipeline works; "
-    "they say nothing about patients."
+SECTIONS = (
+    data,
+    metrics,
+    figures,
+    explorer,
+    groups,
+    gallery,
+    box_gallery,
+    the_run,
+    configuration,
+    checklist,
 )
-CAPTIONS = {
-    "curves": ("Training", "Loss and validation metric by epoch."),
-    "roc": (
-        "ROC",
-        "Each class against the rest; a dot marks the decision that the metrics use.",
-    ),
-    "precision_recall": (
-        "Precision and recall",
-        "The dotted line is the prevalence: what guessing would reach.",
-    ),
-    "box_precision_recall": (
-        "Precision and recall",
-        "Of the boxes from the surest on; a dot marks the threshold that the metrics use.",
-    ),
-    "froc": (
-        "FROC",
-        "Share of the lesions that are found, by false positives an image; a dot marks the threshold. Whiskers are "
-        "95 % intervals of the mean of the classes, by bootstrap over patients.",
-    ),
-    "reliability": ("Reliability", ""),
-    "confusion": ("Decisions", "Number of cases; the shade is the share of its row."),
-    "abstention": (
-        "Abstention",
-        "What is left when the least certain cases are handed to a person: the metric by the share of cases kept.",
-    ),
-}
-RELIABILITY = {
-    "binary": "Does a predicted probability of the positive class come true as often as it says? On the dashed line "
-    "it does. Bins of equal size.",
-    "multiclass": "Is the most likely class right as often as its probability says? On the dashed line it is. Bins "
-    "of equal size.",
-    "multilabel": "Do predicted probabilities come true as often as they say? On the dashed line they do. Bins of "
-    "equal size.",
-}
-PARTS = {
-    "data": "Data",
-    "metrics": "Metrics",
-    "figures": "Figures",
-    "explorer": "Operating points",
-    "groups": "Subgroups",
-    "failures": "Worst mistakes",
-    "pictures": "Pictures",
-    "run": "The run",
-    "checklist": "Checklist",
-}
+TILES = ("auroc", "map", "cpm", "sensitivity", "specificity", "balanced_accuracy", "accuracy", "auprc", "map50")
 
 
-def write_report(folder: Path) -> Path:
+@dataclass(frozen=True)
+class Page:
+    """The whole page.
+
+    Args:
+        title, summary: what ran, and what came out, in a line each.
+        kicker: in small print above them.
+        synthetic: the data were phantoms.
+        stopped: the status of a run that did not finish, else "".
+        tiles: (name, value, interval) of the numbers to see first.
+        sections: what follows.
+    """
+
+    title: str
+    summary: str
+    kicker: str
+    synthetic: bool
+    stopped: str
+    tiles: Sequence[tuple[str, str, str]]
+    sections: Sequence[Section]
+    template: ClassVar[str] = "page.html.j2"
+
+
+def write_report(folder: Path, sections: Sequence[Drawer] = SECTIONS) -> Path:
     """Make plots/*.png and report.html from the files of a run folder, or of a test folder within one.
 
     Args:
         folder: holds run.json or test_metrics.json; everything else (config.yaml, splits.csv, metrics.csv,
             test_predictions.csv, failures/) is shown where it is there.
+        sections: what to draw, from top to bottom.
 
     Returns:
         The path of report.html.
@@ -92,118 +81,51 @@ def write_report(folder: Path) -> Path:
     """
     run = read_folder(folder)
     report = run.path / "report.html"
-    write_text(report, page(run, run.path / "plots"))
+    write_text(report, draw(page(run, sections)))
     return report
 
 
-def page(run: RunFolder, figures: Path) -> str:
-    """The HTML of a run; its figures are drawn into the folder `figures`."""
-    curves = curves_of(run)
-    drawn = plots.draw(run, figures, curves)
-    body = [
-        section("data", "Data", flow(run), _by_class_and_split(run)),
-        section("metrics", "Metrics", _metrics(run), _per_class(run)),
-        section("figures", "Figures", _figures(run, drawn, bands=len(curves) <= BANDS)),
-        explorer(curves, run.kind),
-        groups(run),
-        gallery(run),
-        box_gallery(run),
-        section("run", "The run", _facts(run)),
-        details("config", "Configuration", f"<pre>{escape(run.config)}</pre>" if run.config.strip() else ""),
-        checklist(run),
-    ]
-    parts = [part for part in body if part]
-    script = f"<script>{SCRIPT}</script>\n" if curves else ""
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy()}">\n'
-        f'<title>{escape(title(run))}</title>\n<link rel="icon" href="data:,">\n<style>{CSS}</style>\n</head>\n'
-        f"<body>\n<main>\n{_head(run, parts)}\n" + "\n".join(parts) + f"\n</main>\n{script}</body>\n</html>\n"
-    )
-
-
-def _head(run: RunFolder, parts: list[str]) -> str:
-    kicker = ", ".join(part for part in (run.name("task"), str(run.run.get("started") or "")) if part)
-    links = "".join(
-        f'<a href="#{name}">{heading}</a>'
-        for name, heading in PARTS.items()
-        if any(f'id="{name}"' in p[:60] for p in parts)
-    )
+def page(run: RunFolder, sections: Sequence[Drawer] = SECTIONS) -> Page:
+    """Put the page of a run together, of the sections that its predictions and files allow."""
     status = run.run.get("status")
-    stopped = f"This run did not finish: its status is <b>{escape(str(status))}</b>."
-    lines = [
-        "<header>",
-        f'<p class="kicker">{escape(kicker)}</p>' if kicker else "",
-        f"<h1>{escape(title(run))}</h1>",
-        f'<p class="summary">{escape(summary(run))}</p>',
-        f'<p class="banner" role="note">{SYNTHETIC}</p>' if run.synthetic else "",
-        f'<p class="banner" role="note">{stopped}</p>' if status in ("failed", "interrupted", "preempted") else "",
-        _tiles(run),
-        f'<nav aria-label="Parts of this page">{links}</nav>',
-        "</header>",
-    ]
-    return "\n".join(line for line in lines if line)
-
-
-def _tiles(run: RunFolder) -> str:
-    boxes = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<span class=interval>{escape(interval)}</span></dd></div>"
-        for name, value, interval in tiles(run)
-    )
-    return f'<dl class="tiles">{boxes}</dl>' if boxes else ""
-
-
-def _by_class_and_split(run: RunFolder) -> str:
-    header, rows = by_class(run)
-    return table(
-        header, [(name, [Cell(text) for text in cells]) for name, cells in rows], "names", "Images of each class"
+    return Page(
+        title=title(run),
+        summary=summary(run),
+        kicker=", ".join(text for text in (run.name("task"), str(run.run.get("started") or "")) if text),
+        synthetic=run.synthetic,
+        stopped=str(status) if status in ("failed", "interrupted", "preempted") else "",
+        tiles=tiles(run),
+        sections=[drawn for drawer in sections if (drawn := drawer(run)) is not None],
     )
 
 
-def _metrics(run: RunFolder) -> str:
-    rows = [
-        (name, [Cell(value), Cell(interval, number=False)])
-        for name, value, interval in [
-            *((label(name), *entry(result)) for name, result in (run.test.get("metrics") or {}).items()),
-            *prevalence(run),
-        ]
-    ]
-    notes = "".join(note(text) for text in decision_text(run)) if rows else ""
-    return table(["Metric", "Value", "95 % interval"], rows, "metrics", "Metrics of all cases") + notes
+def title(run: RunFolder) -> str:
+    """Name the model and its data, as far as they are known."""
+    model, source = run.name("model"), run.name("data")
+    if model and source:
+        return f"{model} on {source}"
+    return model or source or run.name("task") or "Run report"
 
 
-def _per_class(run: RunFolder) -> str:
-    header, rows = per_class(run)
-    if not rows:
-        return ""
-    lines = [(name, [Cell(positives), *(Cell(v, i) for v, i in cells)]) for name, positives, cells in rows]
-    return f"<h3>By class</h3>\n{table(header, lines, 'names', 'Metrics of each class')}"
+def summary(run: RunFolder) -> str:
+    """Say in one sentence which value was reached on how many cases, and how sure it is."""
+    results = run.test.get("metrics") or {}
+    if not run.test:
+        return "This run has no test results yet."
+    cases = count(run.test.get("n_cases"), "case")
+    if run.test.get("n_patients") is not None:
+        cases += f" of {count(run.test['n_patients'], 'patient')}"
+    where = f"On the {run.test.get('split') or 'test'} split ({cases})"
+    best = headline(results)
+    if best is None:
+        return f"{where} no metric is defined."
+    value, interval = entry(results[best])
+    sure = "" if interval == ABSENT else f" (95 % interval {interval}, by bootstrap over patients)"
+    positive = positive_class(run)
+    return f"{where}, {label(best)}{f' for {positive}' if positive else ''} is {value}{sure}."
 
 
-def _figures(run: RunFolder, drawn: dict[str, Path], bands: bool) -> str:
-    blocks = []
-    for name, file in drawn.items():
-        heading, text = CAPTIONS[name]
-        text = text or RELIABILITY.get(run.kind, "")
-        if name in ("roc", "precision_recall") and bands:
-            text += " The band holds 95 % of the bootstrap replicates over patients, point by point."
-        if name == "reliability" and 0 < len(bins_of(run)) <= BANDS:
-            text += " Whiskers are 95 % intervals."
-        alt = f"{heading}: {text}{_told(run, name)}"
-        blocks.append(picture(file, alt, f"<b>{escape(heading)}.</b> {escape(text)}"))
-    if not blocks:
-        return ""
-    many = f"Curves show the first {DRAWN} of {len(run.classes)} classes." if len(run.classes) > DRAWN else ""
-    return f'{note(many)}<div class="figures">\n' + "\n".join(blocks) + "\n</div>"
-
-
-def _told(run: RunFolder, figure: str) -> str:
-    """The figure's main number, for those who can't see it."""
-    metric = {"roc": "auroc", "precision_recall": "auprc", "reliability": "ece"}.get(figure)
-    result: Any = (run.test.get("metrics") or {}).get(metric)
-    return f" {label(metric)} {entry(result)[0]}." if metric and result is not None else ""
-
-
-def _facts(run: RunFolder) -> str:
-    return table([], [(name, [Cell(value, number=False)]) for name, value in facts(run)], "facts", "Facts of the run")
+def tiles(run: RunFolder) -> list[tuple[str, str, str]]:
+    """(name, value, interval) of the four numbers to see first."""
+    results = run.test.get("metrics") or {}
+    return [(label(name), *with_interval(results[name])) for name in TILES if entry(results.get(name))[0] != ABSENT][:4]

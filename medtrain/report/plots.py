@@ -15,6 +15,7 @@ from medtrain.report.detection import detection_figures
 from medtrain.report.discrimination import precision_recall, roc
 from medtrain.report.explorer import Curve
 from medtrain.report.folder import Predictions, RunFolder
+from medtrain.report.predicted import predicted
 from medtrain.report.reliability import reliability_diagram
 from medtrain.report.words import entry, headline, label
 
@@ -39,7 +40,7 @@ def draw(folder: RunFolder, to: Path, classes: Sequence[Curve]) -> dict[str, Pat
         figures["roc"] = roc(classes[:DRAWN], predictions)
         figures["precision_recall"] = precision_recall(classes[:DRAWN])
         figures["reliability"] = reliability_diagram(folder, predictions)
-        figures["confusion"] = confusion(predictions, folder.classes, folder.kind)
+        figures["confusion"] = confusion(predictions, folder.classes, predicted(folder).exclusive)
     figures |= detection_figures(folder)
     figures["abstention"] = abstention(folder.test.get("abstention"))
     files = {}
@@ -76,18 +77,18 @@ def curves(history: pd.DataFrame) -> Figure | None:
     return figure
 
 
-def confusion(predictions: Predictions, classes: list[str], kind: str) -> Figure | None:
-    """Counts at the decision: truth by prediction; for a multilabel problem the four outcomes of each label."""
-    target, predicted = predictions.target_NC, predictions.predicted_NC
-    if kind == "multilabel":
-        known = np.isfinite(target) & np.isfinite(predicted)
-        right, said = target > 0.5, predicted > 0.5
-        cells = (right & said, right & ~said, ~right & said, ~right & ~said)
+def confusion(predictions: Predictions, classes: list[str], exclusive: bool) -> Figure | None:
+    """Draw counts at the decision: truth by prediction; of classes that don't exclude each other the four outcomes."""
+    target, decided = predictions.target_NC, predictions.predicted_NC
+    if not exclusive:
+        known = np.isfinite(target) & np.isfinite(decided)
+        right, positive = target > 0.5, decided > 0.5
+        cells = (right & positive, right & ~positive, ~right & positive, ~right & ~positive)
         table = np.stack([(cell & known).sum(axis=0) for cell in cells], axis=1)
         columns, titles = ["found", "missed", "false alarm", "rightly negative"], ("outcome", "label")
     else:
-        known = np.isfinite(target[:, 0]) & np.isfinite(predicted[:, 0])
-        table = (target[known].T @ predicted[known]).astype(int)
+        known = np.isfinite(target[:, 0]) & np.isfinite(decided[:, 0])
+        table = (target[known].T @ decided[known]).astype(int)
         columns, titles = classes, ("prediction", "truth")
     if not table.sum():
         return None

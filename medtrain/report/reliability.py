@@ -9,6 +9,7 @@ import numpy as np
 from medtrain.metric import reliability
 from medtrain.report.canvas import BANDS, COLOURS, DRAWN, colour, diagonal, legend, legible, new_figure, style, tidy
 from medtrain.report.folder import Array, Predictions, RunFolder
+from medtrain.report.predicted import Predicted, predicted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,17 +22,17 @@ def reliability_diagram(run: RunFolder, predictions: Predictions) -> Figure | No
     axes = figure.add_subplot()
     diagonal(axes)
     for i, (name, rows) in enumerate(list(bins.items())[:DRAWN]):
-        predicted, observed = (np.array([row[key] for row in rows], dtype=float) for key in ("predicted", "observed"))
-        axes.plot(predicted, observed, style(i), color=colour(i), marker="o", markersize=4, label=legible(name))
+        expected, observed = (np.array([row[key] for row in rows], dtype=float) for key in ("predicted", "observed"))
+        axes.plot(expected, observed, style(i), color=colour(i), marker="o", markersize=4, label=legible(name))
         if len(bins) <= BANDS:
             ends = np.array([row.get("ci95") or (np.nan, np.nan) for row in rows], dtype=float).T
-            axes.vlines(predicted, *ends, color=colour(i), linewidth=1.1, alpha=0.6)
+            axes.vlines(expected, *ends, color=colour(i), linewidth=1.1, alpha=0.6)
     if not bins:
-        probs, outcome = reliability_of(predictions, run.kind)
+        probs, outcome = reliability_of(predictions, predicted(run))
         if not len(probs):
             return None
-        predicted, share, _ = reliability(probs, outcome)
-        axes.plot(predicted, share, color=COLOURS[0], marker="o", markersize=4)
+        expected, share, _ = reliability(probs, outcome)
+        axes.plot(expected, share, color=COLOURS[0], marker="o", markersize=4)
     tidy(axes, "predicted probability", "observed share", unit=True)
     if len(bins) > 1:
         legend(figure, axes, min(len(bins), DRAWN), "label")
@@ -41,21 +42,21 @@ def reliability_diagram(run: RunFolder, predictions: Predictions) -> Figure | No
 def bins_of(run: RunFolder) -> dict[str, list[dict[str, Any]]]:
     """The bins to draw: the positive class's, the most likely class's, or each label's; {} where there are none."""
     found: dict[str, list[dict[str, Any]]] = (run.test.get("calibration") or {}).get("bins") or {}
-    if run.kind == "multiclass" and "top_label" in found:
+    if predicted(run).most_probable and "top_label" in found:
         found = {"top_label": found["top_label"]}
     kept = {name: [row for row in rows if row.get("observed") is not None] for name, rows in found.items()}
     return {name: rows for name, rows in kept.items() if rows}
 
 
-def reliability_of(predictions: Predictions, kind: str) -> tuple[Array, Array]:
+def reliability_of(predictions: Predictions, kind: Predicted) -> tuple[Array, Array]:
     """Probabilities and outcomes: the positive class (binary), the most likely class, or all labels pooled."""
     probs, target = predictions.probs_NC, predictions.target_NC
-    if kind == "multilabel":
+    if not kind.exclusive:
         known = np.isfinite(target)
         return probs[known], target[known]
     known = np.isfinite(target[:, 0])
     probs, target = probs[known], target[known]
-    if kind == "binary":
+    if kind.one_positive:
         return probs[:, -1], target[:, -1]
     top = probs.argmax(axis=1) if probs.size else np.zeros(0, dtype=int)
     rows = np.arange(len(top))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 LABELS = {
     "auroc": "AUROC",
@@ -78,19 +78,19 @@ def headline(metrics: Mapping[str, Any]) -> str | None:
     return next((name for name in order if entry(metrics[name])[0] != ABSENT), None)
 
 
-def plain(value: Any) -> str:
-    """Anything of run.json on one line."""
+def one_line(value: Any) -> str:
+    """Write anything of run.json on one line."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {plain(item)}" for key, item in value.items())
+        return ", ".join(f"{key} {one_line(item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):
-        return ", ".join(plain(item) for item in value)
+        return ", ".join(one_line(item) for item in value)
     return number(value)
 
 
 def duration(seconds: Any) -> str:
     """3725 -> 1 h 2 min; 42.4 -> 42 s."""
     if not isinstance(seconds, (int, float)):
-        return plain(seconds)
+        return one_line(seconds)
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -107,3 +107,8 @@ def memory(megabytes: Any) -> Any:
 def count(n: Any, singular: str, plural: str | None = None) -> str:
     """1 patient, 1,204 patients."""
     return f"{n:,} {singular if n == 1 else plural or singular + 's'}" if isinstance(n, int) else ABSENT
+
+
+def numeric(value: Any) -> TypeGuard[float]:
+    """Is it a number that can be written: no truth value, not NaN?"""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value

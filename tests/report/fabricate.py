@@ -48,6 +48,7 @@ def make_run(folder: Path, kind: str, classes: list[str], n: int = 160, syntheti
         "wall_time_s": 372.5, "peak_memory_mb": 812.4, "images_per_s": 154.2, "data_wait": 0.04,
         "fingerprints": {"table": "9f86d081884c7d65", "split": "2c26b46b68ffc68f"}, "world_size": 1,
         "synthetic": synthetic, "tests_counted": 1, "task": "xray_cls", "model": "densenet121", "data": "phantom_xray",
+        "unit": "images",
     }  # fmt: skip
     (folder / "run.json").write_text(json.dumps(run))
     (folder / "config.yaml").write_text(CONFIG)

@@ -10,6 +10,7 @@ from PIL import Image
 from medtrain.report import write_failures
 from medtrain.report.failures import gallery, worst
 from medtrain.report.folder import RunFolder, read_folder
+from medtrain.report.html import draw
 
 
 def run_of(kind, classes, table):
@@ -57,11 +58,11 @@ def test_pictures_are_written_shown_and_taken_away(tmp_path):
     assert sorted(p.name for p in place.glob("*.png")) == listed["picture"].tolist() == ["01.png", "02.png", "03.png"]
     picture = Image.open(place / "02.png")
     assert (np.asarray(picture) == films(listed["case"])[1, 0]).all() and not picture.info
-    html = gallery(read_folder(folder))
+    html = draw(gallery(read_folder(folder)))
     assert html.count("<img") == 3 and "<i>" not in html and "said <b>&lt;i&gt;sick" in html
     assert all(case in html for case in listed["case"])
     write_failures(folder, films, 0)
-    assert not place.exists() and gallery(read_folder(folder)) == ""
+    assert not place.exists() and draw(gallery(read_folder(folder))) == ""
 
 
 def test_large_and_coloured_films_are_made_small(tmp_path):

@@ -9,10 +9,11 @@ import pytest
 from fabricate import enrich, make_run
 
 from medtrain.report.checklist import ITEMS, TO_FILL, answers, checklist
+from medtrain.report.counts import by_class
 from medtrain.report.flow import flow
 from medtrain.report.folder import RunFolder, read_folder
 from medtrain.report.groups import groups
-from medtrain.report.sections import by_class
+from medtrain.report.html import draw
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def numbers(text):
 
 
 def test_the_flow_adds_up(rich):
-    told = words(flow(read_folder(rich)))
+    told = words(draw(flow(read_folder(rich))))
     # 80 test, 300 train, 100 val; 31 + 4 + 2 left out
     assert "In the data: 517 images" in told and "Left out: 37 images" in told and "Used: 480 images" in told
     assert "31 not selected by data.filter 4 unreadable 2 in two splits" in told
@@ -38,11 +39,11 @@ def test_the_flow_adds_up(rich):
 
 def test_the_flow_of_an_older_run_claims_nothing_of_exclusions(tmp_path):
     folder = make_run(tmp_path / "run", "binary", ["0", "1"], n=60)
-    told = words(flow(read_folder(folder)))
+    told = words(draw(flow(read_folder(folder))))
     assert "Used: 460 images" in told and "eft out" not in told
     run = json.loads((folder / "run.json").read_text()) | {"excluded": {}}
     (folder / "run.json").write_text(json.dumps(run))
-    assert "Nothing was left out." in words(flow(read_folder(folder)))
+    assert "Nothing was left out." in words(draw(flow(read_folder(folder))))
 
 
 def test_an_external_test_says_what_the_model_was_trained_on(rich):
@@ -53,7 +54,7 @@ def test_an_external_test_says_what_the_model_was_trained_on(rich):
     (further / "run.json").write_text(json.dumps(own))
     (further / "splits.csv").write_text("case,patient,split,fold\na,p,test,\nb,q,test,\n")
     run = read_folder(further)
-    told = words(flow(run))
+    told = words(draw(flow(run)))
     assert "trained on other data: phantom_xray" in told and "train 300 images of 100 patients" in told
     assert "Used: 2 images 2 patients other" in told
     found = {item.claim: answer for item, answer in answers(run)}
@@ -65,7 +66,7 @@ def test_classes_by_split(rich):
 
 
 def test_subgroups_on_one_scale(rich):
-    html = groups(read_folder(rich))
+    html = draw(groups(read_folder(rich)))
     told = words(html)
     assert "south &amp; west 70 33 0.710 0.620 to 0.800" in told and "not given 70 33 n/a" in told
     assert "site: north 21 21" in told
@@ -92,11 +93,11 @@ def test_the_checklist_says_what_the_run_knows_and_no_more(rich):
     assert found["Fairness"] == "subgroups: site (2 groups), sex (3 groups)"
     assert "test 80 images (40 patients)" in found["Partitions and their sizes"]
     assert found["Ethical approval"] is None and found["Funding"] is None
-    html = checklist(run)
+    html = draw(checklist(run))
     assert html.count(TO_FILL) == sum(answer is None for answer in found.values()) > 20
 
 
 def test_nothing_is_known_of_an_empty_run(tmp_path):
     run = RunFolder(path=tmp_path, run={"status": "failed"})
-    assert flow(run) == groups(run) == ""
+    assert draw(flow(run)) == draw(groups(run)) == ""
     assert {answer for _, answer in answers(run)} == {None}

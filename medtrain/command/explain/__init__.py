@@ -21,10 +21,10 @@ from medtrain.command.predict import refuse_bad
 from medtrain.command.trained import Trained, open_run
 from medtrain.config import record
 from medtrain.core.errors import UsageError
-from medtrain.explain import gallery
 from medtrain.io.files import write_json, write_text
+from medtrain.report.html import draw
+from medtrain.report.pictures_page import PicturesPage
 from medtrain.report.progress import bar
-from medtrain.report.style import CSS
 from medtrain.task.base import Task
 
 
@@ -88,7 +88,7 @@ def _say(output: Path, table: pd.DataFrame, checks: dict[str, Any]) -> None:
 def _page(output: Path, table: pd.DataFrame, checks: dict[str, Any], run: Trained) -> None:
     fields = record.read(run.folder)
     lines = [f"Run {run.folder.name}: {fields.get('model')} on {fields.get('task')}."]
-    lines += ["The network was trained on synthetic films."] * bool(fields.get("synthetic"))
+    lines += ["The network was trained on synthetic data."] * bool(fields.get("synthetic"))
     lines += [
         f"{name}: the maps {'hardly depend' if check['passed'] is False else 'depend'} on the learned weights "
         f"(correlation with maps of random weights {check['spearman']['all']}, limit {check['limit']})."
@@ -98,8 +98,8 @@ def _page(output: Path, table: pd.DataFrame, checks: dict[str, Any], run: Traine
     lines.append("A picture says where the network found what speaks for a class, not whether it is right.")
     drawn = table[table["picture"].notna()].drop_duplicates("picture")
     captions = [f"{r['case']}: {r['method']}, {r['class']} {r['prob']:.3f}" for _, r in drawn.iterrows()]
-    html = gallery("What the predictions rest on", lines, zip(captions, drawn["picture"], strict=True), CSS)
-    write_text(output / "index.html", html)
+    pictures = list(zip(captions, drawn["picture"], strict=True))
+    write_text(output / "index.html", draw(PicturesPage("What the predictions rest on", lines, pictures)))
 
 
 def safe_name(name: str) -> str:

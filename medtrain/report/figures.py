@@ -1,0 +1,85 @@
+"""The figures of the page: which there are, what stands below each, and what is read to those who can't see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+from medtrain.report import plots
+from medtrain.report.canvas import BANDS, DRAWN
+from medtrain.report.explorer import curves_of
+from medtrain.report.folder import RunFolder
+from medtrain.report.html import data_uri
+from medtrain.report.predicted import predicted
+from medtrain.report.reliability import bins_of
+from medtrain.report.views import Section, part, section
+from medtrain.report.words import entry, label
+
+CAPTIONS = {
+    "curves": ("Training", "Loss and validation metric by epoch."),
+    "roc": (
+        "ROC",
+        "Each class against the rest; a dot marks the decision that the metrics use.",
+    ),
+    "precision_recall": (
+        "Precision and recall",
+        "The dotted line is the prevalence: what guessing would reach.",
+    ),
+    "box_precision_recall": (
+        "Precision and recall",
+        "Of the boxes from the surest on; a dot marks the threshold that the metrics use.",
+    ),
+    "froc": (
+        "FROC",
+        "Share of the lesions that are found, by false positives an image; a dot marks the threshold. Whiskers are "
+        "95 % intervals of the mean of the classes, by bootstrap over patients.",
+    ),
+    "reliability": ("Reliability", ""),
+    "confusion": ("Decisions", "Number of cases; the shade is the share of its row."),
+    "abstention": (
+        "Abstention",
+        "What is left when the least certain cases are handed to a person: the metric by the share of cases kept.",
+    ),
+}
+MAIN = {"roc": "auroc", "precision_recall": "auprc", "reliability": "ece"}  # the number that a figure is about
+
+
+class Plot(NamedTuple):
+    """A figure as the page shows it."""
+
+    src: str
+    alt: str
+    heading: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Figures side by side, with a note above them."""
+
+    plots: tuple[Plot, ...]
+    note: str
+    template: ClassVar[str] = "figures.html.j2"
+
+
+@section()
+def figures(run: RunFolder) -> Section | None:
+    """Draw the figures into plots/ and show them."""
+    files = plots.draw(run, run.path / "plots", curves_of(run))
+    many = f"Curves show the first {DRAWN} of {len(run.classes)} classes." if len(run.classes) > DRAWN else ""
+    shown = tuple(_plot(run, name, file) for name, file in files.items())
+    return part("figures", "Figures", Figures(shown, many) if shown else None)
+
+
+def _plot(run: RunFolder, name: str, file: Path) -> Plot:
+    heading, text = CAPTIONS[name]
+    if name == "reliability":
+        text = predicted(run).reliability
+        if 0 < len(bins_of(run)) <= BANDS:
+            text += " Whiskers are 95 % intervals."
+    if name in ("roc", "precision_recall") and len(curves_of(run)) <= BANDS:
+        text += " The band holds 95 % of the bootstrap replicates over patients, point by point."
+    result: Any = (run.test.get("metrics") or {}).get(MAIN.get(name))
+    main = f" {label(MAIN[name])} {entry(result)[0]}." if result is not None else ""
+    return Plot(data_uri(file), f"{heading}: {text}{main}", heading, text)

@@ -1,0 +1,117 @@
+"""What the test came to, in numbers: metrics of all cases and of each class, and how predictions were decided."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from medtrain.report.counts import positives
+from medtrain.report.folder import RunFolder
+from medtrain.report.predicted import forms_of, predicted
+from medtrain.report.views import Cell, Note, Section, Table, part, section, table
+from medtrain.report.words import ABSENT, entry, label, number, numeric, one_line, with_interval
+
+PER_CLASS = (
+    "auroc",
+    "auprc",
+    "map",
+    "map50",
+    "cpm",
+    "sensitivity",
+    "specificity",
+    "ppv",
+    "npv",
+    "f1",
+    "calibration_slope",
+    "calibration_intercept",
+)
+
+
+@section()
+def metrics(run: RunFolder) -> Section | None:
+    """Draw the tables of metrics, with notes on how to read them."""
+    of_all = [(label(name), *entry(result)) for name, result in (run.test.get("metrics") or {}).items()]
+    rows = [
+        (name, [Cell(value), Cell(interval, number=False)]) for name, value, interval in [*of_all, *_at_prevalence(run)]
+    ]
+    notes = map(Note, decision_text(run)) if rows else ()
+    together = table(["Metric", "Value", "95 % interval"], rows, "metrics", "Metrics of all cases")
+    return part("metrics", "Metrics", together, *notes, _per_class(run))
+
+
+def decision_text(run: RunFolder) -> list[str]:
+    """Word how predictions were decided, and what to keep in mind."""
+    decision = run.test.get("decision") or {}
+    if decision and "boxes" in forms_of(run):
+        return _of_boxes(run, decision)
+    notes = [" ".join([_decided(decision), _fitted(decision)])] if decision else []
+    if {"ppv", "npv"} & set(run.test.get("metrics") or {}):
+        notes.append("PPV and NPV hold at the prevalence of these data.")
+    if "calibration_slope" in (run.test.get("metrics") or {}):
+        notes.append(
+            "Calibration slope 1 and intercept 0 are ideal: a slope below 1 means probabilities that are too extreme, "
+            "an intercept above 0 ones that are too low."
+        )
+    averages = predicted(run).averages
+    return [*notes, averages] if averages else notes
+
+
+def _decided(decision: dict[str, Any]) -> str:
+    limits = decision.get("thresholds") or {}
+    if len(limits) == 1:
+        name, limit = next(iter(limits.items()))
+        return f"A case counts as {name} from a probability of {number(limit)} on."
+    if limits:
+        return f"A label counts as present from these probabilities on: {_listed(limits)}."
+    return "The predicted class is the one of the highest probability."
+
+
+def _fitted(decision: dict[str, Any]) -> str:
+    policy, temperature = decision.get("policy"), number(decision.get("temperature"))
+    if decision.get("thresholds") and isinstance(policy, str) and not policy.replace(".", "", 1).isdigit():
+        return f"Thresholds ({policy}) and temperature ({temperature}) were fitted on validation data."
+    return f"The temperature ({temperature}) was fitted on validation data."
+
+
+def _of_boxes(run: RunFolder, decision: dict[str, Any]) -> list[str]:
+    return [
+        f"A box is shown from this score on: {_listed(decision.get('thresholds') or {})} "
+        f"({one_line(decision.get('policy'))}, fitted on validation data "
+        "unless it is a number). Sensitivity, PPV, F1 and false positives per negative image are those at it.",
+        "mAP is COCO's; in FROC and at the threshold a box of its class finds a lesion, once, that it overlaps by "
+        f"an IoU of {number(run.test.get('iou'))}. Small is below 32 x 32 pixels of the original, large above 96 x 96.",
+        "Metrics are means over the classes that occur.",
+    ]
+
+
+def _listed(limits: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {number(limit)}" for name, limit in limits.items())
+
+
+def _per_class(run: RunFolder) -> Table | None:
+    """Tabulate the metrics of each class; None where one class is looked for."""
+    results = run.test.get("per_class") or {}
+    if predicted(run).one_positive or not results:
+        return None
+    names = [n for n in PER_CLASS if any(n in entries for entries in results.values())]
+    names = names or list(dict.fromkeys(n for entries in results.values() for n in entries))
+    counts = positives(run)
+    header = ["Class", "Positives", *(label(n) if n != "auprc" else "AUPRC" for n in names)]
+    rows = [
+        (
+            name,
+            [
+                Cell(f"{counts[name]:,}" if name in counts else ABSENT),
+                *(Cell(*with_interval(entries.get(n))) for n in names),
+            ],
+        )
+        for name, entries in results.items()
+    ]
+    return table(header, rows, "names", "Metrics of each class", heading="By class")
+
+
+def _at_prevalence(run: RunFolder) -> list[tuple[str, str, str]]:
+    """(name, value, interval) of the predictive values at `eval.prevalence`."""
+    assumed = run.test.get("prevalence") or {}
+    share = assumed.get("prevalence")
+    where = f"at a prevalence of {100 * share:.3g} %" if numeric(share) else f"at a prevalence of {one_line(share)}"
+    return [(f"{label(name)} {where}", *entry(result)) for name, result in (assumed.get("metrics") or {}).items()]
