@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from medtrain.explain.picture import colour_bar, sheet
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -55,13 +57,8 @@ def slide_overlay(
         scale: what the colours mean.
         signed: from -1 to 1 rather than from 0.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     height, width = thumbnail_HWC.shape[:2]
-    figure = Figure(figsize=(12.6, 6.0 * min(1.6, max(0.4, height / width)) + 0.6), dpi=120)
-    FigureCanvasAgg(figure)
-    figure.set_layout_engine("constrained")
+    figure = sheet((12.6, 6.0 * min(1.6, max(0.4, height / width)) + 0.6), title, dpi=120)
     left, right = figure.subplots(1, 2)
     options: dict[str, Any] = {"cmap": "coolwarm" if signed else "turbo", "vmin": -1 if signed else 0, "vmax": 1}
     left.imshow(thumbnail_HWC)
@@ -69,11 +66,7 @@ def slide_overlay(
     drawn = right.imshow(np.ma.masked_invalid(heat_HW), alpha=OPACITY, interpolation="nearest", **options)
     for axes in (left, right):
         axes.set_axis_off()
-    bar = figure.colorbar(drawn, ax=right, shrink=0.8, pad=0.02)
-    if bar.solids is not None:
-        bar.solids.set_alpha(1)
-    bar.set_label(scale, fontsize=9)
-    figure.suptitle(title.replace("$", r"\$"), fontsize=11)
+    colour_bar(figure, drawn, right, scale)
     return figure
 
 

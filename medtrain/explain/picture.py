@@ -26,15 +26,10 @@ def overlay(film_CHW: NDArray[Any], heat: Map, title: str, scale: str, note: str
         scale: what the colours mean.
         note: a line below, in small print.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     film = np.moveaxis(film_CHW, 0, -1).astype(np.float32) / np.iinfo(film_CHW.dtype).max
     film = np.repeat(film, 3, axis=2) if film.shape[2] == 1 else film
     relative = _enlarged(heat / max(float(heat.max()), 1e-12), film.shape[:2])
-    figure = Figure(figsize=(11.6, 5.9 * min(1.6, max(0.6, film.shape[0] / film.shape[1])) + 0.3), dpi=100)
-    FigureCanvasAgg(figure)
-    figure.set_layout_engine("constrained")
+    figure = sheet((11.6, 5.9 * min(1.6, max(0.6, film.shape[0] / film.shape[1])) + 0.3), title)
     left, right = figure.subplots(1, 2)
     left.imshow(film)
     right.imshow(film)
@@ -42,14 +37,29 @@ def overlay(film_CHW: NDArray[Any], heat: Map, title: str, scale: str, note: str
     painted.set_clim(0, 1)
     for axes in (left, right):
         axes.set_axis_off()
-    bar = figure.colorbar(painted, ax=right, shrink=0.8, pad=0.02)
-    if bar.solids is not None:
-        bar.solids.set_alpha(1)
-    bar.set_label(scale, fontsize=9)
-    figure.suptitle(plain_text(title), fontsize=11)
+    colour_bar(figure, painted, right, scale)
     if note:
         figure.text(0.01, 0.005, plain_text(note), fontsize=8, color="#555555")
     return figure
+
+
+def sheet(size: tuple[float, float], title: str, dpi: int = 100) -> Figure:
+    """Make an empty figure of a size in inches under its title; no window, no global state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, dpi=dpi, layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(plain_text(title), fontsize=11)
+    return figure
+
+
+def colour_bar(figure: Figure, painted: Any, axes: Any, scale: str) -> None:
+    """Draw beside `axes` what the colours of a painted map mean, opaque even where the map is not."""
+    bar = figure.colorbar(painted, ax=axes, shrink=0.8, pad=0.02)
+    if bar.solids is not None:
+        bar.solids.set_alpha(1)
+    bar.set_label(scale, fontsize=9)
 
 
 def peak(heat: Map) -> tuple[float, ...] | None:
@@ -74,5 +84,5 @@ def _enlarged(heat: Map, shape: tuple[int, ...]) -> Map:
 
 
 def plain_text(text: str) -> str:
-    """As matplotlib shows it: no mathematics from a $."""
+    """Write a text so that matplotlib shows it as it is: no mathematics from a $."""
     return text.replace("\\", "\\\\").replace("$", r"\$")

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from medtrain.explain.picture import STRONGEST, plain_text
+from medtrain.explain.picture import STRONGEST, colour_bar, sheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,12 +52,7 @@ def three_planes(
         title: above them.
         scale: what the colours mean.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11.6, 7.8), dpi=100)
-    FigureCanvasAgg(figure)
-    figure.set_layout_engine("constrained")
+    figure = sheet((11.6, 7.8), title)
     axes = figure.subplots(2, 3)
     most = max(float(heat_DHW.max()), 1e-12)
     for axis, (name, left, right) in enumerate(PLANES):
@@ -73,11 +68,7 @@ def three_planes(
         painted = axes[1, axis].imshow(
             heat, cmap="inferno", vmin=0, vmax=1, alpha=STRONGEST * np.clip(heat, 0, 1), aspect=aspect
         )
-    bar = figure.colorbar(painted, ax=list(axes[1]), shrink=0.8, pad=0.02)
-    if bar.solids is not None:
-        bar.solids.set_alpha(1)
-    bar.set_label(scale, fontsize=9)
-    figure.suptitle(plain_text(title), fontsize=11)
+    colour_bar(figure, painted, list(axes[1]), scale)
     return figure
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,10 +16,9 @@ from medtrain.core.truth import Found, Truth
 from medtrain.io.files import atomic_path, write_text
 from medtrain.metric import match
 from medtrain.report.detection import boxes_of
-from medtrain.report.failures import picture_file
+from medtrain.report.failures import pictures_of
 from medtrain.report.folder import RunFolder, read_folder
-from medtrain.report.html import data_uri
-from medtrain.report.views import Note, Section, part, section
+from medtrain.report.views import Gallery, Note, Section, part, section
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -138,26 +136,16 @@ class Film(NamedTuple):
     case: str
 
 
-@dataclass(frozen=True)
-class Pictures:
-    """Films side by side."""
-
-    films: tuple[Film, ...]
-    template: ClassVar[str] = "pictures.html.j2"
-
-
 @section(forms={"boxes"})
 def box_gallery(run: RunFolder) -> Section | None:
     """Show the pictures, with what was found, missed and invented."""
     films = []
-    for row in [] if run.pictures is None else run.pictures.to_dict("records"):
-        file = picture_file(run, "pictures", row)
-        if file.is_file():
-            counts, case = f"found {row['found']}, missed {row['missed']}, false {row['false']}", str(row["case"])
-            films.append(Film(data_uri(file), f"Case {case}: {counts}", str(row["why"]), counts, case))
+    for row, src in pictures_of(run, "pictures", run.pictures):
+        counts, case = f"found {row['found']}, missed {row['missed']}, false {row['false']}", str(row["case"])
+        films.append(Film(src, f"Case {case}: {counts}", str(row["why"]), counts, case))
     text = (
         "What the network found (orange, with its score, from the threshold on) over what is true (blue): the "
         "cases with most mistakes, those with most lesions and no mistake, and some at random. Who receives this "
         "page sees them: eval.thumbnails=0 leaves them out."
     )
-    return part("pictures", "Pictures", Note(text), Pictures(tuple(films))) if films else None
+    return part("pictures", "Pictures", Note(text), Gallery("pictures.html.j2", films)) if films else None

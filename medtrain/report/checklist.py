@@ -18,7 +18,7 @@ from medtrain.report.flow import excluded_of, external
 from medtrain.report.folder import RunFolder
 from medtrain.report.groups import sizes_of_groups
 from medtrain.report.metrics import decision_text
-from medtrain.report.views import Cell, Note, Section, Table, section
+from medtrain.report.views import Cell, Note, Section, part, section, table, texts
 from medtrain.report.words import count, label, one_line
 
 TO_FILL = "author to fill"
@@ -246,32 +246,19 @@ def answers(run: RunFolder) -> list[tuple[Item, str | None]]:
 
 
 @section()
-def checklist(run: RunFolder) -> Section:
+def checklist(run: RunFolder) -> Section | None:
     """Draw the list, as a part of the page that opens on demand."""
     listed = answers(run)
     filled = sum(answer is not None for _, answer in listed)
     rows = [
-        (
-            item.name,
-            [
-                Cell(item.claim, number=False),
-                Cell(item.tripod, number=False),
-                Cell(answer or TO_FILL, number=False, missing=not answer),
-            ],
-        )
+        (item.name, [*texts(item.claim, item.tripod), Cell(answer or TO_FILL, number=False, missing=not answer)])
         for item, answer in listed
     ]
-    return Section(
-        "checklist",
-        f"Reporting checklist: {filled} of {len(listed)} items filled",
-        (
-            Note(
-                "Item numbers of CLAIM 2024 (imaging AI) and TRIPOD+AI (prediction models), with our own short names; "
-                "the lists themselves say what each asks for. An answer here comes from the run's files and is a "
-                "start, not the whole of the item."
-            ),
-            Table(["Item", "CLAIM", "TRIPOD+AI", "What the run knows"], rows, "check", "Reporting checklist"),
-        ),
-        link="Checklist",
-        folded=True,
+    text = (
+        "Item numbers of CLAIM 2024 (imaging AI) and TRIPOD+AI (prediction models), with our own short names; the "
+        "lists themselves say what each asks for. An answer here comes from the run's files and is a start, not "
+        "the whole of the item."
     )
+    items = table(["Item", "CLAIM", "TRIPOD+AI", "What the run knows"], rows, "check", "Reporting checklist")
+    heading = f"Reporting checklist: {filled} of {len(listed)} items filled"
+    return part("checklist", heading, Note(text), items, link="Checklist", folded=True)

@@ -18,10 +18,9 @@ from medtrain.metric.operating import OperatingPoints, even_npv, even_ppv, opera
 from medtrain.report.folder import Array, RunFolder
 from medtrain.report.predicted import predicted
 from medtrain.report.views import Cell, Section, Table, part, section
-from medtrain.report.words import number
+from medtrain.report.words import label, number
 
 RATES = {"sensitivity": sensitivity, "specificity": specificity, "ppv": ppv, "npv": npv}
-NAMES = {"sensitivity": "Sensitivity", "specificity": "Specificity", "ppv": "PPV", "npv": "NPV"}
 THRESHOLDS = 200  # of a class; fewer where there are many classes
 NUMBERS = 2400  # thresholds of all classes together: about 300 kB of the page
 MOST = 40  # classes that can be chosen
@@ -121,7 +120,8 @@ def explorer(run: RunFolder) -> Section | None:
     curves = curves_of(run)
     if not curves:
         return None
-    panel = Explorer(predicted(run).thresholds, NAMES, list(map(data_of, curves)), _at_decision(curves))
+    names = {name: label(name) for name in RATES}
+    panel = Explorer(predicted(run).thresholds, names, list(map(data_of, curves)), _at_decision(curves))
     return part("explorer", "Operating points", panel)
 
 
@@ -135,7 +135,7 @@ def _at_decision(curves: Sequence[Curve]) -> Table:
             cells.append(Cell(number(value), "" if low is None else f"{number(low)} to {number(high)}"))
         cells += [Cell(f"{int(n):,}") for n in curve.points.counts_T4[i]]
         rows.append((curve.name, cells))
-    header = ["Class", "Threshold", *NAMES.values(), "TP", "FP", "FN", "TN"]
+    header = ["Class", "Threshold", *map(label, RATES), "TP", "FP", "FN", "TN"]
     return Table(header, rows, "names", "Operating point at the start")
 
 

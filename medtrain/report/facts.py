@@ -5,21 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from medtrain.report.folder import RunFolder
-from medtrain.report.views import Cell, Listing, Section, folded, part, section, table
+from medtrain.report.views import Listing, Section, part, section, table, texts
 from medtrain.report.words import duration, numeric, one_line
 
 
 @section()
 def the_run(run: RunFolder) -> Section | None:
     """List the facts of a run."""
-    rows = [(name, [Cell(value, number=False)]) for name, value in facts(run)]
+    rows = [(name, texts(value)) for name, value in facts(run)]
     return part("run", "The run", table([], rows, "facts", "Facts of the run"))
 
 
 @section()
 def configuration(run: RunFolder) -> Section | None:
     """Show config.yaml."""
-    return folded("config", "Configuration", Listing(run.config) if run.config.strip() else None)
+    text = Listing(run.config) if run.config.strip() else None
+    return part("config", "Configuration", text, link="", folded=True)
 
 
 def facts(run: RunFolder) -> list[tuple[str, str]]:

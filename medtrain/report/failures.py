@@ -7,10 +7,9 @@ report only shows them. Pixels are encoded anew at working size, so nothing of a
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,7 +19,7 @@ from medtrain.io.files import atomic_path, write_text
 from medtrain.report.folder import RunFolder, read_folder
 from medtrain.report.html import data_uri
 from medtrain.report.predicted import predicted
-from medtrain.report.views import Note, Section, part, section
+from medtrain.report.views import Gallery, Note, Section, part, section
 from medtrain.report.words import number
 
 SIDE = 224  # px at most
@@ -109,36 +108,30 @@ class Film(NamedTuple):
     case: str
 
 
-@dataclass(frozen=True)
-class Mistakes:
-    """Films side by side."""
-
-    films: tuple[Film, ...]
-    template: ClassVar[str] = "mistakes.html.j2"
-
-
 @section(forms={"labels", "probabilities"})
 def gallery(run: RunFolder) -> Section | None:
     """Show the pictures, with what was decided and what is true."""
-    rows = [] if run.failures is None else run.failures.to_dict("records")
-    films = tuple(_film(run, row, file) for row in rows if (file := picture_file(run, "failures", row)).is_file())
+    films = [_film(run, row, src) for row, src in pictures_of(run, "failures", run.failures)]
     text = (
         "The cases that were decided wrongly with most confidence, kinds of mistakes in turn, as the network saw "
         "them. Who receives this page sees them: eval.thumbnails=0 leaves them out."
     )
-    return part("failures", "Worst mistakes", Note(text), Mistakes(films)) if films else None
+    return part("failures", "Worst mistakes", Note(text), Gallery("mistakes.html.j2", films)) if films else None
 
 
-def picture_file(run: RunFolder, folder: str, row: dict[Hashable, Any]) -> Path:
-    """Find the picture that a row of a table names, in its folder and nowhere else."""
-    return run.path / folder / Path(str(row["picture"])).name
+def pictures_of(run: RunFolder, folder: str, table: pd.DataFrame | None) -> Iterator[tuple[dict[Hashable, Any], str]]:
+    """Read the pictures that a table's rows name, in that folder of the run and nowhere else: rows and data URIs."""
+    for row in [] if table is None else table.to_dict("records"):
+        file = run.path / folder / Path(str(row["picture"])).name
+        if file.is_file():
+            yield row, data_uri(file)
 
 
-def _film(run: RunFolder, row: dict[Hashable, Any], file: Path) -> Film:
+def _film(run: RunFolder, row: dict[Hashable, Any], src: str) -> Film:
     truth, prediction, label = (str(row[key] or "") for key in ("truth", "prediction", "label"))
     about = "" if predicted(run).exclusive else f"{label}: "
     return Film(
-        src=data_uri(file),
+        src=src,
         alt=f"Case {row['case']}: {about}truth {truth}, prediction {prediction}",
         label=about,
         prediction=prediction,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 from medtrain.report import plots
 from medtrain.report.canvas import BANDS, DRAWN
@@ -13,19 +12,13 @@ from medtrain.report.folder import RunFolder
 from medtrain.report.html import data_uri
 from medtrain.report.predicted import predicted
 from medtrain.report.reliability import bins_of
-from medtrain.report.views import Section, part, section
+from medtrain.report.views import Gallery, Note, Section, part, section
 from medtrain.report.words import entry, label
 
 CAPTIONS = {
     "curves": ("Training", "Loss and validation metric by epoch."),
-    "roc": (
-        "ROC",
-        "Each class against the rest; a dot marks the decision that the metrics use.",
-    ),
-    "precision_recall": (
-        "Precision and recall",
-        "The dotted line is the prevalence: what guessing would reach.",
-    ),
+    "roc": ("ROC", "Each class against the rest; a dot marks the decision that the metrics use."),
+    "precision_recall": ("Precision and recall", "The dotted line is the prevalence: what guessing would reach."),
     "box_precision_recall": (
         "Precision and recall",
         "Of the boxes from the surest on; a dot marks the threshold that the metrics use.",
@@ -54,22 +47,15 @@ class Plot(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True)
-class Figures:
-    """Figures side by side, with a note above them."""
-
-    plots: tuple[Plot, ...]
-    note: str
-    template: ClassVar[str] = "figures.html.j2"
-
-
 @section()
 def figures(run: RunFolder) -> Section | None:
     """Draw the figures into plots/ and show them."""
     files = plots.draw(run, run.path / "plots", curves_of(run))
     many = f"Curves show the first {DRAWN} of {len(run.classes)} classes." if len(run.classes) > DRAWN else ""
     shown = tuple(_plot(run, name, file) for name, file in files.items())
-    return part("figures", "Figures", Figures(shown, many) if shown else None)
+    if not shown:
+        return None
+    return part("figures", "Figures", Note(many) if many else None, Gallery("figures.html.j2", shown))
 
 
 def _plot(run: RunFolder, name: str, file: Path) -> Plot:

@@ -6,7 +6,7 @@ from typing import Any
 
 from medtrain.report.folder import RunFolder
 from medtrain.report.predicted import positive_class, predicted
-from medtrain.report.views import Bar, Cell, Note, Section, Table, folded, part, section, table
+from medtrain.report.views import Bar, Cell, Note, Section, Table, part, section, table
 from medtrain.report.words import count, headline, label, number, with_interval
 
 BESIDE = ("sensitivity", "specificity", "ppv", "npv")
@@ -41,7 +41,7 @@ def groups(run: RunFolder) -> Section | None:
             "all cases. Groups were looked at one by one: with many, some differ by chance, and a wide interval that "
             "holds the line is no proof of fairness."
         ),
-        None if events else folded("events", "Events of each class", _events(run, by_column)),
+        None if events else part("events", "Events of each class", _events(run, by_column), link="", folded=True),
     )
 
 

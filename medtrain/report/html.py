@@ -10,7 +10,7 @@ import base64
 import hashlib
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -21,7 +21,8 @@ HERE = Path(__file__).parent
 class View(Protocol):
     """Plain data with the name of the template that draws it; the template finds it as `view`."""
 
-    template: ClassVar[str]
+    @property
+    def template(self) -> str: ...
 
 
 def draw(view: View | None) -> str:

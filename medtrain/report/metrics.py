@@ -7,7 +7,7 @@ from typing import Any
 from medtrain.report.counts import positives
 from medtrain.report.folder import RunFolder
 from medtrain.report.predicted import forms_of, predicted
-from medtrain.report.views import Cell, Note, Section, Table, part, section, table
+from medtrain.report.views import Cell, Note, Section, Table, part, section, table, texts
 from medtrain.report.words import ABSENT, entry, label, number, numeric, one_line, with_interval
 
 PER_CLASS = (
@@ -30,9 +30,7 @@ PER_CLASS = (
 def metrics(run: RunFolder) -> Section | None:
     """Draw the tables of metrics, with notes on how to read them."""
     of_all = [(label(name), *entry(result)) for name, result in (run.test.get("metrics") or {}).items()]
-    rows = [
-        (name, [Cell(value), Cell(interval, number=False)]) for name, value, interval in [*of_all, *_at_prevalence(run)]
-    ]
+    rows = [(name, [Cell(value), *texts(interval)]) for name, value, interval in [*of_all, *_at_prevalence(run)]]
     notes = map(Note, decision_text(run)) if rows else ()
     together = table(["Metric", "Value", "95 % interval"], rows, "metrics", "Metrics of all cases")
     return part("metrics", "Metrics", together, *notes, _per_class(run))
@@ -96,16 +94,10 @@ def _per_class(run: RunFolder) -> Table | None:
     names = names or list(dict.fromkeys(n for entries in results.values() for n in entries))
     counts = positives(run)
     header = ["Class", "Positives", *(label(n) if n != "auprc" else "AUPRC" for n in names)]
-    rows = [
-        (
-            name,
-            [
-                Cell(f"{counts[name]:,}" if name in counts else ABSENT),
-                *(Cell(*with_interval(entries.get(n))) for n in names),
-            ],
-        )
-        for name, entries in results.items()
-    ]
+    rows = []
+    for name, entries in results.items():
+        count = f"{counts[name]:,}" if name in counts else ABSENT
+        rows.append((name, [Cell(count), *(Cell(*with_interval(entries.get(n))) for n in names)]))
     return table(header, rows, "names", "Metrics of each class", heading="By class")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from medtrain.report.folder import RunFolder
 from medtrain.report.html import View
@@ -73,6 +73,14 @@ class Listing:
 
 
 @dataclass(frozen=True)
+class Gallery:
+    """Things that one template shows side by side, such as pictures with their captions."""
+
+    template: str
+    items: Sequence[Any]
+
+
+@dataclass(frozen=True)
 class Section:
     """A part of the page with a heading and an address.
 
@@ -80,7 +88,7 @@ class Section:
         name: its address within the page.
         parts: what stands in it, from top to bottom.
         link: what the page's navigation calls it; "" leaves it out.
-        folded: it opens on demand.
+        folded: it opens on demand, and is closed where it is printed.
     """
 
     name: str
@@ -91,16 +99,15 @@ class Section:
     template: ClassVar[str] = "section.html.j2"
 
 
-def part(name: str, heading: str, *views: View | None) -> Section | None:
-    """Put views under a heading that the navigation links to; None where there is no view."""
+def part(name: str, heading: str, *views: View | None, link: str | None = None, folded: bool = False) -> Section | None:
+    """Put views under a heading; None where there is no view. The navigation calls it by its heading, or by `link`."""
     there = tuple(view for view in views if view is not None)
-    return Section(name, heading, there, link=heading) if there else None
+    return Section(name, heading, there, heading if link is None else link, folded) if there else None
 
 
-def folded(name: str, heading: str, *views: View | None, link: str = "") -> Section | None:
-    """Put views into a part that opens on demand and is closed where it is printed; None where there is no view."""
-    there = tuple(view for view in views if view is not None)
-    return Section(name, heading, there, link=link, folded=True) if there else None
+def texts(*words: str) -> list[Cell]:
+    """Make cells of text."""
+    return [Cell(text, number=False) for text in words]
 
 
 def table(
@@ -108,6 +115,22 @@ def table(
 ) -> Table | None:
     """Make a `Table`; None without rows."""
     return Table(header, rows, style, caption, heading) if rows else None
+
+
+@dataclass(frozen=True)
+class PicturesPage:
+    """A page to leaf through pictures that lie beside it: no script, nothing fetched.
+
+    Args:
+        title: above all.
+        lines: paragraphs above the pictures.
+        pictures: caption and path, relative to the page.
+    """
+
+    title: str
+    lines: Sequence[str]
+    pictures: Sequence[tuple[str, str]]
+    template: ClassVar[str] = "pictures_page.html.j2"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from fabricate import enrich, films, make_run
 from jinja2 import UndefinedError
 
 from medtrain.report import html, write_box_pictures, write_failures, write_report
-from medtrain.report.pictures_page import PicturesPage
+from medtrain.report.views import PicturesPage
 
 EVIL = """"'><i onload='x'>{{ 7 * 7 }}</script>&amp;"""
 TEMPLATES = sorted((Path(html.__file__).parent / "templates").iterdir())

@@ -23,8 +23,8 @@ from medtrain.config import record
 from medtrain.core.errors import UsageError
 from medtrain.io.files import write_json, write_text
 from medtrain.report.html import draw
-from medtrain.report.pictures_page import PicturesPage
 from medtrain.report.progress import bar
+from medtrain.report.views import PicturesPage
 from medtrain.task.base import Task
 
 
