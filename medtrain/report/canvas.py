@@ -27,6 +27,17 @@ def new_figure(height: float = 4.2) -> Figure:
     return figure
 
 
+def new_axes(height: float = 4.2) -> tuple[Figure, Axes]:
+    """Make a figure with one pair of axes."""
+    figure = new_figure(height)
+    return figure, figure.add_subplot()
+
+
+def dot(axes: Axes, x: float, y: float, i: int) -> None:
+    """Mark on a curve where the decision is."""
+    axes.plot(x, y, "o", color=colour(i), markersize=6, markeredgecolor="white")
+
+
 def colour(i: int) -> str:
     return COLOURS[i % len(COLOURS)]
 

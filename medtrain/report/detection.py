@@ -10,11 +10,10 @@ from medtrain.core.coco import read_back
 from medtrain.core.truth import Found, Truth
 from medtrain.metric import match
 from medtrain.metric.recall import FALSE_POSITIVES, Curve, curve_of
-from medtrain.report.canvas import DRAWN, colour, legend, legible, new_figure, style, tidy
+from medtrain.report.canvas import DRAWN, colour, dot, legend, legible, new_axes, style, tidy
 from medtrain.report.folder import RunFolder
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 LEAST = 1 / 32  # false positives an image at the left edge, which a logarithmic axis needs
@@ -46,13 +45,12 @@ def detection_figures(run: RunFolder) -> dict[str, Figure | None]:
 
 def precision_recall(curves: list[tuple[str, Curve]], limits: dict[str, float]) -> Figure:
     """Precision at each recall of each class; a dot is the threshold."""
-    figure = new_figure()
-    axes = figure.add_subplot()
+    figure, axes = new_axes()
     for i, (name, curve) in enumerate(curves):
         recall, precision, _ = _points(curve)
         axes.plot(recall, precision, style(i), color=colour(i), label=legible(name))
         if (shown := int((curve.score_K >= limits.get(name, np.inf)).sum())) > 0:
-            _dot(axes, recall[shown - 1], precision[shown - 1], i)
+            dot(axes, recall[shown - 1], precision[shown - 1], i)
     tidy(axes, "sensitivity (recall)", "PPV (precision)", unit=True)
     legend(figure, axes, len(curves), "class")
     return figure
@@ -60,15 +58,14 @@ def precision_recall(curves: list[tuple[str, Curve]], limits: dict[str, float]) 
 
 def froc(curves: list[tuple[str, Curve]], images: int, limits: dict[str, float], metrics: dict[str, Any]) -> Figure:
     """Sensitivity by false positives an image of each class; points with whiskers are the mean and its intervals."""
-    figure = new_figure()
-    axes = figure.add_subplot()
+    figure, axes = new_axes()
     for i, (name, curve) in enumerate(curves):
         recall, _, false = _points(curve)
         rate_K = np.maximum(false / images, LEAST)
         drawn_to = np.append(rate_K, 2 * FALSE_POSITIVES[-1]), np.append(recall, recall[-1:].max(initial=0))
         axes.step(*drawn_to, style(i), where="post", color=colour(i), label=legible(name))
         if (shown := int((curve.score_K >= limits.get(name, np.inf)).sum())) > 0:
-            _dot(axes, rate_K[shown - 1], recall[shown - 1], i)
+            dot(axes, rate_K[shown - 1], recall[shown - 1], i)
     for rate in FALSE_POSITIVES:
         told = metrics.get(f"froc_{rate:g}") or {}
         if told.get("ci95"):
@@ -81,11 +78,6 @@ def froc(curves: list[tuple[str, Curve]], images: int, limits: dict[str, float],
     axes.set_xticks(FALSE_POSITIVES, ["1/8", "1/4", "1/2", "1", "2", "4", "8"])
     legend(figure, axes, len(curves), "class")
     return figure
-
-
-def _dot(axes: Axes, x: float, y: float, i: int) -> None:
-    """Where the threshold is."""
-    axes.plot(x, y, "o", color=colour(i), markersize=6, markeredgecolor="white")
 
 
 def _points(curve: Curve) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ import numpy as np
 from medtrain.metric import auroc
 from medtrain.metric.binary import ppv, sensitivity, specificity
 from medtrain.metric.operating import span
-from medtrain.report.canvas import BANDS, colour, diagonal, legend, legible, new_figure, style, tidy
+from medtrain.report.canvas import BANDS, colour, diagonal, dot, legend, legible, new_axes, style, tidy
 from medtrain.report.explorer import Curve
 from medtrain.report.folder import Array, Predictions
 
@@ -26,8 +26,7 @@ def roc(curves: Sequence[Curve], predictions: Predictions) -> Figure | None:
 
     if not curves:
         return None
-    figure = new_figure()
-    axes = figure.add_subplot()
+    figure, axes = new_axes()
     diagonal(axes)
     for i, curve in enumerate(curves):
         fpr, tpr, _ = roc_curve(curve.target, curve.score)
@@ -40,7 +39,7 @@ def roc(curves: Sequence[Curve], predictions: Predictions) -> Figure | None:
         known = np.isfinite(target)
         if np.isfinite(said[known]).all():
             x, y = said[target == 0].mean(), said[target == 1].mean()
-            axes.plot(x, y, "o", color=colour(i), markersize=6, markeredgecolor="white")
+            dot(axes, x, y, i)
     tidy(axes, "1 - specificity", "sensitivity", unit=True)
     legend(figure, axes, len(curves), "AUROC")
     return figure
@@ -52,8 +51,7 @@ def precision_recall(curves: Sequence[Curve]) -> Figure | None:
 
     if not curves:
         return None
-    figure = new_figure()
-    axes = figure.add_subplot()
+    figure, axes = new_axes()
     for i, curve in enumerate(curves):
         precision, recall, _ = precision_recall_curve(curve.target, curve.score)
         axes.plot(recall, precision, style(i), color=colour(i), drawstyle="steps-post", label=legible(curve.name))

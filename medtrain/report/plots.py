@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from medtrain.io.files import atomic_path
-from medtrain.report.canvas import COLOURS, DRAWN, legible, name_ticks, new_figure, tidy
+from medtrain.report.canvas import COLOURS, DRAWN, legible, name_ticks, new_axes, new_figure, tidy
 from medtrain.report.detection import detection_figures
 from medtrain.report.discrimination import precision_recall, roc
 from medtrain.report.explorer import Curve
@@ -93,8 +93,7 @@ def confusion(predictions: Predictions, classes: list[str], exclusive: bool) -> 
     if not table.sum():
         return None
     rows, width = table.shape
-    figure = new_figure(max(4.2, min(9.0, 1.5 + 0.3 * rows)))
-    axes = figure.add_subplot()
+    figure, axes = new_axes(max(4.2, min(9.0, 1.5 + 0.3 * rows)))
     share = table / np.maximum(1, table.sum(axis=1, keepdims=True))
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for i, j in np.ndindex(rows, width) if rows <= NAMED else ():
@@ -115,8 +114,7 @@ def abstention(found: dict[str, Any] | None) -> Figure | None:
         return None
     rows = [(float(point["kept"]), *_ends(point["metrics"].get(name))) for point in points]
     kept, value, low, high = np.array(sorted(rows), dtype=float).T
-    figure = new_figure()
-    axes = figure.add_subplot()
+    figure, axes = new_axes()
     axes.fill_between(100 * kept, low, high, color=COLOURS[0], alpha=0.18, linewidth=0)
     axes.plot(100 * kept, value, color=COLOURS[0], marker="o", markersize=3)
     by = SURE_BY.get(str(found.get("by")), str(found.get("by")))

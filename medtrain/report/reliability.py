@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medtrain.metric import reliability
-from medtrain.report.canvas import BANDS, COLOURS, DRAWN, colour, diagonal, legend, legible, new_figure, style, tidy
+from medtrain.report.canvas import BANDS, COLOURS, DRAWN, colour, diagonal, legend, legible, new_axes, style, tidy
 from medtrain.report.folder import Array, Predictions, RunFolder
 from medtrain.report.predicted import Predicted, predicted
 
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 def reliability_diagram(run: RunFolder, predictions: Predictions) -> Figure | None:
     """Of the test's own bins; of a test without them (an older one), from its predictions, without intervals."""
     bins = bins_of(run)
-    figure = new_figure()
-    axes = figure.add_subplot()
+    figure, axes = new_axes()
     diagonal(axes)
     for i, (name, rows) in enumerate(list(bins.items())[:DRAWN]):
         expected, observed = (np.array([row[key] for row in rows], dtype=float) for key in ("predicted", "observed"))
