@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import expit, ndtr
 
-from medtrain.metric import evaluate
+from medtrain.target.binary import Binary
 
 SHIFT = 1.0  # of the sick patients' values, in standard deviations between patients
 IMAGE = 0.5  # standard deviation within a patient
@@ -26,6 +26,7 @@ TRUTH = {
     "sensitivity": float(ndtr(SHIFT / 2 / math.sqrt(1 + IMAGE**2))),
 }
 WAYS = ("images", "patients")
+TARGET = Binary(("well", "sick"))
 
 
 def covered(draw: np.random.Generator, patients: int, images: int, replicates: int) -> dict[tuple[str, str], bool]:
@@ -38,7 +39,7 @@ def covered(draw: np.random.Generator, patients: int, images: int, replicates: i
     for way in WAYS:
         units = who.tolist() if way == "patients" else None
         seed = int(draw.integers(2**31))
-        judged = evaluate("binary", probs, target, score > 0, ["well", "sick"], units, replicates, seed)["metrics"]
+        judged = TARGET.evaluate(probs, target, score > 0, units, bootstrap=replicates, seed=seed)["metrics"]
         for metric, truth in TRUTH.items():
             low, high = judged[metric]["ci95"] or (math.nan, math.nan)
             found[way, metric] = bool(low <= truth <= high)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from medtrain.augment.affine import resample_volumes
 from medtrain.augment.draws import check_batch, draw, normal, signed
 from medtrain.core.errors import UsageError
-from medtrain.core.spec import DataSpec
+from medtrain.target import DataSpec
 
 _DRAWS = 15
 

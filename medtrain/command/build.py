@@ -19,13 +19,12 @@ from medtrain.augment import Views2d, Views3d
 from medtrain.callbacks import Mining, Preemption, Progress, Speed, WholeCheckpointIO
 from medtrain.config import launch, ranks, target
 from medtrain.core.errors import UsageError
-from medtrain.core.labels import LabelCounts
 from medtrain.core.notice import notice
-from medtrain.core.spec import DataSpec
 from medtrain.data import source
 from medtrain.data.base import Data, Inputs
 from medtrain.model import Ensemble, build_model, check_passes, kept_bytes, score_instances
 from medtrain.report.progress import bar
+from medtrain.target import DataSpec, LabelCounts
 from medtrain.task.base import Task
 
 log = logging.getLogger("medtrain")

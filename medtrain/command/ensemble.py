@@ -23,11 +23,11 @@ from medtrain.command.members import Member, Unit, read_members, units_of
 from medtrain.command.train import recorded
 from medtrain.config.folder import save_config
 from medtrain.config.runs import run_folders
-from medtrain.core.spec import DataSpec
 from medtrain.io.files import sha256, write_text
-from medtrain.metric import Decision, fit_thresholds
 from medtrain.report import metrics_table, write_report
 from medtrain.report.words import label, number
+from medtrain.target import Decision
+from medtrain.target.classes import ClassTarget
 from medtrain.task.out_of_fold import Said, end_to_end, judge_repeats
 
 Thresholds = dict[str, float]
@@ -36,11 +36,12 @@ Thresholds = dict[str, float]
 def main(cfg: DictConfig, make_folder: Callable[[], Path]) -> int:
     """Write an ensemble into a folder that is made once all runs are found fit."""
     members = read_members(run_folders(build.plain(cfg.runs) or ""))
-    units, spec = units_of(members), members[0].spec
-    tuned = [Said.read([m.folder / "val_predictions.csv" for m in unit.members], spec) for unit in units]
-    limits = [_thresholds(said, spec, cfg.eval.threshold) for said in tuned]
-    decision = Decision(cfg.eval.threshold, 1.0, _thresholds(end_to_end(tuned), spec, cfg.eval.threshold))
-    tested = [_tested(unit, spec, own) for unit, own in zip(units, limits, strict=True)]
+    units, target = units_of(members), members[0].spec.target
+    assert isinstance(target, ClassTarget)
+    tuned = [Said.read([m.folder / "val_predictions.csv" for m in unit.members], target) for unit in units]
+    limits = [_thresholds(said, target, cfg.eval.threshold) for said in tuned]
+    decision = Decision(cfg.eval.threshold, 1.0, _thresholds(end_to_end(tuned), target, cfg.eval.threshold))
+    tested = [_tested(unit, target, own) for unit, own in zip(units, limits, strict=True)]
     splits = _splits(units)
     folder = make_folder()
     with recorded(cfg, folder) as record:
@@ -55,7 +56,7 @@ def main(cfg: DictConfig, make_folder: Callable[[], Path]) -> int:
         repeats = [[one for _, one in each] for _, each in groupby(said, lambda pair: pair[0].repeat)]
         order = splits.loc[splits["split"] == "test", "case"].tolist()
         asked = {"bootstrap": cfg.eval.bootstrap, "prevalence": cfg.eval.get("prevalence")}
-        outcome = judge_repeats(spec, repeats, decision, order=order, **asked)
+        outcome = judge_repeats(target, repeats, decision, order=order, **asked)
         metrics = write_outcome(folder, outcome, decision, split="test")
         record.finish("finished")
         report = write_report(folder)
@@ -64,12 +65,12 @@ def main(cfg: DictConfig, make_folder: Callable[[], Path]) -> int:
     return 0
 
 
-def _thresholds(said: Said, spec: DataSpec, policy: str | float) -> Thresholds:
-    return fit_thresholds(spec.label_kind, said.probs_NSC.mean(axis=1), said.target, spec.classes, policy)
+def _thresholds(said: Said, target: ClassTarget, policy: str | float) -> Thresholds:
+    return target.fit_thresholds(said.probs_NSC.mean(axis=1), said.values, policy)
 
 
-def _tested(unit: Unit, spec: DataSpec, thresholds: Thresholds) -> Said:
-    return Said.read([member.folder / "test_predictions.csv" for member in unit.members], spec, thresholds)
+def _tested(unit: Unit, target: ClassTarget, thresholds: Thresholds) -> Said:
+    return Said.read([member.folder / "test_predictions.csv" for member in unit.members], target, thresholds)
 
 
 def _splits(units: Sequence[Unit]) -> pd.DataFrame:

@@ -12,9 +12,9 @@ from omegaconf import DictConfig
 
 from medtrain.config import launch
 from medtrain.io.files import write_json, write_text
-from medtrain.metric import Decision
 from medtrain.report import write_box_pictures, write_failures, write_report
-from medtrain.task.base import Outcome, Task
+from medtrain.target import Decision, Outcome
+from medtrain.task.base import Task
 
 
 def evaluate(

@@ -34,7 +34,7 @@ def open_gate(cfg: DictConfig) -> Trained | None:
         gate = open_run(cfg.eval.gate)
     except MedtrainError as error:
         raise UsageError(f"eval.gate: {error}") from error
-    if gate.spec.label_kind != "binary" or gate.spec.dims != 2:
+    if gate.spec.target.positive is None or gate.spec.dims != 2:
         raise UsageError(f"eval.gate={cfg.eval.gate}: a run of binary classification of images is wanted")
     return gate
 

@@ -14,9 +14,10 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from medtrain.core.errors import UsageError
-from medtrain.data.table.columns import RawTable, find_columns, read_table
-from medtrain.data.table.labels import negative_first
+from medtrain.data.table.columns import find_columns
 from medtrain.io.files import write_text
+from medtrain.io.table import RawTable, read_table
+from medtrain.target.labels import negative_first
 
 FLAGS = frozenset(("0", "1", "-1", "0.0", "1.0", "-1.0", ""))
 

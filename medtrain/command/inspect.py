@@ -13,7 +13,6 @@ from omegaconf import DictConfig
 from medtrain.command import build
 from medtrain.command.train import check_validation, imbalance_of, recorded
 from medtrain.core.errors import DataError, MedtrainError, Problem
-from medtrain.core.labels import indicators
 from medtrain.data.inspection import Finding, Inspection
 from medtrain.io.files import atomic_path, write_json
 from medtrain.report import imbalance_table
@@ -84,7 +83,7 @@ def summary(found: Inspection, seconds: float) -> dict[str, Any]:
             },
             "problems": dict(Counter(finding.problem.severity for finding in found.findings)),
         },
-        "label_kind": found.spec.label_kind if found.spec else None,
+        "label_kind": found.spec.target.kind if found.spec else None,
         "classes": list(found.spec.classes) if found.spec else [],
         "splits": {
             name: {"images": len(part), "patients": int(part["patient"].nunique())}
@@ -158,9 +157,9 @@ def examples(found: Inspection) -> list[tuple[str, list[Tile]]]:
     if found.spec is None or not len(found.used):
         return []
     rows, split = found.used, found.cases["split"].to_numpy()[found.used]
-    has_NC = indicators(found.spec.label_kind, len(found.spec.classes), found.targets[rows]) == 1
+    has_NC = found.spec.target.indicators(found.targets[rows]) == 1
     of_class = dict(zip(found.spec.classes[:CLASSES], has_NC.T, strict=False))
-    if found.spec.label_kind in ("multilabel", "boxes"):
+    if found.spec.target.several:
         of_class["none of the classes"] = ~has_NC.any(1)
     bands = []
     for name, has in of_class.items():

@@ -21,9 +21,8 @@ from medtrain.command import build
 from medtrain.config import record
 from medtrain.config.compose import load_saved
 from medtrain.core.errors import MedtrainError, UsageError
-from medtrain.core.spec import DataSpec
 from medtrain.io.files import read_json
-from medtrain.metric import Decision
+from medtrain.target import DataSpec, Decision
 
 NEEDED = (
     "checkpoints/best.ckpt", "decision.json", "splits.csv", "val_predictions.csv", "test_predictions.csv",
@@ -102,7 +101,8 @@ def _read(folder: Path) -> Member:
         raise UsageError("an ensemble already; name its members" if verb == "ensemble" else "not a training")
     if (state := record.status(fields)) != "finished":
         raise UsageError(f"not finished ({state}); medtrain resume={folder} goes on with it, or leave it out")
-    if fields["spec"]["label_kind"] == "boxes":
+    spec = DataSpec.from_dict(fields["spec"])
+    if "probabilities" not in spec.target.forms:
         raise UsageError("a detector: boxes of several models are not merged; compare them (medtrain compare)")
     if missing := [name for name in NEEDED if not (folder / name).is_file()]:
         raise UsageError(f"it has no {', '.join(missing)}; train it again (medtrain run={folder} hydra.run.dir=NEW)")
@@ -112,7 +112,7 @@ def _read(folder: Path) -> Member:
         folder,
         fields,
         load_saved(folder, "runs"),
-        DataSpec.from_dict(fields["spec"]),
+        spec,
         Decision.load(folder / "decision.json", folder / "checkpoints" / "best.ckpt"),
         splits,
         parts,

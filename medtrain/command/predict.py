@@ -37,7 +37,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     if launch.global_rank() != 0:
         return
     said = task.predictions(task.results, data.cases, run.decision) if readable else None
-    if run.spec.label_kind == "boxes":
+    if "boxes" in run.spec.target.forms:
         write_json(output, said or [])
     else:
         write_text(output, whole_table(said, data).to_csv(index=False))

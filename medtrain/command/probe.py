@@ -13,11 +13,9 @@ from torch import nn
 from medtrain.command import build
 from medtrain.config import target
 from medtrain.core.errors import UsageError
-from medtrain.core.labels import LabelCounts
-from medtrain.core.spec import DataSpec
 from medtrain.data.split import check_folds
-from medtrain.metric import parse_policy
 from medtrain.model import build_model, check_passes
+from medtrain.target import DataSpec, LabelCounts
 
 log = logging.getLogger("medtrain")
 
@@ -32,7 +30,7 @@ def probe(cfg: DictConfig) -> None:
     check_sharding(cfg)
     check_folds(build.plain(cfg.data))
     spec = usual_spec(cfg)
-    parse_policy(cfg.eval.threshold, spec.label_kind)
+    spec.target.check_policy(cfg.eval.threshold)
     build.task_class(cfg)
     check_pool(cfg)
     if cfg.get("transfer"):
@@ -60,7 +58,7 @@ def check_loss(cfg: DictConfig, spec: DataSpec, network: nn.Module) -> None:
     """
     ones = np.ones(len(spec.classes), np.int64)
     loss = target.build("loss", cfg.loss, spec=spec, counts=LabelCounts(ones, ones, 0 * ones))
-    if spec.label_kind == "boxes" and getattr(loss, "own_loss", None) != getattr(network, "own_loss", None):
+    if getattr(loss, "own_loss", None) != getattr(network, "own_loss", None):
         wanted = "own, as the network brings its loss" if getattr(network, "own_loss", False) else "detection"
         raise UsageError(
             f"loss={str(cfg.loss._target_).rpartition('.')[2]} doesn't fit this network: take loss={wanted}"
@@ -106,10 +104,10 @@ def check_sharding(cfg: DictConfig) -> None:
 def usual_spec(cfg: DictConfig) -> DataSpec:
     """A spec such as data of this kind could have, before they are read: two classes, the size that is asked for."""
     kind, node = cfg.task.kind, build.plain(cfg.data)
+    target = build.task_class(cfg).usual_target(("0", "1"))
     if kind == "bag" and node.get("tiles"):
-        return DataSpec("binary", ("0", "1"), 3, (node["tile_px"], node["tile_px"]))
+        return DataSpec(target, 3, (node["tile_px"], node["tile_px"]))
     dims = {"volume": 3, "bag": 0}.get(kind, 2)
     size = (node.get("patch_size") if kind == "volume" else node.get("tile") or node.get("image_size")) or 64
     shape = tuple(size) if not isinstance(size, int) else (size,) * dims
-    classes = ("0", "1")
-    return DataSpec("boxes" if kind == "boxes" else "binary", classes, int(node.get("channels") or 1), shape[:dims])
+    return DataSpec(target, int(node.get("channels") or 1), shape[:dims])

@@ -11,7 +11,6 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 
@@ -23,13 +22,11 @@ from medtrain.command.gate import attach_gate
 from medtrain.config import launch
 from medtrain.config.record import RunRecord
 from medtrain.core.errors import DataError, MedtrainError, UsageError
-from medtrain.core.labels import LabelCounts, count_labels
 from medtrain.core.notice import notice
-from medtrain.core.spec import DataSpec
 from medtrain.io.files import sha256, write_text
-from medtrain.metric import auroc, parse_policy
 from medtrain.model import warm_start
 from medtrain.report import Imbalance, imbalance, imbalance_table, metrics_table
+from medtrain.target import DataSpec, LabelCounts
 from medtrain.task.base import Task
 
 log = logging.getLogger("medtrain")
@@ -110,41 +107,19 @@ def recorded(cfg: DictConfig, folder: Path) -> Iterator[RunRecord | None]:
 
 
 def check_validation(cfg: DictConfig, data: Any) -> None:
-    """Can the validation part choose at all?
+    """Check that the validation part can choose a checkpoint and a threshold.
 
     Raises:
-        UsageError: a threshold policy that the labels have no use for.
-        DataError: the monitored AUROC is undefined there.
+        UsageError: a threshold policy that the target has no use for.
+        DataError: what is monitored is undefined there.
     """
-    parse_policy(cfg.eval.threshold, data.spec.label_kind)
-    if data.spec.label_kind == "boxes":
-        check_boxes(data)
+    data.spec.target.check_policy(cfg.eval.threshold)
+    if data.targets is None:
         return
     monitors = [node.get("monitor") for node in cfg.callbacks.values() if node]
-    if "val_auroc" not in monitors or data.targets is None:
-        return
-    target = data.targets[(data.cases["split"] == "val").to_numpy()]
-    if not isfinite(auroc(np.zeros((len(target), len(data.spec.classes))), target)):
-        raise DataError(
-            f"validation ({len(target)} cases) does not hold cases of every class, so val_auroc is undefined and "
-            "can't choose a checkpoint",
-            advice="give it more cases (the split column), or set callbacks.best.monitor=val_loss "
-            "callbacks.best.mode=min callbacks.early_stopping=null",
-        )
-
-
-def check_boxes(data: Any) -> None:
-    """Is there anything to find in the validation part?
-
-    Raises:
-        DataError: no.
-    """
-    shown = data.targets[(data.cases["split"] == "val").to_numpy()]
-    if not (shown == 1).any():
-        raise DataError(
-            f"validation ({len(shown)} cases) holds no box, so val_map50 is undefined and can't choose a checkpoint",
-            advice="give it more cases (the split column), or another data.split_seed",
-        )
+    fault = data.spec.target.cannot_choose(data.targets[(data.cases["split"] == "val").to_numpy()], monitors)
+    if fault is not None:
+        raise DataError(fault[0], advice=fault[1])
 
 
 def note_data(record: RunRecord, data: Any, trainer: pl.Trainer) -> None:
@@ -171,7 +146,7 @@ def train_counts(data: Any) -> LabelCounts | None:
     """The labels of the training split, for losses that weigh classes."""
     if data.targets is None:
         return None
-    return count_labels(data.spec.label_kind, len(data.spec.classes), data.targets[data.rows("train")])
+    return data.spec.target.count(data.targets[data.rows("train")])
 
 
 def imbalance_of(data: Any) -> Imbalance:
@@ -214,7 +189,7 @@ def opening(cfg: DictConfig, data: Any, folder: Path) -> str:
     held = data.held_out and "\nheld out: site {site} (data.fold={fold} of {sites} sites)".format(**data.held_out)
     return (
         f"{cfg.task.name} on {cfg.data.name} ({mark}{data.cases['patient'].nunique():,} patients; "
-        f"images: {', '.join(parts)})\n{data.spec.label_kind}: {classes}; run folder {folder}{held or ''}"
+        f"images: {', '.join(parts)})\n{data.spec.target.kind}: {classes}; run folder {folder}{held or ''}"
     )
 
 

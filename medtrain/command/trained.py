@@ -12,8 +12,7 @@ from medtrain.callbacks.checkpoint import load, network_weights
 from medtrain.command import build
 from medtrain.config import record
 from medtrain.core.errors import MedtrainError, UsageError
-from medtrain.core.spec import DataSpec
-from medtrain.metric import Decision
+from medtrain.target import DataSpec, Decision
 from medtrain.task.base import Task
 
 

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from medtrain.core.errors import Problem
-from medtrain.core.spec import DataSpec
 from medtrain.core.truth import Truth
 from medtrain.data.loading import LaterBatches, loader, ranks
 from medtrain.io.image_cache import Progress
 from medtrain.sampler import EvalSampler, Shuffle
+from medtrain.target import DataSpec
 
 if TYPE_CHECKING:
     from medtrain.data.inspection import Inspection

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 
-from medtrain.core.spec import LabelKind
+from medtrain.target import Target
 
 
 class LaterBatches(BatchSampler):
@@ -61,12 +60,9 @@ def loader(dataset: Dataset[Any], batches: LaterBatches, num_workers: int) -> Da
     )
 
 
-def as_labels(targets: NDArray[Any], kind: LabelKind | None) -> Tensor:
-    """Targets, a row a case, as ``y`` of a batch has them (see `medtrain.data.base.Data`)."""
-    if kind == "multiclass":
-        return torch.from_numpy(np.asarray(targets, np.int64))
-    y = torch.from_numpy(np.asarray(targets, np.float32))
-    return y[:, None] if kind == "binary" else y
+def as_labels(target: Target, values: NDArray[Any]) -> Tensor:
+    """Turn a target's values, a row a case, into ``y`` as batches have it (see `medtrain.data.base.Data`)."""
+    return torch.from_numpy(target.batch_labels(values))
 
 
 def _whole_batch(batch: Any) -> Any:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from medtrain.core.errors import UsageError
-from medtrain.core.spec import DataSpec
 from medtrain.core.words import nearest
 from medtrain.io.image import ImageForm
+from medtrain.target import DataSpec
 
 GREY = ((0.449,), (0.226,))  # the mean of ImageNet's three
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

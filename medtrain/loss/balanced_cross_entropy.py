@@ -6,10 +6,9 @@ import torch
 from torch import nn
 
 from medtrain.core.errors import UsageError
-from medtrain.core.labels import LabelCounts
-from medtrain.core.spec import DataSpec
 from medtrain.loss.cross_entropy import BinaryCrossEntropy, MulticlassCrossEntropy, check
 from medtrain.loss.weights import class_weights, positive_weights
+from medtrain.target import DataSpec, LabelCounts
 
 
 def balanced_cross_entropy(
@@ -37,7 +36,7 @@ def balanced_cross_entropy(
     check(spec, label_smoothing)
     if counts is None:
         raise UsageError("loss: balanced_cross_entropy needs the counts of the training split's labels")
-    if spec.label_kind == "multiclass":
+    if spec.target.exclusive:
         weight_K = torch.tensor(class_weights(counts, weights, beta), dtype=torch.float32)
         return MulticlassCrossEntropy(label_smoothing, weight_K)
     pos_weight_K = torch.tensor(positive_weights(counts, weights, beta)[-spec.n_logits :], dtype=torch.float32)

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medtrain.core.errors import UsageError
-from medtrain.core.spec import DataSpec
 from medtrain.loss.masked import full_precision, masked_mean
+from medtrain.target import DataSpec
 
 
 def cross_entropy(spec: DataSpec, label_smoothing: float = 0.0) -> nn.Module:
@@ -20,10 +20,10 @@ def cross_entropy(spec: DataSpec, label_smoothing: float = 0.0) -> nn.Module:
             or multilabel target: over yes and no). Szegedy et al., Rethinking the Inception architecture, 2016.
 
     Raises:
-        UsageError: `label_smoothing` is out of range, or the labels are boxes.
+        UsageError: `label_smoothing` is out of range, or the target has no probabilities (boxes).
     """
     check(spec, label_smoothing)
-    if spec.label_kind == "multiclass":
+    if spec.target.exclusive:
         return MulticlassCrossEntropy(label_smoothing)
     return BinaryCrossEntropy(label_smoothing)
 
@@ -32,9 +32,9 @@ def check(spec: DataSpec, label_smoothing: float) -> None:
     """What all losses for classification refuse.
 
     Raises:
-        UsageError: `label_smoothing` is out of range, or the labels are boxes.
+        UsageError: `label_smoothing` is out of range, or the target has no probabilities (boxes).
     """
-    if spec.label_kind == "boxes":
+    if "probabilities" not in spec.target.forms:
         raise UsageError("loss: cross_entropy and focal are for classification; detectors bring their own losses")
     if not 0 <= label_smoothing < 1:
         raise UsageError(f"loss.label_smoothing={label_smoothing} is not in [0, 1)")

@@ -14,11 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medtrain.core.errors import UsageError
-from medtrain.core.labels import LabelCounts
-from medtrain.core.spec import DataSpec
 from medtrain.loss.cross_entropy import check
 from medtrain.loss.masked import full_precision, masked_mean
 from medtrain.loss.weights import class_weights, positive_weights
+from medtrain.target import DataSpec, LabelCounts
 
 
 def focal(
@@ -49,31 +48,32 @@ def focal(
     if not gamma >= 0:
         raise UsageError(f"loss.gamma={gamma} must be at least 0")
     alpha_C = None if alpha is None else torch.tensor(_alpha(alpha, spec, counts), dtype=torch.float32)
-    if spec.label_kind == "multiclass":
+    if spec.target.exclusive:
         return SoftmaxFocal(gamma, alpha_C, label_smoothing)
     if alpha_C is None:
         return SigmoidFocal(gamma, None, label_smoothing)
-    alpha_2K = alpha_C[:, None] if spec.label_kind == "binary" else torch.stack([1 - alpha_C, alpha_C])
+    one_logit = spec.n_logits < len(spec.classes)  # of two classes
+    alpha_2K = alpha_C[:, None] if one_logit else torch.stack([1 - alpha_C, alpha_C])
     return SigmoidFocal(gamma, alpha_2K, label_smoothing)
 
 
 def _alpha(alpha: float | str | Sequence[float], spec: DataSpec, counts: LabelCounts | None) -> list[float]:
     """One number a class, of whatever was given."""
-    number, multiclass = isinstance(alpha, int | float), spec.label_kind == "multiclass"
+    number, exclusive = isinstance(alpha, int | float), spec.target.exclusive
     if alpha == "auto":
         if counts is None:
             raise UsageError("loss.alpha=auto needs the counts of the training split's labels")
         ratio_C = positive_weights(counts)
-        return list(class_weights(counts) if multiclass else ratio_C / (1 + ratio_C))
+        return list(class_weights(counts) if exclusive else ratio_C / (1 + ratio_C))
     values: Any = alpha
-    if number and not multiclass:
-        values = [1 - values, values] if spec.label_kind == "binary" else [values] * len(spec.classes)
+    if number and not exclusive:
+        values = [1 - values, values] if spec.n_logits < len(spec.classes) else [values] * len(spec.classes)
     if (
         not isinstance(values, list | tuple)
         or len(values) != len(spec.classes)
-        or not all(isinstance(v, int | float) and v >= 0 and (multiclass or v <= 1) for v in values)
+        or not all(isinstance(v, int | float) and v >= 0 and (exclusive or v <= 1) for v in values)
     ):
-        one = "" if multiclass else "a number in 0..1, "
+        one = "" if exclusive else "a number in 0..1, "
         raise UsageError(f"loss.alpha={alpha}: give {one}auto, or one number for each of {', '.join(spec.classes)}")
     return [float(v) for v in values]
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtrain.core.errors import UsageError
-from medtrain.core.labels import LabelCounts
+from medtrain.target import LabelCounts
 
 SCHEMES = ("inverse", "sqrt_inverse", "effective_number")
 

@@ -1,42 +1,37 @@
-"""Numbers that can stand in a paper: metrics per case, intervals over patients, decisions fitted on validation.
+"""Numbers that can stand in a paper: metrics per case, intervals over patients, thresholds and temperatures.
 
->>> from medtrain.metric import evaluate
->>> evaluate("binary", probs_NC, targets, predictions, ["normal", "pneumonia"], patients)  # doctest: +SKIP
+Everything here takes arrays, never a kind of what is predicted: `medtrain.target` knows which of it applies.
 """
 
-from medtrain.metric.abstention import abstention_curve, doubt, spread
+from medtrain.metric.abstention import abstention_curve, distance, lead, spread
 from medtrain.metric.bootstrap import patient_weights, percentile_interval, replicate
 from medtrain.metric.calibration import reliability
-from medtrain.metric.classification import evaluate
-from medtrain.metric.decision import (
-    Decision,
-    decide,
-    fit_decision,
-    fit_temperature,
-    fit_thresholds,
-    parse_policy,
-    probabilities,
-)
+from medtrain.metric.classification import Cases, evaluate
 from medtrain.metric.detection import evaluate_boxes, fit_box_thresholds, map50, parse_box_policy
 from medtrain.metric.matching import match
 from medtrain.metric.paired import holm, paired_differences
 from medtrain.metric.ranking import Ranking, auroc
+from medtrain.metric.sheet import ExclusiveSheet, LabelsSheet, PositiveSheet, Sheet
+from medtrain.metric.temperature import sigmoid_temperature, softmax_temperature
+from medtrain.metric.thresholds import fit_threshold, parse_policy
 from medtrain.metric.tiles import tile_auroc
 
 __all__ = [
-    "Decision",
+    "Cases",
+    "ExclusiveSheet",
+    "LabelsSheet",
+    "PositiveSheet",
     "Ranking",
+    "Sheet",
     "abstention_curve",
     "auroc",
-    "decide",
-    "doubt",
+    "distance",
     "evaluate",
     "evaluate_boxes",
     "fit_box_thresholds",
-    "fit_decision",
-    "fit_temperature",
-    "fit_thresholds",
+    "fit_threshold",
     "holm",
+    "lead",
     "map50",
     "match",
     "paired_differences",
@@ -44,9 +39,10 @@ __all__ = [
     "parse_policy",
     "patient_weights",
     "percentile_interval",
-    "probabilities",
     "reliability",
     "replicate",
+    "sigmoid_temperature",
+    "softmax_temperature",
     "spread",
     "tile_auroc",
 ]

@@ -1,14 +1,15 @@
 """`evaluate`: every metric of a classifier on one set of cases, with intervals over patients.
 
-One function for binary, multiclass and multilabel problems, usable on any arrays (a notebook, another framework's
-predictions). The point value and the replicates of an interval come from the same code: the value is the replicate in
-which each case weighs one.
+One function for every way in which classes make a whole (the sheets), usable on any arrays (a notebook, another
+framework's predictions). The point value and the replicates of an interval come from the same code: the value
+is the replicate in which each case weighs one.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,30 +21,74 @@ from medtrain.metric.groups import by_group
 from medtrain.metric.ranking import ratio
 from medtrain.metric.sheet import OBSERVED, Key, Sheet
 
-KINDS = ("binary", "multiclass", "multilabel")
 Results = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Cases:
+    """Predictions of N cases beside the truth, one column a class in order, of two classes too.
+
+    Args:
+        probs_NC: probabilities.
+        target_NC: 1, 0, or NaN where unknown.
+        predicted_NC: true where decided for.
+        classes: C names.
+        patients: the patient of each case; None: each case is its own.
+
+    Raises:
+        ValueError: shapes that don't fit together.
+        MedtrainError: probabilities that aren't numbers.
+    """
+
+    probs_NC: Array
+    target_NC: Array
+    predicted_NC: Array
+    classes: Sequence[str]
+    patients: Sequence[Any] | None = None
+
+    def __post_init__(self) -> None:
+        shapes = [np.shape(array) for array in (self.probs_NC, self.target_NC, self.predicted_NC)]
+        expected = (len(self.target_NC), len(self.classes))
+        if shapes != [expected] * 3:
+            raise ValueError(
+                f"{len(self.classes)} classes: probabilities {shapes[0]}, targets {shapes[1]}, predictions {shapes[2]} "
+                f"don't fit together (expected {expected})"
+            )
+        bad = int((~np.isfinite(self.probs_NC)).any(axis=1).sum())
+        if bad:
+            raise MedtrainError(
+                f"{bad} of {expected[0]} predictions aren't numbers: did the training diverge? Lower optimizer.lr."
+            )
+
+    def select(self, keep: Any) -> Cases:
+        """Take some cases, by number or where `keep` is true."""
+        rows = np.arange(len(self.probs_NC))[keep]
+        patients = None if self.patients is None else [self.patients[row] for row in rows]
+        return replace(
+            self,
+            probs_NC=self.probs_NC[rows],
+            target_NC=self.target_NC[rows],
+            predicted_NC=self.predicted_NC[rows],
+            patients=patients,
+        )
+
+
 def evaluate(
-    kind: str,
-    probs_NC: npt.ArrayLike,
-    targets: npt.ArrayLike,
-    predictions: npt.ArrayLike,
-    classes: Sequence[str],
-    patients: Sequence[Any] | None = None,
+    cases: Cases,
+    sheet: type[Sheet],
     bootstrap: int = 2000,
     seed: int = 0,
     *,
     prevalence: float | None = None,
     groups: Mapping[str, Sequence[str]] | None = None,
 ) -> Results:
-    """All metrics with 95 % intervals by bootstrap over patients.
+    """Compute all metrics with 95 % intervals by bootstrap over patients.
 
-    The whole: binary metrics are the positive (last) class's. For multiclass and multilabel they are the mean over
-    classes (one against the rest), except multiclass ``accuracy``, ``mcc``, ``kappa``, ``brier`` (mean over cases of
-    the sum of squared errors, 0..2, as scikit-learn's `brier_score_loss`) and ``ece`` (of the predicted class's
-    probability), which are defined on all classes together. Multilabel ``accuracy`` is the mean of the labels'
-    accuracies, not the share of cases with every label right. ``NAME_micro`` pools all (case, class) pairs.
+    The whole: of a `PositiveSheet` the metrics are the positive (last) class's. Of several classes they are the mean
+    over classes (one against the rest), except an `ExclusiveSheet`'s ``accuracy``, ``mcc``, ``kappa``, ``brier`` (mean
+    over cases of the sum of squared errors, 0..2, as scikit-learn's `brier_score_loss`) and ``ece`` (of the predicted
+    class's probability), which are defined on all classes together. A `LabelsSheet`'s ``accuracy`` is the mean of the
+    labels' accuracies, not the share of cases with every label right. ``NAME_micro`` pools all (case, class) pairs.
     ``calibration_slope`` is b of the logistic regression ``logit P(y = 1) = a + b logit p``,
     ``calibration_intercept`` is a of ``logit P(y = 1) = a + logit p`` (see `Recalibration`).
 
@@ -57,13 +102,8 @@ def evaluate(
     `edge_interval`.
 
     Args:
-        kind: ``binary``, ``multiclass`` or ``multilabel``.
-        probs_NC: one column a class, in order; binary too.
-        targets: binary [N] of 0/1 and multiclass [N] of class numbers (NaN or negative: unknown, the case is left
-            out); multilabel [N, C] of 0/1 (NaN: unknown, the pair is left out).
-        predictions: coded as the targets, without unknowns.
-        classes: C names.
-        patients: the patient of each case; None: each case is its own.
+        cases: predictions and truth. Cases without any label are left out, but by a sheet of partial labels.
+        sheet: how classes make a whole.
         bootstrap: replicates; 0 gives no intervals (``ci95`` None).
         seed: of the replicates.
         prevalence: of the positive class, or of each class of several, for ``ppv`` and ``npv`` elsewhere.
@@ -74,51 +114,33 @@ def evaluate(
         "calibration": {"bins": {CLASS or "top_label": [{"n", "predicted", "observed", "ci95"}]}},
         "prevalence": None or {"prevalence", "metrics", "per_class"},
         "groups": None or {COLUMN: {GROUP: {"n_cases", "n_patients", "events", "metrics", "per_class"}}}}``.
-
-    Raises:
-        ValueError: unknown kind, or shapes that don't fit together.
-        MedtrainError: probabilities that aren't numbers.
     """
-    if kind not in KINDS:
-        raise ValueError(f"kind {kind!r} is none of {KINDS}")
-    found = Measured(kind, probs_NC, targets, predictions, classes, patients, bootstrap, seed)
-    results = found.metrics()
-    results["calibration"] = {"bins": found.reliability()}
-    results["prevalence"] = None if prevalence is None else found.at_prevalence(prevalence)
-    arrays = (np.asarray(probs_NC), np.asarray(targets), np.asarray(predictions))
-    who = np.asarray(range(len(arrays[0])) if patients is None else [str(p) for p in patients], dtype=object)
-    results["groups"] = by_group(groups, lambda in_N: _group(kind, arrays, who, in_N, classes, bootstrap, seed))
+    measured = Measured(cases, sheet, bootstrap, seed)
+    results = measured.metrics()
+    results["calibration"] = {"bins": measured.reliability()}
+    results["prevalence"] = None if prevalence is None else measured.at_prevalence(prevalence)
+    results["groups"] = by_group(groups, lambda in_N: _group(cases.select(in_N), sheet, bootstrap, seed))
     return results
 
 
-def _group(
-    kind: str, arrays: tuple[Array, ...], who_N: Array, in_N: Array, classes: Sequence[str], bootstrap: int, seed: int
-) -> Results:
-    (probs, targets, predictions), patients = (array[in_N] for array in arrays), list(who_N[in_N])
-    found = Measured(kind, probs, targets, predictions, classes, patients, bootstrap, seed)
-    events = {name: int((c.target > 0.5).sum()) for name, c in zip(classes, found.sheet.columns, strict=True)}
-    return {"n_cases": len(patients), "n_patients": len(set(patients)), "events": events, **found.metrics()}
+def _group(cases: Cases, sheet: type[Sheet], bootstrap: int, seed: int) -> Results:
+    measured = Measured(cases, sheet, bootstrap, seed)
+    columns = zip(cases.classes, measured.sheet.columns, strict=True)
+    events = {name: int((column.target > 0.5).sum()) for name, column in columns}
+    n = len(cases.probs_NC)
+    patients = n if cases.patients is None else len({str(patient) for patient in cases.patients})
+    return {"n_cases": n, "n_patients": patients, "events": events, **measured.metrics()}
 
 
 class Measured:
     """Values and replicates of one set of cases, and how they are written."""
 
-    def __init__(
-        self,
-        kind: str,
-        probs_NC: npt.ArrayLike,
-        targets: npt.ArrayLike,
-        predictions: npt.ArrayLike,
-        classes: Sequence[str],
-        patients: Sequence[Any] | None,
-        bootstrap: int,
-        seed: int,
-    ) -> None:
-        probs, target_NC, predicted_NC, cases = _arrays(kind, probs_NC, targets, predictions, classes)
-        patients = None if patients is None else [patients[i] for i in cases]
-        self.kind, self.classes = kind, list(classes)
-        self.patient_N, self.n_patients = patient_index(patients, len(cases))
-        self.sheet = Sheet(kind, probs, target_NC, predicted_NC, self.classes)
+    def __init__(self, cases: Cases, sheet: type[Sheet], bootstrap: int, seed: int) -> None:
+        if not sheet.partial:
+            cases = cases.select(np.isfinite(cases.target_NC).any(axis=1))
+        self.classes = list(cases.classes)
+        self.patient_N, self.n_patients = patient_index(cases.patients, len(cases.probs_NC))
+        self.sheet = sheet(cases.probs_NC, cases.target_NC, cases.predicted_NC, self.classes)
         self.values, self.bins = self.sheet.values()
         self.replicates = self.sheet.replicates(self.patient_N, self.n_patients, bootstrap, seed)
 
@@ -147,8 +169,7 @@ class Measured:
 
     def reliability(self) -> dict[str, list[Results]]:
         """The bins in use of each diagram: the positive class's (binary), the predicted one's and each class's."""
-        shown = [self.classes[-1]] if self.kind == "binary" else list(self.bins)
-        return {"top_label" if name is None else name: self._diagram(name) for name in shown}
+        return {"top_label" if name is None else name: self._diagram(name) for name in self.sheet.diagrams}
 
     def _diagram(self, name: str | None) -> list[Results]:
         rows, observed_RB = [], self.replicates.get((name, OBSERVED))
@@ -170,9 +191,9 @@ class Measured:
         if not 0 < prevalence < 1:
             raise ValueError(f"a prevalence of {prevalence} is not between 0 and 1")
         shares = dict.fromkeys(self.classes, prevalence)
-        whole = [n for n, column in zip(self.classes, self.sheet.columns, strict=True) if column.two_sided]
-        if self.kind == "binary":
-            shares[self.classes[0]], whole = 1 - prevalence, self.classes[-1:]
+        whole = self.sheet.averaged
+        if self.sheet.whole_class is not None:
+            shares |= {name: 1 - prevalence for name in self.classes if name != self.sheet.whole_class}
         values, drawn = (
             {n: predictive(source[n, "sensitivity"], source[n, "specificity"], shares[n]) for n in shares if source}
             for source in (self.values, self.replicates)
@@ -191,34 +212,3 @@ def predictive(sensitivity: npt.ArrayLike, specificity: npt.ArrayLike, prevalenc
     """PPV and NPV at a prevalence (Altman & Bland, BMJ 1994); NaN for 0/0."""
     sick, well = np.asarray(sensitivity) * prevalence, np.asarray(specificity) * (1 - prevalence)
     return ratio(sick, sick + (1 - prevalence - well)), ratio(well, well + (prevalence - sick))
-
-
-def _arrays(
-    kind: str, probs: npt.ArrayLike, targets: npt.ArrayLike, predictions: npt.ArrayLike, classes: Sequence[str]
-) -> tuple[Array, Array, Array, Array]:
-    """probs_KC, target_KC (0, 1, NaN), predicted_KC (bool) of the K cases with a label, and which cases they are."""
-    probs_NC = np.asarray(probs, dtype=np.float64)
-    target, predicted = np.asarray(targets, dtype=np.float64), np.asarray(predictions, dtype=np.float64)
-    n, width = len(target), len(classes)
-    shape = (n, width) if kind == "multilabel" else (n,)
-    if probs_NC.shape != (n, width) or target.shape != shape or predicted.shape != shape:
-        raise ValueError(
-            f"{kind} with {width} classes: probabilities {probs_NC.shape}, targets {target.shape}, predictions "
-            f"{predicted.shape} don't fit together (expected {(n, width)}, {shape}, {shape})"
-        )
-    bad = int((~np.isfinite(probs_NC)).any(axis=1).sum())
-    if bad:
-        raise MedtrainError(f"{bad} of {n} predictions aren't numbers: did the training diverge? Lower optimizer.lr.")
-    target = np.where(target >= 0, target, np.nan)
-    if kind == "multilabel":
-        return probs_NC, target, predicted > 0.5, np.arange(n)
-    cases = np.flatnonzero(np.isfinite(target))
-    if len(cases) and target[cases].max() >= width:
-        raise ValueError(f"target {int(target[cases].max())} with {width} classes")
-    numbers = np.arange(width)
-    return (
-        probs_NC[cases],
-        (target[cases, None] == numbers).astype(np.float64),
-        predicted[cases, None] == numbers,
-        cases,
-    )

@@ -11,43 +11,29 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import ndtri, stdtr
 
 from medtrain.metric.bootstrap import Array, percentile_interval
-from medtrain.metric.classification import Measured, Results
+from medtrain.metric.classification import Cases, Measured, Results
+from medtrain.metric.sheet import Sheet
 
-Judged = tuple[npt.ArrayLike, npt.ArrayLike]  # probabilities (N, C), predictions
 
-
-def paired_differences(
-    kind: str,
-    targets: npt.ArrayLike,
-    one: Judged,
-    other: Judged,
-    classes: Sequence[str],
-    patients: Sequence[Any] | None = None,
-    bootstrap: int = 2000,
-    seed: int = 0,
-) -> Results:
-    """`other` minus `one` in every metric, with 95 % intervals by bootstrap over patients.
+def paired_differences(one: Cases, other: Cases, sheet: type[Sheet], bootstrap: int = 2000, seed: int = 0) -> Results:
+    """Compute `other` minus `one` in every metric, with 95 % intervals by bootstrap over patients.
 
     Replicates in which either model has no value are dropped. As in `evaluate`, those of ``ece`` are shifted so that
     their median is the difference.
 
     Args:
-        kind, targets, classes, patients, bootstrap, seed: as `evaluate` takes them.
-        one, other: the probabilities and predictions of two models for the same N cases, coded as in `evaluate`.
+        one, other: two models' predictions of the same cases.
+        sheet, bootstrap, seed: as `evaluate` takes them.
 
     Returns:
         ``{"metrics": {NAME: {"value", "ci95", "p"}}, "per_class": {CLASS: {...}}}``; None where undefined, and
         ``ci95`` and ``p`` None without replicates.
     """
-    first, second = (
-        Measured(kind, probs, targets, predicted, classes, patients, bootstrap, seed)
-        for probs, predicted in (one, other)
-    )
-    results: Results = {"metrics": {}, "per_class": {name: {} for name in classes}}
+    first, second = (Measured(cases, sheet, bootstrap, seed) for cases in (one, other))
+    results: Results = {"metrics": {}, "per_class": {name: {} for name in one.classes}}
     for key, value in second.values.items():
         name, metric = key
         owner = results["metrics"] if name is None else results["per_class"][name]

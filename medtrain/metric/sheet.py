@@ -6,6 +6,8 @@ patient weighs one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.sparse import csr_array
 
@@ -25,46 +27,54 @@ Bins = tuple[Array, Array, Array]  # n_B, predicted_B, observed_B
 class Sheet:
     """All metrics of N cases; see `medtrain.metric.evaluate` for what they are.
 
+    A subclass says what the whole is: the last class alone, or a summary of all.
+
     Args:
-        kind: ``binary``, ``multiclass`` or ``multilabel``.
-        probs_NC: one column a class, binary too.
-        target_NC: 1, 0, or NaN where unknown (multilabel only).
+        probs_NC: one column a class, of two classes too.
+        target_NC: 1, 0, or NaN where unknown.
         predicted_NC: true where decided for.
         classes: C names.
+
+    Attributes:
+        partial: labels of one case may be known for some classes and unknown for others.
+        whole_class: the class that the whole is about; None where it is a summary of all.
     """
 
-    def __init__(self, kind: str, probs_NC: Array, target_NC: Array, predicted_NC: Array, classes: list[str]) -> None:
-        self.kind, self.classes, n = kind, classes, len(probs_NC)
+    partial = False
+    whole_class: str | None = None
+
+    def __init__(self, probs_NC: Array, target_NC: Array, predicted_NC: Array, classes: Sequence[str]) -> None:
+        self.classes = list(classes)
         self.columns = [
             OneClass(probs_NC[:, c], target_NC[:, c], predicted_NC[:, c].astype(float)) for c in range(len(classes))
         ]
         self._matrices = [column.matrix for column in self.columns]
         self._entries = sum(len(column.cases) for column in self.columns)
-        if kind == "binary":
-            return
-        cases = np.concatenate([column.cases for column in self.columns])
-        self.pooled = Ranking(
-            np.concatenate([column.probs for column in self.columns]),
-            np.concatenate([column.target > 0.5 for column in self.columns]),
-        )
-        part = (self.pooled.n_rows, self.pooled.rows_M, cases, np.ones(len(cases)))
-        self._matrices.append(sums_matrix([part], n)[0])
-        if kind == "multiclass":
-            correct = (predicted_NC & (target_NC > 0.5)).any(axis=1)
-            confidence = np.where(predicted_NC, probs_NC, 0).max(axis=1, initial=0)
-            self.top = Reliability(confidence, correct.astype(float))
-            part = (self.top.n_rows, self.top.rows_N, np.tile(np.arange(n), 2), self.top.values_N)
-            self._matrices.append(sums_matrix([part], n)[0])
+
+    def whole(self, each: list[dict[str, Array]], sums: list[Array]) -> dict[str, Array]:
+        """Summarise the classes: {metric: values_R}.
+
+        Args:
+            each: the metrics of every class.
+            sums: the sums_KR of every matrix, those of the classes first.
+        """
+        raise NotImplementedError
+
+    @property
+    def averaged(self) -> list[str]:
+        """Name the classes whose mean the whole is: those that these data can tell apart."""
+        return [name for name, column in zip(self.classes, self.columns, strict=True) if column.two_sided]
+
+    @property
+    def diagrams(self) -> list[str | None]:
+        """Name the reliability diagrams to show: classes, and None for that of the predicted class."""
+        return list(self.classes)
 
     def values(self) -> tuple[dict[Key, float], dict[str | None, Bins]]:
         """The metrics, NaN where undefined, and the reliability diagram of each class (None: of the whole)."""
         sums = [np.asarray(matrix.sum(axis=1))[:, None] for matrix in self._matrices]
         found = self._statistics(sums, exact=True)
-        bins: dict[str | None, Bins] = {}
-        if self.kind == "multiclass":
-            bins[None] = _first(self.top.shares(sums[-1]))
-        for name, column, own in zip(self.classes, self.columns, sums, strict=False):
-            bins[name] = _first(column.bins(own))
+        bins: dict[str | None, Bins] = {name: _first(shares) for name, shares in self._shares(sums).items()}
         return {key: float(v[0]) for key, v in found.items() if key[1] != OBSERVED}, bins
 
     def replicates(self, patient_N: Array, n_patients: int, replicates: int, seed: int) -> dict[Key, Array]:
@@ -91,39 +101,70 @@ class Sheet:
         return {key: np.concatenate(values) for key, values in parts.items()}
 
     def diagram(self, name: str | None) -> tuple[Reliability, Array]:
-        """The reliability diagram of a class (None: of the predicted class), and which cases it has."""
-        if name is None:
-            return self.top, np.arange(self.top.bin_N.size)
+        """Find the reliability diagram of a class, and which cases it has."""
+        assert name is not None
         column = self.columns[self.classes.index(name)]
         return column.reliability, column.cases
+
+    def _shares(self, sums: list[Array]) -> dict[str | None, tuple[Array, Array, Array]]:
+        """n_BR, predicted_BR and observed_BR of each diagram."""
+        return {name: column.bins(s) for name, column, s in zip(self.classes, self.columns, sums, strict=False)}
 
     def patients_behind(self, key: Key, patient_N: Array) -> int | None:
         """How many patients the cases belong to of which a metric is the share; None for what is no share of cases."""
         name, metric = key
-        if metric not in DENOMINATORS or (name is None and self.kind != "binary"):
+        name = self.whole_class if name is None else name
+        if metric not in DENOMINATORS or name is None:
             return None
-        column = self.columns[-1 if name is None else self.classes.index(name)]
+        column = self.columns[self.classes.index(name)]
         return len(np.unique(patient_N[column.cases[np.isin(column.cell, DENOMINATORS[metric])]]))
 
     def _statistics(self, sums: list[Array], exact: bool = False) -> dict[Key, Array]:
         """values_R of every metric, from the sums_KR of each matrix."""
         each = [column.statistics(s, exact) for column, s in zip(self.columns, sums, strict=False)]
-        out: dict[Key, Array] = {}
-        if self.kind == "binary":
-            whole = dict(each[-1])
-        else:
-            counts_C4R = np.stack([column.counts(s) for column, s in zip(self.columns, sums, strict=False)])
-            whole = self._macro(each, counts_C4R.shape[2])
-            if self.kind == "multiclass":
-                whole |= self._multiclass(counts_C4R, each, whole["sensitivity"])
-                whole["ece"] = self.top.error(sums[-1].astype(np.float64))
-                out[None, OBSERVED] = self.top.shares(sums[-1].astype(np.float64))[2].T
-            whole |= self._micro(sums[len(self.columns)], counts_C4R)
-        out |= {(None, name): values for name, values in whole.items()}
-        for name, values, column, own in zip(self.classes, each, self.columns, sums, strict=False):
+        out: dict[Key, Array] = {(None, name): values for name, values in self.whole(each, sums).items()}
+        for name, values in zip(self.classes, each, strict=True):
             out |= {(name, metric): v for metric, v in values.items()}
-            out[name, OBSERVED] = column.bins(own)[2].T
-        return out
+        return out | {(name, OBSERVED): shares[2].T for name, shares in self._shares(sums).items()}
+
+
+class PositiveSheet(Sheet):
+    """Two classes, of which the last is looked for: the whole is that class."""
+
+    @property
+    def whole_class(self) -> str:  # type: ignore[override]
+        return self.classes[-1]
+
+    def whole(self, each: list[dict[str, Array]], sums: list[Array]) -> dict[str, Array]:
+        return dict(each[-1])
+
+    @property
+    def averaged(self) -> list[str]:
+        return self.classes[-1:]
+
+    @property
+    def diagrams(self) -> list[str | None]:
+        return [self.classes[-1]]
+
+
+class LabelsSheet(Sheet):
+    """Any number of classes a case: the whole is the mean over classes, and all (case, class) pairs pooled."""
+
+    partial = True
+    micro: tuple[str, ...] = MICRO
+
+    def __init__(self, probs_NC: Array, target_NC: Array, predicted_NC: Array, classes: Sequence[str]) -> None:
+        super().__init__(probs_NC, target_NC, predicted_NC, classes)
+        self.pooled = Ranking(
+            np.concatenate([column.probs for column in self.columns]),
+            np.concatenate([column.target > 0.5 for column in self.columns]),
+        )
+        cases = np.concatenate([column.cases for column in self.columns])
+        self._matrices.append(_summed(self.pooled.n_rows, self.pooled.rows_M, cases, np.ones(len(cases)), probs_NC))
+
+    def whole(self, each: list[dict[str, Array]], sums: list[Array]) -> dict[str, Array]:
+        counts_C4R = np.stack([column.counts(s) for column, s in zip(self.columns, sums, strict=False)])
+        return self._macro(each, counts_C4R.shape[2]) | self._micro(sums[len(self.columns)], counts_C4R)
 
     def _macro(self, each: list[dict[str, Array]], replicates: int) -> dict[str, Array]:
         present = [values for values, column in zip(each, self.columns, strict=True) if column.two_sided]
@@ -131,7 +172,36 @@ class Sheet:
             return {name: np.full(replicates, np.nan) for name in NAMES}
         return {name: np.mean([values[name] for values in present], axis=0) for name in NAMES}
 
-    def _multiclass(self, counts_C4R: Array, each: list[dict[str, Array]], recall_R: Array) -> dict[str, Array]:
+    def _micro(self, sums_KR: Array, counts_C4R: Array) -> dict[str, Array]:
+        auroc, auprc = self.pooled.areas(sums_KR)
+        pooled = count_metrics(*counts_C4R.sum(axis=0))
+        values = {"auroc": auroc, "auprc": auprc} | {name: pooled[name] for name in self.micro}
+        return {f"{name}_micro": v for name, v in values.items()}
+
+
+class ExclusiveSheet(LabelsSheet):
+    """One class of several a case: some metrics of the whole are defined on all classes together."""
+
+    partial = False
+    micro = tuple(name for name in MICRO if name != "accuracy")
+
+    def __init__(self, probs_NC: Array, target_NC: Array, predicted_NC: Array, classes: Sequence[str]) -> None:
+        super().__init__(probs_NC, target_NC, predicted_NC, classes)
+        n = len(probs_NC)
+        correct = (predicted_NC & (target_NC > 0.5)).any(axis=1)
+        confidence = np.where(predicted_NC, probs_NC, 0).max(axis=1, initial=0)
+        self.top = Reliability(confidence, correct.astype(float))
+        cases = np.tile(np.arange(n), 2)
+        self._matrices.append(_summed(self.top.n_rows, self.top.rows_N, cases, self.top.values_N, probs_NC))
+
+    def whole(self, each: list[dict[str, Array]], sums: list[Array]) -> dict[str, Array]:
+        counts_C4R = np.stack([column.counts(s) for column, s in zip(self.columns, sums, strict=False)])
+        macro = self._macro(each, counts_C4R.shape[2])
+        together = self._together(counts_C4R, each, macro["sensitivity"])
+        together["ece"] = self.top.error(sums[-1].astype(np.float64))
+        return macro | together | self._micro(sums[len(self.columns)], counts_C4R)
+
+    def _together(self, counts_C4R: Array, each: list[dict[str, Array]], recall_R: Array) -> dict[str, Array]:
         """Metrics on all classes together; mcc is Gorodkin's R_K (Comput. Biol. Chem. 2004, eq. 8)."""
         tp, fp, fn, _ = np.moveaxis(counts_C4R, 1, 0)
         n, right = counts_C4R[0].sum(axis=0), tp.sum(axis=0)
@@ -146,12 +216,22 @@ class Sheet:
             "brier": np.sum([values["brier"] for values in each], axis=0),
         }
 
-    def _micro(self, sums_KR: Array, counts_C4R: Array) -> dict[str, Array]:
-        auroc, auprc = self.pooled.areas(sums_KR)
-        values = {"auroc": auroc, "auprc": auprc}
-        pooled = count_metrics(*counts_C4R.sum(axis=0))
-        values |= {name: pooled[name] for name in MICRO if self.kind == "multilabel" or name != "accuracy"}
-        return {f"{name}_micro": v for name, v in values.items()}
+    @property
+    def diagrams(self) -> list[str | None]:
+        return [None, *self.classes]
+
+    def diagram(self, name: str | None) -> tuple[Reliability, Array]:
+        """As `Sheet`'s; None: of the predicted class."""
+        return (self.top, np.arange(self.top.bin_N.size)) if name is None else super().diagram(name)
+
+    def _shares(self, sums: list[Array]) -> dict[str | None, tuple[Array, Array, Array]]:
+        top: dict[str | None, tuple[Array, Array, Array]] = {None: self.top.shares(sums[-1].astype(np.float64))}
+        return top | super()._shares(sums)
+
+
+def _summed(rows: int, row_M: Array, case_M: Array, value_M: Array, probs_NC: Array) -> csr_array:
+    """The matrix of one part, see `sums_matrix`."""
+    return sums_matrix([(rows, row_M, case_M, value_M)], len(probs_NC))[0]
 
 
 def _first(bins_BR: tuple[Array, Array, Array]) -> Bins:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from medtrain.core.anchors import Shapes, fit_anchors
-from medtrain.core.spec import DataSpec
+from medtrain.target import DataSpec
 
 REACH = 4
 """An anchor is this many strides wide, or up to twice that: smaller ones would leave gaps between them."""

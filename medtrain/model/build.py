@@ -15,9 +15,9 @@ import torchvision
 from torch import nn
 
 from medtrain.core.errors import UsageError
-from medtrain.core.spec import DataSpec
 from medtrain.model.stem import set_channels
 from medtrain.model.weights import load_weights
+from medtrain.target import DataSpec
 
 _LOGITS = ("num_classes", "n_classes", "out_channels")
 _CHANNELS = ("in_channels", "in_chans", "n_input_channels")

@@ -8,11 +8,11 @@ from __future__ import annotations
 from torch import nn
 from torchvision import models
 
-from medtrain.core.spec import DataSpec
 from medtrain.model.attention import AttentionPool
 from medtrain.model.head import Head
 from medtrain.model.stem import is_small, set_channels
 from medtrain.model.weights import load_weights
+from medtrain.target import DataSpec
 
 
 def convnext_tiny(

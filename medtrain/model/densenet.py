@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.densenet import _DenseLayer
 
-from medtrain.core.spec import DataSpec
 from medtrain.model.attention import AttentionPool
 from medtrain.model.checkpointing import recomputed
 from medtrain.model.head import Head
 from medtrain.model.stem import is_small, set_channels
 from medtrain.model.weights import load_weights
+from medtrain.target import DataSpec
 
 
 def densenet121(

@@ -10,13 +10,13 @@ from typing import Any
 from torch import nn
 from torchvision import models
 
-from medtrain.core.spec import DataSpec
 from medtrain.model.attention import AttentionPool
 from medtrain.model.densenet import checkpoint_layers
 from medtrain.model.head import Head
 from medtrain.model.inflate import inflated
 from medtrain.model.stem import volume_stem
 from medtrain.model.weights import load_weights
+from medtrain.target import DataSpec
 
 
 def densenet121_3d(

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from medtrain.core.errors import UsageError
-from medtrain.core.spec import DataSpec
 from medtrain.core.words import suggest
 from medtrain.model.convnext import convnext_tiny
 from medtrain.model.efficientnet import efficientnet_b0, efficientnet_b3
 from medtrain.model.head import Head
 from medtrain.model.mil import Attention, BagNetwork
 from medtrain.model.resnet import resnet18, resnet34, resnet50
+from medtrain.target import DataSpec
+from medtrain.target.binary import Binary
 
 ENCODERS = {
     builder.__name__: builder
@@ -85,7 +86,7 @@ def end_to_end_mil(
         )
     if chunk < 1:
         raise UsageError(f"model.chunk={chunk} must be at least 1")
-    network = ENCODERS[encoder](replace(spec, label_kind="binary", classes=("0", "1")), weights)
+    network = ENCODERS[encoder](replace(spec, target=Binary(("0", "1"))), weights)
     width = _without_head(network)
     _steady(network, pretrained=weights != "none")
     shares = {"dropout": dropout, "instance_dropout": instance_dropout}

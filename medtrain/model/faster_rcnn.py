@@ -13,11 +13,11 @@ from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.ops import MultiScaleRoIAlign
 
-from medtrain.core.spec import DataSpec
 from medtrain.model.anchors import Anchors, level_shapes
 from medtrain.model.mining import HardNegatives
 from medtrain.model.torchvision_detector import TorchvisionDetector, mobilenet_pyramid, resnet50_pyramid
 from medtrain.model.weights import load_weights
+from medtrain.target import DataSpec
 
 
 def faster_rcnn(

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from medtrain.core.errors import UsageError
 from medtrain.core.segments import Packed, segment_ids, segment_max, segment_offsets, segment_softmax, segment_sum
-from medtrain.core.spec import DataSpec
 from medtrain.model.ensemble import members_of
+from medtrain.target import DataSpec
 
 SLIDE_FEATURES = 384
 """Encoders of tiles give this many features and more; tables of descriptors, such as MUSK's, have fewer."""

@@ -12,13 +12,13 @@ from torch import nn
 from torchvision import models
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from medtrain.core.spec import DataSpec
 from medtrain.model.attention import AttentionPool
 from medtrain.model.checkpointing import Recomputed
 from medtrain.model.head import Head
 from medtrain.model.inflate import inflated
 from medtrain.model.stem import volume_stem
 from medtrain.model.weights import load_weights
+from medtrain.target import DataSpec
 
 WIDTH = 64
 """Channels of the first layer, as published."""

@@ -9,10 +9,10 @@ from torchvision import models
 from torchvision.models.detection import RetinaNet, RetinaNet_ResNet50_FPN_Weights
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from medtrain.core.spec import DataSpec
 from medtrain.model.anchors import Anchors, level_shapes
 from medtrain.model.torchvision_detector import TorchvisionDetector, resnet50_pyramid
 from medtrain.model.weights import load_weights
+from medtrain.target import DataSpec
 
 
 def retinanet(

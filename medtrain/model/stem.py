@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from medtrain.core.errors import UsageError
-from medtrain.core.spec import DataSpec
+from medtrain.target import DataSpec
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from medtrain.core.boxes import Boxes, Detections
-from medtrain.core.spec import DataSpec
 from medtrain.model.detector import Detector
 from medtrain.model.stem import set_channels
+from medtrain.target import DataSpec
 
 LAST = {2: 1, 4: 3, 8: 6, 16: 12, 32: 16}
 """Where MobileNetV3-Large's map of each stride is ready, in torchvision's numbers."""

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from medtrain.core.boxes import Boxes, Detections, Raw, decode, grid_points, suppress
 from medtrain.core.errors import UsageError
-from medtrain.core.spec import DataSpec
 from medtrain.model.detector import Detector
 from medtrain.model.weights import load_weights
+from medtrain.target import DataSpec
 
 SIZES = {"n": (0.25, 1), "s": (0.5, 1), "m": (0.75, 2)}
 """Width as a share of 64, 128, ... 1,024 channels, and blocks a stage."""

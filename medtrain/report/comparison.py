@@ -18,9 +18,10 @@ import pandas as pd
 from medtrain.core.errors import UsageError
 from medtrain.core.words import overrides, varying
 from medtrain.io.files import read_json
-from medtrain.metric import holm, paired_differences
+from medtrain.metric import Cases, holm
 from medtrain.report.folder import Array, RunFolder, read_folder
 from medtrain.report.words import ABSENT, count, headline, label, number
+from medtrain.target.classes import ClassTarget
 
 FACTS = ("task", "model", "data", "seed", "best_score", "images_per_s", "peak_memory_mb", "wall_time_s")
 LEVEL = 0.05
@@ -33,7 +34,7 @@ class Compared:
     Args:
         folder: its files.
         facts: run.json; of a test the facts of its run, with its own on top.
-        kind, classes: of the labels.
+        target: what it predicts.
         probs_NC, target_NC, predicted_NC: as of `RunFolder.predictions`, one row a name in `cases`.
         patients: of each case.
         metrics: those that have a meaning; None: all.
@@ -41,8 +42,7 @@ class Compared:
 
     folder: RunFolder
     facts: Mapping[str, Any]
-    kind: str
-    classes: list[str]
+    target: ClassTarget
     cases: list[str]
     patients: list[str]
     probs_NC: Array
@@ -53,6 +53,10 @@ class Compared:
     @property
     def path(self) -> str:
         return str(self.folder.path)
+
+    @property
+    def classes(self) -> list[str]:
+        return list(self.target.classes)
 
     def has(self, metric: str) -> bool:
         """Has this metric a meaning for it?"""
@@ -75,7 +79,7 @@ def read_compared(path: Path) -> Compared | str:
     above = path.resolve().parent / "run.json"
     facts = (read_json(above) if folder.run.get("verb") == "test" and above.is_file() else {}) | folder.run
     found = folder.predictions()
-    if found is None or not found.cases:
+    if found is None or not found.cases or not isinstance(folder.target, ClassTarget):
         return f"no test_predictions.csv with probabilities (status: {facts.get('status', 'unknown')})"
     table = folder.table
     assert table is not None
@@ -85,7 +89,7 @@ def read_compared(path: Path) -> Compared | str:
         return f"test_predictions.csv names {len(table) - len(patient)} cases twice"
     patients = [patient[case] for case in found.cases]
     arrays = found.probs_NC, found.target_NC, found.predicted_NC
-    return Compared(folder, facts, folder.kind, folder.classes, found.cases, patients, *arrays)
+    return Compared(folder, facts, folder.target, found.cases, patients, *arrays)
 
 
 def compare(
@@ -146,10 +150,15 @@ def _difference(base: Compared, other: Compared, bootstrap: int) -> dict[str, An
             f"{base.path} and {other.path} have other labels for {len(differ)} of {len(rows)} cases, "
             f"{first} being the first: they were tested on different data"
         )
-    kind, patients = base.kind, [base.patients[row] for row in at]
-    one = base.probs_NC[at], coded(kind, base.predicted_NC[at])
-    two = other.probs_NC[to][:, order], coded(kind, other.predicted_NC[to][:, order])
-    found = paired_differences(kind, coded(kind, target_NC), one, two, base.classes, patients, bootstrap)
+    patients = [base.patients[row] for row in at]
+    one, two = (
+        Cases(probs_NC, target_NC, predicted_NC > 0.5, base.classes, patients)
+        for probs_NC, predicted_NC in (
+            (base.probs_NC[at], base.predicted_NC[at]),
+            (other.probs_NC[to][:, order], other.predicted_NC[to][:, order]),
+        )
+    )
+    found = base.target.differences(one, two, bootstrap)
 
     def told(values: Mapping[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in values.items() if base.has(name) and other.has(name)}
@@ -166,26 +175,18 @@ def _difference(base: Compared, other: Compared, bootstrap: int) -> dict[str, An
 
 def _common(base: Compared, other: Compared) -> Array:
     """rows_M2: where each common case stands in the one and in the other."""
-    if base.kind != other.kind or set(base.classes) != set(other.classes):
-        one, two = (f"{run.path} ({run.kind}: {', '.join(run.classes)})" for run in (base, other))
+    if type(base.target) is not type(other.target) or set(base.classes) != set(other.classes):
+        one, two = (f"{run.path} ({run.target.kind}: {', '.join(run.classes)})" for run in (base, other))
         raise UsageError(f"{one} and {two} have other labels: they can't be compared")
-    if base.kind == "binary" and base.classes != other.classes:
+    if base.target.positive != other.target.positive:
         raise UsageError(
-            f"{base.path} finds {base.classes[-1]!r}, {other.path} finds {other.classes[-1]!r}: "
+            f"{base.path} finds {base.target.positive!r}, {other.path} finds {other.target.positive!r}: "
             "their positive classes differ, so they can't be compared"
         )
     rows = [(n, other.row[case]) for n, case in enumerate(base.cases) if case in other.row]
     if not rows:
         raise UsageError(f"{base.path} and {other.path} have no test case in common: compare runs on the same data")
     return np.asarray(rows)
-
-
-def coded(kind: str, one_hot_NC: Array) -> Array:
-    """Indicators as the metric room codes labels: class numbers, NaN where unknown; of a multilabel as they are."""
-    if kind == "multilabel":
-        return one_hot_NC
-    unknown = ~np.isfinite(one_hot_NC).all(axis=1)
-    return np.where(unknown, np.nan, np.nan_to_num(one_hot_NC).argmax(axis=1))
 
 
 def _adjust(entries: Sequence[dict[str, dict[str, Any]]]) -> None:

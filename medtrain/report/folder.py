@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +19,8 @@ import yaml
 
 from medtrain.core.errors import MedtrainError
 from medtrain.io.files import read_json
+from medtrain.target import Target, target_from, target_of_columns
+from medtrain.target.classes import ClassTarget
 
 Array = npt.NDArray[Any]
 T = TypeVar("T")
@@ -67,15 +70,21 @@ class RunFolder:
     def synthetic(self) -> bool:
         return self.run.get("synthetic") is True
 
+    @cached_property
+    def target(self) -> Target | None:
+        """What the run predicts, from its DataSpec, else from the columns of its predictions; None where unknown."""
+        spec = self.run.get("spec") or {}
+        if "label_kind" not in spec:
+            return None if self.table is None else target_of_columns(map(str, self.table))
+        try:
+            return target_from(spec | {"classes": self.classes})
+        except ValueError:  # of a run that broke off, classes may be missing
+            return None
+
     @property
     def kind(self) -> str:
-        """Label kind, from the DataSpec, else from the shape of the prediction table."""
-        kind = (self.run.get("spec") or {}).get("label_kind")
-        if kind:
-            return str(kind)
-        if self.table is not None and any(str(c).startswith("target_") for c in self.table):
-            return "multilabel"
-        return "binary" if len(self.classes) == 2 else "multiclass"
+        """The name of the target's kind."""
+        return "" if self.target is None else self.target.kind
 
     @property
     def classes(self) -> list[str]:
@@ -101,18 +110,19 @@ class RunFolder:
 
     def predictions(self) -> Predictions | None:
         """The prediction table as arrays; None where there is no table of probabilities."""
-        table, classes = self.table, self.classes
-        if table is None or not classes or not {f"prob_{c}" for c in classes} <= set(table):
+        table, target = self.table, self.target
+        if (
+            table is None
+            or not isinstance(target, ClassTarget)
+            or not {f"prob_{c}" for c in target.classes} <= set(table)
+        ):
             return None
-        probs = table[[f"prob_{c}" for c in classes]].astype(float).to_numpy()
-        if self.kind == "multilabel":
-            target, predicted = (_numbers(table, [f"{what}_{c}" for c in classes]) for what in ("target", "prediction"))
-        else:
-            target, predicted = (_one_hot(table, what, classes) for what in ("target", "prediction"))
-        usable = np.isfinite(probs).all(axis=1)
+        probs = target.probs(table)
+        truth, decided = target.labels(table, "target"), target.labels(table, "prediction")
+        usable: Array = np.asarray(np.isfinite(probs).all(axis=1))
         cases = (table["case"] if "case" in table else table.index.to_series()).astype(str)
         patients = table["patient"][usable].astype(str).tolist() if "patient" in table else None
-        return Predictions(probs[usable], target[usable], predicted[usable], cases[usable].tolist(), patients)
+        return Predictions(probs[usable], truth[usable], decided[usable], cases[usable].tolist(), patients)
 
 
 def read_folder(path: str | Path) -> RunFolder:
@@ -170,18 +180,3 @@ def _read_text_table(path: Path) -> pd.DataFrame:
 
 def _read_history(path: Path) -> pd.DataFrame:
     return pd.read_csv(path).apply(pd.to_numeric, errors="coerce")
-
-
-def _numbers(table: pd.DataFrame, columns: list[str]) -> Array:
-    found = table.reindex(columns=columns).apply(pd.to_numeric, errors="coerce")
-    return np.asarray(found.to_numpy(dtype=float))
-
-
-def _one_hot(table: pd.DataFrame, column: str, classes: list[str]) -> Array:
-    """[N, C] of 1 and 0; a row of NaN where the cell is blank or names no class."""
-    number = {name: i for i, name in enumerate(classes)}
-    cells: list[Any] = table[column].tolist() if column in table else [None] * len(table)
-    index: Array = np.asarray([number.get(cell, -1) for cell in cells], dtype=np.int64)
-    hot: Array = np.where(index[:, None] == np.arange(len(classes)), 1.0, 0.0)
-    hot[index < 0] = np.nan
-    return hot

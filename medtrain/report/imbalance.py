@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 from rich.table import Table
 from rich.text import Text
 
-from medtrain.core.labels import count_labels, indicators
-from medtrain.core.spec import DataSpec
 from medtrain.report.words import ABSENT
+from medtrain.target import DataSpec, LabelCounts
 
 Imbalance = dict[str, dict[str, dict[str, Any]]]
 ROWS = 20
@@ -27,21 +26,20 @@ def imbalance(spec: DataSpec, targets: NDArray[Any], patients: NDArray[Any], spl
     largest class to this one, and the weight scikit-learn's "balanced".
 
     Args:
-        targets: as `medtrain.core.labels.indicators` takes them.
+        targets: as `medtrain.target.Target.indicators` takes them.
         patients, splits: of each case, (N,).
     """
     from medtrain.loss import class_weights, positive_weights  # late: who only reads run folders needs no torch
 
     found: Imbalance = {}
     for split in dict.fromkeys(splits.tolist()):
-        of_split, kind, n = splits == split, spec.label_kind, len(spec.classes)
-        counts = count_labels(kind, n, targets[of_split])
-        has_NC = indicators(kind, n, targets[of_split]) == 1
+        of_split, several = splits == split, spec.target.several
+        labels_NC = spec.target.indicators(targets[of_split])
+        counts, has_NC = LabelCounts.of(labels_NC), labels_NC == 1
         yes, no = counts.positive, counts.negative
-        multilabel = kind in ("multilabel", "boxes")
-        weight_C = positive_weights(counts) if multilabel else class_weights(counts)
-        most_C = np.maximum(yes, no) if multilabel else np.full(n, yes.max(initial=0))
-        least_C = np.minimum(yes, no) if multilabel else yes
+        weight_C = positive_weights(counts) if several else class_weights(counts)
+        most_C = np.maximum(yes, no) if several else np.full(len(yes), yes.max(initial=0))
+        least_C = np.minimum(yes, no) if several else yes
         found[str(split)] = {
             name: {
                 "images": int(yes[c]),
@@ -65,16 +63,17 @@ def imbalance_table(spec: DataSpec, found: Imbalance, unit: str = "images") -> T
         unit: what the cases are, in the plural.
     """
     main = "train" if "train" in found else next(iter(found))
-    multilabel, others = spec.label_kind == "multilabel", [name for name in ("val", "test") if name in found]
+    unnamed = spec.target.several and "labels" in spec.target.forms  # cases may have none of the classes
+    others = [name for name in ("val", "test") if name in found]
     others = [name for name in others if name != main]
     unknown = any(row["unknown"] for row in found[main].values())
     table = Table(title=f"{unit} (patients) of each class", title_justify="left")
     table.add_column("class")
-    for name in [main, "%", *["not"] * multilabel, *["unknown"] * unknown, "factor", "weight", *others]:
+    for name in [main, "%", *["not"] * unnamed, *["unknown"] * unknown, "factor", "weight", *others]:
         table.add_column(name, justify="right")
     shown = list(found[main].items())[:ROWS]
     for name, row in shown:
-        more = [f"{row['negatives']:,}"] * multilabel + [f"{row['unknown']:,}"] * unknown
+        more = [f"{row['negatives']:,}"] * unnamed + [f"{row['unknown']:,}"] * unknown
         factor = ABSENT if row["factor"] is None else f"{row['factor']:,.1f}"
         cells = [_held(row), f"{row['percent']:.1f}", *more, factor, f"{row['weight']:,.4g}"]
         table.add_row(Text(name), *cells, *(_held(found[split][name]) for split in others))

@@ -12,8 +12,8 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from medtrain.core.errors import MedtrainError, UsageError
-from medtrain.metric import evaluate
-from medtrain.report.comparison import Compared, coded
+from medtrain.metric import Cases, evaluate
+from medtrain.report.comparison import Compared
 from medtrain.report.folder import RunFolder
 
 RANKED = ("auroc", "auprc")
@@ -32,8 +32,8 @@ def read_scores(file: Path, run: Compared, bootstrap: int) -> Compared:
         UsageError: the run is not binary.
         MedtrainError: the file can't be read, lacks a column, or scores a case twice.
     """
-    if run.kind != "binary":
-        raise UsageError(f"{file}: scores can be compared with runs of two classes; {run.path} is {run.kind}")
+    if run.target.positive is None:
+        raise UsageError(f"{file}: scores can be compared with runs of two classes; {run.path} is {run.target.kind}")
     score_N = _scores(file)
     kept = [n for n, case in enumerate(run.cases) if case in score_N.index]
     cases = [run.cases[n] for n in kept]
@@ -44,13 +44,11 @@ def read_scores(file: Path, run: Compared, bootstrap: int) -> Compared:
     probs_NC = np.stack([1 - positive, positive], axis=1)
     target_NC, patients = run.target_NC[kept], [run.patients[n] for n in kept]
     predicted_NC = np.eye(2)[(positive >= 0.5).astype(int)]
-    labels, predicted = coded("binary", target_NC), coded("binary", predicted_NC)
-    found = evaluate("binary", probs_NC, labels, predicted, run.classes, patients, bootstrap)
+    scored = Cases(probs_NC, target_NC, predicted_NC > 0.5, run.classes, patients)
+    found = evaluate(scored, run.target.sheet, bootstrap)
     folder = RunFolder(file, test={"metrics": {name: found["metrics"][name] for name in RANKED}})
     facts = {"model": file.stem}
-    return Compared(
-        folder, facts, "binary", run.classes, cases, patients, probs_NC, target_NC, predicted_NC, metrics=RANKED
-    )
+    return Compared(folder, facts, run.target, cases, patients, probs_NC, target_NC, predicted_NC, metrics=RANKED)
 
 
 def _scores(file: Path) -> pd.Series:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, ClassVar
 
@@ -19,28 +18,13 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from medtrain.core.spec import DataSpec
 from medtrain.core.streams import torch_seed
-from medtrain.metric import Decision
+from medtrain.target import DataSpec, Decision, Outcome, Target
 from medtrain.task.means import EpochMeans
 from medtrain.transfer import Transfer, scale_rates
 
 Batch = Any
 Outputs = list[dict[str, Any]]  # of all batches and ranks
-
-
-@dataclass
-class Outcome:
-    """A judged split.
-
-    Args:
-        metrics: of test_metrics.json: n_cases, n_patients, metrics, per_class, and where the task has them
-            calibration, prevalence, groups.
-        files: {name: table or JSON value} to write beside it.
-    """
-
-    metrics: dict[str, Any]
-    files: dict[str, Any] = field(default_factory=dict)
 
 
 class Task(pl.LightningModule):
@@ -56,6 +40,7 @@ class Task(pl.LightningModule):
         facts: plain values stored in the checkpoint beside the spec.
 
     Attributes:
+        usual_target: what is predicted as a rule, for checks before any data are read.
         takes: further constructor arguments of the subclass that are built from the configuration.
         truth: what is known of the cases beyond their labels, as the data have it: boxes.
         gate_N: what the scores of each case's boxes are multiplied by, from another network; None for nothing.
@@ -64,6 +49,7 @@ class Task(pl.LightningModule):
     """
 
     takes: ClassVar[tuple[str, ...]] = ()
+    usual_target: ClassVar[type[Target]]
 
     def __init__(
         self,

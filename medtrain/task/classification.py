@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,10 +12,11 @@ from torch import Tensor, nn
 
 from medtrain.augment import mixup
 from medtrain.core.pool import attend_cases, pool_cases
-from medtrain.metric import Decision, auroc, doubt, fit_decision, probabilities, spread
 from medtrain.model import dropout_passes
-from medtrain.task.base import Batch, Outcome, Outputs, Task, first_rows, scaled
-from medtrain.task.judge import Predicted, judge
+from medtrain.target import Decision, Outcome, Predicted, Target
+from medtrain.target.binary import Binary
+from medtrain.target.classes import ClassTarget
+from medtrain.task.base import Batch, Outputs, Task, first_rows, scaled
 
 
 class Classification(Task):
@@ -33,6 +35,7 @@ class Classification(Task):
 
     mean: Tensor
     std: Tensor
+    usual_target: ClassVar[type[Target]] = Binary
     takes: ClassVar[tuple[str, ...]] = ("loss", "augment", "pool", "mixup", "views", "mc_dropout")
 
     def __init__(
@@ -49,6 +52,8 @@ class Classification(Task):
         super().__init__(*args, **more)
         self.loss, self.augment, self.pool, self.mixup, self.views = loss, augment, pool, mixup, views
         self.mc_dropout = mc_dropout
+        assert isinstance(self.spec.target, ClassTarget)
+        self.target = self.spec.target
         shape = (1, -1, *[1] * self.spec.dims)
         self.register_buffer("mean", torch.tensor(self.spec.mean or (0.0,)).view(shape), persistent=False)
         self.register_buffer("std", torch.tensor(self.spec.std or (1.0,)).view(shape), persistent=False)
@@ -140,23 +145,22 @@ class Classification(Task):
         Args:
             logits: (N, K), or (N, S, K) of members or passes, which stay apart.
         """
-        multiclass, wide = self.spec.label_kind == "multiclass", logits.double()  # so that sure cases don't tie
-        probs = wide.softmax(-1) if multiclass else wide.sigmoid()
+        probs = self.target.activate(logits.double())  # double, so that sure cases don't tie
         pooled, numbers = pool_cases(probs.flatten(1), numbers_N, how)
         clipped = pooled.unflatten(1, logits.shape[1:]).clamp(1e-12, 1 - 1e-12)
-        return (clipped.log() if multiclass else torch.logit(clipped)).to(logits.dtype), numbers
+        return self.target.deactivate(clipped).to(logits.dtype), numbers
 
     def score(self, outputs: Outputs) -> dict[str, float]:
         cases = self.cases(outputs)
-        target = as_target(cases["y"], self.spec.label_kind)
         assert self.loss is not None
         with torch.no_grad():
             loss = self.loss(cases["logits"], cases["y"])
-        return {"loss": float(loss), "auroc": auroc(self._probs(cases["logits"], 1.0).mean(axis=1), target)}
+        probs_NC = self._probs(cases["logits"], 1.0).mean(axis=1)
+        return {"loss": float(loss), "auroc": self.target.score(probs_NC, self._values(cases["y"]))}
 
     def fit_decision(self, outputs: Outputs, policy: str | float) -> Decision:
-        cases, kind = self.cases(outputs), self.spec.label_kind
-        return fit_decision(kind, cases["logits"].numpy(), as_target(cases["y"], kind), self.spec.classes, policy)
+        cases = self.cases(outputs)
+        return self.target.fit_decision(cases["logits"].numpy(), self._values(cases["y"]), policy)
 
     def evaluate(
         self,
@@ -168,39 +172,35 @@ class Classification(Task):
         prevalence: float | None = None,
         groups: pd.DataFrame | None = None,
     ) -> Outcome:
-        found = self.predicted(outputs, cases, decision)
-        named = {} if groups is None else groups.iloc[found.rows.index].to_dict("list")
-        return judge(self.spec, found, decision, bootstrap=bootstrap, prevalence=prevalence, groups=named)
+        predicted = self.predicted(outputs, cases, decision)
+        named = {} if groups is None else groups.iloc[predicted.rows.index].to_dict("list")
+        return self.target.judge(predicted, decision, bootstrap=bootstrap, prevalence=prevalence, groups=named)
 
     def predictions(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision) -> pd.DataFrame:
-        found = self.predicted(outputs, cases, decision)
-        return found.table(self.spec).set_index(found.rows.index)
+        predicted = self.predicted(outputs, cases, decision)
+        return self.target.table(predicted).set_index(predicted.rows.index)
 
     def predicted(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision) -> Predicted:
         """Probabilities, decisions and uncertainty of the cases; `rows` is indexed by case number."""
-        found, kind = self.cases(outputs), self.spec.label_kind
-        rows = cases.iloc[number := found["case"].numpy()].set_index(pd.Index(number))
-        target = as_target(found["y"], kind) if "y" in found else None
-        probs_NSC = self._probs(found["logits"], decision.temperature)
-        probs = probs_NSC.mean(axis=1)
-        predicted = decision.predict(probs, kind)
-        if "passes" in found:
-            doubts, by = spread(kind, self._probs(found["passes"], decision.temperature), predicted), "mc_dropout"
-        elif probs_NSC.shape[1] > 1:
-            doubts, by = spread(kind, probs_NSC, predicted), "ensemble"
-        else:
-            doubts, by = doubt(kind, probs, list(decision.thresholds.values())), "confidence"
-        return Predicted(rows, probs, predicted, target, doubts, by)
+        gathered = self.cases(outputs)
+        rows = cases.iloc[number := gathered["case"].numpy()].set_index(pd.Index(number))
+        values = self._values(gathered["y"]) if "y" in gathered else None
+        probs_NSC = self._probs(gathered["logits"], decision.temperature)
+        decided = self.target.predict(probs_NSC.mean(axis=1), decision)
+        limits = list(decision.thresholds.values())
+        predicted = self.target.predictions(rows, probs_NSC, decided, limits, values)
+        if "passes" in gathered:
+            passes_NSC = self._probs(gathered["passes"], decision.temperature)
+            return replace(predicted, doubt=self.target.disagreement(passes_NSC, decided), by="mc_dropout")
+        return predicted
+
+    def _values(self, y: Tensor) -> np.ndarray:
+        """``y`` of cases, coded as the target has it."""
+        return self.target.from_batch(y.numpy())
 
     def _probs(self, logits: Tensor, temperature: float) -> np.ndarray:
         """Probabilities [N, S, C] of S members or passes, one column a class, binary too."""
         logits_NSK = logits.unflatten(0, (-1, 1)) if logits.ndim == 2 else logits
         own_S1 = getattr(self.model, "temperatures", torch.ones(1))[:, None].cpu().double()
         flat = (logits_NSK.double() / own_S1).flatten(0, 1).numpy()
-        return probabilities(flat, self.spec.label_kind, temperature).reshape(*logits_NSK.shape[:2], -1)
-
-
-def as_target(y: Tensor, kind: str) -> np.ndarray:
-    """Targets in the coding of the metric room: binary [N] of 0, 1, NaN; multiclass int [N]; multilabel [N, C]."""
-    array: np.ndarray = y.numpy()
-    return array[:, 0] if kind == "binary" else array
+        return self.target.probabilities(flat, temperature).reshape(*logits_NSK.shape[:2], -1)

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from medtrain.core.boxes import Boxes, Detections, iou, moved, suppress
 from medtrain.core.coco import results, truth_file
 from medtrain.core.truth import Found, Truth
-from medtrain.metric import Decision, evaluate_boxes, fit_box_thresholds, map50
-from medtrain.task.base import Batch, Outcome, Outputs, Task, first_rows, scaled
+from medtrain.metric import evaluate_boxes, fit_box_thresholds, map50
+from medtrain.target import Decision, Outcome, Target
+from medtrain.target.boxes import BoxTarget
+from medtrain.task.base import Batch, Outputs, Task, first_rows, scaled
 
 
 class Detection(Task):
@@ -34,6 +36,7 @@ class Detection(Task):
     std: Tensor
     loss: nn.Module | None
     augment: nn.Module | None
+    usual_target: ClassVar[type[Target]] = BoxTarget
     takes: ClassVar[tuple[str, ...]] = ("loss", "augment", "merge", "iou")
 
     def __init__(

@@ -11,9 +11,10 @@ from torch import Tensor
 from medtrain.core.errors import UsageError
 from medtrain.core.segments import Packed
 from medtrain.loss import attention_entropy
-from medtrain.metric import Decision, tile_auroc
+from medtrain.metric import tile_auroc
 from medtrain.model import relevance
-from medtrain.task.base import Batch, Outcome, Outputs
+from medtrain.target import Decision, Outcome
+from medtrain.task.base import Batch, Outputs
 from medtrain.task.classification import Classification
 
 

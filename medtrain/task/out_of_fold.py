@@ -11,11 +11,8 @@ import numpy as np
 import pandas as pd
 
 from medtrain.core.errors import MedtrainError
-from medtrain.core.spec import DataSpec
-from medtrain.metric import Decision, decide, doubt, evaluate, spread
-from medtrain.task.base import Outcome
-from medtrain.task.judge import Predicted, judge
-from medtrain.task.table import read_predictions
+from medtrain.target import Decision, Outcome, Predicted
+from medtrain.target.classes import ClassTarget
 
 Spread = dict[str, dict[str, Any]]
 
@@ -27,23 +24,23 @@ class Said:
     Args:
         rows: case and patient.
         probs_NSC: one column a class in order, binary too.
-        target: coded as the metric room takes it.
+        values: the truth, coded as the target has it.
         limits_NT: the thresholds that hold for each case; none for multiclass.
     """
 
     rows: pd.DataFrame
     probs_NSC: np.ndarray
-    target: np.ndarray
+    values: np.ndarray
     limits_NT: np.ndarray
 
     @classmethod
-    def read(cls, files: Sequence[Path], spec: DataSpec, thresholds: Mapping[str, float] | None = None) -> Said:
+    def read(cls, files: Sequence[Path], target: ClassTarget, thresholds: Mapping[str, float] | None = None) -> Said:
         """The tables of runs that tested, or validated on, the same cases."""
         alone = []
         for file in files:
-            rows, probs, target = read_predictions(file, spec)
+            rows, probs, values = target.read_file(file)
             limits = np.tile(list((thresholds or {}).values()), (len(rows), 1))
-            alone.append(cls(rows, probs[:, None], target, limits))
+            alone.append(cls(rows, probs[:, None], values, limits))
         return together(alone)
 
     def in_order(self, cases: Sequence[str]) -> Said:
@@ -56,23 +53,18 @@ class Said:
         if len(here) != len(cases) or set(here) != set(cases):
             raise MedtrainError(f"a table has predictions of {len(here)} cases, not of the {len(cases)} in splits.csv")
         at = here.get_indexer(pd.Index(cases))
-        return Said(self.rows.iloc[at].reset_index(drop=True), self.probs_NSC[at], self.target[at], self.limits_NT[at])
+        return Said(self.rows.iloc[at].reset_index(drop=True), self.probs_NSC[at], self.values[at], self.limits_NT[at])
 
-    def predicted(self, spec: DataSpec) -> Predicted:
-        """Means over the runs, decided by the cases' own thresholds; with the runs' spread where there are several."""
-        kind, probs = spec.label_kind, self.probs_NSC.mean(axis=1)
-        predicted = decide(kind, probs, self.limits_NT)
-        if self.probs_NSC.shape[1] > 1:
-            doubts, by = spread(kind, self.probs_NSC, predicted), "ensemble"
-        else:
-            doubts, by = doubt(kind, probs, self.limits_NT), "confidence"
-        return Predicted(self.rows, probs, predicted, self.target, doubts, by)
+    def predicted(self, target: ClassTarget) -> Predicted:
+        """Average over the runs and decide by the cases' own thresholds; the spread of several is their doubt."""
+        decided = target.decide(self.probs_NSC.mean(axis=1), self.limits_NT)
+        return target.predictions(self.rows, self.probs_NSC, decided, self.limits_NT, self.values)
 
-    def values(self, spec: DataSpec) -> dict[str, float | None]:
-        """The metrics, without intervals."""
-        found = self.predicted(spec)
-        said = (spec.label_kind, found.probs, self.target, found.predicted, spec.classes)
-        return {name: entry["value"] for name, entry in evaluate(*said, bootstrap=0)["metrics"].items()}
+    def metrics(self, target: ClassTarget) -> dict[str, float | None]:
+        """Compute the metrics, without intervals."""
+        predicted = self.predicted(target)
+        metrics = target.evaluate(predicted.probs, self.values, predicted.predicted, bootstrap=0)["metrics"]
+        return {name: entry["value"] for name, entry in metrics.items()}
 
 
 def end_to_end(folds: Sequence[Said]) -> Said:
@@ -80,7 +72,7 @@ def end_to_end(folds: Sequence[Said]) -> Said:
     return Said(
         pd.concat([fold.rows for fold in folds], ignore_index=True),
         np.concatenate([fold.probs_NSC for fold in folds]),
-        np.concatenate([fold.target for fold in folds]),
+        np.concatenate([fold.values for fold in folds]),
         np.concatenate([fold.limits_NT for fold in folds]),
     )
 
@@ -90,11 +82,11 @@ def together(parts: Sequence[Said]) -> Said:
     first = parts[0]
     alike = [part.in_order(first.rows["case"].tolist()) for part in parts]
     probs = np.concatenate([part.probs_NSC for part in alike], axis=1)
-    return Said(first.rows, probs, first.target, np.mean([part.limits_NT for part in alike], axis=0))
+    return Said(first.rows, probs, first.values, np.mean([part.limits_NT for part in alike], axis=0))
 
 
 def judge_repeats(
-    spec: DataSpec, repeats: Sequence[Sequence[Said]], decision: Decision, *, order: Sequence[str], **asked: Any
+    target: ClassTarget, repeats: Sequence[Sequence[Said]], decision: Decision, *, order: Sequence[str], **options: Any
 ) -> Outcome:
     """All predictions pooled, with intervals over patients, and how the metrics spread.
 
@@ -102,17 +94,17 @@ def judge_repeats(
         repeats: the folds of each cross-validation; one fold in all where the runs share a test split.
         decision: of the whole, for the record: each case is decided by its own thresholds.
         order: of the cases.
-        asked: as `judge` takes it.
+        options: as `ClassTarget.judge` takes them.
 
     Returns:
         The outcome; its metrics have ``folds`` (over all folds) and ``repeats`` (over cross-validations): {NAME:
         {"mean", "sd", "values"}}, None where there is one.
     """
     wholes = [end_to_end(folds) for folds in repeats]
-    outcome = judge(spec, together(wholes).in_order(order).predicted(spec), decision, **asked)
-    folds = [fold.values(spec) for each in repeats for fold in each]
+    outcome = target.judge(together(wholes).in_order(order).predicted(target), decision, **options)
+    folds = [fold.metrics(target) for each in repeats for fold in each]
     outcome.metrics["folds"] = spread_over(folds)
-    outcome.metrics["repeats"] = spread_over([whole.values(spec) for whole in wholes])
+    outcome.metrics["repeats"] = spread_over([whole.metrics(target) for whole in wholes])
     return outcome
 
 

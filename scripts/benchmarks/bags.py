@@ -22,12 +22,12 @@ import torch
 from torch import nn
 
 from medtrain.core.segments import Packed, segment_offsets
-from medtrain.core.spec import DataSpec
 from medtrain.data.loading import loader
 from medtrain.data.slide.bags import CaseBags, PackedBatches, even_cuts
 from medtrain.io.bag_store import PackedBags, pack_bags
 from medtrain.model import gated_attention_mil
 from medtrain.sampler import Shuffle
+from medtrain.target import DataSpec
 
 WIDTH = 1024
 
@@ -72,7 +72,7 @@ def one_by_one(files: list[str]) -> Iterator[tuple[Packed, torch.Tensor]]:
 def epoch(batches: Iterator[tuple[Packed, torch.Tensor]], device: torch.device, steps: bool) -> float:
     """Seconds of an epoch; without `steps` of the reading alone."""
     torch.manual_seed(0)
-    network = gated_attention_mil(DataSpec("binary", ("0", "1"), WIDTH)).to(device)
+    network = gated_attention_mil(DataSpec.of("binary", ("0", "1"), WIDTH)).to(device)
     optimizer, started = torch.optim.AdamW(network.parameters()), time.perf_counter()
     for bags, y in batches:
         bags = Packed(bags.x.to(device, non_blocking=True), bags.offsets.to(device))

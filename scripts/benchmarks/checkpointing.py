@@ -20,15 +20,15 @@ import time
 import torch
 
 from medtrain import model
-from medtrain.core.spec import DataSpec
 from medtrain.model import kept_bytes
+from medtrain.target import DataSpec
 
 NETWORKS = ("resnet18_3d", "resnet50_3d", "densenet121_3d", "densenet121")
 
 
 def spec_of(name: str, size: int) -> DataSpec:
     dims = 3 if name.endswith("_3d") else 2
-    return DataSpec("binary", ("no", "yes"), 1, (size if dims == 3 else 4 * size,) * dims)
+    return DataSpec.of("binary", ("no", "yes"), 1, (size if dims == 3 else 4 * size,) * dims)
 
 
 def step(name: str, size: int, batch: int, on: bool) -> tuple[float, float]:

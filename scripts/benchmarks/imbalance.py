@@ -25,18 +25,17 @@ from scipy.stats import t as student
 from torch import Tensor, nn
 
 from medtrain.augment import Augment2d
-from medtrain.core.labels import count_labels
-from medtrain.core.spec import DataSpec
 from medtrain.core.streams import stream, torch_seed
 from medtrain.data.phantom.anatomy import draw_anatomy
 from medtrain.data.phantom.xray import Finding, draw_film
 from medtrain.loss import balanced_cross_entropy, cross_entropy, focal
-from medtrain.metric import Ranking, fit_decision, probabilities
+from medtrain.metric import Ranking
 from medtrain.metric.calibration import Reliability
 from medtrain.sampler import Balanced, Shuffle, Weighted
+from medtrain.target import DataSpec
 
 PX = 32
-SPEC = DataSpec("binary", ("normal", "opacity"), 1, (PX, PX))
+SPEC = DataSpec.of("binary", ("normal", "opacity"), 1, (PX, PX))
 METHODS: dict[str, tuple[Callable[..., nn.Module], Callable[..., Any]]] = {
     "none": (lambda counts: cross_entropy(SPEC), Shuffle),
     "`sampler=weighted`": (lambda counts: cross_entropy(SPEC), Weighted),
@@ -107,7 +106,7 @@ def trained(method: str, films: Films, size: Size, seed: int) -> nn.Module:
     make_loss, make_sampler = METHODS[method]
     torch.manual_seed(torch_seed(seed, "weights"))
     model, augment = network(), Augment2d(noise=0.0)
-    loss = make_loss(count_labels("binary", 2, films.y))
+    loss = make_loss(SPEC.target.count(films.y))
     sampler = make_sampler(films.y, None, batch_size=size.batch, seed=seed)
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=1e-2)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=size.steps)
@@ -128,8 +127,8 @@ def logits(model: nn.Module, films: Films) -> NDArray[np.float64]:
 
 def judge(model: nn.Module, val: Films, test: Films, ratio: int) -> list[float]:
     """The measures of one run; temperature, and the threshold of specificity 0.9, are of the validation films."""
-    decision = fit_decision("binary", logits(model, val), val.y, SPEC.classes, "specificity@0.9")
-    p, positive = probabilities(logits(model, test), "binary", decision.temperature)[:, 1], test.y == 1
+    decision = SPEC.target.fit_decision(logits(model, val), val.y, "specificity@0.9")
+    p, positive = SPEC.target.probabilities(logits(model, test), decision.temperature)[:, 1], test.y == 1
     weight = np.where(positive, 1.0, ratio * positive.sum() / (~positive).sum())
     auroc, auprc = (float(value[0]) for value in Ranking(p, positive).auroc_and_ap(weight[None]))
     bins = Reliability(p, test.y)

@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from medtrain.augment import mixup
-from medtrain.core.spec import DataSpec
 from medtrain.loss import cross_entropy as masked
+from medtrain.target import DataSpec
 from medtrain.task.classification import Classification
 
 X = torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -51,7 +51,7 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_loss_is_that_of_mixed_targets(kind: str) -> None:
     classes, y = KINDS[kind]
-    spec = DataSpec(kind, classes, 1, (4, 4), mean=(0.5,), std=(0.25,))  # type: ignore[arg-type]
+    spec = DataSpec.of(kind, classes, 1, (4, 4), mean=(0.5,), std=(0.25,))  # type: ignore[arg-type]
     net = nn.Sequential(nn.Flatten(), nn.Linear(16, spec.n_logits))
     task = Classification(spec, net, loss=masked(spec), mixup=0.5, seed=7).train()
     task.place = (2, 5, 0)

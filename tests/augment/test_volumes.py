@@ -9,7 +9,7 @@ from medtrain.augment import Augment3d, Views3d
 from medtrain.augment.affine import resample_volumes
 from medtrain.augment.volumes import blurred
 from medtrain.core.errors import UsageError
-from medtrain.core.spec import DataSpec
+from medtrain.target import DataSpec
 
 STRENGTHS = ("rotate", "tilt", "scale", "translate", "brightness", "contrast", "gamma", "noise", "blur")
 OFF = dict.fromkeys(STRENGTHS, 0.0)
@@ -97,7 +97,7 @@ def test_balls_stay_round_where_voxels_are_no_cubes():
     axes = [(np.arange(n) - (n - 1) / 2) * step for n, step in zip((15, 45, 45), spacing, strict=True)]
     z, y, x = np.meshgrid(*axes, indexing="ij")
     ball = torch.from_numpy(np.exp(-(x**2 + y**2 + z**2) / 60)).float().expand(4, 1, -1, -1, -1)
-    spec = DataSpec("binary", ("a", "b"), 1, (15, 45, 45), spacing)
+    spec = DataSpec.of("binary", ("a", "b"), 1, (15, 45, 45), spacing)
     out = Augment3d(spec, **{**OFF, "rotate": 180.0, "tilt": 90.0})(ball, torch.arange(4), 0, 0)
     torch.testing.assert_close(out, ball, rtol=0, atol=0.04)
     blind = Augment3d(None, **{**OFF, "tilt": 90.0})(ball, torch.arange(4), 0, 0)

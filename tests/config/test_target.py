@@ -11,9 +11,9 @@ from omegaconf import OmegaConf
 
 from medtrain.config import target
 from medtrain.core.errors import UsageError
-from medtrain.core.spec import DataSpec
+from medtrain.target import DataSpec
 
-SPEC = DataSpec("binary", ("0", "1"), 1, (32, 32))
+SPEC = DataSpec.of("binary", ("0", "1"), 1, (32, 32))
 
 REFUSED = [
     ("model", "os.system"),

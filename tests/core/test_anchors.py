@@ -8,7 +8,7 @@ import torch
 from torchvision.ops import box_iou
 
 from medtrain.core.anchors import anchor_recall, fit_anchors, iou_of_shapes, places, recall_by_size, typical_shapes
-from medtrain.core.spec import DataSpec
+from medtrain.target import DataSpec
 
 
 def test_shapes_overlap_as_torchvision_has_it() -> None:
@@ -71,7 +71,7 @@ def test_typical_shapes_stand_for_all() -> None:
 
 
 def test_a_spec_keeps_them() -> None:
-    spec = DataSpec("boxes", ("a",), 1, (8, 8), boxes=((3.0, 4.0), (5.0, 6.5)))
+    spec = DataSpec.of("boxes", ("a",), 1, (8, 8), boxes=((3.0, 4.0), (5.0, 6.5)))
     plain = spec.to_dict()
     assert plain["boxes"] == [[3.0, 4.0], [5.0, 6.5]]
     assert DataSpec.from_dict(plain) == spec

@@ -8,23 +8,23 @@ import numpy as np
 import pytest
 
 from medtrain.core.errors import DataError, MedtrainError, Problem, UsageError
-from medtrain.core.spec import DataSpec
 from medtrain.core.streams import stream, torch_seed
 from medtrain.core.words import suggest
+from medtrain.target import DataSpec
 
 
 def test_spec_round_trip_through_json() -> None:
-    spec = DataSpec("multilabel", ("a", "b", "c"), 1, (64, 48), (0.5, 0.5), (0.4,), (0.2,))
+    spec = DataSpec.of("multilabel", ("a", "b", "c"), 1, (64, 48), (0.5, 0.5), (0.4,), (0.2,))
     assert DataSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
     assert (spec.dims, spec.n_logits) == (2, 3)
-    assert DataSpec("binary", ("no", "yes"), 3).n_logits == 1
+    assert DataSpec.of("binary", ("no", "yes"), 3).n_logits == 1
 
 
 def test_spec_refuses_nonsense() -> None:
     with pytest.raises(ValueError, match="two classes"):
-        DataSpec("binary", ("a", "b", "c"), 1)
+        DataSpec.of("binary", ("a", "b", "c"), 1)
     with pytest.raises(ValueError, match="label_kind"):
-        DataSpec("ordinal", ("a", "b"), 1)  # type: ignore[arg-type]
+        DataSpec.of("ordinal", ("a", "b"), 1)  # type: ignore[arg-type]
 
 
 def test_streams_depend_on_their_path_only() -> None:

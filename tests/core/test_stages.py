@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from medtrain.core.spec import DataSpec
 from medtrain.core.stages import stages
 from medtrain.model import densenet121, resnet18
+from medtrain.target import DataSpec
 
-GREY = DataSpec("binary", ("no", "yes"), channels=1, size=(64, 64))
+GREY = DataSpec.of("binary", ("no", "yes"), channels=1, size=(64, 64))
 WANTED = {
     "resnet10t": "conv1 layer1 layer2 layer3 layer4 fc",
     "convnext_atto": "stem stages.0 stages.1 stages.2 stages.3 head",

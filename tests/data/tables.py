@@ -9,8 +9,8 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from medtrain.core.spec import DataSpec
 from medtrain.data.table.manifest import Manifest, read_manifest
+from medtrain.target import DataSpec
 
 PACKAGED = Path(__file__).parents[2] / "configs" / "data"
 

@@ -44,7 +44,7 @@ def test_a_label_table_finds_its_bags_by_name(folder: Path) -> None:
     made = data(folder)
     made.prepare()
     assert made.cases["case"].tolist() == [f"s{n}.svs" for n in range(40)]
-    assert (made.spec.label_kind, made.spec.channels, made.spec.size) == ("binary", 6, ())
+    assert (made.spec.target.kind, made.spec.channels, made.spec.size) == ("binary", 6, ())
     seen = {}
     for batch in made.eval_dataloader("test"):
         parts = batch["x"].split(batch["offsets"].diff().tolist())

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from medtrain.core.errors import DataError, UsageError
-from medtrain.core.spec import DataSpec
 from medtrain.data import source
 from medtrain.data.boxes.module import BoxData
 from medtrain.sampler import Negatives
+from medtrain.target import DataSpec
 from tests import dicom_files
 from tests.data.boxes import forty, make_coco, option
 
@@ -59,7 +59,7 @@ def bright_where_boxes_are(batch: dict[str, torch.Tensor]) -> None:
 def test_batches_are_packed_and_boxes_lie_on_the_pixels(coco: Build) -> None:
     data = coco()
     data.prepare()
-    assert data.spec.label_kind == "boxes" and data.spec.classes == ("mass", "nodule") and data.spec.channels == 1
+    assert data.spec.target.kind == "boxes" and data.spec.classes == ("mass", "nodule") and data.spec.channels == 1
     assert data.spec.size == (64, 64)
     count = 0
     for split in ("train", "val", "test"):
@@ -214,7 +214,7 @@ def test_classes_are_chosen_renamed_left_out(coco: Build) -> None:
 
 
 def test_other_data_take_the_spec_of_the_model(coco: Build) -> None:
-    spec = DataSpec("boxes", ("nodule", "mass"), 3, (48, 48), mean=(0.1,) * 3, std=(0.2,) * 3, boxes=((3.0, 4.0),))
+    spec = DataSpec.of("boxes", ("nodule", "mass"), 3, (48, 48), mean=(0.1,) * 3, std=(0.2,) * 3, boxes=((3.0, 4.0),))
     data = coco(options={"spec": spec, "all_test": True}, filter="case.str.startswith('p0')")
     data.prepare()
     assert data.spec == spec and set(data.cases["split"]) == {"test"} and len(data.cases) == 20

@@ -15,10 +15,10 @@ import torch
 from torch.utils.data import Sampler
 
 from medtrain.core.errors import DataError, UsageError
-from medtrain.core.spec import DataSpec
 from medtrain.data import SOURCES, source
 from medtrain.data.xray.module import ImageData
 from medtrain.sampler import Balanced
+from medtrain.target import DataSpec
 from tests.data.tables import config, spoil, write_table
 
 Make = Callable[..., ImageData]
@@ -27,7 +27,7 @@ Make = Callable[..., ImageData]
 def test_a_binary_batch(make: Make) -> None:
     data = make()
     data.prepare()
-    assert data.spec == DataSpec("binary", ("0", "1"), 1, (8, 8), mean=(0.449,), std=(0.226,))
+    assert data.spec == DataSpec.of("binary", ("0", "1"), 1, (8, 8), mean=(0.449,), std=(0.226,))
     assert data.cases.columns.tolist() == ["case", "patient", "split", "fold", "path"]
     assert data.decoded == 40 and not data.synthetic and data.cases["fold"].isna().all()
     batch = next(iter(data.train_dataloader()))
@@ -52,7 +52,7 @@ def test_a_multilabel_batch(make: Make) -> None:
     data = make({"columns": {"label": ["u", "v"]}}, columns=columns)
     data.prepare()
     batch = next(iter(data.test_dataloader()))
-    assert batch["y"].shape[1] == data.spec.n_logits == 2 and data.spec.label_kind == "multilabel"
+    assert batch["y"].shape[1] == data.spec.n_logits == 2 and data.spec.target.kind == "multilabel"
     assert torch.cat([batch["y"] for batch in data.test_dataloader()]).isnan().any()
 
 
@@ -273,7 +273,7 @@ def test_a_runs_splits_are_used_again(make: Make, tmp_path: Path) -> None:
 
 
 def test_other_data_for_a_trained_model(make: Make) -> None:
-    spec = DataSpec("binary", ("0", "1"), 3, (5, 5), mean=(0.1,) * 3, std=(0.2,) * 3)
+    spec = DataSpec.of("binary", ("0", "1"), 3, (5, 5), mean=(0.1,) * 3, std=(0.2,) * 3)
     data = make(spec=spec, all_test=True)
     data.prepare()
     assert data.spec is spec and set(data.cases["split"]) == {"test"}
@@ -293,7 +293,7 @@ def test_coco_annotated_films_with_a_table_of_their_own(test_data: Path, tmp_pat
     table = write_table(tmp_path, f"path,label\n{rows}\n")
     data = ImageData(
         config(table=table, root=str(root), image_size=16, cache_dir=str(tmp_path)),
-        spec=DataSpec("binary", ("0", "1"), 1, (16, 16)),
+        spec=DataSpec.of("binary", ("0", "1"), 1, (16, 16)),
         all_test=True,
         report=lambda text: None,
     )

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from medtrain.core.errors import DataError, UsageError
-from medtrain.core.spec import DataSpec
 from medtrain.data.xray.module import ImageData
 from medtrain.io.pseudonym import pseudonym
+from medtrain.target import DataSpec
 from tests.data.tables import config, spoil, write_table
 from tests.dicom_files import write
 
@@ -45,7 +45,7 @@ def test_inputs(make: Make, tmp_path: Path) -> None:
 
 
 def test_real_chest_films_to_predict(test_data: Path, tmp_path: Path) -> None:
-    spec = DataSpec("binary", ("0", "1"), 1, (32, 32), mean=(0.449,), std=(0.226,))
+    spec = DataSpec.of("binary", ("0", "1"), 1, (32, 32), mean=(0.449,), std=(0.226,))
     films = ImageData.for_inputs(config(cache_dir=str(tmp_path)), spec, test_data / "xray")
     suffixes = [Path(case).suffix for case in films.cases["case"]]
     assert films.errors == {} and suffixes.count(".dcm") == 2 and len(films.cases) >= 6

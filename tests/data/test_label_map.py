@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from medtrain.core.errors import DataError, UsageError
-from medtrain.core.spec import DataSpec
 from medtrain.data.table.label_map import directed
 from medtrain.data.xray.folder import FolderData
+from medtrain.target import DataSpec
 from tests.data.tables import read, write_images
 
-CHEST = DataSpec("multilabel", ("Cardiomegaly", "Pleural Effusion", "Edema"), 1, (8, 8))
-BINARY = DataSpec("binary", ("0", "1"), 1, (8, 8))
+CHEST = DataSpec.of("multilabel", ("Cardiomegaly", "Pleural Effusion", "Edema"), 1, (8, 8))
+BINARY = DataSpec.of("binary", ("0", "1"), 1, (8, 8))
 NIH = (
     "Image Index,Finding Labels,Patient ID\n0.png,Effusion|Cardiomegaly,1\n1.png,No Finding,2\n2.png,Mass|Effusion,3\n"
 )
@@ -31,7 +31,7 @@ def test_lists(images: Path, label_map: dict[str, str]) -> None:
     """Edema never stands in the table: unknown. Mass is no class of the model: it counts nowhere, and is told."""
     manifest = read(images, NIH, CHEST, label_map=label_map)
     np.testing.assert_array_equal(manifest.targets, [[1, 1, np.nan], [0, 0, np.nan], [0, 1, np.nan]])
-    assert not manifest.bad and manifest.classes == CHEST.classes
+    assert not manifest.bad and manifest.target.classes == CHEST.classes
     told = {problem.kind: problem.detail for problem in manifest.warnings}
     assert told["class_lacking"].startswith("Edema: not in this table") and "'Mass' (1 rows)" in told["label_beyond"]
     assert manifest.raw.typed["Finding Labels"].iloc[0] == "Effusion|Cardiomegaly"  # the user's table is shown as it is
@@ -55,7 +55,7 @@ def test_several_names_of_theirs_are_one_of_ours(images: Path) -> None:
     text = "path,label\n0.png,mild\n1.png,none\n2.png,severe\n"
     assert read(images, text, BINARY, label_map={"mild": 1, "severe": 1, "none": 0}).targets.tolist() == [1, 0, 1]
     lists = "path,label\n0.png,Mass|Nodule\n1.png,Edema\n"
-    spec = DataSpec("multilabel", ("Lesion", "Edema"), 1, (8, 8))
+    spec = DataSpec.of("multilabel", ("Lesion", "Edema"), 1, (8, 8))
     found = read(images, lists, spec, label_map={"Mass": "Lesion", "Nodule": "Lesion"})
     assert found.targets.tolist() == [[1, 0], [0, 1]]
 
@@ -63,7 +63,7 @@ def test_several_names_of_theirs_are_one_of_ours(images: Path) -> None:
 def test_in_training_any_name_will_do(images: Path) -> None:
     text = "path,label\n0.png,mild\n1.png,none\n2.png,severe\n"
     manifest = read(images, text, label_map={"mild": "sick", "severe": "sick"}, positive="sick")
-    assert manifest.classes == ("none", "sick") and manifest.targets.tolist() == [1, 0, 1]
+    assert manifest.target.classes == ("none", "sick") and manifest.targets.tolist() == [1, 0, 1]
 
 
 def test_a_folder_of_classes(tmp_path: Path) -> None:

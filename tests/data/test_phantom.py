@@ -73,12 +73,12 @@ def test_as_data(tmp_path: Path) -> None:
     cfg = config("phantom_xray", patients=24, image_size=16, cache_dir=str(tmp_path))
     data = PhantomXray(cfg)
     data.prepare()
-    assert data.synthetic and data.spec.size == (16, 16) and data.spec.label_kind == "binary" and not data.problems
+    assert data.synthetic and data.spec.size == (16, 16) and data.spec.target.kind == "binary" and not data.problems
     assert data.table["site"].isin(xray.SITES).all()
     kinds = {"multilabel": ["opacity", "nodule"], "multiclass": "finding"}
     for kind, columns in kinds.items():
         other = PhantomXray(config("phantom_xray", **{**cfg, "columns": {"label": columns}}))
         other.prepare()
-        assert other.spec.label_kind == kind and other.decoded == 0
+        assert other.spec.target.kind == kind and other.decoded == 0
     with pytest.raises(UsageError, match="data=image_table"):
         PhantomXray(cfg | {"table": "my.csv"})

@@ -11,8 +11,8 @@ import torch
 import yaml
 
 from medtrain.core.errors import DataError, MedtrainError, UsageError
-from medtrain.core.spec import DataSpec
 from medtrain.data import source
+from medtrain.target import DataSpec
 from tests.data.tables import PACKAGED, write_images
 
 
@@ -43,7 +43,7 @@ def test_an_archive_keeps_its_splits_size_and_pixels(tmp_path: Path) -> None:
     said: list[str] = []
     data = data_of("medmnist", said, file=str(file), cache_dir=str(tmp_path))
     data.prepare()
-    assert data.spec == DataSpec("binary", ("0", "1"), 1, (8, 8), mean=(0.449,), std=(0.226,))
+    assert data.spec == DataSpec.of("binary", ("0", "1"), 1, (8, 8), mean=(0.449,), std=(0.226,))
     assert data.cases["split"].value_counts().to_dict() == {"train": 40, "val": 10, "test": 20}
     assert data.cases["case"].iloc[[0, 40, 69]].tolist() == ["train/0", "val/0", "test/19"] and len(said) == 1
     stored = np.load(file)
@@ -60,7 +60,7 @@ def test_an_archive_in_colour_at_another_size(tmp_path: Path) -> None:
     file = archive(tmp_path / "a.npz", labels=3, size=(8, 8, 3))
     data = data_of("medmnist", file=str(file), cache_dir=str(tmp_path), image_size=16, classes=["a", "b", "c"])
     data.prepare()
-    assert data.spec.label_kind == "multiclass" and data.spec.classes == ("a", "b", "c")
+    assert data.spec.target.kind == "multiclass" and data.spec.classes == ("a", "b", "c")
     batch = next(iter(data.val_dataloader()))
     assert batch["x"].shape == (10, 3, 16, 16) and batch["y"].tolist() == [n % 3 for n in range(10)]
     grey = data_of("medmnist", file=str(file), cache_dir=str(tmp_path), channels=1)
@@ -71,12 +71,12 @@ def test_an_archive_in_colour_at_another_size(tmp_path: Path) -> None:
 def test_an_archive_of_indicators_is_multilabel(tmp_path: Path) -> None:
     data = data_of("medmnist", file=str(archive(tmp_path / "a.npz", labels=(3,))), cache_dir=str(tmp_path))
     data.prepare()
-    assert data.spec.label_kind == "multilabel" and data.spec.classes == ("0", "1", "2")
+    assert data.spec.target.kind == "multilabel" and data.spec.classes == ("0", "1", "2")
     np.testing.assert_array_equal(data.targets[:40], np.load(tmp_path / "a.npz")["train_labels"])
 
 
 def test_an_archive_for_a_trained_model(tmp_path: Path) -> None:
-    spec = DataSpec("binary", ("normal", "ill"), 1, (6, 6), mean=(0.5,), std=(0.2,))
+    spec = DataSpec.of("binary", ("normal", "ill"), 1, (6, 6), mean=(0.5,), std=(0.2,))
     data = data_of("medmnist", file=str(archive(tmp_path / "a.npz")), cache_dir=str(tmp_path), spec=spec, all_test=True)
     data.prepare()
     assert data.spec is spec and next(iter(data.test_dataloader()))["x"].shape[-2:] == (6, 6)
@@ -160,7 +160,7 @@ def test_folders_of_splits(tmp_path: Path) -> None:
     root = folders(tmp_path / "films", *(f"{s}/{c}" for s in ("Training", "valid", "test") for c in "012"))
     data = data_of("image_folder", root=str(root), image_size=8, cache_dir=str(tmp_path), filter="label != '2'")
     data.prepare()
-    assert data.spec.label_kind == "binary" and data.cases["split"].value_counts().to_dict() == {
+    assert data.spec.target.kind == "binary" and data.cases["split"].value_counts().to_dict() == {
         "train": 8,
         "val": 8,
         "test": 8,

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from medtrain.core.errors import DataError, UsageError
-from medtrain.core.spec import DataSpec
 from medtrain.data.table.manifest import Manifest, read_inputs, read_manifest
+from medtrain.target import DataSpec
 from tests.data.tables import config, read, write_table
 
 
@@ -20,7 +20,11 @@ def listed(manifest: Manifest) -> list[tuple[str, str]]:
 
 def test_binary(images: Path) -> None:
     manifest = read(images, "Path,Label,Patient_ID,age\n0.png,0,007,61\n1.png,1,007,\n2.png,0,8,50\n")
-    assert (manifest.kind, manifest.classes, manifest.targets.tolist()) == ("binary", ("0", "1"), [0.0, 1.0, 0.0])
+    assert (manifest.target.kind, manifest.target.classes, manifest.targets.tolist()) == (
+        "binary",
+        ("0", "1"),
+        [0.0, 1.0, 0.0],
+    )
     assert manifest.patient == ["007", "007", "8"] and manifest.has_patients and not manifest.warnings
     assert manifest.case == ["0.png", "1.png", "2.png"] and Path(manifest.path[1]) == images / "1.png"
     assert manifest.raw.typed.index.tolist() == [2, 3, 4] and manifest.raw.typed["age"].iloc[0] == 61
@@ -28,13 +32,13 @@ def test_binary(images: Path) -> None:
 
 
 def test_whole_numbers_with_a_point(images: Path) -> None:
-    assert read(images, "path,label\n0.png,0.0\n1.png,1.0\n").classes == ("0", "1")
+    assert read(images, "path,label\n0.png,0.0\n1.png,1.0\n").target.classes == ("0", "1")
 
 
 @pytest.mark.parametrize("separator", [";", "\t"])
 def test_other_separators(images: Path, separator: str) -> None:
     text = "path,label\n0.png,0\n1.png,1\n".replace(",", separator)
-    assert read(images, text).classes == ("0", "1")
+    assert read(images, text).target.classes == ("0", "1")
 
 
 def test_names_need_a_positive_class(images: Path) -> None:
@@ -43,9 +47,9 @@ def test_names_need_a_positive_class(images: Path) -> None:
         read(images, text)
     for chosen in ({"positive": "malignant"}, {"classes": ["normal", "malignant"]}):
         manifest = read(images, text, **chosen)
-        assert manifest.classes == ("normal", "malignant") and manifest.targets.tolist() == [0.0, 1.0]
-    assert read(images, text, positive="normal").classes == ("malignant", "normal")
-    assert read(images, "path,label\n0.png,0\n1.png,1\n", positive=0).classes == ("1", "0")
+        assert manifest.target.classes == ("normal", "malignant") and manifest.targets.tolist() == [0.0, 1.0]
+    assert read(images, text, positive="normal").target.classes == ("malignant", "normal")
+    assert read(images, "path,label\n0.png,0\n1.png,1\n", positive=0).target.classes == ("1", "0")
 
 
 @pytest.mark.parametrize(
@@ -65,7 +69,11 @@ def test_wrong_classes(images: Path, chosen: dict[str, Any], text: str) -> None:
 def test_multiclass(images: Path) -> None:
     text = "path,label\n0.png,10\n1.png,9\n2.png,2\n"
     manifest = read(images, text)
-    assert (manifest.kind, manifest.classes, manifest.targets.tolist()) == ("multiclass", ("2", "9", "10"), [2, 1, 0])
+    assert (manifest.target.kind, manifest.target.classes, manifest.targets.tolist()) == (
+        "multiclass",
+        ("2", "9", "10"),
+        [2, 1, 0],
+    )
     assert manifest.targets.dtype == np.int64
     assert read(images, text, classes=[9, 2, 10]).targets.tolist() == [2, 0, 1]
     with pytest.raises(UsageError, match="two classes"):
@@ -81,7 +89,7 @@ def test_labels_outside_the_classes_are_listed(images: Path) -> None:
 def test_lists_are_multilabel(images: Path) -> None:
     text = "Image Index,Finding Labels\n0.png,No Finding\n1.png,Mass|Edema\n2.png,Edema\n"
     manifest = read(images, text)
-    assert (manifest.kind, manifest.classes) == ("multilabel", ("Edema", "Mass"))
+    assert (manifest.target.kind, manifest.target.classes) == ("multilabel", ("Edema", "Mass"))
     assert manifest.targets.tolist() == [[0, 0], [1, 1], [1, 0]]
     chosen = read(images, text, classes=["Mass", "Nodule"])
     assert listed(chosen) == [("bad_label", "table.csv row 3"), ("bad_label", "table.csv row 4")]
@@ -90,7 +98,7 @@ def test_lists_are_multilabel(images: Path) -> None:
 def test_a_column_a_class_is_multilabel(images: Path) -> None:
     text = "path,Mass,Edema\n0.png,1,0\n1.png,-1,\n2.png,0.0,1.0\n3.png,2,1\n"
     manifest = read(images, text, columns={"label": ["Mass", "Edema"]})
-    assert (manifest.kind, manifest.classes) == ("multilabel", ("Mass", "Edema"))
+    assert (manifest.target.kind, manifest.target.classes) == ("multilabel", ("Mass", "Edema"))
     np.testing.assert_array_equal(manifest.targets[:3], [[1, 0], [np.nan, np.nan], [0, 1]])
     assert listed(manifest) == [("bad_label", "table.csv row 5")]
     assert read(images, text, columns={"label": ["Mass", "Edema"]}, classes=["Edema", "Mass"]).targets[0].tolist() == [
@@ -100,10 +108,10 @@ def test_a_column_a_class_is_multilabel(images: Path) -> None:
 
 
 def test_a_models_classes_hold(images: Path) -> None:
-    binary = DataSpec("binary", ("sick", "well"), 1, (8, 8))
+    binary = DataSpec.of("binary", ("sick", "well"), 1, (8, 8))
     manifest = read(images, "path,label\n0.png,sick\n1.png,sick\n2.png,ill\n", spec=binary, on_bad="skip")
     assert manifest.targets.tolist()[:2] == [0.0, 0.0] and listed(manifest) == [("bad_label", "table.csv row 4")]
-    multilabel = DataSpec("multilabel", ("Mass", "Edema"), 1, (8, 8))
+    multilabel = DataSpec.of("multilabel", ("Mass", "Edema"), 1, (8, 8))
     for columns in ({}, {"label": ["Mass", "Edema"]}):
         manifest = read(images, "path,Edema\n0.png,1\n1.png,0\n", spec=multilabel, columns=columns)
         np.testing.assert_array_equal(manifest.targets, [[np.nan, 1], [np.nan, 0]])
@@ -228,9 +236,9 @@ def test_inputs_need_only_a_path(images: Path) -> None:
 def test_nih_as_published(test_data: Path) -> None:
     table = test_data / "xray_tables" / "nih_data_entry_head.csv"
     manifest = read_manifest(config(table=str(table), root=str(test_data / "xray"), filter="`View Position` == 'PA'"))
-    assert manifest.kind == "multilabel" and "Cardiomegaly" in manifest.classes and len(manifest) > 100
+    assert manifest.target.kind == "multilabel" and "Cardiomegaly" in manifest.target.classes and len(manifest) > 100
     assert manifest.case[0] == "00000001_000.png" and manifest.patient[0] == "1"
-    assert not any(name.lower() == "no finding" for name in manifest.classes)
+    assert not any(name.lower() == "no finding" for name in manifest.target.classes)
     missing = {n for n, problem in manifest.bad if problem.kind == "missing"}
     assert missing == set(range(1, len(manifest))) and {problem.kind for _, problem in manifest.bad} == {"missing"}
 
@@ -266,5 +274,5 @@ def test_rsna_as_published(test_data: Path) -> None:
     columns = {"path": "patientId", "label": "Target", "patient": "patientId"}
     table = str(test_data / "xray_tables" / "rsna_boxes_head.csv")
     found = read_manifest(config(table=table, columns=columns, path_format="images/{}.dcm"))
-    assert found.kind == "binary" and found.path[0].endswith("/images/0004cfab-14fd-4e49-80ba-63a80b6bddd6.dcm")
+    assert found.target.kind == "binary" and found.path[0].endswith("/images/0004cfab-14fd-4e49-80ba-63a80b6bddd6.dcm")
     assert {problem.kind for _, problem in found.bad} <= {"missing", "duplicate_row"}

@@ -12,8 +12,8 @@ import torch
 import yaml
 
 from medtrain.core.errors import DataError, UsageError
-from medtrain.core.spec import DataSpec
 from medtrain.data.volume.module import VolumeData
+from medtrain.target import DataSpec
 from tests.repository import ROOT
 from tests.volumes import nodules, save, save_series
 
@@ -53,7 +53,7 @@ def test_a_training_batch_holds_patches_of_its_cases(table: Path, cache: Path) -
     train = set(data.rows("train").tolist())
     assert {int(c) for batch in training(data) for c in batch["case"]} == train
     assert not train & set(data.rows("val").tolist()) & set(data.rows("test").tolist())
-    assert data.spec == DataSpec("binary", ("0", "1"), 1, (8, 8, 8), None, (0.449,), (0.226,))
+    assert data.spec == DataSpec.of("binary", ("0", "1"), 1, (8, 8, 8), None, (0.449,), (0.226,))
 
 
 def test_patches_depend_on_seed_epoch_and_case_only(table: Path, cache: Path) -> None:
@@ -162,7 +162,7 @@ def test_all_that_is_wrong_is_named_by_row_and_nothing_else_is_lost(table: Path,
 
 
 def test_volumes_to_predict(table: Path, cache: Path, tmp_path: Path) -> None:
-    spec = DataSpec("binary", ("0", "1"), 1, (8, 8, 8), None, (0.449,), (0.226,))
+    spec = DataSpec.of("binary", ("0", "1"), 1, (8, 8, 8), None, (0.449,), (0.226,))
     folder = tmp_path / "new"
     save_series(folder / "ct", np.zeros((9, 9, 9), np.int16), (1, 1, 1))
     save(folder / "a" / "one.nii.gz", np.ones((4, 9, 9), np.int16))

@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from medtrain.core.errors import UsageError
-from medtrain.core.spec import DataSpec
 from medtrain.data.phantom.anatomy import draw_anatomy, draw_chest, grid
 from medtrain.data.phantom.xray import _nodules
 from medtrain.explain import attention, grad_cam, half_area, overlay, peak, sanity_check
@@ -14,8 +13,9 @@ from medtrain.explain.maps import feature_layer, methods
 from medtrain.explain.sanity import randomised
 from medtrain.model import Ensemble, convnext_tiny, densenet121, efficientnet_b0, resnet18
 from medtrain.model.attention import AttentionPool
+from medtrain.target import DataSpec
 
-GREY = DataSpec("binary", ("no", "yes"), channels=1, size=(64, 64))
+GREY = DataSpec.of("binary", ("no", "yes"), channels=1, size=(64, 64))
 
 
 def small(logits=1, pool=None):

@@ -8,13 +8,13 @@ import torch
 from scipy.ndimage import binary_fill_holes, label
 
 from medtrain.core.segments import Packed
-from medtrain.core.spec import DataSpec
 from medtrain.explain.bags import attention, contribution, instance_scores, methods
 from medtrain.explain.heatmap import painted, ranks
 from medtrain.explain.regions import lesions
 from medtrain.io.geojson import cell_polygons
 from medtrain.metric import tile_auroc
 from medtrain.model import Ensemble, gated_attention_mil, max_mil
+from medtrain.target import DataSpec
 
 BAG = Packed(torch.randn(7, 5, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 7]))
 
@@ -71,7 +71,7 @@ def test_outlines_have_the_tiles_area_whatever_the_shape() -> None:
 
 
 def test_contributions_sum_to_the_logit_of_an_ensembles_mean() -> None:
-    spec = DataSpec("multiclass", ("a", "b", "c"), 5)
+    spec = DataSpec.of("multiclass", ("a", "b", "c"), 5)
     network = Ensemble([gated_attention_mil(spec).eval(), gated_attention_mil(spec).eval()])
     for number in range(3):
         found = contribution(network, BAG, torch.tensor([number]))
@@ -80,7 +80,7 @@ def test_contributions_sum_to_the_logit_of_an_ensembles_mean() -> None:
 
 
 def test_scores_with_and_without_attention() -> None:
-    spec = DataSpec("binary", ("0", "1"), 5)
+    spec = DataSpec.of("binary", ("0", "1"), 5)
     with_attention = instance_scores(gated_attention_mil(spec).eval(), BAG, torch.tensor([1]), 0.8)
     assert with_attention.max().item() == pytest.approx(0.8)
     network = max_mil(spec).eval()

@@ -9,7 +9,6 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
-from medtrain.core.spec import DataSpec
 from medtrain.explain import attention, grad_cam, peak, sanity_check, stitched, three_planes
 from medtrain.explain.maps import feature_layer
 from medtrain.explain.volumes import plane
@@ -17,8 +16,9 @@ from medtrain.io.nifti import read_nifti
 from medtrain.io.nifti_map import grid_of_file, onto_grid, write_map
 from medtrain.io.resample import to_spacing
 from medtrain.model import Ensemble, densenet121_3d, resnet10_3d, score_instances
+from medtrain.target import DataSpec
 
-PATCH = DataSpec("binary", ("no", "yes"), 1, (33, 33, 17))
+PATCH = DataSpec.of("binary", ("no", "yes"), 1, (33, 33, 17))
 
 
 def small():

@@ -13,9 +13,9 @@ import torch
 from omegaconf import OmegaConf
 
 from medtrain.command.train import tell_imbalance
-from medtrain.core.spec import DataSpec
 from medtrain.data.phantom.xray import phantom_folder
 from medtrain.report import imbalance
+from medtrain.target import DataSpec
 from tests.integration.conftest import TINY, Ran
 
 BALANCED = [
@@ -84,7 +84,7 @@ def test_the_hint_is_for_those_who_do_nothing(
     loss: str, sampler: str, hints: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     targets = {"loss": {"_target_": f"medtrain.loss.{loss}"}, "sampler": {"_target_": f"medtrain.sampler.{sampler}"}}
-    spec = DataSpec("multiclass", ("a", "b", "c"), 1)
+    spec = DataSpec.of("multiclass", ("a", "b", "c"), 1)
     found = imbalance(spec, np.repeat([0, 1], [40, 4]), np.arange(44), np.full(44, "train"))
     tell_imbalance(OmegaConf.create(targets), spec, found)
     out = capsys.readouterr().out

@@ -229,7 +229,7 @@ from medtrain.io.image_cache import cache_images
 paths = sorted(Path(sys.argv[1]).glob("*.png")) * 1000
 cache = cache_images(paths, ImageForm((16, 16)), Path(sys.argv[1]) / "cache")
 rows = np.arange(len(paths))
-data = CaseImages(cache, rows, rows, rows % 2.0, "binary")
+data = CaseImages(cache, rows, rows, torch.from_numpy(rows % 2.0)[:, None].float())
 
 def own(pid="self"):
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()

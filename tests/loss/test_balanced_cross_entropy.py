@@ -9,14 +9,14 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 
 from medtrain.core.errors import UsageError
-from medtrain.core.labels import LabelCounts, count_labels
-from medtrain.core.spec import DataSpec
 from medtrain.loss import balanced_cross_entropy, class_weights, cross_entropy, positive_weights
+from medtrain.target import DataSpec, LabelCounts
+from tests.metric.by_kind import count_labels
 
 NAN = float("nan")
-BINARY = DataSpec("binary", ("a", "b"), 1)
-MULTICLASS = DataSpec("multiclass", ("a", "b", "c"), 1)
-MULTILABEL = DataSpec("multilabel", ("a", "b"), 1)
+BINARY = DataSpec.of("binary", ("a", "b"), 1)
+MULTICLASS = DataSpec.of("multiclass", ("a", "b", "c"), 1)
+MULTILABEL = DataSpec.of("multilabel", ("a", "b"), 1)
 
 
 def counted(positive, negative=None):

@@ -5,13 +5,13 @@ import torch
 import torch.nn.functional as F
 
 from medtrain.core.errors import UsageError
-from medtrain.core.spec import DataSpec
 from medtrain.loss import BinaryCrossEntropy, cross_entropy
+from medtrain.target import DataSpec
 
 NAN = float("nan")
-MULTICLASS = DataSpec("multiclass", ("a", "b", "c"), 1)
-MULTILABEL = DataSpec("multilabel", ("a", "b"), 1)
-BINARY = DataSpec("binary", ("a", "b"), 1)
+MULTICLASS = DataSpec.of("multiclass", ("a", "b", "c"), 1)
+MULTILABEL = DataSpec.of("multilabel", ("a", "b"), 1)
+BINARY = DataSpec.of("binary", ("a", "b"), 1)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -72,4 +72,4 @@ def test_refusals():
     with pytest.raises(UsageError, match="label_smoothing"):
         cross_entropy(BINARY, 1.0)
     with pytest.raises(UsageError, match="detectors"):
-        cross_entropy(DataSpec("boxes", ("a",), 1))
+        cross_entropy(DataSpec.of("boxes", ("a",), 1))

@@ -8,14 +8,13 @@ import torch
 from torchvision.ops import sigmoid_focal_loss
 
 from medtrain.core.errors import UsageError
-from medtrain.core.labels import LabelCounts
-from medtrain.core.spec import DataSpec
 from medtrain.loss import cross_entropy, focal
+from medtrain.target import DataSpec, LabelCounts
 
 NAN = float("nan")
-BINARY = DataSpec("binary", ("a", "b"), 1)
-MULTICLASS = DataSpec("multiclass", ("a", "b", "c"), 1)
-MULTILABEL = DataSpec("multilabel", ("a", "b"), 1)
+BINARY = DataSpec.of("binary", ("a", "b"), 1)
+MULTICLASS = DataSpec.of("multiclass", ("a", "b", "c"), 1)
+MULTILABEL = DataSpec.of("multilabel", ("a", "b"), 1)
 SPECS = [BINARY, MULTICLASS, MULTILABEL]
 
 
@@ -104,7 +103,7 @@ def test_half_precision_is_computed_in_full():
         (MULTICLASS, {"alpha": [1.0, 2.0]}),
         (MULTILABEL, {"alpha": [0.5, "x"]}),
         (MULTILABEL, {"label_smoothing": 1.0}),
-        (DataSpec("boxes", ("a",), 1), {}),
+        (DataSpec.of("boxes", ("a",), 1), {}),
     ],
 )
 def test_refusals(spec, given):

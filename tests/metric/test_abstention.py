@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score, roc_auc_score
 
-from medtrain.metric import abstention_curve, doubt, spread
+from tests.metric.by_kind import abstention_curve, doubt, spread
 
 DRAW = np.random.default_rng(0)
 

@@ -8,9 +8,10 @@ from scipy.stats import binomtest, norm
 from scipy.stats import t as student
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from medtrain.metric import Ranking, evaluate, patient_weights, percentile_interval, replicate
+from medtrain.metric import Ranking, patient_weights, percentile_interval, replicate
 from medtrain.metric.bootstrap import edge_interval, patient_index
 from scripts.coverage import coverage
+from tests.metric.by_kind import evaluate
 
 
 def clustered(rng, patients=60, images=8):

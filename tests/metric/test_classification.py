@@ -11,8 +11,9 @@ import torch
 from sklearn import metrics as sk
 
 from medtrain.core.errors import MedtrainError
-from medtrain.metric import auroc, evaluate
+from medtrain.metric import auroc
 from medtrain.metric.binary import NAMES
+from tests.metric.by_kind import evaluate
 from tests.metric.references import recalibrated
 
 RNG = np.random.default_rng(7)

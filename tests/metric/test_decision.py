@@ -10,8 +10,9 @@ import pytest
 from sklearn.metrics import roc_curve
 
 from medtrain.core.errors import MedtrainError, UsageError
-from medtrain.metric import Decision, fit_decision, fit_temperature, parse_policy, probabilities
-from medtrain.metric.decision import fit_threshold
+from medtrain.metric.thresholds import fit_threshold
+from medtrain.target import Decision
+from tests.metric.by_kind import fit_decision, fit_temperature, parse_policy, predict, probabilities
 
 PROBS = np.asarray([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
 TRUTH = np.asarray([0, 0, 0, 1, 0, 1, 0, 1, 1], dtype=bool)
@@ -103,11 +104,11 @@ def test_probabilities_have_one_column_a_class():
 
 def test_a_decision_predicts():
     probs = np.asarray([[0.7, 0.3], [0.5, 0.5], [0.2, 0.8]])
-    assert Decision(0.5, 1.0, {"yes": 0.5}).predict(probs, "binary").tolist() == [0, 1, 1]
-    assert Decision().predict(probs, "multiclass").tolist() == [0, 0, 1]
-    assert Decision(0.5, 1.0, {"a": 0.6, "b": 0.4}).predict(probs, "multilabel").tolist() == [[1, 0], [0, 1], [0, 1]]
+    assert predict(Decision(0.5, 1.0, {"yes": 0.5}), probs, "binary").tolist() == [0, 1, 1]
+    assert predict(Decision(), probs, "multiclass").tolist() == [0, 0, 1]
+    assert predict(Decision(0.5, 1.0, {"a": 0.6, "b": 0.4}), probs, "multilabel").tolist() == [[1, 0], [0, 1], [0, 1]]
     with pytest.raises(ValueError, match="thresholds"):
-        Decision().predict(probs, "binary")
+        predict(Decision(), probs, "binary")
 
 
 def test_fit_decision_by_label(caplog):

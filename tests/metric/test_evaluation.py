@@ -9,9 +9,9 @@ import pytest
 from scipy.special import expit, softmax
 from scipy.stats import binomtest
 
-from medtrain.metric import evaluate
 from medtrain.metric.bootstrap import patient_counts, patient_index
-from medtrain.metric.sheet import Sheet
+from tests.metric import by_kind
+from tests.metric.by_kind import evaluate
 
 RNG = np.random.default_rng(17)
 CLASSES = ["a", "b", "c"]
@@ -38,7 +38,9 @@ def test_replicates_are_the_metrics_of_the_cases_drawn(kind):
     index, n_patients = patient_index(patients, len(probs))
     one_hot = target if kind == "multilabel" else (target[:, None] == np.arange(len(classes))).astype(float)
     chosen = predicted if kind == "multilabel" else predicted[:, None] == np.arange(len(classes))
-    found = Sheet(kind, probs, one_hot, chosen, classes).replicates(index, n_patients, 5, seed=3)
+    found = (
+        by_kind.target(kind, classes).sheet(probs, one_hot, chosen, classes).replicates(index, n_patients, 5, seed=3)
+    )
     for r, count_P in enumerate(next(patient_counts(n_patients, 5, seed=3))):
         drawn = np.repeat(np.arange(len(probs)), count_P[index])
         loop = evaluate(kind, probs[drawn], target[drawn], predicted[drawn], classes, bootstrap=0)

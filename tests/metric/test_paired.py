@@ -9,8 +9,9 @@ import pytest
 from scipy.stats import ttest_1samp
 from sklearn.metrics import accuracy_score, brier_score_loss, roc_auc_score
 
-from medtrain.metric import evaluate, holm, paired_differences, patient_weights, percentile_interval
+from medtrain.metric import holm, patient_weights, percentile_interval
 from medtrain.metric.paired import bootstrap_p
+from tests.metric.by_kind import evaluate, paired_differences
 
 Metric = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], float]
 REPLICATES = 60

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from medtrain.metric import evaluate
 from medtrain.metric.recalibration import NODES, Recalibration
+from tests.metric.by_kind import evaluate
 from tests.metric.references import recalibrated
 
 

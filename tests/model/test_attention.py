@@ -5,11 +5,11 @@ import torch
 from torch import nn
 
 from medtrain.core.errors import UsageError
-from medtrain.core.spec import DataSpec
 from medtrain.model import attention_map, convnext_tiny, densenet121, efficientnet_b0, has_attention, resnet18
 from medtrain.model.attention import AttentionMap, AttentionPool
+from medtrain.target import DataSpec
 
-THREE = DataSpec("multiclass", ("a", "b", "c"), channels=1, size=(64, 64))
+THREE = DataSpec.of("multiclass", ("a", "b", "c"), channels=1, size=(64, 64))
 EACH = [resnet18, densenet121, efficientnet_b0, convnext_tiny]
 
 

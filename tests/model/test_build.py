@@ -6,13 +6,13 @@ from torch import nn
 from torchvision import models
 
 from medtrain.core.errors import UsageError
-from medtrain.core.spec import DataSpec
 from medtrain.model import build_model, fill_from_spec, fit_channels, resnet18
+from medtrain.target import DataSpec
 
 timm = pytest.importorskip("timm")
 
-GREY = DataSpec("multiclass", ("a", "b", "c"), channels=1, size=(64, 64))
-VOLUME = DataSpec("binary", ("a", "b"), channels=2, size=(16, 16, 16))
+GREY = DataSpec.of("multiclass", ("a", "b", "c"), channels=1, size=(64, 64))
+VOLUME = DataSpec.of("binary", ("a", "b"), channels=2, size=(16, 16, 16))
 
 
 class Base(nn.Module):
@@ -83,7 +83,7 @@ def test_fit_channels():
     assert network[0].in_channels == 1 and network(torch.rand(1, 1, 8, 8)).shape == (1, 4, 6, 6)
     torch.testing.assert_close(network[0].weight.detach(), before.sum(1, keepdim=True))
     assert not fit_channels(nn.Linear(3, 4), GREY)
-    assert not fit_channels(nn.Conv2d(3, 4, 1), DataSpec("binary", ("a", "b"), 512))
+    assert not fit_channels(nn.Conv2d(3, 4, 1), DataSpec.of("binary", ("a", "b"), 512))
     with pytest.raises(UsageError, match="3 groups"):
         fit_channels(nn.Sequential(nn.Conv2d(3, 6, 3, groups=3)), GREY)
     assert fit_channels(bare := nn.Conv2d(3, 4, 1), GREY) and bare.in_channels == 1

@@ -13,12 +13,12 @@ from torchvision.models import mobilenet_v3_large
 from medtrain import model
 from medtrain.core.boxes import Boxes, decode
 from medtrain.core.errors import MedtrainError, UsageError
-from medtrain.core.spec import DataSpec
 from medtrain.loss import DetectionLoss, OwnLoss
 from medtrain.model.anchors import Anchors, level_shapes
 from medtrain.model.mining import HardNegatives
+from medtrain.target import DataSpec
 
-SPEC = DataSpec("boxes", ("a", "b"), 1, (64, 64))
+SPEC = DataSpec.of("boxes", ("a", "b"), 1, (64, 64))
 TRUTH = Boxes(torch.tensor([[8.0, 8, 24, 24], [30, 30, 36, 36]]), torch.tensor([0, 1]), torch.tensor([1, 1]))
 NONE = Boxes(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long))
 QUICK = {"yolo": model.yolo, "faster_rcnn_mobilenet": model.faster_rcnn_mobilenet}
@@ -51,7 +51,7 @@ def test_yolo_sizes_and_strides() -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_learns_from_lesions_and_from_none_and_finds_in_bounds(name: str, channels: int) -> None:
     torch.manual_seed(0)
-    spec = DataSpec("boxes", ("a", "b"), channels, (64, 64))
+    spec = DataSpec.of("boxes", ("a", "b"), channels, (64, 64))
     network = QUICK[name](spec)
     loss: nn.Module = OwnLoss() if network.own_loss else DetectionLoss()
     for truth in (TRUTH, NONE):
@@ -92,7 +92,7 @@ def test_weights_of_a_backbone_and_of_other_classes(tmp_path: Path) -> None:
     stem = network.net.backbone.body["0"][0].weight  # type: ignore[union-attr, index]
     torch.testing.assert_close(stem, body.features[0][0].weight.sum(1, keepdim=True))
     torch.save({"state_dict": {f"model.{k}": v for k, v in network.state_dict().items()}}, tmp_path / "run.ckpt")
-    other = model.faster_rcnn_mobilenet(DataSpec("boxes", ("x",), 3, (64, 64)), weights=str(tmp_path / "run.ckpt"))
+    other = model.faster_rcnn_mobilenet(DataSpec.of("boxes", ("x",), 3, (64, 64)), weights=str(tmp_path / "run.ckpt"))
     own, theirs = network.state_dict(), other.state_dict()
     assert torch.equal(own["net.roi_heads.box_head.fc6.weight"], theirs["net.roi_heads.box_head.fc6.weight"])
     assert theirs["net.roi_heads.box_predictor.cls_score.weight"].shape[0] == 2
@@ -119,7 +119,7 @@ def test_anchors_are_exact_and_go_where_their_size_belongs() -> None:
     assert made.num_anchors_per_location() == [2, 2]
     torch.testing.assert_close(made.cell_anchors[0], torch.tensor([[-2.0, -2, 2, 2], [-2.8, -1.4, 2.8, 1.4]]))
     boxes = tuple((w, w) for w in (4.0, 5.0, 6.0, 70.0, 80.0, 90.0))
-    shapes = level_shapes(DataSpec("boxes", ("a",), 1, (256, 256), boxes=boxes), [8, 16], 3)
+    shapes = level_shapes(DataSpec.of("boxes", ("a",), 1, (256, 256), boxes=boxes), [8, 16], 3)
     assert shapes[0].max() < 10 and shapes[1].min() == pytest.approx(70)
     usual = level_shapes(SPEC, [8, 16], 3)
     np.testing.assert_allclose(usual[1].prod(1), 64.0**2)

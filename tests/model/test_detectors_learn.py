@@ -11,11 +11,11 @@ from torch import Tensor
 
 from medtrain import model
 from medtrain.core.boxes import Boxes
-from medtrain.core.spec import DataSpec
 from medtrain.core.truth import Found, Truth
 from medtrain.loss import DetectionLoss, OwnLoss
 from medtrain.metric import map50
 from medtrain.model.detector import Detector
+from medtrain.target import DataSpec
 
 
 def eight_images() -> tuple[Tensor, Boxes]:
@@ -56,7 +56,7 @@ def learned(name: str, steps: int, rate: float) -> float:
     torch.manual_seed(0)
     x, truth = eight_images()
     sides = (truth.boxes_M4[:, 2:] - truth.boxes_M4[:, :2]).tolist()
-    spec = DataSpec("boxes", ("a", "b"), 1, (128, 128), boxes=tuple((w, h) for w, h in sides))
+    spec = DataSpec.of("boxes", ("a", "b"), 1, (128, 128), boxes=tuple((w, h) for w, h in sides))
     network: Detector = getattr(model, name)(spec)
     loss = OwnLoss() if network.own_loss else DetectionLoss()
     optimizer = torch.optim.AdamW(network.parameters(), rate, weight_decay=0)

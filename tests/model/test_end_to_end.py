@@ -7,10 +7,10 @@ import torch
 
 from medtrain.core.errors import UsageError
 from medtrain.core.segments import Packed, segment_offsets
-from medtrain.core.spec import DataSpec
 from medtrain.model import end_to_end_mil, gated_attention_mil
+from medtrain.target import DataSpec
 
-SPEC = DataSpec("binary", ("0", "1"), 3, (16, 16), mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
+SPEC = DataSpec.of("binary", ("0", "1"), 3, (16, 16), mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
 
 
 def bags(lengths: list[int]) -> Packed:
@@ -56,7 +56,7 @@ def test_pretrained_norms_keep_their_statistics(tmp_path) -> None:  # type: igno
 
 def test_features_and_tiles_are_not_mixed_up() -> None:
     with pytest.raises(UsageError, match="tiles=true"):
-        end_to_end_mil(DataSpec("binary", ("0", "1"), 512))
+        end_to_end_mil(DataSpec.of("binary", ("0", "1"), 512))
     with pytest.raises(UsageError, match="end_to_end_mil"):
         gated_attention_mil(SPEC)
     with pytest.raises(UsageError, match="did you mean 'resnet18'"):

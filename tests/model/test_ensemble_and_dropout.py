@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 from medtrain.core.errors import UsageError
-from medtrain.core.spec import DataSpec
 from medtrain.model import Ensemble, check_passes, densenet121, dropout_passes, efficientnet_b0, members_of, resnet18
 from medtrain.model.dropout import dropouts
 from medtrain.model.head import Head
+from medtrain.target import DataSpec
 
-SPEC = DataSpec("binary", ("0", "1"), 1, (32, 32))
+SPEC = DataSpec.of("binary", ("0", "1"), 1, (32, 32))
 
 
 def small(dropout: nn.Module | None = None) -> nn.Module:
@@ -22,11 +22,15 @@ def small(dropout: nn.Module | None = None) -> nn.Module:
 
 
 def test_members_keep_their_own_logits_and_travel_with_their_temperatures() -> None:
-    one, other, x = small(), resnet18(DataSpec("multilabel", ("a", "b"), 1, (32, 32))).eval(), torch.rand(3, 1, 32, 32)
+    one, other, x = (
+        small(),
+        resnet18(DataSpec.of("multilabel", ("a", "b"), 1, (32, 32))).eval(),
+        torch.rand(3, 1, 32, 32),
+    )
     both = Ensemble([one, other], [1.5, 0.7]).eval()
     torch.testing.assert_close(both(x), torch.stack([one(x), other(x)], 1))
     assert members_of(both) == [one, other] and members_of(one) == [one]
-    again = Ensemble([small(), resnet18(DataSpec("multilabel", ("a", "b"), 1, (32, 32)))])
+    again = Ensemble([small(), resnet18(DataSpec.of("multilabel", ("a", "b"), 1, (32, 32)))])
     again.load_state_dict(both.state_dict())
     assert again.temperatures.tolist() == [1.5, 0.7] and torch.equal(again.eval()(x), both(x))
     with pytest.raises(ValueError, match="temperatures"):

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from medtrain.core.errors import UsageError
 from medtrain.core.segments import Packed, segment_offsets
-from medtrain.core.spec import DataSpec
 from medtrain.model import mil
+from medtrain.target import DataSpec
 
-SPEC = DataSpec("multiclass", ("a", "b", "c"), 6)
+SPEC = DataSpec.of("multiclass", ("a", "b", "c"), 6)
 LENGTHS = [4, 1, 7]
 BUILDERS = (mil.mean_mil, mil.max_mil, mil.topk_mil, mil.attention_mil, mil.gated_attention_mil)
 
@@ -71,9 +71,9 @@ def test_contributions_sum_to_the_logits_and_weights_to_one(builder) -> None:  #
 def test_standardised_with_the_specs_statistics_which_the_weights_keep() -> None:
     batch = bags()
     mean, std = batch.x.mean(0), batch.x.std(0)
-    spec = DataSpec("binary", ("0", "1"), 6, mean=tuple(mean.tolist()), std=tuple(std.tolist()))
+    spec = DataSpec.of("binary", ("0", "1"), 6, mean=tuple(mean.tolist()), std=tuple(std.tolist()))
     net = mil.mean_mil(spec, hidden=[5]).eval()
-    plain = mil.mean_mil(DataSpec("binary", ("0", "1"), 6), hidden=[5]).eval()
+    plain = mil.mean_mil(DataSpec.of("binary", ("0", "1"), 6), hidden=[5]).eval()
     plain.load_state_dict(net.state_dict())
     torch.testing.assert_close(plain(batch), net(batch))
     plain.mean.zero_(), plain.std.fill_(1)
@@ -97,7 +97,7 @@ def test_every_weight_learns() -> None:
 
 @pytest.mark.parametrize("channels", [166, 1024, 2048])
 def test_the_input_layer_stays_small(channels: int) -> None:
-    net = mil.gated_attention_mil(DataSpec("binary", ("0", "1"), channels))
+    net = mil.gated_attention_mil(DataSpec.of("binary", ("0", "1"), channels))
     assert sum(p.numel() for p in net.parameters()) < 1.5e6
 
 

@@ -7,7 +7,6 @@ import torch
 from torchvision import models
 
 from medtrain.core.errors import UsageError
-from medtrain.core.spec import DataSpec
 from medtrain.model import (
     convnext_tiny,
     densenet121,
@@ -21,9 +20,10 @@ from medtrain.model import (
     resnet101,
 )
 from medtrain.model.stem import fold_channels
+from medtrain.target import DataSpec
 
-IMAGENET = DataSpec("multiclass", tuple(str(i) for i in range(1000)), channels=3)
-GREY = DataSpec("binary", ("no", "yes"), channels=1, size=(64, 64))
+IMAGENET = DataSpec.of("multiclass", tuple(str(i) for i in range(1000)), channels=3)
+GREY = DataSpec.of("binary", ("no", "yes"), channels=1, size=(64, 64))
 EACH = [resnet18, densenet121, efficientnet_b0, convnext_tiny]  # one a family
 
 
@@ -46,15 +46,15 @@ def test_parameters_equal_the_published_count(build, names):
 @pytest.mark.parametrize("build", EACH)
 @pytest.mark.parametrize("channels", [1, 2, 3, 5])
 def test_any_channels_and_one_logit_for_binary(build, channels):
-    network = build(DataSpec("binary", ("a", "b"), channels, (64, 64))).eval()
+    network = build(DataSpec.of("binary", ("a", "b"), channels, (64, 64))).eval()
     with torch.no_grad():
         assert network(torch.rand(1, channels, 64, 64)).shape == (1, 1)
 
 
 @pytest.mark.parametrize("build", EACH)
 def test_small_images_keep_their_resolution_in_the_stem(build):
-    small = build(DataSpec("multilabel", ("a", "b", "c"), 1, (28, 28))).eval()
-    standard = build(DataSpec("multilabel", ("a", "b", "c"), 1, (224, 224)))
+    small = build(DataSpec.of("multilabel", ("a", "b", "c"), 1, (28, 28))).eval()
+    standard = build(DataSpec.of("multilabel", ("a", "b", "c"), 1, (224, 224)))
     with torch.no_grad():
         assert small(torch.rand(2, 1, 28, 28)).shape == (2, 3)
     assert {k: v.shape for k, v in small.state_dict().items()} == {k: v.shape for k, v in standard.state_dict().items()}
@@ -79,7 +79,7 @@ def test_small_images_keep_their_resolution_in_the_stem(build):
 def test_weights_of_the_published_network_give_its_answers_on_grey(tmp_path, build, published):
     theirs = published(weights=None, num_classes=5)
     torch.save(theirs.state_dict(), tmp_path / "rgb.pth")
-    spec = DataSpec("multiclass", tuple("abcde"), channels=1, size=(64, 64))
+    spec = DataSpec.of("multiclass", tuple("abcde"), channels=1, size=(64, 64))
     ours = build(spec, weights=str(tmp_path / "rgb.pth"), dropout=0.3).double().eval()
     grey = torch.rand(2, 1, 64, 64, dtype=torch.double)
     with torch.no_grad():

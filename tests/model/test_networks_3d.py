@@ -8,7 +8,6 @@ from torch import nn
 from torchvision import models
 
 from medtrain.core.errors import MedtrainError, UsageError
-from medtrain.core.spec import DataSpec
 from medtrain.core.stages import stages
 from medtrain.model import (
     attention_map,
@@ -19,8 +18,9 @@ from medtrain.model import (
     resnet34_3d,
     resnet50_3d,
 )
+from medtrain.target import DataSpec
 
-PATCH = DataSpec("binary", ("no", "yes"), channels=1, size=(17, 17, 17))
+PATCH = DataSpec.of("binary", ("no", "yes"), channels=1, size=(17, 17, 17))
 
 
 def in_3d(network: nn.Module, channels: int) -> int:
@@ -43,7 +43,7 @@ def in_3d(network: nn.Module, channels: int) -> int:
     ],
 )  # fmt: skip
 def test_they_are_the_published_networks_with_cubes_for_kernels(build, published):
-    spec = DataSpec("multiclass", tuple("abcde"), channels=2, size=(32, 32, 32))
+    spec = DataSpec.of("multiclass", tuple("abcde"), channels=2, size=(32, 32, 32))
     with torch.device("meta"):
         ours, theirs = build(spec), published(num_classes=5)
     assert list(ours.state_dict()) == list(theirs.state_dict())
@@ -63,7 +63,7 @@ def test_resnet10_by_hand():
 def test_a_3d_network_on_a_stack_of_equal_slices_is_the_2d_network():
     """With each kernel a 2D one in its middle slice and zeros beside it, the slices don't mix."""
     flat = models.resnet18(num_classes=3).double().eval()
-    spec = DataSpec("multiclass", tuple("abc"), channels=3, size=(8, 64, 64))
+    spec = DataSpec.of("multiclass", tuple("abc"), channels=3, size=(8, 64, 64))
     deep = resnet18_3d(spec, stem="standard").double().eval()
     weights = {}
     for name, value in deep.state_dict().items():
@@ -81,7 +81,7 @@ def test_a_3d_network_on_a_stack_of_equal_slices_is_the_2d_network():
 @pytest.mark.parametrize("build", [resnet10_3d, densenet121_3d])
 @pytest.mark.parametrize("size", [17, 28, 64])
 def test_no_volume_shrinks_to_a_single_cell(build, size):
-    spec = DataSpec("multilabel", ("a", "b", "c"), 2, (size, size, size))
+    spec = DataSpec.of("multilabel", ("a", "b", "c"), 2, (size, size, size))
     seen = []
     with torch.device("meta"):
         network = build(spec).eval()
@@ -125,7 +125,7 @@ def test_weights_as_med3d_publishes_them(tmp_path):
     state = {f"module.{k}": v for k, v in given.state_dict().items() if not k.startswith("fc.")}
     state["module.conv_seg.0.weight"] = torch.rand(3, 3)
     torch.save({"state_dict": state}, tmp_path / "resnet_10.pth")
-    spec = DataSpec("multiclass", tuple("abc"), 2, (32, 32, 32))
+    spec = DataSpec.of("multiclass", tuple("abc"), 2, (32, 32, 32))
     loaded = resnet10_3d(spec, weights=str(tmp_path / "resnet_10.pth"))
     torch.testing.assert_close(loaded.conv1.weight.sum(1, keepdim=True), given.conv1.weight)
     assert torch.equal(loaded.layer4[0].conv2.weight, given.layer4[0].conv2.weight)

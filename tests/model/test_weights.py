@@ -10,11 +10,11 @@ from safetensors.torch import save_file
 from torchvision import models
 
 from medtrain.core.errors import MedtrainError, UsageError
-from medtrain.core.spec import DataSpec
 from medtrain.model import densenet121, load_weights, resnet18, warm_start
+from medtrain.target import DataSpec
 
-GREY = DataSpec("binary", ("no", "yes"), channels=1, size=(64, 64))
-THREE = DataSpec("multiclass", ("a", "b", "c"), channels=1, size=(64, 64))
+GREY = DataSpec.of("binary", ("no", "yes"), channels=1, size=(64, 64))
+THREE = DataSpec.of("multiclass", ("a", "b", "c"), channels=1, size=(64, 64))
 KINDS = {"plain": (None, ""), "ddp": ("model", "module."), "lightning": ("state_dict", "model."),
          "compiled": ("state_dict", "model._orig_mod.")}  # fmt: skip
 
@@ -52,7 +52,7 @@ def test_round_trip_is_exact(tmp_path):
 
 def test_grey_network_from_rgb_weights_sees_grey_as_rgb_did(tmp_path, trained):
     torch.save(trained.state_dict(), tmp_path / "rgb.pt")
-    spec = DataSpec("multiclass", tuple("abcde"), channels=1, size=(64, 64))
+    spec = DataSpec.of("multiclass", tuple("abcde"), channels=1, size=(64, 64))
     grey = resnet18(spec, weights=str(tmp_path / "rgb.pt")).double().eval()
     x = torch.rand(1, 1, 64, 64, dtype=torch.double)
     expected = trained.double().eval()(x.expand(-1, 3, -1, -1))

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from medtrain.metric import Decision, evaluate, fit_decision, probabilities, reliability
+from medtrain.metric import reliability
 from medtrain.report import write_failures
+from medtrain.target import Decision
+from tests.metric.by_kind import evaluate, fit_decision, predict, probabilities
 
 CONFIG = """task: xray_cls
 model:
@@ -120,7 +122,7 @@ def _bins(table: pd.DataFrame, classes: list[str], kind: str) -> dict:
 
 
 def _results(folder, kind, classes, probs, targets, decision: Decision, patients) -> None:
-    n, predicted = len(probs), decision.predict(probs, kind)
+    n, predicted = len(probs), predict(decision, probs, kind)
     found = evaluate(kind, probs, targets, predicted, classes, patients, bootstrap=20)
     test = {"split": "test", "n_cases": n, "n_patients": len(set(patients)), **found}
     test |= {"decision": decision.to_dict(), "calibration": None, "groups": None}

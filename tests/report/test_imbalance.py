@@ -5,8 +5,8 @@ import io
 import numpy as np
 from rich.console import Console
 
-from medtrain.core.spec import DataSpec
 from medtrain.report import imbalance, imbalance_table
+from medtrain.target import DataSpec
 
 NAN = np.nan
 
@@ -18,7 +18,7 @@ def printed(spec, found):
 
 
 def test_the_published_example():
-    spec = DataSpec("multiclass", ("a", "b", "c", "d"), 1)
+    spec = DataSpec.of("multiclass", ("a", "b", "c", "d"), 1)
     targets = np.repeat([0, 1, 2, 3], [9500, 300, 150, 50])
     found = imbalance(spec, targets, np.arange(10_000) // 2, np.full(10_000, "train"))["train"]
     assert [row["factor"] for row in found.values()] == [1.0, 31.7, 63.3, 190.0]
@@ -30,7 +30,7 @@ def test_the_published_example():
 
 
 def test_multilabel_counts_what_is_known_only():
-    spec = DataSpec("multilabel", ("u", "v"), 1)
+    spec = DataSpec.of("multilabel", ("u", "v"), 1)
     targets = np.array([[1, 0], [0, 0], [NAN, 0], [0, NAN], [1, 1], [1, 1]])
     patients, splits = np.array(list("aabbcc")), np.array(["train"] * 5 + ["val"])
     found = imbalance(spec, targets, patients, splits)
@@ -44,7 +44,7 @@ def test_multilabel_counts_what_is_known_only():
 
 
 def test_an_absent_class_is_shown():
-    spec = DataSpec("multiclass", ("a", "b", "c"), 1)
+    spec = DataSpec.of("multiclass", ("a", "b", "c"), 1)
     found = imbalance(spec, np.array([0, 0, 1, -1]), np.arange(4), np.array(["train"] * 4))
     assert found["train"]["c"]["images"] == 0 and found["train"]["c"]["factor"] is None
     assert found["train"]["a"]["unknown"] == 1 and found["train"]["a"]["percent"] == 66.67
@@ -53,13 +53,13 @@ def test_an_absent_class_is_shown():
 
 def test_long_lists_are_cut_and_markup_is_text():
     names = tuple(f"[b]{i}" for i in range(30))
-    found = imbalance(DataSpec("multiclass", names, 1), np.arange(30), np.arange(30), np.full(30, "train"))
-    text = printed(DataSpec("multiclass", names, 1), found)
+    found = imbalance(DataSpec.of("multiclass", names, 1), np.arange(30), np.arange(30), np.full(30, "train"))
+    text = printed(DataSpec.of("multiclass", names, 1), found)
     assert "[b]19" in text and "[b]20" not in text and "30 classes in all" in text
 
 
 def test_data_without_a_training_split_have_a_table() -> None:
-    spec = DataSpec("binary", ("0", "1"), 1, (8, 8))
+    spec = DataSpec.of("binary", ("0", "1"), 1, (8, 8))
     found = imbalance(spec, np.array([0.0, 1.0, 1.0]), np.array(["a", "b", "c"]), np.array(["test"] * 3))
     table = imbalance_table(spec, found)
     assert [column.header for column in table.columns] == ["class", "test", "%", "factor", "weight"]

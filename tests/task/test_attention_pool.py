@@ -5,12 +5,12 @@ import torch
 
 from medtrain.core.errors import UsageError
 from medtrain.core.pool import attend_cases
-from medtrain.core.spec import DataSpec
 from medtrain.loss import cross_entropy
 from medtrain.model import class_logits, resnet10_3d, score_instances, warm_start
+from medtrain.target import DataSpec
 from medtrain.task.classification import Classification
 
-SPEC = DataSpec("multiclass", ("a", "b", "c"), 1, (17, 17, 17))
+SPEC = DataSpec.of("multiclass", ("a", "b", "c"), 1, (17, 17, 17))
 
 
 def test_the_mean_by_the_softmax_of_scores():
@@ -76,7 +76,7 @@ def test_views_and_dropout_keep_the_score():
 
 
 def test_a_warm_start_with_other_classes_keeps_all_but_the_logits():
-    given, two = network(), DataSpec("multiclass", ("a", "b"), 1, (17, 17, 17))
+    given, two = network(), DataSpec.of("multiclass", ("a", "b"), 1, (17, 17, 17))
     fresh = score_instances(resnet10_3d(two, width=8, norm="group"))
     assert warm_start(fresh, given.state_dict()) == ["fc.weight", "fc.bias"]
     assert torch.equal(fresh.fc.gate.weight, given.fc.gate.weight)

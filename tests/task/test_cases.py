@@ -9,13 +9,12 @@ import torch
 from torch import nn
 
 from medtrain.augment import Augment2d
-from medtrain.core.spec import DataSpec
 from medtrain.loss import cross_entropy
-from medtrain.metric import Decision
+from medtrain.target import DataSpec, Decision
 from medtrain.task.classification import Classification
-from medtrain.task.table import predictions_table
+from tests.metric.by_kind import predictions_table
 
-BINARY = DataSpec("binary", ("well", "sick"), 1, (4, 4), mean=(0.5,), std=(0.25,))
+BINARY = DataSpec.of("binary", ("well", "sick"), 1, (4, 4), mean=(0.5,), std=(0.25,))
 
 
 def task(spec: DataSpec = BINARY, pool: str = "mean") -> Classification:
@@ -50,7 +49,7 @@ def test_instances_are_pooled_once_each(pool: str, expected: float) -> None:
 
 
 def test_multiclass_pooling_keeps_probabilities() -> None:
-    spec = DataSpec("multiclass", ("a", "b", "c"), 1, (4, 4), mean=(0.5,), std=(0.25,))
+    spec = DataSpec.of("multiclass", ("a", "b", "c"), 1, (4, 4), mean=(0.5,), std=(0.25,))
     probs = torch.tensor([[0.6, 0.3, 0.1], [0.2, 0.3, 0.5]])
     outputs = [{"case": torch.zeros(2, dtype=torch.long), "instance": torch.arange(2), "logits": probs.log()}]
     assert torch.allclose(task(spec).cases(outputs)["logits"].softmax(1), probs.mean(0, keepdim=True), atol=1e-6)
@@ -87,7 +86,7 @@ def test_predictions_are_named_and_unknown_is_blank() -> None:
     )
     assert list(table.columns) == ["case", "patient", "target", "prediction", "prob_well", "prob_sick"]
     assert list(table["target"]) == ["sick", ""] and list(table["prediction"]) == ["sick", "well"]
-    spec = DataSpec("multilabel", ("a", "b"), 1, (4, 4))
+    spec = DataSpec.of("multilabel", ("a", "b"), 1, (4, 4))
     table = predictions_table(
         spec, rows, np.full((2, 2), 0.5), np.array([[1, 0], [0, 1]]), np.array([[1, np.nan], [0, 1]])
     )

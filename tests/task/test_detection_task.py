@@ -12,13 +12,12 @@ from torch import Tensor, nn
 
 from medtrain.core.boxes import Boxes, Detections
 from medtrain.core.coco import read_back
-from medtrain.core.spec import DataSpec
 from medtrain.core.truth import Truth
 from medtrain.loss import OwnLoss
-from medtrain.metric import Decision
+from medtrain.target import DataSpec, Decision
 from medtrain.task.detection import Detection
 
-SPEC = DataSpec("boxes", ("a", "b"), 1, (32, 32), mean=(0.5,), std=(0.25,))
+SPEC = DataSpec.of("boxes", ("a", "b"), 1, (32, 32), mean=(0.5,), std=(0.25,))
 CASES = pd.DataFrame({"case": ["x.png", "y.png", "z.png"], "patient": ["p", "q", "q"]})
 
 

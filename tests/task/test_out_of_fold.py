@@ -10,12 +10,11 @@ import pytest
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from medtrain.core.errors import MedtrainError
-from medtrain.core.spec import DataSpec
-from medtrain.metric import Decision
+from medtrain.target import DataSpec, Decision
 from medtrain.task.out_of_fold import Said, judge_repeats, spread_over
-from medtrain.task.table import predictions_table
+from tests.metric.by_kind import predictions_table
 
-SPEC = DataSpec("binary", ("no", "yes"), 1, (4, 4))
+SPEC = DataSpec.of("binary", ("no", "yes"), 1, (4, 4))
 N = 40
 Y = np.arange(N) % 2
 DECISION = Decision(0.5, 1.0, {"yes": 0.5})
@@ -38,8 +37,8 @@ def test_seeds_of_a_fold_are_averaged_and_judged_by_the_folds_own_threshold(draw
     parts = []
     for k, (cases, limit) in enumerate(zip(folds, limits, strict=True)):
         files = [said_by(tmp_path / f"{k}{s}.csv", cases[:: 1 - 2 * s], drawn[s, cases[:: 1 - 2 * s]]) for s in (0, 1)]
-        parts.append(Said.read(files, SPEC, {"yes": limit}))
-    outcome = judge_repeats(SPEC, [parts], DECISION, order=[f"c{i}" for i in range(N)], bootstrap=20)
+        parts.append(Said.read(files, SPEC.target, {"yes": limit}))
+    outcome = judge_repeats(SPEC.target, [parts], DECISION, order=[f"c{i}" for i in range(N)], bootstrap=20)
     p = drawn[:2].mean(0)
     predicted = np.where(np.arange(N) % 3 == 0, p >= 0.3, p >= 0.6)
     table = outcome.files["test_predictions.csv"]
@@ -61,13 +60,15 @@ def test_repeats_have_a_mean_and_a_spread(drawn: np.ndarray, tmp_path: Path) -> 
     for r, halves in enumerate([(range(0, 20), range(20, N)), (range(0, N, 2), range(1, N, 2))]):
         repeats.append(
             [
-                Said.read([said_by(tmp_path / f"{r}{k}.csv", list(half), drawn[r, list(half)])], SPEC, {"yes": t})
+                Said.read(
+                    [said_by(tmp_path / f"{r}{k}.csv", list(half), drawn[r, list(half)])], SPEC.target, {"yes": t}
+                )
                 for k, (half, t) in enumerate(zip(halves, (0.2, 0.4), strict=True))
             ]
         )
-    outcome = judge_repeats(SPEC, repeats[:1], DECISION, order=order, bootstrap=0)
+    outcome = judge_repeats(SPEC.target, repeats[:1], DECISION, order=order, bootstrap=0)
     assert outcome.metrics["abstention"]["by"] == "confidence" and "uncertainty" not in outcome.files
-    whole = judge_repeats(SPEC, repeats, DECISION, order=order, bootstrap=0)
+    whole = judge_repeats(SPEC.target, repeats, DECISION, order=order, bootstrap=0)
     spread = whole.metrics["repeats"]["auroc"]
     assert spread["values"] == pytest.approx([roc_auc_score(Y, drawn[r]) for r in (0, 1)])
     assert whole.metrics["metrics"]["auroc"]["value"] == pytest.approx(roc_auc_score(Y, drawn[:2].mean(0)))
@@ -82,7 +83,7 @@ def test_repeats_have_a_mean_and_a_spread(drawn: np.ndarray, tmp_path: Path) -> 
 def test_tables_of_other_cases_are_refused(drawn: np.ndarray, tmp_path: Path) -> None:
     files = [said_by(tmp_path / f"{k}.csv", cases, drawn[0, cases]) for k, cases in enumerate([[0, 1, 2], [0, 1, 3]])]
     with pytest.raises(MedtrainError, match="3 cases"):
-        Said.read(files, SPEC)
+        Said.read(files, SPEC.target)
 
 
 def test_spread_leaves_out_what_is_undefined() -> None:

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from medtrain.core.spec import DataSpec
 from medtrain.loss import cross_entropy
 from medtrain.scheduler import Plateau, cosine
+from medtrain.target import DataSpec
 from medtrain.task.classification import Classification
 
-SPEC = DataSpec("binary", ("0", "1"), 1, (4, 4))
+SPEC = DataSpec.of("binary", ("0", "1"), 1, (4, 4))
 DRAW = torch.Generator().manual_seed(0)
 X, Y = torch.rand(16, 1, 4, 4, generator=DRAW), (torch.rand(16, 1, generator=DRAW) > 0.5).float()
 
@@ -70,7 +70,7 @@ class Brightness(nn.Module):
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])
 def test_probabilities_of_views_are_averaged_in_the_end_only(kind: str) -> None:
     classes = ("a", "b") if kind == "binary" else ("a", "b", "c")
-    spec = DataSpec(kind, classes, 1, (4, 4), mean=(0.5,), std=(0.25,))  # type: ignore[arg-type]
+    spec = DataSpec.of(kind, classes, 1, (4, 4), mean=(0.5,), std=(0.25,))  # type: ignore[arg-type]
     net = nn.Sequential(nn.Flatten(), nn.Linear(16, spec.n_logits))
     task = Classification(spec, net, loss=cross_entropy(spec), views=Brightness(), pool="max").eval()
     batch = {"x": (X[:5] * 255).to(torch.uint8), "case": torch.tensor([3, 1, 1, 0, 9])}

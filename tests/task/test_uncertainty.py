@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from medtrain.core.errors import MedtrainError
-from medtrain.core.spec import DataSpec
-from medtrain.metric import Decision
 from medtrain.model import Ensemble
 from medtrain.model.head import Head
+from medtrain.target import DataSpec, Decision
+from medtrain.target.binary import Binary
 from medtrain.task.classification import Classification
-from medtrain.task.table import predictions_table, read_predictions
+from tests.metric.by_kind import predictions_table
 
 KINDS = {"binary": ("no", "yes"), "multiclass": ("a", "b", "c"), "multilabel": ("a", "b", "c")}
 X = torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(3))
@@ -24,7 +24,7 @@ ROWS = pd.DataFrame({"case": [f"c{i}" for i in range(6)], "patient": [f"p{i}" fo
 
 
 def spec_of(kind: str) -> DataSpec:
-    return DataSpec(kind, KINDS[kind], 1, (4, 4), mean=(0.5,), std=(0.25,))  # type: ignore[arg-type]
+    return DataSpec.of(kind, KINDS[kind], 1, (4, 4), mean=(0.5,), std=(0.25,))  # type: ignore[arg-type]
 
 
 def networks(spec: DataSpec, count: int) -> list[nn.Module]:
@@ -86,7 +86,7 @@ def test_passes_with_dropout_say_how_sure_and_change_no_prediction() -> None:
         passes = asked.final_outputs(batch)["passes"]
         again = asked.predicted([asked.final_outputs({k: v[[3]] for k, v in batch.items()})], ROWS, decision)
     np.testing.assert_array_equal(one.probs, two.probs)
-    assert (one.by, two.by) == ("confidence", "mc_dropout") and "uncertainty" not in one.table(spec)
+    assert (one.by, two.by) == ("confidence", "mc_dropout") and "uncertainty" not in spec.target.table(one)
     np.testing.assert_allclose(two.doubt, (passes[..., 0].double() / 2).sigmoid().std(1), atol=1e-6)
     assert again.doubt[0] == pytest.approx(two.doubt[3], rel=1e-5)
 
@@ -99,9 +99,9 @@ def test_a_table_is_read_as_it_was_written(kind: str, tmp_path: Path) -> None:
     target.flat[1] = np.nan
     table = predictions_table(spec, ROWS, probs, np.nan_to_num(target), target)
     table.to_csv(tmp_path / "t.csv", index=False)
-    rows, read, known = read_predictions(tmp_path / "t.csv", spec)
+    rows, read, known = spec.target.read_file(tmp_path / "t.csv")
     np.testing.assert_array_equal(read, probs)
     np.testing.assert_array_equal(known, np.nan_to_num(target, nan=-1) if kind == "multiclass" else target)
     assert rows["case"].tolist() == ROWS["case"].tolist()
     with pytest.raises(MedtrainError, match="not the predictions of a run on x, y"):
-        read_predictions(tmp_path / "t.csv", DataSpec("binary", ("x", "y"), 1, (4, 4)))
+        Binary(("x", "y")).read_file(tmp_path / "t.csv")

@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 from medtrain.core.errors import UsageError
-from medtrain.core.spec import DataSpec
 from medtrain.model import resnet18
 from medtrain.scheduler import cosine
+from medtrain.target import DataSpec
 from medtrain.transfer import Transfer
 from medtrain.transfer.plan import scale_rates
 
-GREY = DataSpec("binary", ("no", "yes"), channels=1, size=(32, 32))
+GREY = DataSpec.of("binary", ("no", "yes"), channels=1, size=(32, 32))
 
 
 def small():

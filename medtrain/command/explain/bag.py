@@ -80,7 +80,7 @@ def _values(
     """What each tile of a case is worth, and what is said of the case."""
     classes, model = list(asked.run.spec.classes), asked.task.model
     likely = predicted(said, classes)
-    lesion = classes[-1] if asked.run.spec.label_kind == "binary" else likely[0]
+    lesion = asked.run.spec.target.positive or likely[0]
 
     def number(name: str) -> torch.Tensor:
         return torch.tensor([classes.index(name)], device=bag.x.device)

@@ -107,5 +107,5 @@ def _check(cfg: DictConfig, task: Any, batch: dict[str, Tensor], named: list[str
         x = task.inputs(few)
         logits = task.model(x)
         logits = logits.mean(1) if logits.ndim == 3 else logits  # of an ensemble's members
-    number = (logits[:, 0] > 0).long() if run.spec.label_kind == "binary" else logits.argmax(1)
+    number = task.target.likely(logits)
     return {name: sanity_check(task.model, METHODS[name], x, number) for name in named}

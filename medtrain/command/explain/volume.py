@@ -139,5 +139,5 @@ def _check(asked: Asked, batch: dict[str, Tensor], named: list[str]) -> dict[str
         x = task.inputs(few)
         logits = class_logits(task.model, x)
         logits = logits.mean(1) if logits.ndim == 3 else logits  # of an ensemble's members
-    number = (logits[:, 0] > 0).long() if asked.run.spec.label_kind == "binary" else logits.argmax(1)
+    number = task.target.likely(logits)
     return {name: sanity_check(task.model, METHODS[name], x, number) for name in named}

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtrain.core.errors import UsageError
-from medtrain.core.spec import DataSpec
 from medtrain.data.settings import image_form
 from medtrain.io.image import ImageForm, content_box, placement
+from medtrain.target import DataSpec
 
 
 def box_form(cfg: Mapping[str, Any], spec: DataSpec | None = None) -> ImageForm:

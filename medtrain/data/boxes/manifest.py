@@ -10,16 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtrain.core.errors import DataError, Problem, UsageError
-from medtrain.core.spec import DataSpec
 from medtrain.core.truth import Truth
 from medtrain.core.words import suggest
 from medtrain.data.boxes.judge import judge
-from medtrain.data.table.columns import IGNORED, Listing
+from medtrain.data.table.columns import IGNORED
 from medtrain.data.table.filter import matching
 from medtrain.data.table.manifest import Manifest, identified, sorted_out
 from medtrain.io.boxes import Annotations
 from medtrain.io.cache_root import cache_root
 from medtrain.io.image_header import Header, remembered_headers
+from medtrain.io.table import Listing
+from medtrain.target import DataSpec
+from medtrain.target.boxes import BoxTarget
 
 PARTS = ("patient", "split", "fold", "site")
 UNIMAGINED = (1, 1)  # the size of an image that cannot be read, and is in no split
@@ -68,7 +70,7 @@ def list_boxes(found: Annotations, cfg: Mapping[str, Any], spec: DataSpec | None
     manifest.faults += [problem for n, problem in found.bad if n is None]
     manifest.warnings += found.warnings + judged.warnings + _other_sizes(found, headers)
     truth = _truth(found, judged.boxes_M4, judged.kept_M, classes, size_N2)
-    manifest.kind, manifest.classes = "boxes", classes
+    manifest.target = BoxTarget(classes)
     manifest.targets = shown_classes(truth, len(classes))
     return Listed(sorted_out(manifest), truth, headers)
 

@@ -11,7 +11,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medtrain.core.anchors import as_pairs, typical_shapes
-from medtrain.core.spec import DataSpec
 from medtrain.core.truth import Truth
 from medtrain.data.boxes.dataset import BoxImages, SampleBoxes, Samples, boxes_in
 from medtrain.data.boxes.geometry import box_form, grids, places
@@ -25,6 +24,7 @@ from medtrain.io.boxes import Annotations
 from medtrain.io.image import ImageForm
 from medtrain.io.image_cache import ImageCache, Progress
 from medtrain.io.image_header import Header
+from medtrain.target import DataSpec
 
 if TYPE_CHECKING:
     from medtrain.data.inspection import Inspection
@@ -84,7 +84,8 @@ class BoxData(ImageData):
         mean, std = normalisation(self.cfg, channels)
         tile = self.cfg.get("tile")
         size = (int(tile), int(tile)) if tile else self.form.size
-        return DataSpec("boxes", manifest.classes, channels, size, mean=mean, std=std)
+        assert manifest.target is not None
+        return DataSpec(manifest.target, channels, size, mean=mean, std=std)
 
     def _keep(self, manifest: Manifest, rows: NDArray[np.int64], splits: pd.DataFrame) -> None:
         super()._keep(manifest, rows, splits)

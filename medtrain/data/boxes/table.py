@@ -11,10 +11,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medtrain.core.errors import UsageError
-from medtrain.data.table.columns import USUAL, RawTable, find_columns, read_table
-from medtrain.data.table.labels import plain
+from medtrain.data.table.columns import USUAL, find_columns
 from medtrain.io.boxes import Annotations
 from medtrain.io.image import SUFFIXES
+from medtrain.io.table import RawTable, read_table
+from medtrain.target.labels import plain
 
 CORNERS = ("x_min", "y_min", "x_max", "y_max")
 SIDES = ("width", "height")

@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medtrain.core.errors import Problem
-from medtrain.core.spec import DataSpec
 from medtrain.data.split import SPLITS
+from medtrain.target import DataSpec
 
 Bars = Callable[[str], Callable[[int, int], None] | None]
 

@@ -20,9 +20,9 @@ from medtrain.data.inspection.twins import duplicates
 from medtrain.data.leakage import leaks, straddling
 from medtrain.data.settings import choice
 from medtrain.data.split import SPLITS
-from medtrain.data.table.labels import WhichIsPositive
 from medtrain.data.table.manifest import Manifest
 from medtrain.data.table.splitting import split_manifest
+from medtrain.target.labels import WhichIsPositive
 
 if TYPE_CHECKING:
     from medtrain.data.table.module import TableData

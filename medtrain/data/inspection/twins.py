@@ -31,7 +31,7 @@ def duplicates(
 
     Args:
         rows: those of the data that can be used; the next three have an entry each.
-        targets: (N, C) indicators, NaN unknown (`medtrain.core.labels.indicators`).
+        targets: (N, C) indicators, NaN unknown (`medtrain.target.Target.indicators`).
         places: file and row of every row of the data.
     """
     found = []

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from medtrain.core.errors import DataError, Problem, UsageError
-from medtrain.core.spec import DataSpec
 from medtrain.data.loading import LaterBatches, as_labels
 from medtrain.data.settings import choice, normalisation
 from medtrain.data.slide.bags import CaseBags, PackedBatches
@@ -25,6 +24,7 @@ from medtrain.data.table.module import Files, TableData
 from medtrain.io.bag_store import PackedBags, pack_bags
 from medtrain.io.cache_root import cache_root
 from medtrain.io.csv_bags import CsvBags, is_csv_bags, read_csv_bags
+from medtrain.target import DataSpec
 
 if TYPE_CHECKING:
     from medtrain.data.inspection import Inspection
@@ -75,7 +75,8 @@ class BagData(TableData):
         return csv_manifest(self.of_csv, self.cfg, self.model_spec)
 
     def describe(self, manifest: Manifest) -> DataSpec:
-        return DataSpec(manifest.kind or "binary", manifest.classes, channels=1)  # the features are counted later
+        assert manifest.target is not None
+        return DataSpec(manifest.target, channels=1)  # the features are counted later
 
     def read(self, manifest: Manifest) -> Files:
         self.bags = self.of_csv or self.packed(self._single)
@@ -129,7 +130,7 @@ class BagData(TableData):
     def dataset(self, rows: NDArray[np.int64]) -> CaseBags:
         assert self.targets is not None
         members = [self.members[slot] for slot in self.slots[rows]]
-        y = as_labels(self.targets[rows], self.spec.label_kind)
+        y = as_labels(self.spec.target, self.targets[rows])
         known = isinstance(self.bags, PackedBags) and any(self.masks)
         inside = TumourMasks(self.bags, self.masks) if known else None  # type: ignore[arg-type]
         most, cases = self.cfg.get("max_instances"), np.asarray(rows, np.int64)

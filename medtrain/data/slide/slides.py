@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from medtrain.core.errors import DataError, UsageError
-from medtrain.core.spec import DataSpec
 from medtrain.data.base import to_stderr
 from medtrain.data.slide.embed import Bagged, Embedder
 from medtrain.data.slide.inputs import TABLES, InputBags
@@ -21,13 +20,14 @@ from medtrain.data.slide.module import BagData
 from medtrain.data.slide.pixels import read_tiles
 from medtrain.data.slide.tables import named_column
 from medtrain.data.slide.tiles import Tiling
-from medtrain.data.table.columns import RawTable, read_table
 from medtrain.data.table.manifest import Manifest, manifest_of, match_patient, read_inputs_of
 from medtrain.encoder import Encoder
 from medtrain.io.bag_store import PackedBags, Place, pack_bags
 from medtrain.io.bags import SUFFIXES
 from medtrain.io.cache_root import cache_root
 from medtrain.io.image_cache import Progress
+from medtrain.io.table import RawTable, read_table
+from medtrain.target import DataSpec
 
 USUAL = ("slide", "slide_path", "path", "file", "filename", "slide_id", "image")
 SLIDES = (".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".dcm", ".czi")

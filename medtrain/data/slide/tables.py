@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from medtrain.core.errors import Problem, UsageError
-from medtrain.core.spec import DataSpec
 from medtrain.core.words import nearest
-from medtrain.data.table.columns import IGNORED, Listing, RawTable, read_table
-from medtrain.data.table.labels import read_labels
+from medtrain.data.table.columns import IGNORED
 from medtrain.data.table.manifest import Manifest, manifest_of
 from medtrain.io.bags import find_bag
 from medtrain.io.csv_bags import CsvBags
+from medtrain.io.table import Listing, RawTable, read_table
+from medtrain.target import DataSpec
+from medtrain.target.labels import read_labels
 
 USUAL = ("bag", "slide", "slide_id", "path", "file", "filename", "image")
 FILE = "file of the bag"  # the column that is added
@@ -83,7 +84,7 @@ def csv_manifest(bags: CsvBags, cfg: Mapping[str, Any], spec: DataSpec | None) -
     """The bags of one CSV as a table with a row each; a bag is its own patient."""
     where = [f"{bags.file.name} row {row}" for row in bags.first]
     raw = Listing.of(bags.file, {"bag": bags.names, "label": bags.labels}, where)
-    labels = read_labels(raw, "label", cfg.get("classes"), cfg.get("positive"), spec)
+    labels = read_labels(raw, "label", cfg.get("classes"), cfg.get("positive"), None if spec is None else spec.target)
     alone = Problem("no_patient", bags.file.name, "a CSV of bags names no patients: each bag is its own", "warning")
     return Manifest(
         raw,
@@ -92,9 +93,8 @@ def csv_manifest(bags: CsvBags, cfg: Mapping[str, Any], spec: DataSpec | None) -
         path=[str(bags.file)] * len(bags),
         patient=bags.names,
         has_patients=False,
-        kind=labels.kind,
-        classes=labels.classes,
-        targets=np.asarray(labels.targets),
+        target=labels.target,
+        targets=np.asarray(labels.values),
         bad=sorted(labels.bad + bags.conflicts, key=lambda entry: entry[0]),
         warnings=[alone],
     )

@@ -8,8 +8,8 @@ import pandas as pd
 
 from medtrain.core.errors import UsageError
 from medtrain.core.words import nearest
-from medtrain.data.table.columns import Listing
 from medtrain.data.table.manifest import Manifest
+from medtrain.io.table import Listing
 
 MOST = 30  # groups of a column; more are no subgroups but a measurement, or a name
 BLANK = "(blank)"

@@ -12,10 +12,11 @@ from dataclasses import replace
 from typing import Any
 
 from medtrain.core.errors import DataError, Problem, UsageError
-from medtrain.core.spec import DataSpec
 from medtrain.core.words import suggest
-from medtrain.data.table.columns import USUAL, RawTable
-from medtrain.data.table.labels import NO_CLASS, Labels, plain
+from medtrain.data.table.columns import USUAL
+from medtrain.io.table import RawTable
+from medtrain.target import DataSpec
+from medtrain.target.labels import NO_CLASS, Labels, plain
 
 Names = Sequence[str]
 
@@ -61,7 +62,7 @@ def renamed(
 
 def _has_columns(spec: DataSpec | None, columns: Names, mapped: Names, usual: str | None) -> bool:
     """Has a table for this model one column a class? (`usual`: a single column of labels.)"""
-    if spec is None or spec.label_kind != "multilabel":
+    if spec is None or not spec.target.several:
         return False
     return usual is None or bool({*mapped, *spec.classes} & set(columns))
 
@@ -107,19 +108,19 @@ def unlike_the_model(raw: RawTable, labels: Labels, skip: bool) -> list[Problem]
     Raises:
         DataError: labels that the model can't predict, or, of several labels an image, no label that it can.
     """
-    file, multilabel = raw.file.name, labels.kind == "multilabel"
+    file, classes, several = raw.file.name, labels.target.classes, labels.target.several
     beyond = ", ".join(f"{name!r} ({n} rows)" for name, n in sorted(labels.outside.items()))
-    advice = f"its classes: {', '.join(labels.classes)}; data.label_map={{THEIRS: OURS}} says what is called otherwise"
-    if multilabel and len(labels.lacking) == len(labels.classes):
+    advice = f"its classes: {', '.join(classes)}; data.label_map={{THEIRS: OURS}} says what is called otherwise"
+    if several and len(labels.lacking) == len(classes):
         raise DataError(f"{file} names none of the model's classes; it has {beyond or 'no finding'}", advice=advice)
-    if beyond and not multilabel and not skip:
+    if beyond and not several and not skip:
         more = "; data.on_bad=skip leaves those rows out"
         raise DataError(f"{file} has labels that the model doesn't know: {beyond}", advice=advice + more)
     found = []
     if labels.lacking:
         text = f"{', '.join(labels.lacking)}: not in this table, so unknown: no metrics of these (see data.label_map)"
         found.append(Problem("class_lacking", file, text, "warning"))
-    if beyond and multilabel:
+    if beyond and several:
         text = f"labels that the model doesn't know count nowhere: {beyond} (see data.label_map)"
         found.append(Problem("label_beyond", file, text, "warning"))
     return found

@@ -14,16 +14,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medtrain.core.errors import DataError, Problem, UsageError
-from medtrain.core.spec import DataSpec, LabelKind
 from medtrain.data.settings import choice
 from medtrain.data.split import official_names
-from medtrain.data.table.columns import BESIDE, RawTable, find_columns, read_table
+from medtrain.data.table.columns import BESIDE, find_columns
 from medtrain.data.table.filter import matching
 from medtrain.data.table.header_patients import header_patients
 from medtrain.data.table.label_map import renamed, unlike_the_model
-from medtrain.data.table.labels import POLICIES, Unsure, label_columns, read_labels
 from medtrain.io.cache_root import cache_root
 from medtrain.io.stats import MISSING, NO_FILE, absolute, stat_files
+from medtrain.io.table import RawTable, read_table
+from medtrain.target import DataSpec, Target
+from medtrain.target.labels import POLICIES, Unsure, label_columns, read_labels
 
 
 @dataclass
@@ -37,7 +38,7 @@ class Manifest:
         patient: without a column or pattern the pseudonym of a DICOM header's patient, else the image itself
             (`has_patients` is false then).
         split: official train, val, test or '', None without such a column; fold and site likewise.
-        kind, classes, targets: see `read_labels`; None and empty without labels.
+        target, targets: what is predicted, and its values (see `read_labels`); None and empty without labels.
         beside: further files of each row by the column that names them, absolute, '' where the cell is blank.
         states: size and time of the files (see `stat_files`), so that they need not be looked at twice.
         bad: positions and problems of rows that cannot be used.
@@ -55,8 +56,7 @@ class Manifest:
     split: NDArray[np.str_] | None = None
     fold: list[str] | None = None
     site: list[str] | None = None
-    kind: LabelKind | None = None
-    classes: tuple[str, ...] = ()
+    target: Target | None = None
     targets: NDArray[Any] = field(default_factory=lambda: np.empty(0))
     beside: dict[str, list[str]] = field(default_factory=dict)
     states: NDArray[np.int64] | None = None
@@ -94,8 +94,10 @@ def manifest_of(raw: RawTable, cfg: Mapping[str, Any], spec: DataSpec | None = N
     label = columns["label"]
     assert label is not None
     unsure = Unsure(*(choice(cfg, key, tuple(POLICIES)) for key in ("uncertain", "blank")))
-    labels = read_labels(raw, label, cfg.get("classes"), cfg.get("positive"), spec, unsure)
-    manifest.kind, manifest.classes, manifest.targets = labels.kind, labels.classes, labels.targets
+    labels = read_labels(
+        raw, label, cfg.get("classes"), cfg.get("positive"), None if spec is None else spec.target, unsure
+    )
+    manifest.target, manifest.targets = labels.target, labels.values
     manifest.bad += labels.bad
     if spec is not None:
         manifest.warnings += unlike_the_model(raw, labels, skip=choice(cfg, "on_bad", ("error", "skip")) == "skip")
@@ -135,7 +137,7 @@ def _for_spec(raw: RawTable, named: dict[str, Any], spec: DataSpec | None) -> di
     if spec is None or isinstance(want, str):
         return named
     there = [name for name in want or [] if name in raw.text.columns] or label_columns(
-        list(raw.text.columns), named, spec
+        list(raw.text.columns), named, None if spec is None else spec.target
     )
     return {**named, "label": there} if there else named
 

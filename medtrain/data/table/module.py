@@ -16,14 +16,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medtrain.core.errors import DataError, Problem
-from medtrain.core.labels import indicators
-from medtrain.core.spec import DataSpec
 from medtrain.data.base import Data
 from medtrain.data.fingerprint import digest, row_texts
 from medtrain.data.settings import choice
 from medtrain.data.table.groups import group_columns
 from medtrain.data.table.manifest import Manifest, read_manifest
 from medtrain.data.table.splitting import drop_leaked, excluded, known_splits, split_manifest
+from medtrain.target import DataSpec
 
 Split = tuple[NDArray[np.int64], pd.DataFrame, list[Problem]]
 
@@ -109,7 +108,7 @@ class TableData(Data):
 
     def strata(self, manifest: Manifest, rows: NDArray[np.int64]) -> NDArray[Any]:
         """(N, C) indicators by which splits are stratified."""
-        return indicators(self.spec.label_kind, len(self.spec.classes), manifest.targets[rows])
+        return self.spec.target.indicators(manifest.targets[rows])
 
     def _split(
         self, manifest: Manifest, bad: list[tuple[int, Problem]], skip: bool, content_N: NDArray[np.int64]

@@ -11,7 +11,6 @@ import numpy as np
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
-from medtrain.core.spec import DataSpec
 from medtrain.data.loading import LaterBatches, loader, ranks
 from medtrain.data.table.inputs import list_inputs
 from medtrain.data.volume.dataset import Batch, GridPatches
@@ -21,6 +20,7 @@ from medtrain.io.dicom import dicom_files
 from medtrain.io.image_cache import Progress
 from medtrain.io.nifti import is_nifti
 from medtrain.sampler import EvalSampler
+from medtrain.target import DataSpec
 
 
 class InputVolumes(pl.LightningDataModule):

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from medtrain.core.errors import UsageError
-from medtrain.core.spec import DataSpec
 from medtrain.data.loading import as_labels
 from medtrain.data.settings import normalisation
 from medtrain.data.table.manifest import Manifest, read_manifest
@@ -22,6 +21,7 @@ from medtrain.data.volume.inputs import InputVolumes
 from medtrain.data.volume.picture import middle_slice
 from medtrain.data.volume.settings import PatchForm, patch_form, spacing_of
 from medtrain.io.volume_fill import channels_of
+from medtrain.target import DataSpec
 
 if TYPE_CHECKING:
     from medtrain.data.inspection import Inspection
@@ -59,12 +59,14 @@ class VolumeData(TableData):
 
     def describe(self, manifest: Manifest) -> DataSpec:
         form, images = self.form, self.images(manifest)
-        if form.label == "mask" and manifest.kind != "binary":
-            raise UsageError(f"data.patch_label=mask needs labels of two classes; these are {manifest.kind}")
+        target = manifest.target
+        assert target is not None
+        if form.label == "mask" and target.positive is None:
+            raise UsageError(f"data.patch_label=mask needs labels of two classes; these are {target.kind}")
         channels = sum(channels_of(column) for column in images)
         mean, std = normalisation(self.cfg, channels)
         spacing = spacing_of(self.cfg)
-        return DataSpec(manifest.kind or "binary", manifest.classes, channels, form.size, spacing, mean, std)
+        return DataSpec(target, channels, form.size, spacing, mean, std)
 
     def images(self, manifest: Manifest) -> list[list[str]]:
         """The paths of each image that a case has."""
@@ -103,12 +105,12 @@ class VolumeData(TableData):
 
     def dataset(self, rows: NDArray[np.int64]) -> GridPatches:
         assert self.targets is not None
-        y = as_labels(self.targets[rows], self.spec.label_kind)
+        y = as_labels(self.spec.target, self.targets[rows])
         return GridPatches(self._cases(rows), np.asarray(rows, np.int64), y, self.form)
 
     def training_set(self, rows: NDArray[np.int64]) -> TrainingPatches:
         assert self.targets is not None
-        y = as_labels(self.targets[rows], self.spec.label_kind)
+        y = as_labels(self.spec.target, self.targets[rows])
         return TrainingPatches(self._cases(rows), np.asarray(rows, np.int64), y, self.form, self.seed)
 
     def sampler(self, rows: NDArray[np.int64], batch_size: int) -> Sampler[Any]:

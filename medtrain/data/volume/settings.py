@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from medtrain.core.errors import UsageError
-from medtrain.core.spec import DataSpec
 from medtrain.data.settings import choice
 from medtrain.data.volume.patches import Zyx
 from medtrain.io.volume import Triple
+from medtrain.target import DataSpec
 
 CENTERS = ("none", "volume", "foreground", "mask")
 PADDINGS = ("lowest", "edge", "mirror")

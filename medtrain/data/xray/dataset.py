@@ -11,9 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from medtrain.core.spec import LabelKind
-from medtrain.data.loading import as_labels
-
 Batch = dict[str, Tensor]
 
 
@@ -43,8 +40,7 @@ class CaseImages(Dataset[Batch]):
         cache: the pixels.
         slots: the number in `cache` of each image.
         cases: the row number in `cases` of each image.
-        targets: as `ImageData.targets`, a row an image; None for images without labels.
-        kind: the label kind of `targets`.
+        y: labels as batches have them, a row an image; None for images without labels.
     """
 
     def __init__(
@@ -52,13 +48,12 @@ class CaseImages(Dataset[Batch]):
         cache: Pictures,
         slots: NDArray[np.int64],
         cases: NDArray[np.int64],
-        targets: NDArray[Any] | None = None,
-        kind: LabelKind = "binary",
+        y: Tensor | None = None,
     ) -> None:
         self.cache = cache
         # Tensors: processes started by spawn share them, where arrays would be copied to each.
         self.slots, self.cases = torch.from_numpy(slots), torch.from_numpy(cases)
-        self.y = None if targets is None else as_labels(targets, kind)
+        self.y = y
 
     def __len__(self) -> int:
         return len(self.slots)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from medtrain.core.errors import DataError, UsageError
 from medtrain.data.split import NAMES
-from medtrain.data.table.columns import Listing
 from medtrain.data.table.manifest import Manifest, manifest_of
 from medtrain.data.xray.module import ImageData
 from medtrain.io.image import is_picture
+from medtrain.io.table import Listing
 
 
 class FolderData(ImageData):

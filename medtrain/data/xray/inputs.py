@@ -10,7 +10,6 @@ import numpy as np
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
-from medtrain.core.spec import DataSpec
 from medtrain.data.loading import LaterBatches, loader, ranks
 from medtrain.data.settings import image_form
 from medtrain.data.table.inputs import list_inputs
@@ -19,6 +18,7 @@ from medtrain.io.cache_root import cache_root
 from medtrain.io.image import SUFFIXES, ImageForm, is_picture
 from medtrain.io.image_cache import Progress, cache_images
 from medtrain.sampler import EvalSampler
+from medtrain.target import DataSpec
 
 
 class InputImages(pl.LightningDataModule):

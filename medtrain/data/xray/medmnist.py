@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from medtrain.core.errors import Problem, UsageError
 from medtrain.data.settings import image_form
-from medtrain.data.table.columns import Listing
-from medtrain.data.table.labels import read_labels
 from medtrain.data.table.manifest import Manifest
 from medtrain.data.xray.module import ImageData
 from medtrain.io.cache_root import cache_root
@@ -20,6 +18,8 @@ from medtrain.io.image import ImageForm
 from medtrain.io.image_fill import Progress
 from medtrain.io.image_header import Header
 from medtrain.io.medmnist import MedMNIST, WholeForm, open_medmnist, size_and_channels
+from medtrain.io.table import Listing
+from medtrain.target.labels import read_labels
 
 if TYPE_CHECKING:
     from medtrain.data.inspection import Inspection
@@ -51,11 +51,12 @@ class MedMNISTData(ImageData):
         split = self._opened.split
         case = [f"{name}/{n}" for name in dict.fromkeys(split) for n in range((split == name).sum())]
         where = [f"{self._file.name} {name}" for name in case]
-        names = self.model_spec.classes if self.model_spec is not None else self.cfg.get("classes")
+        model = None if self.model_spec is None else self.model_spec.target
+        names = model.classes if model is not None else self.cfg.get("classes")
         columns = named_labels(self._opened.labels, names)
         raw = Listing.of(self._file, {"split": split.tolist(), **columns}, where)
         column = next(iter(columns)) if len(columns) == 1 else list(columns)
-        labels = read_labels(raw, column, self.cfg.get("classes"), self.cfg.get("positive"), self.model_spec)
+        labels = read_labels(raw, column, self.cfg.get("classes"), self.cfg.get("positive"), model)
         warning = Problem("no_patient", self._file.name, "MedMNIST names no patients: each image is its own", "warning")
         return Manifest(
             raw,
@@ -65,9 +66,8 @@ class MedMNISTData(ImageData):
             patient=case,
             has_patients=False,
             split=split,
-            kind=labels.kind,
-            classes=labels.classes,
-            targets=labels.targets,
+            target=labels.target,
+            targets=labels.values,
             bad=labels.bad,
             warnings=[warning],
         )

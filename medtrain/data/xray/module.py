@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medtrain.core.spec import DataSpec
+from medtrain.data.loading import as_labels
 from medtrain.data.settings import image_form, normalisation
 from medtrain.data.table.manifest import Manifest
 from medtrain.data.table.module import Files, TableData
@@ -19,6 +19,7 @@ from medtrain.io.cache_root import cache_root
 from medtrain.io.image import ImageForm
 from medtrain.io.image_cache import Progress, cache_images
 from medtrain.io.image_header import Header, read_headers
+from medtrain.target import DataSpec
 
 if TYPE_CHECKING:
     from medtrain.data.inspection import Inspection
@@ -59,7 +60,8 @@ class ImageData(TableData):
     def describe(self, manifest: Manifest) -> DataSpec:
         form = self.form
         mean, std = normalisation(self.cfg, form.channels)
-        return DataSpec(manifest.kind or "binary", manifest.classes, form.channels, form.size, mean=mean, std=std)
+        assert manifest.target is not None
+        return DataSpec(manifest.target, form.channels, form.size, mean=mean, std=std)
 
     def read(self, manifest: Manifest) -> Files:
         self.cache = self.pictures(manifest)
@@ -68,7 +70,7 @@ class ImageData(TableData):
     def dataset(self, rows: NDArray[np.int64]) -> CaseImages:
         assert self.targets is not None
         cases = np.asarray(rows, np.int64)
-        return CaseImages(self.cache, self.slots[rows], cases, self.targets[rows], self.spec.label_kind)
+        return CaseImages(self.cache, self.slots[rows], cases, as_labels(self.spec.target, self.targets[rows]))
 
     def pixels(self, cases: Sequence[str]) -> NDArray[Any]:
         number = pd.Series(self.slots, index=self.cases["case"])

@@ -1,4 +1,4 @@
-"""From what tables say (0/1, names, `A|B` lists, one column a class) to a label kind, class names and targets."""
+"""Labels as tables write them (0/1, names, `A|B` lists, one column a class): which target they mean, and its values."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medtrain.core.errors import DataError, Problem, UsageError
-from medtrain.core.spec import DataSpec, LabelKind
 from medtrain.core.words import nearest
-from medtrain.data.table.columns import RawTable
+from medtrain.io.table import RawTable
+from medtrain.target.base import Target
+from medtrain.target.binary import Binary
+from medtrain.target.multiclass import Multiclass
+from medtrain.target.multilabel import Multilabel
 
 NO_CLASS = "no finding"
 NEGATIVE = frozenset("0 no negative neg normal healthy well control benign absent false none clear nofinding".split())
@@ -45,17 +48,18 @@ class Unsure:
 
 @dataclass(frozen=True)
 class Labels:
-    """What `Manifest` says of the labels.
+    """What a table says of each row.
 
     Args:
+        target: what is predicted, as the labels are written.
+        values: of each row, coded as the target has it; rows in `bad` hold zeros.
         bad: positions and problems of labels that can't be used.
         outside: labels that a trained model doesn't know, and how many rows have them.
         lacking: classes of a trained model that the table doesn't name: unknown in all rows.
     """
 
-    kind: LabelKind
-    classes: tuple[str, ...]
-    targets: NDArray[Any]
+    target: Target
+    values: NDArray[Any]
     bad: list[tuple[int, Problem]]
     outside: Mapping[str, int] = field(default_factory=dict)
     lacking: Sequence[str] = ()
@@ -77,39 +81,35 @@ def read_labels(
     column: str | list[str],
     classes: Sequence[Any] | None = None,
     positive: Any = None,
-    spec: DataSpec | None = None,
+    model: Target | None = None,
     unsure: Unsure = Unsure(),
 ) -> Labels:
-    """Label kind, classes in order and targets of a table.
+    """Read the labels of a table.
 
     Args:
         column: a column, or a list of them: one a class.
         classes: data.classes, the order of the classes; of two the last is positive.
         positive: data.positive, enough for two classes.
-        spec: of a trained model; its kind and classes hold then. Of a multilabel model, labels that it doesn't know
-            count nowhere, and classes that the table never names are unknown: a list tells what was found, not what
-            was looked for.
+        model: what a trained model predicts, which holds then. Where that is several classes a case, labels that it
+            doesn't know count nowhere, and classes that the table never names are unknown: a list tells what was
+            found, not what was looked for.
         unsure: of indicator columns. Where the table has a column 'No Finding' and it says 1, the blank findings of
             that row are 0 whatever `unsure` says (but not 'Support Devices').
-
-    Returns:
-        targets: binary float [N] 0/1, multiclass int [N], multilabel float [N, C] with NaN unknown; rows in `bad` hold
-        zeros.
 
     Raises:
         UsageError: classes or positive don't fit, or a positive class must be named.
         DataError: there is only one class.
     """
-    named = _named(classes) if spec is None else spec.classes
+    named = _named(classes) if model is None else model.classes
     if isinstance(column, list):
-        return _from_columns(raw, column, named, spec, unsure)
+        return _from_columns(raw, column, named, model, unsure)
     texts = _plain_all(raw.text[column])
     lists = any("|" in text for text in texts) or (
         named is not None and any(text.lower() == NO_CLASS for text in texts) and NO_CLASS not in map(str.lower, named)
     )
-    if (spec is not None and spec.label_kind == "multilabel") or (spec is None and lists):
-        return _from_lists(raw, texts, named, lenient=spec is not None)
-    return _from_names(raw, texts, named, positive, spec)
+    if lists if model is None else model.several:
+        return _from_lists(raw, texts, named, lenient=model is not None)
+    return _from_names(raw, texts, named, positive, model)
 
 
 def _named(classes: Sequence[Any] | None) -> tuple[str, ...] | None:
@@ -133,17 +133,17 @@ def _plain_all(column: pd.Series) -> list[str]:
 
 
 def _from_columns(
-    raw: RawTable, columns: list[str], named: tuple[str, ...] | None, spec: DataSpec | None, unsure: Unsure
+    raw: RawTable, columns: list[str], named: tuple[str, ...] | None, model: Target | None, unsure: Unsure
 ) -> Labels:
     classes = named or tuple(columns)
     extra = [name for name in columns if name not in classes]
     absent = [name for name in classes if name not in columns]
-    if spec is not None and spec.label_kind != "multilabel":
+    if model is not None and not model.several:
         raise UsageError(
             f"data.columns.label: the model has the classes {', '.join(classes)}; name one column of labels"
         )
-    if extra or (absent and spec is None):
-        whose = "the model's classes are" if spec is not None else "data.classes says"
+    if extra or (absent and model is None):
+        whose = "the model's classes are" if model is not None else "data.classes says"
         raise UsageError(f"data.columns.label={columns}, but {whose} {list(classes)}: they must have the same names")
     targets = np.full((len(raw.text), len(classes)), np.nan)
     bad, values, healthy = [], unsure.values(), _healthy(raw)
@@ -157,7 +157,7 @@ def _from_columns(
             detail = f"{name} is {raw.text[name].iloc[n]!r}, none of 0, 1, -1, blank"
             bad.append((n, Problem("bad_label", raw.where(int(raw.text.index[n])), detail)))
     targets[[n for n, _ in bad]] = 0.0
-    return Labels("multilabel", classes, targets, bad, lacking=absent)
+    return Labels(Multilabel(classes), targets, bad, lacking=absent)
 
 
 def _healthy(raw: RawTable) -> NDArray[np.bool_]:
@@ -187,7 +187,7 @@ def _from_lists(raw: RawTable, texts: list[str], named: tuple[str, ...] | None, 
         faulty = np.flatnonzero(np.isin(codes, [n for n, parts in strange.items() if parts]))
         bad += [(int(n), _outside(raw, int(n), strange[int(codes[n])][0], classes)) for n in faulty]
         targets[[n for n, _ in bad]] = 0.0
-        return Labels("multilabel", classes, targets, bad)
+        return Labels(Multilabel(classes), targets, bad)
     targets[[n for n, _ in bad]] = 0.0
     lacking = [name for name in classes if name not in found]
     targets[:, [index[name] for name in lacking]] = np.nan
@@ -195,28 +195,28 @@ def _from_lists(raw: RawTable, texts: list[str], named: tuple[str, ...] | None, 
     outside: Counter[str] = Counter()
     for n, parts in strange.items():
         outside.update(dict.fromkeys(parts, int(sizes[n])))
-    return Labels("multilabel", classes, targets, bad, outside, lacking)
+    return Labels(Multilabel(classes), targets, bad, outside, lacking)
 
 
 def _from_names(
-    raw: RawTable, texts: list[str], named: tuple[str, ...] | None, positive: Any, spec: DataSpec | None
+    raw: RawTable, texts: list[str], named: tuple[str, ...] | None, positive: Any, model: Target | None
 ) -> Labels:
     bad = _blank(raw, texts)
     present = {text for text in texts if text}
-    classes = spec.classes if spec is not None else _order(raw, present, named, positive)
+    classes = model.classes if model is not None else _order(raw, present, named, positive)
     index = {name: n for n, name in enumerate(classes)}
     strange = [(n, text) for n, text in enumerate(texts) if text and text not in index]
     bad += [(n, _outside(raw, n, text, classes)) for n, text in strange]
     known = present & set(classes)
-    if spec is None and len(known) == 1:
+    if model is None and len(known) == 1:
         raise DataError(
             f"{raw.file} has only one class ({known.pop()}) in the {len(texts)} rows used: nothing to learn"
         )
     numbers = np.array([index.get(text, 0) for text in texts], np.int64)
-    outside = Counter(text for _, text in strange) if spec is not None else {}
+    outside = Counter(text for _, text in strange) if model is not None else {}
     if len(classes) == 2:
-        return Labels("binary", classes, numbers.astype(np.float64), bad, outside)
-    return Labels("multiclass", classes, numbers, bad, outside)
+        return Labels(Binary(classes), numbers.astype(np.float64), bad, outside)
+    return Labels(Multiclass(classes), numbers, bad, outside)
 
 
 def _order(raw: RawTable, present: set[str], named: tuple[str, ...] | None, positive: Any) -> tuple[str, ...]:
@@ -263,11 +263,11 @@ def _shown(names: Sequence[str]) -> str:
     return ", ".join(names[:20]) + ", ..." * (len(names) > 20)
 
 
-def label_columns(columns: Sequence[str], named: Mapping[str, Any], spec: DataSpec | None) -> list[str] | None:
-    """The columns called like a trained multilabel model's classes, where none is named; a table may lack some."""
-    if spec is None or spec.label_kind != "multilabel":
+def label_columns(columns: Sequence[str], named: Mapping[str, Any], model: Target | None) -> list[str] | None:
+    """Find the columns called like a model's classes, where a case may have several; a table may lack some."""
+    if model is None or not model.several:
         return None
     want = named.get("label")
     if want is not None and isinstance(want, str):
         return None
-    return [name for name in spec.classes if name in columns] or None
+    return [name for name in model.classes if name in columns] or None

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medtrain.core.labels import count_labels, indicators
+from tests.metric.by_kind import target
 
 NAN = float("nan")
 
@@ -17,11 +17,11 @@ NAN = float("nan")
     ],
 )
 def test_counts_by_hand(kind, n, targets, positive, negative, unknown):
-    counts = count_labels(kind, n, np.array(targets))
+    counts = target(kind, n).count(np.array(targets))
     assert counts.positive.tolist() == positive
     assert counts.negative.tolist() == negative
     assert counts.unknown.tolist() == unknown
 
 
 def test_an_unknown_class_number_is_no_class():
-    np.testing.assert_array_equal(indicators("multiclass", 2, np.array([1, -1])), [[0, 1], [NAN, NAN]])
+    np.testing.assert_array_equal(target("multiclass", 2).indicators(np.array([1, -1])), [[0, 1], [NAN, NAN]])

@@ -1,0 +1,95 @@
+"""Target: what is predicted of a case, and all that follows from it.
+
+Whoever needs to know how labels are written, how many outputs a network has, how a prediction is decided, judged or
+shown asks the target of the data. Nobody else compares kinds by name, so a new kind is one file in this room.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medtrain.target.counts import LabelCounts
+
+Form = Literal["labels", "probabilities", "boxes"]
+"""The forms that predictions come in; metrics, report sections and commands say which of them they take."""
+
+Policy = str | float
+"""What `eval.threshold` asks for: a number, or how a threshold is chosen on validation data."""
+
+
+@dataclass(frozen=True)
+class Target(ABC):
+    """What is predicted of each case.
+
+    Args:
+        classes: names in order; of a binary problem the last is the positive one.
+
+    Attributes:
+        kind: the name of the kind, as run.json and checkpoints have it; the file of this room is named so too.
+        forms: the forms in which predictions of this kind come.
+        exclusive: a case has exactly one of the classes, so that outputs go through a softmax.
+        several: a case may have any number of the classes, none too.
+    """
+
+    classes: tuple[str, ...]
+
+    kind: ClassVar[str]
+    forms: ClassVar[frozenset[Form]]
+    exclusive: ClassVar[bool] = False
+    several: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Refuse classes that the kind can't have (ValueError)."""
+
+    @property
+    @abstractmethod
+    def n_outputs(self) -> int:
+        """Count the numbers that a network gives for a case: the width of its head."""
+
+    @property
+    def positive(self) -> str | None:
+        """Name the one class that is looked for; None where there are several, or none stands out."""
+        return None
+
+    @abstractmethod
+    def indicators(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Turn targets into labels_NC: 1 where a case has the class, 0 where it has not, NaN where that is unknown.
+
+        Splits are stratified by them, and samplers and losses count them.
+        """
+
+    def count(self, values: NDArray[Any]) -> LabelCounts:
+        """Count the labels of a split."""
+        return LabelCounts.of(self.indicators(values))
+
+    def batch_labels(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Shape values as ``y`` of a batch, which losses take: float32, a row a case, NaN where unknown."""
+        return np.asarray(values, np.float32)
+
+    def from_batch(self, y: NDArray[Any]) -> NDArray[Any]:
+        """Code ``y`` of batches as values."""
+        return y
+
+    @abstractmethod
+    def cannot_choose(self, values: NDArray[Any], monitors: Collection[str]) -> tuple[str, str] | None:
+        """Tell why validation cases with these values can't choose a checkpoint by `monitors`, and what to do."""
+
+    @abstractmethod
+    def check_policy(self, policy: Policy) -> None:
+        """Refuse a policy of `eval.threshold` that has no meaning for this kind (UsageError)."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain values, as JSON and `weights_only` checkpoints take them."""
+        return {"label_kind": self.kind} | {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` gave; keys that belong to something else are passed over."""
+        known = {field.name for field in fields(cls)} & plain.keys()
+        return cls(**{k: tuple(plain[k]) if isinstance(plain[k], list) else plain[k] for k in known})

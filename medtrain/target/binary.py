@@ -1,0 +1,70 @@
+"""Two classes, of which the last is looked for: one output, the log-odds of that class."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import expit
+
+from medtrain.metric import PositiveSheet, distance, spread
+from medtrain.target.classes import Array, ClassTarget, as_columns, indicators_as_numbers, numbers_as_indicators
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Binary(ClassTarget):
+    """Values are float [N] of 0 and 1; NaN or negative: unknown."""
+
+    kind = "binary"
+    sheet: ClassVar = PositiveSheet
+
+    def __post_init__(self) -> None:
+        if len(self.classes) != 2:
+            raise ValueError(f"a binary problem has two classes, not {list(self.classes)}")
+
+    @property
+    def n_outputs(self) -> int:
+        return 1
+
+    @property
+    def positive(self) -> str:
+        return self.classes[-1]
+
+    def indicators(self, values: Array) -> npt.NDArray[np.float64]:
+        return numbers_as_indicators(values, 2)
+
+    def coded(self, labels_NC: Array) -> Array:
+        return indicators_as_numbers(labels_NC)
+
+    def one_hot(self, predicted: npt.ArrayLike) -> Array:
+        return np.asarray(predicted)[:, None] == np.arange(2)
+
+    def batch_labels(self, values: Array) -> Array:
+        return np.asarray(values, np.float32)[:, None]
+
+    def from_batch(self, y: Array) -> Array:
+        return y[:, 0]
+
+    def likely(self, logits: Tensor) -> Tensor:
+        return (logits[:, 0] > 0).long()
+
+    def probabilities(self, logits_NK: npt.ArrayLike, temperature: float = 1.0) -> Array:
+        logits = as_columns(logits_NK) / temperature
+        return np.concatenate([expit(-logits), expit(logits)], axis=1)
+
+    @property
+    def thresholded(self) -> tuple[str, ...]:
+        return self.classes[-1:]
+
+    def decide(self, probs_NC: npt.ArrayLike, limits: npt.ArrayLike = ()) -> Array:
+        return np.asarray((np.asarray(probs_NC)[:, -1:] >= np.asarray(limits, np.float64))[:, 0], dtype=np.int64)
+
+    def nearness(self, probs_NC: npt.ArrayLike, limits: npt.ArrayLike = ()) -> Array:
+        return np.asarray(distance(np.asarray(probs_NC)[:, -1:], limits)[:, 0])
+
+    def disagreement(self, probs_NSC: npt.ArrayLike, predicted: npt.ArrayLike) -> Array:
+        """Of the positive class's probability, [N]."""
+        return np.asarray(spread(probs_NSC)[:, -1])

@@ -1,0 +1,38 @@
+"""Boxes in an image, any number of each class, also none; an image shows the classes of its boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medtrain.metric import parse_box_policy
+from medtrain.target.base import Form, Policy, Target
+
+
+class BoxTarget(Target):
+    """Values are float [N, C]: 1 where an image shows a box of the class, else 0."""
+
+    kind = "boxes"
+    forms: ClassVar[frozenset[Form]] = frozenset({"boxes"})
+    several = True
+
+    @property
+    def n_outputs(self) -> int:
+        return len(self.classes)
+
+    def indicators(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        return np.asarray(values, np.float64)
+
+    def check_policy(self, policy: Policy) -> None:
+        parse_box_policy(policy)
+
+    def cannot_choose(self, values: NDArray[Any], monitors: Collection[str]) -> tuple[str, str] | None:
+        if (values == 1).any():
+            return None
+        return (
+            f"validation ({len(values)} cases) holds no box, so val_map50 is undefined and can't choose a checkpoint",
+            "give it more cases (the split column), or another data.split_seed",
+        )

@@ -1,0 +1,262 @@
+"""ClassTarget: classes with probabilities; what binary, multiclass and multilabel problems have in common.
+
+Values, the targets of N cases, are coded by the kind: class numbers [N] (negative or NaN: unknown), or 0 and 1 a class
+[N, C] (NaN: unknown). Indicators say the same of every kind: labels_NC of 1, 0 and NaN.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from medtrain.metric import (
+    Cases,
+    Sheet,
+    abstention_curve,
+    auroc,
+    evaluate,
+    fit_threshold,
+    paired_differences,
+    parse_policy,
+    sigmoid_temperature,
+)
+from medtrain.target.base import Form, Policy, Target
+from medtrain.target.decision import Decision
+from medtrain.target.outcome import Outcome, Predicted
+from medtrain.target.table import PredictionColumns
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = npt.NDArray[Any]
+
+
+class ClassTarget(PredictionColumns, Target):
+    """A class, or several, of each case, with a probability of every class.
+
+    Attributes:
+        sheet: how the classes' metrics make those of the whole.
+    """
+
+    forms: ClassVar[frozenset[Form]] = frozenset({"labels", "probabilities"})
+    sheet: ClassVar[type[Sheet]]
+
+    # what the network gives
+
+    @property
+    def n_outputs(self) -> int:
+        return len(self.classes)
+
+    def activate(self, logits: Tensor) -> Tensor:
+        """Turn logits (..., K) into probabilities of the same shape."""
+        return logits.sigmoid()
+
+    def deactivate(self, probs: Tensor) -> Tensor:
+        """Turn probabilities (..., K) back into logits that `activate` gives them for."""
+        return probs.logit()
+
+    def likely(self, logits: Tensor) -> Tensor:
+        """Number the most likely class of each case, int64 (B,), from logits (B, K)."""
+        return logits.argmax(1)
+
+    @abstractmethod
+    def probabilities(self, logits_NK: npt.ArrayLike, temperature: float = 1.0) -> Array:
+        """Compute probs_NC, float64, one column a class, from logits divided by the temperature."""
+
+    # decision
+
+    @property
+    def thresholded(self) -> tuple[str, ...]:
+        """Name the classes that are decided by a threshold each."""
+        return self.classes
+
+    @abstractmethod
+    def decide(self, probs_NC: npt.ArrayLike, limits: npt.ArrayLike = ()) -> Array:
+        """Decide cases, coded as values.
+
+        Args:
+            limits: a threshold for each of `thresholded`: [T], or [N, T] where each case has its own.
+        """
+
+    def predict(self, probs_NC: npt.ArrayLike, decision: Decision) -> Array:
+        """Decide cases by a decision's thresholds.
+
+        Raises:
+            ValueError: it has not a threshold for each class that needs one.
+        """
+        limits = list(decision.thresholds.values())
+        if len(limits) != len(self.thresholded):
+            shape = np.shape(probs_NC)
+            raise ValueError(f"{len(limits)} thresholds don't fit {self.kind} probabilities of shape {shape}")
+        return self.decide(probs_NC, limits)
+
+    def check_policy(self, policy: Policy) -> None:
+        parse_policy(policy)
+
+    def fit_temperature(self, logits_NK: npt.ArrayLike, values: npt.ArrayLike) -> float:
+        """Fit the temperature of least negative log-likelihood on validation data (Guo et al. 2017, section 4.2)."""
+        logits = as_columns(logits_NK)
+        return sigmoid_temperature(logits, np.asarray(values, np.float64).reshape(logits.shape))
+
+    def fit_thresholds(self, probs_NC: npt.ArrayLike, values: npt.ArrayLike, policy: Policy = 0.5) -> dict[str, float]:
+        """Fit the thresholds of a decision to calibrated probabilities of validation cases.
+
+        Without positives or without negatives a policy can't be fitted: that threshold is 0.5, with a warning in the
+        log.
+
+        Raises:
+            UsageError: a policy that doesn't exist or doesn't apply.
+        """
+        self.check_policy(policy)
+        parsed, probs, thresholds = parse_policy(policy), np.asarray(probs_NC, np.float64), {}
+        labels_NC = self.indicators(np.asarray(values))
+        for name in self.thresholded:
+            c = self.classes.index(name)
+            known = np.isfinite(labels_NC[:, c])
+            thresholds[name] = fit_threshold(probs[known, c], labels_NC[known, c] > 0.5, parsed, name)
+        return thresholds
+
+    def fit_decision(self, logits_NK: npt.ArrayLike, values: npt.ArrayLike, policy: Policy = 0.5) -> Decision:
+        """Fit the temperature, then thresholds on the probabilities that it gives, on validation data.
+
+        Raises:
+            UsageError: a policy that doesn't exist or doesn't apply.
+        """
+        self.check_policy(policy)
+        temperature = self.fit_temperature(logits_NK, values)
+        probs_NC = self.probabilities(logits_NK, temperature)
+        return Decision(policy, temperature, self.fit_thresholds(probs_NC, values, policy))
+
+    @abstractmethod
+    def nearness(self, probs_NC: npt.ArrayLike, limits: npt.ArrayLike = ()) -> Array:
+        """Measure how near single predictions are to the decision (high: unsure), [N] or [N, C]."""
+
+    @abstractmethod
+    def disagreement(self, probs_NSC: npt.ArrayLike, predicted: npt.ArrayLike) -> Array:
+        """Measure how much S predictions a case differ (their standard deviation), [N] or [N, C]."""
+
+    def predictions(
+        self, rows: pd.DataFrame, probs_NSC: Array, predicted: Array, limits: npt.ArrayLike, values: Array | None
+    ) -> Predicted:
+        """Put predictions of cases together, with how unsure they are.
+
+        Args:
+            rows: case and patient of each.
+            probs_NSC: of S networks.
+            predicted: the decision on their mean.
+            limits: the thresholds behind it.
+            values: the truth; None where it is not known.
+        """
+        probs = probs_NSC.mean(axis=1)
+        if probs_NSC.shape[1] > 1:
+            return Predicted(rows, probs, predicted, values, self.disagreement(probs_NSC, predicted), "ensemble")
+        return Predicted(rows, probs, predicted, values, self.nearness(probs, limits))
+
+    # judgement
+
+    @abstractmethod
+    def one_hot(self, predicted: npt.ArrayLike) -> Array:
+        """Turn decisions, coded as values, into bool [N, C]."""
+
+    @abstractmethod
+    def coded(self, labels_NC: Array) -> Array:
+        """Turn indicators back into values."""
+
+    def check_shapes(self, probs: Array, values: Array, predicted: Array) -> None:
+        """Refuse arrays that don't fit together, or values outside the classes (ValueError)."""
+        shapes = np.shape(probs), np.shape(values), np.shape(predicted)
+        n, width = len(values), len(self.classes)
+        coded = np.shape(self.coded(np.zeros((n, width))))
+        if shapes != ((n, width), coded, coded):
+            raise ValueError(
+                f"{self.kind} with {width} classes: probabilities {shapes[0]}, targets {shapes[1]}, predictions "
+                f"{shapes[2]} don't fit together (expected {(n, width)}, {coded}, {coded})"
+            )
+
+    def cases(self, probs: Array, values: Array, predicted: Array, patients: Sequence[Any] | None = None) -> Cases:
+        """Give predictions and truth as the metric room takes them."""
+        probs, values, predicted = np.asarray(probs, np.float64), np.asarray(values), np.asarray(predicted)
+        self.check_shapes(probs, values, predicted)
+        return Cases(probs, self.indicators(values), self.one_hot(predicted), self.classes, patients)
+
+    def evaluate(
+        self,
+        probs: npt.ArrayLike,
+        values: npt.ArrayLike,
+        predicted: npt.ArrayLike,
+        patients: Sequence[Any] | None = None,
+        **options: Any,
+    ) -> dict[str, Any]:
+        """Compute all metrics; `options` as `medtrain.metric.evaluate` takes them (bootstrap, prevalence, groups)."""
+        cases = self.cases(np.asarray(probs), np.asarray(values), np.asarray(predicted), patients)
+        return evaluate(cases, self.sheet, **options)
+
+    def differences(self, one: Cases, other: Cases, bootstrap: int, seed: int = 0) -> dict[str, Any]:
+        """Compute what `other` is better by than `one` on the same cases; see `medtrain.metric.paired_differences`."""
+        return paired_differences(one, other, self.sheet, bootstrap, seed)
+
+    def abstention(self, cases: Cases, doubt: Array, **options: Any) -> list[dict[str, Any]]:
+        """Compute the metrics of the surest cases; see `medtrain.metric.abstention_curve`."""
+        return abstention_curve(cases, self.sheet, doubt, **options)
+
+    def judge(self, predicted: Predicted, decision: Decision, **options: Any) -> Outcome:
+        """Judge predictions: metrics with intervals, the abstention curve, and the table of predictions.
+
+        Args:
+            options: bootstrap, prevalence and groups, as `medtrain.metric.evaluate` takes them.
+        """
+        assert predicted.values is not None
+        rows = predicted.rows
+        cases = self.cases(predicted.probs, predicted.values, predicted.predicted, rows["patient"].tolist())
+        metrics = evaluate(cases, self.sheet, **options)
+        metrics["calibration"] = {"temperature": decision.temperature, **metrics["calibration"]}
+        counts = {"n_cases": len(rows), "n_patients": int(rows["patient"].nunique())}
+        curve = {"by": predicted.by, "curve": self.abstention(cases, predicted.doubt)}
+        return Outcome(counts | metrics | {"abstention": curve}, {"test_predictions.csv": self.table(predicted)})
+
+    def score(self, probs_NC: Array, values: Array) -> float:
+        """Compute the AUROC, quick enough for each validation epoch; NaN where undefined."""
+        return auroc(probs_NC, values)
+
+    def cannot_choose(self, values: Array, monitors: Collection[str]) -> tuple[str, str] | None:
+        if "val_auroc" not in monitors or np.isfinite(self.score(np.zeros((len(values), len(self.classes))), values)):
+            return None
+        return (
+            f"validation ({len(values)} cases) does not hold cases of every class, so val_auroc is undefined and "
+            "can't choose a checkpoint",
+            "give it more cases (the split column), or set callbacks.best.monitor=val_loss "
+            "callbacks.best.mode=min callbacks.early_stopping=null",
+        )
+
+
+def as_columns(logits: npt.ArrayLike) -> Array:
+    """Shape logits [N] or [N, K] as float64 [N, K]."""
+    values = np.asarray(logits, dtype=np.float64)
+    return values[:, None] if values.ndim == 1 else values
+
+
+def refuse_numbers(values: Array, width: int) -> None:
+    """Refuse class numbers beyond the classes (ValueError)."""
+    if len(values) and values.max(initial=-1, where=np.isfinite(values)) >= width:
+        raise ValueError(f"target {int(np.nanmax(values))} with {width} classes")
+
+
+def numbers_as_indicators(values: Array, width: int) -> npt.NDArray[np.float64]:
+    """Turn class numbers into labels_NC; a row of NaN where the number is negative or NaN."""
+    numbers = np.asarray(values, np.float64)
+    refuse_numbers(numbers, width)
+    known = numbers >= 0  # NaN is not
+    labels_NC = np.full((len(numbers), width), np.nan)
+    labels_NC[known] = np.eye(width)[numbers[known].astype(np.int64)]
+    return labels_NC
+
+
+def indicators_as_numbers(labels_NC: Array) -> Array:
+    """Turn indicators into class numbers, NaN where a row is unknown."""
+    unknown = ~np.isfinite(labels_NC).all(axis=1)
+    return np.where(unknown, np.nan, np.nan_to_num(labels_NC).argmax(axis=1))

@@ -1,0 +1,66 @@
+"""Decision: how probabilities or scores become predictions, fitted on validation data and kept with the weights.
+
+A threshold chosen on test data flatters the model, and one that belongs to another checkpoint means nothing. So
+temperature and thresholds are fitted once, on validation data, and stored with the SHA-256 of the checkpoint they
+belong to.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medtrain.core.errors import MedtrainError
+from medtrain.io.files import read_json, sha256, write_json
+from medtrain.target.base import Policy
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Say how probabilities become predictions.
+
+    Args:
+        policy: what was asked for (`eval.threshold`).
+        temperature: the logits are divided by it.
+        thresholds: {class: positive at this probability, or shown at this score, or above}, in the order of the
+            classes that the target decides by thresholds.
+    """
+
+    policy: Policy = 0.5
+    temperature: float = 1.0
+    thresholds: dict[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Decision:
+        return cls(plain["policy"], float(plain["temperature"]), {k: float(v) for k, v in plain["thresholds"].items()})
+
+    def save(self, path: str | os.PathLike[str], checkpoint_sha256: str, **facts: Any) -> None:
+        """Write JSON with the SHA-256 of the checkpoint this decision belongs to, and `facts` for people."""
+        write_json(path, self.to_dict() | {"checkpoint_sha256": checkpoint_sha256} | facts)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], checkpoint: str | os.PathLike[str]) -> Decision:
+        """Read what `save` wrote.
+
+        Raises:
+            MedtrainError: unreadable, or fitted for another checkpoint than the file `checkpoint`.
+        """
+        try:
+            plain = read_json(path)
+            belongs, decision = plain["checkpoint_sha256"], cls.from_dict(plain)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise MedtrainError(f"{path}: no readable decision ({type(error).__name__}: {error})") from error
+        found = sha256(checkpoint)
+        if found != belongs:
+            raise MedtrainError(
+                f"{path} was fitted for another checkpoint: it names SHA-256 {belongs[:12]}..., "
+                f"{Path(checkpoint).name} has {found[:12]}.... Thresholds and temperature of one model mean nothing "
+                "for another: put the checkpoint that they belong to back, or train again."
+            )
+        return decision

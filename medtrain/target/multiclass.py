@@ -1,0 +1,75 @@
+"""One class of several: an output a class, through a softmax; the most probable class is the prediction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import softmax
+
+from medtrain.core.errors import UsageError
+from medtrain.metric import ExclusiveSheet, lead, parse_policy, softmax_temperature, spread
+from medtrain.metric.thresholds import ALLOWED
+from medtrain.target.base import Policy
+from medtrain.target.classes import Array, ClassTarget, as_columns, indicators_as_numbers, numbers_as_indicators
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Multiclass(ClassTarget):
+    """Values are class numbers, int [N]; negative (or NaN): unknown."""
+
+    kind = "multiclass"
+    exclusive = True
+    sheet: ClassVar = ExclusiveSheet
+
+    def indicators(self, values: Array) -> npt.NDArray[np.float64]:
+        return numbers_as_indicators(values, len(self.classes))
+
+    def coded(self, labels_NC: Array) -> Array:
+        return np.nan_to_num(indicators_as_numbers(labels_NC), nan=-1).astype(np.int64)
+
+    def one_hot(self, predicted: npt.ArrayLike) -> Array:
+        return np.asarray(predicted)[:, None] == np.arange(len(self.classes))
+
+    def activate(self, logits: Tensor) -> Tensor:
+        return logits.softmax(-1)
+
+    def deactivate(self, probs: Tensor) -> Tensor:
+        return probs.log()
+
+    def batch_labels(self, values: Array) -> Array:
+        """Shape values as ``y`` of a batch: int64 (B,), negative where unknown."""
+        return np.asarray(values, np.int64)
+
+    def probabilities(self, logits_NK: npt.ArrayLike, temperature: float = 1.0) -> Array:
+        return np.asarray(softmax(as_columns(logits_NK) / temperature, axis=1))
+
+    @property
+    def thresholded(self) -> tuple[str, ...]:
+        return ()
+
+    def decide(self, probs_NC: npt.ArrayLike, limits: npt.ArrayLike = ()) -> Array:
+        return np.asarray(np.asarray(probs_NC).argmax(axis=1), dtype=np.int64)
+
+    def check_policy(self, policy: Policy) -> None:
+        """Refuse all but 0.5: the class of the highest probability needs no threshold."""
+        if parse_policy(policy) != ("fixed", 0.5):
+            raise UsageError(
+                f"eval.threshold={policy} has no meaning for a multiclass problem, which takes the class of the "
+                f"highest probability: leave it at 0.5. (Of binary and multilabel problems it is {ALLOWED}.)"
+            )
+
+    def fit_temperature(self, logits_NK: npt.ArrayLike, values: npt.ArrayLike) -> float:
+        return softmax_temperature(as_columns(logits_NK), values)
+
+    def nearness(self, probs_NC: npt.ArrayLike, limits: npt.ArrayLike = ()) -> Array:
+        """By how much the most probable class leads the next, negative."""
+        return lead(probs_NC)
+
+    def disagreement(self, probs_NSC: npt.ArrayLike, predicted: npt.ArrayLike) -> Array:
+        """Of the predicted class's probability, [N]."""
+        sd_NC = spread(probs_NSC)
+        return np.asarray(sd_NC[np.arange(len(sd_NC)), np.asarray(predicted, np.int64)])

@@ -1,0 +1,72 @@
+"""DataSpec: what a model must know of the data, taken from the data once and stored with the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from medtrain.target.base import Target
+from medtrain.target.find import target_from, target_of
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """The shape of a data set's inputs, and what is predicted of them.
+
+    Args:
+        target: what is predicted of a case.
+        channels: input channels (features an instance for bags).
+        size: spatial size in pixels or voxels, (H, W) or (D, H, W); empty for bags.
+        spacing: mm per voxel (or um per pixel) in the order of `size`, where the data are resampled to one.
+        mean, std: one value a channel, in units of inputs scaled to 0..1.
+        boxes: widths and heights of training boxes in pixels of `size`, each standing for as many, for anchors
+            (`medtrain.core.anchors`); empty where there are no boxes.
+    """
+
+    target: Target
+    channels: int
+    size: tuple[int, ...] = ()
+    spacing: tuple[float, ...] | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    boxes: tuple[tuple[float, float], ...] = ()
+
+    @classmethod
+    def of(cls, kind: str, classes: Sequence[str], *inputs: Any, **more: Any) -> DataSpec:
+        """Make a spec by the name of the target's kind and its classes; the other arguments are the fields'."""
+        return cls(target_of(kind)(tuple(classes)), *inputs, **more)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Name the target's classes in order."""
+        return self.target.classes
+
+    @property
+    def dims(self) -> int:
+        """Count the spatial dimensions: 2, 3, or 0 for bags."""
+        return len(self.size)
+
+    @property
+    def n_logits(self) -> int:
+        """Count the outputs of a network: the width of its head."""
+        return self.target.n_outputs
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain lists, numbers and strings, as JSON and `weights_only` checkpoints take them."""
+        inputs = {f.name: _lists(getattr(self, f.name)) for f in fields(self) if f.name != "target"}
+        return self.target.to_dict() | inputs
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> DataSpec:
+        """Read what `to_dict` gave."""
+        names = {f.name for f in fields(cls)} & plain.keys()
+        return cls(target_from(plain), **{name: _tuples(plain[name]) for name in names})
+
+
+def _lists(value: Any) -> Any:
+    return [_lists(v) for v in value] if isinstance(value, tuple) else value
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
