@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -15,27 +14,21 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from medtrain.augment import Views2d, Views3d
 from medtrain.callbacks import Mining, Preemption, Progress, Speed, WholeCheckpointIO
 from medtrain.config import launch, ranks, target
 from medtrain.core.errors import UsageError
 from medtrain.core.notice import notice
 from medtrain.data import source
 from medtrain.data.base import Data, Inputs
-from medtrain.model import Ensemble, build_model, check_passes, kept_bytes, score_instances
+from medtrain.model import Ensemble, build_model, check_passes, kept_bytes
 from medtrain.report.progress import bar
 from medtrain.target import DataSpec, LabelCounts
+from medtrain.task import task_of
 from medtrain.task.base import Task
 
 log = logging.getLogger("medtrain")
 
-DIMS = {"image": 2, "volume": 3}
 LAYOUTS = {2: torch.channels_last, 3: torch.channels_last_3d}
-TASKS = dict.fromkeys(("image", "volume"), "medtrain.task.classification:Classification") | {
-    "bag": "medtrain.task.mil:MultipleInstance",
-    "boxes": "medtrain.task.detection:Detection",
-}
-"""The LightningModule for each kind of cases, which the options of task, data and model name."""
 
 
 def plain(node: Any) -> Any:
@@ -81,8 +74,7 @@ def inputs(cfg: DictConfig, spec: DataSpec, progress: Callable[[int, int], None]
 
 def data_parts(cfg: DictConfig, kind: type[Data]) -> dict[str, Any]:
     """What a source takes of other groups."""
-    makers = {"encoder": lambda: target.build("encoder", cfg.encoder)}
-    return {name: makers[name]() for name in kind.takes}
+    return {"encoder": target.build("encoder", cfg.encoder)} if "encoder" in kind.takes else {}
 
 
 def task(
@@ -99,23 +91,10 @@ def task(
         counts: labels of the training split, for losses that weigh classes.
         members: the model node of each member of an ensemble, which then stand in for `cfg.model`.
     """
-    if spec.dims != DIMS.get(cfg.task.kind, spec.dims):
-        what = {2: "images", 3: "volumes"}.get(spec.dims, "other cases")
-        raise UsageError(f"data={cfg.data.name} holds {what}, task={cfg.task.name} is for {cfg.task.kind}s")
-    kind = task_class(cfg)
-    makers: dict[str, Callable[[], Any]] = {
-        "loss": lambda: target.build("loss", cfg.loss, spec=spec, counts=counts) if training else None,
-        "augment": lambda: target.build("augment", cfg.augment, spec=spec) if training else None,
-        "pool": lambda: cfg.task.pool,
-        "merge": lambda: cfg.task.merge,
-        "iou": lambda: cfg.eval.iou,
-        "mixup": lambda: cfg.task.get("mixup") or 0.0,
-        "entropy": lambda: cfg.task.get("entropy") or 0.0,
-        "views": lambda: views(cfg, spec),
-        "mc_dropout": lambda: cfg.eval.get("mc_dropout") or 0,
-    }
-    parts = {name: makers[name]() for name in kind.takes}
+    kind, parts = task_class(cfg), task_options(cfg, spec)
     if training:
+        parts["loss"] = target.build("loss", cfg.loss, spec=spec, counts=counts)
+        parts["augment"] = target.build("augment", cfg.augment, spec=spec)
         parts["optimizer"] = target.partial("optimizer", cfg.optimizer)
         parts["transfer"] = target.build("transfer", cfg.transfer) if cfg.get("transfer") else None
         parts["scheduler"] = target.partial("scheduler", cfg.scheduler)
@@ -129,17 +108,17 @@ def task(
 
 
 def task_class(cfg: DictConfig) -> type[Task]:
-    """The class of the LightningModule.
+    """Find the class of the LightningModule."""
+    return task_of(str(cfg.task.slice))
+
+
+def task_options(cfg: DictConfig, spec: DataSpec) -> dict[str, Any]:
+    """Read what the task takes beyond what all tasks take.
 
     Raises:
         UsageError: `cfg` asks for what this task cannot do.
     """
-    module, _, name = TASKS[cfg.task.kind].partition(":")
-    found: type[Task] = getattr(importlib.import_module(module), name)
-    for part, key in (("views", "eval.tta"), ("mc_dropout", "eval.mc_dropout")):
-        if part not in found.takes and (asked := OmegaConf.select(cfg, key)):
-            raise UsageError(f"{key}={asked}: task={cfg.task.name} does without; leave it out")
-    return found
+    return task_class(cfg).options(plain(cfg.task), plain(cfg.eval), plain(cfg.get("augment")) or {}, spec)
 
 
 def model(cfg: DictConfig, spec: DataSpec, training: bool, members: list[dict[str, Any]] | None) -> nn.Module:
@@ -156,8 +135,7 @@ def model(cfg: DictConfig, spec: DataSpec, training: bool, members: list[dict[st
     nodes = [plain(cfg.model)] if members is None else members
     bare = [node if training or "weights" not in node else node | {"weights": "none"} for node in nodes]
     networks = [build_model(*target.builder("model", node), spec) for node in bare]
-    if cfg.task.get("pool") == "attention":
-        networks = [score_instances(network) for network in networks]
+    networks = [task_class(cfg).fit_network(network, plain(cfg.task)) for network in networks]
     check_passes(networks[0], passes)
     return Ensemble(networks) if members else networks[0]
 
@@ -179,16 +157,6 @@ def memory(cfg: DictConfig, spec: DataSpec) -> dict[str, float] | None:
         )
     found = {"kept_mb": round(kept, 1), "without_checkpointing_mb": round(without, 1)}
     return found | {"saved": round(1 - kept / without, 3)}
-
-
-def views(cfg: DictConfig, spec: DataSpec) -> nn.Module | None:
-    """The views of test-time augmentation; flipped only where training flips too."""
-    if cfg.eval.tta <= 1:
-        return None
-    if spec.dims == 3:
-        sides = ("head_feet", "front_back", "left_right")
-        return Views3d(cfg.eval.tta, [bool(cfg.augment.get(f"flip_{side}")) for side in sides])
-    return Views2d(cfg.eval.tta, bool(cfg.augment.get("flip_horizontal")), bool(cfg.augment.get("flip_vertical")))
 
 
 def trainer(cfg: DictConfig, folder: Path, *, training: bool, report: Callable[..., None] | None = None) -> pl.Trainer:

@@ -28,7 +28,7 @@ from medtrain.report import metrics_table, write_report
 from medtrain.report.words import label, number
 from medtrain.target import Decision
 from medtrain.target.classes import ClassTarget
-from medtrain.task.out_of_fold import Said, end_to_end, judge_repeats
+from medtrain.task.classification.out_of_fold import Said, end_to_end, judge_repeats
 
 Thresholds = dict[str, float]
 

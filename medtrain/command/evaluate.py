@@ -11,14 +11,15 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig
 
 from medtrain.config import launch
+from medtrain.data.base import Data
 from medtrain.io.files import write_json, write_text
-from medtrain.report import write_box_pictures, write_failures, write_report
+from medtrain.report import write_report
 from medtrain.target import Decision, Outcome
 from medtrain.task.base import Task
 
 
 def evaluate(
-    cfg: DictConfig, trainer: pl.Trainer, task: Task, data: Any, decision: Decision, folder: Path, *, split: str
+    cfg: DictConfig, trainer: pl.Trainer, task: Task, data: Data, decision: Decision, folder: Path, *, split: str
 ) -> dict[str, Any]:
     """Predict a split; write test_metrics.json and the task's files on rank 0; return the metrics ({} elsewhere)."""
     task.truth = data.truth
@@ -48,13 +49,9 @@ def write(file: Path, content: Any) -> None:
         write_json(file, content)
 
 
-def build_report(cfg: DictConfig, data: Any, folder: Path) -> Path:
-    """The pictures of the worst mistakes (`eval.thumbnails`), then report.html."""
-    most = cfg.eval.get("thumbnails") or 0
-    if data.truth is None:
-        write_failures(folder, data.pixels, most)
-    else:
-        write_box_pictures(folder, data.pixels, dict(zip(data.cases["case"], data.place_N4, strict=True)), most)
+def build_report(cfg: DictConfig, task: Task, data: Data, folder: Path) -> Path:
+    """Draw the worst mistakes (`eval.thumbnails`), then write report.html."""
+    task.draw_mistakes(folder, data, cfg.eval.get("thumbnails") or 0)
     return write_report(folder)
 
 

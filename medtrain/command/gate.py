@@ -28,7 +28,7 @@ def open_gate(cfg: DictConfig) -> Trained | None:
     """
     if not cfg.eval.get("gate"):
         return None
-    if cfg.task.kind != "boxes":
+    if "boxes" not in build.task_class(cfg).usual_target.forms:
         raise UsageError(f"eval.gate={cfg.eval.gate} is for boxes; task={cfg.task.name} has none")
     try:
         gate = open_run(cfg.eval.gate)
@@ -65,7 +65,7 @@ def gate_factors(cfg: DictConfig, gate: Trained, trainer: pl.Trainer, paths: pd.
     if data.errors:
         row, why = next(iter(data.errors.items()))
         raise MedtrainError(f"eval.gate: {paths.iloc[row]}: {why}")
-    task = gate.task(saved)
+    task: Any = gate.task(saved)
     run_loader(trainer, task, data.predict_dataloader)
     said: Any = task.predictions(task.results, data.cases, gate.decision)
     positive = gate.spec.classes[-1]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 from omegaconf import DictConfig
 
 from medtrain.command import build
@@ -15,7 +13,6 @@ from medtrain.command.trained import open_run
 from medtrain.config import launch
 from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.data.base import Inputs
-from medtrain.io.files import write_json, write_text
 
 
 def main(cfg: DictConfig, folder: Path) -> None:
@@ -36,28 +33,12 @@ def main(cfg: DictConfig, folder: Path) -> None:
         run_loader(trainer, task, data.predict_dataloader)
     if launch.global_rank() != 0:
         return
-    said = task.predictions(task.results, data.cases, run.decision) if readable else None
-    if "boxes" in run.spec.target.forms:
-        write_json(output, said or [])
-    else:
-        write_text(output, whole_table(said, data).to_csv(index=False))
+    task.save(output, task.results if readable else [], data, run.decision)
     build.say(f"{len(data.cases) - len(data.errors):,} predicted, {len(data.errors):,} bad: {output}")
     refuse_bad(data)
 
 
-def whole_table(said: Any, data: Inputs) -> pd.DataFrame:
-    """The table of predictions, if any, and the files that can't be read, in order, with the column ``error``."""
-    tables = [] if said is None else [said]
-    if data.errors:
-        bad = data.cases.iloc[list(data.errors)][["case", "patient"]].assign(error=list(data.errors.values()))
-        tables.append(bad.set_index(pd.Index(list(data.errors))))
-    whole = pd.concat(tables).sort_index()
-    if "error" not in whole:
-        whole["error"] = ""
-    return whole[[c for c in whole.columns if c != "error"] + ["error"]]
-
-
-def refuse_bad(data: Any) -> None:
+def refuse_bad(data: Inputs) -> None:
     """MedtrainError with the files that could not be read, if there are any; the others are done by then."""
     if data.errors:
         shown = [f"  {data.cases['case'].iloc[i]}: {why}" for i, why in list(data.errors.items())[:20]]

@@ -28,11 +28,12 @@ def probe(cfg: DictConfig) -> None:
     """
     target.check_targets(cfg)
     check_sharding(cfg)
-    check_folds(build.plain(cfg.data))
-    spec = usual_spec(cfg)
+    task, data = build.task_class(cfg), build.plain(cfg.data)
+    check_folds(data)
+    spec = task.usual_spec(build.plain(cfg.task), data)
     spec.target.check_policy(cfg.eval.threshold)
-    build.task_class(cfg)
-    check_pool(cfg)
+    build.task_options(cfg, spec)
+    task.check(build.plain(cfg.task), data)
     if cfg.get("transfer"):
         target.build("transfer", cfg.transfer)
     if cfg.init_from:
@@ -65,26 +66,6 @@ def check_loss(cfg: DictConfig, spec: DataSpec, network: nn.Module) -> None:
         )
 
 
-def check_pool(cfg: DictConfig) -> None:
-    """Can attention learn how much each patch of a case counts?
-
-    Raises:
-        UsageError: not with what stands beside `task.pool`.
-    """
-    if cfg.task.get("pool") != "attention":
-        return
-    if cfg.task.kind != "volume":
-        raise UsageError("task.pool=attention weighs the patches of a volume; images take model.attention=true")
-    if cfg.task.get("mixup"):
-        raise UsageError("task.pool=attention learns from whole cases, task.mixup mixes patches: take one of them")
-    if cfg.data.get("patch_label") == "mask":
-        raise UsageError("task.pool=attention learns from the labels of cases: it takes data.patch_label=case")
-    if (cfg.data.get("patches_per_volume") or 1) < 2:
-        raise UsageError(
-            "task.pool=attention needs several patches of a case at a time: data.patches_per_volume=4, say"
-        )
-
-
 def check_sharding(cfg: DictConfig) -> None:
     """Raises UsageError with all that needs whole weights where devices hold parts of them."""
     if not build.sharded(cfg):
@@ -99,15 +80,3 @@ def check_sharding(cfg: DictConfig) -> None:
             f"trainer.strategy={cfg.trainer.strategy} can't do {', '.join(found)}: leave "
             f"{'it' if len(found) == 1 else 'them'} out, or take trainer=ddp"
         )
-
-
-def usual_spec(cfg: DictConfig) -> DataSpec:
-    """A spec such as data of this kind could have, before they are read: two classes, the size that is asked for."""
-    kind, node = cfg.task.kind, build.plain(cfg.data)
-    target = build.task_class(cfg).usual_target(("0", "1"))
-    if kind == "bag" and node.get("tiles"):
-        return DataSpec(target, 3, (node["tile_px"], node["tile_px"]))
-    dims = {"volume": 3, "bag": 0}.get(kind, 2)
-    size = (node.get("patch_size") if kind == "volume" else node.get("tile") or node.get("image_size")) or 64
-    shape = tuple(size) if not isinstance(size, int) else (size,) * dims
-    return DataSpec(target, int(node.get("channels") or 1), shape[:dims])

@@ -43,7 +43,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
         facts | own | {"fingerprints": data.fingerprints, "excluded": data.excluded, "heartbeat": record.now()},
     )
     data.cases[["case", "patient", "split", "fold"]].to_csv(folder / "splits.csv", index=False)
-    report = build_report(cfg, data, folder)
+    report = build_report(cfg, task, data, folder)
     build.say(metrics_table(outcome, data.synthetic, folder, report))
 
 

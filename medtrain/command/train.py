@@ -81,7 +81,7 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
         if record:
             record.update(best_score=value, tests_counted=int(record.fields.get("tests_counted") or 0) + 1)
             record.finish("finished")
-            report = build_report(cfg, data, folder)
+            report = build_report(cfg, task, data, folder)
             build.say(metrics_table(outcome, data.synthetic, folder, report))
         return value
 

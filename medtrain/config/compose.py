@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from medtrain.config import check, search
+from medtrain.config.migrate import migrate
 from medtrain.core.errors import UsageError
 from medtrain.core.words import suggest
 
@@ -207,4 +208,4 @@ def load_saved(run: str | Path, key: str = "run") -> DictConfig:
         raise UsageError(f"{file}: not readable as YAML: {_one_line(error)}") from error
     if not isinstance(saved, DictConfig) or "verb" not in saved or "task" not in saved:
         raise UsageError(f"{file}: not the configuration of a medtrain run")
-    return saved
+    return migrate(saved)

@@ -44,9 +44,6 @@ class Target(ABC):
     exclusive: ClassVar[bool] = False
     several: ClassVar[bool] = False
 
-    def __post_init__(self) -> None:
-        """Refuse classes that the kind can't have (ValueError)."""
-
     @property
     @abstractmethod
     def n_outputs(self) -> int:

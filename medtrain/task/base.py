@@ -7,8 +7,9 @@ mean over batches or ranks; each case counts once, however it was spread or padd
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -18,8 +19,11 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from medtrain.core.errors import UsageError
 from medtrain.core.streams import torch_seed
+from medtrain.data.base import Data, Inputs
 from medtrain.target import DataSpec, Decision, Outcome, Target
+from medtrain.task.explanation import Explanation, Request
 from medtrain.task.means import EpochMeans
 from medtrain.transfer import Transfer, scale_rates
 
@@ -41,14 +45,12 @@ class Task(pl.LightningModule):
 
     Attributes:
         usual_target: what is predicted as a rule, for checks before any data are read.
-        takes: further constructor arguments of the subclass that are built from the configuration.
         truth: what is known of the cases beyond their labels, as the data have it: boxes.
         gate_N: what the scores of each case's boxes are multiplied by, from another network; None for nothing.
         results: the gathered outputs of the last evaluated set.
         place: epoch, batch and rank of the training step, which random streams are drawn from.
     """
 
-    takes: ClassVar[tuple[str, ...]] = ()
     usual_target: ClassVar[type[Target]]
 
     def __init__(
@@ -75,6 +77,31 @@ class Task(pl.LightningModule):
         self.place = (0, 0, 0)
         self.means = EpochMeans()
 
+    @classmethod
+    @abstractmethod
+    def usual_spec(cls, task: Mapping[str, Any], data: Mapping[str, Any]) -> DataSpec:
+        """Make a spec such as data of these nodes could have, before they are read: two classes, the wanted size."""
+
+    @classmethod
+    @abstractmethod
+    def options(
+        cls, task: Mapping[str, Any], evaluation: Mapping[str, Any], augment: Mapping[str, Any], spec: DataSpec
+    ) -> dict[str, Any]:
+        """Read the constructor's further arguments from the nodes of a configuration.
+
+        Raises:
+            UsageError: the nodes ask for what this task can't do.
+        """
+
+    @classmethod
+    def check(cls, task: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+        """Refuse nodes that don't go together (UsageError), before any data are read."""
+
+    @classmethod
+    def fit_network(cls, network: nn.Module, task: Mapping[str, Any]) -> nn.Module:
+        """Give a network the outputs that the options of this task need; most need no others."""
+        return network
+
     @abstractmethod
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The named parts of the training loss; their sum is minimised."""
@@ -86,6 +113,10 @@ class Task(pl.LightningModule):
     def final_outputs(self, batch: Batch) -> dict[str, Any]:
         """`outputs`, where a batch is judged or predicted for good rather than after an epoch."""
         return self.outputs(batch)
+
+    def reduce(self, outputs: dict[str, Any]) -> dict[str, Any]:
+        """Boil outputs of a batch down to what is judged, before ranks gather them; most are small already."""
+        return outputs
 
     @abstractmethod
     def score(self, outputs: Outputs) -> dict[str, float]:
@@ -116,8 +147,20 @@ class Task(pl.LightningModule):
         """
 
     @abstractmethod
-    def predictions(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision) -> pd.DataFrame | list[Any]:
-        """What `predict` writes: a row a case, indexed by case number; or a JSON list."""
+    def save(self, output: Path, outputs: Outputs, inputs: Inputs, decision: Decision) -> None:
+        """Write the predictions of `predict`, and why inputs could not be read.
+
+        Args:
+            outputs: of the readable inputs; none where there are none.
+        """
+
+    @abstractmethod
+    def draw_mistakes(self, folder: Path, data: Data, most: int) -> None:
+        """Write pictures of the worst mistakes into the folder of a judged split; `most` of them."""
+
+    @abstractmethod
+    def explain(self, request: Request) -> Explanation:
+        """Write pictures of what predictions rest on, and a check that they depend on what was learned."""
 
     @abstractmethod
     def batch_size(self, batch: Batch) -> int:
@@ -182,13 +225,13 @@ class Task(pl.LightningModule):
         self.log_dict(self.means.close(self.device), rank_zero_only=False)  # equal on every rank
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._seen.append(_to_cpu(self.outputs(batch)))
+        self._seen.append(_to_cpu(self.reduce(self.outputs(batch))))
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._seen.append(_to_cpu(self.final_outputs(batch)))
+        self._seen.append(_to_cpu(self.reduce(self.final_outputs(batch))))
 
     def predict_step(self, batch: Batch, batch_idx: int) -> None:
-        self._seen.append(_to_cpu(self.final_outputs(batch)))
+        self._seen.append(_to_cpu(self.reduce(self.final_outputs(batch))))
 
     def _gather(self) -> Outputs:
         mine, self._seen = self._seen, []
@@ -224,6 +267,18 @@ class Task(pl.LightningModule):
         """Losses of the epoch so far."""
         if "running_means" in checkpoint["medtrain"]:
             self.means.load(checkpoint["medtrain"]["running_means"], self.global_rank)
+
+
+def refuse_unused(task: Mapping[str, Any], evaluation: Mapping[str, Any], *keys: str) -> None:
+    """Refuse keys of `eval` that this task does without (UsageError)."""
+    for key in keys:
+        if wanted := evaluation.get(key):
+            raise UsageError(f"eval.{key}={wanted}: task={task['name']} does without; leave it out")
+
+
+def shape_of(size: int | Sequence[int] | None, dims: int) -> tuple[int, ...]:
+    """Read a size as configurations have it: one number for all sides, or one a side; 64 where it is not given."""
+    return (size or 64,) * dims if isinstance(size, int | None) else tuple(size)[:dims]
 
 
 def scaled(x: Tensor) -> Tensor:

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from medtrain.command.explain import safe_name, unique_names
-from medtrain.command.explain.classes import predicted
+from medtrain.explain.names import safe_name, unique_names
+from medtrain.task.classification.classes import predicted
 from tests.integration.conftest import Ran
 
 

@@ -11,7 +11,7 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 
 from medtrain.core.errors import MedtrainError
 from medtrain.target import DataSpec, Decision
-from medtrain.task.out_of_fold import Said, judge_repeats, spread_over
+from medtrain.task.classification.out_of_fold import Said, judge_repeats, spread_over
 from tests.metric.by_kind import predictions_table
 
 SPEC = DataSpec.of("binary", ("no", "yes"), 1, (4, 4))

@@ -10,13 +10,11 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from medtrain.command import build
-from medtrain.command.explain import Asked, safe_name, unique_names
-from medtrain.command.explain.classes import decided, predicted, wanted_classes
 from medtrain.core.segments import Packed
 from medtrain.explain import sanity_check
 from medtrain.explain.bags import METHODS, instance_scores, methods
 from medtrain.explain.heatmap import between, painted, ranks, slide_overlay
+from medtrain.explain.names import safe_name, unique_names
 from medtrain.explain.regions import lesions
 from medtrain.explain.sanity import LIMIT
 from medtrain.io.files import atomic_path, write_text
@@ -24,6 +22,8 @@ from medtrain.io.geojson import cell_polygons, feature, write_geojson
 from medtrain.io.slide_picture import SlidePicture
 from medtrain.report.contact_sheet import Tile, contact_sheet
 from medtrain.report.progress import bar
+from medtrain.task.classification.classes import decided, predicted, wanted_classes
+from medtrain.task.explanation import Explanation, Request
 
 COLUMNS = (
     "case", "patient", "slide", "prediction", "class", "prob", "method", "tiles",
@@ -40,47 +40,47 @@ Row = dict[str, Any]
 Values = dict[str, NDArray[Any]]  # of a slide's tiles: attention, contribution_<class>, score
 
 
-def explain(asked: Asked) -> tuple[list[Row], dict[str, Any]]:
+def explain_bags(task: Any, request: Request) -> Explanation:
     """Write heatmaps, tables of tiles, GeoJSON, top tiles and lesions for each slide."""
-    task: Any = asked.task
-    data, progress = asked.data, bar("explaining", "cases")
-    named = methods(task.model, asked.cfg.explain.method)
-    wanted = wanted_classes(asked.cfg.explain.classes, asked.run)
-    rows: list[Row] = []
-    found: list[Row] = []
+    explanation, data, progress = Explanation(COLUMNS), request.data, bar("explaining", "cases")
+    named = methods(task.model, request.method)
+    wanted = wanted_classes(request.classes, task.spec.classes)
+    rows = explanation.rows
+    lesions_of_all: list[Row] = []
     checks: dict[str, list[dict[str, Any]]] = {name: [] for name in named}
     for batch in data.predict_dataloader() if len(data.readable) else ():
-        batch = {key: value.to(asked.device) for key, value in batch.items()}
+        batch = {key: value.to(request.device) for key, value in batch.items()}
         with torch.no_grad():
             seen = {key: value.cpu() for key, value in task.final_outputs(batch).items()}
             bags = task.inputs(batch)
-        table = task.predictions([seen], data.cases, asked.run.decision)
+        table = task.predictions([seen], data.cases, request.decision)
         for number, case in enumerate(batch["case"].tolist()):
             bag = bags.alone(number)
-            values, about = _values(asked, bag, table.loc[case], named, wanted)
-            for slide in _slides(asked, case, values):
+            values, about = _values(task, bag, table.loc[case], named, wanted)
+            for slide in _slides(request, case, values):
                 regions = slide.regions(about["lesion"])
-                found += [{"case": data.cases["case"].iloc[case], **region} for region in regions]
+                lesions_of_all += [{"case": data.cases["case"].iloc[case], **region} for region in regions]
                 rows += [{"row": case, "regions": len(regions), **row} for row in slide.draw(about)]
-            if len(checks[named[0]]) < asked.cfg.explain.sanity and len(bag.x) > 2:
+            if len(checks[named[0]]) < request.sanity and len(bag.x) > 2:
                 for name in named:
-                    likely = torch.tensor([asked.run.spec.classes.index(about["likely"])])
+                    likely = torch.tensor([task.spec.classes.index(about["likely"])])
                     checks[name].append(sanity_check(task.model, METHODS[name], bag, likely))
             progress(len({row["row"] for row in rows}), len(data.readable))
-    write_text(asked.output / "regions.csv", pd.DataFrame(found, columns=REGION).to_csv(index=False))
-    return rows, {name: _mean_check(each) for name, each in checks.items() if each}
+    write_text(request.output / "regions.csv", pd.DataFrame(lesions_of_all, columns=REGION).to_csv(index=False))
+    explanation.checks = {name: _mean_check(each) for name, each in checks.items() if each}
+    return explanation
 
 
 REGION = ("case", "slide", "region", "class", "score", "mean_score", "tiles", "area_mm2", "x", "y", "width", "height")
 
 
 def _values(
-    asked: Asked, bag: Packed, said: pd.Series, named: list[str], wanted: list[str] | None
+    task: Any, bag: Packed, said: pd.Series, named: list[str], wanted: list[str] | None
 ) -> tuple[Values, dict[str, Any]]:
     """What each tile of a case is worth, and what is said of the case."""
-    classes, model = list(asked.run.spec.classes), asked.task.model
+    classes, model = list(task.spec.classes), task.model
     likely = predicted(said, classes)
-    lesion = asked.run.spec.target.positive or likely[0]
+    lesion = task.spec.target.positive or likely[0]
 
     def number(name: str) -> torch.Tensor:
         return torch.tensor([classes.index(name)], device=bag.x.device)
@@ -96,15 +96,16 @@ def _values(
     return {key: value.float().cpu().numpy() for key, value in values.items()}, about
 
 
-def _slides(asked: Asked, case: int, values: Values) -> list[_Slide]:
+def _slides(request: Request, case: int, values: Values) -> list[_Slide]:
     """The slides of a case, one but for data.unit=patient."""
-    data, found, start = asked.data, [], 0
+    data: Any = request.data
+    found, start = [], 0
     several = len(data.members[case]) > 1
     case_name = unique_names([safe_name(name) for name in data.cases["case"]])[case]
     for place, bag in enumerate(data.members[case], start=1):
         stop = start + int(data.bags.lengths[bag])
         name = f"{case_name}_{place}" if several else case_name
-        found.append(_Slide(asked, case, bag, name, {key: value[start:stop] for key, value in values.items()}))
+        found.append(_Slide(request, case, bag, name, {key: value[start:stop] for key, value in values.items()}))
         start = stop
     return found
 
@@ -113,22 +114,22 @@ def _slides(asked: Asked, case: int, values: Values) -> list[_Slide]:
 class _Slide:
     """One slide of an explained case: bag number, name of its files, and what its tiles are worth."""
 
-    asked: Asked
+    request: Request
     case: int
     bag: int
     name: str
     values: Values
 
     def __post_init__(self) -> None:
-        data, cfg = self.asked.data, build.plain(self.asked.cfg.data)
+        data: Any = self.request.data
         slide = data.slides[self.bag] if data.slides else ""
-        given = (cfg.get("slide_mpp"), cfg.get("default_mpp"))
+        given = (self.request.form.get("slide_mpp"), self.request.form.get("default_mpp"))
         self.picture = SlidePicture(data.bags.coords(self.bag), data.bags.geometry(self.bag), slide, *given)
 
     def draw(self, about: dict[str, Any]) -> list[Row]:
         """Write the table of tiles, heatmaps and top tiles; the rows of explain.csv."""
         self._write_tiles()
-        case, rows = self.asked.data.cases.iloc[self.case], []
+        case, rows = self.request.data.cases.iloc[self.case], []
         for key, values in self.values.items():
             if key == "score":
                 continue
@@ -148,7 +149,7 @@ class _Slide:
         coords, edge = self.picture.coords, self.picture.edge
         places = {} if coords is None else {"x": coords[:, 0], "y": coords[:, 1]}
         table = pd.DataFrame(places | self.values)
-        write_text(self.asked.output / "tiles" / f"{self.name}.csv", table.to_csv(index=False))
+        write_text(self.request.output / "tiles" / f"{self.name}.csv", table.to_csv(index=False))
         if coords is None or edge is None or not self.picture.placed:
             return
         features = []
@@ -157,7 +158,7 @@ class _Slide:
         for shade, measures, (x, y) in zip(shades, told, coords.tolist(), strict=True):
             ring = [[x, y], [x + edge, y], [x + edge, y + edge], [x, y + edge], [x, y]]
             features.append(feature([ring], "tile", between(shade), "tile", measures))
-        write_geojson(self.asked.output / "geojson" / f"{self.name}_tiles.geojson", features)
+        write_geojson(self.request.output / "geojson" / f"{self.name}_tiles.geojson", features)
 
     def _heatmap(self, key: str, row: Row) -> Row:
         coords, edge, values = self.picture.coords, self.picture.edge, self.values[key]
@@ -168,7 +169,7 @@ class _Slide:
         title, meaning = f"{self.name}\n{row['method']}; {what}", SCALES[row["method"]].format(row["class"])
         figure = slide_overlay(thumbnail, heat, title, meaning, signed=row["method"] != "attention")
         file = f"pictures/{self.name}_{safe_name(key)}.png"
-        with atomic_path(self.asked.output / file) as temporary, open(temporary, "wb") as stream:
+        with atomic_path(self.request.output / file) as temporary, open(temporary, "wb") as stream:
             figure.savefig(stream, format="png")
         x, y = coords[int(values.argmax())] + edge / 2
         return {"picture": file, "peak_x": round(x), "peak_y": round(y)}
@@ -180,7 +181,7 @@ class _Slide:
             return
         shown = [Tile(np.moveaxis(x, -1, 0), [f"{v:.3g}"]) for x, v in zip(tiles, self.values[key][best], strict=True)]
         sheet = contact_sheet(f"{self.name}: the tiles of the highest {key.replace('_', ' to ')}", [("", shown)])
-        with atomic_path(self.asked.output / "top_tiles" / f"{self.name}_{safe_name(key)}.png") as temporary:
+        with atomic_path(self.request.output / "top_tiles" / f"{self.name}_{safe_name(key)}.png") as temporary:
             sheet.save(temporary, format="png")
 
     def regions(self, name: str) -> list[Row]:
@@ -188,7 +189,7 @@ class _Slide:
         coords, edge = self.picture.coords, self.picture.edge
         if coords is None or edge is None:
             return []
-        threshold = float(self.asked.cfg.explain.region_threshold)
+        threshold = self.request.region_threshold
         rows, features = [], []
         found = lesions(self.values["score"], coords, edge, threshold, self.picture.edge_um)
         for number, region in enumerate(found, start=1):
@@ -203,7 +204,7 @@ class _Slide:
             place = {"x": round(x), "y": round(y), "width": width, "height": height}
             rows.append({"slide": self.name, "region": number, "class": name, **told, **place})
         if self.picture.placed:
-            write_geojson(self.asked.output / "geojson" / f"{self.name}_regions.geojson", features)
+            write_geojson(self.request.output / "geojson" / f"{self.name}_regions.geojson", features)
         return rows
 
 

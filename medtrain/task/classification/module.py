@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,12 +13,20 @@ import torch
 from torch import Tensor, nn
 
 from medtrain.augment import mixup
+from medtrain.core.errors import UsageError
 from medtrain.core.pool import attend_cases, pool_cases
-from medtrain.model import dropout_passes
-from medtrain.target import Decision, Outcome, Predicted, Target
+from medtrain.data.base import Data, Inputs
+from medtrain.io.files import write_text
+from medtrain.model import dropout_passes, score_instances
+from medtrain.report import write_failures
+from medtrain.target import DataSpec, Decision, Outcome, Predicted, Target
 from medtrain.target.binary import Binary
 from medtrain.target.classes import ClassTarget
-from medtrain.task.base import Batch, Outputs, Task, first_rows, scaled
+from medtrain.task.base import Batch, Outputs, Task, first_rows, scaled, shape_of
+from medtrain.task.classification.explain_images import explain_images
+from medtrain.task.classification.explain_volumes import explain_volumes
+from medtrain.task.classification.views import views
+from medtrain.task.explanation import Explanation, Request
 
 
 class Classification(Task):
@@ -36,7 +46,6 @@ class Classification(Task):
     mean: Tensor
     std: Tensor
     usual_target: ClassVar[type[Target]] = Binary
-    takes: ClassVar[tuple[str, ...]] = ("loss", "augment", "pool", "mixup", "views", "mc_dropout")
 
     def __init__(
         self,
@@ -57,6 +66,47 @@ class Classification(Task):
         shape = (1, -1, *[1] * self.spec.dims)
         self.register_buffer("mean", torch.tensor(self.spec.mean or (0.0,)).view(shape), persistent=False)
         self.register_buffer("std", torch.tensor(self.spec.std or (1.0,)).view(shape), persistent=False)
+
+    @classmethod
+    def usual_spec(cls, task: Mapping[str, Any], data: Mapping[str, Any]) -> DataSpec:
+        dims = int(task["dims"])
+        size = data.get("patch_size" if dims == 3 else "image_size")
+        return DataSpec(cls.usual_target(("0", "1")), int(data.get("channels") or 1), shape_of(size, dims))
+
+    @classmethod
+    def options(
+        cls, task: Mapping[str, Any], evaluation: Mapping[str, Any], augment: Mapping[str, Any], spec: DataSpec
+    ) -> dict[str, Any]:
+        if spec.dims != task["dims"]:
+            held, wanted = ({2: "images", 3: "volumes"}.get(dims, "other cases") for dims in (spec.dims, task["dims"]))
+            raise UsageError(f"the data hold {held}, task={task['name']} is for {wanted}")
+        return {
+            "pool": task["pool"],
+            "mixup": task.get("mixup") or 0.0,
+            "views": views(evaluation.get("tta") or 0, augment, spec.dims),
+            "mc_dropout": evaluation.get("mc_dropout") or 0,
+        }
+
+    @classmethod
+    def check(cls, task: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+        """Refuse attention as the pool of patches where what stands beside it leaves it nothing to learn from."""
+        if task.get("pool") != "attention":
+            return
+        if task["dims"] != 3:
+            raise UsageError("task.pool=attention weighs the patches of a volume; images take model.attention=true")
+        if task.get("mixup"):
+            raise UsageError("task.pool=attention learns from whole cases, task.mixup mixes patches: take one of them")
+        if data.get("patch_label") == "mask":
+            raise UsageError("task.pool=attention learns from the labels of cases: it takes data.patch_label=case")
+        if (data.get("patches_per_volume") or 1) < 2:
+            raise UsageError(
+                "task.pool=attention needs several patches of a case at a time: data.patches_per_volume=4, say"
+            )
+
+    @classmethod
+    def fit_network(cls, network: nn.Module, task: Mapping[str, Any]) -> nn.Module:
+        """Add a score of each patch where attention pools them."""
+        return score_instances(network) if task.get("pool") == "attention" else network
 
     def inputs(self, batch: Batch) -> Tensor:
         """The network's input: scaled to 0..1, augmented in training, normalised."""
@@ -179,6 +229,23 @@ class Classification(Task):
     def predictions(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision) -> pd.DataFrame:
         predicted = self.predicted(outputs, cases, decision)
         return self.target.table(predicted).set_index(predicted.rows.index)
+
+    def save(self, output: Path, outputs: Outputs, inputs: Inputs, decision: Decision) -> None:
+        """Write a CSV: a row an input in order, the columns of predictions and ``error``."""
+        tables = [self.predictions(outputs, inputs.cases, decision)] if outputs else []
+        if inputs.errors:
+            bad = inputs.cases.iloc[list(inputs.errors)][["case", "patient"]].assign(error=list(inputs.errors.values()))
+            tables.append(bad.set_index(pd.Index(list(inputs.errors))))
+        whole = pd.concat(tables).sort_index()
+        error = whole.pop("error") if "error" in whole else ""
+        write_text(output, whole.assign(error=error).to_csv(index=False))
+
+    def draw_mistakes(self, folder: Path, data: Data, most: int) -> None:
+        write_failures(folder, data.pixels, most)
+
+    def explain(self, request: Request) -> Explanation:
+        """Write attention maps and Grad-CAM over the images, or through the volumes."""
+        return (explain_images if self.spec.dims == 2 else explain_volumes)(self, request)
 
     def predicted(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision) -> Predicted:
         """Probabilities, decisions and uncertainty of the cases; `rows` is indexed by case number."""

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import pandas as pd
 
-from medtrain.command import build
-from medtrain.command.trained import Trained
 from medtrain.core.errors import UsageError
 
 
-def wanted_classes(wanted: Any, run: Trained) -> list[str] | None:
-    """The classes named, or None for the predicted one."""
+def wanted_classes(wanted: str | list[str], classes: Sequence[str]) -> list[str] | None:
+    """List the classes that explain.classes names; None for the predicted one.
+
+    Raises:
+        UsageError: a name that is no class.
+    """
     if wanted == "predicted":
         return None
-    names = list(run.spec.classes) if wanted == "all" else [str(w) for w in build.plain(wanted)]
-    unknown = [name for name in names if name not in run.spec.classes]
+    names = list(classes) if wanted == "all" else [str(w) for w in wanted]
+    unknown = [name for name in names if name not in classes]
     if unknown:
-        raise UsageError(f"explain.classes: {unknown[0]} is none of the run's {', '.join(run.spec.classes)}")
+        raise UsageError(f"explain.classes: {unknown[0]} is none of the run's {', '.join(classes)}")
     return names
 
 
-def decided(row: pd.Series, classes: list[str]) -> list[str]:
+def decided(row: pd.Series, classes: Sequence[str]) -> list[str]:
     """The classes that the decision says yes to: of a multilabel problem any number."""
     if "prediction" in row:
         return [str(row["prediction"])]

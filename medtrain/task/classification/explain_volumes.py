@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,16 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from medtrain.command.explain import Asked, safe_name, unique_names
-from medtrain.command.explain.classes import decided, predicted, wanted_classes
 from medtrain.explain import half_area, peak, sanity_check, stitched, three_planes
 from medtrain.explain.maps import METHODS, methods
+from medtrain.explain.names import safe_name, unique_names
 from medtrain.io.files import atomic_path
 from medtrain.io.nifti_map import grid_of_file, onto_grid, write_map
 from medtrain.io.volume_file import Stored
 from medtrain.model import class_logits
 from medtrain.report.progress import bar
+from medtrain.task.classification.classes import decided, predicted, wanted_classes
+from medtrain.task.explanation import Explanation, Request
 
 TITLES = {"attention": "attention;", "gradcam": "Grad-CAM for"}
 SCALES = {"attention": "attention, relative to its maximum", "gradcam": "Grad-CAM, relative to its maximum"}
@@ -30,25 +32,28 @@ COLUMNS = (
 Maps = dict[tuple[str, str], list[tuple[int, np.ndarray]]]  # of (method, class): instance and map
 
 
-def explain(asked: Asked) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def explain_volumes(task: Any, request: Request) -> Explanation:
     """Write a picture and a map for each volume, method and class."""
-    task: Any = asked.task
-    if not len(asked.data.readable):
-        return [], {}
-    loader, named = asked.data.predict_dataloader(), methods(task.model, asked.cfg.explain.method)
+    explanation = Explanation(COLUMNS)
+    if not len(request.data.readable):
+        return explanation
+    loader, named = request.data.predict_dataloader(), methods(task.model, request.method)
     with torch.no_grad():
-        outputs = [_on(task.final_outputs(_on(batch, asked.device)), "cpu") for batch in loader]
-    table = task.predictions(outputs, asked.data.cases, asked.run.decision)
+        outputs = [_on(task.final_outputs(_on(batch, request.device)), "cpu") for batch in loader]
+    table = task.predictions(outputs, request.data.cases, request.decision)
     shares = _shares(outputs) if task.pool == "attention" else {}
-    names = unique_names([safe_name(case) for case in asked.data.cases["case"]])
-    rows: list[dict[str, Any]] = []
+    names = unique_names([safe_name(case) for case in request.data.cases["case"]])
     progress, done = bar("explaining", "volumes"), 0
-    for case, maps in _by_case(asked, loader, table, named, shares):
+    for case, maps in _by_case(task, request, loader, table, named, shares):
         for (method, name), parts in maps.items():
-            rows.append(_written(asked, loader.dataset, table.loc[case], case, method, name, parts, names[case]))
-        progress(done := done + 1, len(asked.data.readable))
-    first = _on(next(iter(loader)), asked.device)
-    return rows, _check(asked, first, named) if asked.cfg.explain.sanity else {}
+            decision = "|".join(decided(table.loc[case], task.spec.classes))
+            map_ = _Map(method, name, parts, table.loc[case], decision)
+            explanation.rows.append(_written(map_, request, loader.dataset, case, names[case]))
+        progress(done := done + 1, len(request.data.readable))
+    if request.sanity:
+        few = {key: value[: request.sanity] for key, value in next(iter(loader)).items()}
+        explanation.checks = _check(task, _on(few, request.device), named)
+    return explanation
 
 
 def _on(batch: dict[str, Tensor], device: Any) -> dict[str, Tensor]:
@@ -68,14 +73,19 @@ def _shares(outputs: list[dict[str, Tensor]]) -> dict[tuple[int, int], float]:
 
 
 def _by_case(
-    asked: Asked, loader: Any, table: pd.DataFrame, named: list[str], shares: dict[tuple[int, int], float]
+    task: Any,
+    request: Request,
+    loader: Any,
+    table: pd.DataFrame,
+    named: list[str],
+    shares: dict[tuple[int, int], float],
 ) -> Iterator[tuple[int, Maps]]:
     """Each case with the maps of its patches, as soon as all of them are there."""
-    classes, task = list(asked.run.spec.classes), asked.task
-    wanted, pending = wanted_classes(asked.cfg.explain.classes, asked.run), dict[int, Maps]()
+    classes = list(task.spec.classes)
+    wanted, pending = wanted_classes(request.classes, classes), dict[int, Maps]()
     for loaded in loader:
-        batch = _on(loaded, asked.device)
-        x, cases, instances = task.inputs(batch), loaded["case"].tolist(), loaded["instance"].tolist()  # type: ignore[operator]
+        batch = _on(loaded, request.device)
+        x, cases, instances = task.inputs(batch), loaded["case"].tolist(), loaded["instance"].tolist()
         for method in named:
             pairs = []
             for i, case in enumerate(cases):
@@ -95,27 +105,43 @@ def _by_case(
     yield from pending.items()
 
 
-def _written(
-    asked: Asked, patches: Any, said: pd.Series, row: int, method: str, name: str, parts: Any, file: str
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Map:
+    """Maps of a case's patches by one method for one class.
+
+    Args:
+        parts: of each patch its number and map.
+        said: the row of predictions of the case.
+        decision: the classes decided for, '' for none.
+    """
+
+    method: str
+    name: str
+    parts: list[tuple[int, np.ndarray]]
+    said: pd.Series
+    decision: str
+
+
+def _written(map_: _Map, request: Request, patches: Any, row: int, file: str) -> dict[str, Any]:
     """Write one map and its picture; its row of explain.csv."""
-    position, case = patches.rows.index(row), asked.data.cases.iloc[row]
+    method, name, prob = map_.method, map_.name, map_.said[f"prob_{map_.name}"]
+    position, case = patches.rows.index(row), request.data.cases.iloc[row]
     image: Stored = patches.cases[position].images[0]
-    starts = [(patches.start(position, instance), heat) for instance, heat in parts]
+    starts = [(patches.start(position, instance), heat) for instance, heat in map_.parts]
     heat = stitched(starts, patches.form.size, image.shape[1:])
     grid = grid_of_file(case["path"])
     file += f"_{method}" + ("" if method == "attention" else f"_{safe_name(name)}")
-    write_map(asked.output / "maps" / f"{file}.nii.gz", onto_grid(heat, image.affine, grid), grid)
+    write_map(request.output / "maps" / f"{file}.nii.gz", onto_grid(heat, image.affine, grid), grid)
     found = peak(heat)
     share = found or (0.5, 0.5, 0.5)
     at = [min(n - 1, int(part * n)) for part, n in zip(share, heat.shape, strict=True)]
-    decision = "|".join(decided(said, list(asked.run.spec.classes))) or "none of the classes"
-    title = f"{case['case']}\n{TITLES[method]} {name} (probability {said[f'prob_{name}']:.3f}); decision: {decision}"
+    decision = map_.decision or "none of the classes"
+    title = f"{case['case']}\n{TITLES[method]} {name} (probability {prob:.3f}); decision: {decision}"
     figure = three_planes(_grey(image, patches.form.window), heat, at, image.spacing, title, SCALES[method])
-    with atomic_path(asked.output / "pictures" / f"{file}.png") as temporary, open(temporary, "wb") as stream:
+    with atomic_path(request.output / "pictures" / f"{file}.png") as temporary, open(temporary, "wb") as stream:
         figure.savefig(stream, format="png")
     facts = {"row": row, "case": case["case"], "patient": case["patient"], "class": name, "method": method}
-    facts |= {"prediction": "" if decision.startswith("none of") else decision, "prob": said[f"prob_{name}"]}
+    facts |= {"prediction": map_.decision, "prob": prob}
     facts |= {"half_volume": half_area(heat), "error": ""}
     if found is not None:
         mm = (image.affine @ [*at[::-1], 1.0])[:3]
@@ -131,10 +157,8 @@ def _grey(image: Stored, window: tuple[float, float] | None) -> np.ndarray:
     return np.clip((values - low) / max(high - low, 1e-6), 0, 1).astype(np.float32)
 
 
-def _check(asked: Asked, batch: dict[str, Tensor], named: list[str]) -> dict[str, Any]:
+def _check(task: Any, few: dict[str, Tensor], named: list[str]) -> dict[str, Any]:
     """The test of randomised weights on the first patches, for the class that is most probable."""
-    task: Any = asked.task
-    few = {key: value[: asked.cfg.explain.sanity] for key, value in batch.items()}
     with torch.no_grad():
         x = task.inputs(few)
         logits = class_logits(task.model, x)

@@ -1,13 +1,11 @@
 """explain: pictures of what each prediction rests on, and a check that they depend on what was learned.
 
-What such a picture is depends on the cases: one file here for each kind of them.
+What such a picture is depends on the task, whose slice draws it.
 """
 
 from __future__ import annotations
 
-import importlib
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,27 +23,11 @@ from medtrain.io.files import write_json, write_text
 from medtrain.report.html import draw
 from medtrain.report.progress import bar
 from medtrain.report.views import PicturesPage
-from medtrain.task.base import Task
-
-
-@dataclass
-class Asked:
-    """What to explain: `data` as the trained `task` of `run` sees them, on `device`, into the folder `output`."""
-
-    cfg: DictConfig
-    run: Trained
-    task: Task
-    data: Any  # `Inputs` of the kind
-    output: Path
-    device: torch.device
+from medtrain.task.explanation import Request
 
 
 def main(cfg: DictConfig, folder: Path) -> None:
-    """Write pictures, maps, explain.csv, sanity.json and index.html into `output`; exit code 1 if a file was bad.
-
-    A module of this package, named as the kind of cases, has ``explain(asked)``, which writes pictures and gives the
-    rows of explain.csv (each with ``row``, the number of its case) and the checks; and ``COLUMNS``.
-    """
+    """Write pictures, maps, explain.csv, sanity.json and index.html into `output`; exit code 1 if a file was bad."""
     if cfg.input is None or cfg.output is None:
         raise UsageError("explain needs run=DIR, input=PATH (a file, folder or table) and output=DIR2")
     output = Path(cfg.output)
@@ -55,16 +37,18 @@ def main(cfg: DictConfig, folder: Path) -> None:
     cfg.trainer.compile, cfg.eval.mc_dropout = False, 0
     device = torch.device("cuda" if torch.cuda.is_available() and cfg.trainer.accelerator != "cpu" else "cpu")
     task = run.task(cfg).eval().to(device)
-    kind = importlib.import_module(f"medtrain.command.explain.{cfg.task.kind}")
     data = build.inputs(cfg, run.spec, bar("reading"))
     attach_gate(cfg, build.trainer(cfg, folder, training=False), task, data.cases)
-    rows, checks = kind.explain(Asked(cfg, run, task, data, output, device))
+    form, options = build.plain(cfg.data), build.plain(cfg.explain)
+    explanation = task.explain(Request(data, form, run.decision, output, device, **options))
+    checks = explanation.checks
     write_json(output / "sanity.json", checks)
-    rows += [
+    rows = explanation.rows + [
         {"row": i, "case": data.cases["case"].iloc[i], "patient": data.cases["patient"].iloc[i], "error": why}
         for i, why in data.errors.items()
     ]
-    table = pd.DataFrame(rows, columns=["row", *kind.COLUMNS]).sort_values("row", kind="stable")[list(kind.COLUMNS)]
+    columns = list(explanation.columns)
+    table = pd.DataFrame(rows, columns=["row", *columns]).sort_values("row", kind="stable")[columns]
     table = table.astype({name: "Int64" for name in table if re.fullmatch("peak_[xyijk]", str(name))})
     write_text(output / "explain.csv", table.to_csv(index=False))
     _page(output, table, checks, run)
@@ -100,22 +84,3 @@ def _page(output: Path, table: pd.DataFrame, checks: dict[str, Any], run: Traine
     captions = [f"{r['case']}: {r['method']}, {r['class']} {r['prob']:.3f}" for _, r in drawn.iterrows()]
     pictures = list(zip(captions, drawn["picture"], strict=True))
     write_text(output / "index.html", draw(PicturesPage("What the predictions rest on", lines, pictures)))
-
-
-def safe_name(name: str) -> str:
-    """Letters, digits, dots, dashes and underscores of a name, its ending left out."""
-    stem = re.sub(r"(\.nii)?\.\w{2,4}$", "", name)
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", stem).strip("._")[-80:] or "image"
-
-
-def unique_names(names: list[str]) -> list[str]:
-    """Names made distinct by a number, upper and lower case counting as one."""
-    taken: set[str] = set()
-    found = []
-    for name in names:
-        number, new = 2, name
-        while new.lower() in taken:
-            number, new = number + 1, f"{name}_{number}"
-        taken.add(new.lower())
-        found.append(new)
-    return found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,10 +15,15 @@ from torch import Tensor, nn
 from medtrain.core.boxes import Boxes, Detections, iou, moved, suppress
 from medtrain.core.coco import results, truth_file
 from medtrain.core.truth import Found, Truth
+from medtrain.data.base import Data, Inputs
+from medtrain.io.files import write_json
 from medtrain.metric import evaluate_boxes, fit_box_thresholds, map50
-from medtrain.target import Decision, Outcome, Target
+from medtrain.report import write_box_pictures
+from medtrain.target import DataSpec, Decision, Outcome, Target
 from medtrain.target.boxes import BoxTarget
-from medtrain.task.base import Batch, Outputs, Task, first_rows, scaled
+from medtrain.task.base import Batch, Outputs, Task, first_rows, refuse_unused, scaled, shape_of
+from medtrain.task.detection.explain import explain_boxes
+from medtrain.task.explanation import Explanation, Request
 
 
 class Detection(Task):
@@ -37,7 +44,6 @@ class Detection(Task):
     loss: nn.Module | None
     augment: nn.Module | None
     usual_target: ClassVar[type[Target]] = BoxTarget
-    takes: ClassVar[tuple[str, ...]] = ("loss", "augment", "merge", "iou")
 
     def __init__(
         self,
@@ -52,6 +58,18 @@ class Detection(Task):
         self.loss, self.augment, self.merge, self.iou = loss, augment, merge, iou
         self.register_buffer("mean", torch.tensor(self.spec.mean or (0.0,)).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(self.spec.std or (1.0,)).view(1, -1, 1, 1), persistent=False)
+
+    @classmethod
+    def usual_spec(cls, task: Mapping[str, Any], data: Mapping[str, Any]) -> DataSpec:
+        size = shape_of(data.get("tile") or data.get("image_size"), 2)
+        return DataSpec(cls.usual_target(("0", "1")), int(data.get("channels") or 1), size)
+
+    @classmethod
+    def options(
+        cls, task: Mapping[str, Any], evaluation: Mapping[str, Any], augment: Mapping[str, Any], spec: DataSpec
+    ) -> dict[str, Any]:
+        refuse_unused(task, evaluation, "tta", "mc_dropout")
+        return {"merge": task["merge"], "iou": evaluation["iou"]}
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         assert self.loss is not None
@@ -152,6 +170,18 @@ class Detection(Task):
             "test_truth.json": truth_file(truth, rows["case"].tolist(), patients, classes),
         }
         return Outcome(counts | metrics, files)
+
+    def save(self, output: Path, outputs: Outputs, inputs: Inputs, decision: Decision) -> None:
+        """Write COCO results."""
+        write_json(output, self.predictions(outputs, inputs.cases, decision) if outputs else [])
+
+    def draw_mistakes(self, folder: Path, data: Data, most: int) -> None:
+        boxes: Any = data
+        write_box_pictures(folder, data.pixels, dict(zip(data.cases["case"], boxes.place_N4, strict=True)), most)
+
+    def explain(self, request: Request) -> Explanation:
+        """Draw the boxes that the decision shows over each image."""
+        return explain_boxes(self, request)
 
     def predictions(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision) -> list[dict[str, Any]]:
         """COCO results, images numbered from 1; with file and class by name, and whether the decision shows the box."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 import torch
@@ -13,9 +14,11 @@ from medtrain.core.segments import Packed
 from medtrain.loss import attention_entropy
 from medtrain.metric import tile_auroc
 from medtrain.model import relevance
-from medtrain.target import Decision, Outcome
-from medtrain.task.base import Batch, Outputs
+from medtrain.target import DataSpec, Decision, Outcome
+from medtrain.task.base import Batch, Outputs, refuse_unused, shape_of
 from medtrain.task.classification import Classification
+from medtrain.task.explanation import Explanation, Request
+from medtrain.task.mil.explain import explain_bags
 
 
 class MultipleInstance(Classification):
@@ -28,7 +31,21 @@ class MultipleInstance(Classification):
             a negative one spreads attention out.
     """
 
-    takes: ClassVar[tuple[str, ...]] = ("loss", "mc_dropout", "entropy")
+    @classmethod
+    def usual_spec(cls, task: Mapping[str, Any], data: Mapping[str, Any]) -> DataSpec:
+        target, tiles = cls.usual_target(("0", "1")), data.get("tiles")
+        return DataSpec(target, 3, shape_of(data["tile_px"], 2)) if tiles else DataSpec(target, 1)
+
+    @classmethod
+    def options(
+        cls, task: Mapping[str, Any], evaluation: Mapping[str, Any], augment: Mapping[str, Any], spec: DataSpec
+    ) -> dict[str, Any]:
+        refuse_unused(task, evaluation, "tta")
+        return {"mc_dropout": evaluation.get("mc_dropout") or 0, "entropy": task.get("entropy") or 0.0}
+
+    @classmethod
+    def check(cls, task: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+        """Leave it: instances of bags are pooled by the network."""
 
     def __init__(self, *args: Any, entropy: float = 0.0, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -72,3 +89,7 @@ class MultipleInstance(Classification):
             )
             outcome.metrics["metrics"]["tile_auroc"] = found
         return outcome
+
+    def explain(self, request: Request) -> Explanation:
+        """Write heatmaps on the slides, their top tiles, and lesions put together from tiles."""
+        return explain_bags(self, request)

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
 from torch import Tensor
 
-from medtrain.command import build
-from medtrain.command.explain import Asked, safe_name, unique_names
-from medtrain.command.explain.classes import decided, predicted, wanted_classes
-from medtrain.command.trained import Trained
 from medtrain.data.settings import image_form
 from medtrain.explain import half_area, overlay, peak, sanity_check
 from medtrain.explain.maps import METHODS, methods
+from medtrain.explain.names import safe_name, unique_names
 from medtrain.io.files import atomic_path
 from medtrain.io.image import original_point, read_fitted, read_image
 from medtrain.report.progress import bar
+from medtrain.task.classification.classes import decided, predicted, wanted_classes
+from medtrain.task.explanation import Explanation, Request
 
 SHOWN = 512
 """Pixels of the shorter side of the film in a picture, at least."""
@@ -36,31 +33,33 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def explain(asked: Asked) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def explain_images(task: Any, request: Request) -> Explanation:
     """Write a picture and a map for each image, method and class."""
-    cfg, run, task, data = asked.cfg, asked.run, asked.task, asked.data
-    named = methods(task.model, cfg.explain.method)
-    wanted = wanted_classes(cfg.explain.classes, run)
-    rows: list[dict[str, Any]] = []
+    explanation, data = Explanation(COLUMNS), request.data
+    named = methods(task.model, request.method)
+    wanted = wanted_classes(request.classes, task.spec.classes)
+    rows = explanation.rows
     first, progress = None, bar("explaining", "images")
     names = unique_names([safe_name(case) for case in data.cases["case"]])
     for batch in data.predict_dataloader() if len(data.readable) else ():
-        batch = {key: value.to(asked.device) for key, value in batch.items()}
+        batch = {key: value.to(request.device) for key, value in batch.items()}
         first = first or batch
-        for item in _explained(task, batch, data, run, named, wanted):
-            rows.append(_written(item, data, cfg, run, names[item["row"]], asked.output))
+        for item in _explained(task, batch, request, named, wanted):
+            rows.append(_written(item, task, request, names[item["row"]]))
         progress(len({row["row"] for row in rows}), len(data.readable))
-    checks = _check(cfg, task, first, named, run) if first is not None and cfg.explain.sanity else {}
-    return rows, checks
+    if first is not None and request.sanity:
+        explanation.checks = _check(task, {key: value[: request.sanity] for key, value in first.items()}, named)
+    return explanation
 
 
 def _explained(
-    task: Any, batch: dict[str, Tensor], data: Any, run: Trained, named: list[str], wanted: list[str] | None
+    task: Any, batch: dict[str, Tensor], request: Request, named: list[str], wanted: list[str] | None
 ) -> Iterator[dict[str, Any]]:
     """A map each image, method and class of a batch."""
-    classes = list(run.spec.classes)
+    classes = list(task.spec.classes)
     with torch.no_grad():
-        table = task.predictions([{k: v.cpu() for k, v in task.final_outputs(batch).items()}], data.cases, run.decision)
+        outputs = [{key: value.cpu() for key, value in task.final_outputs(batch).items()}]
+        table = task.predictions(outputs, request.data.cases, request.decision)
         x = task.inputs(batch)
     said = [predicted(table.loc[row], classes) for row in batch["case"].tolist()]
     for method in named:
@@ -76,10 +75,10 @@ def _explained(
                 yield facts | {"prob": table.loc[row, f"prob_{name}"], "method": method, "heat": heat.cpu().numpy()}
 
 
-def _written(item: dict[str, Any], data: Any, cfg: DictConfig, run: Trained, name: str, output: Path) -> dict[str, Any]:
+def _written(item: dict[str, Any], task: Any, request: Request, name: str) -> dict[str, Any]:
     """Write one map and its picture; its row of explain.csv."""
-    case, heat = data.cases.iloc[item["row"]], item.pop("heat").astype(np.float32)
-    form = image_form(build.plain(cfg.data), run.spec)
+    case, heat = request.data.cases.iloc[item["row"]], item.pop("heat").astype(np.float32)
+    form = image_form(request.form, task.spec)
     stored = read_image(case["path"]).shape[:2]
     times = -(-SHOWN // min(form.size))
     size = (form.size[0] * times, form.size[1] * times) if min(form.size) < SHOWN else form.size
@@ -91,7 +90,7 @@ def _written(item: dict[str, Any], data: Any, cfg: DictConfig, run: Trained, nam
     title = f"{case['case']}\n{TITLES[item['method']]} {what}; decision: {said}"
     figure = overlay(film, heat, title, SCALES[item["method"]])
     for folder, suffix in (("pictures", "png"), ("maps", "npy")):
-        with atomic_path(output / folder / f"{file}.{suffix}") as temporary, open(temporary, "wb") as stream:
+        with atomic_path(request.output / folder / f"{file}.{suffix}") as temporary, open(temporary, "wb") as stream:
             figure.savefig(stream, format="png") if suffix == "png" else np.save(stream, heat)
     row = item | {"case": case["case"], "patient": case["patient"], "half_area": half_area(heat), "error": ""}
     if (found := peak(heat)) is not None:
@@ -100,9 +99,8 @@ def _written(item: dict[str, Any], data: Any, cfg: DictConfig, run: Trained, nam
     return row | {"picture": f"pictures/{file}.png", "map": f"maps/{file}.npy"}
 
 
-def _check(cfg: DictConfig, task: Any, batch: dict[str, Tensor], named: list[str], run: Trained) -> dict[str, Any]:
+def _check(task: Any, few: dict[str, Tensor], named: list[str]) -> dict[str, Any]:
     """The test of randomised weights on the first images, for the class that is most probable."""
-    few = {key: value[: cfg.explain.sanity] for key, value in batch.items()}
     with torch.no_grad():
         x = task.inputs(few)
         logits = task.model(x)
