@@ -56,13 +56,14 @@ def checkpoint_of(init_from: str) -> Path:
     return file
 
 
-def data(cfg: DictConfig, **more: Any) -> Any:
+def data(cfg: DictConfig, **more: Any) -> Data:
     """The data module, not yet prepared; `more` as its constructor takes it."""
     kind = source(cfg.data.name)
     more |= data_parts(cfg, kind)
     sampler = target.partial("sampler", cfg.sampler) if cfg.get("sampler") is not None else None
     usual = {"build_sampler": sampler, "seed": cfg.seed, "report": warn, "progress": bar("preparing data")}
-    return kind(plain(cfg.data), **usual, groups=plain(cfg.eval.get("groups")) or [], **more)
+    made: Data = kind(plain(cfg.data), **usual, groups=plain(cfg.eval.get("groups")) or [], **more)
+    return made
 
 
 def inputs(cfg: DictConfig, spec: DataSpec, progress: Callable[[int, int], None] | None = None) -> Inputs:

@@ -24,7 +24,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
         DataError: at the end, where there were bad slides; the others are done.
     """
     target.check_targets(cfg)
-    data = build.data(cfg)
+    data: Any = build.data(cfg)  # of slides; others have no `embed`
     if not hasattr(data, "embed"):
         raise UsageError(f"embed is for slides: data=slide_table or data=phantom_slide, not data={cfg.data.name}")
     data.progress = bar("embedding", "tiles")

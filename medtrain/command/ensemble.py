@@ -20,7 +20,7 @@ from medtrain.callbacks.checkpoint import WholeCheckpointIO, load
 from medtrain.command import build
 from medtrain.command.evaluate import write_outcome
 from medtrain.command.members import Member, Unit, read_members, units_of
-from medtrain.command.train import recorded
+from medtrain.command.recorded import recorded
 from medtrain.config.folder import save_config
 from medtrain.config.runs import run_folders
 from medtrain.io.files import sha256, write_text

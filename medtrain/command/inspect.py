@@ -11,7 +11,9 @@ import numpy as np
 from omegaconf import DictConfig
 
 from medtrain.command import build
-from medtrain.command.train import check_validation, imbalance_of, recorded
+from medtrain.command.opening import imbalance_of
+from medtrain.command.recorded import recorded
+from medtrain.command.train import check_validation
 from medtrain.core.errors import DataError, MedtrainError, Problem
 from medtrain.data.inspection import Finding, Inspection
 from medtrain.io.files import atomic_path, write_json
@@ -39,7 +41,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
         found = data.inspect(near=cfg.inspect.near_duplicates, progress=lambda title: bar(title, "images"))
         seconds = time.perf_counter() - started
         found.add(no_validation(cfg, found))
-        outcome = summary(found, seconds) | {"synthetic": data.synthetic}
+        outcome = summary(found, seconds) | {"synthetic": data.synthetic, "unit": data.noun}
         write_json(folder / "inspect.json", outcome)
         sheets = draw(found, folder, "SYNTHETIC data: " * data.synthetic)
         if record:
@@ -107,9 +109,9 @@ def tell(found: Inspection, outcome: dict[str, Any]) -> None:
     if found.spec and outcome["imbalance"]:
         build.say(imbalance_table(found.spec, outcome["imbalance"]))
     counts, images = outcome["counts"], outcome["images"]
-    marked = "SYNTHETIC data: " if outcome["synthetic"] else ""
+    marked, noun = "SYNTHETIC data: " if outcome["synthetic"] else "", outcome["unit"]
     build.say(
-        f"{marked}{counts['used']:,} of {counts['images']:,} images can be used, of {counts['patients']:,} patients"
+        f"{marked}{counts['used']:,} of {counts['images']:,} {noun} can be used, of {counts['patients']:,} patients"
     )
     if "size" in images:
         small, large = ("x".join(map(str, images["size"][name])) for name in ("smallest", "largest"))
@@ -121,7 +123,7 @@ def tell(found: Inspection, outcome: dict[str, Any]) -> None:
         build.say(table)
     if "spacing_mm" in images:
         tell_volumes(images)
-    build.say(f"{outcome['seconds']:.1f} s, {outcome['images_per_s']:,.0f} images/s; {outcome['decoded']:,} decoded")
+    build.say(f"{outcome['seconds']:.1f} s, {outcome['images_per_s']:,.0f} {noun}/s; {outcome['decoded']:,} decoded")
     if found.findings:
         build.say(findings_table([finding.problem for finding in found.findings]))
     else:

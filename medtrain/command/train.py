@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 from omegaconf import DictConfig
@@ -17,21 +13,18 @@ from omegaconf import DictConfig
 from medtrain.callbacks.checkpoint import load, network_weights
 from medtrain.command import build
 from medtrain.command.evaluate import build_report, evaluate, run_loader, write
-from medtrain.command.execute import unexpected
 from medtrain.command.gate import attach_gate
-from medtrain.config import launch
-from medtrain.config.record import RunRecord
+from medtrain.command.opening import note_data, opening, tell_imbalance, train_counts
+from medtrain.command.recorded import recorded
 from medtrain.core.errors import DataError, MedtrainError, UsageError
-from medtrain.core.notice import notice
+from medtrain.data.base import Data
+from medtrain.data.inspection import Inspection
 from medtrain.io.files import sha256, write_text
 from medtrain.model import warm_start
-from medtrain.report import Imbalance, imbalance, imbalance_table, metrics_table
-from medtrain.target import DataSpec, LabelCounts
+from medtrain.report import metrics_table
 from medtrain.task.base import Task
 
 log = logging.getLogger("medtrain")
-
-HINT_FROM = 10  # the imbalance factor from which on the opening says what helps
 
 
 def main(cfg: DictConfig, folder: Path) -> float | None:
@@ -50,7 +43,7 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
                 record.update(model_memory=memory)
             write_text(folder / "splits.csv", data.cases[["case", "patient", "split", "fold"]].to_csv(index=False))
             build.say(opening(cfg, data, folder))
-            tell_imbalance(cfg, data.spec, record.fields["imbalance"])
+            tell_imbalance(cfg, data.spec, record.fields["imbalance"], data.noun)
             if not task.transfer.idle:
                 build.say(task.transfer.describe(task.model, cfg.optimizer.get("lr") or 1.0))
         last = folder / "checkpoints" / "last.ckpt"
@@ -86,33 +79,14 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
         return value
 
 
-@contextmanager
-def recorded(cfg: DictConfig, folder: Path) -> Iterator[RunRecord | None]:
-    """The run record of rank 0 (None on other ranks), closed with the status that the block ends in."""
-    if launch.global_rank() != 0:
-        yield None
-        return
-    record = RunRecord(folder, verb=cfg.verb, seed=cfg.seed).start()
-    try:
-        yield record
-    except (KeyboardInterrupt, SystemExit):
-        record.finish("interrupted" if notice.given is None else "preempted")
-        raise
-    except Exception as error:
-        if notice.given is not None:
-            record.finish("preempted")
-            raise
-        record.finish("failed", str(error) if isinstance(error, MedtrainError) else unexpected(error))
-        raise
-
-
-def check_validation(cfg: DictConfig, data: Any) -> None:
+def check_validation(cfg: DictConfig, data: Data | Inspection) -> None:
     """Check that the validation part can choose a checkpoint and a threshold.
 
     Raises:
         UsageError: a threshold policy that the target has no use for.
         DataError: what is monitored is undefined there.
     """
+    assert data.spec is not None
     data.spec.target.check_policy(cfg.eval.threshold)
     if data.targets is None:
         return
@@ -120,77 +94,6 @@ def check_validation(cfg: DictConfig, data: Any) -> None:
     fault = data.spec.target.cannot_choose(data.targets[(data.cases["split"] == "val").to_numpy()], monitors)
     if fault is not None:
         raise DataError(fault[0], advice=fault[1])
-
-
-def note_data(record: RunRecord, data: Any, trainer: pl.Trainer) -> None:
-    """What the record says of the data and the machine."""
-    record.update(
-        spec=data.spec.to_dict(),
-        fingerprints=data.fingerprints,
-        excluded=data.excluded,
-        **({"held_out": data.held_out} if data.held_out else {}),
-        imbalance=imbalance_of(data),
-        synthetic=data.synthetic,
-        world_size=trainer.world_size,
-        devices={
-            "accelerator": type(trainer.accelerator).__name__.removesuffix("Accelerator").lower(),
-            "count": trainer.world_size,
-            "name": device_name(trainer),
-            "cpus": os.cpu_count(),
-        },
-        precision=str(trainer.precision),
-    )
-
-
-def train_counts(data: Any) -> LabelCounts | None:
-    """The labels of the training split, for losses that weigh classes."""
-    if data.targets is None:
-        return None
-    return data.spec.target.count(data.targets[data.rows("train")])
-
-
-def imbalance_of(data: Any) -> Imbalance:
-    """{split: {class: counts, factor and weight}}, for the record; {} for data without class labels."""
-    if data.targets is None:
-        return {}
-    return imbalance(data.spec, data.targets, data.cases["patient"].to_numpy(), data.cases["split"].to_numpy())
-
-
-def tell_imbalance(cfg: DictConfig, spec: DataSpec, found: Imbalance) -> None:
-    """The table, what is lacking, and what to do if nothing is done yet."""
-    if "train" not in found:
-        return
-    build.say(imbalance_table(spec, found))
-    if absent := [name for name, row in found["train"].items() if not row["images"]]:
-        shown = ", ".join(absent[:5]) + ", ..." * (len(absent) > 5)
-        build.warn(f"no image of the training split has {shown}: the model can't learn it")
-    worst = max((row["factor"] or 0 for row in found["train"].values()), default=0)
-    plain = (cfg.loss._target_, cfg.sampler._target_) == ("medtrain.loss.cross_entropy", "medtrain.sampler.Shuffle")
-    if worst >= HINT_FROM and plain:
-        build.say(f"imbalance factor {worst:,.0f}: sampler=balanced or loss=balanced_cross_entropy counts it in")
-
-
-def device_name(trainer: pl.Trainer) -> str:
-    import platform
-
-    import torch
-
-    if trainer.strategy.root_device.type == "cuda":
-        return torch.cuda.get_device_name(trainer.strategy.root_device)
-    return platform.processor() or platform.machine()
-
-
-def opening(cfg: DictConfig, data: Any, folder: Path) -> str:
-    """A few lines on what is about to happen."""
-    sizes = data.cases["split"].value_counts()
-    parts = [f"{sizes.get(s, 0):,} {s}" for s in ("train", "val", "test")]
-    mark = "synthetic data, " if data.synthetic else ""
-    classes = ", ".join(data.spec.classes)
-    held = data.held_out and "\nheld out: site {site} (data.fold={fold} of {sites} sites)".format(**data.held_out)
-    return (
-        f"{cfg.task.name} on {cfg.data.name} ({mark}{data.cases['patient'].nunique():,} patients; "
-        f"images: {', '.join(parts)})\n{data.spec.target.kind}: {classes}; run folder {folder}{held or ''}"
-    )
 
 
 def go_on_from(trainer: pl.Trainer, last: Path) -> None:
@@ -223,7 +126,7 @@ def start_from(cfg: DictConfig, task: Task) -> None:
     build.say(f"weights from {file}" + (f"; left fresh: {', '.join(skipped[:4])}" if skipped else ""))
 
 
-def fit(trainer: pl.Trainer, task: Task, data: Any, checkpoint: str | None) -> None:
+def fit(trainer: pl.Trainer, task: Task, data: Data, checkpoint: str | None) -> None:
     """Lightning's fit; a run stopped by a person or a signal raises instead of going on to the test."""
     started = time.monotonic()
     trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True if checkpoint else None)

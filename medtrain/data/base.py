@@ -82,11 +82,13 @@ class Data(pl.LightningDataModule):
         problems: what was skipped or warned of.
         excluded: {reason: cases} of what the data list and the run doesn't use.
         synthetic: made up by the program.
+        noun: what people call the cases.
     """
 
     takes: ClassVar[tuple[str, ...]] = ()
     unlabelled: ClassVar[type[Any]]  # of `for_inputs`, the `Inputs` of this kind of cases
     synthetic = False
+    noun = "images"
     held_out: dict[str, Any] | None = None
     targets: NDArray[Any] | None = None
     truth: Truth | None = None

@@ -12,7 +12,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from medtrain.command.train import tell_imbalance
+from medtrain.command.opening import tell_imbalance
 from medtrain.data.phantom.xray import phantom_folder
 from medtrain.report import imbalance
 from medtrain.target import DataSpec

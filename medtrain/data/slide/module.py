@@ -49,6 +49,12 @@ class BagData(TableData):
     members: Members
     masks: list[str]
     of_csv: CsvBags | None = None
+    single = "bags"
+
+    @property
+    def noun(self) -> str:  # type: ignore[override]
+        """Name the cases: patients where their bags are put together, else bags (or slides, whose bags they are)."""
+        return "patients" if self.cfg.get("unit") == "patient" else self.single
 
     def inspect(self, **asked: Any) -> Inspection:
         from medtrain.data.slide.inspect import inspect_bags

@@ -37,6 +37,7 @@ class SlideData(BagData):
     """`BagData` of the slides of a table; takes the encoder that makes their features."""
 
     takes: ClassVar[tuple[str, ...]] = ("encoder",)
+    single = "slides"
 
     def __init__(self, cfg: Mapping[str, Any], *, encoder: Encoder, **options: Any) -> None:
         super().__init__(cfg, **options)

@@ -35,6 +35,7 @@ class VolumeData(TableData):
     """
 
     unlabelled = InputVolumes
+    noun = "volumes"
     always_masks = False  # also where patches don't need them
 
     def inspect(self, **asked: Any) -> Inspection:

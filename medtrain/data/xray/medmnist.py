@@ -46,6 +46,10 @@ class MedMNISTData(ImageData):
         own = {"image_size": self.cfg.get("image_size") or size, "channels": self.cfg.get("channels") or channels}
         return image_form(self.cfg | own, self.model_spec)
 
+    @property
+    def noun(self) -> str:  # type: ignore[override]
+        return "images" if isinstance(self.form, ImageForm) else "volumes"
+
     def manifest(self) -> Manifest:
         self._opened = open_medmnist(self._file, self.form, cache_root(self.cfg.get("cache_dir")))
         split = self._opened.split

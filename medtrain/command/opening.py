@@ -1,0 +1,89 @@
+"""What a training says of its data before it begins, on the terminal and in run.json."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+
+from medtrain.command import build
+from medtrain.config.record import RunRecord
+from medtrain.data.base import Data
+from medtrain.data.inspection import Inspection
+from medtrain.report import Imbalance, imbalance, imbalance_table
+from medtrain.target import DataSpec, LabelCounts
+
+HINT_FROM = 10  # the imbalance factor from which on the opening says what helps
+
+
+def note_data(record: RunRecord, data: Data, trainer: pl.Trainer) -> None:
+    """Write into the record what the run knows of its data and its machine."""
+    record.update(
+        spec=data.spec.to_dict(),
+        unit=data.noun,
+        fingerprints=data.fingerprints,
+        excluded=data.excluded,
+        **({"held_out": data.held_out} if data.held_out else {}),
+        imbalance=imbalance_of(data),
+        synthetic=data.synthetic,
+        world_size=trainer.world_size,
+        devices={
+            "accelerator": type(trainer.accelerator).__name__.removesuffix("Accelerator").lower(),
+            "count": trainer.world_size,
+            "name": device_name(trainer),
+            "cpus": os.cpu_count(),
+        },
+        precision=str(trainer.precision),
+    )
+
+
+def train_counts(data: Data) -> LabelCounts | None:
+    """Count the labels of the training split, for losses that weigh classes."""
+    if data.targets is None:
+        return None
+    return data.spec.target.count(data.targets[data.rows("train")])
+
+
+def imbalance_of(data: Data | Inspection) -> Imbalance:
+    """Compute {split: {class: counts, factor and weight}}, for the record; {} for data without class labels."""
+    if data.targets is None or data.spec is None:
+        return {}
+    return imbalance(data.spec, data.targets, data.cases["patient"].to_numpy(), data.cases["split"].to_numpy())
+
+
+def tell_imbalance(cfg: DictConfig, spec: DataSpec, found: Imbalance, noun: str = "images") -> None:
+    """Print the table, what is lacking, and what to do if nothing is done yet; `noun` names the cases."""
+    if "train" not in found:
+        return
+    build.say(imbalance_table(spec, found))
+    if absent := [name for name, row in found["train"].items() if not row["images"]]:
+        shown = ", ".join(absent[:5]) + ", ..." * (len(absent) > 5)
+        build.warn(f"no {noun.removesuffix('s')} of the training split has {shown}: the model can't learn it")
+    worst = max((row["factor"] or 0 for row in found["train"].values()), default=0)
+    names = {str(node._target_).rpartition(".")[2] for node in (cfg.loss, cfg.sampler)}
+    if worst >= HINT_FROM and names == {"cross_entropy", "Shuffle"}:
+        build.say(f"imbalance factor {worst:,.0f}: sampler=balanced or loss=balanced_cross_entropy counts it in")
+
+
+def device_name(trainer: pl.Trainer) -> str:
+    """Name the device that trains, as people call it."""
+    if trainer.strategy.root_device.type == "cuda":
+        return torch.cuda.get_device_name(trainer.strategy.root_device)
+    return platform.processor() or platform.machine()
+
+
+def opening(cfg: DictConfig, data: Data, folder: Path) -> str:
+    """Say in a few lines what is about to happen."""
+    sizes = data.cases["split"].value_counts()
+    parts = [f"{sizes.get(s, 0):,} {s}" for s in ("train", "val", "test")]
+    mark = "synthetic data, " if data.synthetic else ""
+    classes = ", ".join(data.spec.classes)
+    held = data.held_out and "\nheld out: site {site} (data.fold={fold} of {sites} sites)".format(**data.held_out)
+    return (
+        f"{cfg.task.name} on {cfg.data.name} ({mark}{data.cases['patient'].nunique():,} patients; "
+        f"{data.noun}: {', '.join(parts)})\n{data.spec.target.kind}: {classes}; run folder {folder}{held or ''}"
+    )
