@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from medtrain.report.folder import RunFolder
-from medtrain.report.predicted import positive_class, predicted
 from medtrain.report.words import ABSENT, count
 
 SPLITS = ("train", "val", "validation", "test")
@@ -59,7 +58,7 @@ def counts_by_split(run: RunFolder) -> list[SplitCounts]:
 def by_class(run: RunFolder) -> tuple[list[str], list[tuple[str, list[str]]]]:
     """Header and rows (class, "images (patients)" in each split); no rows where one class is looked for."""
     recorded = run.run.get("imbalance") or {}
-    if predicted(run).one_positive or not recorded:
+    if run.target.positive or not recorded:
         return [], []
     splits = sorted(recorded, key=_order)
     names = list(dict.fromkeys(name for rows in recorded.values() for name in rows))
@@ -86,5 +85,5 @@ def _having(row: dict[str, Any] | None) -> str:
 
 def _of_positive(run: RunFolder, numbers: dict[str, int]) -> str:
     """Word the count of the class that is looked for; of more classes a table has them."""
-    name = positive_class(run)
+    name = run.target.positive
     return f"{numbers[name]:,} positive ({name})" if name in numbers else ""

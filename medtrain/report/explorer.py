@@ -16,7 +16,6 @@ import numpy as np
 from medtrain.metric.binary import npv, ppv, sensitivity, specificity
 from medtrain.metric.operating import OperatingPoints, even_npv, even_ppv, operating_points, threshold_grid
 from medtrain.report.folder import Array, RunFolder
-from medtrain.report.predicted import predicted
 from medtrain.report.views import Cell, Section, Table, part, section
 from medtrain.report.words import label, number
 
@@ -52,7 +51,7 @@ def curves_of(run: RunFolder) -> tuple[Curve, ...]:
     if predictions is None:
         return ()
     limits = (run.test.get("decision") or {}).get("thresholds") or {}
-    numbers = [len(run.classes) - 1] if predicted(run).one_positive else list(range(len(run.classes)))[:MOST]
+    numbers = [len(run.classes) - 1] if run.target.positive else list(range(len(run.classes)))[:MOST]
     size = min(THRESHOLDS, max(20, NUMBERS // max(1, len(numbers))))
     replicates = 400 if predictions.probs_NC.size < 200_000 else 200
     curves = []
@@ -121,7 +120,7 @@ def explorer(run: RunFolder) -> Section | None:
     if not curves:
         return None
     names = {name: label(name) for name in RATES}
-    panel = Explorer(predicted(run).thresholds, names, list(map(data_of, curves)), _at_decision(curves))
+    panel = Explorer(run.target.words.thresholds, names, list(map(data_of, curves)), _at_decision(curves))
     return part("explorer", "Operating points", panel)
 
 

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from medtrain.io.files import atomic_path, write_text
 from medtrain.report.folder import RunFolder, read_folder
 from medtrain.report.html import data_uri
-from medtrain.report.predicted import predicted
 from medtrain.report.views import Gallery, Note, Section, part, section
 from medtrain.report.words import number
 
@@ -34,22 +33,22 @@ def worst(run: RunFolder, most: int) -> pd.DataFrame:
         case, label, truth, prediction, and probability: that of the label (multiclass: of the true class). Sure means
         far from the truth.
     """
-    predictions, classes, kind = run.predictions(), run.classes, predicted(run)
+    predictions, classes, target = run.predictions(), run.classes, run.target
     if predictions is None or most <= 0:
         return pd.DataFrame(columns=COLUMNS[1:])
-    target, decided, probs = predictions.target_NC, predictions.predicted_NC, predictions.probs_NC
-    wrong = np.isfinite(target) & np.isfinite(decided) & (target != decided)
-    if kind.most_probable:
-        wrong &= target == 1  # listed once, by the true class
-    elif kind.one_positive:
+    true_NC, decided, probs = predictions.target_NC, predictions.predicted_NC, predictions.probs_NC
+    wrong = np.isfinite(true_NC) & np.isfinite(decided) & (true_NC != decided)
+    if target.exclusive:
+        wrong &= true_NC == 1  # listed once, by the true class
+    elif target.positive:
         wrong[:, :-1] = False
     n, c = np.nonzero(wrong)
     names = np.array(classes, dtype=object)
-    answers = np.array(classes[-2:] if kind.one_positive else ["absent", "present"], dtype=object)
-    if kind.most_probable:
+    answers = np.array(classes[-2:] if target.positive else ["absent", "present"], dtype=object)
+    if target.exclusive:
         truth, prediction = names[c], names[decided[n].argmax(axis=1)] if len(n) else names[c]
     else:
-        truth, prediction = answers[target[n, c].astype(int)], answers[decided[n, c].astype(int)]
+        truth, prediction = answers[true_NC[n, c].astype(int)], answers[decided[n, c].astype(int)]
     mistakes = pd.DataFrame(
         {
             "case": np.array(predictions.cases, dtype=object)[n],
@@ -59,7 +58,7 @@ def worst(run: RunFolder, most: int) -> pd.DataFrame:
             "probability": probs[n, c],
         }
     )
-    mistakes["_sure"] = np.abs(target[n, c] - probs[n, c])
+    mistakes["_sure"] = np.abs(true_NC[n, c] - probs[n, c])
     mistakes = mistakes.sort_values("_sure", ascending=False, kind="stable").drop_duplicates("case")
     mistakes["_turn"] = mistakes.groupby("truth", sort=False).cumcount()
     mistakes = mistakes.sort_values(["_turn", "_sure"], ascending=[True, False], kind="stable")
@@ -129,7 +128,7 @@ def pictures_of(run: RunFolder, folder: str, table: pd.DataFrame | None) -> Iter
 
 def _film(run: RunFolder, row: dict[Hashable, Any], src: str) -> Film:
     truth, prediction, label = (str(row[key] or "") for key in ("truth", "prediction", "label"))
-    about = "" if predicted(run).exclusive else f"{label}: "
+    about = f"{label}: " if run.target.several else ""
     return Film(
         src=src,
         alt=f"Case {row['case']}: {about}truth {truth}, prediction {prediction}",

@@ -10,7 +10,6 @@ from medtrain.report.canvas import BANDS, DRAWN
 from medtrain.report.explorer import curves_of
 from medtrain.report.folder import RunFolder
 from medtrain.report.html import data_uri
-from medtrain.report.predicted import predicted
 from medtrain.report.reliability import bins_of
 from medtrain.report.views import Gallery, Note, Section, part, section
 from medtrain.report.words import entry, label
@@ -61,7 +60,7 @@ def figures(run: RunFolder) -> Section | None:
 def _plot(run: RunFolder, name: str, file: Path) -> Plot:
     heading, text = CAPTIONS[name]
     if name == "reliability":
-        text = predicted(run).reliability
+        text = run.target.words.reliability
         if 0 < len(bins_of(run)) <= BANDS:
             text += " Whiskers are 95 % intervals."
     if name in ("roc", "precision_recall") and len(curves_of(run)) <= BANDS:

@@ -19,8 +19,9 @@ import yaml
 
 from medtrain.core.errors import MedtrainError
 from medtrain.io.files import read_json
-from medtrain.target import Target, target_from, target_of_columns
+from medtrain.target import Target, kinds, target_from, target_of_columns
 from medtrain.target.classes import ClassTarget
+from medtrain.target.multiclass import Multiclass
 
 Array = npt.NDArray[Any]
 T = TypeVar("T")
@@ -71,20 +72,22 @@ class RunFolder:
         return self.run.get("synthetic") is True
 
     @cached_property
-    def target(self) -> Target | None:
-        """What the run predicts, from its DataSpec, else from the columns of its predictions; None where unknown."""
-        spec = self.run.get("spec") or {}
+    def target(self) -> Target:
+        """What the run predicts, from its DataSpec, else from the columns of its predictions.
+
+        Raises:
+            MedtrainError: this version doesn't know it.
+        """
+        spec, several = self.run.get("spec") or {}, Multiclass(tuple(self.classes))  # of a run that broke off early
         if "label_kind" not in spec:
-            return None if self.table is None else target_of_columns(map(str, self.table))
+            return (None if self.table is None else target_of_columns(map(str, self.table))) or several
+        if spec["label_kind"] not in kinds():
+            what = f"spec.label_kind={spec['label_kind']} is unknown; there are {', '.join(kinds())}"
+            raise MedtrainError(f"{self.path / 'run.json'}: {what}")
         try:
             return target_from(spec | {"classes": self.classes})
-        except ValueError:  # of a run that broke off, classes may be missing
-            return None
-
-    @property
-    def kind(self) -> str:
-        """The name of the target's kind."""
-        return "" if self.target is None else self.target.kind
+        except ValueError:
+            return several
 
     @property
     def classes(self) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from medtrain.report.folder import RunFolder
-from medtrain.report.predicted import positive_class, predicted
 from medtrain.report.views import Bar, Cell, Note, Section, Table, part, section, table
 from medtrain.report.words import count, headline, label, number, with_interval
 
@@ -24,7 +23,7 @@ def groups(run: RunFolder) -> Section | None:
     entries = [(group.get("metrics") or {}).get(name) for values in by_column.values() for group in values.values()]
     scale = _scale([*entries, overall[name]])
     beside = [n for n in BESIDE if n in overall and n != name]
-    events = ["Events"] if predicted(run).one_positive else []
+    events = ["Events"] if run.target.positive else []
     header = ["Cases", "Patients", *events, label(name), f"{scale[0]:.2f} to {scale[1]:.2f}", *map(label, beside)]
     tables = []
     for column, values in by_column.items():
@@ -50,8 +49,8 @@ def _row(
 ) -> list[Cell]:
     metrics = group.get("metrics") or {}
     cells = [Cell(number(group.get(key))) for key in ("n_cases", "n_patients")]
-    if predicted(run).one_positive:
-        cells.append(Cell(number((group.get("events") or {}).get(positive_class(run)))))
+    if run.target.positive:
+        cells.append(Cell(number((group.get("events") or {}).get(run.target.positive))))
     bar = _bar(metrics.get(name), scale, overall[name])
     cells += [Cell(*with_interval(metrics.get(name))), Cell(bar=bar, number=False)]
     return cells + [Cell(*with_interval(metrics.get(other))) for other in beside]

@@ -6,7 +6,6 @@ from typing import Any
 
 from medtrain.report.counts import positives
 from medtrain.report.folder import RunFolder
-from medtrain.report.predicted import forms_of, predicted
 from medtrain.report.views import Cell, Note, Section, Table, part, section, table, texts
 from medtrain.report.words import ABSENT, entry, label, number, numeric, one_line, with_interval
 
@@ -39,7 +38,7 @@ def metrics(run: RunFolder) -> Section | None:
 def decision_text(run: RunFolder) -> list[str]:
     """Word how predictions were decided, and what to keep in mind."""
     decision = run.test.get("decision") or {}
-    if decision and "boxes" in forms_of(run):
+    if decision and "boxes" in run.target.forms:
         return _of_boxes(run, decision)
     notes = [" ".join([_decided(decision), _fitted(decision)])] if decision else []
     if {"ppv", "npv"} & set(run.test.get("metrics") or {}):
@@ -49,7 +48,7 @@ def decision_text(run: RunFolder) -> list[str]:
             "Calibration slope 1 and intercept 0 are ideal: a slope below 1 means probabilities that are too extreme, "
             "an intercept above 0 ones that are too low."
         )
-    averages = predicted(run).averages
+    averages = run.target.words.averages
     return [*notes, averages] if averages else notes
 
 
@@ -88,7 +87,7 @@ def _listed(limits: dict[str, Any]) -> str:
 def _per_class(run: RunFolder) -> Table | None:
     """Tabulate the metrics of each class; None where one class is looked for."""
     results = run.test.get("per_class") or {}
-    if predicted(run).one_positive or not results:
+    if run.target.positive or not results:
         return None
     names = [n for n in PER_CLASS if any(n in entries for entries in results.values())]
     names = names or list(dict.fromkeys(n for entries in results.values() for n in entries))

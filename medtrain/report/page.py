@@ -23,7 +23,6 @@ from medtrain.report.folder import RunFolder, read_folder
 from medtrain.report.groups import groups
 from medtrain.report.html import draw
 from medtrain.report.metrics import metrics
-from medtrain.report.predicted import positive_class
 from medtrain.report.views import Drawer, Section
 from medtrain.report.words import ABSENT, count, entry, headline, label, with_interval
 
@@ -121,7 +120,7 @@ def summary(run: RunFolder) -> str:
         return f"{where} no metric is defined."
     value, interval = entry(results[best])
     sure = "" if interval == ABSENT else f" (95 % interval {interval}, by bootstrap over patients)"
-    positive = positive_class(run)
+    positive = run.target.positive
     return f"{where}, {label(best)}{f' for {positive}' if positive else ''} is {value}{sure}."
 
 

@@ -15,7 +15,6 @@ from medtrain.report.detection import detection_figures
 from medtrain.report.discrimination import precision_recall, roc
 from medtrain.report.explorer import Curve
 from medtrain.report.folder import Predictions, RunFolder
-from medtrain.report.predicted import predicted
 from medtrain.report.reliability import reliability_diagram
 from medtrain.report.words import entry, headline, label
 
@@ -40,7 +39,7 @@ def draw(folder: RunFolder, to: Path, classes: Sequence[Curve]) -> dict[str, Pat
         figures["roc"] = roc(classes[:DRAWN], predictions)
         figures["precision_recall"] = precision_recall(classes[:DRAWN])
         figures["reliability"] = reliability_diagram(folder, predictions)
-        figures["confusion"] = confusion(predictions, folder.classes, predicted(folder).exclusive)
+        figures["confusion"] = confusion(predictions, folder.classes, not folder.target.several)
     figures |= detection_figures(folder)
     figures["abstention"] = abstention(folder.test.get("abstention"))
     files = {}

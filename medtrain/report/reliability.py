@@ -9,7 +9,7 @@ import numpy as np
 from medtrain.metric import reliability
 from medtrain.report.canvas import BANDS, COLOURS, DRAWN, colour, diagonal, legend, legible, new_axes, style, tidy
 from medtrain.report.folder import Array, Predictions, RunFolder
-from medtrain.report.predicted import Predicted, predicted
+from medtrain.target import Target
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +27,7 @@ def reliability_diagram(run: RunFolder, predictions: Predictions) -> Figure | No
             ends = np.array([row.get("ci95") or (np.nan, np.nan) for row in rows], dtype=float).T
             axes.vlines(expected, *ends, color=colour(i), linewidth=1.1, alpha=0.6)
     if not bins:
-        probs, outcome = reliability_of(predictions, predicted(run))
+        probs, outcome = reliability_of(predictions, run.target)
         if not len(probs):
             return None
         expected, share, _ = reliability(probs, outcome)
@@ -41,22 +41,22 @@ def reliability_diagram(run: RunFolder, predictions: Predictions) -> Figure | No
 def bins_of(run: RunFolder) -> dict[str, list[dict[str, Any]]]:
     """The bins to draw: the positive class's, the most likely class's, or each label's; {} where there are none."""
     found: dict[str, list[dict[str, Any]]] = (run.test.get("calibration") or {}).get("bins") or {}
-    if predicted(run).most_probable and "top_label" in found:
+    if run.target.exclusive and "top_label" in found:
         found = {"top_label": found["top_label"]}
     kept = {name: [row for row in rows if row.get("observed") is not None] for name, rows in found.items()}
     return {name: rows for name, rows in kept.items() if rows}
 
 
-def reliability_of(predictions: Predictions, kind: Predicted) -> tuple[Array, Array]:
+def reliability_of(predictions: Predictions, target: Target) -> tuple[Array, Array]:
     """Probabilities and outcomes: the positive class (binary), the most likely class, or all labels pooled."""
-    probs, target = predictions.probs_NC, predictions.target_NC
-    if not kind.exclusive:
-        known = np.isfinite(target)
-        return probs[known], target[known]
-    known = np.isfinite(target[:, 0])
-    probs, target = probs[known], target[known]
-    if kind.one_positive:
-        return probs[:, -1], target[:, -1]
+    probs, true_NC = predictions.probs_NC, predictions.target_NC
+    if target.several:
+        known = np.isfinite(true_NC)
+        return probs[known], true_NC[known]
+    known = np.isfinite(true_NC[:, 0])
+    probs, true_NC = probs[known], true_NC[known]
+    if target.positive:
+        return probs[:, -1], true_NC[:, -1]
     top = probs.argmax(axis=1) if probs.size else np.zeros(0, dtype=int)
     rows = np.arange(len(top))
-    return probs[rows, top], target[rows, top]
+    return probs[rows, top], true_NC[rows, top]

@@ -8,7 +8,6 @@ from typing import Any, ClassVar, NamedTuple
 
 from medtrain.report.folder import RunFolder
 from medtrain.report.html import View
-from medtrain.report.predicted import forms_of
 
 
 class Bar(NamedTuple):
@@ -142,7 +141,7 @@ class Drawer:
 
     def __call__(self, run: RunFolder) -> Section | None:
         """Give the section of a run; None where its predictions have other forms, or its folder has nothing for it."""
-        return self.draw(run) if self.forms <= forms_of(run) else None
+        return self.draw(run) if self.forms <= run.target.forms else None
 
 
 def section(forms: Collection[str] = ()) -> Callable[[Callable[[RunFolder], Section | None]], Drawer]:

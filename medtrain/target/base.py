@@ -24,6 +24,23 @@ Policy = str | float
 
 
 @dataclass(frozen=True)
+class Words:
+    """Sentences of a report that depend on the kind.
+
+    Args:
+        reliability: what the reliability diagram asks.
+        averages: what the metrics are means over, if they are.
+        thresholds: what another threshold would mean.
+    """
+
+    reliability: str = ""
+    averages: str = ""
+    thresholds: str = (
+        "What another threshold would have done to these cases. The slider starts at the run's own decision."
+    )
+
+
+@dataclass(frozen=True)
 class Target(ABC):
     """What is predicted of each case.
 
@@ -35,6 +52,7 @@ class Target(ABC):
         forms: the forms in which predictions of this kind come.
         exclusive: a case has exactly one of the classes, so that outputs go through a softmax.
         several: a case may have any number of the classes, none too.
+        words: of reports.
     """
 
     classes: tuple[str, ...]
@@ -43,6 +61,7 @@ class Target(ABC):
     forms: ClassVar[frozenset[Form]]
     exclusive: ClassVar[bool] = False
     several: ClassVar[bool] = False
+    words: ClassVar[Words] = Words()
 
     @property
     @abstractmethod

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy.special import expit
 
 from medtrain.metric import PositiveSheet, distance, spread
+from medtrain.target.base import Words
 from medtrain.target.classes import Array, ClassTarget, as_columns, indicators_as_numbers, numbers_as_indicators
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ class Binary(ClassTarget):
 
     kind = "binary"
     sheet: ClassVar = PositiveSheet
+    words: ClassVar = Words(
+        reliability="Does a predicted probability of the positive class come true as often as it says? On the dashed "
+        "line it does. Bins of equal size.",
+    )
 
     def __post_init__(self) -> None:
         if len(self.classes) != 2:

@@ -11,7 +11,7 @@ from scipy.special import softmax
 from medtrain.core.errors import UsageError
 from medtrain.metric import ExclusiveSheet, lead, parse_policy, softmax_temperature, spread
 from medtrain.metric.thresholds import ALLOWED
-from medtrain.target.base import Policy
+from medtrain.target.base import Policy, Words
 from medtrain.target.classes import Array, ClassTarget, as_columns, indicators_as_numbers, numbers_as_indicators
 
 if TYPE_CHECKING:
@@ -24,6 +24,14 @@ class Multiclass(ClassTarget):
     kind = "multiclass"
     exclusive = True
     sheet: ClassVar = ExclusiveSheet
+    words: ClassVar = Words(
+        reliability="Is the most likely class right as often as its probability says? On the dashed line it is. Bins "
+        "of equal size.",
+        averages="Metrics are means over classes unless they say micro; accuracy, MCC, kappa, Brier score and "
+        "calibration error are of all classes together.",
+        thresholds="One class against the rest: what would count as this class from the threshold on. The run's own "
+        "decision is the most probable class, which no threshold expresses; the slider starts near 0.5.",
+    )
 
     def indicators(self, values: Array) -> npt.NDArray[np.float64]:
         return numbers_as_indicators(values, len(self.classes))

@@ -10,6 +10,7 @@ import pandas as pd
 from scipy.special import expit
 
 from medtrain.metric import LabelsSheet, distance, spread
+from medtrain.target.base import Words
 from medtrain.target.classes import Array, ClassTarget, as_columns
 from medtrain.target.table import as_numbers
 
@@ -20,6 +21,11 @@ class Multilabel(ClassTarget):
     kind = "multilabel"
     several = True
     sheet: ClassVar = LabelsSheet
+    words: ClassVar = Words(
+        reliability="Do predicted probabilities come true as often as they say? On the dashed line they do. Bins of "
+        "equal size.",
+        averages="Metrics are means over labels unless they say micro.",
+    )
 
     def indicators(self, values: Array) -> npt.NDArray[np.float64]:
         labels_NC = np.asarray(values, np.float64)
