@@ -15,7 +15,7 @@ from medtrain.command.opening import imbalance_of
 from medtrain.command.recorded import recorded
 from medtrain.command.train import check_validation
 from medtrain.core.errors import DataError, MedtrainError, Problem
-from medtrain.data.inspection import Finding, Inspection
+from medtrain.inspection import Finding, Inspection, inspect_data
 from medtrain.io.files import atomic_path, write_json
 from medtrain.report import imbalance_table
 from medtrain.report.box_facts import box_tables
@@ -38,7 +38,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     with recorded(cfg, folder) as record:
         started = time.perf_counter()
         data = build.data(cfg)
-        found = data.inspect(near=cfg.inspect.near_duplicates, progress=lambda title: bar(title, "images"))
+        found = inspect_data(data, cfg.inspect.near_duplicates, lambda title: bar(title, data.noun))
         seconds = time.perf_counter() - started
         found.add(no_validation(cfg, found))
         outcome = summary(found, seconds) | {"synthetic": data.synthetic, "unit": data.noun}

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from medtrain.command import build
 from medtrain.config.record import RunRecord
 from medtrain.data.base import Data
-from medtrain.data.inspection import Inspection
+from medtrain.inspection import Inspection
 from medtrain.report import Imbalance, imbalance, imbalance_table
 from medtrain.target import DataSpec, LabelCounts
 

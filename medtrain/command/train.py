@@ -18,7 +18,7 @@ from medtrain.command.opening import note_data, opening, tell_imbalance, train_c
 from medtrain.command.recorded import recorded
 from medtrain.core.errors import DataError, MedtrainError, UsageError
 from medtrain.data.base import Data
-from medtrain.data.inspection import Inspection
+from medtrain.inspection import Inspection
 from medtrain.io.files import sha256, write_text
 from medtrain.model import warm_start
 from medtrain.report import metrics_table

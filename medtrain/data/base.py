@@ -6,7 +6,7 @@ import sys
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import pandas as pd
@@ -20,9 +20,6 @@ from medtrain.data.loading import LaterBatches, loader, ranks
 from medtrain.io.image_cache import Progress
 from medtrain.sampler import EvalSampler, Shuffle
 from medtrain.target import DataSpec
-
-if TYPE_CHECKING:
-    from medtrain.data.inspection import Inspection
 
 
 def to_stderr(text: str) -> None:
@@ -66,6 +63,7 @@ class Data(pl.LightningDataModule):
         groups: columns of the table by which results are broken down.
 
     Attributes:
+        inspector: the file of `medtrain.inspection` that looks such data over.
         takes: further arguments of the constructor and of `for_inputs` that are built from the configuration.
 
     Known after `prepare`:
@@ -87,6 +85,7 @@ class Data(pl.LightningDataModule):
 
     takes: ClassVar[tuple[str, ...]] = ()
     unlabelled: ClassVar[type[Any]]  # of `for_inputs`, the `Inputs` of this kind of cases
+    inspector = "cases"
     synthetic = False
     noun = "images"
     held_out: dict[str, Any] | None = None
@@ -142,10 +141,6 @@ class Data(pl.LightningDataModule):
     @abstractmethod
     def dataset(self, rows: NDArray[np.int64]) -> Dataset[Any]:
         """These rows of `cases`, in their order; its ``__getitems__`` gives a whole batch."""
-
-    def inspect(self, **asked: Any) -> Inspection:
-        """All that is wrong, without stopping at it; `asked` as the verb ``inspect`` has it: near, progress."""
-        raise NotImplementedError
 
     def pixels(self, cases: Sequence[str]) -> NDArray[Any] | None:
         """(B, C, H, W), uint8 or uint16, of cases by their names, for pictures in a report; None without pictures."""

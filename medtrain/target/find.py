@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
@@ -14,11 +15,9 @@ from medtrain.target.base import Target
 @cache
 def kinds() -> dict[str, type[Target]]:
     """List the kinds of targets there are, by name; each is the class of that `kind` in a module of that name."""
-    import medtrain.target as room
-
     listed = {}
-    for module in iter_modules(room.__path__):
-        for value in vars(import_module(f"{room.__name__}.{module.name}")).values():
+    for module in iter_modules([str(Path(__file__).parent)]):
+        for value in vars(import_module(f"{__package__}.{module.name}")).values():
             if isinstance(value, type) and issubclass(value, Target) and getattr(value, "kind", None) == module.name:
                 listed[module.name] = value
     return listed

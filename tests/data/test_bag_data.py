@@ -11,6 +11,7 @@ import pytest
 
 from medtrain.core.errors import DataError, UsageError
 from medtrain.data.slide.module import BagData
+from medtrain.inspection import inspect_data
 from medtrain.io.csv_bags import is_csv_bags, read_csv_bags
 
 CFG: dict[str, Any] = {"batch_size": 4, "instances": 100, "standardise": True, "unit": "slide"}
@@ -111,7 +112,7 @@ def test_all_bad_bags_are_listed_and_can_be_left_out(folder: Path) -> None:
     left = data(folder, on_bad="skip")
     left.prepare()
     assert len(left.cases) == 36
-    found = data(folder).inspect()
+    found = inspect_data(data(folder))
     assert {f.problem.kind for f in found.findings if f.problem.severity == "error"} == {"unreadable", "missing"}
 
 
@@ -125,7 +126,7 @@ def test_a_bad_slide_of_a_patient_leaves_the_others(folder: Path) -> None:
 
 def test_inspect_tells_sizes_and_odd_bags(folder: Path) -> None:
     bag(folder / "bags" / "s6.h5", np.ones((200, 6)))
-    found = data(folder).inspect()
+    found = inspect_data(data(folder))
     assert found.images["instances"]["largest"] == 200
     assert found.images["instance"] == [6]
     assert [f.problem.kind for f in found.findings if f.rows == (6,)] == ["constant"]

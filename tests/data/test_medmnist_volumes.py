@@ -11,6 +11,7 @@ import yaml
 
 from medtrain.core.errors import UsageError
 from medtrain.data.xray.medmnist import MedMNISTData
+from medtrain.inspection import inspect_data
 from tests.repository import ROOT
 
 
@@ -27,6 +28,6 @@ def test_volumes_as_they_are(tmp_path: Path) -> None:
     assert torch.equal(batch["x"][:, 0], torch.from_numpy(arrays["test_images"]))
     assert data.spec.size == (6, 7, 8) and data.spec.channels == 1 and data.spec.dims == 3
     assert data.pixels(["test/0"]).shape == (1, 1, 7, 8)
-    assert MedMNISTData(cfg, report=lambda text: None).inspect().cases["split"].value_counts()["train"] == 8
+    assert inspect_data(MedMNISTData(cfg, report=lambda text: None)).cases["split"].value_counts()["train"] == 8
     with pytest.raises(UsageError, match="holds volumes, taken as they are"):
         MedMNISTData(cfg | {"image_size": 32}).prepare()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,9 +26,6 @@ from medtrain.io.image_cache import ImageCache, Progress
 from medtrain.io.image_header import Header
 from medtrain.target import DataSpec
 
-if TYPE_CHECKING:
-    from medtrain.data.inspection import Inspection
-
 
 class BoxData(ImageData):
     """Images with boxes, split by patient; see `Data` for arguments, `medtrain.data.boxes` for batches.
@@ -43,6 +40,7 @@ class BoxData(ImageData):
     """
 
     unlabelled = InputBoxImages
+    inspector = "boxes"
     cache: ImageCache
     truth: Truth
     place_N4: NDArray[np.float32]
@@ -50,11 +48,6 @@ class BoxData(ImageData):
     @abstractmethod
     def annotations(self) -> Annotations:
         """What the files of boxes say, in the layout of a subclass."""
-
-    def inspect(self, **asked: Any) -> Inspection:
-        from medtrain.data.boxes.inspect import inspect_boxes  # its libraries are of no use to a training
-
-        return inspect_boxes(self, **asked)
 
     @property
     def form(self) -> ImageForm:

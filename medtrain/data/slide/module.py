@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +26,6 @@ from medtrain.io.cache_root import cache_root
 from medtrain.io.csv_bags import CsvBags, is_csv_bags, read_csv_bags
 from medtrain.target import DataSpec
 
-if TYPE_CHECKING:
-    from medtrain.data.inspection import Inspection
-
 UNITS = ("slide", "patient")
 LOOKED_AT = 1000
 
@@ -45,6 +42,7 @@ class BagData(TableData):
     """
 
     unlabelled = InputBags
+    inspector = "bags"
     bags: PackedBags | CsvBags
     members: Members
     masks: list[str]
@@ -55,11 +53,6 @@ class BagData(TableData):
     def noun(self) -> str:  # type: ignore[override]
         """Name the cases: patients where their bags are put together, else bags (or slides, whose bags they are)."""
         return "patients" if self.cfg.get("unit") == "patient" else self.single
-
-    def inspect(self, **asked: Any) -> Inspection:
-        from medtrain.data.slide.inspect import inspect_bags
-
-        return inspect_bags(self)
 
     def manifest(self) -> Manifest:
         bags = self.listed_bags()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,9 +23,6 @@ from medtrain.data.volume.settings import PatchForm, patch_form, spacing_of
 from medtrain.io.volume_fill import channels_of
 from medtrain.target import DataSpec
 
-if TYPE_CHECKING:
-    from medtrain.data.inspection import Inspection
-
 
 class VolumeData(TableData):
     """Volumes of a table, split by patient, in patches; see `Data` for arguments and attributes.
@@ -35,13 +32,9 @@ class VolumeData(TableData):
     """
 
     unlabelled = InputVolumes
+    inspector = "volumes"
     noun = "volumes"
     always_masks = False  # also where patches don't need them
-
-    def inspect(self, **asked: Any) -> Inspection:
-        from medtrain.data.volume.inspect import inspect_volumes  # its libraries are of no use to a training
-
-        return inspect_volumes(self, **asked)
 
     @property
     def form(self) -> PatchForm:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,6 @@ from medtrain.io.image_header import Header
 from medtrain.io.medmnist import MedMNIST, WholeForm, open_medmnist, size_and_channels
 from medtrain.io.table import Listing
 from medtrain.target.labels import read_labels
-
-if TYPE_CHECKING:
-    from medtrain.data.inspection import Inspection
 
 
 class MedMNISTData(ImageData):
@@ -83,13 +80,10 @@ class MedMNISTData(ImageData):
         found = super().pixels(cases)
         return found if found.ndim == 4 else found[:, :, found.shape[2] // 2]  # of a volume its middle slice
 
-    def inspect(self, **asked: Any) -> Inspection:
-        from medtrain.data.inspection import Inspection, look
-
-        if isinstance(self.form, ImageForm):
-            return super().inspect(**asked)
-        table = look(self)  # grey levels and looks are measured of pictures only
-        return table if isinstance(table, Inspection) else table.outcome(self)
+    @property
+    def inspector(self) -> str:  # type: ignore[override]
+        """Grey levels and looks are measured of pictures only."""
+        return "images" if isinstance(self.form, ImageForm) else "cases"
 
     def headers(
         self, manifest: Manifest, rows: NDArray[np.int64], progress: Progress | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,9 +21,6 @@ from medtrain.io.image_cache import Progress, cache_images
 from medtrain.io.image_header import Header, read_headers
 from medtrain.target import DataSpec
 
-if TYPE_CHECKING:
-    from medtrain.data.inspection import Inspection
-
 
 class ImageData(TableData):
     """Images of a table, split by patient, from a memory map; see `Data` for arguments and attributes.
@@ -32,11 +29,7 @@ class ImageData(TableData):
     """
 
     unlabelled = InputImages
-
-    def inspect(self, **asked: Any) -> Inspection:
-        from medtrain.data.xray.inspect import inspect_images  # its libraries are of no use to a training
-
-        return inspect_images(self, **asked)
+    inspector = "images"
 
     @property
     def form(self) -> ImageForm:

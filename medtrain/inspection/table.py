@@ -8,24 +8,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from medtrain.core.errors import DataError, Problem
-from medtrain.data.inspection.found import CASES, Finding, Inspection, as_severity
-from medtrain.data.inspection.twins import duplicates
 from medtrain.data.leakage import leaks, straddling
 from medtrain.data.settings import choice
 from medtrain.data.split import SPLITS
 from medtrain.data.table.manifest import Manifest
+from medtrain.data.table.module import TableData, unreadable
 from medtrain.data.table.splitting import split_manifest
+from medtrain.inspection.found import CASES, Finding, Inspection, as_severity
+from medtrain.inspection.twins import duplicates
 from medtrain.target.labels import WhichIsPositive
-
-if TYPE_CHECKING:
-    from medtrain.data.table.module import TableData
 
 NO_FILE = ("missing", "unreadable", "duplicate_row")  # problems of rows without a file, or with one seen before
 WHOLE = "all"  # the split of all rows where the data cannot be split
@@ -74,8 +72,6 @@ def look(data: TableData) -> Looked | Inspection:
         where = Path(str(data.cfg.get("table") or data.cfg.get("root") or data.cfg.get("file"))).name
         found = error.problems or [Problem("unusable", where, str(error))]
         return Inspection([Finding(problem) for problem in found])
-    from medtrain.data.table.module import unreadable
-
     files = data.read(manifest)
     bad = manifest.bad + unreadable(manifest, files.problems)
     severity = "warning" if data.cfg.get("on_bad") == "skip" else "error"

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtrain.core.errors import Problem
-from medtrain.data.inspection.found import Finding, of_the_set
-from medtrain.data.inspection.measures import Measures
+from medtrain.inspection.found import Finding, of_the_set
+from medtrain.inspection.measures import Measures
 from medtrain.io.image_header import Header
 
 WHITE_SHARE, BLACK_SHARE = 0.1, 0.6  # of a film; black surrounds are common, white ones are not

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medtrain.core.errors import Problem
-from medtrain.data.inspection import Finding, Inspection, look
-
-if TYPE_CHECKING:
-    from medtrain.data.slide.module import BagData
+from medtrain.data.slide.module import BagData
+from medtrain.inspection import Finding, Inspection, look
+from medtrain.inspection.found import Bars, no_bar
 
 SMALL = 0.05  # of the median bag: so little tissue is worth a look
 LOOKED_AT = 1000  # instances of a bag whose features are compared
 
 
-def inspect_bags(data: BagData) -> Inspection:
+def inspect(data: BagData, near: bool = True, progress: Bars = no_bar) -> Inspection:
     """Everything there is to say of `data`, which need not be fit to train.
 
     Raises:

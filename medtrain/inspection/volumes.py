@@ -4,28 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medtrain.core.errors import Problem
-from medtrain.data.inspection import Finding, Inspection, look
-from medtrain.data.inspection.found import Bars, no_bar, of_the_set
 from medtrain.data.volume.dataset import Case
+from medtrain.data.volume.module import VolumeData
 from medtrain.data.volume.picture import middle_slice
+from medtrain.inspection import Finding, Inspection, look
+from medtrain.inspection.found import Bars, no_bar, of_the_set
 from medtrain.io.volume import OBLIQUE
 from medtrain.metric import auroc
-
-if TYPE_CHECKING:
-    from medtrain.data.volume.module import VolumeData
 
 SHORTCUT = 0.7  # AUROC from which on something else than the picture tells the classes apart
 FAR = 4.0  # times the median that a spacing or an extent may be, either way
 AXES = ("D", "H", "W")
 
 
-def inspect_volumes(data: VolumeData, near: bool = True, progress: Bars = no_bar) -> Inspection:
+def inspect(data: VolumeData, near: bool = True, progress: Bars = no_bar) -> Inspection:
     """Everything there is to say of `data`, which need not be fit to train; masks are looked at in any case.
 
     Args:

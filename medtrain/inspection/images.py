@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from medtrain.data.inspection import (
+from medtrain.data.xray.module import ImageData
+from medtrain.inspection import (
     Finding,
     Inspection,
     Measures,
@@ -17,15 +18,12 @@ from medtrain.data.inspection import (
     near_duplicates,
     odd_pictures,
 )
-from medtrain.data.inspection.found import Bars, no_bar
+from medtrain.inspection.found import Bars, no_bar
 from medtrain.io.image import content_box
 from medtrain.io.image_header import Header
 
-if TYPE_CHECKING:
-    from medtrain.data.xray.module import ImageData
 
-
-def inspect_images(data: ImageData, near: bool = True, progress: Bars = no_bar) -> Inspection:
+def inspect(data: ImageData, near: bool = True, progress: Bars = no_bar) -> Inspection:
     """Everything there is to say of `data`, which need not be fit to train.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +14,10 @@ from medtrain.core.anchors import EDGES, anchor_recall, as_pairs, recall_by_size
 from medtrain.core.errors import Problem
 from medtrain.core.truth import Truth
 from medtrain.data.boxes.geometry import places
-from medtrain.data.inspection import Finding, Inspection
-from medtrain.data.xray.inspect import inspect_images
+from medtrain.data.boxes.module import BoxData
+from medtrain.inspection import Finding, Inspection, images
+from medtrain.inspection.found import Bars, no_bar
 from medtrain.model.anchors import level_shapes
-
-if TYPE_CHECKING:
-    from medtrain.data.boxes.module import BoxData
 
 TINY = 8.0  # pixels of the network's input; a detector's finest map has a cell for every 4 or 8
 OFTEN = 0.05  # of the boxes that are tiny: more than single ones
@@ -27,9 +25,9 @@ STRIDES, EACH = (4, 8, 16, 32, 64), 3  # anchors of Faster R-CNN with ResNet-50
 COLOURS = ("#ffb000", "#00c2ff", "#ff4f81", "#7ee081", "#c79bff", "#ffffff")
 
 
-def inspect_boxes(data: BoxData, **asked: Any) -> Inspection:
-    """`inspect_images`, with the boxes' own findings, facts and pictures; `asked` as there."""
-    found = inspect_images(data, **asked)
+def inspect(data: BoxData, near: bool = True, progress: Bars = no_bar) -> Inspection:
+    """Inspect the images, and add the boxes' own findings, facts and pictures; arguments as there."""
+    found = images.inspect(data, near, progress)
     if found.spec is None:
         return found
     truth, rows = data.listing.truth, found.used

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from medtrain.data.volume.inspect import shortcuts
+from medtrain.inspection import inspect_data
+from medtrain.inspection.volumes import shortcuts
 from tests.data.test_volume_data import volumes
 from tests.volumes import nodules, save
 
@@ -32,7 +33,7 @@ def test_a_table_of_volumes(tmp_path: Path) -> None:
         save(tmp_path / rows["mask"][n], (voxels > 0).astype(np.uint8))
     save(tmp_path / rows["mask"][3], np.zeros((12, 12, 20), np.uint8))
     (tmp_path / rows["image"][4]).write_bytes(b"")
-    found = volumes(table, tmp_path / "cache", center="volume").inspect()
+    found = inspect_data(volumes(table, tmp_path / "cache", center="volume"))
     kinds = {finding.problem.kind for finding in found.findings}
     assert {"unreadable", "shortcut", "empty_mask"} <= kinds
     severity = {f.problem.severity for f in found.findings if f.problem.kind == "empty_mask" and 3 in f.rows}
