@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from medtrain import __version__
-from medtrain.core.environment import own_environment
 from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.core.words import suggest
+from medtrain.launch.environment import own_environment
 from medtrain.verbs import VERBS, help_text
 
 
@@ -42,7 +42,7 @@ def entry() -> int:
 
 def main(argv: Sequence[str]) -> int:
     """Run one command line; returns its exit code (1 the run's fault, 2 the command's)."""
-    from medtrain.config import launch
+    from medtrain.launch import together
 
     def lead() -> int:
         return _told(argv, lambda: _main(list(argv)))
@@ -50,15 +50,16 @@ def main(argv: Sequence[str]) -> int:
     with own_environment():
         if argv[:1] == ["--job"]:  # made ready for this process
             return lead()
-        return _told(argv, lambda: launch.together(argv, lead, lambda job: _follow(list(argv), job)))
+        return _told(argv, lambda: together.together(argv, lead, lambda job: _follow(list(argv), job)))
 
 
 def _follow(argv: list[str], job: str) -> int:
     """What a process does that torchrun or srun has started beside the first."""
-    from medtrain.config import target
+    from medtrain.config import allowed
+    from medtrain.launch.execute import execute_announced
 
-    target.trust(trust_of(argv))
-    return int(_module("execute").execute_announced(job))
+    allowed.trust(trust_of(argv))
+    return execute_announced(job)
 
 
 def _told(argv: Sequence[str], work: Callable[[], int]) -> int:
@@ -86,7 +87,9 @@ def _told(argv: Sequence[str], work: Callable[[], int]) -> int:
 
 def _main(argv: list[str]) -> int:
     if argv[:1] == ["--job"]:
-        return int(_module("execute").execute_saved(argv[1]))
+        from medtrain.launch.execute import execute_saved
+
+        return execute_saved(argv[1])
     words = parse(argv)
     if words.version:
         print(f"medtrain {__version__}")
@@ -164,14 +167,15 @@ def parse(argv: list[str]) -> Words:
 
 def _configured(words: Words) -> int:
     """Compose and check the configuration, then carry the verb out."""
-    from medtrain.config import compose, launch, retry, start, target
+    from medtrain.config import allowed, compose, start
     from medtrain.config.quote import path_list, quote_paths
+    from medtrain.launch import retry, together
 
-    launch.alone(words.verb, words.multirun)
+    together.alone(words.verb, words.multirun)
     tokens = quote_paths(words.tokens, words.multirun)
     if words.plain:
         tokens.append(path_list(VERBS[words.verb].words, words.plain, tokens))
-    target.trust(trust_of(words.tokens))
+    allowed.trust(trust_of(words.tokens))
     given = dict(t.lstrip("+").partition("=")[::2] for t in words.tokens)
     saved = start.saved_of(words.verb, given)
     if saved is not None and "task" in given:
@@ -231,27 +235,28 @@ def _without_hydra(cfg: Any, resolve: bool) -> Any:
 
 
 def _carry_out(words: Words, composition: Any) -> int:
-    from medtrain.config import folder, job, launch, launcher
+    from medtrain.config import folder, job
+    from medtrain.launch import execute, processes
+    from medtrain.launch.slurm import launcher
 
     if words.verb in ("doctor", "init", "compare", "status"):
         return int(_module(words.verb).main(job.plain(composition.cfg)) or 0)
-    start = _module("execute").start
     if words.verb == "train":
         for cfg in composition.variants:  # every fault of a sweep before its first job
             plain = job.plain(cfg)
             if not launcher.check(cfg, words.multirun):
-                launch.fit(plain)
+                processes.fit(plain)
             _module("probe").probe(plain)
     if words.verb == "train" and words.multirun:
-        return int(_module("sweep").main(composition, start))
+        return int(_module("sweep").main(composition, execute.start))
     if words.verb == "train":
-        return int(job.run_one(composition, start))
+        return int(job.run_one(composition, execute.start))
     if words.multirun:
         raise UsageError(f"{words.verb}: no sweep of it; name one run, or write a loop in the shell")
     if words.verb == "inspect":
-        return int(job.run_aside(composition, start))
+        return int(job.run_aside(composition, execute.start))
     cfg = job.plain(composition.cfg)
     if words.verb == "ensemble":
         return int(_module("ensemble").main(cfg, lambda: job.own_folder(composition, "ensemble")))
     folder.absolute_paths(cfg)
-    return int(_module("execute").start_of_a_run(cfg))
+    return int(execute.start_of_a_run(cfg))

@@ -10,7 +10,7 @@ import pandas as pd
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 
-from medtrain.config import launch
+from medtrain import launch
 from medtrain.io.files import write_json, write_text
 from medtrain.metric import Decision
 from medtrain.report import write_box_pictures, write_failures, write_report

@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 from omegaconf import DictConfig
 
+from medtrain import launch
 from medtrain.command import build
 from medtrain.command.evaluate import run_loader
 from medtrain.command.gate import attach_gate
 from medtrain.command.trained import open_run
-from medtrain.config import launch
 from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.data.base import Inputs
 from medtrain.io.files import write_json, write_text

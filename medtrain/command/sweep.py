@@ -14,12 +14,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from medtrain.command import on_slurm
-from medtrain.config import job, launcher, record
+from medtrain.config import job
 from medtrain.config.compose import Composition
 from medtrain.config.runs import in_order
 from medtrain.core.words import overrides, varying
+from medtrain.io import record
 from medtrain.io.files import read_json, write_text
+from medtrain.launch.slurm import job as on_slurm
+from medtrain.launch.slurm import launcher
 from medtrain.report.words import memory
 
 FILE = "sweep.csv"

@@ -15,18 +15,18 @@ import numpy as np
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 
+from medtrain import launch
 from medtrain.callbacks.checkpoint import load, network_weights
 from medtrain.command import build
 from medtrain.command.evaluate import build_report, evaluate, run_loader, write
-from medtrain.command.execute import unexpected
 from medtrain.command.gate import attach_gate
-from medtrain.config import launch
-from medtrain.config.record import RunRecord
 from medtrain.core.errors import DataError, MedtrainError, UsageError
 from medtrain.core.labels import LabelCounts, count_labels
 from medtrain.core.notice import notice
 from medtrain.core.spec import DataSpec
 from medtrain.io.files import sha256, write_text
+from medtrain.io.record import RunRecord
+from medtrain.launch.execute import unexpected
 from medtrain.metric import auroc, parse_policy
 from medtrain.model import warm_start
 from medtrain.report import Imbalance, imbalance, imbalance_table, metrics_table

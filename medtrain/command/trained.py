@@ -10,9 +10,9 @@ from omegaconf import DictConfig
 
 from medtrain.callbacks.checkpoint import load, network_weights
 from medtrain.command import build
-from medtrain.config import record
 from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.core.spec import DataSpec
+from medtrain.io import record
 from medtrain.metric import Decision
 from medtrain.task.base import Task
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from medtrain.config import record
 from medtrain.core.errors import UsageError
+from medtrain.io import record
 from medtrain.io.files import sha256, write_text
 
 # Root keys that don't make another run of the same configuration.

@@ -13,10 +13,11 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from medtrain.config import folder, record
+from medtrain.config import folder
 from medtrain.config.compose import Composition
 from medtrain.config.quote import quote_paths
 from medtrain.core.errors import UsageError
+from medtrain.io import record
 from medtrain.io.files import write_json
 
 Start = Callable[[DictConfig, Path], int]

@@ -132,10 +132,10 @@ def steps(root: Path, cache: Path, side: int, batch: int, model: str, pairs: int
 
 def bare(cfg: Any, data: Any) -> Callable[[], None]:
     """One step of what a person would write by hand."""
-    from medtrain.config import target
+    from medtrain.config import allowed
 
     spec = data.spec
-    network = build_model(*target.builder("model", build.plain(cfg.model)), spec).to(memory_format=torch.channels_last)
+    network = build_model(*allowed.builder("model", build.plain(cfg.model)), spec).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.01)
     loss = cross_entropy(spec)
     mean, std = torch.tensor(spec.mean).view(1, -1, 1, 1), torch.tensor(spec.std).view(1, -1, 1, 1)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from submitit.slurm.slurm import _make_sbatch_string
 
-from medtrain.config.cluster import Cluster
 from medtrain.core.errors import UsageError
+from medtrain.launch.slurm.cluster import Cluster
 
 
 def config(devices: Any = "auto", workers: int = 4, nodes: int = 1, accelerator: str = "auto") -> dict[str, Any]:

@@ -17,22 +17,24 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from medtrain.config import launch, ranks, record, target
+from medtrain.config import allowed
 from medtrain.config.compose import load_saved
 from medtrain.config.folder import reserve
-from medtrain.core.environment import own_environment
 from medtrain.core.errors import DataError, MedtrainError
 from medtrain.core.notice import notice
+from medtrain.io import record
 from medtrain.io.files import write_text
+from medtrain.launch import processes, ranks, together
+from medtrain.launch.environment import own_environment
 
 PREEMPTED = 75  # the exit code for "try again later" (sysexits.h)
 
 
 def start(cfg: DictConfig, folder: Path) -> int:
     """Run a job here, or start its ranks, or give it to those that wait for it; returns the exit code."""
-    count = ranks.wanted(cfg) if cfg.verb in launch.JOBS else 1
+    count = ranks.wanted(cfg) if cfg.verb in processes.JOBS else 1
     if count <= 1:
-        launch.announce(lambda: _job(cfg, folder.absolute()))
+        together.announce(lambda: _job(cfg, folder.absolute()))
         return execute(cfg, folder)
     with tempfile.TemporaryDirectory(prefix="medtrain_") as temporary:
         job = Path(temporary) / "job.yaml"
@@ -67,8 +69,8 @@ def _reason(folder: Path, count: int, code: int) -> str:
 def start_of_a_run(cfg: DictConfig) -> int:
     """Run a verb that takes a run: `test` in a folder of that run, `predict` in none that stays."""
     verb = importlib.import_module(f"medtrain.command.{cfg.verb}")
-    if cfg.verb in launch.JOBS:
-        launch.fit(cfg)  # its faults come before any folder
+    if cfg.verb in processes.JOBS:
+        processes.fit(cfg)  # its faults come before any folder
     if hasattr(verb, "place"):
         return start(cfg, reserve(verb.place(cfg)))
     with tempfile.TemporaryDirectory(prefix="medtrain_") as temporary:
@@ -78,7 +80,7 @@ def start_of_a_run(cfg: DictConfig) -> int:
 def execute_saved(job: str) -> int:
     """What a rank does: carry out the saved job, a file of `start` or a run folder that was made ready."""
     ranks.die_with_parent()
-    target.trust([])
+    allowed.trust([])
     if Path(job).is_dir():
         return execute(load_saved(job), Path(job))
     whole: Any = OmegaConf.load(job)
@@ -86,10 +88,10 @@ def execute_saved(job: str) -> int:
 
 
 def execute_announced(job: str) -> int:
-    """What a process does that waited for its job (see `launch.together`): carry it out, its output in its own log."""
-    target.trust([])
+    """What a process does that waited for its job (`together`): carry it out, its output in its own log."""
+    allowed.trust([])
     whole: Any = OmegaConf.create(job)
-    folder, rank = Path(whole.folder), launch.global_rank()
+    folder, rank = Path(whole.folder), processes.global_rank()
     with contextlib.ExitStack() as stack:
         if not folder.is_dir():  # of another machine
             if whole.cfg.verb != "predict":
@@ -100,8 +102,8 @@ def execute_announced(job: str) -> int:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="medtrain_")))
         with _output_to(folder / f"train.rank{rank}.log"):
             code = execute(whole.cfg, folder)
-        if code in (1, 2) and not launch.first_has_ended():
-            print(f"error: {_reason(folder, launch.world(), code)}", file=sys.stderr)
+        if code in (1, 2) and not together.first_has_ended():
+            print(f"error: {_reason(folder, processes.world(), code)}", file=sys.stderr)
     return code
 
 
@@ -128,8 +130,8 @@ def execute(cfg: DictConfig, folder: Path) -> int:
     if not notice.listening:  # else the signal has its owner
         signal.signal(signal.SIGTERM, _terminated)
     try:
-        if cfg.verb in launch.JOBS:
-            launch.fit(cfg)
+        if cfg.verb in processes.JOBS:
+            processes.fit(cfg)
         importlib.import_module(f"medtrain.command.{cfg.verb}").main(cfg, folder)
         return 0
     except (KeyboardInterrupt, SystemExit) as stopped:
@@ -190,7 +192,7 @@ def _write_problems(error: DataError, folder: Path) -> Path:
 
 
 def _log_to(folder: Path) -> logging.Handler:
-    rank = launch.global_rank()
+    rank = processes.global_rank()
     handler = logging.FileHandler(folder / ("train.log" if rank == 0 else f"train.rank{rank}.log"), encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()

@@ -14,11 +14,12 @@ from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from medtrain.config import cluster_state, record
-from medtrain.config.cluster import Cluster, submit, submitted
-from medtrain.config.cluster_state import State
 from medtrain.core.errors import UsageError
 from medtrain.core.words import suggest
+from medtrain.io import record
+from medtrain.launch.slurm import queue
+from medtrain.launch.slurm.cluster import Cluster, submit, submitted
+from medtrain.launch.slurm.queue import State
 
 POLL_S = 5.0
 UNKNOWN_FOR_S = 60.0  # so long SLURM may not know a job that was just submitted
@@ -37,8 +38,8 @@ class SlurmLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
         setup_globals()
-        known = cluster_state.states(submitted(self.sweep.folder).values()) or {}
-        cluster_state.settle(self.sweep.folder, known)
+        known = queue.states(submitted(self.sweep.folder).values()) or {}
+        queue.settle(self.sweep.folder, known)
         ready, returns = [], []
         for number, overrides in enumerate(job_overrides, initial_job_idx):
             cfg = self.context.config_loader.load_sweep_config(self.config, list(overrides))
@@ -109,9 +110,9 @@ def wait(sweep: Path, names: Sequence[str], changed: Callable[[Path], None]) -> 
     try:
         while True:
             ids = {name: job for name, job in submitted(sweep).items() if name in names}
-            known = cluster_state.states(ids.values())
+            known = queue.states(ids.values())
             if known is not None:
-                cluster_state.settle(sweep, known)
+                queue.settle(sweep, known)
             patient = known is None or time.monotonic() - since < UNKNOWN_FOR_S
             open_jobs = [name for name, job in ids.items() if not _over(sweep / name, (known or {}).get(job), patient)]
             for name, job in ids.items():
@@ -132,7 +133,7 @@ def _over(folder: Path, state: State | None, patient: bool) -> bool:
     """Has a job ended? Between two starts of a requeued job SLURM's word counts, not the folder's."""
     if state is not None:
         return state.ended and (state.name != "COMPLETED" or not record.is_alive(record.read(folder)))
-    return not patient or record.read(folder).get("status") in cluster_state.ENDED
+    return not patient or record.read(folder).get("status") in queue.ENDED
 
 
 def _words(folder: Path, state: State | None, is_open: bool) -> str:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
 
-from medtrain.config.launch import PARENT, launched
+from medtrain.launch.processes import PARENT, launched
 
 OPTION = "--job"  # the internal option of the command: a saved, resolved configuration to execute
 GRACE_S = 15.0  # to close up after a signal

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from omegaconf import OmegaConf
 
-from medtrain.command.execute import execute
+from medtrain.launch.execute import execute
 
 
 def test_the_environment_of_a_job_is_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,10 @@ import signal
 import sys
 from pathlib import Path
 
-from medtrain.config import cluster, cluster_state, launch, record
+from medtrain import launch
 from medtrain.core.notice import notice
+from medtrain.io import record
+from medtrain.launch.slurm import cluster, queue
 
 
 def run(folder: str, patience_s: float, requeues: int) -> None:
@@ -19,7 +21,7 @@ def run(folder: str, patience_s: float, requeues: int) -> None:
         requeues: how often the job may start again.
     """
     notice.listen(patience_s)
-    from medtrain.command.execute import PREEMPTED, execute_saved  # after the signals have their owner
+    from medtrain.launch.execute import PREEMPTED, execute_saved  # after the signals have their owner
 
     code = execute_saved(folder)
     if code == PREEMPTED:
@@ -30,7 +32,7 @@ def run(folder: str, patience_s: float, requeues: int) -> None:
 
 def preempted(folder: Path, requeues: int) -> int:
     """Start the job again, if it is not wanted gone; returns the exit code."""
-    job = cluster_state.of_this_job()
+    job = queue.of_this_job()
     state, restarts = job.get("JobState", ""), int(os.environ.get("SLURM_RESTART_COUNT") or 0)
     kept = record.RunRecord(folder)
     if state == "CANCELLED":
@@ -47,7 +49,7 @@ def preempted(folder: Path, requeues: int) -> int:
         kept.finish("failed", f"preempted, and requeued {restarts} times already (hydra.launcher.max_requeues)")
         return 1
     print(f"saved; the job starts again (number {restarts + 1})", flush=True)
-    fault = cluster_state.requeue()
+    fault = queue.requeue()
     if fault:
         kept.finish("failed", f"preempted, and SLURM did not requeue it: {fault}")
         print(f"error: SLURM did not requeue the job: {fault}", file=sys.stderr)
@@ -58,6 +60,6 @@ def submitted(sweep: Path) -> int:
     """Print what was submitted, and how to follow it."""
     ids = cluster.submitted(sweep)
     for name, job in ids.items():
-        print(f"job {name}: SLURM {job}, log {cluster_state.log_file(sweep, job)}")
+        print(f"job {name}: SLURM {job}, log {queue.log_file(sweep, job)}")
     print(f"sweep {sweep}\nfollow it: medtrain status {sweep}")
     return 0
