@@ -1,148 +1,48 @@
-"""Carry out a job: in this process, or as several ranks; errors told to people, and kept in the run folder."""
+"""Carry out a job in this process; errors are told to people, and kept in the run folder."""
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import logging
-import os
 import signal
 import sys
-import tempfile
 import traceback
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from medtrain.config import allowed
-from medtrain.config.compose import load_saved
-from medtrain.config.folder import reserve
 from medtrain.core.errors import DataError, MedtrainError
 from medtrain.core.notice import notice
-from medtrain.io import record
+from medtrain.core.verb import Place, Verb
 from medtrain.io.files import write_text
-from medtrain.launch import processes, ranks, together
+from medtrain.launch import processes
 from medtrain.launch.environment import own_environment
 
 PREEMPTED = 75  # the exit code for "try again later" (sysexits.h)
-
-
-def start(cfg: DictConfig, folder: Path) -> int:
-    """Run a job here, or start its ranks, or give it to those that wait for it; returns the exit code."""
-    count = ranks.wanted(cfg) if cfg.verb in processes.JOBS else 1
-    if count <= 1:
-        together.announce(lambda: _job(cfg, folder.absolute()))
-        return execute(cfg, folder)
-    with tempfile.TemporaryDirectory(prefix="medtrain_") as temporary:
-        job = Path(temporary) / "job.yaml"
-        write_text(job, _job(cfg, folder))
-        code, told = ranks.run_ranks(count, job, folder)
-    fields = record.read(folder)
-    stopped = code in (130, 143)
-    if cfg.verb == "train" and code and fields.get("status") != ("interrupted" if stopped else "failed"):
-        error = None if stopped else _reason(folder, count, code)
-        record.RunRecord(folder).finish("interrupted" if stopped else "failed", error)
-    if code and not told:
-        print(f"error: {_reason(folder, count, code)}", file=sys.stderr)
-    return code if stopped or code in (0, 2) else 1
-
-
-def _job(cfg: DictConfig, folder: Path) -> str:
-    return OmegaConf.to_yaml(
-        OmegaConf.create({"folder": str(folder), "cfg": OmegaConf.to_container(cfg, resolve=True)})
-    )
-
-
-def _reason(folder: Path, count: int, code: int) -> str:
-    """Which process failed and what it said last."""
-    logs = sorted(folder.glob("train.rank*.log"))
-    lines = [
-        line for log in logs for line in log.read_text(errors="replace").splitlines() if line.startswith("error: ")
-    ]
-    told = f"{lines[-1].removeprefix('error: ')}; " if lines else ""
-    return f"{told}one of {count} processes failed (code {code}); see {', '.join(map(str, logs)) or folder}"
-
-
-def start_of_a_run(cfg: DictConfig) -> int:
-    """Run a verb that takes a run: `test` in a folder of that run, `predict` in none that stays."""
-    verb = importlib.import_module(f"medtrain.command.{cfg.verb}")
-    if cfg.verb in processes.JOBS:
-        processes.fit(cfg)  # its faults come before any folder
-    if hasattr(verb, "place"):
-        return start(cfg, reserve(verb.place(cfg)))
-    with tempfile.TemporaryDirectory(prefix="medtrain_") as temporary:
-        return start(cfg, Path(temporary))
-
-
-def execute_saved(job: str) -> int:
-    """What a rank does: carry out the saved job, a file of `start` or a run folder that was made ready."""
-    ranks.die_with_parent()
-    allowed.trust([])
-    if Path(job).is_dir():
-        return execute(load_saved(job), Path(job))
-    whole: Any = OmegaConf.load(job)
-    return execute(whole.cfg, Path(whole.folder))
-
-
-def execute_announced(job: str) -> int:
-    """What a process does that waited for its job (`together`): carry it out, its output in its own log."""
-    allowed.trust([])
-    whole: Any = OmegaConf.create(job)
-    folder, rank = Path(whole.folder), processes.global_rank()
-    with contextlib.ExitStack() as stack:
-        if not folder.is_dir():  # of another machine
-            if whole.cfg.verb != "predict":
-                print(
-                    f"error: {folder} is not there for process {rank}: all machines have to share it", file=sys.stderr
-                )
-                return 1
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="medtrain_")))
-        with _output_to(folder / f"train.rank{rank}.log"):
-            code = execute(whole.cfg, folder)
-        if code in (1, 2) and not together.first_has_ended():
-            print(f"error: {_reason(folder, processes.world(), code)}", file=sys.stderr)
-    return code
-
-
-@contextlib.contextmanager
-def _output_to(log: Path) -> Iterator[None]:
-    """All that this process and its libraries print goes to a file."""
-    with open(log, "ab") as file, os.fdopen(os.dup(1), "wb") as out, os.fdopen(os.dup(2), "wb") as err:
-        for number in (1, 2):
-            os.dup2(file.fileno(), number)
-        try:
-            yield
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os.dup2(out.fileno(), 1)
-            os.dup2(err.fileno(), 2)
+INTERRUPTED, TERMINATED = 130, 143  # 128 + the number of SIGINT, of SIGTERM
+STOPPED = (INTERRUPTED, TERMINATED)
 
 
 @own_environment()
-def execute(cfg: DictConfig, folder: Path) -> int:
+def execute(verb: Verb, cfg: DictConfig, folder: Path) -> int:
     """Carry out a job in this process; returns the exit code, prints what went wrong."""
     handler = _log_to(folder)
     before = signal.getsignal(signal.SIGTERM)
     if not notice.listening:  # else the signal has its owner
         signal.signal(signal.SIGTERM, _terminated)
     try:
-        if cfg.verb in processes.JOBS:
+        if verb.ranks:
             processes.fit(cfg)
-        importlib.import_module(f"medtrain.command.{cfg.verb}").main(cfg, folder)
+        verb.command.main(cfg, folder)
         return 0
     except (KeyboardInterrupt, SystemExit) as stopped:
         # Lightning turns an interruption into sys.exit(1)
         if notice.given is not None:
             return PREEMPTED
-        print(
-            f"interrupted; go on with: medtrain resume={folder}" if cfg.verb == "train" else "interrupted",
-            file=sys.stderr,
-        )
-        return 143 if _was_terminated(stopped) else 130
+        advice = f"; go on with: medtrain resume={folder}" if verb.place is Place.RUN else ""
+        print(f"interrupted{advice}", file=sys.stderr)
+        return TERMINATED if _was_terminated(stopped) else INTERRUPTED
     except Exception as error:
         if notice.given is not None:  # a rank that was still waiting for one that had stopped
             logging.getLogger("medtrain").info("stopped by %r", error)

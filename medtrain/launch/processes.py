@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 from medtrain.core.errors import UsageError
 
-JOBS = ("train", "test", "predict")  # verbs that may run as several processes
 PARENT = "MEDTRAIN_PARENT"  # set in ranks that our own parent has started; those have their job already
 
 

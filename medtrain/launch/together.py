@@ -16,7 +16,8 @@ from itertools import zip_longest
 from typing import Any
 
 from medtrain.core.errors import MedtrainError, UsageError
-from medtrain.launch.processes import JOBS, Launch, launched
+from medtrain.core.verb import Verb
+from medtrain.launch.processes import Launch, launched
 
 ARRIVAL_S = 600.0  # for all processes of a launch to start: shared file systems make imports slow
 ENDING_S = 15.0  # for the others to hear of the end, before the store ends too
@@ -57,12 +58,12 @@ def first_has_ended(patience: float = 3.0) -> bool:
     return _meeting is not None and _meeting.has("over", gone=True, patience=patience)
 
 
-def alone(verb: str, multirun: bool) -> None:
+def alone(verb: Verb, multirun: bool) -> None:
     """Raises UsageError in one of several processes for what is no work for them."""
     launch = launched()
-    if launch is None or launch.world == 1 or (verb in JOBS and not multirun):
+    if launch is None or launch.world == 1 or (verb.ranks and not multirun):
         return
-    what = "a sweep (-m) starts the processes of each job itself" if multirun else f"{verb} is one process"
+    what = "a sweep (-m) starts the processes of each job itself" if multirun else f"{verb.name} is one process"
     raise UsageError(f"{what}: start it without {launch.by}")
 
 

@@ -32,8 +32,7 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from medtrain.command import build
-from medtrain.config.compose import compose
-from medtrain.config.job import plain
+from medtrain.config.compose import compose, plain
 from medtrain.loss import cross_entropy
 from medtrain.model import build_model
 

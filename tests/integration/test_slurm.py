@@ -54,7 +54,7 @@ def on_slurm(slurm: Path, monkeypatch: pytest.MonkeyPatch, medtrain: Callable[..
     monkeypatch.setenv("SLURM_CONF", str(slurm))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr("medtrain.launch.slurm.launcher.POLL_S", 0.5)
+    monkeypatch.setattr("medtrain.launch.slurm.wait.POLL_S", 0.5)
     return medtrain
 
 

@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from medtrain.core.errors import UsageError
 from medtrain.launch import processes, together
 from medtrain.launch.processes import Launch, fit, launched
+from medtrain.verbs import VERBS
 
 TORCHRUN = {
     "RANK": "5",
@@ -82,9 +83,9 @@ def test_another_number_is_refused(started: pytest.MonkeyPatch) -> None:
 
 
 def test_sweeps_and_other_verbs_are_one_process(started: pytest.MonkeyPatch) -> None:
-    together.alone("inspect", False)
+    together.alone(VERBS["inspect"], False)
     by(started, TORCHRUN)
-    together.alone("train", False)
+    together.alone(VERBS["train"], False)
     for verb, multirun in (("train", True), ("inspect", False)):
         with pytest.raises(UsageError, match="start it without torchrun"):
-            together.alone(verb, multirun)
+            together.alone(VERBS[verb], multirun)

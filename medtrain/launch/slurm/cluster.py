@@ -9,12 +9,16 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from omegaconf import DictConfig, OmegaConf
+
+from medtrain.config.multirun import slurm_settings
 from medtrain.core.errors import MedtrainError, UsageError
+from medtrain.core.words import suggest
 from medtrain.io.files import read_json, write_json
 
 FOLDER = "slurm"  # in the sweep's: what submitit writes, and the jobs' logs
@@ -130,6 +134,40 @@ class Cluster:
                 raise UsageError(f"hydra.launcher.extra: '{line}' is no option that can be added; write [qos=long]")
             found[key] = value if equals else True
         return found
+
+
+def cluster_of(settings: Mapping[str, Any]) -> Cluster:
+    """Make a cluster of the keys of ``hydra.launcher``.
+
+    Raises:
+        UsageError: a key that there is not, or a value that SLURM can't take.
+    """
+    known = [field.name for field in fields(Cluster)]
+    for key in settings.keys() - set(known):
+        raise UsageError(f"hydra.launcher.{key}: no such key; {suggest(key, known)}")
+    return Cluster(**settings)
+
+
+def chosen(cfg: DictConfig) -> Cluster | None:
+    """The cluster that a composed configuration submits to, None for jobs on this machine."""
+    settings = slurm_settings(cfg)
+    return None if settings is None else cluster_of(settings)
+
+
+def check(cfg: DictConfig, multirun: bool) -> bool:
+    """Is the job for SLURM? If so, find before the first one what it can't serve.
+
+    Raises:
+        UsageError: a setting; or a single training, which reaches no launcher and would run on the login node.
+    """
+    cluster = chosen(cfg)
+    if cluster is None:
+        return False
+    if not multirun:
+        raise UsageError("hydra/launcher=slurm counts in a sweep only: add -m, or take medtrain submit")
+    trainer: Any = OmegaConf.to_container(cfg.trainer)
+    cluster.tasks(trainer)
+    return True
 
 
 def submitted(sweep: Path) -> dict[str, str]:

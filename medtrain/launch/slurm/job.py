@@ -7,25 +7,28 @@ import signal
 import sys
 from pathlib import Path
 
-from medtrain import launch
 from medtrain.core.notice import notice
+from medtrain.core.verb import LookUp
 from medtrain.io import record
+from medtrain.launch import processes
 from medtrain.launch.slurm import cluster, queue
 
 
-def run(folder: str, patience_s: float, requeues: int) -> None:
-    """What each process of a job does: carry out the run that was made ready in `folder`, or go on with it.
+def run(look_up: LookUp, folder: str, patience_s: float, requeues: int) -> None:
+    """Carry out the run that was made ready in `folder`, or go on with it, as each process of a job does.
 
     Args:
+        look_up: finds the verb that the run's configuration names.
         patience_s: between the signal and the latest moment to stop.
         requeues: how often the job may start again.
     """
     notice.listen(patience_s)
-    from medtrain.launch.execute import PREEMPTED, execute_saved  # after the signals have their owner
+    from medtrain.launch.dispatch import execute_saved  # slow to import: after the signals have their owner
+    from medtrain.launch.execute import PREEMPTED
 
-    code = execute_saved(folder)
+    code = execute_saved(folder, look_up)
     if code == PREEMPTED:
-        code = 0 if launch.global_rank() else preempted(Path(folder), requeues)
+        code = 0 if processes.global_rank() else preempted(Path(folder), requeues)
     if code:
         sys.exit(code)
 
