@@ -45,12 +45,12 @@ def main(argv: Sequence[str]) -> int:
     from medtrain.launch import together
 
     def lead() -> int:
-        return _told(argv, lambda: _main(list(argv)))
+        return _with_errors_told(argv, lambda: _main(list(argv)))
 
     with own_environment():
         if argv[:1] == ["--job"]:  # made ready for this process
             return lead()
-        return _told(argv, lambda: together.together(argv, lead, lambda job: _follow(list(argv), job)))
+        return _with_errors_told(argv, lambda: together.together(argv, lead, lambda job: _follow(list(argv), job)))
 
 
 def _follow(argv: list[str], job: str) -> int:
@@ -62,7 +62,7 @@ def _follow(argv: list[str], job: str) -> int:
     return execute_announced(job, look_up)
 
 
-def _told(argv: Sequence[str], work: Callable[[], int]) -> int:
+def _with_errors_told(argv: Sequence[str], work: Callable[[], int]) -> int:
     """Do the work; what goes wrong is told to people, and becomes an exit code."""
     try:
         return work()
@@ -123,7 +123,7 @@ def _ready() -> list[str]:
 
 def parse(argv: list[str]) -> Words:
     """Sort the words: flags may stand anywhere, the verb is the first word without '='."""
-    words, rest, found = Words(), list(argv), False
+    words, rest, has_verb = Words(), list(argv), False
     while rest:
         word = rest.pop(0)
         name, equals, value = word.partition("=")
@@ -149,8 +149,8 @@ def parse(argv: list[str]) -> Words:
             raise UsageError(f"{word}: no such option; {suggest(word, flags)}")
         elif not is_path and (equals or word.startswith("~")):
             words.tokens.append(word)
-        elif not found and not words.tokens and not words.plain:
-            words.verb, found = look_up(word).name, True
+        elif not has_verb and not words.tokens and not words.plain:
+            words.verb, has_verb = look_up(word).name, True
         else:
             words.plain.append(word)
     if words.cfg not in (None, "job", "hydra", "all"):
@@ -244,10 +244,10 @@ def _try(composition: Any, multirun: bool) -> None:
     from medtrain.command.probe import probe
     from medtrain.config.compose import plain
     from medtrain.launch import processes
-    from medtrain.launch.slurm import cluster
+    from medtrain.launch.sweep import check_cluster
 
     for variant in composition.variants:
         cfg = plain(variant)
-        if not cluster.check(variant, multirun):
+        if not check_cluster(variant, multirun):
             processes.fit(cfg)
         probe(cfg)

@@ -23,8 +23,7 @@ from medtrain.io import record
 from medtrain.io.files import read_json, write_text
 from medtrain.launch.execute import STOPPED
 from medtrain.launch.slurm import job as slurm_job
-from medtrain.launch.slurm.cluster import chosen
-from medtrain.launch.sweep import run_sweep
+from medtrain.launch.sweep import chosen, run_sweep
 from medtrain.report.words import memory
 
 FILE = "sweep.csv"

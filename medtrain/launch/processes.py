@@ -89,8 +89,8 @@ def fit(cfg: DictConfig) -> None:
                 "  trainer.num_nodes=1 takes this machine alone"
             )
         return
-    asked = trainer.devices if isinstance(trainer.devices, int | str) else len(trainer.devices)
-    if str(asked) not in ("auto", "-1", str(launch.local)):
+    devices = trainer.devices if isinstance(trainer.devices, int | str) else len(trainer.devices)
+    if str(devices) not in ("auto", "-1", str(launch.local)):
         raise UsageError(
             f"trainer.devices={trainer.devices}, but {launch.by} started {launch.local} processes on this machine: "
             f"give trainer.devices={launch.local}, or leave it to trainer.devices=auto"

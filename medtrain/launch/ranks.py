@@ -32,11 +32,11 @@ class Ended(NamedTuple):
 
     Args:
         code: the exit code of the first that failed, 128 + the signal after a signal, 0.
-        told: rank 0 has told the person why.
+        explained: rank 0 has said why to the person.
     """
 
     code: int
-    told: bool
+    explained: bool
 
 
 def wanted(cfg: DictConfig) -> int:

@@ -10,13 +10,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from medtrain.config import folder, multirun
 from medtrain.config.compose import Composition, plain
+from medtrain.core.errors import UsageError
 from medtrain.core.verb import Verb
 from medtrain.io import record
 from medtrain.launch.dispatch import start
 from medtrain.launch.execute import INTERRUPTED, STOPPED
 from medtrain.launch.jobs import make_ready
 from medtrain.launch.slurm import queue
-from medtrain.launch.slurm.cluster import Work, cluster_of, submit, submitted
+from medtrain.launch.slurm.cluster import Cluster, Work, cluster_of, submit, submitted
 from medtrain.launch.slurm.wait import wait, waiting
 
 
@@ -73,7 +74,7 @@ class Sweep:
     def _ready(
         self, composed: DictConfig, hydra_cfg: DictConfig, busy: Collection[str]
     ) -> tuple[Path, DictConfig | None]:
-        """The job's folder, and its configuration, None where nothing is left to do.
+        """Give the job its folder; return that and its configuration, None where nothing is left to do.
 
         Args:
             busy: names of folders whose jobs wait or run elsewhere.
@@ -109,6 +110,28 @@ def run_sweep(verb: Verb, composition: Composition, ended: Callable[[Path], None
     except KeyboardInterrupt:
         return place, sweep.codes[-1] if sweep.codes else INTERRUPTED
     return place, max(sweep.codes, default=0)
+
+
+def chosen(cfg: DictConfig) -> Cluster | None:
+    """Name the cluster that a composed configuration submits to, None for jobs on this machine."""
+    settings = multirun.slurm_settings(cfg)
+    return None if settings is None else cluster_of(settings)
+
+
+def check_cluster(cfg: DictConfig, is_sweep: bool) -> bool:
+    """Is the job for SLURM? If so, find before the first one what it can't serve.
+
+    Raises:
+        UsageError: a setting; or a single training, which reaches no launcher and would run on the login node.
+    """
+    cluster = chosen(cfg)
+    if cluster is None:
+        return False
+    if not is_sweep:
+        raise UsageError("hydra/launcher=slurm counts in a sweep only: add -m, or take medtrain submit")
+    trainer: Any = OmegaConf.to_container(cfg.trainer)
+    cluster.tasks(trainer)
+    return True
 
 
 def best_score(place: Path) -> float | None:

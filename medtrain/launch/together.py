@@ -86,9 +86,9 @@ class _Meeting:
         try:  # the first process keeps the store until it ends; the process group joins the same one
             whole, _, _ = next(dist.rendezvous("env://", launch.rank, launch.world))
         except (*self.gone, ValueError) as error:
-            at = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+            address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
             first = str(error).split("\n")[0][:200]
-            raise MedtrainError(f"the {launch.world} processes can't meet at {at}: {first}") from error
+            raise MedtrainError(f"the {launch.world} processes can't meet at {address}: {first}") from error
         self.store: Any = dist.PrefixStore("medtrain", whole)
 
     def lead(self, words: list[str], work: Callable[[], int]) -> int:

@@ -37,24 +37,24 @@ def preempted(folder: Path, requeues: int) -> int:
     """Start the job again, if it is not wanted gone; returns the exit code."""
     job = queue.of_this_job()
     state, restarts = job.get("JobState", ""), int(os.environ.get("SLURM_RESTART_COUNT") or 0)
-    kept = record.RunRecord(folder)
+    run_record = record.RunRecord(folder)
     if state == "CANCELLED":
-        kept.finish("interrupted", "cancelled")
+        run_record.finish("interrupted", "cancelled")
         return 143
     if state != "RUNNING":
         return 0  # SLURM has requeued it, or is about to
     if notice.given == signal.SIGTERM and job.get("PreemptTime", "None") == "None":
-        kept.finish(
+        run_record.finish(
             "failed", "ended by a SIGTERM that was no preemption: another process of the job died; see its logs"
         )
         return 1
     if restarts >= requeues:
-        kept.finish("failed", f"preempted, and requeued {restarts} times already (hydra.launcher.max_requeues)")
+        run_record.finish("failed", f"preempted, and requeued {restarts} times already (hydra.launcher.max_requeues)")
         return 1
     print(f"saved; the job starts again (number {restarts + 1})", flush=True)
     fault = queue.requeue()
     if fault:
-        kept.finish("failed", f"preempted, and SLURM did not requeue it: {fault}")
+        run_record.finish("failed", f"preempted, and SLURM did not requeue it: {fault}")
         print(f"error: SLURM did not requeue the job: {fault}", file=sys.stderr)
     return int(bool(fault))
 

@@ -29,7 +29,7 @@ def wait(sweep: Path, names: Sequence[str], changed: Callable[[Path], None]) -> 
     Raises:
         KeyboardInterrupt: the person waits no longer; the jobs go on.
     """
-    told: dict[str, str] = {}
+    shown: dict[str, str] = {}
     since = time.monotonic()
     try:
         while True:
@@ -41,10 +41,10 @@ def wait(sweep: Path, names: Sequence[str], changed: Callable[[Path], None]) -> 
             open_jobs = [name for name, job in ids.items() if not _over(sweep / name, (known or {}).get(job), patient)]
             for name, job in ids.items():
                 words = _words(sweep / name, (known or {}).get(job), name in open_jobs)
-                if told.get(name) != words:
+                if shown.get(name) != words:
                     print(f"job {name} (SLURM {job}): {words}", flush=True)
                     changed(sweep)
-                told[name] = words
+                shown[name] = words
             if not open_jobs:
                 return
             time.sleep(POLL_S)
