@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _follow(argv: list[str], job: str) -> int:
-    """What a process does that torchrun or srun has started beside the first."""
+    """Do what a process does that torchrun or srun has started beside the first."""
     from medtrain.config import allowed
     from medtrain.launch.dispatch import execute_announced
 
@@ -110,7 +110,7 @@ def _main(argv: list[str]) -> int:
 
 
 def _spelt_out(words: Words, verb: Verb) -> Words:
-    """What a short verb stands for: a sweep, if only of one run, with the words that it adds."""
+    """Spell out what a short verb stands for: a sweep, if only of one run, with the words that it adds."""
     if any(token.startswith("hydra.run.dir=") for token in words.tokens):
         raise UsageError("hydra.run.dir: what is submitted lies in a sweep's folder, if only one run; hydra.sweep.dir=")
     tokens = [*(word for word in verb.adds if word not in words.tokens), *words.tokens]

@@ -192,7 +192,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def plain(cfg: DictConfig) -> DictConfig:
-    """A resolved copy without the hydra node.
+    """Copy a configuration, resolved and without the hydra node.
 
     Raises:
         UsageError: an interpolation that leads nowhere.

@@ -50,7 +50,7 @@ def run(composition: Composition, folder: Path, jobs: Jobs) -> None:
 
 
 def slurm_settings(cfg: DictConfig) -> dict[str, Any] | None:
-    """The keys of ``hydra.launcher`` if a composed configuration submits to SLURM, None for jobs on this machine."""
+    """Read the keys of ``hydra.launcher`` where jobs are submitted to SLURM, None where they run on this machine."""
     node = cfg.hydra.launcher
     return _plain_items({k: v for k, v in node.items() if k != "_target_"}) if node.get("_target_") == TARGET else None
 
@@ -101,5 +101,5 @@ Plugins.instance().class_name_to_class[TARGET] = SlurmLauncher
 
 
 def _plain_items(settings: Mapping[Any, Any]) -> dict[str, Any]:
-    """The settings with lists as plain ones."""
+    """Turn lists among the settings into plain ones."""
     return {str(k): OmegaConf.to_container(v) if OmegaConf.is_config(v) else v for k, v in settings.items()}

@@ -73,7 +73,7 @@ def tell(error: Exception, debug: bool, folder: Path | None = None) -> int:
 
 
 def unexpected(error: BaseException) -> str:
-    """One line for an error that nobody foresaw."""
+    """Describe in one line an error that nobody foresaw."""
     first = (str(error).strip() or type(error).__name__).split("\n")[0]
     if "out of memory" in first.lower():
         return f"{first[:200]}; lower data.batch_size, or set trainer.accumulate_grad_batches"

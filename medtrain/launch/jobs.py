@@ -101,7 +101,7 @@ _RUNS: dict[Place, Callable[[Verb, Composition], int]] = {
 
 
 def _fitted(verb: Verb, composition: Composition) -> DictConfig:
-    """The configuration as the processes that were started can carry it out: faults come before any folder."""
+    """Fit the configuration to the processes that were started: faults come before any folder."""
     cfg = plain(composition.cfg)
     folder.absolute_paths(cfg)
     if verb.ranks:

@@ -36,7 +36,7 @@ class Launch:
 
 
 def launched() -> Launch | None:
-    """What started this process as one of several; None for a process of its own, or a rank of our own parent.
+    """Read what started this process as one of several; None for a process of its own, or a rank of our own parent.
 
     Raises:
         UsageError: a launcher that gives no address to meet at, or machines with unequal numbers of processes.
@@ -59,7 +59,7 @@ def launched() -> Launch | None:
 
 
 def global_rank() -> int:
-    """0 in the process that writes the run's files."""
+    """Read this process's number among all: 0 writes the run's files."""
     if PARENT in os.environ:
         return int(os.environ["RANK"])
     launch = launched()
@@ -67,7 +67,7 @@ def global_rank() -> int:
 
 
 def world() -> int:
-    """How many processes a launcher has started, 1 without one."""
+    """Count the processes that a launcher has started, 1 without one."""
     launch = launched()
     return launch.world if launch else 1
 

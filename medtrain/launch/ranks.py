@@ -40,7 +40,7 @@ class Ended(NamedTuple):
 
 
 def wanted(cfg: DictConfig) -> int:
-    """Processes that the trainer settings ask for on this machine; 1 if someone else starts them."""
+    """Count the processes that the trainer settings ask for on this machine; 1 if someone else starts them."""
     if launched() is not None or PARENT in os.environ:
         return 1
     devices, accelerator = cfg.trainer.devices, cfg.trainer.accelerator
@@ -58,7 +58,7 @@ def wanted(cfg: DictConfig) -> int:
 
 
 def environment() -> list[Any]:
-    """For the trainer's plugins: a rank of ours shall not see that SLURM gave the machine; requeueing is the job's."""
+    """Make the trainer's plugins: a rank of ours shall not see that SLURM gave the machine; requeueing is the job's."""
     from lightning_fabric.plugins.environments.lightning import LightningEnvironment
     from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
@@ -144,7 +144,7 @@ def _end_all(processes: list[subprocess.Popen[bytes]], grace: float) -> None:
 
 
 def die_with_parent() -> None:
-    """In a rank: ask the kernel to end this process when its parent dies (Linux)."""
+    """Ask the kernel to end this process, a rank, when its parent dies (Linux)."""
     parent = os.environ.get(PARENT)
     if parent is None or not sys.platform.startswith("linux"):
         return

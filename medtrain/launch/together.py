@@ -48,18 +48,22 @@ def together(words: Sequence[str], lead: Callable[[], int], follow: Callable[[st
 
 
 def announce(job: Callable[[], str]) -> None:
-    """In the first process: give the others the job that they wait for."""
+    """Give the other processes, from the first one, the job that they wait for."""
     if _meeting is not None:
         _meeting.store.set("job", job())
 
 
 def first_has_ended(patience: float = 3.0) -> bool:
-    """In one of the others: has the first process come to its end, or does it within `patience` seconds?"""
+    """Ask, in one of the others, whether the first process has ended, or does within `patience` seconds."""
     return _meeting is not None and _meeting.has("over", gone=True, patience=patience)
 
 
 def alone(verb: Verb, multirun: bool) -> None:
-    """Raises UsageError in one of several processes for what is no work for them."""
+    """Refuse in one of several processes what is no work for them.
+
+    Raises:
+        UsageError: a sweep, or a verb of one process.
+    """
     launch = launched()
     if launch is None or launch.world == 1 or (verb.ranks and not multirun):
         return

@@ -16,12 +16,12 @@ UNKNOWN_FOR_S = 60.0  # so long SLURM may not know a job that was just submitted
 
 
 def waiting(sweep: Path, known: Mapping[str, State]) -> set[str]:
-    """The folders of a sweep whose jobs wait or run."""
+    """Name the folders of a sweep whose jobs wait or run."""
     return {name for name, job in submitted(sweep).items() if job in known and not known[job].ended}
 
 
 def wait(sweep: Path, names: Sequence[str], changed: Callable[[Path], None]) -> None:
-    """Return when none of these jobs waits or runs any more; tell each change.
+    """Wait until none of these jobs waits or runs any more; tell each change.
 
     Args:
         changed: called with the sweep's folder when a job has ended.
