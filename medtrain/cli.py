@@ -5,7 +5,6 @@ Nothing here imports torch, so that help, listings and a composed configuration 
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import traceback
@@ -14,10 +13,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from medtrain import __version__
-from medtrain.core.environment import own_environment
 from medtrain.core.errors import MedtrainError, UsageError
+from medtrain.core.verb import Place, Verb
 from medtrain.core.words import suggest
-from medtrain.verbs import VERBS, help_text
+from medtrain.launch.environment import own_environment
+from medtrain.verbs import VERBS, help_text, look_up
 
 
 @dataclass
@@ -42,26 +42,27 @@ def entry() -> int:
 
 def main(argv: Sequence[str]) -> int:
     """Run one command line; returns its exit code (1 the run's fault, 2 the command's)."""
-    from medtrain.config import launch
+    from medtrain.launch import together
 
     def lead() -> int:
-        return _told(argv, lambda: _main(list(argv)))
+        return _with_errors_told(argv, lambda: _main(list(argv)))
 
     with own_environment():
         if argv[:1] == ["--job"]:  # made ready for this process
             return lead()
-        return _told(argv, lambda: launch.together(argv, lead, lambda job: _follow(list(argv), job)))
+        return _with_errors_told(argv, lambda: together.together(argv, lead, lambda job: _follow(list(argv), job)))
 
 
 def _follow(argv: list[str], job: str) -> int:
-    """What a process does that torchrun or srun has started beside the first."""
-    from medtrain.config import target
+    """Do what a process does that torchrun or srun has started beside the first."""
+    from medtrain.config import allowed
+    from medtrain.launch.dispatch import execute_announced
 
-    target.trust(trust_of(argv))
-    return int(_module("execute").execute_announced(job))
+    allowed.trust(trust_of(argv))
+    return execute_announced(job, look_up)
 
 
-def _told(argv: Sequence[str], work: Callable[[], int]) -> int:
+def _with_errors_told(argv: Sequence[str], work: Callable[[], int]) -> int:
     """Do the work; what goes wrong is told to people, and becomes an exit code."""
     try:
         return work()
@@ -86,7 +87,9 @@ def _told(argv: Sequence[str], work: Callable[[], int]) -> int:
 
 def _main(argv: list[str]) -> int:
     if argv[:1] == ["--job"]:
-        return int(_module("execute").execute_saved(argv[1]))
+        from medtrain.launch.dispatch import execute_saved
+
+        return execute_saved(argv[1], look_up)
     words = parse(argv)
     if words.version:
         print(f"medtrain {__version__}")
@@ -94,38 +97,33 @@ def _main(argv: list[str]) -> int:
     if words.help:
         print(help_text(words.verb if words.verb in argv else None))
         return 0
-    if not VERBS[words.verb].ready:
-        raise UsageError(f"{words.verb}: not there yet in medtrain {__version__}; there are: {', '.join(_ready())}")
-    if words.verb == "submit":
-        words = _submission(words)
-    if words.verb == "list":
-        _module("list").main(words.plain)
-        return 0
-    if words.plain and not VERBS[words.verb].words:
+    verb = VERBS[words.verb]
+    if not verb.ready:
+        raise UsageError(f"{verb.name}: not there yet in medtrain {__version__}; there are: {', '.join(_ready())}")
+    if verb.stands_for:
+        words, verb = _spelt_out(words, verb), VERBS[verb.stands_for]
+    if not verb.configured:
+        return int(verb.command.main(words.plain) or 0)
+    if words.plain and not verb.words:
         raise UsageError(f"'{words.plain[0]}' is no override: write key=value; see medtrain {words.verb} --help")
-    return _configured(words)
+    return _configured(verb, words)
 
 
-def _submission(words: Words) -> Words:
-    """`submit` is a sweep, if only of one run, on SLURM, for which nobody waits."""
+def _spelt_out(words: Words, verb: Verb) -> Words:
+    """Spell out what a short verb stands for: a sweep, if only of one run, with the words that it adds."""
     if any(token.startswith("hydra.run.dir=") for token in words.tokens):
         raise UsageError("hydra.run.dir: what is submitted lies in a sweep's folder, if only one run; hydra.sweep.dir=")
-    launcher = [] if "hydra/launcher=slurm" in words.tokens else ["hydra/launcher=slurm"]
-    tokens = [*launcher, "hydra.launcher.wait=false", *words.tokens]
-    return replace(words, verb="train", multirun=True, tokens=tokens)
+    tokens = [*(word for word in verb.adds if word not in words.tokens), *words.tokens]
+    return replace(words, verb=verb.stands_for, multirun=True, tokens=tokens)
 
 
 def _ready() -> list[str]:
     return [name for name, verb in VERBS.items() if verb.ready]
 
 
-def _module(verb: str) -> Any:
-    return importlib.import_module(f"medtrain.command.{verb}")
-
-
 def parse(argv: list[str]) -> Words:
     """Sort the words: flags may stand anywhere, the verb is the first word without '='."""
-    words, rest, found = Words(), list(argv), False
+    words, rest, has_verb = Words(), list(argv), False
     while rest:
         word = rest.pop(0)
         name, equals, value = word.partition("=")
@@ -151,10 +149,8 @@ def parse(argv: list[str]) -> Words:
             raise UsageError(f"{word}: no such option; {suggest(word, flags)}")
         elif not is_path and (equals or word.startswith("~")):
             words.tokens.append(word)
-        elif not found and not words.tokens and not words.plain:
-            if word not in VERBS:
-                raise UsageError(f"'{word}': no such verb; {suggest(word, VERBS)}")
-            words.verb, found = word, True
+        elif not has_verb and not words.tokens and not words.plain:
+            words.verb, has_verb = look_up(word).name, True
         else:
             words.plain.append(word)
     if words.cfg not in (None, "job", "hydra", "all"):
@@ -162,36 +158,35 @@ def parse(argv: list[str]) -> Words:
     return words
 
 
-def _configured(words: Words) -> int:
+def _configured(verb: Verb, words: Words) -> int:
     """Compose and check the configuration, then carry the verb out."""
-    from medtrain.config import compose, launch, retry, start, target
+    from medtrain.config import allowed, compose, start
     from medtrain.config.quote import path_list, quote_paths
+    from medtrain.launch import retry, together
 
-    launch.alone(words.verb, words.multirun)
+    together.alone(verb, words.multirun)
     tokens = quote_paths(words.tokens, words.multirun)
     if words.plain:
-        tokens.append(path_list(VERBS[words.verb].words, words.plain, tokens))
-    target.trust(trust_of(words.tokens))
+        tokens.append(path_list(verb.words, words.plain, tokens))
+    allowed.trust(trust_of(words.tokens))
     given = dict(t.lstrip("+").partition("=")[::2] for t in words.tokens)
-    saved = start.saved_of(words.verb, given)
+    saved = start.saved_of(verb, given)
     if saved is not None and "task" in given:
         if given["task"] != saved.task.name:
             raise UsageError(f"task={given['task']}: the run is one of task={saved.task.name}")
         tokens = [t for t in tokens if not t.startswith("task=")]
     if given.get("sweep.retry") == "failed":
         tokens = retry.words(tokens, given.get("hydra.sweep.dir") if words.multirun else None)
-    tokens = [*(t for t in tokens if t.partition("=")[0] not in ("trust", "verb")), f"verb={words.verb}"]
+    tokens = [*(t for t in tokens if t.partition("=")[0] not in ("trust", "verb")), f"verb={verb.name}"]
     composition = compose.compose(tokens, saved=saved, multirun=words.multirun)
     if composition.cfg.trust:
         raise UsageError("trust: it counts from the command line or MEDTRAIN_TRUST only, not from a file")
-    if saved is not None and words.verb in start.OF_A_RUN:
-        start.keep_what_the_model_needs(composition.cfg, saved, given)
-    if saved is not None and words.verb == "train" and "resume" in given:
-        start.refuse_another_training(composition.cfg, saved)
+    if saved is not None:
+        start.keep_to(saved, verb, composition.cfg, given)
     if words.cfg is not None:
         print(shown(composition.cfg, words), end="")
         return 0
-    return _carry_out(words, composition)
+    return _carry_out(verb, composition, words.multirun)
 
 
 def trust_of(tokens: list[str]) -> list[str]:
@@ -222,7 +217,7 @@ def _without_hydra(cfg: Any, resolve: bool) -> Any:
     from omegaconf import OmegaConf
 
     if resolve:
-        from medtrain.config.job import plain
+        from medtrain.config.compose import plain
 
         return plain(cfg)
     container: Any = OmegaConf.to_container(cfg, resolve=False)
@@ -230,28 +225,29 @@ def _without_hydra(cfg: Any, resolve: bool) -> Any:
     return OmegaConf.create(container)
 
 
-def _carry_out(words: Words, composition: Any) -> int:
-    from medtrain.config import folder, job, launch, launcher
+def _carry_out(verb: Verb, composition: Any, multirun: bool) -> int:
+    from medtrain.launch import jobs
 
-    if words.verb in ("doctor", "init", "compare", "status"):
-        return int(_module(words.verb).main(job.plain(composition.cfg)) or 0)
-    start = _module("execute").start
-    if words.verb == "train":
-        for cfg in composition.variants:  # every fault of a sweep before its first job
-            plain = job.plain(cfg)
-            if not launcher.check(cfg, words.multirun):
-                launch.fit(plain)
-            _module("probe").probe(plain)
-    if words.verb == "train" and words.multirun:
-        return int(_module("sweep").main(composition, start))
-    if words.verb == "train":
-        return int(job.run_one(composition, start))
-    if words.multirun:
-        raise UsageError(f"{words.verb}: no sweep of it; name one run, or write a loop in the shell")
-    if words.verb == "inspect":
-        return int(job.run_aside(composition, start))
-    cfg = job.plain(composition.cfg)
-    if words.verb == "ensemble":
-        return int(_module("ensemble").main(cfg, lambda: job.own_folder(composition, "ensemble")))
-    folder.absolute_paths(cfg)
-    return int(_module("execute").start_of_a_run(cfg))
+    if verb.place is Place.RUN:
+        _try(composition, multirun)
+        if multirun:
+            from medtrain.command import sweep
+
+            return sweep.main(verb, look_up, composition)
+    elif multirun and verb.place is not Place.NONE:
+        raise UsageError(f"{verb.name}: no sweep of it; name one run, or write a loop in the shell")
+    return jobs.run(verb, composition)
+
+
+def _try(composition: Any, multirun: bool) -> None:
+    """Find every fault of a run, or of all jobs of a sweep, before the first one starts."""
+    from medtrain.command.probe import probe
+    from medtrain.config.compose import plain
+    from medtrain.launch import processes
+    from medtrain.launch.sweep import check_cluster
+
+    for variant in composition.variants:
+        cfg = plain(variant)
+        if not check_cluster(variant, multirun):
+            processes.fit(cfg)
+        probe(cfg)

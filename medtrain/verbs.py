@@ -1,64 +1,77 @@
-"""The verbs and their help: what each does, and two lines that can be pasted."""
+"""The verbs: what each does, what it needs, and two lines that can be pasted."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
+from medtrain.core.errors import UsageError
+from medtrain.core.verb import Origin, Place, Verb
+from medtrain.core.words import suggest
 
-@dataclass(frozen=True)
-class Verb:
-    """One verb of the command line."""
-
-    does: str
-    examples: tuple[str, str]
-    more: str = ""
-    ready: bool = True
-    words: str = ""  # the key that words without '=' give: paths of runs
-
-
-VERBS: dict[str, Verb] = {
-    "train": Verb(
+_TABLE = (
+    Verb(
+        "train",
         "fit a model, choose the best checkpoint on validation, test it once, report (the default verb)",
         ("medtrain task=xray_cls model=densenet121", "medtrain -m model=resnet18,resnet50 optimizer.lr=1e-3,1e-4"),
         "resume=auto goes on with the newest unfinished run of the same configuration; resume=DIR names one;\n"
         "run=DIR hydra.run.dir=NEW repeats a run; init_from=DIR starts from its weights.",
+        origin=Origin.PACKAGE_OR_RUN,
+        place=Place.RUN,
+        ranks=True,
     ),
-    "test": Verb(
+    Verb(
+        "test",
         "evaluate a run: its test split, another split, or other data (external validation)",
         (
             "medtrain test run=outputs/xray_cls/RUN eval.split=val",
             "medtrain test run=outputs/xray_cls/RUN data=image_table data.table=other.csv name=other",
         ),
         "Writes run=DIR/test_NAME. Threshold and temperature are the run's own, never fitted again.",
+        origin=Origin.RUN,
+        place=Place.WITHIN,
+        ranks=True,
     ),
-    "predict": Verb(
+    Verb(
+        "predict",
         "files, a folder or a table without labels -> a CSV of probabilities",
         (
             "medtrain predict run=outputs/xray_cls/RUN input=images/ output=predictions.csv",
             "medtrain predict run=outputs/xray_cls/RUN input=new.csv output=predictions.csv",
         ),
         "A file that can't be read has its reason in the column 'error'; the exit code is then 1.",
+        origin=Origin.RUN,
+        place=Place.PASSING,
+        ranks=True,
     ),
-    "explain": Verb(
+    Verb(
+        "explain",
         "show what a prediction rests on: attention maps, Grad-CAM",
         (
             "medtrain explain run=outputs/xray_cls/RUN input=images/ output=maps/",
             "medtrain explain run=outputs/xray_cls/RUN input=film.png output=maps/ explain.classes=all",
         ),
         "Writes pictures, maps and explain.csv, and tests whether the maps depend on what was learned (sanity.json).",
+        origin=Origin.RUN,
+        place=Place.PASSING,
     ),
-    "export": Verb(
+    Verb(
+        "export",
         "the network with preprocessing, labels and decision, with proof of parity",
         ("medtrain export run=DIR format=onnx", "medtrain export run=DIR format=torch_export"),
         ready=False,
+        origin=Origin.RUN,
+        place=Place.WITHIN,
     ),
-    "inspect": Verb(
+    Verb(
+        "inspect",
         "the data's doctor: counts, imbalance, unreadable files, leakage, duplicates",
         ("medtrain inspect task=xray_cls data=image_table data.table=my.csv", "medtrain inspect task=xray_cls"),
         "Writes inspect.json and pictures in the folder that it prints; trains nothing.\n"
         "Exit code 1 if training would refuse the data, or the data contradict themselves.",
+        place=Place.BESIDE,
     ),
-    "embed": Verb(
+    Verb(
+        "embed",
         "slides -> tissue tiles -> feature bags",
         (
             "medtrain embed task=wsi_mil data=slide_table data.table=slides.csv encoder=torchvision data.bags=bags",
@@ -66,14 +79,19 @@ VERBS: dict[str, Verb] = {
         ),
         "Writes data.bags (by default in the cache): one HDF5 file a slide, quality/ with pictures of the tissue, and\n"
         "embed.csv. What is there is not made again. The table needs no labels. Exit code 1 if any slide was bad.",
+        place=Place.PASSING,
     ),
-    "ensemble": Verb(
+    Verb(
+        "ensemble",
         "out-of-fold metrics of a cross-validation, and one folder that acts like a run",
         ("medtrain ensemble runs=outputs/sweeps/SWEEP", "medtrain ensemble runs=RUN1,RUN2 hydra.run.dir=both"),
         "The runs are all folds of one or more cross-validations, or share one test split. Nothing is trained or\n"
         "predicted anew; test, predict and explain take the new folder as run=DIR.",
+        origin=Origin.RUNS,
+        place=Place.BESIDE_LATER,
     ),
-    "compare": Verb(
+    Verb(
+        "compare",
         "runs side by side, with paired bootstrap differences over the same patients",
         ("medtrain compare RUN1 RUN2", "medtrain compare outputs/xray_cls/* output=comparison.json"),
         "Runs, tests of runs (RUN/test_NAME), sweeps, patterns, or scores from elsewhere (FILE.csv: case, score);\n"
@@ -81,20 +99,25 @@ VERBS: dict[str, Verb] = {
         "sentences speak of.",
         words="runs",
     ),
-    "submit": Verb(
+    Verb(
+        "submit",
         "submit a run or a sweep to SLURM and return",
         ("medtrain submit task=xray_cls hydra.launcher.gpus=1", "medtrain submit data.folds=5 data.fold=0,1,2,3,4"),
         "Everything lies in one sweep's folder, even a single run. hydra.launcher.* says what a job asks for:\n"
         "medtrain submit --cfg hydra --package hydra.launcher shows it.\n"
         "sweep.retry=failed hydra.sweep.dir=SWEEP submits what is missing of an earlier sweep.",
+        stands_for="train",
+        adds=("hydra/launcher=slurm", "hydra.launcher.wait=false"),
     ),
-    "status": Verb(
+    Verb(
+        "status",
         "each job of a sweep, from run folders and SLURM together",
         ("medtrain status outputs/sweeps/SWEEP", "medtrain status outputs/sweeps/*"),
         "Exit code 1 if a job failed or was lost. Local sweeps and single runs are shown too.",
         words="runs",
     ),
-    "init": Verb(
+    Verb(
+        "init",
         "look at a table and propose the command and an experiment file",
         (
             "medtrain init data.table=my.csv",
@@ -102,16 +125,35 @@ VERBS: dict[str, Verb] = {
         ),
         "The file lands in ./medtrain_configs/experiment, so that experiment=NAME works at once.",
     ),
-    "list": Verb(
+    Verb(
+        "list",
         "the options of each group, with a line on each",
         ("medtrain list", "medtrain list model"),
+        configured=False,
     ),
-    "doctor": Verb(
+    Verb(
+        "doctor",
         "versions, GPUs, writable folders, cache size, loading speed",
         ("medtrain doctor", "medtrain doctor cache.clean=true"),
         "Exit code 1 if something that training needs is broken.",
     ),
-}
+)
+
+
+# each is carried out by the file of `command` that bears its name
+VERBS = {verb.name: replace(verb, module=f"medtrain.command.{verb.name}") for verb in _TABLE}
+
+
+def look_up(name: str) -> Verb:
+    """Find a verb by its name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in VERBS:
+        raise UsageError(f"'{name}': no such verb; {suggest(name, VERBS)}")
+    return VERBS[name]
+
 
 _HEAD = "medtrain: train, test and explain medical imaging models"
 

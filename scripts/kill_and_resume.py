@@ -26,7 +26,7 @@ import torch
 
 import medtrain.command.train  # noqa: F401 so that the runs need not import it
 from medtrain.cli import main
-from medtrain.config import record
+from medtrain.io import record
 
 SMALL = (
     "data.patients=24 data.image_size=32 data.batch_size=8 data.num_workers=0 model=resnet18 model.dropout=0.2 "

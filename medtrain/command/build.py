@@ -14,12 +14,14 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from medtrain import launch
 from medtrain.callbacks import Mining, Preemption, Progress, Speed, WholeCheckpointIO
-from medtrain.config import launch, ranks, target
+from medtrain.config import allowed
 from medtrain.core.errors import UsageError
 from medtrain.core.notice import notice
 from medtrain.data import source
 from medtrain.data.base import Data, Inputs
+from medtrain.launch import ranks
 from medtrain.model import Ensemble, build_model, check_passes, kept_bytes
 from medtrain.report.progress import bar
 from medtrain.target import DataSpec, LabelCounts
@@ -60,7 +62,7 @@ def data(cfg: DictConfig, **more: Any) -> Data:
     """The data module, not yet prepared; `more` as its constructor takes it."""
     kind = source(cfg.data.name)
     more |= data_parts(cfg, kind)
-    sampler = target.partial("sampler", cfg.sampler) if cfg.get("sampler") is not None else None
+    sampler = allowed.partial("sampler", cfg.sampler) if cfg.get("sampler") is not None else None
     usual = {"build_sampler": sampler, "seed": cfg.seed, "report": warn, "progress": bar("preparing data")}
     made: Data = kind(plain(cfg.data), **usual, groups=plain(cfg.eval.get("groups")) or [], **more)
     return made
@@ -75,7 +77,7 @@ def inputs(cfg: DictConfig, spec: DataSpec, progress: Callable[[int, int], None]
 
 def data_parts(cfg: DictConfig, kind: type[Data]) -> dict[str, Any]:
     """What a source takes of other groups."""
-    return {"encoder": target.build("encoder", cfg.encoder)} if "encoder" in kind.takes else {}
+    return {"encoder": allowed.build("encoder", cfg.encoder)} if "encoder" in kind.takes else {}
 
 
 def task(
@@ -94,11 +96,11 @@ def task(
     """
     kind, parts = task_class(cfg), task_options(cfg, spec)
     if training:
-        parts["loss"] = target.build("loss", cfg.loss, spec=spec, counts=counts)
-        parts["augment"] = target.build("augment", cfg.augment, spec=spec)
-        parts["optimizer"] = target.partial("optimizer", cfg.optimizer)
-        parts["transfer"] = target.build("transfer", cfg.transfer) if cfg.get("transfer") else None
-        parts["scheduler"] = target.partial("scheduler", cfg.scheduler)
+        parts["loss"] = allowed.build("loss", cfg.loss, spec=spec, counts=counts)
+        parts["augment"] = allowed.build("augment", cfg.augment, spec=spec)
+        parts["optimizer"] = allowed.partial("optimizer", cfg.optimizer)
+        parts["transfer"] = allowed.build("transfer", cfg.transfer) if cfg.get("transfer") else None
+        parts["scheduler"] = allowed.partial("scheduler", cfg.scheduler)
     network = model(cfg, spec, training, members)
     if cfg.trainer.channels_last and spec.dims in LAYOUTS:
         network = network.to(memory_format=LAYOUTS[spec.dims])
@@ -135,7 +137,7 @@ def model(cfg: DictConfig, spec: DataSpec, training: bool, members: list[dict[st
         )
     nodes = [plain(cfg.model)] if members is None else members
     bare = [node if training or "weights" not in node else node | {"weights": "none"} for node in nodes]
-    networks = [build_model(*target.builder("model", node), spec) for node in bare]
+    networks = [build_model(*allowed.builder("model", node), spec) for node in bare]
     networks = [task_class(cfg).fit_network(network, plain(cfg.task)) for network in networks]
     check_passes(networks[0], passes)
     return Ensemble(networks) if members else networks[0]
@@ -153,7 +155,7 @@ def memory(cfg: DictConfig, spec: DataSpec) -> dict[str, float] | None:
         samples = int(cfg.data.batch_size) * int(cfg.data.get("patches_per_volume") or 1)
         x = torch.empty(samples, spec.channels, *spec.size)
         kept, without = (
-            kept_bytes(build_model(*target.builder("model", node | {"weights": "none", **on}), spec), x) / 1e6
+            kept_bytes(build_model(*allowed.builder("model", node | {"weights": "none", **on}), spec), x) / 1e6
             for on in ({}, {"checkpointing": False})
         )
     found = {"kept_mb": round(kept, 1), "without_checkpointing_mb": round(without, 1)}
@@ -169,9 +171,9 @@ def trainer(cfg: DictConfig, folder: Path, *, training: bool, report: Callable[.
     callbacks: list[pl.Callback] = [Speed(report), Progress(), Mining()] if training else [Progress()]
     loggers: list[Any] = []
     if training:
-        callbacks += [target.build("callbacks", n) for n in cfg.callbacks.values() if n]
+        callbacks += [allowed.build("callbacks", n) for n in cfg.callbacks.values() if n]
         callbacks += [Preemption(notice)] if notice.listening else []
-        loggers = [target.build("logger", n, folder=str(folder), config=plain(cfg)) for n in cfg.logger.values() if n]
+        loggers = [allowed.build("logger", n, folder=str(folder), config=plain(cfg)) for n in cfg.logger.values() if n]
         for callback in callbacks:
             if isinstance(callback, pl.callbacks.ModelCheckpoint) and callback.dirpath is None:
                 callback.dirpath = str(folder / "checkpoints")

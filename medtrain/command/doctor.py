@@ -14,7 +14,8 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from medtrain.config import record, search
+from medtrain.config import search
+from medtrain.io import record
 from medtrain.io.cache_root import FOLDERS, cache_root
 
 Check = tuple[str, str, str]  # what, state (ok, note, error), detail

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from medtrain.command import build
-from medtrain.config import target
+from medtrain.config import allowed
 from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.report.progress import bar
 
@@ -23,7 +23,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
         UsageError: the data are no slides, or the encoder does not fit them.
         DataError: at the end, where there were bad slides; the others are done.
     """
-    target.check_targets(cfg)
+    allowed.check_targets(cfg)
     data: Any = build.data(cfg)  # of slides; others have no `embed`
     if not hasattr(data, "embed"):
         raise UsageError(f"embed is for slides: data=slide_table or data=phantom_slide, not data={cfg.data.name}")

@@ -10,7 +10,7 @@ import pandas as pd
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 
-from medtrain.config import launch
+from medtrain import launch
 from medtrain.data.base import Data
 from medtrain.io.files import write_json, write_text
 from medtrain.report import write_report

@@ -17,8 +17,8 @@ from medtrain.command import build
 from medtrain.command.gate import attach_gate
 from medtrain.command.predict import refuse_bad
 from medtrain.command.trained import Trained, open_run
-from medtrain.config import record
 from medtrain.core.errors import UsageError
+from medtrain.io import record
 from medtrain.io.files import write_json, write_text
 from medtrain.report.html import draw
 from medtrain.report.progress import bar

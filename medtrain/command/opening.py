@@ -11,9 +11,9 @@ import torch
 from omegaconf import DictConfig
 
 from medtrain.command import build
-from medtrain.config.record import RunRecord
 from medtrain.data.base import Data
 from medtrain.inspection import Inspection
+from medtrain.io.record import RunRecord
 from medtrain.report import Imbalance, imbalance, imbalance_table
 from medtrain.target import DataSpec, LabelCounts
 

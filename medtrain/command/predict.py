@@ -6,11 +6,11 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from medtrain import launch
 from medtrain.command import build
 from medtrain.command.evaluate import run_loader
 from medtrain.command.gate import attach_gate
 from medtrain.command.trained import open_run
-from medtrain.config import launch
 from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.data.base import Inputs
 

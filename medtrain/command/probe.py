@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from medtrain.command import build
-from medtrain.config import target
+from medtrain.config import allowed
 from medtrain.core.errors import UsageError
 from medtrain.data.split import check_folds
 from medtrain.model import build_model, check_passes
@@ -26,7 +26,7 @@ def probe(cfg: DictConfig) -> None:
     Raises:
         UsageError: naming the key.
     """
-    target.check_targets(cfg)
+    allowed.check_targets(cfg)
     check_sharding(cfg)
     task, data = build.task_class(cfg), build.plain(cfg.data)
     check_folds(data)
@@ -35,14 +35,14 @@ def probe(cfg: DictConfig) -> None:
     build.task_options(cfg, spec)
     task.check(build.plain(cfg.task), data)
     if cfg.get("transfer"):
-        target.build("transfer", cfg.transfer)
+        allowed.build("transfer", cfg.transfer)
     if cfg.init_from:
         build.checkpoint_of(cfg.init_from)
     node = build.plain(cfg.model)
     fresh = (node.get("weights") or "none") == "none"
     try:
         with torch.device("meta") if fresh else nullcontext():  # a file of weights is tried in earnest
-            network = build_model(*target.builder("model", node), spec)
+            network = build_model(*allowed.builder("model", node), spec)
         check_passes(network, cfg.eval.get("mc_dropout") or 0)
         check_loss(cfg, spec, network)
     except (TypeError, ValueError) as error:
@@ -58,7 +58,7 @@ def check_loss(cfg: DictConfig, spec: DataSpec, network: nn.Module) -> None:
         UsageError: it refuses such labels, or a detector's outputs are not what it takes.
     """
     ones = np.ones(len(spec.classes), np.int64)
-    loss = target.build("loss", cfg.loss, spec=spec, counts=LabelCounts(ones, ones, 0 * ones))
+    loss = allowed.build("loss", cfg.loss, spec=spec, counts=LabelCounts(ones, ones, 0 * ones))
     if getattr(loss, "own_loss", None) != getattr(network, "own_loss", None):
         wanted = "own, as the network brings its loss" if getattr(network, "own_loss", False) else "detection"
         raise UsageError(
@@ -73,7 +73,7 @@ def check_sharding(cfg: DictConfig) -> None:
     found = [f"callbacks.{name}" for name, node in cfg.callbacks.items() if node and node._target_.endswith(".EMA")]
     found += ["trainer.gradient_clip_val"] * (cfg.trainer.gradient_clip_val is not None)
     found += ["trainer.compile"] * bool(cfg.trainer.compile)
-    if cfg.get("transfer") and not target.build("transfer", cfg.transfer).idle:
+    if cfg.get("transfer") and not allowed.build("transfer", cfg.transfer).idle:
         found.append("transfer")  # depths, norms and biases are no longer to be seen
     if found:
         raise UsageError(

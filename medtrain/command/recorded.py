@@ -8,11 +8,11 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from medtrain.command.execute import unexpected
-from medtrain.config import launch
-from medtrain.config.record import RunRecord
+from medtrain import launch
 from medtrain.core.errors import MedtrainError
 from medtrain.core.notice import notice
+from medtrain.io.record import RunRecord
+from medtrain.launch.execute import unexpected
 
 
 @contextmanager

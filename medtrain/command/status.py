@@ -14,12 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from medtrain.command.sweep import monitored, refresh
-from medtrain.config import cluster_state, record
-from medtrain.config.cluster import submitted
-from medtrain.config.cluster_state import State
 from medtrain.config.runs import in_order, run_folders
 from medtrain.core.errors import UsageError
 from medtrain.core.words import overrides, varying
+from medtrain.io import record
+from medtrain.launch.slurm import queue
+from medtrain.launch.slurm.cluster import submitted
+from medtrain.launch.slurm.queue import State
 
 BAD = ("failed", "lost")
 COLOURS = {"finished": "green", "running": "cyan", "failed": "red", "lost": "red", "interrupted": "yellow"}
@@ -67,11 +68,11 @@ def sweeps(cfg: DictConfig) -> list[Path]:
 def tell(sweep: Path) -> int:
     """The table of one sweep; what SLURM knows of dead jobs is written into their folders first."""
     ids = submitted(sweep)
-    known = cluster_state.states(ids.values())
+    known = queue.states(ids.values())
     if known is None:
         print("warning: SLURM can't be asked here; this is what the run folders say")
     else:
-        cluster_state.settle(sweep, known)
+        queue.settle(sweep, known)
     refresh(sweep)
     seen = jobs(sweep, known)
     keys = varying([each.words for each in seen])
@@ -114,12 +115,12 @@ def _seen(folder: Path, job: str, known: Mapping[str, State] | None, mode: str) 
     if state is not None and state.waits:
         status = "preempted, waiting" if status == "preempted" else "waiting"
         reason = f"SLURM says {state.reason}" if state.reason not in ("", "None", "Priority", "Resources") else ""
-    elif state is not None and not state.ended and status not in cluster_state.ENDED:
+    elif state is not None and not state.ended and status not in queue.ENDED:
         status = "running"
     elif job and known is not None and state is None and status in ("starting", "preempted", "running"):
         status, reason = "lost", f"SLURM does not know its job {job} any more"
     epochs, best = progress(folder, mode)
-    log = cluster_state.log_file(folder.parent, job) if job else folder / "train.log"
+    log = queue.log_file(folder.parent, job) if job else folder / "train.log"
     return Seen(
         folder=folder,
         words=overrides(fields.get("overrides") or ()),

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import io
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from medtrain.command import on_slurm
-from medtrain.config import job, launcher, record
 from medtrain.config.compose import Composition
 from medtrain.config.runs import in_order
+from medtrain.core.verb import LookUp, Verb
 from medtrain.core.words import overrides, varying
+from medtrain.io import record
 from medtrain.io.files import read_json, write_text
+from medtrain.launch.execute import STOPPED
+from medtrain.launch.slurm import job as slurm_job
+from medtrain.launch.sweep import chosen, run_sweep
 from medtrain.report.words import memory
 
 FILE = "sweep.csv"
@@ -27,14 +31,19 @@ COSTS = ("wall_time_s", "images_per_s", "peak_memory_mb")
 Row = dict[str, Any]
 
 
-def main(composition: Composition, start: job.Start) -> int:
-    """Carry a sweep out, or submit it; returns the exit code."""
-    sweep, code = job.run_sweep(composition, start, refresh, on_slurm.run)
-    cluster = launcher.chosen(composition.cfg)
+def main(verb: Verb, look_up: LookUp, composition: Composition) -> int:
+    """Carry a sweep out, or submit it; returns the exit code.
+
+    Args:
+        verb: of its jobs.
+        look_up: by which jobs on other machines find it.
+    """
+    sweep, code = run_sweep(verb, composition, refresh, partial(slurm_job.run, look_up))
+    cluster = chosen(composition.cfg)
     if cluster is not None and not cluster.wait:
-        return on_slurm.submitted(sweep)
+        return slurm_job.submitted(sweep)
     failed = outcome(sweep)
-    return code if code in (130, 143) else int(failed)
+    return code if code in STOPPED else int(failed)
 
 
 def outcome(sweep: Path) -> int:

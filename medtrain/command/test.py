@@ -9,13 +9,14 @@ from typing import Any
 import pandas as pd
 from omegaconf import DictConfig
 
+from medtrain import launch
 from medtrain.command import build
 from medtrain.command.evaluate import build_report, evaluate
 from medtrain.command.gate import attach_gate
 from medtrain.command.trained import open_run
-from medtrain.config import launch, record
 from medtrain.config.compose import load_saved
 from medtrain.core.errors import UsageError
+from medtrain.io import record
 from medtrain.io.files import write_json
 from medtrain.report import metrics_table
 

@@ -10,8 +10,8 @@ from omegaconf import DictConfig
 
 from medtrain.callbacks.checkpoint import load, network_weights
 from medtrain.command import build
-from medtrain.config import record
 from medtrain.core.errors import MedtrainError, UsageError
+from medtrain.io import record
 from medtrain.target import DataSpec, Decision
 from medtrain.task.base import Task
 

@@ -1,6 +1,6 @@
 """The strict check: every key and value of a composed configuration against what the package ships.
 
-Nodes that carry a ``_target_`` are open to arguments of that target, which `target` checks by signature; all
+Nodes that carry a ``_target_`` are open to arguments of that target, which `allowed` checks by signature; all
 others know their keys: a misspelt one never passes, be it in a YAML file or after ``+``.
 """
 
@@ -15,7 +15,7 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from medtrain.config import kinds, search, target
+from medtrain.config import allowed, kinds, search
 from medtrain.core.words import suggest
 
 GROUPS_OF_TARGETS = ("callbacks", "logger")  # nodes that hold named targets: more may be added
@@ -92,7 +92,7 @@ def check(cfg: Plain, base: Plain, overrides: list[Override]) -> list[Finding]:
     lines = {o.key_or_group: str(o.input_line) for o in overrides}
     added = {o.key_or_group for o in overrides if o.is_add() or o.is_force_add()}
     found = _walk(cfg, base, "", lines, added)
-    found += [Finding("", text) for text in target.check_names(cfg)]
+    found += [Finding("", text) for text in allowed.check_names(cfg)]
     return found + _combination(cfg)
 
 

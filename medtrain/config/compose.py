@@ -192,6 +192,22 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(cause).split("\n")[0].split()) or type(error).__name__
 
 
+def plain(cfg: DictConfig) -> DictConfig:
+    """Copy a configuration, resolved and without the hydra node.
+
+    Raises:
+        UsageError: an interpolation that leads nowhere.
+    """
+    container: Any = OmegaConf.to_container(cfg, resolve=False)
+    container.pop("hydra", None)
+    copy = OmegaConf.create(container)
+    try:
+        OmegaConf.resolve(copy)
+    except OmegaConfBaseException as error:
+        raise UsageError(str(error).split("\n")[0]) from error
+    return copy
+
+
 def load_saved(run: str | Path, key: str = "run") -> DictConfig:
     """RUN/config.yaml; `key` is the word that named it.
 

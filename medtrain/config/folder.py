@@ -13,8 +13,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from medtrain.config import record
 from medtrain.core.errors import UsageError
+from medtrain.io import record
 from medtrain.io.files import sha256, write_text
 
 # Root keys that don't make another run of the same configuration.
@@ -120,11 +120,11 @@ def _not_alive(folder: Path) -> Path:
     return folder
 
 
-def save_config(cfg: DictConfig, folder: Path) -> None:
-    """Write the resolved configuration, without what belongs to one start only, paths made absolute."""
+def save_config(cfg: DictConfig, folder: Path, *, of_run: bool = True) -> None:
+    """Write the resolved configuration; that of a run, which others start from, without what one start only has."""
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     plain.pop("hydra", None)
-    if plain["verb"] in ("train", "ensemble"):
+    if of_run:
         plain |= {"resume": None, "run": None, "trust": [], "debug": False, "sweep": {"retry": None}}
     ordered = dict(sorted(plain.items(), key=lambda item: (isinstance(item[1], dict), item[0])))
     write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(ordered)))

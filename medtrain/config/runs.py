@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from medtrain.config import record
 from medtrain.core.errors import UsageError
+from medtrain.io import record
 
 RESULTS = (record.FILE, "test_metrics.json")  # a folder that holds one of these is a run, or a test of one
 

@@ -10,8 +10,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from medtrain.config.compose import load_saved
 from medtrain.config.runs import run_folders
 from medtrain.core.errors import UsageError
+from medtrain.core.verb import Origin, Verb
 
-OF_A_RUN = ("test", "predict", "explain")  # they start from RUN/config.yaml
 FIXED_IN_A_RUN = (
     "task",
     "model",
@@ -50,7 +50,7 @@ OF_THE_MODEL = (
 KEPT_IF_NOT_GIVEN = ("fit", "window", "tile_overlap", "cache_dir", "batch_size", "num_workers")
 
 
-def saved_of(verb: str, given: dict[str, str]) -> DictConfig | None:
+def saved_of(verb: Verb, given: dict[str, str]) -> DictConfig | None:
     """The configuration of the run that a verb starts from, None for the packaged one.
 
     Args:
@@ -60,29 +60,41 @@ def saved_of(verb: str, given: dict[str, str]) -> DictConfig | None:
         UsageError: the verb needs a run and none is named, or an override would change what the run fixes.
     """
     key = "run"
-    if verb == "ensemble":
+    if verb.origin is Origin.RUNS:
         _refuse_fixed(verb, given, {*FIXED_IN_A_RUN, "data", "eval.mc_dropout", "eval.groups"} - {*FREE_IN_AN_ENSEMBLE})
         if not given.get("runs"):
-            raise UsageError("ensemble needs runs=..., run folders, a sweep's folder or a pattern")
+            raise UsageError(f"{verb.name} needs runs=..., run folders, a sweep's folder or a pattern")
         return load_saved(run_folders(_listed(given["runs"]))[0], "runs")
-    if verb in OF_A_RUN:
+    if verb.origin is Origin.RUN:
         if not given.get("run"):
-            raise UsageError(f"{verb} needs run=DIR, the folder of a finished training")
+            raise UsageError(f"{verb.name} needs run=DIR, the folder of a finished training")
         _refuse_fixed(verb, given, {*FIXED_IN_A_RUN})
-    elif verb == "train" and given.get("resume") not in (None, "null", "auto", ""):
+    elif verb.origin is Origin.PACKAGE_OR_RUN and given.get("resume") not in (None, "null", "auto", ""):
         key = "resume"
-    elif verb != "train" or not given.get("run"):
+    elif verb.origin is Origin.PACKAGE or not given.get("run"):
         return None
     saved = load_saved(_unquoted(given[key]), key)
-    if verb == "train" and saved.verb == "ensemble":
+    if verb.origin is Origin.PACKAGE_OR_RUN and saved.verb == "ensemble":
         raise UsageError(f"{key}={given[key]}: an ensemble, which isn't trained; train its members again")
     return saved
 
 
-def _refuse_fixed(verb: str, given: dict[str, str], fixed: set[str]) -> None:
+def _refuse_fixed(verb: Verb, given: dict[str, str], fixed: set[str]) -> None:
     for key in given:
         if {key, key.split(".")[0]} & fixed and key != "task":
-            raise UsageError(f"{key}={given[key]}: fixed by the run; {verb} can't change it")
+            raise UsageError(f"{key}={given[key]}: fixed by the run; {verb.name} can't change it")
+
+
+def keep_to(saved: DictConfig, verb: Verb, cfg: DictConfig, given: dict[str, str]) -> None:
+    """Hold a composed configuration, in place, to what the run that it starts from has fixed.
+
+    Raises:
+        UsageError: the overrides `given` change some of it.
+    """
+    if verb.origin is Origin.RUN:
+        keep_what_the_model_needs(cfg, saved, given)
+    elif verb.origin is Origin.PACKAGE_OR_RUN and "resume" in given:
+        refuse_another_training(cfg, saved)
 
 
 def refuse_another_training(cfg: DictConfig, saved: DictConfig) -> None:

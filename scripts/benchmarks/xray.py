@@ -32,8 +32,7 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from medtrain.command import build
-from medtrain.config.compose import compose
-from medtrain.config.job import plain
+from medtrain.config.compose import compose, plain
 from medtrain.loss import cross_entropy
 from medtrain.model import build_model
 
@@ -132,10 +131,10 @@ def steps(root: Path, cache: Path, side: int, batch: int, model: str, pairs: int
 
 def bare(cfg: Any, data: Any) -> Callable[[], None]:
     """One step of what a person would write by hand."""
-    from medtrain.config import target
+    from medtrain.config import allowed
 
     spec = data.spec
-    network = build_model(*target.builder("model", build.plain(cfg.model)), spec).to(memory_format=torch.channels_last)
+    network = build_model(*allowed.builder("model", build.plain(cfg.model)), spec).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.01)
     loss = cross_entropy(spec)
     mean, std = torch.tensor(spec.mean).view(1, -1, 1, 1), torch.tensor(spec.std).view(1, -1, 1, 1)

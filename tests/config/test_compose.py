@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from medtrain.config.compose import compose
-from medtrain.config.job import plain
+from medtrain.config.compose import compose, plain
 from medtrain.core.errors import UsageError
 from tests.options import all_options, words
 

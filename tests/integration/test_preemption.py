@@ -13,10 +13,11 @@ import pytest
 import torch
 
 from medtrain.callbacks import Speed
-from medtrain.command import on_slurm
-from medtrain.command.execute import PREEMPTED
-from medtrain.config import cluster_state, record
 from medtrain.core.notice import notice
+from medtrain.io import record
+from medtrain.launch.execute import PREEMPTED
+from medtrain.launch.slurm import job as on_slurm
+from medtrain.launch.slurm import queue
 from tests.integration.conftest import TINY, Ran
 
 WORDS = [word for word in TINY if "max_epochs" not in word and "batch_size" not in word]
@@ -131,8 +132,8 @@ def test_what_follows(
 ) -> None:
     record.RunRecord(tmp_path).finish("preempted")
     asked: list[int] = []
-    monkeypatch.setattr(cluster_state, "of_this_job", lambda: job)
-    monkeypatch.setattr(cluster_state, "requeue", lambda: asked.append(1) or fault)
+    monkeypatch.setattr(queue, "of_this_job", lambda: job)
+    monkeypatch.setattr(queue, "requeue", lambda: asked.append(1) or fault)
     monkeypatch.setattr(notice, "given", given)
     monkeypatch.setenv("SLURM_RESTART_COUNT", str(restarts))
     assert on_slurm.preempted(tmp_path, 3) == code

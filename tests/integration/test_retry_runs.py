@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from medtrain.config import record
+from medtrain.io import record
 from tests.integration.conftest import TINY, Ran
 
 

@@ -104,7 +104,7 @@ def test_a_live_run_is_refused(medtrain: Callable[..., Ran], folder: Path, train
     )
     ran = medtrain(f"resume={copy}")
     assert ran.code == 2 and "still running" in ran.err
-    from medtrain.config import record
+    from medtrain.io import record
 
     (copy / "run.json").write_text(
         json.dumps(run | {"status": "running", "host": "elsewhere", "heartbeat": record.now()})
@@ -128,7 +128,7 @@ def test_a_stopped_run_goes_on_to_the_same_result(
         time.sleep(0.05)
     process.send_signal(number)
     assert process.wait() == (143 if number == signal.SIGTERM else -9)
-    from medtrain.config import record
+    from medtrain.io import record
 
     fields = record.read(folder / "stopped")
     assert record.status(fields) == ("interrupted" if number == signal.SIGTERM else "lost")

@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from medtrain.config import record
+from medtrain.io import record
 from tests.integration.conftest import TINY, Ran
 from tests.repository import ROOT
 
@@ -54,7 +54,7 @@ def on_slurm(slurm: Path, monkeypatch: pytest.MonkeyPatch, medtrain: Callable[..
     monkeypatch.setenv("SLURM_CONF", str(slurm))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr("medtrain.config.launcher.POLL_S", 0.5)
+    monkeypatch.setattr("medtrain.launch.slurm.wait.POLL_S", 0.5)
     return medtrain
 
 

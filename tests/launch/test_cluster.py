@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from submitit.slurm.slurm import _make_sbatch_string
 
-from medtrain.config.cluster import Cluster
+from medtrain.config.compose import compose
 from medtrain.core.errors import UsageError
+from medtrain.launch.slurm.cluster import Cluster
+from medtrain.launch.sweep import check_cluster, chosen
 
 
 def config(devices: Any = "auto", workers: int = 4, nodes: int = 1, accelerator: str = "auto") -> dict[str, Any]:
@@ -89,3 +91,15 @@ def test_what_slurm_would_read_otherwise_is_refused(settings: dict[str, Any], to
 def test_more_devices_than_gpus() -> None:
     with pytest.raises(UsageError, match=r"hydra\.launcher\.gpus=2"):
         Cluster(gpus=2).tasks(config(4)["trainer"])
+
+
+def test_whether_a_job_is_for_slurm() -> None:
+    assert chosen(compose([]).cfg) is None and not check_cluster(compose([]).cfg, False)
+    cfg = compose(["hydra/launcher=slurm", "hydra.launcher.warn_s=7"]).cfg
+    cluster = chosen(cfg)
+    assert cluster is not None and cluster.warn_s == 7 and check_cluster(cfg, True)
+    with pytest.raises(UsageError, match="counts in a sweep only"):
+        check_cluster(cfg, False)
+    cfg = compose(["hydra/launcher=slurm", "+hydra.launcher.gpu=7"]).cfg
+    with pytest.raises(UsageError, match=r"hydra.launcher.gpu: no such key; did you mean 'gpus'"):
+        chosen(cfg)

@@ -10,112 +10,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
+from typing import Any
 
 from medtrain.core.errors import MedtrainError, UsageError
+from medtrain.core.verb import Verb
+from medtrain.launch.processes import Launch, launched
 
-JOBS = ("train", "test", "predict")  # verbs that may run as several processes
 ARRIVAL_S = 600.0  # for all processes of a launch to start: shared file systems make imports slow
 ENDING_S = 15.0  # for the others to hear of the end, before the store ends too
 POLL_S = 0.05
-PARENT = "MEDTRAIN_PARENT"  # set in ranks that our own parent has started; those have their job already
-
-
-@dataclass(frozen=True)
-class Launch:
-    """Which of a job's processes this one is.
-
-    Args:
-        by: who started it: torchrun or srun.
-        rank, world: number among all, and how many these are.
-        local: processes a machine.
-    """
-
-    by: str
-    rank: int
-    world: int
-    local: int
-
-    @property
-    def nodes(self) -> int:
-        return self.world // self.local
-
-
-def launched() -> Launch | None:
-    """What started this process as one of several; None for a process of its own, or a rank of our own parent.
-
-    Raises:
-        UsageError: a launcher that gives no address to meet at, or machines with unequal numbers of processes.
-    """
-    env = os.environ
-    if PARENT in env:
-        return None
-    if all(name in env for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")):
-        world = int(env["WORLD_SIZE"])
-        return Launch("torchrun", int(env["RANK"]), world, int(env.get("LOCAL_WORLD_SIZE") or world))
-    if int(env.get("SLURM_STEP_NUM_TASKS") or 1) > 1:
-        world, tasks = int(env["SLURM_STEP_NUM_TASKS"]), env.get("SLURM_STEP_TASKS_PER_NODE", "")
-        local = set(re.sub(r"\(x\d+\)", "", tasks).split(",")) if tasks else {str(world)}  # such as 2(x3),1
-        if len(local) > 1:
-            raise UsageError(f"srun started {tasks} tasks on the nodes: give each as many, by --ntasks-per-node")
-        return Launch("srun", int(env["SLURM_PROCID"]), world, int(local.pop()))
-    if int(env.get("OMPI_COMM_WORLD_SIZE") or env.get("PMI_SIZE") or 1) > 1:
-        raise UsageError("started by mpirun, whose processes have no address to meet at: take torchrun or srun")
-    return None
-
-
-def global_rank() -> int:
-    """0 in the process that writes the run's files."""
-    if PARENT in os.environ:
-        return int(os.environ["RANK"])
-    launch = launched()
-    return launch.rank if launch else 0
-
-
-def world() -> int:
-    """How many processes a launcher has started, 1 without one."""
-    launch = launched()
-    return launch.world if launch else 1
-
-
-def fit(cfg: DictConfig) -> None:
-    """Let the trainer take what the launcher has started, in place.
-
-    Raises:
-        UsageError: the configuration asks for another number of processes or machines.
-    """
-    launch, trainer = launched(), cfg.trainer
-    if launch is None:
-        if trainer.num_nodes > 1 and PARENT not in os.environ:
-            start = f"--nnodes={trainer.num_nodes} --node-rank=N --nproc-per-node=DEVICES --master-addr=FIRST"
-            raise UsageError(
-                f"trainer.num_nodes={trainer.num_nodes}: several machines are started from outside:\n"
-                f"  on each, N = 0, 1, ...: torchrun {start} -m medtrain ...\n"
-                f"  or once, under SLURM: srun --nodes={trainer.num_nodes} --ntasks-per-node=DEVICES medtrain ...\n"
-                "  trainer.num_nodes=1 takes this machine alone"
-            )
-        return
-    asked = trainer.devices if isinstance(trainer.devices, int | str) else len(trainer.devices)
-    if str(asked) not in ("auto", "-1", str(launch.local)):
-        raise UsageError(
-            f"trainer.devices={trainer.devices}, but {launch.by} started {launch.local} processes on this machine: "
-            f"give trainer.devices={launch.local}, or leave it to trainer.devices=auto"
-        )
-    if trainer.num_nodes not in (1, launch.nodes):
-        raise UsageError(
-            f"trainer.num_nodes={trainer.num_nodes}, but {launch.by} started processes on {launch.nodes} machines"
-        )
-    trainer.num_nodes = launch.nodes
-    if isinstance(trainer.devices, int | str):  # a list says which ones
-        trainer.devices = launch.local
 
 
 def together(words: Sequence[str], lead: Callable[[], int], follow: Callable[[str], int]) -> int:
@@ -142,22 +48,26 @@ def together(words: Sequence[str], lead: Callable[[], int], follow: Callable[[st
 
 
 def announce(job: Callable[[], str]) -> None:
-    """In the first process: give the others the job that they wait for."""
+    """Give the other processes, from the first one, the job that they wait for."""
     if _meeting is not None:
         _meeting.store.set("job", job())
 
 
 def first_has_ended(patience: float = 3.0) -> bool:
-    """In one of the others: has the first process come to its end, or does it within `patience` seconds?"""
+    """Ask, in one of the others, whether the first process has ended, or does within `patience` seconds."""
     return _meeting is not None and _meeting.has("over", gone=True, patience=patience)
 
 
-def alone(verb: str, multirun: bool) -> None:
-    """Raises UsageError in one of several processes for what is no work for them."""
+def alone(verb: Verb, multirun: bool) -> None:
+    """Refuse in one of several processes what is no work for them.
+
+    Raises:
+        UsageError: a sweep, or a verb of one process.
+    """
     launch = launched()
-    if launch is None or launch.world == 1 or (verb in JOBS and not multirun):
+    if launch is None or launch.world == 1 or (verb.ranks and not multirun):
         return
-    what = "a sweep (-m) starts the processes of each job itself" if multirun else f"{verb} is one process"
+    what = "a sweep (-m) starts the processes of each job itself" if multirun else f"{verb.name} is one process"
     raise UsageError(f"{what}: start it without {launch.by}")
 
 
@@ -180,9 +90,9 @@ class _Meeting:
         try:  # the first process keeps the store until it ends; the process group joins the same one
             whole, _, _ = next(dist.rendezvous("env://", launch.rank, launch.world))
         except (*self.gone, ValueError) as error:
-            at = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+            address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
             first = str(error).split("\n")[0][:200]
-            raise MedtrainError(f"the {launch.world} processes can't meet at {at}: {first}") from error
+            raise MedtrainError(f"the {launch.world} processes can't meet at {address}: {first}") from error
         self.store: Any = dist.PrefixStore("medtrain", whole)
 
     def lead(self, words: list[str], work: Callable[[], int]) -> int:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
 
-from medtrain.config.launch import PARENT, launched
+from medtrain.launch.processes import PARENT, launched
 
 OPTION = "--job"  # the internal option of the command: a saved, resolved configuration to execute
 GRACE_S = 15.0  # to close up after a signal
@@ -32,15 +32,15 @@ class Ended(NamedTuple):
 
     Args:
         code: the exit code of the first that failed, 128 + the signal after a signal, 0.
-        told: rank 0 has told the person why.
+        explained: rank 0 has said why to the person.
     """
 
     code: int
-    told: bool
+    explained: bool
 
 
 def wanted(cfg: DictConfig) -> int:
-    """Processes that the trainer settings ask for on this machine; 1 if someone else starts them."""
+    """Count the processes that the trainer settings ask for on this machine; 1 if someone else starts them."""
     if launched() is not None or PARENT in os.environ:
         return 1
     devices, accelerator = cfg.trainer.devices, cfg.trainer.accelerator
@@ -58,7 +58,7 @@ def wanted(cfg: DictConfig) -> int:
 
 
 def environment() -> list[Any]:
-    """For the trainer's plugins: a rank of ours shall not see that SLURM gave the machine; requeueing is the job's."""
+    """Make the trainer's plugins: a rank of ours shall not see that SLURM gave the machine; requeueing is the job's."""
     from lightning_fabric.plugins.environments.lightning import LightningEnvironment
     from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
@@ -144,7 +144,7 @@ def _end_all(processes: list[subprocess.Popen[bytes]], grace: float) -> None:
 
 
 def die_with_parent() -> None:
-    """In a rank: ask the kernel to end this process when its parent dies (Linux)."""
+    """Ask the kernel to end this process, a rank, when its parent dies (Linux)."""
     parent = os.environ.get(PARENT)
     if parent is None or not sys.platform.startswith("linux"):
         return

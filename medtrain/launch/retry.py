@@ -14,7 +14,7 @@ _FREE = ("hydra.", "hydra/", "sweep.", "verb=", "trust=")  # may be other ones: 
 
 
 def words(tokens: Sequence[str], sweep: str | None) -> list[str]:
-    """The words of the sweep that is to go on, those of `tokens` about the launcher in place of its own.
+    """Read the words of the sweep that is to go on, those of `tokens` about the launcher in place of its own.
 
     Args:
         tokens: the command line's, quoted.

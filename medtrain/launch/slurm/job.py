@@ -7,49 +7,54 @@ import signal
 import sys
 from pathlib import Path
 
-from medtrain.config import cluster, cluster_state, launch, record
 from medtrain.core.notice import notice
+from medtrain.core.verb import LookUp
+from medtrain.io import record
+from medtrain.launch import processes
+from medtrain.launch.slurm import cluster, queue
 
 
-def run(folder: str, patience_s: float, requeues: int) -> None:
-    """What each process of a job does: carry out the run that was made ready in `folder`, or go on with it.
+def run(look_up: LookUp, folder: str, patience_s: float, requeues: int) -> None:
+    """Carry out the run that was made ready in `folder`, or go on with it, as each process of a job does.
 
     Args:
+        look_up: finds the verb that the run's configuration names.
         patience_s: between the signal and the latest moment to stop.
         requeues: how often the job may start again.
     """
     notice.listen(patience_s)
-    from medtrain.command.execute import PREEMPTED, execute_saved  # after the signals have their owner
+    from medtrain.launch.dispatch import execute_saved  # slow to import: after the signals have their owner
+    from medtrain.launch.execute import PREEMPTED
 
-    code = execute_saved(folder)
+    code = execute_saved(folder, look_up)
     if code == PREEMPTED:
-        code = 0 if launch.global_rank() else preempted(Path(folder), requeues)
+        code = 0 if processes.global_rank() else preempted(Path(folder), requeues)
     if code:
         sys.exit(code)
 
 
 def preempted(folder: Path, requeues: int) -> int:
     """Start the job again, if it is not wanted gone; returns the exit code."""
-    job = cluster_state.of_this_job()
+    job = queue.of_this_job()
     state, restarts = job.get("JobState", ""), int(os.environ.get("SLURM_RESTART_COUNT") or 0)
-    kept = record.RunRecord(folder)
+    run_record = record.RunRecord(folder)
     if state == "CANCELLED":
-        kept.finish("interrupted", "cancelled")
+        run_record.finish("interrupted", "cancelled")
         return 143
     if state != "RUNNING":
         return 0  # SLURM has requeued it, or is about to
     if notice.given == signal.SIGTERM and job.get("PreemptTime", "None") == "None":
-        kept.finish(
+        run_record.finish(
             "failed", "ended by a SIGTERM that was no preemption: another process of the job died; see its logs"
         )
         return 1
     if restarts >= requeues:
-        kept.finish("failed", f"preempted, and requeued {restarts} times already (hydra.launcher.max_requeues)")
+        run_record.finish("failed", f"preempted, and requeued {restarts} times already (hydra.launcher.max_requeues)")
         return 1
     print(f"saved; the job starts again (number {restarts + 1})", flush=True)
-    fault = cluster_state.requeue()
+    fault = queue.requeue()
     if fault:
-        kept.finish("failed", f"preempted, and SLURM did not requeue it: {fault}")
+        run_record.finish("failed", f"preempted, and SLURM did not requeue it: {fault}")
         print(f"error: SLURM did not requeue the job: {fault}", file=sys.stderr)
     return int(bool(fault))
 
@@ -58,6 +63,6 @@ def submitted(sweep: Path) -> int:
     """Print what was submitted, and how to follow it."""
     ids = cluster.submitted(sweep)
     for name, job in ids.items():
-        print(f"job {name}: SLURM {job}, log {cluster_state.log_file(sweep, job)}")
+        print(f"job {name}: SLURM {job}, log {queue.log_file(sweep, job)}")
     print(f"sweep {sweep}\nfollow it: medtrain status {sweep}")
     return 0

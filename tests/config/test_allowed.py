@@ -9,7 +9,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from medtrain.config import target
+from medtrain.config import allowed
 from medtrain.core.errors import UsageError
 from medtrain.target import DataSpec
 
@@ -26,7 +26,7 @@ REFUSED = [
     ("model", "torchvision.models.get_weight"),
     ("model", "torchvision.models.resnet.partial"),
     ("model", "torchvision.models._utils.warnings.warn"),
-    ("model", "medtrain.config.ranks.run_ranks"),
+    ("model", "medtrain.launch.ranks.run_ranks"),
     ("model", "medtrain.model.weights.load_weights"),
     ("model", "medtrain.cli.main"),
     ("model", "torch.optim.AdamW"),
@@ -45,9 +45,9 @@ REFUSED = [
 def test_refused(slot: str, name: str) -> None:
     cfg = {slot: {"_target_": name}}
     with pytest.raises(UsageError):
-        if faults := target.check_names(cfg):
+        if faults := allowed.check_names(cfg):
             raise UsageError(faults[0])
-        target.allowed(slot, name)
+        allowed.allowed(slot, name)
 
 
 ALLOWED = [
@@ -70,8 +70,8 @@ ALLOWED = [
 
 @pytest.mark.parametrize(("slot", "name"), ALLOWED, ids=[f"{s}-{n}" for s, n in ALLOWED])
 def test_allowed(slot: str, name: str) -> None:
-    assert target.check_names({slot: {"_target_": name}}) == []
-    assert callable(target.allowed(slot, name))
+    assert allowed.check_names({slot: {"_target_": name}}) == []
+    assert callable(allowed.allowed(slot, name))
 
 
 def test_nested_targets_are_checked_and_built() -> None:
@@ -79,25 +79,25 @@ def test_nested_targets_are_checked_and_built() -> None:
         "_target_": "torch.nn.Sequential",
         "_args_": None,
     }
-    assert target.check_arguments("model", node)  # Sequential takes no such argument
+    assert allowed.check_arguments("model", node)  # Sequential takes no such argument
     node = {"_target_": "torch.nn.TransformerEncoder", "num_layers": 1}
     node["encoder_layer"] = {"_target_": "torch.nn.TransformerEncoderLayer", "d_model": 8, "nhead": 2}
-    assert target.check_arguments("model", node) == []
-    assert isinstance(target.build("model", node), torch.nn.TransformerEncoder)
+    assert allowed.check_arguments("model", node) == []
+    assert isinstance(allowed.build("model", node), torch.nn.TransformerEncoder)
     node["encoder_layer"] = {"_target_": "os.system", "command": "true"}
-    assert "os.system" in target.check_names({"model": node})[0]
+    assert "os.system" in allowed.check_names({"model": node})[0]
     with pytest.raises(UsageError):
-        target.build("model", node)
+        allowed.build("model", node)
 
 
 def test_a_target_where_none_belongs() -> None:
-    assert "can't stand here" in target.check_names({"data": {"x": {"_target_": "torch.nn.Linear"}}})[0]
+    assert "can't stand here" in allowed.check_names({"data": {"x": {"_target_": "torch.nn.Linear"}}})[0]
 
 
 def test_arguments_are_checked_by_signature() -> None:
-    faults = target.check_arguments("model", {"_target_": "medtrain.model.resnet18", "dropot": 0.1, "dropout": "much"})
+    faults = allowed.check_arguments("model", {"_target_": "medtrain.model.resnet18", "dropot": 0.1, "dropout": "much"})
     assert "did you mean 'dropout'" in faults[0] and "float is wanted" in faults[1]
-    assert "no such argument" in target.check_arguments("optimizer", {"_target_": "torch.optim.AdamW", "params": 3})[0]
+    assert "no such argument" in allowed.check_arguments("optimizer", {"_target_": "torch.optim.AdamW", "params": 3})[0]
 
 
 def test_all_faults_of_a_configuration() -> None:
@@ -109,7 +109,7 @@ def test_all_faults_of_a_configuration() -> None:
         }
     )
     with pytest.raises(UsageError) as error:
-        target.check_targets(cfg)
+        allowed.check_targets(cfg)
     assert len(str(error.value).splitlines()) == 3
     assert "callbacks.x.monitr" in str(error.value) and "did you mean 'monitor'" in str(error.value)
 
@@ -120,22 +120,22 @@ def test_trust_and_the_person_s_own_folder(tmp_path: Path, monkeypatch: pytest.M
         "        super().__init__()\n        self.width = width\n"
     )
     name = "mynets_for_test.Net"
-    assert "not an allowed target" in target.check_names({"model": {"_target_": name}})[0]
+    assert "not an allowed target" in allowed.check_names({"model": {"_target_": name}})[0]
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("MEDTRAIN_TRUST", "mynets_for_test")
-    assert target.check_names({"model": {"_target_": name}}) == []
-    assert target.build("model", {"_target_": name, "width": 5}, spec=SPEC).width == 5
+    assert allowed.check_names({"model": {"_target_": name}}) == []
+    assert allowed.build("model", {"_target_": name, "width": 5}, spec=SPEC).width == 5
     monkeypatch.delenv("MEDTRAIN_TRUST")
     monkeypatch.setenv("MEDTRAIN_CONFIG_DIR", str(tmp_path))
-    assert target.check_names({"model": {"_target_": name}}) == []
+    assert allowed.check_names({"model": {"_target_": name}}) == []
     monkeypatch.delenv("MEDTRAIN_CONFIG_DIR")
     monkeypatch.chdir(tmp_path)
     os.makedirs("medtrain_configs")
     (tmp_path / "mynets_for_test.py").rename(tmp_path / "medtrain_configs" / "mynets_for_test.py")
-    assert target.check_names({"model": {"_target_": name}})  # a folder that merely lies here runs no code
+    assert allowed.check_names({"model": {"_target_": name}})  # a folder that merely lies here runs no code
 
 
 def test_partial_waits_for_its_parameters() -> None:
-    make = target.partial("optimizer", {"_target_": "torch.optim.SGD", "lr": 0.5})
+    make = allowed.partial("optimizer", {"_target_": "torch.optim.SGD", "lr": 0.5})
     optimizer = make([torch.nn.Parameter(torch.zeros(1))], total_steps=9)
     assert optimizer.param_groups[0]["lr"] == 0.5

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from medtrain.config import record
-from medtrain.config.cluster import FOLDER, submitted
+from medtrain.io import record
+from medtrain.launch.slurm.cluster import FOLDER, submitted
 
 WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SUSPENDED", "STOPPED")
 RUNNING = ("RUNNING", "COMPLETING", "SIGNALING", "STAGE_OUT", "RESIZING")
@@ -45,37 +45,37 @@ class State:
 
 
 def states(ids: Iterable[str]) -> dict[str, State] | None:
-    """What SLURM knows of these jobs: its controller, of older ones its accounting; None if it can't be asked."""
+    """Ask SLURM what it knows of these jobs: the controller, of older ones the accounting; None without an answer."""
     wanted = set(ids)
     if not wanted:
         return {}
-    told = _ask("squeue", "-h", "-r", "-t", "all", "-u", getpass.getuser(), "-o", "%i|%T|%N|%r")
-    if told is None:
+    answer = _ask("squeue", "-h", "-r", "-t", "all", "-u", getpass.getuser(), "-o", "%i|%T|%N|%r")
+    if answer is None:
         return None
-    found = read(told)
-    missing = sorted({job.split("_")[0] for job in wanted - found.keys()})
+    known = read(answer)
+    missing = sorted({job.split("_")[0] for job in wanted - known.keys()})
     if missing:  # without accounting it fails, and nothing more can be known
         words = ("sacct", "-n", "-P", "-X", "-o", "JobID,State,NodeList,Reason", "-j", ",".join(missing))
-        found = read(_ask(*words) or "") | found
-    return {job: state for job, state in found.items() if job in wanted}
+        known = read(_ask(*words) or "") | known
+    return {job: state for job, state in known.items() if job in wanted}
 
 
-def read(told: str) -> dict[str, State]:
-    """The lines ``id|state|nodes|reason`` of squeue and sacct (which says ``CANCELLED by 1000``)."""
-    found = {}
-    for line in told.splitlines():
+def read(answer: str) -> dict[str, State]:
+    """Read the lines ``id|state|nodes|reason`` of squeue and sacct (which says ``CANCELLED by 1000``)."""
+    jobs = {}
+    for line in answer.splitlines():
         job, name, node, reason = [part.strip() for part in (line + "|||").split("|")[:4]]
         if job and name:
-            found[job] = State(
+            jobs[job] = State(
                 name.split()[0].rstrip("+"), *("" if w in ("None", "None assigned") else w for w in (node, reason))
             )
-    return found
+    return jobs
 
 
 def of_this_job() -> dict[str, str]:
-    """What the controller knows of the job that this process belongs to, {} if it can't be asked."""
-    told = _ask("scontrol", "-o", "show", "job", os.environ["SLURM_JOB_ID"]) or ""
-    return dict(word.split("=", 1) for word in told.split() if "=" in word)
+    """Ask the controller what it knows of the job that this process belongs to, {} if it can't be asked."""
+    answer = _ask("scontrol", "-o", "show", "job", os.environ["SLURM_JOB_ID"]) or ""
+    return dict(word.split("=", 1) for word in answer.split() if "=" in word)
 
 
 def requeue() -> str:
@@ -89,7 +89,7 @@ def requeue() -> str:
 
 
 def log_file(sweep: Path, job: str) -> Path:
-    """What the job's first process printed."""
+    """Name the file of what the job's first process printed."""
     return sweep / FOLDER / f"{job}_0_log.out"
 
 
@@ -105,7 +105,7 @@ def settle(sweep: Path, known: Mapping[str, State]) -> None:
 
 
 def why(sweep: Path, job: str, state: State) -> str:
-    """One line: what SLURM says, and the last line of the job's log."""
+    """Say in one line what SLURM says, and the last line of the job's log."""
     meaning = MEANING.get(state.name, f"it ended without a result ({state.name})")
     reason = f" ({state.reason})" if state.reason and state.name not in MEANING else ""
     last = last_line(log_file(sweep, job))
@@ -113,7 +113,7 @@ def why(sweep: Path, job: str, state: State) -> str:
 
 
 def last_line(log: Path) -> str:
-    """The last words of a log, without what SLURM and submitit say while they clear up; '' if there are none."""
+    """Read the last words of a log, without what SLURM and submitit say while they clear up; '' if there are none."""
     try:
         with open(log, "rb") as file:
             file.seek(max(0, log.stat().st_size - 8192))
@@ -125,7 +125,7 @@ def last_line(log: Path) -> str:
 
 
 def _ask(*words: str) -> str | None:
-    """The output of a SLURM command; asked again where the controller is busy."""
+    """Run a SLURM command and return its output; asked again where the controller is busy."""
     for pause in (0.5, 2.0, 0.0):
         try:
             return subprocess.run(words, capture_output=True, text=True, timeout=60, check=True).stdout

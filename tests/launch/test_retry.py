@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from medtrain.config.retry import words
 from medtrain.core.errors import UsageError
+from medtrain.launch.retry import words
 
 
 @pytest.fixture

@@ -9,12 +9,13 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from medtrain.core.errors import MedtrainError, UsageError
+from medtrain.core.words import suggest
 from medtrain.io.files import read_json, write_json
 
 FOLDER = "slurm"  # in the sweep's: what submitit writes, and the jobs' logs
@@ -70,7 +71,7 @@ class Cluster:
         return int(str(self.gpus).rpartition(":")[2]) if self.gpus is not None else 0
 
     def tasks(self, trainer: Plain) -> int:
-        """Processes a node: one a device.
+        """Count the processes a node: one a device.
 
         Raises:
             UsageError: more devices than GPUs.
@@ -85,7 +86,7 @@ class Cluster:
         return count
 
     def options(self, cfg: Plain, name: str, node_cpus: int | None) -> Plain:
-        """The sbatch options of a job, in submitit's names.
+        """Write the sbatch options of a job, in submitit's names.
 
         Args:
             cfg: the job's configuration.
@@ -94,7 +95,7 @@ class Cluster:
         """
         tasks = self.tasks(cfg["trainer"])
         cpus = self.cpus or min(1 + int(cfg["data"]["num_workers"]), max(1, (node_cpus or 1_000_000) // tasks))
-        asked = {
+        limits = {
             "partition": self.partition,
             "account": self.account,
             "time": self.time,
@@ -107,7 +108,7 @@ class Cluster:
             "export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK",
             "export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$SLURM_CPUS_PER_TASK}",
         ]
-        return asked | {
+        return limits | {
             "wckey": None,
             "job_name": name,
             "nodes": int(cfg["trainer"]["num_nodes"]),
@@ -122,29 +123,41 @@ class Cluster:
         }
 
     def _options(self) -> Plain:
-        """The extra options; a value of True is an option without one."""
-        found: Plain = {}
+        """Read the extra options; a value of True is an option without one."""
+        options: Plain = {}
         for line in self.extra:
             key, equals, value = str(line).removeprefix("#SBATCH").strip().lstrip("-").partition("=")
             if not re.fullmatch(r"[a-z][a-z-]+", key) or key in _WRITTEN_HERE:
                 raise UsageError(f"hydra.launcher.extra: '{line}' is no option that can be added; write [qos=long]")
-            found[key] = value if equals else True
-        return found
+            options[key] = value if equals else True
+        return options
+
+
+def cluster_of(settings: Mapping[str, Any]) -> Cluster:
+    """Make a cluster of the keys of ``hydra.launcher``.
+
+    Raises:
+        UsageError: a key that there is not, or a value that SLURM can't take.
+    """
+    known = [field.name for field in fields(Cluster)]
+    for key in settings.keys() - set(known):
+        raise UsageError(f"hydra.launcher.{key}: no such key; {suggest(key, known)}")
+    return Cluster(**settings)
 
 
 def submitted(sweep: Path) -> dict[str, str]:
-    """{folder: id in SLURM} of a sweep, {} of a local one."""
+    """Read {folder: id in SLURM} of a sweep, {} of a local one."""
     return dict(read_json(sweep / JOBS)) if (sweep / JOBS).is_file() else {}
 
 
 def node_cpus(partition: str | None) -> int | None:
-    """CPUs of the largest node of a partition (of all, if None); None if SLURM doesn't say."""
+    """Ask for the CPUs of the largest node of a partition (of all, if None); None if SLURM doesn't say."""
     words = ["sinfo", "-h", "-o", "%c", *(["-p", partition] if partition else [])]
     try:
-        told = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True).stdout
+        answer = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return None
-    return max((int(word.rstrip("+")) for word in told.split() if word.rstrip("+").isdigit()), default=None)
+    return max((int(word.rstrip("+")) for word in answer.split() if word.rstrip("+").isdigit()), default=None)
 
 
 def submit(cluster: Cluster, sweep: Path, jobs: Sequence[tuple[Path, Plain]], work: Work) -> dict[str, str]:

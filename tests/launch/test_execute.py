@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import pytest
 from omegaconf import OmegaConf
 
-from medtrain.command.execute import execute
+from medtrain.core.verb import Verb
+from medtrain.launch.execute import execute
 
 
 def test_the_environment_of_a_job_is_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,8 +19,9 @@ def test_the_environment_of_a_job_is_its_own(tmp_path: Path, monkeypatch: pytest
         os.environ |= {"LOCAL_RANK": "1", "MASTER_PORT": "1", "PL_GLOBAL_SEED": "7", "WORLD_SIZE": "2"}
         del os.environ["KEPT"]
 
-    monkeypatch.setitem(sys.modules, "medtrain.command.fake", SimpleNamespace(main=main))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "fake", SimpleNamespace(main=main))  # type: ignore[arg-type]
     monkeypatch.setenv("KEPT", "yes")
     before = dict(os.environ)
-    assert execute(OmegaConf.create({"verb": "fake", "debug": False}), tmp_path) == 0
+    verb = Verb("fake", "nothing", ("", ""), module="fake")
+    assert execute(verb, OmegaConf.create({"verb": "fake", "debug": False}), tmp_path) == 0
     assert dict(os.environ) == before

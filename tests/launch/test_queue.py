@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from medtrain.config import record
-from medtrain.config.cluster_state import State, last_line, read, settle
+from medtrain.io import record
+from medtrain.launch.slurm.queue import State, last_line, read, settle
 
 OLD = "2020-01-01T00:00:00+00:00"
 

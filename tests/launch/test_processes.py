@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from medtrain.config import launch
-from medtrain.config.launch import Launch, fit, launched
 from medtrain.core.errors import UsageError
+from medtrain.launch import processes, together
+from medtrain.launch.processes import Launch, fit, launched
+from medtrain.verbs import VERBS
 
 TORCHRUN = {
     "RANK": "5",
@@ -37,20 +38,20 @@ def by(patch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
 
 
 def test_nobody(started: pytest.MonkeyPatch) -> None:
-    assert launched() is None and launch.global_rank() == 0
+    assert launched() is None and processes.global_rank() == 0
     by(started, {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"})  # a batch script, or a shell by srun --pty
     assert launched() is None
     by(started, {"RANK": "1", "WORLD_SIZE": "2"})  # a pod of a cluster that numbers them
-    assert launched() is None and launch.global_rank() == 0
+    assert launched() is None and processes.global_rank() == 0
 
 
 def test_torchrun_and_srun(started: pytest.MonkeyPatch) -> None:
     by(started, SRUN)
-    assert launched() == Launch("srun", 4, 6, 2) and launch.global_rank() == 4
+    assert launched() == Launch("srun", 4, 6, 2) and processes.global_rank() == 4
     by(started, TORCHRUN)  # within a job of SLURM
-    assert launched() == Launch("torchrun", 5, 8, 4) and launch.launched().nodes == 2  # type: ignore[union-attr]
+    assert launched() == Launch("torchrun", 5, 8, 4) and processes.launched().nodes == 2  # type: ignore[union-attr]
     by(started, {"MEDTRAIN_PARENT": "7"})
-    assert launched() is None and launch.global_rank() == 5
+    assert launched() is None and processes.global_rank() == 5
 
 
 def test_what_cannot_be(started: pytest.MonkeyPatch) -> None:
@@ -82,9 +83,9 @@ def test_another_number_is_refused(started: pytest.MonkeyPatch) -> None:
 
 
 def test_sweeps_and_other_verbs_are_one_process(started: pytest.MonkeyPatch) -> None:
-    launch.alone("inspect", False)
+    together.alone(VERBS["inspect"], False)
     by(started, TORCHRUN)
-    launch.alone("train", False)
+    together.alone(VERBS["train"], False)
     for verb, multirun in (("train", True), ("inspect", False)):
         with pytest.raises(UsageError, match="start it without torchrun"):
-            launch.alone(verb, multirun)
+            together.alone(VERBS[verb], multirun)

@@ -1,0 +1,105 @@
+"""A sweep as Hydra goes through it: each combination is composed, then handed to what the rooms above do with jobs.
+
+Hydra's own launcher takes the jobs one after another; `SlurmLauncher` hands them over together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from hydra._internal.hydra import Hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus, setup_globals
+from hydra.errors import HydraException
+from hydra.plugins.launcher import Launcher
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from medtrain.config.compose import Composition
+from medtrain.config.quote import quote_paths
+from medtrain.core.errors import UsageError
+
+TARGET = "hydra_plugins.medtrain.SlurmLauncher"  # Hydra takes plugins by names that begin like this only
+
+
+class Jobs(Protocol):
+    """What is done with the jobs of a sweep; each returns the value that a sweeper optimises."""
+
+    def run(self, composed: DictConfig, hydra_cfg: DictConfig) -> float | None:
+        """Carry one job out here; `hydra_cfg` has the hydra node."""
+
+    def submit(self, composed: Iterable[DictConfig], settings: Mapping[str, Any]) -> list[float | None]:
+        """Hand all jobs to a cluster; `settings` are the keys of ``hydra.launcher``."""
+
+
+def run(composition: Composition, folder: Path, jobs: Jobs) -> None:
+    """Go through a sweep whose folder is there.
+
+    Raises:
+        UsageError: what Hydra doesn't take.
+    """
+    tokens = [t for t in composition.tokens if not t.startswith("hydra.sweep.dir=")]
+    tokens += quote_paths([f"hydra.sweep.dir={folder}"], multirun=False)
+    hydra = Hydra(task_name="medtrain", config_loader=composition.loader)
+    try:
+        hydra.multirun(composition.primary, _Task(jobs), tokens, with_log_configuration=False)
+    except HydraException as error:
+        raise UsageError(str(error).split("\n")[0]) from error
+
+
+def slurm_settings(cfg: DictConfig) -> dict[str, Any] | None:
+    """Read the keys of ``hydra.launcher`` where jobs are submitted to SLURM, None where they run on this machine."""
+    node = cfg.hydra.launcher
+    return _plain_items({k: v for k, v in node.items() if k != "_target_"}) if node.get("_target_") == TARGET else None
+
+
+class _Task:
+    """Hydra's task function: it is called with a configuration without the hydra node."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        self.jobs = jobs
+
+    def __call__(self, composed: DictConfig) -> float | None:
+        hydra_cfg: Any = HydraConfig.instance().cfg
+        return self.jobs.run(composed, hydra_cfg)
+
+
+class SlurmLauncher(Launcher):
+    """Composes the jobs and hands them over; its arguments are the keys of configs/hydra/launcher/slurm.yaml."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = _plain_items(settings)
+
+    def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
+        self.loader, self.jobs, self.config = hydra_context.config_loader, task_function.jobs, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
+        setup_globals()
+        composed: list[DictConfig] = []
+
+        def compose_each() -> Iterator[DictConfig]:
+            for number, overrides in enumerate(job_overrides, initial_job_idx):
+                cfg = self.loader.load_sweep_config(self.config, list(overrides))
+                with open_dict(cfg):
+                    cfg.hydra.job.id = cfg.hydra.job.num = number
+                HydraConfig.instance().set_config(cfg)  # its interpolations are resolved before the next is composed
+                composed.append(cfg)
+                yield cfg
+
+        values = self.jobs.submit(compose_each(), self.settings)
+        returns = []
+        for overrides, cfg, value in zip(job_overrides, composed, values, strict=True):
+            returned = JobReturn(overrides=overrides, cfg=cfg, status=JobStatus.COMPLETED)
+            returned.return_value = value
+            returns.append(returned)
+        return returns
+
+
+Plugins.instance().class_name_to_class[TARGET] = SlurmLauncher
+
+
+def _plain_items(settings: Mapping[Any, Any]) -> dict[str, Any]:
+    """Turn lists among the settings into plain ones."""
+    return {str(k): OmegaConf.to_container(v) if OmegaConf.is_config(v) else v for k, v in settings.items()}

@@ -1,0 +1,68 @@
+"""What a verb of the command line needs, said once: cli, launch and config ask the verb, never for its name."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from types import ModuleType
+
+
+class Origin(Enum):
+    """What the configuration of a verb starts from."""
+
+    PACKAGE = auto()  # the packaged one
+    PACKAGE_OR_RUN = auto()  # the packaged one, or that of the run that `run` or `resume` names
+    RUN = auto()  # that of `run`, which has to be named
+    RUNS = auto()  # that of the first of `runs`
+
+
+class Place(Enum):
+    """Where a verb works, and what its module's ``main`` takes."""
+
+    NONE = auto()  # main(cfg): it prints, and writes what the user names
+    RUN = auto()  # main(cfg, folder): a run folder, new or one to go on in; resume, sweeps and SLURM know it
+    BESIDE = auto()  # main(cfg, folder): a folder of its own beside the runs of its task
+    BESIDE_LATER = auto()  # main(cfg, make_folder): the same, made when nothing speaks against it any more
+    WITHIN = auto()  # main(cfg, folder): the folder in the run that the module's ``place(cfg)`` names
+    PASSING = auto()  # main(cfg, folder): a folder that is gone afterwards
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb of the command line.
+
+    Args:
+        name: the word.
+        does, examples, more: its help; the examples can be pasted.
+        module: dotted name of the module whose ``main`` carries it out.
+        ready: it is there, not only planned.
+        configured: there is a configuration; else ``main`` takes the words of the command line.
+        words: the key that words without '=' give: paths of runs.
+        origin, place: see there.
+        ranks: it may run as several processes.
+        stands_for: another verb that it is short for, as a sweep, with the words `adds`.
+    """
+
+    name: str
+    does: str
+    examples: tuple[str, str]
+    more: str = ""
+    module: str = ""
+    ready: bool = True
+    configured: bool = True
+    words: str = ""
+    origin: Origin = Origin.PACKAGE
+    place: Place = Place.NONE
+    ranks: bool = False
+    stands_for: str = ""
+    adds: tuple[str, ...] = ()
+
+    @property
+    def command(self) -> ModuleType:
+        """The module that carries the verb out, imported when it is first wanted."""
+        return importlib.import_module(self.module)
+
+
+LookUp = Callable[[str], Verb]  # a verb by its name, as the key `verb` of a saved configuration has it

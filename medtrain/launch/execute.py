@@ -1,0 +1,131 @@
+"""Carry out a job in this process; errors are told to people, and kept in the run folder."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import traceback
+import warnings
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from medtrain.core.errors import DataError, MedtrainError
+from medtrain.core.notice import notice
+from medtrain.core.verb import Place, Verb
+from medtrain.io.files import write_text
+from medtrain.launch import processes
+from medtrain.launch.environment import own_environment
+
+PREEMPTED = 75  # the exit code for "try again later" (sysexits.h)
+INTERRUPTED, TERMINATED = 130, 143  # 128 + the number of SIGINT, of SIGTERM
+STOPPED = (INTERRUPTED, TERMINATED)
+
+
+@own_environment()
+def execute(verb: Verb, cfg: DictConfig, folder: Path) -> int:
+    """Carry out a job in this process; returns the exit code, prints what went wrong."""
+    handler = _log_to(folder)
+    before = signal.getsignal(signal.SIGTERM)
+    if not notice.listening:  # else the signal has its owner
+        signal.signal(signal.SIGTERM, _terminated)
+    try:
+        if verb.ranks:
+            processes.fit(cfg)
+        verb.command.main(cfg, folder)
+        return 0
+    except (KeyboardInterrupt, SystemExit) as stopped:
+        # Lightning turns an interruption into sys.exit(1)
+        if notice.given is not None:
+            return PREEMPTED
+        advice = f"; go on with: medtrain resume={folder}" if verb.place is Place.RUN else ""
+        print(f"interrupted{advice}", file=sys.stderr)
+        return TERMINATED if _was_terminated(stopped) else INTERRUPTED
+    except Exception as error:
+        if notice.given is not None:  # a rank that was still waiting for one that had stopped
+            logging.getLogger("medtrain").info("stopped by %r", error)
+            return PREEMPTED
+        return tell(error, cfg.debug, folder)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+        _leave_group()
+
+
+def tell(error: Exception, debug: bool, folder: Path | None = None) -> int:
+    """Print an error for people (a traceback if `debug`), keep all of it in the run folder; the exit code."""
+    logging.getLogger("medtrain").error("%s", "".join(traceback.format_exception(error)))
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, MedtrainError):
+        text = str(error)
+        if isinstance(error, DataError) and folder is not None and len(error.problems) > error.shown:
+            text += f"\nthe whole list: {_write_problems(error, folder)}"
+    else:
+        text = unexpected(error)
+        if folder is not None:
+            text += f"; the traceback is in {folder / 'train.log'}"
+    print(f"error: {text}", file=sys.stderr, flush=True)
+    return error.exit_code if isinstance(error, MedtrainError) else 1
+
+
+def unexpected(error: BaseException) -> str:
+    """Describe in one line an error that nobody foresaw."""
+    first = (str(error).strip() or type(error).__name__).split("\n")[0]
+    if "out of memory" in first.lower():
+        return f"{first[:200]}; lower data.batch_size, or set trainer.accumulate_grad_batches"
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"{error.strerror}: {error.filename or ''}".rstrip(": ")
+    return f"{type(error).__name__}: {first[:300]}"
+
+
+def _write_problems(error: DataError, folder: Path) -> Path:
+    import pandas as pd
+
+    file = folder / "problems.csv"
+    rows = [{"severity": p.severity, "kind": p.kind, "where": p.where, "detail": p.detail} for p in error.problems]
+    write_text(file, pd.DataFrame(rows).to_csv(index=False))
+    return file
+
+
+def _log_to(folder: Path) -> logging.Handler:
+    rank = processes.global_rank()
+    handler = logging.FileHandler(folder / ("train.log" if rank == 0 else f"train.rank{rank}.log"), encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    for name in ("pytorch_lightning", "lightning", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).handlers.clear()  # to the log, not between the progress bars
+        logging.getLogger(name).propagate = True
+    logging.captureWarnings(True)
+    warnings.filterwarnings("default")
+    return handler
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, to be handled like Ctrl-C: at once, everything on disk kept."""
+
+
+def _terminated(number: int, frame: Any) -> None:
+    raise _Terminated
+
+
+def _was_terminated(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, _Terminated):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _leave_group() -> None:
+    """End the process group, so that the next job of a sweep can make its own."""
+    if "torch" in sys.modules:
+        import torch.distributed as dist
+
+        if dist.is_available() and dist.is_initialized():
+            dist.destroy_process_group()
