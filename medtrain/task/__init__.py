@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.util import find_spec
 from pkgutil import iter_modules
 
 from medtrain.core.errors import UsageError
@@ -17,11 +16,10 @@ def task_of(name: str) -> type[Task]:
     Raises:
         UsageError: there is no such slice.
     """
-    place = f"{__name__}.{name}"
-    if not name.isidentifier() or find_spec(place) is None:
-        slices = [module.name for module in iter_modules(__path__) if module.ispkg]
+    slices = [module.name for module in iter_modules(__path__) if module.ispkg]
+    if name not in slices:
         raise UsageError(f"task.slice={name}: no such folder of medtrain/task; {suggest(name, slices)}")
-    module = import_module(f"{place}.module")
+    module = import_module(f"{__name__}.{name}.module")
     return next(
         value
         for value in vars(module).values()

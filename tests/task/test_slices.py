@@ -1,0 +1,85 @@
+"""A task is found by the name of its slice, and refuses what it can't do before any data are read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from medtrain.config.migrate import migrate
+from medtrain.core.errors import UsageError
+from medtrain.target import DataSpec
+from medtrain.task import task_of
+from medtrain.task.base import Task
+
+EVAL = {"tta": 0, "mc_dropout": 0, "iou": 0.5}
+VOLUMES = {"name": "volume_cls", "dims": 3, "pool": "attention", "mixup": 0.0}
+PATCHES = {"patches_per_volume": 4, "patch_label": "case"}
+
+
+@pytest.mark.parametrize(
+    ("name", "cls"), [("classification", "Classification"), ("mil", "MultipleInstance"), ("detection", "Detection")]
+)
+def test_slices_are_found_by_name(name: str, cls: str) -> None:
+    assert task_of(name).__name__ == cls and issubclass(task_of(name), Task)
+
+
+@pytest.mark.parametrize("name", ["clasification", "base", "os.path", "../etc"])
+def test_what_is_no_slice_says_so(name: str) -> None:
+    with pytest.raises(UsageError, match=r"task\.slice=.*no such folder of medtrain/task"):
+        task_of(name)
+
+
+def test_usual_specs_before_any_data() -> None:
+    images = task_of("classification").usual_spec({"dims": 2}, {"image_size": [32, 48], "channels": 3})
+    assert images == DataSpec.of("binary", ("0", "1"), 3, (32, 48))
+    assert task_of("classification").usual_spec({"dims": 3}, {"patch_size": 24}).size == (24, 24, 24)
+    assert task_of("mil").usual_spec({}, {}).dims == 0 and task_of("mil").usual_spec(
+        {}, {"tiles": True, "tile_px": 64}
+    ).size == (64, 64)
+    boxes = task_of("detection").usual_spec({}, {"image_size": 512, "tile": 256})
+    assert boxes.size == (256, 256) and boxes.target.forms == {"boxes"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "data", "message"),
+    [
+        ({"dims": 2}, {}, "weighs the patches of a volume"),
+        ({"mixup": 0.2}, {}, "take one of them"),
+        ({}, {"patch_label": "mask"}, r"data\.patch_label=case"),
+        ({}, {"patches_per_volume": 1}, "several patches of a case"),
+    ],
+)
+def test_attention_over_patches_needs_patches(changed: dict, data: dict, message: str) -> None:
+    task_of("classification").check(VOLUMES, PATCHES)
+    with pytest.raises(UsageError, match=message):
+        task_of("classification").check(VOLUMES | changed, PATCHES | data)
+
+
+def test_what_a_task_does_without_is_refused() -> None:
+    boxes = {"name": "lesion_det", "merge": 0.5}
+    spec = task_of("detection").usual_spec(boxes, {})
+    assert task_of("detection").options(boxes, EVAL, {}, spec) == {"merge": 0.5, "iou": 0.5}
+    for key in ("tta", "mc_dropout"):
+        with pytest.raises(UsageError, match=rf"eval\.{key}=8: task=lesion_det does without"):
+            task_of("detection").options(boxes, EVAL | {key: 8}, {}, spec)
+    with pytest.raises(UsageError, match=r"the data hold images, task=volume_cls is for volumes"):
+        task_of("classification").options(VOLUMES, EVAL, {}, DataSpec.of("binary", ("0", "1"), 1, (8, 8)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "added"),
+    [
+        ("image", {"slice": "classification", "dims": 2}),
+        ("volume", {"slice": "classification", "dims": 3}),
+        ("bag", {"slice": "mil"}),
+        ("boxes", {"slice": "detection"}),
+    ],
+)
+def test_configurations_of_0_1_name_their_slice(kind: str, added: dict[str, Any]) -> None:
+    saved = OmegaConf.create({"verb": "train", "task": {"name": "t", "kind": kind}})
+    migrate(saved)
+    assert OmegaConf.to_container(saved.task) == {"name": "t", "kind": kind} | added
+    mine = OmegaConf.create({"verb": "train", "task": {"name": "t", "kind": kind, "slice": "own"}})
+    assert migrate(mine).task.slice == "own"
