@@ -94,6 +94,7 @@ def task(
         counts: labels of the training split, for losses that weigh classes.
         members: the model node of each member of an ensemble, which then stand in for `cfg.model`.
     """
+    check_dims(cfg, spec)
     kind, parts = task_class(cfg), task_options(cfg, spec)
     if training:
         parts["loss"] = allowed.build("loss", cfg.loss, spec=spec, counts=counts)
@@ -108,6 +109,14 @@ def task(
     if cfg.trainer.compile:
         built.model.compile()
     return built
+
+
+def check_dims(cfg: DictConfig, spec: DataSpec) -> None:
+    """Refuse cases of other dimensions than the task's, where it says which (UsageError)."""
+    wanted = cfg.task.get("dims")
+    if wanted is not None and spec.dims != wanted:
+        held, meant = ({2: "images", 3: "volumes"}.get(dims, "other cases") for dims in (spec.dims, wanted))
+        raise UsageError(f"data={cfg.data.name} holds {held}, task={cfg.task.name} is for {meant}")
 
 
 def task_class(cfg: DictConfig) -> type[Task]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from medtrain.command.build import check_dims
 from medtrain.config.migrate import migrate
 from medtrain.core.errors import UsageError
 from medtrain.target import DataSpec
@@ -64,8 +65,13 @@ def test_what_a_task_does_without_is_refused() -> None:
     for key in ("tta", "mc_dropout"):
         with pytest.raises(UsageError, match=rf"eval\.{key}=8: task=lesion_det does without"):
             task_of("detection").options(boxes, EVAL | {key: 8}, {}, spec)
-    with pytest.raises(UsageError, match=r"the data hold images, task=volume_cls is for volumes"):
-        task_of("classification").options(VOLUMES, EVAL, {}, DataSpec.of("binary", ("0", "1"), 1, (8, 8)))
+
+
+def test_cases_of_other_dimensions_are_refused() -> None:
+    cfg = OmegaConf.create({"task": VOLUMES, "data": {"name": "medmnist"}})
+    check_dims(cfg, DataSpec.of("binary", ("0", "1"), 1, (8, 8, 8)))
+    with pytest.raises(UsageError, match="data=medmnist holds images, task=volume_cls is for volumes"):
+        check_dims(cfg, DataSpec.of("binary", ("0", "1"), 1, (8, 8)))
 
 
 @pytest.mark.parametrize(

@@ -77,9 +77,6 @@ class Classification(Task):
     def options(
         cls, task: Mapping[str, Any], evaluation: Mapping[str, Any], augment: Mapping[str, Any], spec: DataSpec
     ) -> dict[str, Any]:
-        if spec.dims != task["dims"]:
-            held, wanted = ({2: "images", 3: "volumes"}.get(dims, "other cases") for dims in (spec.dims, task["dims"]))
-            raise UsageError(f"the data hold {held}, task={task['name']} is for {wanted}")
         return {
             "pool": task["pool"],
             "mixup": task.get("mixup") or 0.0,
