@@ -34,9 +34,11 @@ ENSEMBLES = {
 }
 RUNS = [(task, run) for task, runs in TASKS.items() for run in runs]
 PAIRS = ["xray_cls", "volume_cls", "wsi_mil"]  # 0.1 compares no boxes
-# Other processors add in another order. A forward pass of these networks then differs by up to 1e-7 in a probability
-# and 1e-5 pixels in a box, and some twenty training steps by a hundred times as much.
+# Other processors add in another order: seen from AVX-512 to SSE, a probability then differs by less than 1e-6 after a
+# forward pass, and weights by less than 1e-4 after the trainings' last steps. The slope of a calibration is that of
+# logits that differ little, which enlarges it.
 FORWARD, TRAINED, PIXELS = 1e-6, 1e-4, 1e-3
+ENLARGED = {"calibration_slope": 100, "calibration_intercept": 100}
 
 
 @pytest.fixture(autouse=True)
@@ -104,10 +106,10 @@ def point_values(metrics: Any, name: str = "") -> dict[str, Any]:
 
 def same_metrics(now: Path | str, before: Path, atol: float) -> None:
     after, kept = (point_values(read(file)) for file in (now, before))
-    assert {path: after.get(path) for path in kept} == {
-        path: pytest.approx(value, abs=atol, rel=atol) if isinstance(value, float) else value
-        for path, value in kept.items()
-    }
+    for path, value in kept.items():
+        limit = atol * next((times for name, times in ENLARGED.items() if name in path), 1)
+        near = pytest.approx(value, abs=limit, rel=limit) if isinstance(value, float) else value
+        assert after.get(path) == near, path
 
 
 def predictions_of(run: Path) -> Path:
@@ -166,16 +168,22 @@ def test_they_are_put_together(task: str, made: str, lay: Callable[..., None], m
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_stopped_one_goes_on(task: str, lay: Callable[..., None], medtrain: Callable[..., Ran]) -> None:
-    lay(task, "stopped")
+    """To the bit where this machine trains the whole run again to the bit, as it must where 0.1.0 trained it."""
+    lay(task, "run", "stopped")
+    ran = medtrain("train", "run=run", "hydra.run.dir=again")
+    assert ran.code == 0, ran.err
     ran = medtrain("resume=stopped")
     assert ran.code == 0 and "going on after epoch" in ran.out, ran.err
-    whole = FIXTURES / task / "run"
+    again, now, whole = Path("again"), Path("stopped"), FIXTURES / task / "run"
+    limit = 0.0 if farthest(again, whole, "last") == 0 else TRAINED
     for name in ("last", "best"):
-        now, before = (
-            torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True) for run in (Path("stopped"), whole)
-        )
-        assert now["global_step"] == before["global_step"]
-        for key, weight in before["state_dict"].items():
-            torch.testing.assert_close(now["state_dict"][key], weight, rtol=TRAINED, atol=TRAINED)
-    same_predictions(predictions_of(Path("stopped")), predictions_of(whole), TRAINED)
-    same_metrics("stopped/test_metrics.json", whole / "test_metrics.json", TRAINED)
+        assert farthest(now, whole, name) <= limit
+    same_predictions(predictions_of(now), predictions_of(whole), limit)
+    same_metrics(now / "test_metrics.json", whole / "test_metrics.json", limit)
+
+
+def farthest(one: Path, other: Path, name: str) -> float:
+    """The largest difference of a weight between two runs' checkpoints."""
+    a, b = (torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True) for run in (one, other))
+    assert a["global_step"] == b["global_step"] and a["state_dict"].keys() == b["state_dict"].keys()
+    return max(float((a["state_dict"][key] - b["state_dict"][key]).abs().max()) for key in a["state_dict"])
