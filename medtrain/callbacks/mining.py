@@ -8,6 +8,9 @@ import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.utils.data import BatchSampler, DataLoader
+
+from medtrain.sampler import Remembering
 
 
 class Mining(pl.Callback):
@@ -45,10 +48,12 @@ class Mining(pl.Callback):
         self.told = state_dict
 
 
-def _asking(trainer: pl.Trainer) -> Any:
-    """The training sampler, if it wants to be told."""
-    sampler = getattr(getattr(trainer.train_dataloader, "batch_sampler", None), "sampler", None)
-    return sampler if hasattr(sampler, "remember") else None
+def _asking(trainer: pl.Trainer) -> Remembering | None:
+    """Find the training sampler, if it wants to know."""
+    loader = trainer.train_dataloader
+    batches = loader.batch_sampler if isinstance(loader, DataLoader) else None
+    sampler = batches.sampler if isinstance(batches, BatchSampler) else None
+    return sampler if isinstance(sampler, Remembering) else None
 
 
 def _in_order(mine_N: Tensor) -> Tensor:

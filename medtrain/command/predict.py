@@ -28,7 +28,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     data = build.inputs(cfg, run.spec)
     readable = len(data.cases) > len(data.errors)
     if readable:
-        task.truth = getattr(data, "truth", None)  # of images the sizes; other inputs have none
+        task.truth = data.truth
         attach_gate(cfg, trainer, task, data.cases)
         run_loader(trainer, task, data.predict_dataloader)
     if launch.global_rank() != 0:

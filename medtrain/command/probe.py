@@ -52,18 +52,16 @@ def probe(cfg: DictConfig) -> None:
 
 
 def check_loss(cfg: DictConfig, spec: DataSpec, network: nn.Module) -> None:
-    """Can this loss be had of this network?
+    """Build the loss and let the task refuse it, if it is none for this network.
 
     Raises:
-        UsageError: it refuses such labels, or a detector's outputs are not what it takes.
+        UsageError: it refuses such labels, or the network's outputs are not what it takes.
     """
     ones = np.ones(len(spec.classes), np.int64)
     loss = allowed.build("loss", cfg.loss, spec=spec, counts=LabelCounts(ones, ones, 0 * ones))
-    if getattr(loss, "own_loss", None) != getattr(network, "own_loss", None):
-        wanted = "own, as the network brings its loss" if getattr(network, "own_loss", False) else "detection"
-        raise UsageError(
-            f"loss={str(cfg.loss._target_).rpartition('.')[2]} doesn't fit this network: take loss={wanted}"
-        )
+    if fitting := build.task_class(cfg).fitting_loss(network, loss):
+        name = str(cfg.loss._target_).rpartition(".")[2]
+        raise UsageError(f"loss={name} doesn't fit this network: take loss={fitting}")
 
 
 def check_sharding(cfg: DictConfig) -> None:

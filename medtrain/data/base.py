@@ -31,11 +31,13 @@ class Inputs(Protocol):
 
     Attributes:
         cases: a row a case: case, patient, path.
+        truth: sizes of images whose boxes are predicted; None of other cases.
         errors: why a case cannot be read, by row number; those rows are in no batch.
         readable: the other row numbers.
     """
 
     cases: pd.DataFrame
+    truth: Truth | None
     errors: dict[int, str]
     readable: NDArray[np.int64]
 

@@ -8,7 +8,8 @@ from medtrain.sampler.balanced import Balanced
 from medtrain.sampler.evaluation import EvalSampler
 from medtrain.sampler.hard_negative import HardNegative
 from medtrain.sampler.negatives import Negatives
+from medtrain.sampler.remembering import Remembering
 from medtrain.sampler.shuffle import Shuffle
 from medtrain.sampler.weighted import Weighted
 
-__all__ = ["Balanced", "EvalSampler", "HardNegative", "Negatives", "Shuffle", "Weighted"]
+__all__ = ["Balanced", "EvalSampler", "HardNegative", "Negatives", "Remembering", "Shuffle", "Weighted"]

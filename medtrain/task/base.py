@@ -102,6 +102,11 @@ class Task(pl.LightningModule):
         """Give a network the outputs that the options of this task need; most need no others."""
         return network
 
+    @classmethod
+    def fitting_loss(cls, network: nn.Module, loss: nn.Module) -> str | None:
+        """Say which loss to take instead, where this one is none for the network; None where it fits."""
+        return None
+
     @abstractmethod
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The named parts of the training loss; their sum is minimised."""

@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
 from medtrain.core.errors import DataError, UsageError
+from medtrain.core.truth import Truth
 from medtrain.data.loading import loader, ranks
 from medtrain.data.settings import choice
 from medtrain.data.slide.bags import CaseBags, PackedBatches
@@ -47,6 +48,8 @@ class InputBags(pl.LightningDataModule):
     Raises:
         UsageError: the path is not there. DataError: it holds no bags.
     """
+
+    truth: Truth | None = None
 
     def __init__(self, cfg: Mapping[str, Any], spec: DataSpec, path: Path, progress: Progress | None = None) -> None:
         super().__init__()

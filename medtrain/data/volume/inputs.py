@@ -11,6 +11,7 @@ import numpy as np
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
+from medtrain.core.truth import Truth
 from medtrain.data.loading import LaterBatches, loader, ranks
 from medtrain.data.table.inputs import list_inputs
 from medtrain.data.volume.dataset import Batch, GridPatches
@@ -41,6 +42,8 @@ class InputVolumes(pl.LightningDataModule):
     Raises:
         UsageError: the path is not there. DataError: it holds no volumes.
     """
+
+    truth: Truth | None = None
 
     def __init__(self, cfg: Mapping[str, Any], spec: DataSpec, path: Path, progress: Progress | None = None) -> None:
         super().__init__()

@@ -10,6 +10,7 @@ import numpy as np
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
+from medtrain.core.truth import Truth
 from medtrain.data.loading import LaterBatches, loader, ranks
 from medtrain.data.settings import image_form
 from medtrain.data.table.inputs import list_inputs
@@ -36,6 +37,8 @@ class InputImages(pl.LightningDataModule):
     Raises:
         UsageError: the path is not there. DataError: it holds no images.
     """
+
+    truth: Truth | None = None
 
     def __init__(self, cfg: Mapping[str, Any], spec: DataSpec, path: Path, progress: Progress | None = None) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ from medtrain.core.errors import UsageError
 from medtrain.core.pool import attend_cases, pool_cases
 from medtrain.data.base import Data, Inputs
 from medtrain.io.files import write_text
-from medtrain.model import dropout_passes, score_instances
+from medtrain.model import Ensemble, dropout_passes, score_instances
 from medtrain.report import write_failures
 from medtrain.target import DataSpec, Decision, Outcome, Predicted, Target
 from medtrain.target.binary import Binary
@@ -265,6 +265,7 @@ class Classification(Task):
     def _probs(self, logits: Tensor, temperature: float) -> np.ndarray:
         """Probabilities [N, S, C] of S members or passes, one column a class, binary too."""
         logits_NSK = logits.unflatten(0, (-1, 1)) if logits.ndim == 2 else logits
-        own_S1 = getattr(self.model, "temperatures", torch.ones(1))[:, None].cpu().double()
+        own_S = self.model.temperatures if isinstance(self.model, Ensemble) else torch.ones(1)
+        own_S1 = own_S[:, None].cpu().double()
         flat = (logits_NSK.double() / own_S1).flatten(0, 1).numpy()
         return self.target.probabilities(flat, temperature).reshape(*logits_NSK.shape[:2], -1)

@@ -71,6 +71,14 @@ class Detection(Task):
         refuse_unused(task, evaluation, "tta", "mc_dropout")
         return {"merge": task["merge"], "iou": evaluation["iou"]}
 
+    @classmethod
+    def fitting_loss(cls, network: nn.Module, loss: nn.Module) -> str | None:
+        """Networks that bring their losses, as torchvision's do, need one that hands them on, and others don't."""
+        brings, hands_on = (bool(getattr(part, "own_loss", False)) for part in (network, loss))
+        if brings == hands_on:
+            return None
+        return "own, as the network brings its loss" if brings else "detection"
+
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         assert self.loss is not None
         batch = batch | {"x": scaled(batch["x"])}
