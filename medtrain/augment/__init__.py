@@ -1,9 +1,12 @@
-"""Augmentation of whole batches, reproducible sample by sample; knows neither datasets nor Lightning."""
+"""Augmentation of whole batches, reproducible sample by sample; knows neither datasets nor Lightning.
 
-from medtrain.augment.boxes import AugmentBoxes
-from medtrain.augment.images import Augment2d, Identity
+Each augmentation of these files is `medtrain.augment.NAME`; listed is only what other rooms import.
+"""
+
 from medtrain.augment.mixup import mixup
 from medtrain.augment.views import Views2d, Views3d
-from medtrain.augment.volumes import Augment3d
+from medtrain.core.offer import offer
 
-__all__ = ["Augment2d", "Augment3d", "AugmentBoxes", "Identity", "Views2d", "Views3d", "mixup"]
+__all__ = ["Views2d", "Views3d", "mixup"]
+
+globals().update(offer(__name__))

@@ -1,10 +1,15 @@
-"""Lightning callbacks of every run: progress, speed, averaged weights, whole checkpoints, giving the machine back."""
+"""Lightning callbacks of every run: progress, speed, averaged weights, whole checkpoints, giving the machine back.
 
-from medtrain.callbacks.checkpoint import BestCheckpoint, LastCheckpoint, WholeCheckpointIO
-from medtrain.callbacks.ema import EMA
+Each callback of these files is `medtrain.callbacks.NAME`; listed is only what other rooms import.
+"""
+
+from medtrain.callbacks.checkpoint import WholeCheckpointIO
 from medtrain.callbacks.mining import Mining
 from medtrain.callbacks.preemption import Preemption
 from medtrain.callbacks.progress import Progress
 from medtrain.callbacks.speed import Speed
+from medtrain.core.offer import offer
 
-__all__ = ["EMA", "BestCheckpoint", "LastCheckpoint", "Mining", "Preemption", "Progress", "Speed", "WholeCheckpointIO"]
+__all__ = ["Mining", "Preemption", "Progress", "Speed", "WholeCheckpointIO"]
+
+globals().update(offer(__name__))

@@ -1,7 +1,8 @@
-"""Frozen encoders: tiles of slides to features."""
+"""Frozen encoders: tiles of slides to features. Each one of these files is `medtrain.encoder.NAME`."""
 
+from medtrain.core.offer import offer
 from medtrain.encoder.base import Encoder
-from medtrain.encoder.descriptor import Descriptor, descriptor
-from medtrain.encoder.pretrained import efficientnet_lite0, timm, torchvision
 
-__all__ = ["Descriptor", "Encoder", "descriptor", "efficientnet_lite0", "timm", "torchvision"]
+__all__ = ["Encoder"]
+
+globals().update(offer(__name__))

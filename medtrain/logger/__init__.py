@@ -1,8 +1,8 @@
-"""Lightning loggers that write into the run folder, or beside it, and survive a restart."""
+"""Lightning loggers that write into the run folder, or beside it, and survive a restart.
 
-from medtrain.logger.csv import CSVLog
-from medtrain.logger.mlflow import MLflowLog
-from medtrain.logger.tensorboard import TensorBoardLog
-from medtrain.logger.wandb import WandbLog
+Each logger of these files is `medtrain.logger.NAME`.
+"""
 
-__all__ = ["CSVLog", "MLflowLog", "TensorBoardLog", "WandbLog"]
+from medtrain.core.offer import offer
+
+globals().update(offer(__name__))

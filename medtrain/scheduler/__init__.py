@@ -1,8 +1,9 @@
 """Learning-rate schedules, called as ``schedule(optimizer, total_steps, ...)`` and stepped after every batch.
 
-One that has a ``monitor`` is stepped once an epoch with that metric.
+One that has a ``monitor`` is stepped once an epoch with that metric. Each schedule of these files is
+`medtrain.scheduler.NAME`.
 """
 
-from medtrain.scheduler.schedules import Plateau, constant, cosine, one_cycle
+from medtrain.core.offer import offer
 
-__all__ = ["Plateau", "constant", "cosine", "one_cycle"]
+globals().update(offer(__name__))
