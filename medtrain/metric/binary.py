@@ -2,11 +2,18 @@
 
 Binary problems are this; multiclass and multilabel problems are several of these and their averages. Whatever a metric
 needs of the cases are sums of their weights, so a sparse matrix times the weights gives it for all weightings.
+
+A metric is a function below with `metric` on it; its parameters say what it takes:
+
+- ``tp, fp, fn, tn``: weights of the decision's four kinds of cases;
+- ``areas``: under the ROC curve and the precision-recall curve; ``error``: the mean squared error of the probability;
+- ``bins``: the calibration error over 15 equal-mass bins; ``line``: slope and intercept of `Recalibration`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -17,23 +24,6 @@ from medtrain.metric.calibration import Reliability
 from medtrain.metric.ranking import Ranking, ratio
 from medtrain.metric.recalibration import Recalibration
 
-NAMES = (
-    "auroc",
-    "auprc",
-    "accuracy",
-    "balanced_accuracy",
-    "sensitivity",
-    "specificity",
-    "ppv",
-    "npv",
-    "f1",
-    "mcc",
-    "brier",
-    "ece",
-    "calibration_slope",
-    "calibration_intercept",
-    "kappa",
-)
 Entries = tuple[int, Array, Array, Array]  # number of rows; row, case and value of each entry
 
 
@@ -92,57 +82,116 @@ class OneClass:
         return self.reliability.shares(sums_KR[self._rows[2]].astype(np.float64))
 
     def statistics(self, sums_KR: Array, exact: bool = False) -> dict[str, Array]:
-        """{metric: values_R} for the names in `NAMES`, NaN where undefined.
-
-        brier is the mean squared error of the class's probability, ece the calibration error over 15 equal-mass
-        bins of that probability, calibration_slope and calibration_intercept those of `Recalibration`.
+        """{metric: values_R} of all `METRICS`, NaN where undefined.
 
         Args:
             exact: the weights are all one.
         """
         _, error, bins, fit, ranks = (sums_KR[rows] for rows in self._rows)
         counts_4R = self.counts(sums_KR)
-        auroc, auprc = self.ranking.areas(ranks)
-        values = {"auroc": auroc, "auprc": auprc} | count_metrics(*counts_4R)
-        values["brier"] = ratio(error[0].astype(np.float64), counts_4R.sum(axis=0))
-        values["ece"] = self.reliability.error(bins.astype(np.float64))
-        slope, intercept = self.recalibration.exact if exact else self.recalibration.fit(fit)
-        values["calibration_slope"] = np.where((auroc > 0) & (auroc < 1), slope, np.nan)  # 0 and 1: separated
-        values["calibration_intercept"] = intercept
-        return {name: values[name] for name in NAMES}
+        given = dict(zip(COUNTS, counts_4R, strict=True)) | {
+            "areas": self.ranking.areas(ranks),
+            "error": ratio(error[0].astype(np.float64), counts_4R.sum(axis=0)),
+            "bins": self.reliability.error(bins.astype(np.float64)),
+            "line": self.recalibration.exact if exact else self.recalibration.fit(fit),
+        }
+        return {name: function(*(given[key] for key in TAKES[name])) for name, function in METRICS.items()}
 
 
-def sensitivity(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
-    return ratio(tp, tp + fn)
+Metric = Callable[..., Array]
+COUNTS = ("tp", "fp", "fn", "tn")
+METRICS: dict[str, Metric] = {}  # in the order of reports
+TAKES: dict[str, tuple[str, ...]] = {}
 
 
-def specificity(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
-    return ratio(tn, tn + fp)
+def metric(function: Metric) -> Metric:
+    """Make a function of the sums of `OneClass.statistics` a metric of all evaluations, under its own name."""
+    METRICS[function.__name__], TAKES[function.__name__] = function, tuple(inspect.signature(function).parameters)
+    return function
 
 
-def ppv(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
-    return ratio(tp, tp + fp)
-
-
-def npv(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
-    return ratio(tn, tn + fn)
-
-
-def count_metrics(tp: Array, fp: Array, fn: Array, tn: Array) -> dict[str, Array]:
-    """Metrics of a decision from its (weighted) counts, element by element; 0/0 is NaN, not 0.
+def count_metrics(*counts: Array) -> dict[str, Array]:
+    """Metrics of a decision from its (weighted) counts tp, fp, fn, tn, element by element; 0/0 is NaN, not 0.
 
     Names and definitions are scikit-learn's, with sensitivity = recall and ppv = precision of the positive class,
     specificity and npv those of the negative class; mcc is Matthews' correlation, kappa is Cohen's.
     """
-    n, counts = tp + fp + fn + tn, (tp, fp, fn, tn)
-    return {
-        "accuracy": ratio(tp + tn, n),
-        "balanced_accuracy": (sensitivity(*counts) + specificity(*counts)) / 2,
-        "sensitivity": sensitivity(*counts),
-        "specificity": specificity(*counts),
-        "ppv": ppv(*counts),
-        "npv": npv(*counts),
-        "f1": ratio(2 * tp, 2 * tp + fp + fn),
-        "mcc": ratio(tp * tn - fp * fn, np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))),
-        "kappa": ratio(2 * (tp * tn - fp * fn), (tp + fp) * (fp + tn) + (tp + fn) * (fn + tn)),
-    }
+    return {name: function(*counts) for name, function in METRICS.items() if TAKES[name] == COUNTS}
+
+
+@metric
+def auroc(areas: tuple[Array, Array]) -> Array:
+    return areas[0]
+
+
+@metric
+def auprc(areas: tuple[Array, Array]) -> Array:
+    return areas[1]
+
+
+@metric
+def accuracy(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
+    return ratio(tp + tn, tp + fp + fn + tn)
+
+
+@metric
+def balanced_accuracy(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
+    return (sensitivity(tp, fp, fn, tn) + specificity(tp, fp, fn, tn)) / 2
+
+
+@metric
+def sensitivity(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
+    return ratio(tp, tp + fn)
+
+
+@metric
+def specificity(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
+    return ratio(tn, tn + fp)
+
+
+@metric
+def ppv(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
+    return ratio(tp, tp + fp)
+
+
+@metric
+def npv(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
+    return ratio(tn, tn + fn)
+
+
+@metric
+def f1(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
+    return ratio(2 * tp, 2 * tp + fp + fn)
+
+
+@metric
+def mcc(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
+    return ratio(tp * tn - fp * fn, np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)))
+
+
+@metric
+def brier(error: Array) -> Array:
+    return error
+
+
+@metric
+def ece(bins: Array) -> Array:
+    return bins
+
+
+@metric
+def calibration_slope(line: tuple[Array, Array], areas: tuple[Array, Array]) -> Array:
+    return np.where((areas[0] > 0) & (areas[0] < 1), line[0], np.nan)  # 0 and 1: separated
+
+
+@metric
+def calibration_intercept(line: tuple[Array, Array]) -> Array:
+    return line[1]
+
+
+@metric
+def kappa(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
+    return ratio(2 * (tp * tn - fp * fn), (tp + fp) * (fp + tn) + (tp + fn) * (fn + tn))
+
+
+NAMES = tuple(METRICS)
