@@ -16,8 +16,10 @@ def all_options() -> list[tuple[str, str]]:
 
 
 def read(group: str, option: str) -> dict[str, Any]:
-    """An option with those of its own group that it builds on."""
-    node: dict[str, Any] = yaml.safe_load(search.option_files()[group][option].read_text(encoding="utf-8")) or {}
+    """An option with those of its own group that it builds on, shared files (``_NAME``) among them."""
+    shared = search.packaged_folder() / group / f"{option}.yaml"
+    file = search.option_files()[group].get(option, shared)
+    node: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     for base in node.pop("defaults", []):
         node = node if base == "_self_" or not isinstance(base, str) else read(group, base) | node
     return node
