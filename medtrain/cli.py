@@ -178,7 +178,8 @@ def _configured(verb: Verb, words: Words) -> int:
     if given.get("sweep.retry") == "failed":
         tokens = retry.words(tokens, given.get("hydra.sweep.dir") if words.multirun else None)
     tokens = [*(t for t in tokens if t.partition("=")[0] not in ("trust", "verb")), f"verb={verb.name}"]
-    composition = compose.compose(tokens, saved=saved, multirun=words.multirun)
+    signatures = verb.builds and words.cfg is None  # only then torch is imported
+    composition = compose.compose(tokens, saved=saved, multirun=words.multirun, signatures=signatures)
     if composition.cfg.trust:
         raise UsageError("trust: it counts from the command line or MEDTRAIN_TRUST only, not from a file")
     if saved is not None:

@@ -6,7 +6,7 @@ same way exactly. Nothing is rotated: the box around a turned box is larger than
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ from torchvision.ops import clip_boxes_to_image
 from medtrain.augment.affine import resample
 from medtrain.augment.draws import draw, signed
 from medtrain.augment.images import Augment2d
-from medtrain.core.errors import UsageError
+from medtrain.core.ranges import AtLeast, Part, Share, checked
 
 _DRAWS = 10
 Batch = dict[str, Tensor]
@@ -42,29 +42,22 @@ class AugmentBoxes(nn.Module):
         UsageError: a share is out of range.
     """
 
+    @checked("augment")
     def __init__(
         self,
-        scale: float = 0.2,
-        translate: float = 0.1,
-        crop: float = 0.0,
-        zoom: float = 1.5,
-        brightness: float = 0.1,
-        contrast: float = 0.15,
-        noise: float = 0.02,
+        scale: Part = 0.2,
+        translate: Part = 0.1,
+        crop: Share = 0.0,
+        zoom: Annotated[float, AtLeast(1)] = 1.5,
+        brightness: Part = 0.1,
+        contrast: Part = 0.15,
+        noise: Part = 0.02,
         flip_horizontal: bool = False,
         flip_vertical: bool = False,
-        mosaic: float = 0.0,
-        min_visible: float = 0.3,
+        mosaic: Share = 0.0,
+        min_visible: Share = 0.3,
     ) -> None:
         super().__init__()
-        for name, value in (("scale", scale), ("translate", translate)):
-            if not 0 <= value < 1:
-                raise UsageError(f"augment.{name}={value} is not in [0, 1)")
-        for name, value in (("crop", crop), ("mosaic", mosaic), ("min_visible", min_visible)):
-            if not 0 <= value <= 1:
-                raise UsageError(f"augment.{name}={value} is not in 0..1")
-        if zoom < 1:
-            raise UsageError(f"augment.zoom={zoom} is below 1")
         self.scale, self.translate, self.crop, self.zoom = scale, translate, crop, zoom
         self.flip_horizontal, self.flip_vertical = flip_horizontal, flip_vertical
         self.mosaic, self.min_visible = mosaic, min_visible

@@ -6,14 +6,14 @@ batch mates, worker, rank or restart. No flips by default: a mirrored chest has 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from medtrain.augment.affine import resample
 from medtrain.augment.draws import check_batch, draw, normal, signed
-from medtrain.core.errors import UsageError
+from medtrain.core.ranges import Degrees, Part, checked
 
 _DRAWS = 9
 
@@ -45,27 +45,20 @@ class Augment2d(nn.Module):
         UsageError: a strength is negative, a share is 1 or more, or there is no such interpolation.
     """
 
+    @checked("augment")
     def __init__(
         self,
-        rotate: float = 7.0,
-        scale: float = 0.1,
-        translate: float = 0.05,
-        brightness: float = 0.1,
-        contrast: float = 0.15,
-        noise: float = 0.02,
+        rotate: Degrees = 7.0,
+        scale: Part = 0.1,
+        translate: Part = 0.05,
+        brightness: Part = 0.1,
+        contrast: Part = 0.15,
+        noise: Part = 0.02,
         flip_horizontal: bool = False,
         flip_vertical: bool = False,
-        interpolation: str = "bilinear",
+        interpolation: Literal["bilinear", "bicubic"] = "bilinear",
     ) -> None:
         super().__init__()
-        for name, value, end in (
-            ("rotate", rotate, 361), ("scale", scale, 1), ("translate", translate, 1),
-            ("brightness", brightness, 1), ("contrast", contrast, 1), ("noise", noise, 1),
-        ):  # fmt: skip
-            if not 0 <= value < end:
-                raise UsageError(f"augment.{name}={value} is not in [0, {end})")
-        if interpolation not in ("bilinear", "bicubic"):
-            raise UsageError(f"augment.interpolation={interpolation}: it can be bilinear, bicubic")
         self.interpolation = interpolation
         self.rotate, self.scale, self.translate = rotate, scale, translate
         self.brightness, self.contrast, self.noise = brightness, contrast, noise

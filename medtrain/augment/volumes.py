@@ -7,6 +7,7 @@ on what is in it: a nodule has no side, a heart has.
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from medtrain.augment.affine import resample_volumes
 from medtrain.augment.draws import check_batch, draw, normal, signed
-from medtrain.core.errors import UsageError
+from medtrain.core.ranges import AtLeast, Below, Degrees, Part, checked
 from medtrain.target import DataSpec
 
 _DRAWS = 15
@@ -42,30 +43,24 @@ class Augment3d(nn.Module):
         UsageError: a strength is negative, or a share is 1 or more.
     """
 
+    @checked("augment")
     def __init__(
         self,
         spec: DataSpec | None = None,
-        rotate: float = 15.0,
-        tilt: float = 5.0,
-        scale: float = 0.1,
-        translate: float = 0.05,
-        brightness: float = 0.05,
-        contrast: float = 0.1,
-        gamma: float = 0.0,
-        noise: float = 0.02,
-        blur: float = 0.0,
+        rotate: Degrees = 15.0,
+        tilt: Degrees = 5.0,
+        scale: Part = 0.1,
+        translate: Part = 0.05,
+        brightness: Part = 0.05,
+        contrast: Part = 0.1,
+        gamma: Annotated[float, AtLeast(0), Below(10)] = 0.0,
+        noise: Part = 0.02,
+        blur: Annotated[float, AtLeast(0), Below(10)] = 0.0,
         flip_left_right: bool = False,
         flip_front_back: bool = False,
         flip_head_feet: bool = False,
     ) -> None:
         super().__init__()
-        for name, value, end in (
-            ("rotate", rotate, 361), ("tilt", tilt, 361), ("scale", scale, 1), ("translate", translate, 1),
-            ("brightness", brightness, 1), ("contrast", contrast, 1), ("gamma", gamma, 10), ("noise", noise, 1),
-            ("blur", blur, 10),
-        ):  # fmt: skip
-            if not 0 <= value < end:
-                raise UsageError(f"augment.{name}={value} is not in [0, {end})")
         self.spacing: tuple[float, ...] = (spec.spacing if spec else None) or (1.0, 1.0, 1.0)
         self.rotate, self.tilt, self.scale, self.translate = rotate, tilt, scale, translate
         self.brightness, self.contrast, self.gamma, self.noise, self.blur = brightness, contrast, gamma, noise, blur

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from medtrain.core.errors import MedtrainError, UsageError
+from medtrain.core.errors import MedtrainError
+from medtrain.core.ranges import Above, Count, checked
 from medtrain.io.files import atomic_path
 
 TOGETHER = 16  # steps between two looks at the clock that all ranks agree on
@@ -30,7 +31,7 @@ class BestCheckpoint(ModelCheckpoint):
         mode: ``max`` or ``min``.
     """
 
-    def __init__(self, monitor: str = "val_auroc", mode: str = "max") -> None:
+    def __init__(self, monitor: str = "val_auroc", mode: Literal["min", "max"] = "max") -> None:
         super().__init__(filename="best", monitor=monitor, mode=mode, save_top_k=1, enable_version_counter=False)
 
     def state_dict(self) -> dict[str, Any]:
@@ -61,10 +62,8 @@ class LastCheckpoint(ModelCheckpoint):
         UsageError: an interval that is not positive.
     """
 
-    def __init__(self, minutes: float | None = 10.0, every_n_steps: int | None = None) -> None:
-        for name, value in (("minutes", minutes), ("every_n_steps", every_n_steps)):
-            if value is not None and value <= 0:
-                raise UsageError(f"callbacks.last.{name}={value}: give a positive number, or null for never")
+    @checked("callbacks.last")
+    def __init__(self, minutes: Annotated[float, Above(0)] | None = 10.0, every_n_steps: Count | None = None) -> None:
         super().__init__(filename="last", save_top_k=1, save_on_train_epoch_end=True, enable_version_counter=False)
         self.minutes, self.steps = minutes, every_n_steps
         self._time, self._seen = 0.0, 0

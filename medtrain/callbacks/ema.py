@@ -14,7 +14,7 @@ import torch
 from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
 
-from medtrain.core.errors import UsageError
+from medtrain.core.ranges import Inside, checked
 
 
 class EMA(WeightAveraging):
@@ -32,9 +32,8 @@ class EMA(WeightAveraging):
         UsageError: the decay is out of range.
     """
 
-    def __init__(self, decay: float = 0.999) -> None:
-        if not 0 < decay < 1:
-            raise UsageError(f"callbacks.ema.decay={decay} is not between 0 and 1")
+    @checked("callbacks.ema")
+    def __init__(self, decay: Inside = 0.999) -> None:
         self.decay = decay
         super().__init__(use_buffers=True, multi_avg_fn=self.average)
 

@@ -17,13 +17,14 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Annotated, Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
 from medtrain.config import search
 from medtrain.core.errors import UsageError
+from medtrain.core.ranges import AtLeast, fault, hints
 from medtrain.core.words import suggest
 
 KNOWN_PACKAGES = ("medtrain", "torch", "torchvision", "pytorch_lightning", "lightning", "timm", "monai")
@@ -38,13 +39,16 @@ class Slot:
         bases: ``module:Class`` names; subclasses of these are allowed.
         factories: module prefixes whose functions are allowed if they say that they return such a class.
         supplied: arguments that the program adds when it builds.
+        limits: what holds for arguments of foreign code, whose annotations know no limits.
     """
 
     bases: tuple[str, ...]
     factories: tuple[str, ...] = ()
     supplied: tuple[str, ...] = ()
+    limits: Mapping[str, Any] = field(default_factory=dict)
 
 
+RATES = dict.fromkeys(("lr", "weight_decay"), Annotated[float, AtLeast(0)])
 SLOTS: dict[str, Slot] = {
     "model": Slot(
         ("torch.nn:Module",), ("torchvision.models", "timm.models._factory", "monai.networks.nets"), ("spec",)
@@ -54,7 +58,7 @@ SLOTS: dict[str, Slot] = {
     "sampler": Slot(("torch.utils.data:Sampler",), (), ("labels", "groups", "batch_size", "seed", "rank", "world")),
     "augment": Slot(("torch.nn:Module",), (), ("spec",)),
     "encoder": Slot(("medtrain.encoder:Encoder",)),
-    "optimizer": Slot(("torch.optim:Optimizer",), (), ("params",)),
+    "optimizer": Slot(("torch.optim:Optimizer",), (), ("params",), RATES),
     "scheduler": Slot(("torch.optim.lr_scheduler:LRScheduler",), (), ("optimizer", "total_steps")),
     "callbacks": Slot(("pytorch_lightning.callbacks:Callback",)),
     "logger": Slot(("pytorch_lightning.loggers:Logger",), (), ("folder", "config")),
@@ -176,44 +180,64 @@ def _return_type(function: Callable[..., Any]) -> Any:
         return None
 
 
+class Fault(NamedTuple):
+    """What is wrong with one argument of a target, or (without `place`) with the target itself."""
+
+    key: str
+    place: str  # the key, with its value where that is the fault
+    wrong: str
+
+    def text(self, word: str | None = None) -> str:
+        """The fault and its place; `word` is the command-line word behind it, if there is one."""
+        return f"{word or self.place}: {self.wrong}" if self.place else self.wrong
+
+
 def check_arguments(slot_name: str, node: Mapping[str, Any], path: str | None = None) -> list[str]:
-    """Faults of one target node and those nested in it: the target itself, argument names, missing ones, types."""
-    path = path or slot_name
+    """List the faults of one target node and those nested in it: the target, names and values of its arguments."""
+    return [fault.text() for fault in _faults(slot_name, node, path or slot_name)]
+
+
+def _faults(slot_name: str, node: Mapping[str, Any], path: str) -> Iterator[Fault]:
+    name = str(node["_target_"])
     try:
-        called = allowed(slot_name, str(node["_target_"]))
+        called = allowed(slot_name, name)
     except UsageError as error:
-        return [str(error)]
-    faults: list[str] = []
+        yield Fault(f"{path}._target_", "", str(error))
+        return
     arguments = {k: v for k, v in node.items() if k not in ("_target_", *OURS)}
     for key, value in arguments.items():
         for inner, _ in [x for x in _targets(value, f"{path}.{key}") if isinstance(value, Mapping)][:1]:
-            faults += check_arguments(slot_name, value, inner)
+            yield from _faults(slot_name, value, inner)
     try:
-        signature = inspect.signature(called)
+        parameters = inspect.signature(called).parameters
     except ValueError:  # built-in classes have none
-        return faults
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
-    names = [n for n, p in signature.parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
-    supplied = set(SLOTS[slot_name].supplied)
+        return
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    names = [n for n, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+    free = [n for n in names if n not in SLOTS[slot_name].supplied]
+    limits = {} if _is_trusted(name) else SLOTS[slot_name].limits
     for key, value in arguments.items():
-        if key in supplied or (key not in names and not takes_any):
-            advice = suggest(str(key), [n for n in names if n not in supplied])
-            faults.append(f"{path}.{key}: {node['_target_']} takes no such argument; {advice}")
-        elif key in names and (wrong := _wrong_type(value, signature.parameters[key].annotation)):
-            faults.append(f"{path}.{key}={value}: {wrong}")
+        here = f"{path}.{key}"
+        if key in SLOTS[slot_name].supplied or (key not in names and not takes_any):
+            yield Fault(here, here, f"{name} takes no such argument; {suggest(str(key), free)}")
+        elif key in names and not (value is None and parameters[key].default is None):
+            wrong = fault(value, hints(called).get(key, Any)) or fault(value, limits.get(key, Any))
+            if wrong:
+                yield Fault(here, f"{here}={value}", wrong)
+
+
+def argument_faults(cfg: Mapping[str, Any]) -> list[Fault]:
+    """List the faults of all target nodes of a plain configuration, importing what they name if it is allowed."""
+    faults: list[Fault] = []
+    for slot in SLOTS:
+        node = cfg.get(slot)
+        if not isinstance(node, Mapping) or check_names({slot: node}):
+            continue
+        nodes = {slot: node} if "_target_" in node else {f"{slot}.{key}": inner for key, inner in node.items()}
+        for path, inner in nodes.items():
+            if isinstance(inner, Mapping) and inner.get("_target_", "???") != "???":
+                faults += _faults(slot, inner, path)
     return faults
-
-
-def _wrong_type(value: Any, annotation: Any) -> str:
-    """A fault where the annotation is one of the plain types; others are the target's own affair."""
-    plain = {"int": int, "float": float, "str": str, "bool": bool}
-    kind: Any = plain.get(annotation) if isinstance(annotation, str) else annotation
-    if kind not in plain.values() or (isinstance(value, str) and "${" in value):
-        return ""
-    fits = isinstance(value, int | float) if kind is float else isinstance(value, kind)
-    if isinstance(value, bool) and kind is not bool:
-        fits = False
-    return "" if fits else f"{kind.__name__} is wanted"
 
 
 def check_targets(cfg: DictConfig) -> None:
@@ -222,13 +246,8 @@ def check_targets(cfg: DictConfig) -> None:
     Raises:
         UsageError: every fault, a line each.
     """
-    faults: list[str] = []
-    for slot in SLOTS:
-        node: Any = OmegaConf.to_container(cfg[slot], resolve=True) if cfg.get(slot) is not None else None
-        if isinstance(node, dict):
-            nodes = {slot: node} if "_target_" in node else {f"{slot}.{k}": v for k, v in node.items() if v}
-            for path, each in nodes.items():
-                faults += check_arguments(slot, each, path) if "_target_" in each else []
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    faults = [*check_names({k: v for k, v in plain.items() if k in SLOTS}), *(f.text() for f in argument_faults(plain))]
     if faults:
         raise UsageError("\n".join(faults))
 

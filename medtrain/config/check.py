@@ -1,7 +1,8 @@
 """The strict check: every key and value of a composed configuration against what the package ships.
 
-Nodes that carry a ``_target_`` are open to arguments of that target, which `allowed` checks by signature; all
-others know their keys: a misspelt one never passes, be it in a YAML file or after ``+``.
+Nodes that carry a ``_target_`` are open to arguments of that target, which `allowed` checks by its signature; all
+others know their keys and what these may hold (`schema`): a misspelt one never passes, be it in a YAML file or after
+``+``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from medtrain.config import allowed, kinds, search
+from medtrain.config import allowed, schema, search
 from medtrain.core.words import suggest
 
 GROUPS_OF_TARGETS = ("callbacks", "logger")  # nodes that hold named targets: more may be added
@@ -87,13 +88,27 @@ def _merge(into: Plain, more: Plain) -> None:
             into[key] = value
 
 
-def check(cfg: Plain, base: Plain, overrides: list[Override]) -> list[Finding]:
-    """All findings about keys, types, missing values, target names and combinations."""
+def check(cfg: Plain, base: Plain, overrides: list[Override], *, signatures: bool = False) -> list[Finding]:
+    """List all findings about keys, types, missing values, target names and combinations.
+
+    Args:
+        cfg: the composed configuration.
+        base: what the package ships, see `reference`.
+        overrides: of the command line.
+        signatures: import what each `_target_` names, and check its arguments too.
+    """
     lines = {o.key_or_group: str(o.input_line) for o in overrides}
     added = {o.key_or_group for o in overrides if o.is_add() or o.is_force_add()}
     found = _walk(cfg, base, "", lines, added)
     found += [Finding("", text) for text in allowed.check_names(cfg)]
+    found += _arguments(cfg, {finding.key for finding in found}, lines) if signatures else []
     return found + _combination(cfg)
+
+
+def _arguments(cfg: Plain, known: set[str], lines: dict[str, str]) -> list[Finding]:
+    """What signatures say of the targets' arguments, but for keys that have a finding already."""
+    faults = [fault for fault in allowed.argument_faults(cfg) if fault.key not in known]
+    return [Finding(lines.get(f.key, ""), f.text(lines.get(f.key)), f.key) for f in faults]
 
 
 def _walk(node: Plain, base: Plain, path: str, lines: dict[str, str], added: set[str]) -> list[Finding]:
@@ -129,9 +144,10 @@ def _value(here: str, value: Any, shipped: Any, lines: dict[str, str], added: se
         return []  # switched off
     if value == MISSING:
         return [Finding("", f"{here} is needed: add {here}=...", here)]
-    if isinstance(value, str) and "${" in value:
-        return []
-    wrong = kinds.fault(here, value, None if shipped == MISSING else shipped)
+    name, slot = here.rpartition(".")[2], here.partition(".")[0]
+    if slot in allowed.SLOTS and name not in allowed.OURS and not isinstance(shipped, dict):
+        return []  # an argument: its target's signature tells
+    wrong = schema.wrong(here, value, None if shipped == MISSING else shipped)
     return [Finding(lines.get(here, ""), f"{lines.get(here) or f'{here}={value}'}: {wrong}", here)] if wrong else []
 
 

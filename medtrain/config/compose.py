@@ -56,13 +56,16 @@ def loader() -> ConfigLoaderImpl:
     return ConfigLoaderImpl(config_search_path=path)
 
 
-def compose(tokens: list[str], *, saved: DictConfig | None = None, multirun: bool = False) -> Composition:
+def compose(
+    tokens: list[str], *, saved: DictConfig | None = None, multirun: bool = False, signatures: bool = False
+) -> Composition:
     """Compose and check; raises a UsageError that lists every problem.
 
     Args:
         tokens: overrides, paths quoted already.
         saved: the configuration of a run to start from, instead of the packaged primary one.
         multirun: sweeps are allowed; each of their values is checked once.
+        signatures: check the arguments of each `_target_` too, for which it is imported.
     """
     try:
         configs = loader()
@@ -76,7 +79,7 @@ def compose(tokens: list[str], *, saved: DictConfig | None = None, multirun: boo
         for variant in _variants(usable, multirun):
             cfg = _load(configs, primary, variant)
             variants.append(cfg)
-            problems += _check(cfg, saved, variant)
+            problems += _check(cfg, saved, variant, signatures)
             check.blame_files(problems, configs, primary, [_lenient(o) for o in variant])
     except (HydraException, OmegaConfBaseException) as error:
         raise UsageError(_one_line(error)) from error
@@ -86,11 +89,13 @@ def compose(tokens: list[str], *, saved: DictConfig | None = None, multirun: boo
     return Composition(variants, configs, primary, [str(o.input_line) for o in usable])
 
 
-def _check(cfg: DictConfig, saved: DictConfig | None, overrides: list[Override]) -> list[check.Finding]:
+def _check(
+    cfg: DictConfig, saved: DictConfig | None, overrides: list[Override], signatures: bool
+) -> list[check.Finding]:
     plain: Any = OmegaConf.to_container(cfg, resolve=False)
     choices = plain.pop("hydra")["runtime"]["choices"]
     run: Any = None if saved is None else OmegaConf.to_container(saved, resolve=False)
-    return check.check(plain, check.reference(plain, choices, run), overrides)
+    return check.check(plain, check.reference(plain, choices, run), overrides, signatures=signatures)
 
 
 def _parse(tokens: list[str], configs: ConfigLoaderImpl) -> tuple[list[Override], list[check.Finding]]:

@@ -60,6 +60,11 @@ class Verb:
     adds: tuple[str, ...] = ()
 
     @property
+    def builds(self) -> bool:
+        """Whether it builds what a configuration names anew, so that the signatures of targets have to be met."""
+        return self.origin in (Origin.PACKAGE, Origin.PACKAGE_OR_RUN) and self.place is not Place.NONE
+
+    @property
     def command(self) -> ModuleType:
         """The module that carries the verb out, imported when it is first wanted."""
         return importlib.import_module(self.module)

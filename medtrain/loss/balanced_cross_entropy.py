@@ -6,17 +6,19 @@ import torch
 from torch import nn
 
 from medtrain.core.errors import UsageError
-from medtrain.loss.cross_entropy import BinaryCrossEntropy, MulticlassCrossEntropy, check
-from medtrain.loss.weights import class_weights, positive_weights
+from medtrain.core.ranges import Part, checked
+from medtrain.loss.cross_entropy import BinaryCrossEntropy, MulticlassCrossEntropy, refuse_boxes
+from medtrain.loss.weights import Scheme, class_weights, positive_weights
 from medtrain.target import DataSpec, LabelCounts
 
 
+@checked("loss")
 def balanced_cross_entropy(
     spec: DataSpec,
     counts: LabelCounts | None = None,
-    weights: str = "inverse",
-    beta: float = 0.999,
-    label_smoothing: float = 0.0,
+    weights: Scheme = "inverse",
+    beta: Part = 0.999,
+    label_smoothing: Part = 0.0,
 ) -> nn.Module:
     """The weighted cross-entropy that fits the labels, called as ``loss(logits_BK, y)``.
 
@@ -33,7 +35,7 @@ def balanced_cross_entropy(
     Raises:
         UsageError: an argument is out of range, or the counts are missing.
     """
-    check(spec, label_smoothing)
+    refuse_boxes(spec)
     if counts is None:
         raise UsageError("loss: balanced_cross_entropy needs the counts of the training split's labels")
     if spec.target.exclusive:

@@ -7,11 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medtrain.core.errors import UsageError
+from medtrain.core.ranges import Part, checked
 from medtrain.loss.masked import full_precision, masked_mean
 from medtrain.target import DataSpec
 
 
-def cross_entropy(spec: DataSpec, label_smoothing: float = 0.0) -> nn.Module:
+@checked("loss")
+def cross_entropy(spec: DataSpec, label_smoothing: Part = 0.0) -> nn.Module:
     """The cross-entropy that fits the labels, called as ``loss(logits_BK, y)``.
 
     Args:
@@ -22,22 +24,16 @@ def cross_entropy(spec: DataSpec, label_smoothing: float = 0.0) -> nn.Module:
     Raises:
         UsageError: `label_smoothing` is out of range, or the target has no probabilities (boxes).
     """
-    check(spec, label_smoothing)
+    refuse_boxes(spec)
     if spec.target.exclusive:
         return MulticlassCrossEntropy(label_smoothing)
     return BinaryCrossEntropy(label_smoothing)
 
 
-def check(spec: DataSpec, label_smoothing: float) -> None:
-    """What all losses for classification refuse.
-
-    Raises:
-        UsageError: `label_smoothing` is out of range, or the target has no probabilities (boxes).
-    """
+def refuse_boxes(spec: DataSpec) -> None:
+    """Raise a UsageError where the target has no probabilities (boxes), which losses for classification take."""
     if "probabilities" not in spec.target.forms:
         raise UsageError("loss: cross_entropy and focal are for classification; detectors bring their own losses")
-    if not 0 <= label_smoothing < 1:
-        raise UsageError(f"loss.label_smoothing={label_smoothing} is not in [0, 1)")
 
 
 class BinaryCrossEntropy(nn.Module):

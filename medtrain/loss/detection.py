@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -10,11 +10,8 @@ from torch import Tensor, nn
 
 from medtrain.core.assign import Assigned, centre, task_aligned
 from medtrain.core.boxes import EPS, Boxes, Raw, decode, iou
-from medtrain.core.errors import UsageError
+from medtrain.core.ranges import Amount, Share, checked
 from medtrain.loss.masked import full_precision
-
-ASSIGNMENTS = ("task_aligned", "centre")
-OVERLAPS = ("ciou", "giou")
 
 
 def focal_sum(logits: Tensor, target: Tensor, gamma: float, alpha: float | None) -> Tensor:
@@ -54,22 +51,16 @@ class DetectionLoss(nn.Module):
 
     own_loss = False
 
+    @checked("loss")
     def __init__(
         self,
-        assign: str = "task_aligned",
-        gamma: float = 2.0,
-        alpha: float | None = None,
-        box: str = "ciou",
-        box_weight: float = 2.0,
+        assign: Literal["task_aligned", "centre"] = "task_aligned",
+        gamma: Amount = 2.0,
+        alpha: Share | None = None,
+        box: Literal["ciou", "giou"] = "ciou",
+        box_weight: Amount = 2.0,
     ) -> None:
         super().__init__()
-        for name, value, allowed in (("assign", assign, ASSIGNMENTS), ("box", box, OVERLAPS)):
-            if value not in allowed:
-                raise UsageError(f"loss.{name}={value}: it can be {', '.join(allowed)}")
-        if not gamma >= 0:
-            raise UsageError(f"loss.gamma={gamma} must be at least 0")
-        if alpha is not None and not 0 <= alpha <= 1:
-            raise UsageError(f"loss.alpha={alpha} is not in 0..1")
         self.assign, self.gamma, self.alpha, self.box, self.box_weight = assign, gamma, alpha, box, box_weight
 
     def forward(self, raw: Raw, truth: Boxes) -> dict[str, Tensor]:

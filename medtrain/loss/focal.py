@@ -7,25 +7,27 @@ weights stand in front of the loss and never enter p_t.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medtrain.core.errors import UsageError
-from medtrain.loss.cross_entropy import check
+from medtrain.core.ranges import Amount, Part, checked
+from medtrain.loss.cross_entropy import refuse_boxes
 from medtrain.loss.masked import full_precision, masked_mean
 from medtrain.loss.weights import class_weights, positive_weights
 from medtrain.target import DataSpec, LabelCounts
 
 
+@checked("loss")
 def focal(
     spec: DataSpec,
     counts: LabelCounts | None = None,
-    gamma: float = 2.0,
-    alpha: float | str | Sequence[float] | None = None,
-    label_smoothing: float = 0.0,
+    gamma: Amount = 2.0,
+    alpha: float | Literal["auto"] | Sequence[float] | None = None,
+    label_smoothing: Part = 0.0,
 ) -> nn.Module:
     """The focal loss that fits the labels, called as ``loss(logits_BK, y)``; a plain mean over the known labels.
 
@@ -44,9 +46,7 @@ def focal(
     Raises:
         UsageError: an argument is out of range or doesn't fit the labels.
     """
-    check(spec, label_smoothing)
-    if not gamma >= 0:
-        raise UsageError(f"loss.gamma={gamma} must be at least 0")
+    refuse_boxes(spec)
     alpha_C = None if alpha is None else torch.tensor(_alpha(alpha, spec, counts), dtype=torch.float32)
     if spec.target.exclusive:
         return SoftmaxFocal(gamma, alpha_C, label_smoothing)

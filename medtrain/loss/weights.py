@@ -7,47 +7,35 @@ lies between no weight (beta = 0) and ``inverse`` (beta -> 1). A label that neve
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medtrain.core.errors import UsageError
 from medtrain.target import LabelCounts
 
-SCHEMES = ("inverse", "sqrt_inverse", "effective_number")
+Scheme = Literal["inverse", "sqrt_inverse", "effective_number"]
 
 
-def class_weights(counts: LabelCounts, scheme: str = "inverse", beta: float = 0.999) -> NDArray[np.float64]:
+def class_weights(counts: LabelCounts, scheme: Scheme = "inverse", beta: float = 0.999) -> NDArray[np.float64]:
     """One weight a class, (C,), for a softmax; their mean over the counted cases is 1.
 
     ``inverse`` is scikit-learn's ``class_weight="balanced"``, where every class occurs.
-
-    Raises:
-        UsageError: no such scheme, or beta out of range.
     """
     rarity_C = _rarity(counts.positive, scheme, beta)
     total = (counts.positive * rarity_C).sum()
     return rarity_C * (counts.positive.sum() / total) if total > 0 else np.ones(len(rarity_C))
 
 
-def positive_weights(counts: LabelCounts, scheme: str = "inverse", beta: float = 0.999) -> NDArray[np.float64]:
-    """What a positive label weighs where a negative one weighs 1, (C,); ``inverse``: negatives / positives.
-
-    Raises:
-        UsageError: no such scheme, or beta out of range.
-    """
+def positive_weights(counts: LabelCounts, scheme: Scheme = "inverse", beta: float = 0.999) -> NDArray[np.float64]:
+    """What a positive label weighs where a negative one weighs 1, (C,); ``inverse``: negatives / positives."""
     return _rarity(counts.positive, scheme, beta) / _rarity(counts.negative, scheme, beta)
 
 
-def _rarity(n: NDArray[Any], scheme: str, beta: float) -> NDArray[np.float64]:
+def _rarity(n: NDArray[Any], scheme: Scheme, beta: float) -> NDArray[np.float64]:
     n = np.maximum(np.asarray(n, np.float64), 1)
     if scheme == "inverse":
         return np.asarray(1 / n)
     if scheme == "sqrt_inverse":
         return np.asarray(1 / np.sqrt(n))
-    if scheme != "effective_number":
-        raise UsageError(f"loss.weights={scheme} is none of {', '.join(SCHEMES)}")
-    if not 0 <= beta < 1:
-        raise UsageError(f"loss.beta={beta} is not in [0, 1)")
     return np.asarray((1 - beta) / (1 - beta**n))

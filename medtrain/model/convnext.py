@@ -8,15 +8,17 @@ from __future__ import annotations
 from torch import nn
 from torchvision import models
 
+from medtrain.core.ranges import Part, checked
 from medtrain.model.attention import AttentionPool
 from medtrain.model.head import Head
-from medtrain.model.stem import is_small, set_channels
+from medtrain.model.stem import Stem, is_small, set_channels
 from medtrain.model.weights import load_weights
 from medtrain.target import DataSpec
 
 
+@checked("model")
 def convnext_tiny(
-    spec: DataSpec, weights: str = "none", dropout: float = 0.0, stem: str = "auto", attention: bool = False
+    spec: DataSpec, weights: str | None = "none", dropout: Part = 0.0, stem: Stem = "auto", attention: bool = False
 ) -> nn.Module:
     """ConvNeXt-Tiny from (B, spec.channels, H, W) to logits (B, spec.n_logits).
 

@@ -13,20 +13,22 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.densenet import _DenseLayer
 
+from medtrain.core.ranges import Part, checked
 from medtrain.model.attention import AttentionPool
 from medtrain.model.checkpointing import recomputed
 from medtrain.model.head import Head
-from medtrain.model.stem import is_small, set_channels
+from medtrain.model.stem import Stem, is_small, set_channels
 from medtrain.model.weights import load_weights
 from medtrain.target import DataSpec
 
 
+@checked("model")
 def densenet121(
     spec: DataSpec,
-    weights: str = "none",
-    dropout: float = 0.0,
+    weights: str | None = "none",
+    dropout: Part = 0.0,
     checkpointing: bool = False,
-    stem: str = "auto",
+    stem: Stem = "auto",
     attention: bool = False,
 ) -> nn.Module:
     """DenseNet-121 from (B, spec.channels, H, W) to logits (B, spec.n_logits).
@@ -49,12 +51,13 @@ def densenet121(
     )
 
 
+@checked("model")
 def densenet169(
     spec: DataSpec,
-    weights: str = "none",
-    dropout: float = 0.0,
+    weights: str | None = "none",
+    dropout: Part = 0.0,
     checkpointing: bool = False,
-    stem: str = "auto",
+    stem: Stem = "auto",
     attention: bool = False,
 ) -> nn.Module:
     """DenseNet-169; arguments as for `densenet121`."""
@@ -63,12 +66,13 @@ def densenet169(
     )
 
 
+@checked("model")
 def densenet201(
     spec: DataSpec,
-    weights: str = "none",
-    dropout: float = 0.0,
+    weights: str | None = "none",
+    dropout: Part = 0.0,
     checkpointing: bool = False,
-    stem: str = "auto",
+    stem: Stem = "auto",
     attention: bool = False,
 ) -> nn.Module:
     """DenseNet-201; arguments as for `densenet121`."""
@@ -81,10 +85,10 @@ def _densenet(
     build: Callable[..., models.DenseNet],
     names: type[models.WeightsEnum],
     spec: DataSpec,
-    weights: str,
+    weights: str | None,
     dropout: float,
     checkpointing: bool,
-    stem: str,
+    stem: Stem,
     attention: bool,
 ) -> nn.Module:
     network = build(weights=None, num_classes=spec.n_logits, memory_efficient=checkpointing)

@@ -10,21 +10,23 @@ from typing import Any
 from torch import nn
 from torchvision import models
 
+from medtrain.core.ranges import Part, checked
 from medtrain.model.attention import AttentionPool
 from medtrain.model.densenet import checkpoint_layers
 from medtrain.model.head import Head
-from medtrain.model.inflate import inflated
-from medtrain.model.stem import volume_stem
+from medtrain.model.inflate import Norm, inflated
+from medtrain.model.stem import VolumeStem, volume_stem
 from medtrain.model.weights import load_weights
 from medtrain.target import DataSpec
 
 
+@checked("model")
 def densenet121_3d(
     spec: DataSpec,
-    weights: str = "none",
-    dropout: float = 0.0,
-    norm: str = "batch",
-    stem: str = "auto",
+    weights: str | None = "none",
+    dropout: Part = 0.0,
+    norm: Norm = "batch",
+    stem: VolumeStem = "auto",
     checkpointing: bool = False,
     attention: bool = False,
 ) -> nn.Module:

@@ -10,15 +10,17 @@ from collections.abc import Callable
 from torch import nn
 from torchvision import models
 
+from medtrain.core.ranges import Part, checked
 from medtrain.model.attention import AttentionPool
 from medtrain.model.head import Head
-from medtrain.model.stem import is_small, set_channels
+from medtrain.model.stem import Stem, is_small, set_channels
 from medtrain.model.weights import load_weights
 from medtrain.target import DataSpec
 
 
+@checked("model")
 def efficientnet_b0(
-    spec: DataSpec, weights: str = "none", dropout: float = 0.0, stem: str = "auto", attention: bool = False
+    spec: DataSpec, weights: str | None = "none", dropout: Part = 0.0, stem: Stem = "auto", attention: bool = False
 ) -> nn.Module:
     """EfficientNet-B0 from (B, spec.channels, H, W) to logits (B, spec.n_logits).
 
@@ -38,8 +40,9 @@ def efficientnet_b0(
     )
 
 
+@checked("model")
 def efficientnet_b3(
-    spec: DataSpec, weights: str = "none", dropout: float = 0.0, stem: str = "auto", attention: bool = False
+    spec: DataSpec, weights: str | None = "none", dropout: Part = 0.0, stem: Stem = "auto", attention: bool = False
 ) -> nn.Module:
     """EfficientNet-B3; arguments as for `efficientnet_b0`."""
     return _efficientnet(
@@ -51,9 +54,9 @@ def _efficientnet(
     build: Callable[..., models.EfficientNet],
     names: type[models.WeightsEnum],
     spec: DataSpec,
-    weights: str,
+    weights: str | None,
     dropout: float,
-    stem: str,
+    stem: Stem,
     attention: bool,
 ) -> nn.Module:
     network = build(weights=None, num_classes=spec.n_logits)

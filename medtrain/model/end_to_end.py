@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from medtrain.core.errors import UsageError
+from medtrain.core.ranges import Count, Part, checked
 from medtrain.core.words import suggest
 from medtrain.model.convnext import convnext_tiny
 from medtrain.model.efficientnet import efficientnet_b0, efficientnet_b3
@@ -57,14 +58,15 @@ class EndToEnd(BagNetwork):
         return features
 
 
+@checked("model")
 def end_to_end_mil(
     spec: DataSpec,
     encoder: str = "resnet18",
-    weights: str = "none",
-    chunk: int = 32,
-    attention: int = 64,
-    dropout: float = 0.0,
-    instance_dropout: float = 0.0,
+    weights: str | None = "none",
+    chunk: Count = 32,
+    attention: Count = 64,
+    dropout: Part = 0.0,
+    instance_dropout: Part = 0.0,
     gated: bool = True,
 ) -> EndToEnd:
     """An encoder of tiles and gated attention on its features.
@@ -84,11 +86,9 @@ def end_to_end_mil(
         raise UsageError(
             f"model.encoder={encoder} is none of the networks for tiles; {suggest(encoder, list(ENCODERS))}"
         )
-    if chunk < 1:
-        raise UsageError(f"model.chunk={chunk} must be at least 1")
     network = ENCODERS[encoder](replace(spec, target=Binary(("0", "1"))), weights)
     width = _without_head(network)
-    _steady(network, pretrained=weights != "none")
+    _steady(network, pretrained=(weights or "none") != "none")
     shares = {"dropout": dropout, "instance_dropout": instance_dropout}
     return EndToEnd(network, spec, Attention(width, attention, gated), width=width, chunk=chunk, hidden=[], **shares)
 

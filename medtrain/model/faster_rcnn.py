@@ -5,7 +5,7 @@ Ren et al., Faster R-CNN, NeurIPS 2015; Lin et al., Feature pyramid networks, CV
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from torchvision import models
 from torchvision.models.detection import FasterRCNN, FasterRCNN_ResNet50_FPN_Weights
@@ -13,6 +13,7 @@ from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.ops import MultiScaleRoIAlign
 
+from medtrain.core.ranges import Above, Count, Inside, Share, checked
 from medtrain.model.anchors import Anchors, level_shapes
 from medtrain.model.mining import HardNegatives
 from medtrain.model.torchvision_detector import TorchvisionDetector, mobilenet_pyramid, resnet50_pyramid
@@ -20,18 +21,19 @@ from medtrain.model.weights import load_weights
 from medtrain.target import DataSpec
 
 
+@checked("model")
 def faster_rcnn(
     spec: DataSpec,
-    weights: str = "none",
-    score: float = 0.01,
-    overlap: float = 0.5,
-    most: int = 100,
-    proposals: int = 300,
-    sampled: int = 128,
+    weights: str | None = "none",
+    score: Share = 0.01,
+    overlap: Inside = 0.5,
+    most: Count = 100,
+    proposals: Count = 300,
+    sampled: Count = 128,
     mining: bool = False,
-    mining_ratio: float = 3.0,
-    mining_least: int = 16,
-    mining_pool: int = 100,
+    mining_ratio: Annotated[float, Above(0)] = 3.0,
+    mining_least: Count = 16,
+    mining_pool: Count = 100,
 ) -> TorchvisionDetector:
     """Faster R-CNN with a ResNet-50 and feature pyramid at strides 4 to 64.
 
@@ -55,18 +57,19 @@ def faster_rcnn(
     return detector
 
 
+@checked("model")
 def faster_rcnn_mobilenet(
     spec: DataSpec,
-    weights: str = "none",
-    score: float = 0.01,
-    overlap: float = 0.5,
-    most: int = 100,
-    proposals: int = 100,
-    sampled: int = 64,
+    weights: str | None = "none",
+    score: Share = 0.01,
+    overlap: Inside = 0.5,
+    most: Count = 100,
+    proposals: Count = 100,
+    sampled: Count = 64,
     mining: bool = False,
-    mining_ratio: float = 3.0,
-    mining_least: int = 16,
-    mining_pool: int = 100,
+    mining_ratio: Annotated[float, Above(0)] = 3.0,
+    mining_least: Count = 16,
+    mining_pool: Count = 100,
 ) -> TorchvisionDetector:
     """Faster R-CNN with a MobileNetV3-Large and feature pyramid at strides 8 to 64; arguments as `faster_rcnn`.
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medtrain.core.errors import UsageError
-
 
 class Head(nn.Linear):
     """Linear layer to the logits, with dropout on its input.
@@ -15,14 +13,9 @@ class Head(nn.Linear):
         in_features: width of the pooled features.
         n_logits: width of the output.
         dropout: probability of zeroing a feature in training, in [0, 1).
-
-    Raises:
-        UsageError: `dropout` is out of range.
     """
 
     def __init__(self, in_features: int, n_logits: int, dropout: float = 0.0) -> None:
-        if not 0 <= dropout < 1:
-            raise UsageError(f"model.dropout={dropout} is not in [0, 1)")
         super().__init__(in_features, n_logits)
         self.dropout = dropout
 

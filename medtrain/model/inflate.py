@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import gcd
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from medtrain.core.errors import UsageError
 
-NORMS: dict[str, Callable[[int], nn.Module]] = {
+Norm = Literal["batch", "instance", "group"]
+NORMS: dict[Norm, Callable[[int], nn.Module]] = {
     "batch": nn.BatchNorm3d,
     "instance": lambda channels: nn.InstanceNorm3d(channels, affine=True),
     "group": lambda channels: nn.GroupNorm(gcd(32, channels), channels),
@@ -24,7 +25,7 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
 
 
 def inflated(
-    build: Callable[..., nn.Module], channels: int, *, norm: str = "batch", width: float = 1.0, **arguments: object
+    build: Callable[..., nn.Module], channels: int, *, norm: Norm = "batch", width: float = 1.0, **arguments: object
 ) -> nn.Module:
     """A 2D network as a 3D one, from (B, channels, D, H, W).
 
@@ -35,10 +36,8 @@ def inflated(
         width: the number of channels of all layers as a multiple.
 
     Raises:
-        UsageError: there is no such norm, or a layer would have no whole number of channels.
+        UsageError: a layer would have no whole number of channels.
     """
-    if norm not in NORMS:
-        raise UsageError(f"model.norm={norm}: it can be {', '.join(NORMS)}")
     with torch.device("meta"):  # only its shape is of use
         network = build(**arguments)
     first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
@@ -49,7 +48,7 @@ def inflated(
     return network
 
 
-def _in_3d(flat: Any, norm: str, width: float, inputs: int | None) -> nn.Module:
+def _in_3d(flat: Any, norm: Norm, width: float, inputs: int | None) -> nn.Module:
     """The counterpart of a 2D module, with `inputs` channels if they are given; any other module as it is."""
     if isinstance(flat, nn.Conv2d):
         inputs = inputs or _times(flat.in_channels, width)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from medtrain.core.errors import UsageError
+from medtrain.core.ranges import Count, Part, checked
 from medtrain.core.segments import Packed, segment_ids, segment_max, segment_offsets, segment_softmax, segment_sum
 from medtrain.model.ensemble import members_of
 from medtrain.target import DataSpec
@@ -71,9 +72,6 @@ class BagNetwork(nn.Module):
         super().__init__()
         if spec.dims and width is None:
             raise UsageError("data.tiles=true gives tiles, not features: model=end_to_end_mil takes them")
-        for name, share in (("dropout", dropout), ("instance_dropout", instance_dropout)):
-            if not 0 <= share < 1:
-                raise UsageError(f"model.{name}={share} is not in [0, 1)")
         shape = (spec.channels, *[1] * spec.dims)
         self.register_buffer("mean", torch.tensor(spec.mean or (0.0,) * spec.channels).float().view(shape))
         self.register_buffer("std", torch.tensor(spec.std or (1.0,) * spec.channels).float().view(shape))
@@ -127,8 +125,6 @@ class TopK(nn.Module):
 
     def __init__(self, k: int) -> None:
         super().__init__()
-        if k < 1:
-            raise UsageError(f"model.k={k} must be at least 1")
         self.k = k
 
     def forward(self, h_NH: Tensor, scores_NK: Tensor, offsets: Tensor) -> Tensor:
@@ -198,33 +194,37 @@ def widths(spec: DataSpec, hidden: Sequence[int] | None) -> list[int]:
     return [512] if spec.channels >= SLIDE_FEATURES else [256, 128, 64]
 
 
+@checked("model")
 def mean_mil(
-    spec: DataSpec, hidden: list[int] | None = None, dropout: float = 0.0, instance_dropout: float = 0.0
+    spec: DataSpec, hidden: list[Count] | None = None, dropout: Part = 0.0, instance_dropout: Part = 0.0
 ) -> BagNetwork:
     """The mean of the instances' scores."""
     return BagNetwork(spec, Mean(), hidden=widths(spec, hidden), dropout=dropout, instance_dropout=instance_dropout)
 
 
+@checked("model")
 def max_mil(
-    spec: DataSpec, hidden: list[int] | None = None, dropout: float = 0.0, instance_dropout: float = 0.0
+    spec: DataSpec, hidden: list[Count] | None = None, dropout: Part = 0.0, instance_dropout: Part = 0.0
 ) -> BagNetwork:
     """The highest score of each class."""
     return BagNetwork(spec, TopK(1), hidden=widths(spec, hidden), dropout=dropout, instance_dropout=instance_dropout)
 
 
+@checked("model")
 def topk_mil(
-    spec: DataSpec, k: int = 8, hidden: list[int] | None = None, dropout: float = 0.0, instance_dropout: float = 0.0
+    spec: DataSpec, k: Count = 8, hidden: list[Count] | None = None, dropout: Part = 0.0, instance_dropout: Part = 0.0
 ) -> BagNetwork:
     """The mean of the k highest scores of each class."""
     return BagNetwork(spec, TopK(k), hidden=widths(spec, hidden), dropout=dropout, instance_dropout=instance_dropout)
 
 
+@checked("model")
 def attention_mil(
     spec: DataSpec,
-    hidden: list[int] | None = None,
-    attention: int = 64,
-    dropout: float = 0.0,
-    instance_dropout: float = 0.0,
+    hidden: list[Count] | None = None,
+    attention: Count = 64,
+    dropout: Part = 0.0,
+    instance_dropout: Part = 0.0,
     gated: bool = False,
 ) -> BagNetwork:
     """Attention pooling.
@@ -238,12 +238,13 @@ def attention_mil(
     return BagNetwork(spec, weigh, hidden=layers, dropout=dropout, instance_dropout=instance_dropout)
 
 
+@checked("model")
 def gated_attention_mil(
     spec: DataSpec,
-    hidden: list[int] | None = None,
-    attention: int = 64,
-    dropout: float = 0.0,
-    instance_dropout: float = 0.0,
+    hidden: list[Count] | None = None,
+    attention: Count = 64,
+    dropout: Part = 0.0,
+    instance_dropout: Part = 0.0,
 ) -> BagNetwork:
     """Gated attention pooling."""
     return attention_mil(spec, hidden, attention, dropout, instance_dropout, gated=True)

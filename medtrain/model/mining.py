@@ -26,13 +26,10 @@ class HardNegatives:
             that nobody has marked isn't learned as background in every epoch.
 
     Raises:
-        UsageError: a number is not positive, or the pool is smaller than `least`.
+        UsageError: the pool is smaller than `least`.
     """
 
     def __init__(self, most: int = 128, ratio: float = 3.0, least: int = 16, pool: int = 100) -> None:
-        for name, value in (("ratio", ratio), ("least", least), ("pool", pool)):
-            if value <= 0:
-                raise UsageError(f"model.mining_{name}={value} must be above 0")
         if pool < least:
             raise UsageError(f"model.mining_pool={pool} is smaller than model.mining_least={least}")
         self.most, self.ratio, self.least, self.pool = most, ratio, least, pool

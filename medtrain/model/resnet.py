@@ -10,15 +10,17 @@ from collections.abc import Callable
 from torch import nn
 from torchvision import models
 
+from medtrain.core.ranges import Part, checked
 from medtrain.model.attention import AttentionPool
 from medtrain.model.head import Head
-from medtrain.model.stem import is_small, set_channels
+from medtrain.model.stem import Stem, is_small, set_channels
 from medtrain.model.weights import load_weights
 from medtrain.target import DataSpec
 
 
+@checked("model")
 def resnet18(
-    spec: DataSpec, weights: str = "none", dropout: float = 0.0, stem: str = "auto", attention: bool = False
+    spec: DataSpec, weights: str | None = "none", dropout: Part = 0.0, stem: Stem = "auto", attention: bool = False
 ) -> nn.Module:
     """ResNet-18 from (B, spec.channels, H, W) to logits (B, spec.n_logits).
 
@@ -36,22 +38,25 @@ def resnet18(
     return _resnet(models.resnet18, models.ResNet18_Weights, spec, weights, dropout, stem, attention)
 
 
+@checked("model")
 def resnet34(
-    spec: DataSpec, weights: str = "none", dropout: float = 0.0, stem: str = "auto", attention: bool = False
+    spec: DataSpec, weights: str | None = "none", dropout: Part = 0.0, stem: Stem = "auto", attention: bool = False
 ) -> nn.Module:
     """ResNet-34; arguments as for `resnet18`."""
     return _resnet(models.resnet34, models.ResNet34_Weights, spec, weights, dropout, stem, attention)
 
 
+@checked("model")
 def resnet50(
-    spec: DataSpec, weights: str = "none", dropout: float = 0.0, stem: str = "auto", attention: bool = False
+    spec: DataSpec, weights: str | None = "none", dropout: Part = 0.0, stem: Stem = "auto", attention: bool = False
 ) -> nn.Module:
     """ResNet-50; arguments as for `resnet18`."""
     return _resnet(models.resnet50, models.ResNet50_Weights, spec, weights, dropout, stem, attention)
 
 
+@checked("model")
 def resnet101(
-    spec: DataSpec, weights: str = "none", dropout: float = 0.0, stem: str = "auto", attention: bool = False
+    spec: DataSpec, weights: str | None = "none", dropout: Part = 0.0, stem: Stem = "auto", attention: bool = False
 ) -> nn.Module:
     """ResNet-101; arguments as for `resnet18`."""
     return _resnet(models.resnet101, models.ResNet101_Weights, spec, weights, dropout, stem, attention)
@@ -61,9 +66,9 @@ def _resnet(
     build: Callable[..., models.ResNet],
     names: type[models.WeightsEnum],
     spec: DataSpec,
-    weights: str,
+    weights: str | None,
     dropout: float,
-    stem: str,
+    stem: Stem,
     attention: bool,
 ) -> nn.Module:
     network = build(weights=None, num_classes=spec.n_logits)

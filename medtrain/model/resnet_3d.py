@@ -12,11 +12,12 @@ from torch import nn
 from torchvision import models
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
+from medtrain.core.ranges import Count, Part, checked
 from medtrain.model.attention import AttentionPool
 from medtrain.model.checkpointing import Recomputed
 from medtrain.model.head import Head
-from medtrain.model.inflate import inflated
-from medtrain.model.stem import volume_stem
+from medtrain.model.inflate import Norm, inflated
+from medtrain.model.stem import VolumeStem, volume_stem
 from medtrain.model.weights import load_weights
 from medtrain.target import DataSpec
 
@@ -32,13 +33,14 @@ class RecomputedBottleneck(Recomputed, Bottleneck):
     """torchvision's, checkpointed."""
 
 
+@checked("model")
 def resnet10_3d(
     spec: DataSpec,
-    weights: str = "none",
-    dropout: float = 0.0,
-    norm: str = "batch",
-    stem: str = "auto",
-    width: int = WIDTH,
+    weights: str | None = "none",
+    dropout: Part = 0.0,
+    norm: Norm = "batch",
+    stem: VolumeStem = "auto",
+    width: Count = WIDTH,
     checkpointing: bool = False,
     attention: bool = False,
 ) -> nn.Module:
@@ -62,13 +64,14 @@ def resnet10_3d(
     return _resnet(BasicBlock, (1, 1, 1, 1), spec, weights, dropout, norm, stem, width, checkpointing, attention)
 
 
+@checked("model")
 def resnet18_3d(
     spec: DataSpec,
-    weights: str = "none",
-    dropout: float = 0.0,
-    norm: str = "batch",
-    stem: str = "auto",
-    width: int = WIDTH,
+    weights: str | None = "none",
+    dropout: Part = 0.0,
+    norm: Norm = "batch",
+    stem: VolumeStem = "auto",
+    width: Count = WIDTH,
     checkpointing: bool = False,
     attention: bool = False,
 ) -> nn.Module:
@@ -76,13 +79,14 @@ def resnet18_3d(
     return _resnet(BasicBlock, (2, 2, 2, 2), spec, weights, dropout, norm, stem, width, checkpointing, attention)
 
 
+@checked("model")
 def resnet34_3d(
     spec: DataSpec,
-    weights: str = "none",
-    dropout: float = 0.0,
-    norm: str = "batch",
-    stem: str = "auto",
-    width: int = WIDTH,
+    weights: str | None = "none",
+    dropout: Part = 0.0,
+    norm: Norm = "batch",
+    stem: VolumeStem = "auto",
+    width: Count = WIDTH,
     checkpointing: bool = False,
     attention: bool = False,
 ) -> nn.Module:
@@ -90,13 +94,14 @@ def resnet34_3d(
     return _resnet(BasicBlock, (3, 4, 6, 3), spec, weights, dropout, norm, stem, width, checkpointing, attention)
 
 
+@checked("model")
 def resnet50_3d(
     spec: DataSpec,
-    weights: str = "none",
-    dropout: float = 0.0,
-    norm: str = "batch",
-    stem: str = "auto",
-    width: int = WIDTH,
+    weights: str | None = "none",
+    dropout: Part = 0.0,
+    norm: Norm = "batch",
+    stem: VolumeStem = "auto",
+    width: Count = WIDTH,
     checkpointing: bool = False,
     attention: bool = False,
 ) -> nn.Module:
@@ -108,10 +113,10 @@ def _resnet(
     block: type[Any],
     layers: tuple[int, ...],
     spec: DataSpec,
-    weights: str,
+    weights: str | None,
     dropout: float,
-    norm: str,
-    stem: str,
+    norm: Norm,
+    stem: VolumeStem,
     width: int,
     checkpointing: bool,
     attention: bool,

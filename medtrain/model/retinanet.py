@@ -9,14 +9,21 @@ from torchvision import models
 from torchvision.models.detection import RetinaNet, RetinaNet_ResNet50_FPN_Weights
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
+from medtrain.core.ranges import Count, Inside, Share, checked
 from medtrain.model.anchors import Anchors, level_shapes
 from medtrain.model.torchvision_detector import TorchvisionDetector, resnet50_pyramid
 from medtrain.model.weights import load_weights
 from medtrain.target import DataSpec
 
 
+@checked("model")
 def retinanet(
-    spec: DataSpec, weights: str = "none", score: float = 0.01, overlap: float = 0.5, most: int = 100, anchors: int = 9
+    spec: DataSpec,
+    weights: str | None = "none",
+    score: Share = 0.01,
+    overlap: Inside = 0.5,
+    most: Count = 100,
+    anchors: Count = 9,
 ) -> TorchvisionDetector:
     """RetinaNet with a ResNet-50 and feature pyramid at strides 8 to 128.
 

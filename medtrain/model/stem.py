@@ -7,6 +7,7 @@ away, so its weights are folded instead: an image that is the same in all channe
 from __future__ import annotations
 
 import logging
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,8 @@ log = logging.getLogger(__name__)
 SMALL = 64
 """Images below this many pixels a side keep their full resolution in the stem."""
 
-STEMS = ("auto", "standard", "small")
+Stem = Literal["auto", "standard", "small"]
+VolumeStem = Literal["auto", "standard", "half", "small"]
 
 VOLUME_STEMS = {"standard": (2, True), "half": (2, False), "small": (1, False)}
 """Stride of the first convolution, and whether max pooling by 2 follows."""
@@ -77,32 +79,19 @@ def set_channels(model: nn.Module, channels: int) -> bool:
     return True
 
 
-def is_small(stem: str, spec: DataSpec) -> bool:
-    """Whether a network for `spec` keeps full resolution in its stem; ``auto`` does so below 64 px.
-
-    Raises:
-        UsageError: `stem` is none of auto, standard, small.
-    """
-    if stem not in STEMS:
-        raise UsageError(f"stem={stem!r} is none of {', '.join(STEMS)}")
+def is_small(stem: Stem, spec: DataSpec) -> bool:
+    """Whether a network for `spec` keeps full resolution in its stem; ``auto`` does so below 64 px."""
     return stem == "small" or (stem == "auto" and bool(spec.size) and min(spec.size) < SMALL)
 
 
-def volume_stem(stem: str, spec: DataSpec) -> tuple[tuple[int, int, int], bool]:
+def volume_stem(stem: VolumeStem, spec: DataSpec) -> tuple[tuple[int, int, int], bool]:
     """Stride of a 3D network's first convolution, and whether a pooling follows it.
 
     Args:
         stem: ``standard`` divides the resolution by 4, ``half`` by 2, ``small`` keeps it, at eight times the cost each;
             ``auto`` is the first of these after which the last feature map has two cells a side or more.
         spec: the data's size; the network is taken to divide by 8 after its stem, odd sizes rounded up.
-
-    Raises:
-        UsageError: `stem` is none of these.
     """
-    if stem == "auto":
-        fine = (name for name, (stride, pooled) in VOLUME_STEMS.items() if min(spec.size) > 8 * stride * (1 + pooled))
-        stem = next(fine, "small")
-    if stem not in VOLUME_STEMS:
-        raise UsageError(f"model.stem={stem}: it can be auto, {', '.join(VOLUME_STEMS)}")
-    stride, pooled = VOLUME_STEMS[stem]
+    fine = (name for name, (stride, pooled) in VOLUME_STEMS.items() if min(spec.size) > 8 * stride * (1 + pooled))
+    stride, pooled = VOLUME_STEMS[next(fine, "small") if stem == "auto" else stem]
     return (stride, stride, stride), pooled

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,11 +18,13 @@ from torch import Tensor, nn
 
 from medtrain.core.boxes import Boxes, Detections, Raw, decode, grid_points, suppress
 from medtrain.core.errors import UsageError
+from medtrain.core.ranges import Count, Inside, Share, checked
 from medtrain.model.detector import Detector
 from medtrain.model.weights import load_weights
 from medtrain.target import DataSpec
 
-SIZES = {"n": (0.25, 1), "s": (0.5, 1), "m": (0.75, 2)}
+Size = Literal["n", "s", "m"]
+SIZES: dict[Size, tuple[float, int]] = {"n": (0.25, 1), "s": (0.5, 1), "m": (0.75, 2)}
 """Width as a share of 64, 128, ... 1,024 channels, and blocks a stage."""
 
 STRIDES = (4, 8, 16, 32)
@@ -29,14 +32,15 @@ PRIOR = 0.01
 """Score of an untrained point: most of the image is no lesion (Lin et al., Focal loss, 2017, section 3.3)."""
 
 
+@checked("model")
 def yolo(
     spec: DataSpec,
-    weights: str = "none",
-    size: str = "n",
-    strides: Sequence[int] = (8, 16, 32),
-    score: float = 0.001,
-    overlap: float = 0.65,
-    most: int = 100,
+    weights: str | None = "none",
+    size: Size = "n",
+    strides: Sequence[Literal[4, 8, 16, 32]] = (8, 16, 32),
+    score: Share = 0.001,
+    overlap: Inside = 0.65,
+    most: Count = 100,
 ) -> Yolo:
     """The network for these data; arguments as `Yolo` and `load_weights` have them."""
     network = Yolo(spec, size, strides, score, overlap, most)
@@ -54,7 +58,7 @@ class Yolo(Detector):
         score, overlap, most: of `detect`: the least score, the IoU of duplicates, and boxes an image.
 
     Raises:
-        UsageError: no such size or strides.
+        UsageError: no such strides.
     """
 
     heads = ("score.",)
@@ -62,15 +66,13 @@ class Yolo(Detector):
     def __init__(
         self,
         spec: DataSpec,
-        size: str = "n",
+        size: Size = "n",
         strides: Sequence[int] = (8, 16, 32),
         score: float = 0.001,
         overlap: float = 0.65,
         most: int = 100,
     ) -> None:
         super().__init__()
-        if size not in SIZES:
-            raise UsageError(f"model.size={size}: it can be {', '.join(SIZES)}")
         self.strides = sorted(strides)
         if (
             not strides

@@ -9,6 +9,7 @@ import numpy as np
 from torch.utils.data import Sampler
 
 from medtrain.core.errors import UsageError
+from medtrain.core.ranges import Count, checked
 from medtrain.core.streams import stream
 from medtrain.sampler.shard import check_rank
 from medtrain.sampler.strata import Positions, batches_of, draw_numbers, patients, strata
@@ -39,6 +40,7 @@ class Balanced(Sampler[tuple[int, int]]):
         UsageError: an argument is out of range, no label is known, or a batch is too small to hold all classes.
     """
 
+    @checked("sampler")
     def __init__(
         self,
         labels: Any,
@@ -49,7 +51,7 @@ class Balanced(Sampler[tuple[int, int]]):
         rank: int = 0,
         world: int = 1,
         by_patient: bool = False,
-        length: int | None = None,
+        length: Count | None = None,
     ) -> None:
         check_rank(rank, world)
         self.strata = strata(labels)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from medtrain.core.errors import UsageError
+from medtrain.core.ranges import Count, Share, checked
 from medtrain.core.streams import stream
 from medtrain.sampler.shard import check_rank
 from medtrain.sampler.strata import batches_of, draw_numbers
@@ -35,9 +35,10 @@ class HardNegative(Sampler[tuple[int, int]]):
         (position, draw): the number of earlier draws of that position in the epoch, for another augmentation each.
 
     Raises:
-        UsageError: the share is out of range.
+        UsageError: the share or the length is out of range.
     """
 
+    @checked("sampler")
     def __init__(
         self,
         labels: Any,
@@ -47,12 +48,10 @@ class HardNegative(Sampler[tuple[int, int]]):
         seed: int,
         rank: int = 0,
         world: int = 1,
-        share: float = 0.25,
-        length: int | None = None,
+        share: Share = 0.25,
+        length: Count | None = None,
     ) -> None:
         check_rank(rank, world)
-        if not 0 <= share <= 1:
-            raise UsageError(f"sampler.share={share} is not in 0..1")
         self.n, self.share = len(labels), share
         self.seed, self.rank, self.world, self.epoch = seed, rank, world, 0
         self.length = batches_of(length, len(labels), batch_size, world) * batch_size

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from medtrain.core.errors import UsageError
+from medtrain.core.ranges import Count, Inside, checked
 from medtrain.sampler.balanced import Balanced
 from medtrain.sampler.strata import Positions
 
@@ -27,6 +28,7 @@ class Negatives(Balanced):
         UsageError: an argument is out of range, or the training split lacks one of the two kinds.
     """
 
+    @checked("sampler")
     def __init__(
         self,
         labels: Any,
@@ -36,14 +38,10 @@ class Negatives(Balanced):
         seed: int,
         rank: int = 0,
         world: int = 1,
-        negatives: float = 0.3,
+        negatives: Inside = 0.3,
         by_patient: bool = False,
-        length: int | None = None,
+        length: Count | None = None,
     ) -> None:
-        if not 0 < negatives < 1:
-            raise UsageError(
-                f"sampler.negatives={negatives} is not in (0, 1); sampler=shuffle takes images as they are"
-            )
         if batch_size < 2:
             raise UsageError("sampler=negatives: a batch of 1 can't hold both kinds; raise data.batch_size")
         values = np.asarray(labels)

@@ -53,11 +53,5 @@ def draw_numbers(drawn: Positions) -> Positions:
 
 
 def batches_of(length: int | None, n: int, batch_size: int, world: int) -> int:
-    """Batches a rank and epoch: whole ones that together hold at least `length` images (None: n).
-
-    Raises:
-        UsageError: `length` is below 1.
-    """
-    if length is not None and length < 1:
-        raise UsageError(f"sampler.length={length} must be at least 1")
+    """Batches a rank and epoch: whole ones that together hold at least `length` images (None: n)."""
     return -(-(length or n) // (batch_size * world))

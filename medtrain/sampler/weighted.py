@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from medtrain.core.errors import UsageError
+from medtrain.core.ranges import Count, Share, checked
 from medtrain.core.streams import stream
 from medtrain.sampler.shard import check_rank
 from medtrain.sampler.strata import batches_of, draw_numbers, patients, strata
@@ -39,6 +39,7 @@ class Weighted(Sampler[tuple[int, int]]):
         UsageError: an argument is out of range, or no label is known.
     """
 
+    @checked("sampler")
     def __init__(
         self,
         labels: Any,
@@ -48,13 +49,11 @@ class Weighted(Sampler[tuple[int, int]]):
         seed: int,
         rank: int = 0,
         world: int = 1,
-        power: float = 1.0,
+        power: Share = 1.0,
         by_patient: bool = False,
-        length: int | None = None,
+        length: Count | None = None,
     ) -> None:
         check_rank(rank, world)
-        if not 0 <= power <= 1:
-            raise UsageError(f"sampler.power={power} is not in 0..1")
         self.seed, self.rank, self.world, self.epoch = seed, rank, world, 0
         self.length = batches_of(length, len(labels), batch_size, world) * batch_size
         self.probability_N = probabilities(labels, patients(groups, len(labels)) if by_patient else None, power)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, ReduceLROnPlateau
 
 from medtrain.core.errors import UsageError
+from medtrain.core.ranges import Above, AtLeast, AtMost, Inside, Part, Share, checked
 
 
-def cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.05, floor: float = 0.0) -> LambdaLR:
+@checked("scheduler")
+def cosine(optimizer: Optimizer, total_steps: int, warmup: Part = 0.05, floor: Share = 0.0) -> LambdaLR:
     """Linear warm-up to the optimizer's rate, then half a cosine down to a floor; step it after every batch.
 
     Loshchilov and Hutter, SGDR, ICLR 2017, without restarts.
@@ -25,7 +27,6 @@ def cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.05, floor: 
     Raises:
         UsageError: a share is out of range.
     """
-    _check_shares(warmup, floor=floor)
     warm = round(warmup * total_steps)
 
     def factor(step: int) -> float:
@@ -42,8 +43,13 @@ def constant(optimizer: Optimizer, total_steps: int) -> LambdaLR:
     return LambdaLR(optimizer, lambda step: 1.0)
 
 
+@checked("scheduler")
 def one_cycle(
-    optimizer: Optimizer, total_steps: int, warmup: float = 0.3, start: float = 0.04, floor: float = 0.0
+    optimizer: Optimizer,
+    total_steps: int,
+    warmup: Part = 0.3,
+    start: Annotated[float, Above(0), AtMost(1)] = 0.04,
+    floor: Share = 0.0,
 ) -> OneCycleLR:
     """Half a cosine up to the optimizer's rate, another down to the floor; momentum goes 0.95, 0.85, 0.95.
 
@@ -60,9 +66,8 @@ def one_cycle(
     Raises:
         UsageError: a share is out of range.
     """
-    _check_shares(warmup, floor=floor, start=start)
-    if start == 0 or floor > start:
-        raise UsageError(f"scheduler.start={start} is 0, or below scheduler.floor={floor}")
+    if floor > start:
+        raise UsageError(f"scheduler.start={start} is below scheduler.floor={floor}")
     has_momentum = "betas" in optimizer.defaults or bool(optimizer.defaults.get("momentum"))
     return OneCycleLR(
         optimizer,
@@ -89,26 +94,15 @@ class Plateau(ReduceLROnPlateau):
         UsageError: the factor or the mode is none.
     """
 
+    @checked("scheduler")
     def __init__(
         self,
         optimizer: Optimizer,
         total_steps: int = 0,
         monitor: str = "val_auroc",
         mode: Literal["min", "max"] = "max",
-        factor: float = 0.1,
-        patience: int = 3,
+        factor: Inside = 0.1,
+        patience: Annotated[int, AtLeast(0)] = 3,
     ) -> None:
-        if not 0 < factor < 1:
-            raise UsageError(f"scheduler.factor={factor} is not between 0 and 1")
-        if mode not in ("min", "max"):
-            raise UsageError(f"scheduler.mode={mode}: it can be max, min")
         super().__init__(optimizer, mode=mode, factor=factor, patience=patience)
         self.monitor = monitor
-
-
-def _check_shares(warmup: float, **of_the_rate: float) -> None:
-    if not 0 <= warmup < 1:
-        raise UsageError(f"scheduler.warmup={warmup} is not in [0, 1): it is a share of the steps")
-    for name, value in of_the_rate.items():
-        if not 0 <= value <= 1:
-            raise UsageError(f"scheduler.{name}={value} is not in [0, 1]: it is a share of the peak rate")

@@ -9,12 +9,12 @@ as Clark et al., ELECTRA, ICLR 2020.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from medtrain.core.errors import UsageError
+from medtrain.core.ranges import Above, AtLeast, AtMost, checked
 from medtrain.core.stages import Stage, stages
 
 ALWAYS = -1
@@ -35,20 +35,15 @@ class Transfer:
         UsageError: a value is out of range.
     """
 
+    @checked("transfer")
     def __init__(
         self,
-        freeze_epochs: int = 0,
-        head_lr: float = 1.0,
-        layer_decay: float = 1.0,
+        freeze_epochs: Annotated[int, AtLeast(ALWAYS)] = 0,
+        head_lr: Annotated[float, Above(0)] = 1.0,
+        layer_decay: Annotated[float, Above(0), AtMost(1)] = 1.0,
         freeze_norm: bool = False,
         decay_norm: bool = True,
     ) -> None:
-        if freeze_epochs < ALWAYS:
-            raise UsageError(f"transfer.freeze_epochs={freeze_epochs}: give a number of epochs, or -1 for always")
-        if not 0 < layer_decay <= 1:
-            raise UsageError(f"transfer.layer_decay={layer_decay} is not in (0, 1]")
-        if head_lr <= 0:
-            raise UsageError(f"transfer.head_lr={head_lr} is not above 0: it is a multiple of optimizer.lr")
         self.freeze_epochs, self.head_lr, self.layer_decay = freeze_epochs, head_lr, layer_decay
         self.freeze_norm, self.decay_norm = freeze_norm, decay_norm
         self._trained: set[int] = set()  # ids of what `groups` gave away: what a network holds fixed stays fixed

@@ -96,7 +96,7 @@ def test_a_target_where_none_belongs() -> None:
 
 def test_arguments_are_checked_by_signature() -> None:
     faults = allowed.check_arguments("model", {"_target_": "medtrain.model.resnet18", "dropot": 0.1, "dropout": "much"})
-    assert "did you mean 'dropout'" in faults[0] and "float is wanted" in faults[1]
+    assert "did you mean 'dropout'" in faults[0] and "dropout=much: text, where a number is wanted" in faults[1]
     assert "no such argument" in allowed.check_arguments("optimizer", {"_target_": "torch.optim.AdamW", "params": 3})[0]
 
 

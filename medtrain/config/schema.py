@@ -1,0 +1,209 @@
+"""What the keys of strict nodes may hold, those without a `_target_`, where their packaged value does not say it all.
+
+A key that isn't here takes values of its packaged value's type. Arguments of a `_target_` are no affair of this file:
+the target's own signature is their schema, so that a user's network, loss or sampler may take what it likes.
+"""
+
+from __future__ import annotations
+
+import functools
+import typing
+from typing import Annotated, Any, Literal
+
+from medtrain.core.ranges import Amount, AtLeast, Count, Inside, fault
+
+Natural = Annotated[int, AtLeast(0)]
+Resolution = Annotated[float, AtLeast(0.05)]  # um/px
+Text = str | None
+Voxels = Count | list[Count] | None  # one number, or one an axis
+Lengths = float | list[float] | None
+Names = str | list[str] | None
+
+
+class Columns:
+    path: Names
+    label: Names
+    mask: Text
+    patient: Text
+    split: Text
+    fold: Text
+    site: Text
+    case: Text
+    x_min: Text
+    y_min: Text
+    x_max: Text
+    y_max: Text
+    width: Text
+    height: Text
+
+
+class Data:
+    # where rows come from
+    table: Text
+    root: Text
+    file: Text
+    bags: Text
+    annotations: Names
+    images: Text
+    path_format: Text
+    cache_dir: Text
+    columns: Columns
+    filter: Text
+    patients: Annotated[int, AtLeast(10)]
+    on_bad: Literal["error", "skip"]
+    # labels
+    classes: list | None
+    positive: str | float | bool | None
+    label_map: dict | None
+    uncertain: Literal["ignore", "zeros", "ones"]
+    blank: Literal["ignore", "zeros"]
+    # parts
+    patient_pattern: Text
+    folds: Annotated[int, AtLeast(2)] | None
+    fold: Natural | None
+    split_by: Literal["patient", "site"]
+    leakage: Literal["error", "warn", "drop"]
+    # batches
+    batch_size: Count
+    num_workers: Natural
+    # images
+    image_size: Voxels
+    channels: Literal[1, 3] | None
+    fit: Literal["pad", "shrink", "stretch", "crop"]
+    window: str | list[float] | None
+    mean: Lengths
+    std: Lengths
+    tile: Annotated[int, AtLeast(8)] | None
+    tile_overlap: Amount
+    min_visible: Amount
+    # volumes
+    spacing: Lengths
+    patch_size: Voxels
+    stride: Voxels
+    fov: Lengths
+    center: Literal["none", "volume", "foreground", "mask"]
+    jitter: Amount
+    patches_per_volume: Count
+    foreground_share: Amount
+    patch_label: Literal["case", "mask"]
+    min_share: Amount
+    padding: Literal["lowest", "edge", "mirror"]
+    control: Literal["constant", "noise"] | None
+    # slides and bags
+    unit: Literal["slide", "patient"]
+    instances: Count
+    max_instances: Count | None
+    mpp: Resolution
+    slide_mpp: Resolution | None
+    default_mpp: Resolution | None
+    magnification: Annotated[float, AtLeast(0.5)] | None
+    tile_px: Annotated[int, AtLeast(32)]
+    tile_batch: Count
+    min_tissue: Amount
+    tissue_threshold: float | None
+    slide_px: Annotated[int, AtLeast(512)]
+
+
+class Task:
+    pool: Literal["mean", "max", "noisy_or", "attention"]
+    mixup: Amount
+    merge: Inside
+
+
+class Trainer:
+    devices: str | int | list[int]
+    num_nodes: Count
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", 32, 16, "32", "bf16", "16"] | None
+    max_epochs: Count | None
+    max_time: str | dict | None
+    limit_train_batches: float | None
+    limit_val_batches: float | None
+    limit_test_batches: float | None
+    accumulate_grad_batches: Count
+    gradient_clip_val: float | None
+    benchmark: bool | None
+
+
+class Eval:
+    split: Literal["train", "val", "test"]
+    threshold: str | float
+    iou: Inside
+    gate: Text
+    gate_by: Literal["drop", "scale"]
+    tta: Natural
+    mc_dropout: Natural
+    thumbnails: Natural
+    bootstrap: Natural
+    prevalence: Inside | None
+
+
+class Explain:
+    method: Literal["all", "attention", "gradcam", "contribution"]
+    region_threshold: Inside
+    classes: str | list
+    sanity: Natural
+
+
+class Compare:
+    baseline: Text
+    metric: Text
+
+
+class Sweep:
+    retry: Literal["failed"] | None
+
+
+class Leaf:
+    """Of a node with a `_target_`, what medtrain itself reads."""
+
+    kind: Names
+
+
+class Configuration:
+    seed: int | None
+    resume: Text
+    init_from: Text
+    run: Text
+    runs: Names
+    input: Text
+    output: Text
+    name: Text
+    format: Text
+    data: Data
+    task: Task
+    trainer: Trainer
+    eval: Eval
+    explain: Explain
+    compare: Compare
+    sweep: Sweep
+    model: Leaf
+    loss: Leaf
+    sampler: Leaf
+    augment: Leaf
+
+
+@functools.cache
+def _keys(node: type) -> dict[str, Any]:
+    return typing.get_type_hints(node, include_extras=True)
+
+
+def rule(key: str) -> Any:
+    """The annotation of a key such as ``data.columns.label``; None where it has none."""
+    node: Any = Configuration
+    for part in key.split("."):
+        node = _keys(node).get(part) if isinstance(node, type) and node.__module__ == __name__ else None
+    return node
+
+
+def wrong(key: str, value: Any, shipped: Any) -> str:
+    """Say in a few words what is wrong with a value of a strict node; '' if nothing.
+
+    Args:
+        key: its place, e.g. ``data.batch_size``.
+        value: as YAML has it.
+        shipped: the packaged value, None where that is null.
+    """
+    annotation = rule(key)
+    if annotation is None:
+        annotation = Any if shipped is None else type(shipped)
+    return fault(value, annotation)

@@ -1,0 +1,238 @@
+"""What a parameter may hold, said once, in its annotation: types, choices (`Literal`) and limits (`Annotated`).
+
+    def focal(gamma: Annotated[float, AtLeast(0)] = 2.0, alpha: float | Literal["auto"] | None = None): ...
+
+`fault` reads such annotations, for the values of a configuration and for those of a call (`checked`) alike. Values are
+plain, as YAML has them, so what an annotation says of tensors, classes or callables is the function's own affair.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from types import SimpleNamespace, UnionType
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union
+
+from medtrain.core.errors import UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    low: float
+
+    def fault(self, value: float) -> str:
+        return "" if value >= self.low else f"it must be at least {self.low}"
+
+
+@dataclass(frozen=True)
+class AtMost:
+    high: float
+
+    def fault(self, value: float) -> str:
+        return "" if value <= self.high else f"it must be at most {self.high}"
+
+
+@dataclass(frozen=True)
+class Above:
+    low: float
+
+    def fault(self, value: float) -> str:
+        return "" if value > self.low else f"it must be above {self.low}"
+
+
+@dataclass(frozen=True)
+class Below:
+    high: float
+
+    def fault(self, value: float) -> str:
+        return "" if value < self.high else f"it must be below {self.high}"
+
+
+@dataclass(frozen=True)
+class Between:
+    """Neither of the two."""
+
+    low: float
+    high: float
+
+    def fault(self, value: float) -> str:
+        return "" if self.low < value < self.high else f"it is not between {self.low} and {self.high}"
+
+
+@dataclass(frozen=True)
+class Fraction:
+    """From 0 to 1, which is the whole and may be shut out."""
+
+    whole: bool = True
+
+    def fault(self, value: float) -> str:
+        if 0 <= value < 1 or (self.whole and value == 1):
+            return ""
+        return f"it must be a share: at least 0 and {'at most' if self.whole else 'below'} 1"
+
+
+Limit = AtLeast | AtMost | Above | Below | Between | Fraction
+
+Count = Annotated[int, AtLeast(1)]
+"""How many, and at least one."""
+Amount = Annotated[float, AtLeast(0)]
+"""How much, and not less than nothing."""
+Share = Annotated[float, Fraction()]
+"""Any part of a whole, or all of it."""
+Part = Annotated[float, Fraction(whole=False)]
+"""Any part of a whole of which something has to remain."""
+Inside = Annotated[float, Between(0, 1)]
+"""Some of a whole, but not all of it."""
+Degrees = Annotated[float, AtLeast(0), AtMost(360)]
+"""An angle in either direction."""
+
+_WORDS: dict[Any, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+    dict: "a map",
+}
+_NUMBERS = (int, float)
+_LISTS = (list, tuple, set, Sequence, Iterable, Collection)
+_MAPS = (dict, Mapping)
+
+
+class _Kind(NamedTuple):
+    """One part of a union: what it is (a type, or `Literal`), its limits, and its choices or types of elements."""
+
+    type: Any
+    limits: tuple[Limit, ...] = ()
+    inner: tuple[Any, ...] = ()
+
+
+def fault(value: Any, annotation: Any, *, types: bool = True) -> str:
+    """Say in a few words what is wrong with a plain value for a parameter of this annotation; '' if nothing.
+
+    Args:
+        value: as YAML has it. Nothing can be said of text with ``${``, which is yet to be replaced, nor of a map with
+            ``_target_``, which is yet to be built.
+        annotation: resolved; of a union, one part has to take the value.
+        types: whether a value of another type is a fault too, or only one beyond limits and choices.
+    """
+    if (isinstance(value, str) and "${" in value) or (isinstance(value, Mapping) and "_target_" in value):
+        return ""
+    kinds = list(_kinds(annotation))
+    plain = [kind for kind in kinds if kind.type is Literal or kind.type in (*_WORDS, *_LISTS, *_MAPS)]
+    if not plain or any(_is_open(kind.type) for kind in kinds if kind not in plain):
+        return ""
+    verdicts = [_verdict(value, kind) for kind in plain]
+    if "" in verdicts or (value is None and any(kind.type is type(None) for kind in kinds)):
+        return ""
+    near = [verdict for verdict in verdicts if verdict]  # the type is right, the value isn't
+    if not near and not types and not any(kind.type is Literal for kind in plain):
+        return ""
+    return near[0] if near else _mismatch(value, plain)
+
+
+def _kinds(annotation: Any, limits: tuple[Limit, ...] = ()) -> Iterator[_Kind]:
+    """Take an annotation apart."""
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        yield from _kinds(inner[0], tuple(limit for limit in inner[1:] if isinstance(limit, Limit)))
+    elif origin in (Union, UnionType):
+        for part in inner:
+            yield from _kinds(part, limits)
+    else:
+        yield _Kind(origin or annotation, limits, inner)
+
+
+def _is_open(kind: Any) -> bool:
+    """Can't it be told whether a plain value fits? Of a common class it can: none is an instance of it."""
+    if not isinstance(kind, type) or kind is object or getattr(kind, "_is_protocol", False):
+        return True
+    return issubclass(kind, Enum | Callable)
+
+
+def _verdict(value: Any, kind: _Kind) -> str | None:
+    """'' if the value fits, what is wrong with it, or None where it is of another type."""
+    if kind.type is Literal:
+        same = (c == value and isinstance(c, bool) == isinstance(value, bool) for c in kind.inner)
+        return "" if any(same) else None
+    if kind.type in _LISTS:
+        return _of_list(value, kind) if isinstance(value, list | tuple) else None
+    if kind.type in _MAPS:
+        return _of_elements(value.values(), kind.inner[1:]) if isinstance(value, Mapping) else None
+    wanted = _NUMBERS if kind.type is float else kind.type
+    if not isinstance(value, wanted) or (isinstance(value, bool) and kind.type is not bool):
+        return None
+    return next((wrong for limit in kind.limits if (wrong := limit.fault(value))), "")
+
+
+def _of_list(value: Sequence[Any], kind: _Kind) -> str:
+    if kind.type is tuple and kind.inner and kind.inner[-1] is not Ellipsis:
+        if len(value) != len(kind.inner):
+            return f"a list of {len(value)}, where one of {len(kind.inner)} is wanted"
+        return next((wrong for v, k in zip(value, kind.inner, strict=True) if (wrong := _of_elements([v], [k]))), "")
+    return _of_elements(value, kind.inner)
+
+
+def _of_elements(values: Iterable[Any], kinds: Sequence[Any]) -> str:
+    wrong = (f"{v} in it: {text}" for v in values if kinds and (text := fault(v, kinds[0])))
+    return next(wrong, "")
+
+
+def _mismatch(value: Any, kinds: Sequence[_Kind]) -> str:
+    """Say what the value is and what is wanted: types, choices, or both."""
+    choices = [str(choice) for kind in kinds if kind.type is Literal for choice in kind.inner]
+    basic = [list if k.type in _LISTS else dict if k.type in _MAPS else k.type for k in kinds if k.type is not Literal]
+    wanted = " or ".join(dict.fromkeys(_WORDS[kind] for kind in basic))
+    if choices:
+        return f"it can be {', '.join(choices)}{f', or {wanted}' if basic else ''}"
+    name = {type(None): "null", str: "text", bool: "true or false", list: "a list", dict: "a map"}
+    return f"{name.get(type(value), 'a number')}, where {wanted} is wanted"
+
+
+@functools.cache
+def hints(called: Callable[..., Any]) -> dict[str, Any]:
+    """{parameter: annotation} of a function or class; those that can't be resolved here are left out."""
+    function: Any = inspect.unwrap(called.__init__ if inspect.isclass(called) else called)
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except Exception:  # one name that only a type checker knows: the other annotations still count
+        resolved: dict[str, Any] = {}
+        for name, annotation in getattr(function, "__annotations__", {}).items():
+            alone = SimpleNamespace(__annotations__={name: annotation})
+            with contextlib.suppress(Exception):
+                resolved |= typing.get_type_hints(alone, function.__globals__, include_extras=True)
+        return resolved
+
+
+def checked(key: str) -> Callable[[F], F]:
+    """Make a function (or ``__init__``) refuse numbers and words beyond the limits and choices of its annotations.
+
+    Args:
+        key: under which the configuration has these arguments, for messages: ``loss``.
+    """
+
+    def decorate(function: F) -> F:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def call(*args: Any, **more: Any) -> Any:
+            wrong = []
+            with contextlib.suppress(TypeError):  # too many arguments, or too few: the call itself says so
+                for name, value in signature.bind(*args, **more).arguments.items():
+                    if type(value) in (bool, int, float, str):
+                        text = fault(value, hints(function).get(name, Any), types=False)
+                        wrong += [f"{key}.{name}={value}: {text}"] if text else []
+            if wrong:
+                raise UsageError("\n".join(wrong))
+            return function(*args, **more)
+
+        return typing.cast(F, call)
+
+    return decorate
