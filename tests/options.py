@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
+from omegaconf import OmegaConf
 
 from medtrain.config import search
 
@@ -19,9 +20,10 @@ def read(group: str, option: str) -> dict[str, Any]:
     """An option with those of its own group that it builds on, shared files (``_NAME``) among them."""
     shared = search.packaged_folder() / group / f"{option}.yaml"
     file = search.option_files()[group].get(option, shared)
-    node: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    for base in node.pop("defaults", []):
-        node = node if base == "_self_" or not isinstance(base, str) else read(group, base) | node
+    own: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    bases = [base for base in own.pop("defaults", ["_self_"]) if isinstance(base, str)]
+    parts = [own if base == "_self_" else read(group, base) for base in bases or ["_self_"]]
+    node: Any = OmegaConf.to_container(OmegaConf.merge(*parts))
     return node
 
 

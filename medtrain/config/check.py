@@ -144,8 +144,7 @@ def _value(here: str, value: Any, shipped: Any, lines: dict[str, str], added: se
         return []  # switched off
     if value == MISSING:
         return [Finding("", f"{here} is needed: add {here}=...", here)]
-    name, slot = here.rpartition(".")[2], here.partition(".")[0]
-    if slot in allowed.SLOTS and name not in allowed.OURS and not isinstance(shipped, dict):
+    if here.partition(".")[0] in allowed.SLOTS and not isinstance(shipped, dict):
         return []  # an argument: its target's signature tells
     wrong = schema.wrong(here, value, None if shipped == MISSING else shipped)
     return [Finding(lines.get(here, ""), f"{lines.get(here) or f'{here}={value}'}: {wrong}", here)] if wrong else []
@@ -169,9 +168,9 @@ def _combination(cfg: Plain) -> list[Finding]:
     return found
 
 
-def _kinds(kind: str | list[str]) -> list[str]:
-    """An option fits one kind of task, or several."""
-    return [kind] if isinstance(kind, str) else list(kind)
+def _kinds(kind: Any) -> list[str]:
+    """List the kinds of tasks that an option fits: one, or several."""
+    return [str(each) for each in kind] if isinstance(kind, list) else [str(kind)]
 
 
 def blame_files(found: list[Finding], configs: ConfigLoaderImpl, primary: str, tokens: list[str]) -> None:

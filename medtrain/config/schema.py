@@ -153,12 +153,6 @@ class Sweep:
     retry: Literal["failed"] | None
 
 
-class Leaf:
-    """Of a node with a `_target_`, what medtrain itself reads."""
-
-    kind: Names
-
-
 class Configuration:
     seed: int | None
     resume: Text
@@ -176,10 +170,6 @@ class Configuration:
     explain: Explain
     compare: Compare
     sweep: Sweep
-    model: Leaf
-    loss: Leaf
-    sampler: Leaf
-    augment: Leaf
 
 
 @functools.cache

@@ -40,6 +40,27 @@ def test_every_option_composes_and_passes_its_check(group: str, option: str) -> 
     compose(words(group, option))
 
 
+@pytest.mark.parametrize(
+    ("option", "key"),
+    [
+        ("image_table", "table"), ("image_folder", "root"), ("medmnist", "file"), ("volume_table", "table"),
+        ("feature_bags", "table"), ("slide_table", "table"), ("box_table", "table"), ("coco", "root"), ("voc", "root"),
+        ("yolo", "root"),
+    ],
+)  # fmt: skip
+def test_where_the_data_are_has_to_be_said(option: str, key: str) -> None:
+    task = words("data", option)[0]
+    with pytest.raises(UsageError) as error:
+        compose([task, f"data={option}"])
+    assert str(error.value) == f"data.{key} is needed: add data.{key}=..."
+
+
+def test_shared_files_are_no_options() -> None:
+    with pytest.raises(UsageError, match="data=_table: no such option"):
+        compose(["data=_table"])
+    assert not [option for _, option in all_options() if option.startswith("_")]
+
+
 def test_the_command_line_beats_experiment_beats_task(mine: Path) -> None:
     write(
         mine, "experiment/e.yaml",
