@@ -170,7 +170,7 @@ def _combination(cfg: Plain) -> list[Finding]:
 
 def _kinds(kind: Any) -> list[str]:
     """List the kinds of tasks that an option fits: one, or several."""
-    return [str(each) for each in kind] if isinstance(kind, list) else [str(kind)]
+    return [str(one) for one in kind] if isinstance(kind, list) else [str(kind)]
 
 
 def blame_files(found: list[Finding], configs: ConfigLoaderImpl, primary: str, tokens: list[str]) -> None:

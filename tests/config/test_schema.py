@@ -17,7 +17,7 @@ from medtrain.config.job import plain
 from medtrain.core.errors import UsageError
 from tests.options import read
 
-CODE = '''
+CODE = """
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -57,11 +57,11 @@ class Sampler(torch.utils.data.Sampler):
 class Optimizer(torch.optim.SGD):
     def __init__(self, params, lr: str = "fast"):
         super().__init__(params, 0.1)
-'''
+"""
 
 
 @pytest.fixture
-def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A user's config folder, with code of their own in it."""
     (tmp_path / "own_code.py").write_text(CODE)
     monkeypatch.setenv("MEDTRAIN_CONFIG_DIR", str(tmp_path))
@@ -81,8 +81,10 @@ def refused(*words: str) -> str:
     return str(error.value)
 
 
-def test_a_user_s_network_has_its_own_schema(mine: Path) -> None:
-    write(mine, "model/mine.yaml", "_target_: own_code.net\nkind: image\nsize: 64\nnorm: layer\nweights: [1.0, 2.0]\n")
+def test_a_user_s_network_has_its_own_schema(folder: Path) -> None:
+    write(
+        folder, "model/mine.yaml", "_target_: own_code.net\nkind: image\nsize: 64\nnorm: layer\nweights: [1.0, 2.0]\n"
+    )
     cfg = plain(compose(["model=mine"], signatures=True).cfg)
     assert (cfg.model.size, cfg.model.norm, cfg.model.weights) == (64, "layer", [1.0, 2.0])
     target.check_targets(cfg)
@@ -91,16 +93,16 @@ def test_a_user_s_network_has_its_own_schema(mine: Path) -> None:
     assert "x in it: text, where a number is wanted" in refused("model=mine", "model.weights=[1.0,x]")
 
 
-def test_without_annotations_anything_goes(mine: Path) -> None:
-    write(mine, "model/mine.yaml", "_target_: own_code.silent\nkind: image\nsize: large\ngamma: -1\n")
+def test_without_annotations_anything_goes(folder: Path) -> None:
+    write(folder, "model/mine.yaml", "_target_: own_code.silent\nkind: image\nsize: large\ngamma: -1\n")
     assert compose(["model=mine"], signatures=True).cfg.model.size == "large"
     assert "own_code.silent takes no such argument" in refused("model=mine", "+model.sise=3")
 
 
-def test_a_user_s_loss_has_its_own_schema(mine: Path) -> None:
-    write(mine, "loss/mine.yaml", "_target_: own_code.loss\ngamma: 1\nweights: [1.0, 2.0]\nassign: [x]\n")
+def test_a_user_s_loss_has_its_own_schema(folder: Path) -> None:
+    write(folder, "loss/mine.yaml", "_target_: own_code.loss\ngamma: 1\nweights: [1.0, 2.0]\nassign: [x]\n")
     assert "loss/mine.yaml: loss.assign: own_code.loss takes no such argument" in refused("loss=mine")
-    write(mine, "loss/mine.yaml", "_target_: own_code.loss\ngamma: -1\nweights: [1.0, 2.0]\n")
+    write(folder, "loss/mine.yaml", "_target_: own_code.loss\ngamma: -1\nweights: [1.0, 2.0]\n")
     assert refused("loss=mine") == "loss/mine.yaml: loss.gamma=-1: it must be at least 0"
     assert compose(["loss=mine", "loss.gamma=0"], signatures=True).cfg.loss.weights == [1.0, 2.0]
 
@@ -122,20 +124,20 @@ def test_a_user_s_loss_has_its_own_schema(mine: Path) -> None:
         ("alpha=atuo", "it can be auto, or a number"),
     ],
 )
-def test_values_that_an_annotation_shuts_out(mine: Path, word: str, text: str) -> None:
-    write(mine, "loss/mine.yaml", "_target_: own_code.loss\n")
+def test_values_that_an_annotation_shuts_out(folder: Path, word: str, text: str) -> None:
+    write(folder, "loss/mine.yaml", "_target_: own_code.loss\n")
     assert refused("loss=mine", f"+loss.{word}") == f"+loss.{word}: {text}"
 
 
 @pytest.mark.parametrize("word", ["gamma=3", "weights=null", "weights=[]", "share=0.1", "alpha=2", "hard=true"])
-def test_values_that_an_annotation_takes(mine: Path, word: str) -> None:
-    write(mine, "loss/mine.yaml", "_target_: own_code.loss\n")
+def test_values_that_an_annotation_takes(folder: Path, word: str) -> None:
+    write(folder, "loss/mine.yaml", "_target_: own_code.loss\n")
     compose(["loss=mine", f"+loss.{word}"], signatures=True)
 
 
-def test_limits_for_foreign_code_are_none_for_the_user_s_own(mine: Path) -> None:
-    write(mine, "optimizer/mine.yaml", "_target_: own_code.Optimizer\nlr: fast\n")
-    write(mine, "sampler/mine.yaml", "_target_: own_code.Sampler\nlength: all\n")
+def test_limits_for_foreign_code_are_none_for_the_user_s_own(folder: Path) -> None:
+    write(folder, "optimizer/mine.yaml", "_target_: own_code.Optimizer\nlr: fast\n")
+    write(folder, "sampler/mine.yaml", "_target_: own_code.Sampler\nlength: all\n")
     compose(["optimizer=mine", "sampler=mine"], signatures=True)
     assert refused("optimizer.lr=-1") == "optimizer.lr=-1: it must be at least 0"
     assert "where a number is wanted" in refused("optimizer=sgd", "optimizer.lr=fast")
@@ -201,8 +203,8 @@ def test_what_packaged_and_foreign_targets_take_passes(words: str) -> None:
     compose(words.split(), signatures=True)
 
 
-def test_all_faults_of_both_kinds_at_once_and_each_once(mine: Path) -> None:
-    write(mine, "loss/mine.yaml", "_target_: own_code.loss\ngamma: -1\n")
+def test_all_faults_of_both_kinds_at_once_and_each_once(folder: Path) -> None:
+    write(folder, "loss/mine.yaml", "_target_: own_code.loss\ngamma: -1\n")
     text = refused(
         "model=resnt18", "data.batch_size=0", "loss=mine", "optimizer.lr=-1", "model.dropot=1", "task.mixup=-1",
         "model.dropout=2", "callbacks.best._target_=os.system",
@@ -213,7 +215,7 @@ def test_all_faults_of_both_kinds_at_once_and_each_once(mine: Path) -> None:
         assert sum(part in line for line in lines) == 1, text
 
 
-def test_each_value_of_a_sweep_meets_its_signature(mine: Path) -> None:
+def test_each_value_of_a_sweep_meets_its_signature(folder: Path) -> None:
     with pytest.raises(UsageError) as error:
         compose(["optimizer.lr=0.1,slow", "model.dropout=0,0.5,1"], multirun=True, signatures=True)
     assert str(error.value).splitlines() == [
@@ -241,12 +243,12 @@ def packaged() -> list[tuple[str, Any]]:
     import yaml
 
     primary = yaml.safe_load((search.packaged_folder() / f"{search.PRIMARY}.yaml").read_text())
-    found = list(keys({k: v for k, v in primary.items() if k not in ("defaults", "hydra")}, ""))
+    pairs = list(keys({k: v for k, v in primary.items() if k not in ("defaults", "hydra")}, ""))
     for group in STRICT:
         for option in search.option_files()[group]:
             node = read(group, option)
-            found += keys(node if group == "task" else {group: node}, "")
-    return found
+            pairs += keys(node if group == "task" else {group: node}, "")
+    return pairs
 
 
 def test_no_rule_is_for_a_key_that_does_not_exist() -> None:

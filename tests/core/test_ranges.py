@@ -41,14 +41,16 @@ class Closeable(Protocol):
 
 FITS: list[tuple[Any, Any]] = [
     (1, int), (1, float), (1.5, float), (-1, float), ("a", str), (True, bool), ([1], list), ({"a": 1}, dict),
-    (None, int | None), (None, Optional[int]), (1, Optional[int]), (None, Literal["a"] | None),
-    ("n", Literal["n", "s", "m"]), (3, Literal[1, 3]), ("auto", float | Literal["auto"]), (0.5, float | Literal["auto"]),
+    (None, int | None), (None, Literal["a"] | None),
+    (None, Optional[int]), (1, Optional[int]), (1e-3, Union[float, torch.Tensor]),  # noqa: UP007, UP045
+    ("n", Literal["n", "s", "m"]), (3, Literal[1, 3]), ("auto", float | Literal["auto"]),
+    (0.5, float | Literal["auto"]),
     (0, Amount), (0, Share), (1, Share), (0, Part), (0.999, Part), (0.5, Inside), (1, Count), (360, Degrees),
     (None, Annotated[int, AtLeast(1)] | None), (2, Annotated[int, AtLeast(1)] | None),
     ([1, 2.5], list[float]), ([], list[int]), ([1, 2], Sequence[int]), ([0.9, 0.999], tuple[float, float]),
-    ([1, 2, 3], tuple[int, ...]), ({"days": 1}, dict[str, int]), ({"a": "x"}, Mapping[str, str]), ([[1]], list[list[int]]),
-    (0.1, float | torch.Tensor), (1e-3, Union[float, torch.Tensor]),
-    ("cpu", str | torch.device),
+    ([1, 2, 3], tuple[int, ...]), ({"days": 1}, dict[str, int]),
+    ({"a": "x"}, Mapping[str, str]), ([[1]], list[list[int]]),
+    (0.1, float | torch.Tensor), ("cpu", str | torch.device),
     # what a YAML can't hold is the function's own affair
     ("x", torch.Tensor), (3, torch.nn.Module), ("x", torch.dtype | None), ("red", Colour), ("red", Colour | int),
     ("x", Callable[[int], int]), ("x", Callable[[int], int] | float), ("a", Path), ("x", Any), (object, object),

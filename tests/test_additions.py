@@ -1,0 +1,143 @@
+"""CONTRIBUTING's recipes, followed in a copy of the package: one file and one YAML each, and no list is edited."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.repository import ROOT
+
+FILES = {
+    "loss/hinge.py": '''
+from typing import Annotated, Literal
+from torch import Tensor, nn
+from medtrain.core.ranges import AtLeast, checked
+from medtrain.core.spec import DataSpec
+
+
+class _Hinge(nn.Module):
+    def forward(self, logits: Tensor, y: Tensor) -> Tensor:
+        return (1 - logits * (2 * y - 1)).clamp(min=0).mean()
+
+
+@checked("loss")
+def hinge(spec: DataSpec, margin: Annotated[float, AtLeast(0)] = 1.0, kind_of: Literal["plain"] = "plain") -> nn.Module:
+    """The hinge loss."""
+    return _Hinge()
+''',
+    "model/pooled.py": '''
+from torch import nn
+from medtrain.core.ranges import Part
+from medtrain.core.spec import DataSpec
+
+
+def pooled(spec: DataSpec, dropout: Part = 0.0) -> nn.Module:
+    """Average grey values, and a linear layer."""
+    return nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * spec.channels, spec.n_logits))
+''',
+    "sampler/backwards.py": '''
+from torch.utils.data import Sampler
+from medtrain.core.ranges import Count
+
+
+class Backwards(Sampler):
+    """All cases, the last one first."""
+
+    def __init__(self, labels, groups, *, batch_size, seed, rank=0, world=1, step: Count = 1):
+        self.n, self.step = len(labels), step
+
+    def set_epoch(self, epoch): ...
+
+    def __iter__(self):
+        return iter(range(self.n - 1, -1, -self.step))
+
+    def __len__(self):
+        return -(-self.n // self.step)
+''',
+    "encoder/flat.py": '''
+from torch import nn
+from medtrain.encoder.base import Encoder, Preprocessing
+
+
+def flat(size: int = 8) -> Encoder:
+    """Pixels as they are."""
+    return Encoder(nn.Flatten(), Preprocessing(size), "flat")
+''',
+    "configs/loss/hinge.yaml": "# The hinge loss\n_target_: medtrain.loss.hinge\nmargin: 1.0\n",
+    "configs/model/pooled.yaml": "# Average grey values\n_target_: medtrain.model.pooled\nkind: image\ndropout: 0.0\n",
+    "configs/sampler/backwards.yaml": "# The last one first\n_target_: medtrain.sampler.Backwards\nstep: 1\n",
+    "configs/encoder/flat.yaml": "# Pixels\n_target_: medtrain.encoder.flat\nsize: 8\n",
+}
+METRIC = """
+
+@metric
+def prevalence_seen(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
+    return ratio(tp + fn, tp + fp + fn + tn)
+
+
+NAMES ="""
+USE = """
+import json
+import numpy as np
+import medtrain
+from medtrain.config import search, target
+from medtrain.config.compose import compose
+from medtrain.config.job import plain
+from medtrain.core.errors import UsageError
+from medtrain.core.spec import DataSpec
+from medtrain.metric import evaluate
+from medtrain.model import build_model
+
+words = ["loss=hinge", "model=pooled", "sampler=backwards", "encoder=flat"]
+cfg = plain(compose(words, signatures=True).cfg)
+spec = DataSpec("binary", ("0", "1"), 1, (32, 32))
+target.check_targets(cfg)
+built = {
+    "loss": target.build("loss", cfg.loss, spec=spec), "encoder": target.build("encoder", cfg.encoder),
+    "model": build_model(*target.builder("model", cfg.model), spec),
+    "sampler": target.partial("sampler", cfg.sampler)([0, 1, 0], None, batch_size=1, seed=0),
+}
+refused = []
+for word in ("loss.margin=-1", "model.dropout=1", "sampler.step=0", "encoder.size=x"):
+    try:
+        compose([*words, word], signatures=True)
+    except UsageError as error:
+        refused.append(str(error))
+probs, y = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.7, 0.3]]), np.array([0, 1, 1, 1])
+report = evaluate("binary", probs, y, probs.argmax(1), ["0", "1"], None, 0)
+print(json.dumps({
+    "from": medtrain.__file__, "refused": refused, "built": {k: type(v).__name__ for k, v in built.items()},
+    "metric": report["metrics"]["prevalence_seen"]["value"],
+    "listed": [g for g in ("loss", "model", "sampler", "encoder") if {"hinge", "pooled", "backwards", "flat"}
+               & set(search.option_files()[g])],
+}))
+"""
+
+
+def test_a_loss_a_model_a_sampler_an_encoder_and_a_metric_are_one_file_each(tmp_path: Path) -> None:
+    skip = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "medtrain", tmp_path / "medtrain", ignore=skip)
+    shutil.copytree(ROOT / "configs", tmp_path / "medtrain" / "configs", ignore=skip)
+    for name, text in FILES.items():
+        (tmp_path / "medtrain" / name).write_text(text)
+    binary = tmp_path / "medtrain" / "metric" / "binary.py"
+    binary.write_text(binary.read_text().replace("\n\nNAMES =", METRIC))
+    done = subprocess.run(
+        [sys.executable, "-c", USE], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    answer = json.loads(done.stdout)
+    assert answer["from"].startswith(str(tmp_path))
+    assert answer["built"] == {"loss": "_Hinge", "encoder": "Encoder", "model": "Sequential", "sampler": "Backwards"}
+    assert answer["refused"] == [
+        "loss.margin=-1: it must be at least 0",
+        "model.dropout=1: it must be a share: at least 0 and below 1",
+        "sampler.step=0: it must be at least 1",
+        "encoder.size=x: text, where a whole number is wanted",
+    ]
+    assert answer["metric"] == 0.75 and answer["listed"] == ["loss", "model", "sampler", "encoder"]
