@@ -1,7 +1,8 @@
 """What the keys of strict nodes may hold, those without a `_target_`, where their packaged value does not say it all.
 
-A key that isn't here takes values of its packaged value's type. Arguments of a `_target_` are no affair of this file:
-the target's own signature is their schema, so that a user's network, loss or sampler may take what it likes.
+A key that isn't here takes values of its packaged value's type, and text where that is null. Arguments of a `_target_`
+are no affair of this file: the target's own signature is their schema, so that a user's network, loss or sampler may
+take what it likes.
 """
 
 from __future__ import annotations
@@ -23,32 +24,14 @@ Names = str | list[str] | None
 class Columns:
     path: Names
     label: Names
-    mask: Text
-    patient: Text
-    split: Text
+    split: Text  # "none" is packaged too
     fold: Text
-    site: Text
-    case: Text
-    x_min: Text
-    y_min: Text
-    x_max: Text
-    y_max: Text
-    width: Text
-    height: Text
 
 
 class Data:
-    # where rows come from
-    table: Text
-    root: Text
-    file: Text
-    bags: Text
+    # rows
     annotations: Names
-    images: Text
-    path_format: Text
-    cache_dir: Text
     columns: Columns
-    filter: Text
     patients: Annotated[int, AtLeast(10)]
     on_bad: Literal["error", "skip"]
     # labels
@@ -58,7 +41,6 @@ class Data:
     uncertain: Literal["ignore", "zeros", "ones"]
     blank: Literal["ignore", "zeros"]
     # parts
-    patient_pattern: Text
     folds: Annotated[int, AtLeast(2)] | None
     fold: Natural | None
     split_by: Literal["patient", "site"]
@@ -128,7 +110,6 @@ class Eval:
     split: Literal["train", "val", "test"]
     threshold: str | float
     iou: Inside
-    gate: Text
     gate_by: Literal["drop", "scale"]
     tta: Natural
     mc_dropout: Natural
@@ -144,31 +125,18 @@ class Explain:
     sanity: Natural
 
 
-class Compare:
-    baseline: Text
-    metric: Text
-
-
 class Sweep:
     retry: Literal["failed"] | None
 
 
 class Configuration:
     seed: int | None
-    resume: Text
-    init_from: Text
-    run: Text
     runs: Names
-    input: Text
-    output: Text
-    name: Text
-    format: Text
     data: Data
     task: Task
     trainer: Trainer
     eval: Eval
     explain: Explain
-    compare: Compare
     sweep: Sweep
 
 
@@ -195,5 +163,5 @@ def wrong(key: str, value: Any, shipped: Any) -> str:
     """
     annotation = rule(key)
     if annotation is None:
-        annotation = Any if shipped is None else type(shipped)
+        annotation = Text if shipped is None else type(shipped)
     return fault(value, annotation)

@@ -260,9 +260,13 @@ def test_no_rule_is_for_a_key_that_does_not_exist() -> None:
     assert set(rules(schema.Configuration)) - {key for key, _ in packaged()} == set()
 
 
-def test_every_packaged_null_has_a_rule_and_every_packaged_value_fits_its_own() -> None:
+def test_a_packaged_null_takes_text_unless_a_rule_says_otherwise() -> None:
+    assert schema.wrong("data.table", "a.csv", None) == schema.wrong("data.folds", 5, None) == ""
+    assert "where text is wanted" in schema.wrong("data.table", 3, None)
+    assert "where a whole number is wanted" in schema.wrong("data.folds", "a.csv", None)
+
+
+def test_every_packaged_value_fits_its_own_rule() -> None:
     for key, value in packaged():
-        if value is None:
-            assert schema.rule(key) is not None, f"{key}: null does not say what it may hold"
         if value != MISSING and "${" not in str(value) and not isinstance(value, dict):
             assert schema.wrong(key, value, value) == "", key
