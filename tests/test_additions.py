@@ -84,9 +84,9 @@ USE = """
 import json
 import numpy as np
 import medtrain
-from medtrain.config import search, target
+from medtrain.config import allowed, search
 from medtrain.config.compose import compose
-from medtrain.config.job import plain
+from medtrain.config.compose import plain
 from medtrain.core.errors import UsageError
 from medtrain.core.spec import DataSpec
 from medtrain.metric import evaluate
@@ -95,11 +95,11 @@ from medtrain.model import build_model
 words = ["loss=hinge", "model=pooled", "sampler=backwards", "encoder=flat"]
 cfg = plain(compose(words, signatures=True).cfg)
 spec = DataSpec("binary", ("0", "1"), 1, (32, 32))
-target.check_targets(cfg)
+allowed.check_targets(cfg)
 built = {
-    "loss": target.build("loss", cfg.loss, spec=spec), "encoder": target.build("encoder", cfg.encoder),
-    "model": build_model(*target.builder("model", cfg.model), spec),
-    "sampler": target.partial("sampler", cfg.sampler)([0, 1, 0], None, batch_size=1, seed=0),
+    "loss": allowed.build("loss", cfg.loss, spec=spec), "encoder": allowed.build("encoder", cfg.encoder),
+    "model": build_model(*allowed.builder("model", cfg.model), spec),
+    "sampler": allowed.partial("sampler", cfg.sampler)([0, 1, 0], None, batch_size=1, seed=0),
 }
 refused = []
 for word in ("loss.margin=-1", "model.dropout=1", "sampler.step=0", "encoder.size=x"):

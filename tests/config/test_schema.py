@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from medtrain.config import schema, search, target
+from medtrain.config import allowed, schema, search
 from medtrain.config.check import MISSING
-from medtrain.config.compose import compose
-from medtrain.config.job import plain
+from medtrain.config.compose import compose, plain
 from medtrain.core.errors import UsageError
 from tests.options import read
 
@@ -87,7 +86,7 @@ def test_a_user_s_network_has_its_own_schema(folder: Path) -> None:
     )
     cfg = plain(compose(["model=mine"], signatures=True).cfg)
     assert (cfg.model.size, cfg.model.norm, cfg.model.weights) == (64, "layer", [1.0, 2.0])
-    target.check_targets(cfg)
+    allowed.check_targets(cfg)
     assert refused("model=mine", "model.size=n") == "model.size=n: text, where a whole number is wanted"
     assert refused("model=mine", "model.norm=batch") == "model.norm=batch: it can be layer, none"
     assert "x in it: text, where a number is wanted" in refused("model=mine", "model.weights=[1.0,x]")
@@ -228,7 +227,7 @@ def test_kind_is_no_argument() -> None:
     assert "model=densenet121 is for 5 tasks, task=xray_cls is a image task" in refused("model.kind=5")
 
 
-STRICT = [g for g in search.packaged_groups() if g not in target.SLOTS]
+STRICT = [g for g in search.packaged_groups() if g not in allowed.SLOTS]
 
 
 def keys(node: dict[str, Any], path: str) -> Iterator[tuple[str, Any]]:
