@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from enum import Enum
 from types import SimpleNamespace, UnionType
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, is_typeddict
 
 from medtrain.core.errors import UsageError
 
@@ -139,7 +139,7 @@ def fault(value: Any, annotation: Any, *, types: bool = True) -> str:
 
 
 def _kinds(annotation: Any, limits: tuple[Limit, ...] = ()) -> Iterator[_Kind]:
-    """Take an annotation apart."""
+    """Take an annotation apart: each part of a union, and what is known of it."""
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
         yield from _kinds(inner[0], tuple(limit for limit in inner[1:] if isinstance(limit, Limit)))
@@ -152,7 +152,7 @@ def _kinds(annotation: Any, limits: tuple[Limit, ...] = ()) -> Iterator[_Kind]:
 
 def _is_open(kind: Any) -> bool:
     """Can't it be told whether a plain value fits? Of a common class it can: none is an instance of it."""
-    if not isinstance(kind, type) or kind is object or getattr(kind, "_is_protocol", False):
+    if not isinstance(kind, type) or kind is object or getattr(kind, "_is_protocol", False) or is_typeddict(kind):
         return True
     return issubclass(kind, Enum | Callable)
 
@@ -223,12 +223,15 @@ def checked(key: str) -> Callable[[F], F]:
 
         @functools.wraps(function)
         def call(*args: Any, **more: Any) -> Any:
-            wrong = []
+            given: dict[str, Any] = {}
             with contextlib.suppress(TypeError):  # too many arguments, or too few: the call itself says so
-                for name, value in signature.bind(*args, **more).arguments.items():
-                    if type(value) in (bool, int, float, str):
-                        text = fault(value, hints(function).get(name, Any), types=False)
-                        wrong += [f"{key}.{name}={value}: {text}"] if text else []
+                given = signature.bind(*args, **more).arguments
+            wrong = [
+                f"{key}.{name}={value}: {text}"
+                for name, value in given.items()
+                if type(value) in (bool, int, float, str)
+                and (text := fault(value, hints(function).get(name, Any), types=False))
+            ]
             if wrong:
                 raise UsageError("\n".join(wrong))
             return function(*args, **more)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Literal, Optional, Protocol, Union
+from typing import Annotated, Any, Literal, Optional, Protocol, TypedDict, Union
 
 import pytest
 import torch
@@ -35,6 +35,10 @@ class Colour(Enum):
     RED = "red"
 
 
+class Settings(TypedDict):
+    size: int
+
+
 class Closeable(Protocol):
     def close(self) -> None: ...
 
@@ -54,7 +58,7 @@ FITS: list[tuple[Any, Any]] = [
     # what a YAML can't hold is the function's own affair
     ("x", torch.Tensor), (3, torch.nn.Module), ("x", torch.dtype | None), ("red", Colour), ("red", Colour | int),
     ("x", Callable[[int], int]), ("x", Callable[[int], int] | float), ("a", Path), ("x", Any), (object, object),
-    ("x", Closeable | int), (5, type[int]), ("x", "not resolved"),
+    ("x", Closeable | int), ({"size": 1}, Settings | int), (5, type[int]), ("x", "not resolved"),
     # what is still to be replaced or built
     ("${task.monitor}", int), ({"_target_": "torch.nn.Linear"}, float), ([{"_target_": "a.B"}], list[int]),
 ]  # fmt: skip
