@@ -16,7 +16,7 @@ FILES = {
 from typing import Annotated, Literal
 from torch import Tensor, nn
 from medtrain.core.ranges import AtLeast, checked
-from medtrain.core.spec import DataSpec
+from medtrain.target import DataSpec
 
 
 class _Hinge(nn.Module):
@@ -32,7 +32,7 @@ def hinge(spec: DataSpec, margin: Annotated[float, AtLeast(0)] = 1.0, kind_of: L
     "model/pooled.py": '''
 from torch import nn
 from medtrain.core.ranges import Part
-from medtrain.core.spec import DataSpec
+from medtrain.target import DataSpec
 
 
 def pooled(spec: DataSpec, dropout: Part = 0.0) -> nn.Module:
@@ -88,13 +88,12 @@ from medtrain.config import allowed, search
 from medtrain.config.compose import compose
 from medtrain.config.compose import plain
 from medtrain.core.errors import UsageError
-from medtrain.core.spec import DataSpec
-from medtrain.metric import evaluate
+from medtrain.target import DataSpec
 from medtrain.model import build_model
 
 words = ["loss=hinge", "model=pooled", "sampler=backwards", "encoder=flat"]
 cfg = plain(compose(words, signatures=True).cfg)
-spec = DataSpec("binary", ("0", "1"), 1, (32, 32))
+spec = DataSpec.of("binary", ("0", "1"), 1, (32, 32))
 allowed.check_targets(cfg)
 built = {
     "loss": allowed.build("loss", cfg.loss, spec=spec), "encoder": allowed.build("encoder", cfg.encoder),
@@ -108,7 +107,7 @@ for word in ("loss.margin=-1", "model.dropout=1", "sampler.step=0", "encoder.siz
     except UsageError as error:
         refused.append(str(error))
 probs, y = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.7, 0.3]]), np.array([0, 1, 1, 1])
-report = evaluate("binary", probs, y, probs.argmax(1), ["0", "1"], None, 0)
+report = spec.target.evaluate(probs, y, probs.argmax(1), None, bootstrap=0)
 print(json.dumps({
     "from": medtrain.__file__, "refused": refused, "built": {k: type(v).__name__ for k, v in built.items()},
     "metric": report["metrics"]["prevalence_seen"]["value"],
