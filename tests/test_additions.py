@@ -117,16 +117,23 @@ print(json.dumps({
 """
 
 
-def test_a_loss_a_model_a_sampler_an_encoder_and_a_metric_are_one_file_each(tmp_path: Path) -> None:
+def copied(folder: Path, files: dict[str, str]) -> dict[str, str]:
+    """Copy the package with more files in it; the environment in which it is the one that is imported."""
     skip = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "medtrain", tmp_path / "medtrain", ignore=skip)
-    shutil.copytree(ROOT / "configs", tmp_path / "medtrain" / "configs", ignore=skip)
-    for name, text in FILES.items():
-        (tmp_path / "medtrain" / name).write_text(text)
+    shutil.copytree(ROOT / "medtrain", folder / "medtrain", ignore=skip)
+    shutil.copytree(ROOT / "configs", folder / "medtrain" / "configs", ignore=skip)
+    for name, text in files.items():
+        (folder / "medtrain" / name).parent.mkdir(exist_ok=True)
+        (folder / "medtrain" / name).write_text(text)
+    return os.environ | {"PYTHONPATH": str(folder)}
+
+
+def test_a_loss_a_model_a_sampler_an_encoder_and_a_metric_are_one_file_each(tmp_path: Path) -> None:
+    environment = copied(tmp_path, FILES)
     binary = tmp_path / "medtrain" / "metric" / "binary.py"
     binary.write_text(binary.read_text().replace("\n\nNAMES =", METRIC))
     done = subprocess.run(
-        [sys.executable, "-c", USE], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        [sys.executable, "-c", USE], cwd=tmp_path, env=environment,
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
@@ -140,3 +147,73 @@ def test_a_loss_a_model_a_sampler_an_encoder_and_a_metric_are_one_file_each(tmp_
         "encoder.size=x: text, where a whole number is wanted",
     ]
     assert answer["metric"] == 0.75 and answer["listed"] == ["loss", "model", "sampler", "encoder"]
+
+
+TASK = {
+    "task/shrunk/__init__.py": '"""Classification with small weights."""\n',
+    "task/shrunk/module.py": '''
+from torch import Tensor
+from medtrain.task.base import Batch
+from medtrain.task.classification import Classification
+
+
+class Shrunk(Classification):
+    """A classifier whose loss grows with its weights; the option ``penalty`` says how much."""
+
+    def __init__(self, *args, penalty: float = 0.0, **more) -> None:
+        super().__init__(*args, **more)
+        self.penalty = penalty
+
+    @classmethod
+    def options(cls, task, evaluation, augment, spec):
+        return super().options(task, evaluation, augment, spec) | {"penalty": task["penalty"]}
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        size = sum(p.square().sum() for p in self.model.parameters())
+        return super().losses(batch) | {"size": self.penalty * size}
+''',
+    "configs/task/shrunk_cls.yaml": """# @package _global_
+# Images, by a network of small weights
+defaults:
+  - override /data: phantom_xray
+  - override /model: resnet18
+
+task:
+  name: shrunk_cls
+  slice: shrunk
+  kind: image
+  dims: 2
+  monitor: val_auroc
+  pool: mean
+  mixup: 0.0
+  penalty: 1.0e-6
+""",
+    "target/certain.py": '''
+from medtrain.target.binary import Binary
+
+
+class Certain(Binary):
+    """Two classes, of which nobody is in doubt."""
+
+    kind = "certain"
+''',
+}
+
+
+def test_a_task_is_a_slice_and_an_option_and_a_target_is_a_file(tmp_path: Path) -> None:
+    environment, run = copied(tmp_path, TASK), tmp_path / "run"
+    words = ["task=shrunk_cls", "data.patients=30", "data.image_size=32", "data.batch_size=8", "eval.bootstrap=20"]
+    words += ["trainer.max_epochs=1", "trainer=cpu", "eval.thumbnails=2", f"hydra.run.dir={run}"]
+    command = [sys.executable, "-m", "medtrain"]
+    for arguments in (words, ["predict", f"run={run}", f"input={run / 'none'}", f"output={tmp_path / 'p.csv'}"]):
+        done = subprocess.run([*command, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        if "predict" not in arguments:
+            assert done.returncode == 0, done.stderr[-3000:]
+            assert "shrunk_cls on phantom_xray" in done.stdout
+    assert "no such file or folder" in done.stderr and done.returncode != 0  # the verb came as far as its input
+    history = (run / "metrics.csv").read_text()
+    assert "train_size" in history.splitlines()[0] and (run / "report.html").is_file()
+    finds = "from medtrain.target import DataSpec, target_of; s = DataSpec.of('certain', ('a', 'b'), 1);"
+    finds += "print(target_of('certain').__name__, DataSpec.from_dict(s.to_dict()) == s, s.n_logits)"
+    done = subprocess.run([sys.executable, "-c", finds], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == ["Certain", "True", "1"], done.stderr
