@@ -107,7 +107,7 @@ def _labelled(found: Inspection) -> Inspection:
 def tell(found: Inspection, outcome: dict[str, Any]) -> None:
     """The tables on the terminal."""
     if found.spec and outcome["imbalance"]:
-        build.say(imbalance_table(found.spec, outcome["imbalance"]))
+        build.say(imbalance_table(found.spec, outcome["imbalance"], outcome["unit"]))
     counts, images = outcome["counts"], outcome["images"]
     marked, noun = "SYNTHETIC data: " if outcome["synthetic"] else "", outcome["unit"]
     build.say(

@@ -59,7 +59,7 @@ def tell_imbalance(cfg: DictConfig, spec: DataSpec, found: Imbalance, noun: str 
     """Print the table, what is lacking, and what to do if nothing is done yet; `noun` names the cases."""
     if "train" not in found:
         return
-    build.say(imbalance_table(spec, found))
+    build.say(imbalance_table(spec, found, noun))
     if absent := [name for name, row in found["train"].items() if not row["images"]]:
         shown = ", ".join(absent[:5]) + ", ..." * (len(absent) > 5)
         build.warn(f"no {noun.removesuffix('s')} of the training split has {shown}: the model can't learn it")
