@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from medtrain import launch
 from medtrain.core.errors import MedtrainError
 from medtrain.core.notice import notice
+from medtrain.io.files import write_text
 from medtrain.io.record import RunRecord
 from medtrain.launch.execute import unexpected
 
@@ -33,3 +34,18 @@ def recorded(cfg: DictConfig, folder: Path) -> Iterator[RunRecord | None]:
             raise
         record.finish("failed", str(error) if isinstance(error, MedtrainError) else unexpected(error))
         raise
+
+
+@contextmanager
+def put_back(record: RunRecord | None) -> Iterator[None]:
+    """Give a run that is not gone on with the configuration back that it had before it was asked to."""
+    try:
+        yield
+    except MedtrainError:
+        if record and (before := record.fields.get("before")):
+            write_text(record.folder / "config.yaml", before["config"])
+            record.update(fingerprint=before["fingerprint"])
+        raise
+    finally:
+        if record:
+            record.fields.pop("before", None)

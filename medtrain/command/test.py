@@ -6,16 +6,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from omegaconf import DictConfig
 
 from medtrain import launch
 from medtrain.command import build
 from medtrain.command.evaluate import build_report, evaluate
 from medtrain.command.gate import attach_gate
+from medtrain.command.own_data import TO_TEST, refuse_changed
 from medtrain.command.trained import open_run
 from medtrain.config.compose import load_saved
 from medtrain.core.errors import UsageError
+from medtrain.data.changes import read_splits
+from medtrain.data.paths import path_keys
 from medtrain.io import record
 from medtrain.io.files import write_json
 from medtrain.report import metrics_table
@@ -29,6 +31,8 @@ def main(cfg: DictConfig, folder: Path) -> None:
     task = run.task(cfg)
     data = build.data(cfg, **part, spec=run.spec)
     data.prepare()
+    if "splits" in part:
+        refuse_changed(run.folder, data, TO_TEST)
     attach_gate(cfg, trainer, task, data.cases)
     outcome = evaluate(cfg, trainer, task, data, run.decision, folder, split=cfg.eval.split)
     if launch.global_rank() != 0:
@@ -43,7 +47,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
         folder / record.FILE,
         facts | own | {"fingerprints": data.fingerprints, "excluded": data.excluded, "heartbeat": record.now()},
     )
-    data.cases[["case", "patient", "split", "fold"]].to_csv(folder / "splits.csv", index=False)
+    data.split_table().to_csv(folder / "splits.csv", index=False)
     report = build_report(cfg, task, data, folder)
     build.say(metrics_table(outcome, data.synthetic, folder, report))
 
@@ -59,7 +63,7 @@ def own_or_other(cfg: DictConfig, run: Path) -> dict[str, Any]:
         file = run / "splits.csv"
         if not file.is_file():
             raise UsageError(f"run={run}: it has no splits.csv, so its test split is not known")
-        return {"splits": pd.read_csv(file, dtype={"case": str, "patient": str, "split": str})}
+        return {"splits": read_splits(file)}
     return {"all_test": True}
 
 
@@ -67,7 +71,7 @@ def is_own_data(cfg: DictConfig, run: Path) -> bool:
     """Is the data node the one that the run was trained on?"""
     saved = build.plain(load_saved(run).data)
     now = build.plain(cfg.data)
-    same = ("name", "table", "file", "root", "filter", "phantom_seed", "patients")
+    same = ("name", *(key.name for key in path_keys(cfg.data.name)), "filter", "phantom_seed", "patients")
     return all(json.dumps(saved.get(k)) == json.dumps(now.get(k)) for k in same)
 
 

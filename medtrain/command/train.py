@@ -15,7 +15,8 @@ from medtrain.command import build
 from medtrain.command.evaluate import build_report, evaluate, run_loader, write
 from medtrain.command.gate import attach_gate
 from medtrain.command.opening import note_data, opening, tell_imbalance, train_counts
-from medtrain.command.recorded import recorded
+from medtrain.command.own_data import TO_GO_ON, refuse_changed
+from medtrain.command.recorded import put_back, recorded
 from medtrain.core.errors import DataError, MedtrainError, UsageError
 from medtrain.data.base import Data
 from medtrain.inspection import Inspection
@@ -33,7 +34,12 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
         trainer = build.trainer(cfg, folder, training=True, report=record.update if record else None)
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
         data = build.data(cfg)
-        data.prepare()
+        last = folder / "checkpoints" / "last.ckpt"
+        resumed = last.is_file()
+        with put_back(record):
+            data.prepare()
+            if resumed:
+                refuse_changed(folder, data, TO_GO_ON)
         check_validation(cfg, data)
         task = build.task(cfg, data.spec, training=True, counts=train_counts(data))
         task.truth = data.truth
@@ -41,13 +47,11 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
             note_data(record, data, trainer)
             if (memory := build.memory(cfg, data.spec)) is not None:
                 record.update(model_memory=memory)
-            write_text(folder / "splits.csv", data.cases[["case", "patient", "split", "fold"]].to_csv(index=False))
+            write_text(folder / "splits.csv", data.split_table().to_csv(index=False))
             build.say(opening(cfg, data, folder))
             tell_imbalance(cfg, data.spec, record.fields["imbalance"], data.noun)
             if not task.transfer.idle:
                 build.say(task.transfer.describe(task.model, cfg.optimizer.get("lr") or 1.0))
-        last = folder / "checkpoints" / "last.ckpt"
-        resumed = last.is_file()
         if resumed:
             go_on_from(trainer, last)
         elif cfg.init_from:

@@ -14,6 +14,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from medtrain.core.errors import UsageError
+from medtrain.data import paths
 from medtrain.io import record
 from medtrain.io.files import sha256, write_text
 
@@ -73,14 +74,18 @@ def state(folder: Path) -> str:
     return record.status(record.read(folder))
 
 
-def fingerprint(cfg: DictConfig) -> str:
-    """What makes two runs the same one: configuration and table content, not how it was started."""
+def fingerprint(cfg: DictConfig, read_files: bool = True) -> str:
+    """What makes two runs the same one: configuration and table content, not how it was started.
+
+    Args:
+        read_files: False compares configurations alone, whatever stands in their files of data.
+    """
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     plain = {k: v for k, v in plain.items() if k not in (*NEUTRAL, "hydra")}
     data = plain["data"] = {k: v for k, v in plain["data"].items() if k not in ("cache_dir", "num_workers")}
-    for key in ("table", "file"):
-        if data.get(key) and Path(data[key]).is_file():
-            data[key] = sha256(data[key])
+    for key, files in paths.files_of(data).items() if read_files else ():
+        hashes = [sha256(file) for file in files]
+        data[key] = hashes if isinstance(data[key], list) else hashes[0]
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -108,8 +113,22 @@ def to_resume(cfg: DictConfig, home: Path, own: Path | None) -> Path | None:
     if own is None:
         found = [(r, folder) for r, folder in found if r.get("status") != "finished"]
     if not found:
+        _tell_of_other_files(cfg, runs)
         return None
     return _not_alive(max(found, key=lambda item: str(item[0].get("heartbeat")))[1])
+
+
+def _tell_of_other_files(cfg: DictConfig, runs: list[Path]) -> None:
+    """Say which unfinished runs of this configuration are not gone on with, since their files of data have changed."""
+    same = fingerprint(cfg, read_files=False)
+    for folder in sorted(runs):
+        file = folder / "config.yaml"
+        if not file.is_file() or record.read(folder).get("status") in (None, "finished"):
+            continue
+        saved = OmegaConf.load(file)
+        if isinstance(saved, DictConfig) and "data" in saved and fingerprint(saved, read_files=False) == same:
+            names = ", ".join(f"data.{key}" for key in paths.files_of(cfg.data))
+            print(f"resume=auto: not going on with {folder}: {names} has changed since it began; a new run starts")
 
 
 def _not_alive(folder: Path) -> Path:
@@ -132,9 +151,8 @@ def save_config(cfg: DictConfig, folder: Path, *, of_run: bool = True) -> None:
 
 def absolute_paths(cfg: DictConfig) -> None:
     """Make the data's paths independent of the working folder, in place."""
-    for key in ("table", "root", "file", "bags", "cache_dir"):
-        value = cfg.data.get(key)
-        if isinstance(value, str) and value and value != "???":
-            cfg.data[key] = str(Path(value).expanduser().absolute())
+    for key in (*paths.path_keys(cfg.data.name), paths.CACHE):
+        if cfg.data.get(key.name):
+            cfg.data[key.name] = key.absolute(cfg.data)
     if cfg.get("init_from"):
         cfg.init_from = str(Path(cfg.init_from).expanduser().absolute())

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 
 from medtrain.core.errors import UsageError
+from medtrain.data import paths
 
 WHOLE = ("filter", "patient_pattern")  # a query, a regular expression: a comma in them separates nothing
+LISTS = ("runs", "annotations")  # their value may be a list in brackets
 # Keys whose value is text, by their last component: paths, and names that may look like numbers.
-TEXT_KEYS = frozenset(
-    ("run", "runs", "input", "output", "table", "root", "file", "bags", "cache_dir", "dir", "weights")
-    + ("resume", "init_from", "baseline", "name", "format", *WHOLE)
-)
+TEXT_KEYS = paths.NAMES | {
+    *("run", "runs", "input", "output", "dir", "weights", "resume", "init_from", "baseline", "name", "format", *WHOLE)
+}
 
 
 def quote_paths(tokens: list[str], multirun: bool) -> list[str]:
@@ -26,17 +27,17 @@ def quote_paths(tokens: list[str], multirun: bool) -> list[str]:
     return [_quote_token(token, multirun) for token in tokens]
 
 
-def path_list(key: str, paths: list[str], tokens: list[str]) -> str:
-    """The override that gives `key` these paths, which stand without a key among the `tokens`.
+def path_list(key: str, named: list[str], tokens: list[str]) -> str:
+    """The override that gives `key` the paths `named`, which stand without a key among the `tokens`.
 
     Raises:
         UsageError: a path that can't be quoted, or the key has a value already.
     """
     if any(token.startswith(f"{key}=") for token in tokens):
         raise UsageError(f"{key} are given twice: as words and by {key}=; name all of them in one way")
-    for path in paths:
+    for path in named:
         _refuse_interpolation(key, path)
-    return f"{key}=[{','.join(map(_quoted, paths))}]"
+    return f"{key}=[{','.join(map(_quoted, named))}]"
 
 
 def _refuse_interpolation(key: str, path: str) -> None:
@@ -54,14 +55,18 @@ def _quote_token(token: str, multirun: bool) -> str:
         _refuse_interpolation(key, value)
     if os.path.exists(value) or (key.endswith(WHOLE) and value[0] not in "'\""):
         return f"{key}={_quoted(value)}"
-    if value[0] == value[-1] and value[0] in "'\"" and len(value) > 1:
+    if _is_quoted(value):
         return token
-    if key.endswith("runs") and value[0] == "[" and value[-1] == "]":
+    if key.endswith(LISTS) and value[0] == "[" and value[-1] == "]":
         items = [item.strip() for item in value[1:-1].split(",") if item.strip()]
-        return f"{key}=[{','.join(_quoted(item) for item in items)}]"
+        return f"{key}=[{','.join(item if _is_quoted(item) else _quoted(item) for item in items)}]"
     if multirun and "," in value:
         return f"{key}={','.join(part if part == 'null' else _quoted(part) for part in value.split(','))}"
     return f"{key}={_quoted(value)}"
+
+
+def _is_quoted(text: str) -> bool:
+    return len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
 
 
 def _quoted(text: str) -> str:

@@ -11,6 +11,7 @@ from medtrain.config.compose import load_saved
 from medtrain.config.runs import run_folders
 from medtrain.core.errors import UsageError
 from medtrain.core.verb import Origin, Verb
+from medtrain.data.paths import moved
 
 FIXED_IN_A_RUN = (
     "task",
@@ -91,6 +92,8 @@ def keep_to(saved: DictConfig, verb: Verb, cfg: DictConfig, given: dict[str, str
     Raises:
         UsageError: the overrides `given` change some of it.
     """
+    for key, path in moved(cfg.data, saved.data, given).items():
+        cfg.data[key] = path
     if verb.origin is Origin.RUN:
         keep_what_the_model_needs(cfg, saved, given)
     elif verb.origin is Origin.PACKAGE_OR_RUN and "resume" in given:

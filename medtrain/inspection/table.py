@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from medtrain.core.errors import DataError, Problem
 from medtrain.data.leakage import leaks, straddling
+from medtrain.data.paths import path_keys
 from medtrain.data.settings import choice
 from medtrain.data.split import SPLITS
 from medtrain.data.table.manifest import Manifest
@@ -69,7 +70,8 @@ def look(data: TableData) -> Looked | Inspection:
     try:
         manifest, findings = _listed(data)
     except DataError as error:
-        where = Path(str(data.cfg.get("table") or data.cfg.get("root") or data.cfg.get("file"))).name
+        named = (data.cfg.get(key.name) for key in path_keys(data.cfg["name"]))
+        where = Path(str(next(filter(None, named), data.cfg["name"]))).name
         found = error.problems or [Problem("unusable", where, str(error))]
         return Inspection([Finding(problem) for problem in found])
     files = data.read(manifest)

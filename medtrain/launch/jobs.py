@@ -47,6 +47,8 @@ def make_ready(verb: Verb, cfg: DictConfig, place: Path, hydra_cfg: DictConfig, 
         "overrides": [o for o in overrides if not o.startswith(("hydra.", "hydra/", "verb=", "sweep."))],
         "fingerprint": folder.fingerprint(cfg),
     }
+    if "before" not in before and list(place.glob("checkpoints/*")):  # to be put back if its data have changed
+        facts["before"] = {"fingerprint": before.get("fingerprint"), "config": (place / "config.yaml").read_text()}
     folder.save_config(cfg, place)
     write_json(place / record.FILE, {k: v for k, v in before.items() if k != "error"} | facts)
     return True

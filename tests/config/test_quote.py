@@ -51,3 +51,12 @@ def test_commas_separate_in_a_sweep_unless_the_path_exists(tmp_path: Path, monke
 def test_other_keys_and_null_are_left_alone() -> None:
     tokens = ["data.batch_size=3", "resume=null", "data.classes=[a,b]", "data.root='a b'"]
     assert quote_paths(tokens, multirun=False) == tokens
+
+
+def test_a_list_of_annotations_stays_one() -> None:
+    """Each path of it is quoted, once."""
+    (token,) = quote_paths(["data.annotations=[train (1).json, 'v.json']"], multirun=False)
+    (override,) = OverridesParser.create().parse_overrides([token])
+    assert [str(value) for value in override.value()] == ["train (1).json", "v.json"]
+    (token,) = quote_paths(["data.annotations=all (1).json"], multirun=False)
+    assert OverridesParser.create().parse_overrides([token])[0].value() == "all (1).json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -84,13 +85,23 @@ class BoxData(ImageData):
         super()._keep(manifest, rows, splits)
         self.truth = self.listing.truth.select(rows)
         self.place_N4 = places(self.truth.size_N2, self.form)
-        of_boxes = self.cases["case"].to_numpy()[self.truth.case_M].tolist()
-        boxes = row_texts(np.column_stack([self.truth.label_M, self.truth.boxes_M4]))
-        self.fingerprints["table"] = digest(["", *of_boxes], [self.fingerprints["table"], *boxes])
         if self.model_spec is None:
             seen_M4 = self.samples(self.rows("train"))[1].boxes_M4
             shapes = typical_shapes(seen_M4[:, 2:] - seen_M4[:, :2])
             self.spec = replace(self.spec, boxes=as_pairs(shapes))
+
+    def table_digest(self, patients: Sequence[str]) -> str:
+        of_boxes = self.cases["case"].to_numpy()[self.truth.case_M].tolist()
+        return digest(["", *of_boxes], [super().table_digest(patients), *self._box_texts()])
+
+    def label_texts(self) -> list[str]:
+        boxes: list[list[str]] = [[text] for text in super().label_texts()]
+        for case, crowd, text in zip(self.truth.case_M, self.truth.crowd_M, self._box_texts(), strict=True):
+            boxes[case].append(f"{text}{' crowd' * bool(crowd)}")
+        return ["\n".join(sorted(texts)) for texts in boxes]
+
+    def _box_texts(self) -> list[str]:
+        return row_texts(np.column_stack([self.truth.label_M, self.truth.boxes_M4]))
 
     def samples(self, rows: NDArray[np.int64]) -> tuple[Samples, SampleBoxes]:
         """The images of these rows of `cases`, or their tiles, with the boxes to learn: crowds are none."""

@@ -8,6 +8,7 @@ from typing import Any
 from medtrain.core.errors import UsageError
 from medtrain.data.boxes.module import BoxData
 from medtrain.data.boxes.table import read_box_table
+from medtrain.data.paths import below
 from medtrain.io.boxes import Annotations, read_coco, read_voc, read_yolo
 
 
@@ -51,9 +52,3 @@ def root_of(cfg: Any) -> Path:
     if not root.is_dir():
         raise UsageError(f"data.root={root}: no such folder")
     return root
-
-
-def below(root: Path, name: Any) -> Path:
-    """A file as people name it: from the working folder, or below `root`."""
-    path = Path(str(name)).expanduser()
-    return path if path.exists() else root / path

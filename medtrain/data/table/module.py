@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from medtrain.core.errors import DataError, Problem
 from medtrain.data.base import Data
+from medtrain.data.changes import label_digests
 from medtrain.data.fingerprint import digest, row_texts
 from medtrain.data.settings import choice
 from medtrain.data.table.groups import group_columns
@@ -51,6 +52,7 @@ class TableData(Data):
     """
 
     slots: NDArray[np.int64]
+    targets: NDArray[Any]
     decoded = 0
 
     def __init__(self, cfg: Mapping[str, Any], **options: Any) -> None:
@@ -91,6 +93,7 @@ class TableData(Data):
         for kind in dict.fromkeys(warning.kind for warning in manifest.warnings):
             self._warn([warning for warning in manifest.warnings if warning.kind == kind], "")
         self._keep(manifest, rows, splits)
+        self.fingerprints["table"] = self.table_digest(self.cases["patient"].tolist())
         self.settle()
         self.groups = groups.iloc[rows].reset_index(drop=True)
         self.excluded = excluded(manifest, bad, len(rows), "leaking" if self.known is None else "unlisted")
@@ -177,10 +180,18 @@ class TableData(Data):
             sites = dict(zip((manifest.site[row] for row in rows), fold, strict=True))
             site = manifest.site[rows[np.flatnonzero(split == "test")[0]]]
             self.held_out = {"site": site, "fold": int(sites[site]), "sites": len(sites)}
-        self.fingerprints = {
-            "table": digest(case, patient, row_texts(self.targets)),
-            "split": digest(case, split.tolist()),
-        } | self._folds
+        self.fingerprints = {"split": digest(case, split.tolist())} | self._folds
+
+    def table_digest(self, patients: Sequence[str]) -> str:
+        return digest(self.cases["case"].tolist(), list(patients), row_texts(self.targets))
+
+    def label_texts(self) -> list[str]:
+        """The labels of each case as text; with what a subclass learns from beside them."""
+        return row_texts(self.targets)
+
+    def split_table(self) -> pd.DataFrame:
+        fold = self.cases["fold"].astype("Int64").astype(str).replace("<NA>", "")
+        return self.cases[["case", "patient", "split"]].assign(fold=fold, labels=label_digests(self.label_texts()))
 
     @property
     def table(self) -> pd.DataFrame:

@@ -104,21 +104,38 @@ def known_splits(
     here = set(manifest.case)
     gone = [case for case in listed.index if case not in here]
     new = [manifest.case[row] for row in rows if manifest.case[row] not in listed.index]
-    if gone or (new and not lenient):
+    moved = _resplit(manifest, rows, listed["split"])
+    if gone or moved or (new and not lenient):
         first = [Problem("case_gone", case, "in the run's splits.csv, not in the table") for case in gone]
         first += [Problem("case_new", case, "in the table, not in the run's splits.csv") for case in new]
         raise DataError(
-            f"the table has changed since the run: {len(gone)} cases are gone, {len(new)} are new:",
-            first,
+            f"the table has changed since the run: {len(gone)} cases are gone, {len(new)} are new"
+            + f", {len(moved)} are in another split" * bool(moved)
+            + ":",
+            first + moved,
             "use the table of the run, or train anew",
         )
     used = np.array([manifest.case[row] in listed.index for row in rows], bool)
     mine = listed.loc[[manifest.case[row] for row in rows[used]]]
-    fold = mine["fold"] if "fold" in mine else [None] * len(mine)
+    fold = pd.to_numeric(mine["fold"], errors="coerce") if "fold" in mine else [None] * len(mine)
     frame = pd.DataFrame(
         {"split": mine["split"].astype(object).to_numpy(), "fold": pd.Series(list(fold), dtype="Int64")}
     )
     return rows[used], content[used], frame
+
+
+def _resplit(manifest: Manifest, rows: Rows, split: pd.Series) -> list[Problem]:
+    """List cases that the table puts in another split than the run; a val that it lacks is cut from its train."""
+    if manifest.split is None:
+        return []
+    cut = not (manifest.split == "val").any()
+    found = []
+    for row in rows.tolist():
+        official, case = str(manifest.split[row]), manifest.case[row]
+        used = split.get(case, "")
+        if official and used and official != used and not (cut and (official, used) == ("train", "val")):
+            found.append(Problem("split_changed", case, f"in {official}, in the run in {used}"))
+    return found
 
 
 def drop_leaked(

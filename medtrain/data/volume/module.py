@@ -97,6 +97,10 @@ class VolumeData(TableData):
             return f"{'no mask' if case.mask is None else 'an empty mask'}; {key} needs one"
         return ""
 
+    def label_texts(self) -> list[str]:
+        masks = ["" if case.mask is None else case.mask.file.stem for case in self._cases(np.arange(len(self.cases)))]
+        return [f"{text} {mask}".strip() for text, mask in zip(super().label_texts(), masks, strict=True)]
+
     def dataset(self, rows: NDArray[np.int64]) -> GridPatches:
         assert self.targets is not None
         y = as_labels(self.spec.target, self.targets[rows])
