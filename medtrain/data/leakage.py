@@ -23,7 +23,7 @@ def leaks(
     """A problem for each patient (``patient_leak``) and each content (``duplicate``) that stands in two splits.
 
     Args:
-        content_N: the same number for files with the same bytes (`ImageCache.content`).
+        content_N: the same number for cases with the same content (`medtrain.io.content`).
         where_N: file and row of each case, for the message.
     """
     found = []
@@ -36,7 +36,7 @@ def leaks(
     for rows in straddling(content_N, split_N):
         others = ", ".join(f"{where_N[row]} ({split_N[row]})" for row in rows[1:4]) + ", ..." * (len(rows) > 4)
         found.append(
-            Problem("duplicate", where_N[rows[0]], f"({split_N[rows[0]]}) the same file content as {others}", severity)
+            Problem("duplicate", where_N[rows[0]], f"({split_N[rows[0]]}) the same content as {others}", severity)
         )
     return found
 

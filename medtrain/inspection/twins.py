@@ -39,9 +39,9 @@ def duplicates(
         named, others = places[rows[group[0]]], _others(places, rows[group])
         where = tuple(rows[group].tolist())
         if len(set(split_N[group])) == 1:
-            found.append(Finding(Problem("duplicate", named, f"the same file content as {others}", "warning"), where))
+            found.append(Finding(Problem("duplicate", named, f"the same content as {others}", "warning"), where))
         if disagree(targets[group]):
-            detail = f"the same file content as {others}, but another label"
+            detail = f"the same content as {others}, but another label"
             found.append(Finding(Problem("label_conflict", named, detail), where))
     return found
 
@@ -60,7 +60,7 @@ def near_duplicates(
 
     Args:
         boxes: as of `measure`.
-        first_M: pictures to compare: the first of each file content.
+        first_M: pictures to compare: the first of each content.
         split_N, targets, places: of every row of the data, '' and NaN where it cannot be used.
         progress: called with (done, total) pictures.
     """

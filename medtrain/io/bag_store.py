@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 
 from medtrain.io.bags import Bag, read_bag
 from medtrain.io.cache_root import writing_to
+from medtrain.io.content import first_with_same, of_features
 from medtrain.io.only_one import only_one
 from medtrain.io.stats import stat_files
 
-VERSION = 1
+VERSION = 2
 ALIGN = 64  # bytes
 COMMIT_SECONDS = 2.0  # what a kill loses at most
 
@@ -40,6 +41,7 @@ class Place:
     Args:
         file: of the segment; None for no bag.
         start: its first byte; coordinates follow the instances.
+        identity: what its features are, by `medtrain.io.content`.
     """
 
     file: Path | None = None
@@ -49,6 +51,7 @@ class Place:
     has_coords: bool = False
     geometry: dict[str, Any] | None = None
     reason: str = ""
+    identity: str = ""
 
     @property
     def stop(self) -> int:
@@ -61,18 +64,27 @@ class PackedBags:
     Attributes:
         lengths: (M,) instances of each; 0 for what is no bag.
         problems: {number: reason}.
-        content: (M,) the number of the first bag with the same content.
         packed: how many files were read now.
     """
 
-    def __init__(self, places: Sequence[Place], content: NDArray[np.int64], packed: int = 0) -> None:
-        self.places, self.content, self.packed = list(places), content, packed
+    def __init__(self, places: Sequence[Place], packed: int = 0) -> None:
+        self.places, self.packed = list(places), packed
         self.lengths = np.array([place.shape[0] for place in places], np.int64)
         self.problems = {n: place.reason for n, place in enumerate(places) if place.reason}
         self._maps: dict[Path, NDArray[np.uint8]] = {}
 
     def __len__(self) -> int:
         return len(self.places)
+
+    @property
+    def identities(self) -> list[str]:
+        """What each bag is, by `medtrain.io.content`; '' of problems."""
+        return [place.identity for place in self.places]
+
+    @property
+    def content(self) -> NDArray[np.int64]:
+        """(M,) the number of the first bag with the same features."""
+        return first_with_same(self.identities)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_maps": {}}  # a pickled map would be a copy of the data
@@ -134,10 +146,8 @@ def pack_bags(
                 _pack(found, [(Path(paths[n]), states[n]) for n in todo], read, progress)
         found = _Index(folder)
     missing = Place(reason="no such file, or not readable")
-    contents = [found.content_of(state) or f"missing {n}" for n, state in enumerate(states)]
-    first = {content: n for n, content in reversed(list(enumerate(contents)))}
-    same = np.array([first[content] for content in contents], np.int64)
-    return PackedBags([found.places.get(content, missing) for content in contents], same, len(todo))
+    contents = [found.content_of(state) for state in states]
+    return PackedBags([found.places.get(content or "", missing) for content in contents], len(todo))
 
 
 class _Index:
@@ -158,7 +168,7 @@ class _Index:
         if "reason" in line:
             self.places.setdefault(line["content"], Place(reason=line["reason"]))
         elif "start" in line:
-            more = {key: line[key] for key in ("start", "dtype", "has_coords", "geometry")}
+            more = {key: line[key] for key in ("start", "dtype", "has_coords", "geometry", "identity")}
             self.places[line["content"]] = Place(segment, shape=tuple(line["shape"]), **more)
 
     def content_of(self, state: State) -> str | None:
@@ -213,7 +223,8 @@ def _append(file: Any, bag: Bag) -> dict[str, Any]:
         _pad(file)
         file.write(np.ascontiguousarray(bag.coords, np.float64).data)
     facts = {"start": start, "shape": list(bag.x.shape), "dtype": bag.x.dtype.name}
-    return facts | {"has_coords": bag.coords is not None, "geometry": dict(bag.geometry)}
+    facts |= {"has_coords": bag.coords is not None, "geometry": dict(bag.geometry)}
+    return facts | {"identity": of_features(bag.x)}
 
 
 def _pad(file: Any) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from medtrain.core.errors import MedtrainError
 
-FOLDERS = ("bags", "embedded", "images", "medmnist", "patients", "phantoms", "volumes")  # all that medtrain makes in it
+FOLDERS = ("bags", "embedded", "images", "medmnist", "patients", "phantoms", "slides", "volumes")  # made in it
 OF_THE_PLACE = (  # the disk is full, the folder is not ours, or it is gone
     errno.ENOSPC,
     errno.EDQUOT,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medtrain.core.errors import DataError, Problem
+from medtrain.io.content import first_with_same, of_features
 
 LABEL, BAG = ("label", "bag_label", "class", "target", "y"), ("bag", "bag_id", "id", "bag_name")
 
@@ -39,9 +41,15 @@ class CsvBags:
     problems: dict[int, str]
     packed = 0
 
+    @cached_property
+    def identities(self) -> list[str]:
+        """What each bag is, by `medtrain.io.content`; '' of problems."""
+        return ["" if n in self.problems else of_features(self.instances(n)) for n in range(len(self))]
+
     @property
     def content(self) -> NDArray[np.int64]:
-        return np.arange(len(self))
+        """(M,) the number of the first bag with the same features."""
+        return first_with_same(self.identities)
 
     @property
     def lengths(self) -> NDArray[np.int64]:

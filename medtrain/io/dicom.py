@@ -112,15 +112,22 @@ def read_dicom(path: str | os.PathLike[str], window: tuple[float, float] | None 
     Raises:
         DicomError: with a short reason that quotes nothing of the header that could name a person.
     """
+    return read_dicom_stored(path, window)[0]
+
+
+def read_dicom_stored(
+    path: str | os.PathLike[str], window: tuple[float, float] | None = None
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """`read_dicom`, and the decoded values as they are stored, colours as RGB."""
     with _stored(path) as (dataset, stored, photometric):
         if photometric == "PALETTE COLOR":
-            stored, photometric = apply_color_lut(stored, dataset), "RGB"
-            if int(dataset.BitsStored) <= 8 and stored.dtype == np.uint16:
-                stored = (stored >> 8).astype(np.uint8)  # 16-bit entries of a palette of at most 256 colours
-            return display_colour(stored, 8 * stored.dtype.itemsize, window)
+            coloured = apply_color_lut(stored, dataset)
+            if int(dataset.BitsStored) <= 8 and coloured.dtype == np.uint16:
+                coloured = (coloured >> 8).astype(np.uint8)  # 16-bit entries of a palette of at most 256 colours
+            return display_colour(coloured, 8 * coloured.dtype.itemsize, window), coloured
         if photometric == "RGB":
-            return display_colour(stored, int(dataset.BitsStored), window)
-        return display_grey(stored, dataset, window)
+            return display_colour(stored, int(dataset.BitsStored), window), stored
+        return display_grey(stored, dataset, window), stored
 
 
 def read_slice(path: str | os.PathLike[str]) -> NDArray[Any]:

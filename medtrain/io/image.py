@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from medtrain.io.dicom import HEAD, is_dicom, is_dicom_file, read_dicom
+from medtrain.io.content import of_pixels
+from medtrain.io.dicom import HEAD, is_dicom, is_dicom_file, read_dicom_stored
 
 Pixels = NDArray[Any]  # uint8 or uint16
 
@@ -70,7 +71,7 @@ def read_image(path: str | os.PathLike[str], at_least: int | None = None) -> Pix
 
     What a file is, its content says, not its suffix. Transparency is composited on black, the background of a
     radiograph. 16-bit grey stays 16 bit; 16-bit colour comes as 8 bit, since PIL reads no other. DICOM comes as a
-    viewer shows it (`read_dicom`).
+    viewer shows it (`medtrain.io.dicom.read_dicom`).
 
     Args:
         at_least: pixels a side that suffice; a JPEG may then be decoded at 1/2, 1/4 or 1/8 of its scale.
@@ -81,29 +82,60 @@ def read_image(path: str | os.PathLike[str], at_least: int | None = None) -> Pix
     Raises:
         ValueError: with a short reason, where the file cannot be read as a picture.
     """
-    return _read(Path(path), at_least, None)[0]
+    return _read(Path(path), at_least, None).pixels
 
 
 def read_fitted(path: str | os.PathLike[str], form: ImageForm) -> Pixels:
     """`read_image`, then `fit_image`: (C, H, W), uint8 or uint16. Raises ValueError with a short reason."""
-    # Twice the target keeps what the JPEG's own scaling smooths away below what the resampling does.
-    array, window = _read(Path(path), 2 * max(form.size), form.window)
-    return fit_image(array, form.size, form.channels, form.fit, window)
+    return _fitted(_read(Path(path), _enough(form), form.window), form)
+
+
+def read_identified(path: str | os.PathLike[str], form: ImageForm) -> tuple[Pixels, str]:
+    """`read_fitted`, and what the picture is (`medtrain.io.content`), whatever `form` makes of it."""
+    raw = _read(Path(path), _enough(form), form.window)
+    whole = read_image(path) if raw.stored is None else raw.stored
+    return _fitted(raw, form), of_pixels(whole)
 
 
 Window = tuple[float, float] | None
 
 
-def _read(path: Path, at_least: int | None, window: Window) -> tuple[Pixels, Window]:
-    """The pixels, and the window that is still to be applied: DICOM needs the header for that, so it is done here."""
+@dataclass(frozen=True)
+class _Raw:
+    """A decoded picture.
+
+    Args:
+        window: still to be applied.
+        stored: the pixels as the file has them; None of a JPEG that was decoded at a smaller scale.
+    """
+
+    pixels: Pixels
+    window: Window
+    stored: Pixels | None
+
+
+def _enough(form: ImageForm) -> int:
+    """Twice the target keeps what a JPEG's own scaling smooths away below what the resampling does."""
+    return 2 * max(form.size)
+
+
+def _fitted(raw: _Raw, form: ImageForm) -> Pixels:
+    return fit_image(raw.pixels, form.size, form.channels, form.fit, raw.window)
+
+
+def _read(path: Path, at_least: int | None, window: Window) -> _Raw:
+    """Decode a file; DICOM needs its header to be shown, so its window is applied here."""
     if is_dicom(_head(path)):
-        array = read_dicom(path, window)
-        return array, (0.0, float(np.iinfo(array.dtype).max))
+        array, stored = read_dicom_stored(path, window)
+        return _Raw(array, (0.0, float(np.iinfo(array.dtype).max)), stored)
     try:
         with Image.open(path) as image:
+            size = image.size
             if at_least and image.format == "JPEG":
                 image.draft(None, (at_least, at_least))
-            return _pixels(ImageOps.exif_transpose(image)), window
+            reduced = image.size != size
+            pixels = _pixels(ImageOps.exif_transpose(image))
+            return _Raw(pixels, window, None if reduced else pixels)
     except UnidentifiedImageError:
         raise ValueError("not a picture that can be read (PNG, JPEG, TIFF, BMP, DICOM)") from None
     except Image.DecompressionBombError:

@@ -21,13 +21,14 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from medtrain.core.errors import MedtrainError
+from medtrain.io.content import PIXELS, from_bytes
 from medtrain.io.image import ImageForm, Pixels
 from medtrain.io.image_fill import Progress as Progress
 from medtrain.io.image_fill import Wanted, fill, to_stderr
 from medtrain.io.image_store import KINDS, REASON, ImageStore
 from medtrain.io.stats import absolute, stat_files
 
-VERSION = 2  # of the decoding: raise it when the same file gives other pixels
+VERSION = 3  # of the decoding: raise it when the same file gives other pixels or another identity
 BLACK = -1
 
 
@@ -52,6 +53,7 @@ class ImageCache:
     _file_N: Tensor = field(repr=False)  # number in _files, or BLACK
     _slot_N: Tensor = field(repr=False)
     _content_N: Tensor = field(repr=False)
+    _identity_N2: Tensor = field(repr=False)
     _maps: dict[int, NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -59,8 +61,13 @@ class ImageCache:
 
     @property
     def content(self) -> NDArray[np.int64]:
-        """(N,) the same number for pictures of the same file content; problems are like no other."""
+        """(N,) the same number for pictures of the same decoded pixels; problems are like no other."""
         return self._content_N.numpy()
+
+    @property
+    def identities(self) -> list[str]:
+        """What each picture is, by `medtrain.io.content`; '' of problems."""
+        return from_bytes(PIXELS, self._identity_N2.numpy(), (self._file_N != BLACK).numpy())
 
     def __getitem__(self, indices: ArrayLike) -> Pixels:
         """A copy of the pictures `indices`: (B, C, H, W)."""
@@ -152,12 +159,13 @@ def _open(store: ImageStore, wanted: Wanted, decoded: int) -> ImageCache:
         _files=[(store.file(segment, kind).absolute(), KINDS[kind]) for segment, kind in where],
         _file_N=torch.from_numpy(np.where(picture, number, BLACK).astype(np.int32)),
         _slot_N=torch.from_numpy(found["slot"].astype(np.int64)),
-        _content_N=torch.from_numpy(_labels(found["content"], picture)),
+        _content_N=torch.from_numpy(_labels(found["identity"], picture)),
+        _identity_N2=torch.from_numpy(found["identity"].astype("<i8")),
     )
 
 
 def _labels(content: NDArray[np.uint64], picture: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The number of the first picture of the same content; what is no picture has its own."""
+    """The number of the first picture of the same pixels; what is no picture has its own."""
     labels = np.arange(len(content), dtype=np.int64)
     rows = np.flatnonzero(picture)
     order = rows[np.lexsort((rows, content[rows, 1], content[rows, 0]))]

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtrain.io.cache_root import writing_to
-from medtrain.io.image import ImageForm, Pixels, read_fitted, why_no_file
+from medtrain.io.content import to_bytes
+from medtrain.io.image import ImageForm, Pixels, read_identified, why_no_file
 from medtrain.io.image_store import KINDS, REASON, ImageStore, Place, Segment, path_hashes
 from medtrain.io.only_one import only_one
 from medtrain.io.stats import stat_file
@@ -85,6 +86,7 @@ class _Read:
     content: bytes = b""
     place: Place | None = None
     pixels: Pixels | None = None
+    identity: bytes = b""
     reason: str = ""
     later: bool = False  # another thread is decoding the same content
 
@@ -133,12 +135,11 @@ class _Filling:
         if self.claims.setdefault(content, number) != number:
             return _Read(later=True)
         try:
-            pixels, reason = read_fitted(path, self.form), ""
+            pixels, identity = read_identified(path, self.form)
+            read = _Read(content, pixels=pixels, identity=to_bytes(identity))
         except ValueError as error:
-            pixels, reason = None, str(error)
-        if stat_file(path) != before:
-            return _Read(reason=CHANGED)
-        return _Read(content, pixels=pixels, reason=reason)
+            read = _Read(content, reason=str(error))
+        return read if stat_file(path) == before else _Read(reason=CHANGED)
 
     def _keep(self, number: int, read: _Read) -> None:
         if not read.content:
@@ -150,7 +151,7 @@ class _Filling:
             if read.pixels is None:
                 place = self.segment.add(REASON, json.dumps(read.reason).encode() + b"\n")
             else:
-                place = self.segment.add(KINDS.index(read.pixels.dtype.name), read.pixels.tobytes())
+                place = self.segment.add(KINDS.index(read.pixels.dtype.name), read.pixels.tobytes(), read.identity)
             self.added[read.content] = place
         wanted = self.wanted
         self.segment.note(wanted.hash[number], wanted.size[number], wanted.mtime[number], read.content, place)

@@ -2,9 +2,10 @@
 
 A process that fills the store writes a segment of its own, numbered N: `N.uint8` and `N.uint16` (pixels, one record of
 fixed size a picture), `N.reasons` (why a file is no picture) and `N.index` (a record a file: its path, size and time,
-the hash of its content, and where the pixels of that content are, in this segment or an older one). The index is
-written after what it names is safe on the disk, each of its records carries a checksum, and what it holds is never
-changed. So a reader needs no lock, and a writer that dies, or a lock that fails, costs work but no wrong picture.
+the hashes of its bytes and of what they decode to, and where the pixels of that content are, in this segment or an
+older one). The index is written after what it names is safe on the disk, each of its records carries a checksum, and
+what it holds is never changed. So a reader needs no lock, and a writer that dies, or a lock that fails, costs work but
+no wrong picture.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ RECORD = np.dtype(
         ("size", "<i8"),
         ("mtime", "<i8"),  # ns
         ("content", "<u8", 2),
+        ("identity", "<u8", 2),  # of the decoded pixels, see `medtrain.io.content`; 0 of what is no picture
         ("segment", "<u4"),
         ("slot", "<u4"),  # number of the pixel record; of a reason, its first byte
         ("kind", "<u2"),
@@ -38,16 +40,19 @@ RECORD = np.dtype(
 )
 KINDS = ("uint8", "uint16", "reasons")
 REASON = KINDS.index("reasons")
-_WEIGHTS = np.arange(1, 31, 2, dtype=np.uint32) * np.uint32(2654435761)  # odd, so that each bit of a word counts
+_WORDS = RECORD.itemsize // 4 - 1  # beside the checksum
+_ODD = np.arange(1, 2 * _WORDS, 2, dtype=np.uint32)  # so that each bit of a word counts
+_WEIGHTS = _ODD * np.uint32(2654435761)
 _READERS = ("medtrain", "pillow", "pydicom", "python-gdcm", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg")
 
 
 class Place(NamedTuple):
-    """Where the pixels of a content are, or why it has none."""
+    """Where the pixels of a content are, or why it has none; and the hash of what was decoded."""
 
     segment: int
     slot: int
     kind: int
+    identity: bytes = bytes(HASH)
 
 
 class ImageStore:
@@ -109,7 +114,7 @@ class ImageStore:
         if at < 0 or (self.table["content"][self._by_content[at]] != pair).any():
             return None
         there = self.table[self._by_content[at]]
-        return Place(int(there["segment"]), int(there["slot"]), int(there["kind"]))
+        return Place(int(there["segment"]), int(there["slot"]), int(there["kind"]), there["identity"].tobytes())
 
     def reason(self, record: int) -> str:
         there = self.table[record]
@@ -139,18 +144,19 @@ class Segment:
         self._open[suffix] = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         return self._open[suffix]
 
-    def add(self, kind: int, data: bytes) -> Place:
+    def add(self, kind: int, data: bytes, identity: bytes = bytes(HASH)) -> Place:
         """Write one picture or reason. On a full disk that is an error; a memory map would end in SIGBUS."""
         suffix = KINDS[kind]
         _write(self._open[suffix] if suffix in self._open else self._create(suffix), data)
-        place = Place(self.number, self._slots[kind], kind)
+        place = Place(self.number, self._slots[kind], kind, identity)
         self._slots[kind] += len(data) if kind == REASON else 1
         return place
 
     def note(self, path: NDArray[np.uint64], size: int, mtime: int, content: bytes, place: Place) -> None:
         """A file and the place of its content, for the next `commit`."""
         readers = self.store.readers if place.kind == REASON else 0
-        self._records.append((path, size, mtime, np.frombuffer(content, "<u8"), *place, readers, 0))
+        hashed = [np.frombuffer(key, "<u8") for key in (content, place.identity)]
+        self._records.append((path, size, mtime, *hashed, *place[:3], readers, 0))
 
     def commit(self) -> None:
         if not self._records:

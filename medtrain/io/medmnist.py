@@ -20,9 +20,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from medtrain.core.errors import DataError, MedtrainError, UsageError
 from medtrain.io.build_once import build_once
+from medtrain.io.content import first_with_same, of_pixels, of_voxels
 from medtrain.io.image import ImageForm, fit_image
 
 SPLITS = ("train", "val", "test")
+VERSION = 2  # of what is unpacked
+CONTENTS = "contents.txt"
+NOWHERE = np.eye(4)  # such volumes say neither place nor spacing
 CHUNK = 256  # pictures in memory at a time
 
 
@@ -33,17 +37,22 @@ class MedMNIST:
     Attributes:
         labels: (N, 1) class numbers or (N, C) indicators.
         split: the split of each picture.
-        content: the number of the first picture with the same content, for each.
+        identities: what each picture is, by `medtrain.io.content`.
         problems, decoded: as `ImageCache`'s; an archive that opens has no bad pictures.
     """
 
     file: Path
     labels: NDArray[np.int64]
     split: NDArray[np.str_]
-    content: NDArray[np.int64]
+    identities: list[str]
     problems: dict[int, str] = field(default_factory=dict)
     decoded: int = 0
     _map: NDArray[Any] | None = field(default=None, repr=False)
+
+    @property
+    def content(self) -> NDArray[np.int64]:
+        """(N,) the number of the first picture with the same pixels, for each."""
+        return first_with_same(self.identities)
 
     def __getitem__(self, indices: ArrayLike) -> NDArray[Any]:
         """A copy of the pictures `indices`: (B, C, H, W) or (B, C, D, H, W) uint8."""
@@ -91,14 +100,14 @@ def open_medmnist(file: Path, form: ImageForm | WholeForm, folder: Path) -> MedM
     """
     headers = _headers(file)
     status = file.stat()
-    key = json.dumps([str(file.resolve()), status.st_size, status.st_mtime_ns, asdict(form)])
+    key = json.dumps([VERSION, str(file.resolve()), status.st_size, status.st_mtime_ns, asdict(form)])
     place = folder / "medmnist" / hashlib.sha256(key.encode()).hexdigest()[:32]
     splits = [split for split in SPLITS if f"{split}_images" in headers]
     labels = np.concatenate([_labels(file, split, headers) for split in splits])
     names = np.repeat(splits, [headers[f"{split}_images"][0][0] for split in splits])
     built = build_once(place, lambda temporary: _unpack(file, form, splits, len(labels), temporary))
-    content = np.load(place / "content.npy")
-    return MedMNIST((place / "pixels.npy").absolute(), labels, names, content, decoded=len(labels) if built else 0)
+    identities = (place / CONTENTS).read_text(encoding="ascii").split()
+    return MedMNIST((place / "pixels.npy").absolute(), labels, names, identities, decoded=len(labels) if built else 0)
 
 
 def _headers(file: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
@@ -156,19 +165,18 @@ def _labels(file: Path, split: str, headers: Any) -> NDArray[np.int64]:
 
 
 def _unpack(file: Path, form: ImageForm | WholeForm, splits: list[str], count: int, place: Path) -> None:
-    number: dict[bytes, int] = {}
-    content: list[int] = []
+    identities: list[str] = []
     with open(place / "pixels.npy", "wb") as out:
         header = {"descr": "|u1", "fortran_order": False, "shape": (count, form.channels, *form.size)}
         npy.write_array_header_1_0(out, header)
         for split in splits:
             for image in _pictures(file, f"{split}_images"):
-                digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
-                content.append(number.setdefault(digest, len(content)))
+                whole = isinstance(form, WholeForm)
+                identities.append(of_voxels(image[None], NOWHERE) if whole else of_pixels(image))
                 if isinstance(form, ImageForm):
                     image = fit_image(image, form.size, form.channels, form.fit, form.window)
                 out.write(image.tobytes())
-    np.save(place / "content.npy", np.array(content, np.int64))
+    (place / CONTENTS).write_text("\n".join(identities), encoding="ascii")
 
 
 def _pictures(file: Path, name: str) -> Iterator[NDArray[np.uint8]]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtrain.io.cache_root import writing_to
+from medtrain.io.content import first_with_same
 from medtrain.io.image_fill import to_stderr
 from medtrain.io.only_one import only_one
 from medtrain.io.remembered import Remembered
@@ -26,17 +27,25 @@ class VolumeCache:
     Attributes:
         stored: a volume each, None for what is none.
         problems: why a file is no volume, by number.
-        content: (N,) the number of the first volume of the same file content; problems are like no other.
+        content: (N,) the number of the first volume of the same voxels; problems are like no other.
         decoded: how many files were read now.
     """
 
     stored: list[Stored | None]
     problems: dict[int, str]
-    content: NDArray[np.int64]
     decoded: int
+
+    @property
+    def content(self) -> NDArray[np.int64]:
+        return first_with_same(self.identities)
 
     def __len__(self) -> int:
         return len(self.stored)
+
+    @property
+    def identities(self) -> list[str]:
+        """What each volume is, by `medtrain.io.content`; '' of problems."""
+        return ["" if one is None else one.identity for one in self.stored]
 
     def __getitem__(self, number: int) -> Stored:
         found = self.stored[number]
@@ -103,13 +112,9 @@ def cache_volumes(
 def _open(place: Path, contents: list[str], reasons: dict[int, str], decoded: int) -> VolumeCache:
     opened = {content: read_stored(place / f"{content}.vol", READERS) for content in set(contents) - {""}}
     stored: list[Stored | None] = []
-    content_N = np.arange(len(contents), dtype=np.int64)
-    first: dict[str, int] = {}
     for n, content in enumerate(contents):
         found = opened.get(content)
         stored.append(found if isinstance(found, Stored) else None)
-        if isinstance(found, Stored):
-            content_N[n] = first.setdefault(content, n)
-        elif n not in reasons:
+        if not isinstance(found, Stored) and n not in reasons:
             reasons[n] = found or "changed while it was read"
-    return VolumeCache(stored, reasons, content_N, decoded)
+    return VolumeCache(stored, reasons, decoded)

@@ -38,6 +38,7 @@ class Stored:
         box: first and last + 1 along D, H, W of what is no background; of a mask, of what it marks (0 to 0 if nothing).
         marked: voxels that a mask marks.
         source: the file that it was made from.
+        identity: what its voxels are as read, whatever was stored of them (`medtrain.io.content`).
     """
 
     file: Path
@@ -53,6 +54,7 @@ class Stored:
     box: Box
     marked: int
     source: Source
+    identity: str
 
     def mapped(self) -> NDArray[Any]:
         """The stored voxels (C, D, H, W), mapped as long as the array lives: its pages leave the process with it."""
@@ -108,6 +110,7 @@ def read_stored(file: Path, readers: int) -> Stored | str | None:
         box=tuple(tuple(ends) for ends in head["box"]),  # type: ignore[arg-type]
         marked=head["marked"],
         source=Source.from_dict(head["source"]),
+        identity=head["identity"],
     )
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtrain.core.errors import MedtrainError
+from medtrain.io.content import of_voxels
 from medtrain.io.dicom import dicom_files
 from medtrain.io.dicom_series import read_series
 from medtrain.io.image_store import readers
@@ -28,7 +29,7 @@ from medtrain.io.resample import to_spacing
 from medtrain.io.volume import Triple, Volume, VolumeError
 from medtrain.io.volume_file import Box, read_stored, write_reason, write_stored
 
-VERSION = 1  # of reading and resampling: raise it when the same file gives other voxels
+VERSION = 2  # of reading and resampling: raise it when the same file gives other voxels or another identity
 READERS = readers(("medtrain", "nibabel", "pydicom", "python-gdcm"))
 ALONE = 8 << 20  # bytes of files that are not worth starting processes
 SAMPLE = 1 << 21  # voxels that background and percentiles are found by
@@ -168,6 +169,7 @@ def prepared(volume: Volume, form: VolumeForm) -> tuple[NDArray[Any], dict[str, 
         "affine": placed.affine.tolist(),
         "spacing": list(placed.spacing),
         "source": placed.source.to_dict(),
+        "identity": of_voxels(volume.x_CDHW, volume.affine),
     }
     x = placed.x_CDHW
     if form.mask:

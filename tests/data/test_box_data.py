@@ -115,6 +115,7 @@ def test_dicom_of_a_box_table_keeps_its_depth_and_patients(tmp_path: Path) -> No
     for n in range(12):
         pixels = np.full((40, 60), 500, np.uint16) + np.arange(60, dtype=np.uint16) * 17
         pixels[10:20, 10:30] = 4000
+        pixels[0, 0] = n  # equal pixels are one picture, whatever their headers say
         dicom_files.write(tmp_path / "images" / f"i{n}.dcm", pixels, PatientID=f"secret{n // 2}")
         rows.append(f"i{n},10,10,20,10,1" if n % 2 else f"i{n},,,,,0")
     (tmp_path / "boxes.csv").write_text("\n".join(rows))

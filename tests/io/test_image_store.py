@@ -29,8 +29,8 @@ from pathlib import Path
 from medtrain.io import image_fill, only_one
 from medtrain.io.image import ImageForm
 from medtrain.io.image_cache import cache_images
-read = image_fill.read_fitted
-image_fill.read_fitted = lambda *given: time.sleep({slow}) or read(*given)
+read = image_fill.read_identified
+image_fill.read_identified = lambda *given: time.sleep({slow}) or read(*given)
 image_fill.COMMIT_SECONDS, only_one.PATIENCE, only_one.LEASE_SECONDS = 0.1, 0.0, 2.0
 paths = sorted(Path(sys.argv[1]).glob("*.png"))
 print("ready", flush=True)

@@ -23,6 +23,7 @@ from medtrain.data.table.manifest import Manifest
 from medtrain.data.table.module import Files, TableData
 from medtrain.io.bag_store import PackedBags, pack_bags
 from medtrain.io.cache_root import cache_root
+from medtrain.io.content import first_with_same, of_several
 from medtrain.io.csv_bags import CsvBags, is_csv_bags, read_csv_bags
 from medtrain.target import DataSpec
 
@@ -46,6 +47,7 @@ class BagData(TableData):
     bags: PackedBags | CsvBags
     members: Members
     masks: list[str]
+    bag_contents: list[str]
     of_csv: CsvBags | None = None
     single = "bags"
 
@@ -79,6 +81,7 @@ class BagData(TableData):
 
     def read(self, manifest: Manifest) -> Files:
         self.bags = self.of_csv or self.packed(self._single)
+        self.bag_contents = self.identities(self._single)
         problems = dict(self.bags.problems)
         width = self.width(problems)
         for n in range(len(self.bags)):
@@ -91,6 +94,10 @@ class BagData(TableData):
         """The bags of the manifest's files."""
         return pack_bags(manifest.path, cache_root(self.cfg.get("cache_dir")), self.progress, report=self.report)
 
+    def identities(self, manifest: Manifest) -> list[str]:
+        """What each bag is, by `medtrain.io.content`; a source that knows where bags come from says more."""
+        return self.bags.identities
+
     def width(self, problems: Mapping[int, str]) -> tuple[int, ...]:
         """The shape of an instance: the model's, else what most bags have."""
         if self.model_spec is not None:
@@ -102,15 +109,16 @@ class BagData(TableData):
         """Problems and contents of bags as those of cases, which may have several."""
         skip = choice(self.cfg, "on_bad", ("error", "skip")) == "skip"
         first: dict[int, int] = {}
-        bad, same = {}, np.arange(len(self.members))
+        bad, same, content = {}, np.arange(len(self.members)), first_with_same(self.bag_contents)
         for case, bags in enumerate(self.members):
             wrong = [bag for bag in bags if bag in problems]
             if wrong and (len(wrong) == len(bags) or not skip):
                 bad[case] = "; ".join(problems[bag] for bag in wrong)
             elif wrong:
                 self.members[case] = [bag for bag in bags if bag not in problems]
-            same[case] = min(first.setdefault(int(self.bags.content[bag]), case) for bag in bags)
-        return Files(same, bad, self.bags.packed)
+            same[case] = min(first.setdefault(int(content[bag]), case) for bag in bags)
+        whole = [of_several(sorted({self.bag_contents[bag] for bag in bags})) for bags in self.members]
+        return Files(same, whole, bad, self.bags.packed)
 
     def settle(self) -> None:
         """Width and statistics of the features, the latter of training cases alone."""

@@ -28,6 +28,7 @@ from medtrain.io.cache_root import cache_root
 from medtrain.io.image_cache import Progress
 from medtrain.io.table import RawTable, read_table
 from medtrain.target import DataSpec
+from medtrain.io.slide_content import slide_contents
 
 USUAL = ("slide", "slide_path", "path", "file", "filename", "slide_id", "image")
 SLIDES = (".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".dcm", ".czi")
@@ -82,6 +83,11 @@ class SlideData(BagData):
         return slide_bags(
             manifest.path, manifest.case, self.cfg, self.encoder, not self.synthetic, self.progress, self.report
         )
+
+    def identities(self, manifest: Manifest) -> list[str]:
+        """The slides' own; a slide that was moved away once it was embedded is what its bag is."""
+        slides = slide_contents(manifest.path, cache_root(self.cfg.get("cache_dir")))
+        return [slide or bag for slide, bag in zip(slides, super().identities(manifest), strict=True)]
 
 
 class InputSlides(InputBags):

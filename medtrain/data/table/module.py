@@ -34,11 +34,13 @@ class Files:
 
     Args:
         content: the position of the first row with the same content, for each row.
+        identities: what each row is, by `medtrain.io.content`; '' where that is unknown.
         problems: {position: reason} of those that cannot be read.
         read: how many were read now, rather than found in a cache.
     """
 
     content: NDArray[np.int64]
+    identities: Sequence[str]
     problems: Mapping[int, str] = field(default_factory=dict)
     read: int = 0
 
@@ -49,10 +51,14 @@ class TableData(Data):
     Attributes:
         decoded: how many files were read now.
         slots: the position in the manifest of each row of `cases`.
+        content: what each case is, by `medtrain.io.content`; '' where that is unknown.
+        site: of each case, as the table has it; None where it has none.
     """
 
     slots: NDArray[np.int64]
     targets: NDArray[Any]
+    content: list[str]
+    site: list[str] | None
     decoded = 0
 
     def __init__(self, cfg: Mapping[str, Any], **options: Any) -> None:
@@ -93,6 +99,8 @@ class TableData(Data):
         for kind in dict.fromkeys(warning.kind for warning in manifest.warnings):
             self._warn([warning for warning in manifest.warnings if warning.kind == kind], "")
         self._keep(manifest, rows, splits)
+        self.content = [files.identities[row] for row in rows]
+        self.site = None if manifest.site is None else [manifest.site[row] for row in rows]
         self.fingerprints["table"] = self.table_digest(self.cases["patient"].tolist())
         self.settle()
         self.groups = groups.iloc[rows].reset_index(drop=True)
@@ -191,7 +199,9 @@ class TableData(Data):
 
     def split_table(self) -> pd.DataFrame:
         fold = self.cases["fold"].astype("Int64").astype(str).replace("<NA>", "")
-        return self.cases[["case", "patient", "split"]].assign(fold=fold, labels=label_digests(self.label_texts()))
+        table = self.cases[["case", "patient", "split"]].assign(fold=fold, content=self.content)
+        table["labels"] = label_digests(self.label_texts())
+        return table if self.site is None else table.assign(site=self.site)
 
     @property
     def table(self) -> pd.DataFrame:

@@ -25,7 +25,7 @@ def split_manifest(
     """Columns split and fold for the usable `rows` (positions) of a manifest.
 
     Args:
-        content: the same number for rows with the same file content.
+        content: the same number for rows with the same content.
         strata_NC: indicators of what each split should hold its share of.
         all_test: rows without an official split are test.
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from medtrain.data.volume.dataset import Case
 from medtrain.io.cache_root import cache_root
+from medtrain.io.content import of_several
 from medtrain.io.image_cache import Progress
 from medtrain.io.volume import Triple
 from medtrain.io.volume_cache import cache_volumes
@@ -28,12 +29,14 @@ class CaseFiles:
         cases: None where a file cannot be used.
         problems: why, by number.
         content: the number of the first case with the same first image, for each.
+        identities: what each case's images are together, by `medtrain.io.content`; masks don't count.
         read: how many files were read now.
     """
 
     cases: list[Case | None]
     problems: dict[int, str] = field(default_factory=dict)
     content: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    identities: list[str] = field(default_factory=list)
     read: int = 0
 
     def usable(self, numbers: Sequence[int]) -> list[Case]:
@@ -64,6 +67,8 @@ def read_cases(
     marks = cache_volumes(list(named.values()), VolumeForm(spacing, mask=True), root, progress, report=report)
     of_case = {n: at for at, n in enumerate(named)}
     found = CaseFiles([], content=cache.content[:number], read=cache.decoded + marks.decoded)
+    identities = cache.identities
+    found.identities = [of_several(identities[n::number]) for n in range(number)]
     for n in range(number):
         mine, mask = range(n, len(paths), number), of_case.get(n)
         faults = [cache.problems[at] for at in mine if at in cache.problems]

@@ -85,7 +85,7 @@ class VolumeData(TableData):
         for n, case in enumerate(found.cases):
             if case is not None and (fault := self._unfit(case, form, manifest.targets[n])):
                 problems[n] = fault
-        return Files(found.content, problems, found.read)
+        return Files(found.content, found.identities, problems, found.read)
 
     def _unfit(self, case: Case, form: PatchForm, target: Any) -> str:
         """Why a case that can be read cannot be used, or ''."""
@@ -98,7 +98,7 @@ class VolumeData(TableData):
         return ""
 
     def label_texts(self) -> list[str]:
-        masks = ["" if case.mask is None else case.mask.file.stem for case in self._cases(np.arange(len(self.cases)))]
+        masks = ["" if case.mask is None else case.mask.identity for case in self._cases(np.arange(len(self.cases)))]
         return [f"{text} {mask}".strip() for text, mask in zip(super().label_texts(), masks, strict=True)]
 
     def dataset(self, rows: NDArray[np.int64]) -> GridPatches:

@@ -21,6 +21,7 @@ class Pictures(Protocol):
         problems: {number: reason}.
         decoded: how many files were decoded now.
         content: the number of the first picture with the same content, for each.
+        identities: what each picture is, by `medtrain.io.content`.
     """
 
     problems: dict[int, str]
@@ -28,6 +29,9 @@ class Pictures(Protocol):
 
     @property
     def content(self) -> NDArray[np.int64]: ...
+
+    @property
+    def identities(self) -> Sequence[str]: ...
 
     def __getitem__(self, indices: ArrayLike) -> NDArray[Any]:
         """(B, C, H, W), uint8 or uint16."""

@@ -58,7 +58,8 @@ class ImageData(TableData):
 
     def read(self, manifest: Manifest) -> Files:
         self.cache = self.pictures(manifest)
-        return Files(self.cache.content, self.cache.problems, self.cache.decoded)
+        cache = self.cache
+        return Files(cache.content, cache.identities, cache.problems, cache.decoded)
 
     def dataset(self, rows: NDArray[np.int64]) -> CaseImages:
         assert self.targets is not None
