@@ -64,7 +64,7 @@ def data(cfg: DictConfig, **more: Any) -> Data:
     more |= data_parts(cfg, kind)
     sampler = allowed.partial("sampler", cfg.sampler) if cfg.get("sampler") is not None else None
     usual = {"build_sampler": sampler, "seed": cfg.seed, "report": warn, "progress": bar("preparing data")}
-    made: Data = kind(plain(cfg.data), **usual, groups=plain(cfg.eval.get("groups")) or [], **more)
+    made: Data = kind(plain(cfg.data), groups=plain(cfg.eval.get("groups")) or [], **usual | more)
     return made
 
 

@@ -20,9 +20,11 @@ from medtrain.callbacks.checkpoint import WholeCheckpointIO, load
 from medtrain.command import build
 from medtrain.command.evaluate import write_outcome
 from medtrain.command.members import Member, Unit, read_members, units_of
+from medtrain.command.own_data import TRAINED_ON
 from medtrain.command.recorded import recorded
 from medtrain.config.folder import save_config
 from medtrain.config.runs import run_folders
+from medtrain.data.used import TUNED_ON
 from medtrain.io.files import sha256, write_text
 from medtrain.report import metrics_table, write_report
 from medtrain.report.words import label, number
@@ -49,6 +51,7 @@ def main(cfg: DictConfig, make_folder: Callable[[], Path]) -> int:
         record.update(**_facts(members))
         save_config(_config(cfg), folder)
         write_text(folder / "splits.csv", splits.to_csv(index=False))
+        write_text(folder / TRAINED_ON, _learned(members).fillna("").to_csv(index=False))
         checkpoint = _write_weights(members, folder / "checkpoints" / "best.ckpt")
         folds = [{"repeat": u.repeat, "fold": u.fold, "thresholds": own} for u, own in zip(units, limits, strict=True)]
         decision.save(folder / "decision.json", sha256(checkpoint), members=_described(members), folds=folds)
@@ -75,8 +78,14 @@ def _tested(unit: Unit, target: ClassTarget, thresholds: Thresholds) -> Said:
 
 def _splits(units: Sequence[Unit]) -> pd.DataFrame:
     """The common split; of a cross-validation all cases as tested, in the folds of the first repeat."""
-    splits = units[0].members[0].splits[["case", "patient", "split", "fold"]]
+    splits = units[0].members[0].splits
     return splits if units[0].fold is None else splits.assign(split="test")
+
+
+def _learned(members: Sequence[Member]) -> pd.DataFrame:
+    """Each case that trained or tuned any of the members, once."""
+    used = pd.concat([member.splits[member.splits["split"].isin(TUNED_ON)] for member in members])
+    return used.assign(split="train").drop_duplicates()
 
 
 def _config(cfg: DictConfig) -> DictConfig:

@@ -35,7 +35,7 @@ class Member:
 
     Args:
         fields: its run.json.
-        splits: case, patient, split, fold, all text.
+        splits: its splits.csv, all text.
         parts: what tells its cross-validation from others; None for a run that is no fold.
         fold: the part that it tested.
     """
@@ -60,7 +60,9 @@ class Member:
         return int(self.cfg.seed), json.dumps(build.plain(self.cfg.model), sort_keys=True)
 
     def cases(self, *splits: str, column: str = "case") -> set[str]:
-        return set(self.splits.loc[self.splits["split"].isin(splits), column])
+        if column not in self.splits:  # a run of 0.1
+            return set()
+        return set(self.splits.loc[self.splits["split"].isin(splits), column]) - {""}
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,7 @@ def _one_split(members: list[Member]) -> list[Member]:
         raise UsageError(f"{members[0].folder}: an ensemble needs two runs, or all folds of a cross-validation")
     faults = []
     for a, b in permutations(members, 2):
-        for column in ("case", "patient"):
+        for column in ("content", "case", "patient"):
             if shared := sorted(a.cases("train", "val", column=column) & b.cases("test", column=column)):
                 which = f"{column} {', '.join(shared[:3])}" + f" and {len(shared) - 3} more" * (len(shared) > 3)
                 faults.append(f"  leak: {a.folder} was trained or tuned on what {b.folder} tests: {which}")

@@ -15,7 +15,7 @@ from medtrain.command import build
 from medtrain.command.evaluate import build_report, evaluate, run_loader, write
 from medtrain.command.gate import attach_gate
 from medtrain.command.opening import note_data, opening, tell_imbalance, train_counts
-from medtrain.command.own_data import TO_GO_ON, refuse_changed
+from medtrain.command.own_data import TO_GO_ON, refuse_changed, refuse_leaking_gate
 from medtrain.command.recorded import put_back, recorded
 from medtrain.core.errors import DataError, MedtrainError, UsageError
 from medtrain.data.base import Data
@@ -41,6 +41,7 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
             if resumed:
                 refuse_changed(folder, data, TO_GO_ON)
         check_validation(cfg, data)
+        refuse_leaking_gate(cfg, data)
         task = build.task(cfg, data.spec, training=True, counts=train_counts(data))
         task.truth = data.truth
         if record:

@@ -95,6 +95,8 @@ def keep_to(saved: DictConfig, verb: Verb, cfg: DictConfig, given: dict[str, str
     for key, path in moved(cfg.data, saved.data, given).items():
         cfg.data[key] = path
     if verb.origin is Origin.RUN:
+        with open_dict(cfg):  # equal names of patients in other data are a leak only where the person says so
+            cfg.strict_patients = given.get("data.leakage") == "error"
         keep_what_the_model_needs(cfg, saved, given)
     elif verb.origin is Origin.PACKAGE_OR_RUN and "resume" in given:
         refuse_another_training(cfg, saved)

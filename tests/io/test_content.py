@@ -1,0 +1,117 @@
+"""What a case is: equal however it is packed, different where anything that is seen differs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom.uid import RLELossless
+
+from medtrain.io.content import first_with_same, from_bytes, of_features, of_pixels, of_several, of_voxels, to_bytes
+from medtrain.io.image import ImageForm, read_identified
+from medtrain.io.image_cache import cache_images
+from medtrain.io.image_store import hashes
+from medtrain.io.volume_cache import cache_volumes
+from medtrain.io.volume_fill import VolumeForm, read_volume
+from tests import dicom_files
+
+FORM = ImageForm((16, 16))
+DRAW = np.random.default_rng(0)
+
+
+def content(path: Path, form: ImageForm = FORM) -> str:
+    return read_identified(path, form)[1]
+
+
+def saved(pixels: np.ndarray, path: Path, **how: object) -> Path:
+    Image.fromarray(pixels).save(path, **how)  # type: ignore[arg-type]
+    return path
+
+
+def test_a_picture_is_its_pixels_at_their_depth(tmp_path: Path) -> None:
+    grey = DRAW.integers(0, 256, (40, 30)).astype(np.uint8)
+    one = content(saved(grey, tmp_path / "a.png"))
+    assert one == of_pixels(grey) and one.startswith("p1:") and len(one) == 35
+    assert content(saved(grey, tmp_path / "a.bmp")) == content(saved(grey, tmp_path / "a.tif")) == one
+    assert content(saved(grey, tmp_path / "b.png", compress_level=0, dpi=(300, 300))) == one
+    assert content(saved(np.stack([grey] * 3, -1), tmp_path / "c.png")) == one  # grey, written as a colour
+    assert content(saved(grey, tmp_path / "a.jpg", quality=95)) != one
+    deep = saved(grey.astype(np.uint16), tmp_path / "deep.png")
+    assert content(deep) != one and content(deep) == of_pixels(grey.astype(">u2"))
+    for other in (grey.T, grey[:, :-1], np.where(grey == grey[3, 4], grey ^ 1, grey)):
+        assert of_pixels(np.ascontiguousarray(other)) != one
+
+
+def test_it_is_the_same_at_every_working_size(tmp_path: Path) -> None:
+    """Also of a JPEG, of which a small working size decodes only a part, and upright by EXIF."""
+    pixels = np.asarray(Image.fromarray(DRAW.integers(0, 256, (9, 9, 3)).astype(np.uint8)).resize((640, 480)))
+    jpeg = saved(pixels, tmp_path / "a.jpg", quality=90)
+    forms = [FORM, ImageForm((512, 512), 3), ImageForm((8, 8), fit="crop", window=(10, 90))]
+    assert len({content(jpeg, form) for form in forms}) == 1
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = saved(np.rot90(pixels), tmp_path / "turned.png", exif=exif)
+    assert content(turned) == of_pixels(np.ascontiguousarray(pixels))
+
+
+def test_dicom_before_any_window(tmp_path: Path) -> None:
+    stored = DRAW.integers(0, 4096, (20, 24)).astype(np.uint16)
+    one = content(dicom_files.write(tmp_path / "a.dcm", stored, PatientID="x"))
+    other = dicom_files.write(tmp_path / "b.dcm", stored, PatientID="y", WindowCenter=40, WindowWidth=80)
+    assert content(other) == one == content(saved(stored, tmp_path / "a.png"))
+    inverted = dicom_files.write(tmp_path / "c.dcm", stored, PhotometricInterpretation="MONOCHROME1")
+    assert content(inverted) == one
+    assert RLELossless != content(inverted)
+
+
+def test_a_volume_is_its_voxels_and_where_they_lie(tmp_path: Path) -> None:
+    voxels = DRAW.normal(100, 10, (12, 10, 8)).astype(np.float32)
+    affine = np.array([[0.7031, 0, 0, -177.6485], [0, 0.7031, 0, 93.125], [0, 0, 2.5, -401.0005], [0, 0, 0, 1]])
+    image = nib.Nifti1Image(voxels, affine)
+    nib.save(image, tmp_path / "a.nii.gz")
+    nib.save(image, tmp_path / "b.nii")
+    for n, signs in enumerate(([-1, -1, 1], [1, -1, -1])):
+        nib.save(image.as_reoriented(nib.io_orientation(np.diag([*signs, 1.0]))), tmp_path / f"turned{n}.nii.gz")
+    swapped = image.as_reoriented(np.array([[1, 1], [2, -1], [0, 1]]))
+    nib.save(swapped, tmp_path / "swapped.nii")
+    nib.save(nib.Nifti1Image(voxels, affine + np.diag([0, 0, 0.1, 0])), tmp_path / "spacing.nii")
+    voxels[3, 3, 3] += 1e-3
+    nib.save(nib.Nifti1Image(voxels, affine), tmp_path / "voxel.nii")
+    files = ["a.nii.gz", "b.nii", "turned0.nii.gz", "turned1.nii.gz", "swapped.nii", "spacing.nii", "voxel.nii"]
+    found = [of_voxels((v := read_volume(tmp_path / name)).x_CDHW, v.affine) for name in files]
+    assert len(set(found[:5])) == 1 and len(set(found[4:])) == 3
+    for form in (VolumeForm(), VolumeForm((2.0, 2.0, 2.0))):  # resampled or not, and again from the cache
+        for decoded in (7, 0):
+            cache = cache_volumes([tmp_path / name for name in files], form, tmp_path / "cache")
+            assert cache.identities == found and cache.decoded == decoded
+            assert cache.content.tolist() == [0, 0, 0, 0, 0, 5, 6]
+
+
+def test_a_bag_is_its_features_in_any_order() -> None:
+    x = DRAW.normal(size=(50, 8)).astype(np.float16)
+    one = of_features(x)
+    assert of_features(x[::-1]) == of_features(np.asfortranarray(x)) == of_features(x.astype(">f2")) == one
+    assert of_features(np.concatenate([x, x[:1]])) != one != of_features(x.astype(np.float32))
+    assert of_features(x[:0]) != one
+
+
+def test_several_and_none() -> None:
+    assert of_several(["f1:a"]) == "f1:a" and of_several(["f1:a", ""]) == ""
+    assert of_several(["f1:a", "f1:b"]).startswith("c1:") and of_several(["f1:b", "f1:a"]) != of_several(
+        ["f1:a", "f1:b"]
+    )
+    assert first_with_same(["x", "", "y", "x", ""]).tolist() == [0, 1, 2, 0, 4] and not len(first_with_same([]))
+    kept = of_pixels(np.zeros((2, 2), np.uint8))
+    assert from_bytes("p1", hashes([to_bytes(kept), bytes(16)]), np.array([True, False])) == [kept, ""]
+
+
+def test_a_second_start_knows_it_without_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [saved(DRAW.integers(0, 256, (9, 9)).astype(np.uint8), tmp_path / f"{n}.png") for n in range(5)]
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    first = cache_images([*paths, tmp_path / "bad.png"], FORM, tmp_path / "cache")
+    monkeypatch.setattr("medtrain.io.image_fill.read_identified", None)
+    again = cache_images([*paths, tmp_path / "bad.png"], FORM, tmp_path / "cache")
+    assert again.identities == first.identities == [*(content(path) for path in paths), ""]
