@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from medtrain.data.phantom.slide import make_phantom_slides
 from medtrain.io import record
 from tests.integration import test_changed_data as sources
 from tests.integration.conftest import Ran
@@ -243,3 +244,25 @@ def test_the_same_pixels_in_two_splits_are_a_leak_in_any_format(medtrain: Callab
     ran = medtrain("inspect", *words, "hydra.run.dir=looked")
     found = json.loads((folder / "looked/inspect.json").read_text())["problems"]
     assert [p["kind"] for p in found if p["severity"] == "error"] == ["duplicate"]
+
+
+def test_moved_slides_are_known_again(medtrain: Callable[..., Ran], folder: Path) -> None:
+    """Under other names, as slides and as patients of several."""
+    make_phantom_slides(folder / "lab", patients=16, slide_px=512, seed=0)
+    words = "task=wsi_mil data=slide_table encoder=descriptor data.tile_px=64 data.mpp=0.5".split()
+    rows = pd.read_csv("lab/table.csv")
+    rows["slide"] = [f"{n}.tiff" for n in range(len(rows))]
+    for unit in ("slide", "patient"):
+        run = f"run_{unit}"
+        ran = medtrain(*words, f"data.unit={unit}", "data.table=lab/table.csv", *USUAL, f"hydra.run.dir={run}")
+        assert ran.code == 0, ran.err
+        splits = pd.read_csv(f"{run}/splits.csv")
+        assert splits["content"].str.match("[sc]1:").all()
+        if unit == "slide":
+            (folder / "disk").mkdir()
+            for n, old in enumerate(pd.read_csv("lab/table.csv")["slide"]):
+                shutil.copy(folder / "lab" / old, folder / "disk" / f"{n}.tiff")
+            rows.drop(columns="mask").to_csv("disk/table.csv", index=False)
+        ran = medtrain("test", f"run={run}", "data.table=disk/table.csv")
+        assert ran.code == 0 and f"these are the {len(splits)} cases of {run}, by their content" in ran.out, ran.err
+        assert metrics(folder / run / "test_test")["n_cases"] == (splits["split"] == "test").sum()

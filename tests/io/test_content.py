@@ -14,9 +14,11 @@ from medtrain.io.content import first_with_same, from_bytes, of_features, of_pix
 from medtrain.io.image import ImageForm, read_identified
 from medtrain.io.image_cache import cache_images
 from medtrain.io.image_store import hashes
+from medtrain.io.slide_content import slide_content, slide_contents
 from medtrain.io.volume_cache import cache_volumes
 from medtrain.io.volume_fill import VolumeForm, read_volume
 from tests import dicom_files
+from tests.slide_files import slide_file
 
 FORM = ImageForm((16, 16))
 DRAW = np.random.default_rng(0)
@@ -115,3 +117,21 @@ def test_a_second_start_knows_it_without_reading(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("medtrain.io.image_fill.read_identified", None)
     again = cache_images([*paths, tmp_path / "bad.png"], FORM, tmp_path / "cache")
     assert again.identities == first.identities == [*(content(path) for path in paths), ""]
+
+
+def test_a_slide_is_what_openslide_says_or_its_lowest_level(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = slide_file(tmp_path / "a.tiff"), slide_file(tmp_path / "b.tiff", seed=1)
+    copy = tmp_path / "another name.tif"
+    copy.write_bytes(one.read_bytes())
+    (tmp_path / "c.svs").write_bytes(b"no slide")
+    paths = [str(path) for path in (one, other, copy, tmp_path / "c.svs", tmp_path / "gone.svs")]
+    found = slide_contents(paths, tmp_path / "cache")
+    assert found[0] == found[2] != found[1] and found[3:] == ["", ""]
+    assert all(content.startswith("s1:") and len(content) == 35 for content in found[:3])
+    monkeypatch.setattr("medtrain.io.slide_content.QUICKHASH", "left out")
+    lowest = [slide_content(Path(path)) for path in paths]
+    assert lowest[0] == lowest[2] != lowest[1] and lowest[0] != found[0] and lowest[3] == ""
+    monkeypatch.setattr("medtrain.io.slide_content.PIECE", 16)  # a large level, of which only some pieces are read
+    assert slide_content(one) == slide_content(copy) != slide_content(other)
+    monkeypatch.setattr("medtrain.io.slide_content.slide_content", None)
+    assert slide_contents(paths[:3], tmp_path / "cache") == found[:3]  # remembered
