@@ -89,7 +89,7 @@ def refuse_leaking_gate(cfg: DictConfig, data: Data) -> None:
     """
     if not cfg.eval.get("gate"):
         return
-    table = data.split_table()
+    table = _named(data)
     if _leaking(cfg, table[table["split"] == "test"], Path(cfg.eval.gate), "eval.gate").any():  # data.leakage=drop
         raise DataError(
             f"eval.gate={cfg.eval.gate} was trained on images of this test split, which data.leakage=drop can't leave "
@@ -102,6 +102,12 @@ def is_same_place(cfg: DictConfig, run: Path) -> bool:
     saved, now = build.plain(load_saved(run).data), build.plain(cfg.data)
     same = ("name", *(key.name for key in path_keys(cfg.data.name)), "filter", "phantom_seed", "patients")
     return all(saved.get(key) == now.get(key) for key in same)
+
+
+def _named(data: Data) -> pd.DataFrame:
+    """Its cases; the names of patients who were made up mean nobody, so there each case is its own."""
+    table = data.split_table().reset_index(drop=True)
+    return table.assign(patient=table["case"]) if data.synthetic else table
 
 
 def _prepared(cfg: DictConfig, spec: DataSpec, **more: Any) -> Data:
@@ -170,7 +176,7 @@ def _tell_moved(run: Path, data: Data, known: pd.DataFrame, split: str) -> None:
 
 def _without_leaks(cfg: DictConfig, run: Path, spec: DataSpec, tested: Tested) -> Tested:
     """Judge what is tested against what the run, unless it is its own split, and the gate have learned."""
-    table = tested.data.split_table().reset_index(drop=True)
+    table = _named(tested.data)
     judged = table[table["split"] == cfg.eval.split]
     out = np.zeros(len(judged), bool)
     if not tested.own:

@@ -22,8 +22,9 @@ def main(cfg: DictConfig, folder: Path) -> None:
     """Evaluate RUN into `folder`, which lies in it."""
     run = open_run(cfg.run)
     trainer = build.trainer(cfg, folder, training=False)
+    task = run.task(cfg)  # faults of the command come before any data are read
     tested = tested_data(cfg, run.folder, run.spec)
-    task, data = run.task(cfg), tested.data
+    data = tested.data
     attach_gate(cfg, trainer, task, data.cases)
     outcome = evaluate(cfg, trainer, task, data, run.decision, folder, split=cfg.eval.split)
     if launch.global_rank() != 0:
