@@ -26,9 +26,9 @@ from medtrain.io.bag_store import PackedBags, Place, pack_bags
 from medtrain.io.bags import SUFFIXES
 from medtrain.io.cache_root import cache_root
 from medtrain.io.image_cache import Progress
+from medtrain.io.slide_content import slide_contents
 from medtrain.io.table import RawTable, read_table
 from medtrain.target import DataSpec
-from medtrain.io.slide_content import slide_contents
 
 USUAL = ("slide", "slide_path", "path", "file", "filename", "slide_id", "image")
 SLIDES = (".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".dcm", ".czi")
