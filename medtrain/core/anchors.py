@@ -22,7 +22,7 @@ Shapes = NDArray[np.float64]  # (M, 2) widths and heights in pixels
 
 
 class Reach(NamedTuple):
-    """Boxes of one range of sizes: `low` <= sqrt(area) < `high` pixels (inf), how many, the share that is reached."""
+    """The recall of boxes of one range of sizes, `low` <= sqrt(area) < `high` pixels (inf), and their number."""
 
     low: float
     high: float
@@ -31,26 +31,26 @@ class Reach(NamedTuple):
 
 
 def typical_shapes(wh_M2: ArrayLike, most: int = SHAPES) -> Shapes:
-    """Boxes at even distances in the order of their areas: at most `most`, each standing for as many."""
+    """Choose boxes at even distances in the order of their areas: at most `most`, each standing for as many."""
     wh = np.asarray(wh_M2, np.float64).reshape(-1, 2)
     order = np.lexsort((wh[:, 0], wh[:, 1], wh.prod(1)))
-    at = np.arange(len(wh)) if len(wh) <= most else ((np.arange(most) + 0.5) * len(wh) / most).astype(np.int64)
-    return np.round(wh[order[at]], 2)
+    chosen = np.arange(len(wh)) if len(wh) <= most else ((np.arange(most) + 0.5) * len(wh) / most).astype(np.int64)
+    return np.round(wh[order[chosen]], 2)
 
 
 def as_pairs(wh_M2: Shapes) -> tuple[tuple[float, float], ...]:
-    """Shapes as `DataSpec.boxes` keeps them."""
+    """Turn shapes into pairs, as `DataSpec.boxes` holds them."""
     return tuple((w, h) for w, h in wh_M2.tolist())
 
 
 def iou_of_shapes(a_M2: Shapes, b_K2: Shapes) -> NDArray[np.float64]:
-    """(M, K) intersection over union of boxes that share their centre."""
+    """Compute the (M, K) intersection over union of boxes that share their centre."""
     both = np.minimum(a_M2[:, None], b_K2[None]).prod(-1)
     return np.asarray(both / np.maximum(a_M2.prod(-1)[:, None] + b_K2.prod(-1)[None] - both, 1e-12))
 
 
 def fit_anchors(wh_M2: ArrayLike, levels: int, per_level: int) -> list[Shapes]:
-    """Shapes of `per_level` anchors for each level of a pyramid, from the finest to the coarsest.
+    """Fit the shapes of `per_level` anchors for each level of a pyramid, from the finest to the coarsest.
 
     k-means with the distance 1 - IoU (Redmon and Farhadi, YOLO9000, CVPR 2017), begun at quantiles of the area, so the
     same boxes give the same anchors. Sorted by area, they are dealt out to the levels in runs.
@@ -70,6 +70,7 @@ def fit_anchors(wh_M2: ArrayLike, levels: int, per_level: int) -> list[Shapes]:
         if (nearest == before).all():
             break
         for k in np.unique(nearest):
+            # a median, since the mean of boxes would follow a few large ones
             centres[k] = np.median(wh[nearest == k], 0)
     centres = centres[np.argsort(centres.prod(1), kind="stable")]
     return list(centres.reshape(levels, per_level, 2))
@@ -78,7 +79,7 @@ def fit_anchors(wh_M2: ArrayLike, levels: int, per_level: int) -> list[Shapes]:
 def anchor_recall(
     wh_M2: ArrayLike, anchors: Sequence[ArrayLike], strides: Sequence[int], threshold: float = 0.5
 ) -> NDArray[np.float64]:
-    """(M,) the share of the places a box may lie at where some anchor overlaps it by an IoU of `threshold` or more.
+    """Compute (M,) the share of places of a box at which some anchor overlaps it by an IoU of `threshold` or more.
 
     Args:
         wh_M2: boxes in pixels of the input.
@@ -99,12 +100,12 @@ def anchor_recall(
 
 
 def places(count: int) -> NDArray[np.float64]:
-    """Points spread evenly over the unit square whatever grid lies over it (Roberts' R2 sequence, 2018): (count, 2)."""
+    """Spread points evenly over the unit square whatever grid lies over it (Roberts' R2 sequence, 2018): (count, 2)."""
     return np.asarray((0.5 + np.outer(np.arange(count), [_ROOT**-1, _ROOT**-2])) % 1)
 
 
 def recall_by_size(wh_M2: ArrayLike, recall_M: ArrayLike) -> list[Reach]:
-    """`anchor_recall` in the mean of each range of sizes that has boxes."""
+    """Average `anchor_recall` over each range of sizes that has boxes."""
     wh, recall = np.asarray(wh_M2, np.float64).reshape(-1, 2), np.asarray(recall_M, np.float64)
     place = np.searchsorted(EDGES, np.sqrt(wh.prod(1)), "right") - 1
     ends = (*EDGES[1:], np.inf)

@@ -1,4 +1,4 @@
-"""Which point of a feature map answers for which lesion: the targets of detectors without anchors.
+"""The points of a feature map that answer for each lesion: the targets of detectors without anchors.
 
 All boxes of a batch are assigned at once, image by image in effect: `image_M` says to which row a box belongs.
 torchvision's detectors bring their own assignment (by the largest IoU with an anchor).
@@ -32,7 +32,7 @@ class Assigned(NamedTuple):
 
 def task_aligned(
     probs_BAC: Tensor,
-    found_BA4: Tensor,
+    predicted_BA4: Tensor,
     points_A2: Tensor,
     stride_A: Tensor,
     boxes_M4: Tensor,
@@ -43,7 +43,7 @@ def task_aligned(
     alpha: float = 1.0,
     beta: float = 6.0,
 ) -> Assigned:
-    """Task alignment learning: the points that already score and locate a box best learn to find it.
+    """Assign boxes by task alignment: the points that already score and locate a box best learn to find it.
 
     Feng et al., TOOD, ICCV 2021, section 3.2: alignment t = s^alpha u^beta of the score s of the box's class and the
     IoU u; each box takes the `top` points within it, a point that several boxes want goes to the one with the
@@ -54,7 +54,7 @@ def task_aligned(
 
     Args:
         probs_BAC: scores of A points, 0..1.
-        found_BA4: the boxes that they predict, in pixels.
+        predicted_BA4: the boxes that they predict, in pixels.
         points_A2, stride_A: see `core.boxes.grid_points`.
         boxes_M4, labels_M, image_M: the true boxes.
     """
@@ -64,7 +64,7 @@ def task_aligned(
     middle_M2, half_M2 = (boxes_M4[:, :2] + boxes_M4[:, 2:]) / 2, (boxes_M4[:, 2:] - boxes_M4[:, :2]) / 2
     away_MA2 = (points_A2 - middle_M2[:, None]).abs()
     m, a = ((away_MA2 <= half_M2.clamp(min=least / 2)[:, None]).all(-1)).nonzero(as_tuple=True)
-    overlap = iou(found_BA4[image_M[m], a], boxes_M4[m])
+    overlap = iou(predicted_BA4[image_M[m], a], boxes_M4[m])
     score = probs_BAC[image_M[m], a, labels_M[m]].float().pow(alpha) * overlap.pow(beta)
     shape = (len(boxes_M4), len(points_A2))
     aligned_MA = score.new_full(shape, -1.0).index_put((m, a), score)
@@ -89,7 +89,7 @@ def centre(
     radius: float = 1.5,
     reach: float = 8.0,
 ) -> Assigned:
-    """Points near a box's centre, on the level that fits its size; needs no predictions, so it never wavers.
+    """Assign boxes to points near their centres, on the level that fits their sizes, whatever the network predicts.
 
     Centre sampling and levels of Tian et al., FCOS, ICCV 2019 and TPAMI 2020: a point answers if it lies within the
     box and `radius` strides of its centre, and the farthest edge is `reach` / 2 to `reach` strides away (the finest
@@ -114,7 +114,7 @@ def centre(
 
 
 def _one_box_a_point(wanted_MA: Tensor, claim_MA: Tensor, image_M: Tensor) -> Tensor:
-    """`wanted_MA` with each point of an image left to the box of the largest claim only."""
+    """Leave each point of an image that several boxes want to the box of the largest claim."""
     claim_MA = torch.where(wanted_MA, claim_MA, -torch.inf)
     best_BA = claim_MA.new_full((int(image_M.max()) + 1, claim_MA.shape[1]), -torch.inf)
     best_BA = best_BA.scatter_reduce(0, image_M[:, None].expand_as(claim_MA), claim_MA, "amax")

@@ -31,7 +31,7 @@ class Boxes(NamedTuple):
 
 
 class Raw(NamedTuple):
-    """What a network without anchors says at each of A points, before any decision.
+    """The output of a network without anchors at each of A points, before any decision.
 
     Args:
         logits_BAC: a score each class, each on its own.
@@ -46,7 +46,7 @@ class Raw(NamedTuple):
 
 
 class Detections(NamedTuple):
-    """What a detector found in a batch, packed; of each image the surest first.
+    """The boxes that a detector predicts in a batch, packed; of each image the surest first.
 
     Args:
         boxes_N4: in pixels of the network's input, float32.
@@ -60,18 +60,18 @@ class Detections(NamedTuple):
     labels_N: Tensor
     image_N: Tensor
 
-    def take(self, at: Tensor) -> Detections:
-        """Those at these positions, or where this is true."""
-        return Detections(*(each[at] for each in self))
+    def take(self, rows: Tensor) -> Detections:
+        """Take the detections at these positions, or where a mask is true."""
+        return Detections(*(field[rows] for field in self))
 
 
 def area(boxes_X4: Tensor) -> Tensor:
-    """Width times height, 0 for a box that ends before it starts."""
+    """Compute width times height, 0 for a box that ends before it starts."""
     return (boxes_X4[..., 2:] - boxes_X4[..., :2]).clamp(min=0).prod(-1)
 
 
 def iou(a_X4: Tensor, b_X4: Tensor, kind: str = "iou") -> Tensor:
-    """Overlap of boxes that broadcast against each other: ``iou(a[:, None], b)`` is pairwise, ``iou(a, b)`` is not.
+    """Compute the overlap of boxes that broadcast: ``iou(a[:, None], b)`` is pairwise, ``iou(a, b)`` is not.
 
     Args:
         a_X4, b_X4: (..., 4).
@@ -102,22 +102,25 @@ def iou(a_X4: Tensor, b_X4: Tensor, kind: str = "iou") -> Tensor:
 
 
 def encode(boxes_X4: Tensor, points_X2: Tensor, stride_X: Tensor) -> Tensor:
-    """Boxes as seen from points: shift of the centre and logarithm of width and height, in strides (Ge et al., YOLOX,
-    2021). Unlike distances to the edges it reaches a box that the point lies beside, as for a lesion of 4 pixels."""
+    """Code boxes as seen from points: shift of the centre and logarithm of width and height, in strides.
+
+    The coding of Ge et al., YOLOX, 2021. Unlike distances to the edges it reaches a box that the point lies beside, as
+    for a lesion of 4 pixels.
+    """
     stride = stride_X[..., None]
     shift = ((boxes_X4[..., :2] + boxes_X4[..., 2:]) / 2 - points_X2) / stride
     return torch.cat([shift, ((boxes_X4[..., 2:] - boxes_X4[..., :2]).clamp(min=EPS) / stride).log()], -1)
 
 
 def decode(coded_X4: Tensor, points_X2: Tensor, stride_X: Tensor) -> Tensor:
-    """The boxes behind `encode`, float32 whatever the network computes in."""
+    """Decode boxes that `encode` coded, in float32 whatever the network computes in."""
     stride, coded = stride_X[..., None], coded_X4.float()
     middle, half = points_X2 + coded[..., :2] * stride, coded[..., 2:].clamp(max=LARGEST).exp() * stride / 2
     return torch.cat([middle - half, middle + half], -1)
 
 
 def grid_points(sizes: list[tuple[int, int]], strides: list[int], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Centres of the cells of feature maps, level after level, row after row.
+    """List the centres of the cells of feature maps, level after level, row after row.
 
     Args:
         sizes: (height, width) of each map.
@@ -134,23 +137,23 @@ def grid_points(sizes: list[tuple[int, int]], strides: list[int], device: torch.
     return torch.cat(points), torch.cat(steps)
 
 
-def suppress(found: Detections, overlap: float, most: int) -> Detections:
-    """Non-maximum suppression within each image and class; of each image at most `most` remain, the surest first.
+def suppress(detections: Detections, overlap: float, most: int) -> Detections:
+    """Suppress overlapping boxes within each image and class; of each image at most `most` remain, the surest first.
 
     Args:
         overlap: of two boxes of a class with a larger IoU the surer one stays.
     """
-    classes = int(found.labels_N.max()) + 1 if len(found.labels_N) else 1
-    group_N = found.image_N * classes + found.labels_N
-    kept = batched_nms(found.boxes_N4.float(), found.scores_N.float(), group_N, overlap)
-    kept = kept[found.image_N[kept].argsort(stable=True)]
-    rank = torch.arange(len(kept), device=kept.device)
-    image = found.image_N[kept]
+    classes = int(detections.labels_N.max()) + 1 if len(detections.labels_N) else 1
+    group_N = detections.image_N * classes + detections.labels_N
+    chosen = batched_nms(detections.boxes_N4.float(), detections.scores_N.float(), group_N, overlap)
+    chosen = chosen[detections.image_N[chosen].argsort(stable=True)]
+    rank = torch.arange(len(chosen), device=chosen.device)
+    image = detections.image_N[chosen]
     first = torch.searchsorted(image, image)  # where the box's image begins
-    return found.take(kept[rank - first < most])
+    return detections.take(chosen[rank - first < most])
 
 
 def moved(boxes_X4: Tensor, place_X4: Tensor, *, back: bool = False) -> Tensor:
-    """Boxes scaled and shifted by (sx, sy, tx, ty): x' = sx * x + tx; with `back` the other way round."""
+    """Scale and shift boxes by (sx, sy, tx, ty): x' = sx * x + tx; with `back` the other way round."""
     scale, shift = (torch.cat([part, part], -1) for part in (place_X4[..., :2], place_X4[..., 2:]))
     return (boxes_X4 - shift) / scale if back else boxes_X4 * scale + shift

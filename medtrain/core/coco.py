@@ -8,23 +8,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medtrain.core.truth import Found, Truth
+from medtrain.core.truth import PredictedBoxes, Truth
 
 
-def results(found: Found, image_id_N: NDArray[Any], **more: Sequence[Any]) -> list[dict[str, Any]]:
-    """COCO results: image_id, category_id (the class's number from 1), bbox (x, y, width, height) and score.
+def results(predicted: PredictedBoxes, image_id_N: NDArray[Any], **more: Sequence[Any]) -> list[dict[str, Any]]:
+    """Convert predicted boxes to COCO results: image_id, category_id (from 1), bbox (x, y, width, height) and score.
 
     Args:
         image_id_N: the id of each image.
         more: further fields, a value a box.
     """
-    order = np.lexsort((-found.score_N, found.image_N)).tolist()
+    order = np.lexsort((-predicted.score_N, predicted.image_N)).tolist()
     return [
         {
-            "image_id": int(image_id_N[found.image_N[i]]),
-            "category_id": int(found.label_N[i]) + 1,
-            "bbox": _xywh(found.boxes_N4[i]),
-            "score": float(found.score_N[i]),
+            "image_id": int(image_id_N[predicted.image_N[i]]),
+            "category_id": int(predicted.label_N[i]) + 1,
+            "bbox": _xywh(predicted.boxes_N4[i]),
+            "score": float(predicted.score_N[i]),
         }
         | {name: values[i] for name, values in more.items()}
         for i in order
@@ -32,7 +32,7 @@ def results(found: Found, image_id_N: NDArray[Any], **more: Sequence[Any]) -> li
 
 
 def truth_file(truth: Truth, cases: Sequence[str], patients: Sequence[str], classes: Sequence[str]) -> dict[str, Any]:
-    """COCO ground truth: images with their case and patient, annotations, categories numbered from 1."""
+    """Convert true boxes to COCO ground truth: images with case and patient, annotations, categories from 1."""
     named = zip(truth.image_id_N.tolist(), cases, patients, truth.size_N2.tolist(), strict=True)
     images = [
         {"id": number, "file_name": str(case), "patient": str(patient), "height": height, "width": width}
@@ -53,8 +53,8 @@ def truth_file(truth: Truth, cases: Sequence[str], patients: Sequence[str], clas
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
-def read_back(said: Sequence[dict[str, Any]], true: dict[str, Any]) -> tuple[Truth, Found]:
-    """What `truth_file` and `results` wrote; images numbered in the order of the file."""
+def read_back(entries: Sequence[dict[str, Any]], true: dict[str, Any]) -> tuple[Truth, PredictedBoxes]:
+    """Read what `truth_file` and `results` wrote; images are numbered in the order of the file."""
     images, marked = true["images"], true["annotations"]
     number = {image["id"]: i for i, image in enumerate(images)}
     truth = Truth(
@@ -67,13 +67,13 @@ def read_back(said: Sequence[dict[str, Any]], true: dict[str, Any]) -> tuple[Tru
         np.array([(image["height"], image["width"]) for image in images], np.int64).reshape(-1, 2),
         np.array([image["id"] for image in images], np.int64),
     )
-    found = Found(
-        _edges(said),
-        np.array([row["score"] for row in said], np.float64),
-        np.array([row["category_id"] - 1 for row in said], np.int64),
-        np.array([number[row["image_id"]] for row in said], np.int64),
+    predicted = PredictedBoxes(
+        _edges(entries),
+        np.array([row["score"] for row in entries], np.float64),
+        np.array([row["category_id"] - 1 for row in entries], np.int64),
+        np.array([number[row["image_id"]] for row in entries], np.int64),
     )
-    return truth, found
+    return truth, predicted
 
 
 def _xywh(box_4: NDArray[Any]) -> list[float]:

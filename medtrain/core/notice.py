@@ -44,7 +44,7 @@ class Notice:
 
     @property
     def listening(self) -> bool:
-        """Does this process own the signals? (Not a worker that it forked.)"""
+        """Tell whether this process owns the signals (and is no worker that it forked)."""
         return self._owner == os.getpid()
 
     def own(self) -> None:
@@ -54,7 +54,7 @@ class Notice:
         signal.signal(signal.SIGALRM, self._too_late)
 
     def heard(self) -> None:
-        """Someone acts on it: what is being saved must not be cut short."""
+        """Cancel the deadline, since somebody acts on the notice: what is being saved must not be cut short."""
         signal.setitimer(signal.ITIMER_REAL, 0)
 
     def stop(self) -> None:
@@ -77,7 +77,7 @@ class Notice:
             raise Preempted
 
     def _in_a_worker(self, number: int) -> None:
-        """Schedulers signal every process of a job; a worker goes on, for the batches until the stop are still its own.
+        """Ignore a scheduler's first signal in a worker, whose batches until the stop are still wanted.
 
         A second SIGTERM is its parent's, which wants it to end.
         """

@@ -1,4 +1,4 @@
-"""What a room offers by name: each public function and class of its files, so that nobody keeps a list of them."""
+"""The public functions and classes of a room's files by name, so that nobody has to list them by hand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def offer(room: str) -> dict[str, Any]:
-    """Import all files of a room: {name: function or class} of what they define, for the room's ``__init__.py``.
+    """Import all files of a room and return {name: function or class} of what they define, for its ``__init__.py``.
 
     Where a file bears the name of what it defines, as ``loss/focal.py`` does, the room's name means the latter.
 

@@ -15,7 +15,7 @@ POOLS = ("mean", "max", "noisy_or")
 
 
 def pool_cases(probs_NC: Tensor, cases_N: Tensor, how: str = "mean") -> tuple[Tensor, Tensor]:
-    """One row of probabilities a case, and the cases in ascending order.
+    """Pool probabilities of instances into one row a case, and return the cases in ascending order.
 
     Args:
         probs_NC: instance probabilities.
@@ -41,7 +41,7 @@ def pool_cases(probs_NC: Tensor, cases_N: Tensor, how: str = "mean") -> tuple[Te
 
 
 def attend_cases(logits_NK: Tensor, scores_N: Tensor, cases_N: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits of each case: the mean of its instances' by the softmax of their scores, and the cases in ascending order.
+    """Average logits of instances by the softmax of their scores: one row a case, and the cases in ascending order.
 
     Args:
         logits_NK: (N, K), or (N, S, K) of members, which stay apart.

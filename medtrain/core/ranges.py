@@ -1,4 +1,4 @@
-"""What a parameter may hold, said once, in its annotation: types, choices (`Literal`) and limits (`Annotated`).
+"""Limits of parameters, written once, in their annotations: types, choices (`Literal`) and limits (`Annotated`).
 
     def focal(gamma: Annotated[float, AtLeast(0)] = 2.0, alpha: float | Literal["auto"] | None = None): ...
 
@@ -25,6 +25,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class AtLeast:
+    """A number of at least `low`."""
+
     low: float
 
     def fault(self, value: float) -> str:
@@ -33,6 +35,8 @@ class AtLeast:
 
 @dataclass(frozen=True)
 class AtMost:
+    """A number of at most `high`."""
+
     high: float
 
     def fault(self, value: float) -> str:
@@ -41,6 +45,8 @@ class AtMost:
 
 @dataclass(frozen=True)
 class Above:
+    """A number above `low`."""
+
     low: float
 
     def fault(self, value: float) -> str:
@@ -49,6 +55,8 @@ class Above:
 
 @dataclass(frozen=True)
 class Below:
+    """A number below `high`."""
+
     high: float
 
     def fault(self, value: float) -> str:
@@ -57,7 +65,7 @@ class Below:
 
 @dataclass(frozen=True)
 class Between:
-    """Neither of the two."""
+    """A number above `low` and below `high`."""
 
     low: float
     high: float
@@ -68,7 +76,7 @@ class Between:
 
 @dataclass(frozen=True)
 class Fraction:
-    """From 0 to 1, which is the whole and may be shut out."""
+    """A share from 0 to 1; without `whole`, 1 is refused."""
 
     whole: bool = True
 
@@ -151,14 +159,14 @@ def _kinds(annotation: Any, limits: tuple[Limit, ...] = ()) -> Iterator[_Kind]:
 
 
 def _is_open(kind: Any) -> bool:
-    """Can't it be told whether a plain value fits? Of a common class it can: none is an instance of it."""
+    """Tell whether a type may accept plain values that cannot be checked here (a common class accepts none)."""
     if not isinstance(kind, type) or kind is object or getattr(kind, "_is_protocol", False) or is_typeddict(kind):
         return True
     return issubclass(kind, Enum | Callable)
 
 
 def _verdict(value: Any, kind: _Kind) -> str | None:
-    """'' if the value fits, what is wrong with it, or None where it is of another type."""
+    """Return '' if the value fits, what is wrong with it, or None where it is of another type."""
     if kind.type is Literal:
         same = (c == value and isinstance(c, bool) == isinstance(value, bool) for c in kind.inner)
         return "" if any(same) else None
@@ -198,7 +206,7 @@ def _mismatch(value: Any, kinds: Sequence[_Kind]) -> str:
 
 @functools.cache
 def hints(called: Callable[..., Any]) -> dict[str, Any]:
-    """{parameter: annotation} of a function or class; those that can't be resolved here are left out."""
+    """Read {parameter: annotation} of a function or class; those that can't be resolved here are left out."""
     function: Any = inspect.unwrap(called.__init__ if inspect.isclass(called) else called)
     try:
         return typing.get_type_hints(function, include_extras=True)

@@ -25,19 +25,19 @@ class Packed(NamedTuple):
     offsets: Tensor
 
     def alone(self, number: int) -> Packed:
-        """One of the bags."""
+        """Take one bag out of the batch."""
         start, stop = self.offsets[number : number + 2].tolist()
         return Packed(self.x[start:stop], self.offsets.new_tensor([0, stop - start]))
 
 
 def segment_offsets(lengths: Tensor | list[int]) -> Tensor:
-    """(B+1,) int64: where segments of these lengths start, and the end of the last."""
+    """Compute (B+1,) int64: where segments of these lengths start, and the end of the last."""
     lengths_B = torch.as_tensor(lengths, dtype=torch.int64)
     return torch.cat([lengths_B.new_zeros(1), lengths_B.cumsum(0)])
 
 
 def segment_ids(offsets: Tensor, n: int) -> Tensor:
-    """(N,) int64: the number of each row's segment.
+    """Number the rows: (N,) int64, the number of each row's segment.
 
     Args:
         offsets: (B+1,).
@@ -55,17 +55,17 @@ def segment_ids(offsets: Tensor, n: int) -> Tensor:
 
 
 def segment_sum(x_ND: Tensor, offsets: Tensor) -> Tensor:
-    """(B, ...): the sum of each segment of (N, ...)."""
+    """Sum each segment of (N, ...): (B, ...)."""
     return _summed(x_ND, segment_ids(offsets, len(x_ND)), len(offsets) - 1)
 
 
 def segment_max(x_ND: Tensor, offsets: Tensor) -> Tensor:
-    """(B, ...): the maximum of each segment of (N, ...); equal maxima share the gradient."""
+    """Take the maximum of each segment of (N, ...): (B, ...); equal maxima share the gradient."""
     return _maxima(x_ND, segment_ids(offsets, len(x_ND)), len(offsets) - 1)
 
 
 def segment_softmax(scores_N: Tensor, offsets: Tensor) -> Tensor:
-    """(N, ...): weights that sum to 1 within each segment, column by column; large scores don't overflow."""
+    """Compute weights (N, ...) that sum to 1 within each segment, column by column; large scores don't overflow."""
     ids_N, number = segment_ids(offsets, len(scores_N)), len(offsets) - 1
     top = _maxima(scores_N.detach(), ids_N, number)  # any constant a segment will do, so no gradient need flow
     weights = (scores_N - top[ids_N]).exp()

@@ -18,7 +18,7 @@ MOST = 0.8
 
 @dataclass
 class Stage:
-    """Modules that stand at one depth, and parameters that lie in none (position embeddings)."""
+    """One part of a network: modules that stand at one depth, and parameters in none (position embeddings)."""
 
     name: str
     modules: list[nn.Module] = field(default_factory=list)
@@ -29,33 +29,33 @@ class Stage:
 
 
 def stages(network: nn.Module) -> list[Stage]:
-    """The parts of a network that hold parameters, in order; the last is the head.
+    """List the parts of a network that hold parameters, in order; the last is the head.
 
     A norm, and what has no weights, goes with the part before it; parts with a true ``of_head`` (attention
     pooling) go with the head.
     """
     total = sum(p.ndim > 1 for p in network.parameters())
-    found: list[Stage] = []
+    parts: list[Stage] = []
     head: list[nn.Module] = []
-    loose = _open(network, "", total, found, head)
-    if not found:
+    loose = _open(network, "", total, parts, head)
+    if not parts:
         return [Stage("all", [network])]
-    found[0].loose = loose
-    found[-1].modules += head
-    return found
+    parts[0].loose = loose
+    parts[-1].modules += head
+    return parts
 
 
-def _open(module: nn.Module, prefix: str, total: int, found: list[Stage], head: list[nn.Module]) -> list[nn.Parameter]:
-    """Add a module's children to `found`, opening those that hold most of the network; its loose parameters."""
+def _open(module: nn.Module, prefix: str, total: int, parts: list[Stage], head: list[nn.Module]) -> list[nn.Parameter]:
+    """Add a module's children to `parts`, opening those that hold most of the network; return its loose parameters."""
     loose = list(module.parameters(recurse=False))
     for name, child in module.named_children():
         weights = [p for p in child.parameters() if p.ndim > 1]
         if getattr(child, "of_head", False):
             head.append(child)
         elif len(weights) >= MOST * total and any(True for _ in child.children()):
-            loose += _open(child, f"{prefix}{name}.", total, found, head)
-        elif found and (isinstance(child, NORMS) or not any(True for _ in child.parameters())):
-            found[-1].modules.append(child)
+            loose += _open(child, f"{prefix}{name}.", total, parts, head)
+        elif parts and (isinstance(child, NORMS) or not any(True for _ in child.parameters())):
+            parts[-1].modules.append(child)
         elif any(True for _ in child.parameters()):
-            found.append(Stage(prefix + name, [child]))
+            parts.append(Stage(prefix + name, [child]))
     return loose

@@ -14,12 +14,12 @@ _WORD = (1 << 64) - 1
 
 
 def stream(seed: int, *path: int | str) -> np.random.Generator:
-    """A generator for one place in a run, e.g. ``stream(seed, "augment", epoch, sample)``."""
+    """Make a generator for one place in a run, e.g. ``stream(seed, "augment", epoch, sample)``."""
     text = "/".join(str(part) for part in (seed, *path))
     digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
 
 
 def torch_seed(seed: int, *path: int | str) -> int:
-    """A 63-bit seed for `torch.manual_seed`, drawn from the same kind of stream."""
+    """Draw a 63-bit seed for `torch.manual_seed` from the same kind of stream."""
     return int(stream(seed, *path).integers(0, _WORD >> 1, dtype=np.int64))

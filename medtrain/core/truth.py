@@ -1,4 +1,4 @@
-"""The boxes of a detection data set, true and found, as metrics and pictures take them."""
+"""The boxes of a detection data set, true and predicted, as metrics and pictures take them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Truth:
 
     @classmethod
     def unknown(cls, size_N2: NDArray[np.int64]) -> Truth:
-        """Of images whose boxes nobody knows: their sizes, numbered from 1."""
+        """Describe images whose boxes nobody knows, by their sizes, numbered from 1."""
         none = np.zeros(0, np.int64)
         ids = np.arange(1, len(size_N2) + 1)
         return cls(np.zeros((0, 4)), none, none, none > 0, np.zeros(0), none, size_N2, ids)
@@ -44,12 +44,12 @@ class Truth:
         return len(self.size_N2)
 
     def of(self, case: int) -> slice:
-        """Where the boxes of one image stand."""
+        """Find where the boxes of one image stand."""
         first, last = np.searchsorted(self.case_M, (case, case + 1))
         return slice(int(first), int(last))
 
     def select(self, cases: NDArray[np.int64]) -> Truth:
-        """The truth of these images, numbered anew from 0 in their order."""
+        """Select the truth of these images, numbered anew from 0 in their order."""
         parts = [np.arange(s.start, s.stop) for s in map(self.of, np.asarray(cases).tolist())]
         rows = np.concatenate([*parts, np.empty(0, np.int64)])
         return Truth(
@@ -65,7 +65,7 @@ class Truth:
 
 
 @dataclass(frozen=True)
-class Found:
+class PredictedBoxes:
     """Predicted boxes of all images, packed; in any order.
 
     Args:
@@ -80,13 +80,13 @@ class Found:
     label_N: NDArray[Any]
     image_N: NDArray[Any]
 
-    def select(self, at: NDArray[Any]) -> Found:
-        """Those at these positions, or where this is true."""
-        return Found(self.boxes_N4[at], self.score_N[at], self.label_N[at], self.image_N[at])
+    def select(self, rows: NDArray[Any]) -> PredictedBoxes:
+        """Select the boxes at these positions, or where a mask is true."""
+        return PredictedBoxes(self.boxes_N4[rows], self.score_N[rows], self.label_N[rows], self.image_N[rows])
 
-    def of_images(self, images: NDArray[Any]) -> Found:
-        """Those in these images, ascending numbers, numbered anew from 0 in their order."""
+    def of_images(self, images: NDArray[Any]) -> PredictedBoxes:
+        """Select the boxes in these images, given in ascending order, which are numbered anew from 0."""
         place = np.searchsorted(images, self.image_N)
         inside = place < len(images)
         inside[inside] = images[place[inside]] == self.image_N[inside]
-        return Found(self.boxes_N4[inside], self.score_N[inside], self.label_N[inside], place[inside])
+        return PredictedBoxes(self.boxes_N4[inside], self.score_N[inside], self.label_N[inside], place[inside])

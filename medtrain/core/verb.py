@@ -1,4 +1,4 @@
-"""What a verb of the command line needs, said once: cli, launch and config ask the verb, never for its name."""
+"""The description of a command-line verb: cli, launch and config ask the verb for what it needs, never for its name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import ModuleType
 
 
 class Origin(Enum):
-    """What the configuration of a verb starts from."""
+    """The configuration that the configuration of a verb starts from."""
 
     PACKAGE = auto()  # the packaged one
     PACKAGE_OR_RUN = auto()  # the packaged one, or that of the run that `run` or `resume` names
@@ -19,7 +19,7 @@ class Origin(Enum):
 
 
 class Place(Enum):
-    """Where a verb works, and what its module's ``main`` takes."""
+    """The folder in which a verb works, and the arguments of its module's ``main``."""
 
     NONE = auto()  # main(cfg): it prints, and writes what the user names
     RUN = auto()  # main(cfg, folder): a run folder, new or one to go on in; resume, sweeps and SLURM know it
@@ -61,12 +61,12 @@ class Verb:
 
     @property
     def builds(self) -> bool:
-        """Whether it builds what a configuration names anew, so that the signatures of targets have to be met."""
+        """Tell whether it builds what a configuration names anew, so that the signatures of targets have to be met."""
         return self.origin in (Origin.PACKAGE, Origin.PACKAGE_OR_RUN) and self.place is not Place.NONE
 
     @property
     def command(self) -> ModuleType:
-        """The module that carries the verb out, imported when it is first wanted."""
+        """Import the module that carries the verb out, when it is first wanted."""
         return importlib.import_module(self.module)
 
 

@@ -1,4 +1,4 @@
-"""Words of people: 'did you mean', and what they said differently from run to run."""
+"""Words for people: 'did you mean', and the overrides that differ from run to run."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 
 
 def nearest(word: str, options: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` for the option most like `word`, whatever its case; '' where none is near."""
+    """Write ``; did you mean 'x'?`` for the option most like `word`, whatever its case; '' where none is near."""
     by_lower = {str(option).lower(): str(option) for option in options}
     near = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=0.5)
     return f"; did you mean '{by_lower[near[0]]}'?" if near else ""
 
 
 def suggest(word: str, options: Iterable[str], most: int = 15) -> str:
-    """A half-sentence for an error: ``did you mean 'x'?`` or ``there are: a, b, c``."""
+    """Write a half-sentence for an error: ``did you mean 'x'?`` or ``there are: a, b, c``."""
     names = sorted({str(option) for option in options})
     near = nearest(word, names)
     if near:
@@ -26,11 +26,11 @@ def suggest(word: str, options: Iterable[str], most: int = 15) -> str:
 
 
 def overrides(words: Iterable[str]) -> dict[str, str]:
-    """{key: value} of ``key=value`` words."""
+    """Split ``key=value`` words into {key: value}."""
     return dict(str(word).partition("=")[::2] for word in words)
 
 
 def varying(runs: Sequence[dict[str, str]]) -> list[str]:
-    """The keys of `overrides` that are not the same in all runs."""
-    keys = dict.fromkeys(key for each in runs for key in each)
-    return [key for key in keys if len({each.get(key) for each in runs}) > 1]
+    """List the keys of `overrides` that are not the same in all runs."""
+    keys = dict.fromkeys(key for run in runs for key in run)
+    return [key for key in keys if len({run.get(key) for run in runs}) > 1]

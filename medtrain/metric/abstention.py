@@ -1,4 +1,4 @@
-"""How good a model is on the cases that it is sure of: what is left when the least certain go to a person.
+"""The quality of a model on the cases that it is sure of, when the least certain ones go to a person.
 
 The risk-coverage curve (El-Yaniv & Wiener, On the foundations of noise-free selective classification, JMLR 2010),
 with every metric in place of the risk.
@@ -43,15 +43,15 @@ def abstention_curve(
     rows = []
     for share in shares:
         limit_D = [math.ceil(share * n - 1e-9) for n in known_ND.sum(axis=0)]
-        kept_ND = known_ND & (rank_ND < limit_D)
-        kept = replace(cases, target_NC=np.where(kept_ND, cases.target_NC, np.nan))
-        metrics = evaluate(kept, sheet, bootstrap=0)["metrics"]
-        rows.append({"kept": share, "n_cases": int(kept_ND.any(axis=1).sum()), "metrics": metrics})
+        selected_ND = known_ND & (rank_ND < limit_D)
+        selected = replace(cases, target_NC=np.where(selected_ND, cases.target_NC, np.nan))
+        metrics = evaluate(selected, sheet, bootstrap=0)["metrics"]
+        rows.append({"kept": share, "n_cases": int(selected_ND.any(axis=1).sum()), "metrics": metrics})
     return rows
 
 
 def _ranks(doubt_NC: Array) -> Array:
-    """The place of each entry in its column, the smallest first."""
+    """Rank the entries of each column from 0, the smallest first."""
     return np.asarray(np.argsort(np.argsort(doubt_NC, axis=0, kind="stable"), axis=0, kind="stable"))
 
 

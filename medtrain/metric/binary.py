@@ -28,7 +28,7 @@ Entries = tuple[int, Array, Array, Array]  # number of rows; row, case and value
 
 
 def sums_matrix(parts: Sequence[Entries], n_cases: int) -> tuple[csr_array, list[slice]]:
-    """matrix_KN that turns case weights into sums, from several parts, and the rows of each."""
+    """Join several parts into matrix_KN, which turns case weights into sums, and find the rows of each."""
     starts = np.cumsum([0, *(part[0] for part in parts)])
     rows, cases, values = (np.concatenate([part[i] for part in parts]) for i in (1, 2, 3))
     rows = rows + np.repeat(starts[:-1], [len(part[1]) for part in parts])
@@ -74,15 +74,15 @@ class OneClass:
         self.matrix, self._rows = sums_matrix(parts, len(target_N))
 
     def counts(self, sums_KR: Array) -> Array:
-        """counts_4R: weights of true positives, false positives, false negatives, true negatives."""
+        """Count cases by weight, counts_4R: true positives, false positives, false negatives, true negatives."""
         return np.asarray(sums_KR[self._rows[0]], dtype=np.float64)
 
     def bins(self, sums_KR: Array) -> tuple[Array, Array, Array]:
-        """n_BR, predicted_BR and observed_BR of the reliability diagram."""
+        """Compute n_BR, predicted_BR and observed_BR of the reliability diagram."""
         return self.reliability.shares(sums_KR[self._rows[2]].astype(np.float64))
 
     def statistics(self, sums_KR: Array, exact: bool = False) -> dict[str, Array]:
-        """{metric: values_R} of all `METRICS`, NaN where undefined.
+        """Compute {metric: values_R} of all `METRICS`, NaN where undefined.
 
         Args:
             exact: the weights are all one.
@@ -111,7 +111,7 @@ def metric(function: Metric) -> Metric:
 
 
 def count_metrics(*counts: Array) -> dict[str, Array]:
-    """Metrics of a decision from its (weighted) counts tp, fp, fn, tn, element by element; 0/0 is NaN, not 0.
+    """Compute the metrics of a decision from its (weighted) counts tp, fp, fn, tn; 0/0 is NaN, not 0.
 
     Names and definitions are scikit-learn's, with sensitivity = recall and ppv = precision of the positive class,
     specificity and npv those of the negative class; mcc is Matthews' correlation, kappa is Cohen's.

@@ -25,7 +25,7 @@ CHUNK = 1_000_000  # counts held at a time: 8 MB
 
 
 def patient_counts(n_patients: int, replicates: int, seed: int = 0, chunk: int = CHUNK) -> Iterator[Array]:
-    """How often each patient is drawn in bootstrap replicates, a chunk of replicates at a time.
+    """Draw how often each patient occurs in bootstrap replicates, a chunk of replicates at a time.
 
     A replicate draws P of the P patients with replacement.
 
@@ -52,7 +52,7 @@ def patient_counts(n_patients: int, replicates: int, seed: int = 0, chunk: int =
 def patient_weights(
     patients: Sequence[Any] | Array | None, n_cases: int, replicates: int, seed: int = 0, chunk: int = CHUNK
 ) -> Iterator[Array]:
-    """Case weights of bootstrap replicates: a case weighs as often as its patient was drawn.
+    """Draw case weights of bootstrap replicates: a case weighs as often as its patient was drawn.
 
     Args:
         patients: the patient of each of the N cases; None makes each case its own patient.
@@ -68,7 +68,7 @@ def patient_weights(
 
 
 def patient_index(patients: Sequence[Any] | Array | None, n_cases: int) -> tuple[Array, int]:
-    """The number 0..P-1 of each case's patient, and P.
+    """Number the patients: 0..P-1 for each case's patient, and P.
 
     Raises:
         ValueError: there isn't one patient a case.
@@ -88,7 +88,7 @@ def replicate(
     replicates: int = 2000,
     seed: int = 0,
 ) -> dict[Key, Array]:
-    """Any number of statistics over the same replicates.
+    """Compute any number of statistics over the same replicates.
 
     Args:
         statistics: weights_RN -> {name: values_R}; NaN where undefined.
@@ -111,7 +111,7 @@ def replicate(
 
 
 def percentile_interval(values_R: Array, level: float = 0.95, patients: int | None = None) -> Interval | None:
-    """Percentile interval of replicate values (Efron & Tibshirani 1993, section 13.3).
+    """Compute the percentile interval of replicate values (Efron & Tibshirani 1993, section 13.3).
 
     Replicates in which the statistic is undefined (NaN: say, no positive case was drawn) are dropped; None when
     nothing is left. A statistic at the end of its range in the data (an AUROC of exactly 1) gets an interval
@@ -135,7 +135,7 @@ def percentile_interval(values_R: Array, level: float = 0.95, patients: int | No
 
 
 def edge_interval(share: float, patients: int, level: float = 0.95) -> Interval:
-    """Wilson's score interval (JASA 1927) of a share of exactly 0 or 1, which no bootstrap can vary.
+    """Compute Wilson's score interval (JASA 1927) of a share of exactly 0 or 1, which no bootstrap can vary.
 
     Args:
         share: 0 or 1.

@@ -1,4 +1,4 @@
-"""Do predicted probabilities mean what they say? Equal-mass bins for the ECE and the reliability diagram.
+"""Calibration of predicted probabilities: equal-mass bins for the ECE and the reliability diagram.
 
 Equal-width bins leave most bins of a rare finding empty; bins of equal mass do not (Nixon et al., Measuring
 Calibration in Deep Learning, 2019).
@@ -35,30 +35,33 @@ class Reliability:
         self.values_N = np.concatenate([probs_N, np.ones(len(probs_N))])
 
     def sums(self, weights_N: Array) -> Array:
-        """sums_BR (R = 1) of one weighting of the cases."""
+        """Sum one weighting of the cases into sums_BR (R = 1)."""
         values = self.values_N * np.tile(weights_N, 2)
         return np.asarray(np.bincount(self.rows_N, values, minlength=self.n_rows)[:, None])
 
     def error(self, sums_BR: Array) -> Array:
-        """Expected calibration error (Guo et al., On Calibration of Modern Neural Networks, 2017, eq. 3)."""
+        """Compute the expected calibration error.
+
+        Guo et al., On Calibration of Modern Neural Networks, 2017, eq. 3.
+        """
         predicted, positive, negative = np.split(sums_BR, 3)
         return ratio(np.abs(positive - predicted).sum(axis=0), (positive + negative).sum(axis=0))
 
     def shares(self, sums_BR: Array) -> tuple[Array, Array, Array]:
-        """n_BR, mean predicted_BR and share observed_BR of each bin; NaN where a bin is empty."""
+        """Compute n_BR, mean predicted_BR and share observed_BR of each bin; NaN where a bin is empty."""
         predicted, positive, negative = np.split(sums_BR, 3)
         n = positive + negative
         return n, ratio(predicted, n), ratio(positive, n)
 
 
 def equal_mass_bins(probs_N: Array, bins: int = BINS) -> Array:
-    """The bin, 0..bins-1, of each probability: its rank cut into equal parts, equal probabilities together."""
+    """Put each probability into a bin, 0..bins-1, by its rank; equal probabilities share a bin."""
     rank_N = np.searchsorted(np.sort(probs_N), probs_N, side="left")
     return rank_N * bins // max(1, len(probs_N))
 
 
 def reliability(probs_N: Array, target_N: Array, bins: int = BINS) -> tuple[Array, Array, Array]:
-    """Points of the reliability diagram: mean predicted, share observed and number of cases of each bin in use."""
+    """Compute the reliability diagram: mean predicted, share observed and number of cases of each bin in use."""
     sheet = Reliability(probs_N, target_N, bins)
     n, predicted, observed = sheet.shares(sheet.sums(np.ones(len(probs_N))))
     used = n[:, 0] > 0

@@ -145,6 +145,7 @@ class Measured:
         self.replicates = self.sheet.replicates(self.patient_N, self.n_patients, bootstrap, seed)
 
     def metrics(self) -> Results:
+        """Write every metric's value and interval, of the whole and of each class."""
         results: Results = {"metrics": {}, "per_class": {name: {} for name in self.classes}}
         for (name, metric), value in self.values.items():
             owner = results["metrics"] if name is None else results["per_class"][name]
@@ -159,7 +160,7 @@ class Measured:
         return self._written(value, values_R, behind)
 
     def _written(self, value: float, values_R: Array | None, behind: int | None = None) -> Results:
-        """Value and interval; `behind`: the patients behind a share of cases that is 0 or 1."""
+        """Write value and interval; `behind`: the patients behind a share of cases that is 0 or 1."""
         if np.isnan(value):
             return {"value": None, "ci95": None}
         span = None
@@ -168,7 +169,7 @@ class Measured:
         return {"value": float(value), "ci95": None if span is None else list(span)}
 
     def reliability(self) -> dict[str, list[Results]]:
-        """The bins in use of each diagram: the positive class's (binary), the predicted one's and each class's."""
+        """List the bins in use of each diagram: of the positive class (binary), the predicted one and each class."""
         return {"top_label" if name is None else name: self._diagram(name) for name in self.sheet.diagrams}
 
     def _diagram(self, name: str | None) -> list[Results]:
@@ -183,7 +184,9 @@ class Measured:
         return rows
 
     def at_prevalence(self, prevalence: float) -> Results:
-        """ppv and npv by Bayes' theorem from sensitivity and specificity; a binary problem's first class has the rest.
+        """Compute ppv and npv by Bayes' theorem from sensitivity and specificity, at a prevalence.
+
+        The first class of a binary problem has the rest of the prevalence.
 
         Raises:
             ValueError: not between 0 and 1.
@@ -209,6 +212,7 @@ class Measured:
 
 
 def predictive(sensitivity: npt.ArrayLike, specificity: npt.ArrayLike, prevalence: float) -> tuple[Array, Array]:
-    """PPV and NPV at a prevalence (Altman & Bland, BMJ 1994); NaN for 0/0."""
+    """Compute PPV and NPV at a prevalence (Altman & Bland, BMJ 1994); NaN for 0/0."""
     sick, well = np.asarray(sensitivity) * prevalence, np.asarray(specificity) * (1 - prevalence)
+    # of the well, those that are not found well are false positives; likewise of the sick
     return ratio(sick, sick + (1 - prevalence - well)), ratio(well, well + (prevalence - sick))

@@ -1,4 +1,4 @@
-"""All numbers of a detection run: mAP as COCO has it, FROC, what the score threshold does, intervals over patients."""
+"""All numbers of a detection run: mAP as COCO has it, FROC, rates at the score threshold, intervals over patients."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from medtrain.core.errors import UsageError
-from medtrain.core.truth import Found, Truth
+from medtrain.core.truth import PredictedBoxes, Truth
 from medtrain.metric.bootstrap import Array, patient_counts, patient_index, percentile_interval
 from medtrain.metric.groups import by_group
 from medtrain.metric.matching import SIZES, Matches, match
@@ -23,7 +23,7 @@ Key = tuple[str | None, str]  # (class or None for the whole, metric)
 
 
 def parse_box_policy(policy: str | float) -> tuple[str, float]:
-    """(``fixed``, score), (``f1``, nan), (``sensitivity``, X) or (``fp_per_image``, X).
+    """Read (``fixed``, score), (``f1``, nan), (``sensitivity``, X) or (``fp_per_image``, X).
 
     Raises:
         UsageError: anything else.
@@ -43,9 +43,9 @@ def parse_box_policy(policy: str | float) -> tuple[str, float]:
 
 
 def fit_box_thresholds(
-    truth: Truth, found: Found, classes: Sequence[str], policy: str | float, iou: float = 0.5
+    truth: Truth, predicted: PredictedBoxes, classes: Sequence[str], policy: str | float, iou: float = 0.5
 ) -> dict[str, float]:
-    """The score from which on a box of each class is shown, from validation data.
+    """Choose the score from which on a box of each class is shown, from validation data.
 
     f1: where F1 is largest, the highest of equals. sensitivity@X: the highest score that finds this share of the boxes.
     fp_per_image@X: the lowest score with no more false positives an image of that class. Where validation has no box of
@@ -57,43 +57,43 @@ def fit_box_thresholds(
     name, value = parse_box_policy(policy)
     if name == "fixed":
         return dict.fromkeys(classes, value)
-    matches, everyone = match(truth, found, [iou]), np.zeros(len(truth), np.int64)
+    matches, everyone = match(truth, predicted, [iou]), np.zeros(len(truth), np.int64)
     limits = {}
     for number, cls in enumerate(classes):
-        own = (matches.found.label_N == number) & ~matches.ignored_NTA[:, 0, 0]
-        score, hit = matches.found.score_N[own], matches.hit_NTA[own, 0, 0]
+        own = (matches.predicted.label_N == number) & ~matches.ignored_NTA[:, 0, 0]
+        score, hit = matches.predicted.score_N[own], matches.hit_NTA[own, 0, 0]
         boxes = curve_of(matches, number, 0, 0, everyone, 1).boxes_P[0]
         limits[cls] = _threshold(score, hit, boxes, len(truth), name, value) if boxes and len(score) else 0.5
     return limits
 
 
 def _threshold(score_N: Array, hit_N: Array, boxes: float, images: int, name: str, value: float) -> float:
-    """One class's; scores fall."""
+    """Choose the threshold of one class; scores fall."""
     last = np.append(score_N[1:] != score_N[:-1], True)  # of equal scores: a threshold takes all or none
     true, false, score = np.cumsum(hit_N)[last], np.cumsum(~hit_N)[last], score_N[last]
     if name == "f1":
-        at = int((2 * true / (true + false + boxes)).argmax())
+        index = int((2 * true / (true + false + boxes)).argmax())
     elif name == "sensitivity":
-        at = min(int(np.searchsorted(true, value * boxes - 1e-9)), len(score) - 1)
+        index = min(int(np.searchsorted(true, value * boxes - 1e-9)), len(score) - 1)
     else:
         few = np.flatnonzero(false <= value * images)
         if not len(few):
             return float(np.nextafter(score[0], np.inf))
-        at = int(few[-1])
-    return float(score[at])
+        index = int(few[-1])
+    return float(score[index])
 
 
-def map50(truth: Truth, found: Found, classes: int) -> float:
-    """The mean of the classes' AP at an IoU of 0.5; NaN without any box."""
-    matches, everyone = match(truth, found, [0.5]), np.zeros(len(truth), np.int64)
+def map50(truth: Truth, predicted: PredictedBoxes, classes: int) -> float:
+    """Compute the mean of the classes' AP at an IoU of 0.5; NaN without any box."""
+    matches, everyone = match(truth, predicted, [0.5]), np.zeros(len(truth), np.int64)
     weights = np.ones((1, 1))
-    each = [curve_of(matches, c, 0, 0, everyone, 1).average_precision(weights)[0] for c in range(classes)]
-    return float(np.nanmean(each)) if np.isfinite(each).any() else float("nan")
+    values = [curve_of(matches, c, 0, 0, everyone, 1).average_precision(weights)[0] for c in range(classes)]
+    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
 
 def evaluate_boxes(
     truth: Truth,
-    found: Found,
+    predicted: PredictedBoxes,
     classes: Sequence[str],
     thresholds: Mapping[str, float],
     patients: Sequence[Any],
@@ -103,34 +103,45 @@ def evaluate_boxes(
     seed: int = 0,
     groups: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
-    """``metrics``, ``per_class`` and ``groups`` of test_metrics.json; each number is {"value", "ci95"}.
+    """Compute ``metrics``, ``per_class`` and ``groups`` of test_metrics.json; each number is {"value", "ci95"}.
 
     Args:
-        truth, found: of the N images that are judged, numbered from 0.
+        truth, predicted: of the N images that are judged, numbered from 0.
         thresholds: {class: score}, from validation.
         patients: of each image.
         bootstrap: replicates of the intervals over patients; 0 for none.
         iou: from which a box counts as found in FROC and at the threshold.
         groups: {column: the group of each image}; each group is judged on its own, its own patients resampled.
     """
-    asked = (classes, thresholds, bootstrap, iou, seed)
-    results: dict[str, Any] = _judged(truth, found, patients, *asked)
-    results["groups"] = by_group(groups, lambda in_N: _group(truth, found, patients, np.flatnonzero(in_N), *asked))
+    settings = (classes, thresholds, bootstrap, iou, seed)
+    results: dict[str, Any] = _judged(truth, predicted, patients, *settings)
+    results["groups"] = by_group(
+        groups, lambda in_N: _group(truth, predicted, patients, np.flatnonzero(in_N), *settings)
+    )
     return results
 
 
 def _group(
-    truth: Truth, found: Found, patients: Sequence[Any], images: Array, classes: Sequence[str], *asked: Any
+    truth: Truth,
+    predicted: PredictedBoxes,
+    patients: Sequence[Any],
+    images: Array,
+    classes: Sequence[str],
+    *settings: Any,
 ) -> dict[str, Any]:
-    own, who = truth.select(images), [patients[i] for i in images]
+    own, group_patients = truth.select(images), [patients[i] for i in images]
     boxes = np.bincount(own.label_M[~own.crowd_M], minlength=len(classes)).tolist()
-    counts = {"n_cases": len(who), "n_patients": len(set(who)), "events": dict(zip(classes, boxes, strict=True))}
-    return counts | _judged(own, found.of_images(images), who, classes, *asked)
+    counts = {
+        "n_cases": len(group_patients),
+        "n_patients": len(set(group_patients)),
+        "events": dict(zip(classes, boxes, strict=True)),
+    }
+    return counts | _judged(own, predicted.of_images(images), group_patients, classes, *settings)
 
 
 def _judged(
     truth: Truth,
-    found: Found,
+    predicted: PredictedBoxes,
     patients: Sequence[Any],
     classes: Sequence[str],
     thresholds: Mapping[str, float],
@@ -139,7 +150,7 @@ def _judged(
     seed: int,
 ) -> dict[str, Any]:
     patient_I, n_patients = patient_index(patients, len(truth))
-    sheet = BoxSheet(truth, found, list(classes), thresholds, patient_I, n_patients, iou)
+    sheet = BoxSheet(truth, predicted, list(classes), thresholds, patient_I, n_patients, iou)
     values = {key: float(value[0]) for key, value in sheet.statistics(np.ones((n_patients, 1))).items()}
     drawn: dict[Key, list[Array]] = {}
     for counts_RP in patient_counts(n_patients, bootstrap if n_patients > 1 else 0, seed):
@@ -154,8 +165,8 @@ def _judged(
         return {"value": value, "ci95": None if interval is None else list(interval)}
 
     whole = {name: entry((cls, name)) for cls, name in values if cls is None}
-    each = {c: {name: entry((cls, name)) for cls, name in values if cls == c} for c in classes}
-    return {"metrics": whole, "per_class": each}
+    per_class = {c: {name: entry((cls, name)) for cls, name in values if cls == c} for c in classes}
+    return {"metrics": whole, "per_class": per_class}
 
 
 class BoxSheet:
@@ -164,7 +175,7 @@ class BoxSheet:
     def __init__(
         self,
         truth: Truth,
-        found: Found,
+        predicted: PredictedBoxes,
         classes: list[str],
         thresholds: Mapping[str, float],
         patient_I: Array,
@@ -173,56 +184,62 @@ class BoxSheet:
     ) -> None:
         self.classes, self.patients = classes, n_patients
         steps = tuple(dict.fromkeys((*LOOSE, *COCO, iou)))
-        matches = match(truth, found, steps, tuple(SIZES))
+        matches = match(truth, predicted, steps, tuple(SIZES))
         numbers = range(len(classes))
 
-        def curves(at: float, size: str, ties_against: bool = False) -> list[Curve]:
-            place = (steps.index(at), list(SIZES).index(size), patient_I, n_patients)
+        def curves(threshold: float, size: str, ties_against: bool = False) -> list[Curve]:
+            place = (steps.index(threshold), list(SIZES).index(size), patient_I, n_patients)
             return [curve_of(matches, c, *place, ties_against) for c in numbers]
 
-        self.curves = {(at, size): curves(at, size) for at in COCO for size in SIZES}
-        self.curves |= {(at, "all"): curves(at, "all") for at in LOOSE}
+        self.curves = {(threshold, size): curves(threshold, size) for threshold in COCO for size in SIZES}
+        self.curves |= {(threshold, "all"): curves(threshold, "all") for threshold in LOOSE}
         self.froc = curves(iou, "all", ties_against=True)
         self.images_P = np.bincount(patient_I, minlength=n_patients)
         self._decided(matches, steps.index(iou), thresholds, patient_I)
         empty_I = np.ones(len(truth), bool)
         empty_I[truth.case_M[~truth.crowd_M]] = False
         self.negative_P = np.bincount(patient_I[empty_I], minlength=n_patients)
-        shown = self.shown & empty_I[matches.found.image_N]
-        self.alarms_P = np.bincount(patient_I[matches.found.image_N[shown]], minlength=n_patients)
+        shown = self.shown & empty_I[matches.predicted.image_N]
+        self.alarms_P = np.bincount(patient_I[matches.predicted.image_N[shown]], minlength=n_patients)
 
     def _decided(self, matches: Matches, step: int, thresholds: Mapping[str, float], patient_I: Array) -> None:
-        """True and false positives of each class at its threshold, by patient."""
-        found = matches.found
+        """Count true and false positives of each class at its threshold, by patient."""
+        predicted = matches.predicted
         limit_C = np.array([thresholds[name] for name in self.classes])
-        self.shown = found.score_N >= limit_C[found.label_N]
+        self.shown = predicted.score_N >= limit_C[predicted.label_N]
         counts = self.shown & ~matches.ignored_NTA[:, step, 0]
         hit = matches.hit_NTA[:, step, 0]
-        patient_N = patient_I[found.image_N]
+        patient_N = patient_I[predicted.image_N]
         self.true_CP, self.false_CP = (
-            np.stack([np.bincount(patient_N[part & (found.label_N == c)], minlength=self.patients) for c in range(n)])
+            np.stack(
+                [np.bincount(patient_N[part & (predicted.label_N == c)], minlength=self.patients) for c in range(n)]
+            )
             for n in [len(self.classes)]
             for part in (counts & hit, counts & ~hit)
         )
 
     def statistics(self, weights_PR: Array) -> dict[Key, Array]:
-        """values_R of every metric, NaN where undefined; of the whole the mean of the classes that have boxes."""
-        each = [self._of_class(c, weights_PR) for c in range(len(self.classes))]
-        out: dict[Key, Array] = {(None, name): _mean([values[name] for values in each]) for name in each[0]}
+        """Compute values_R of every metric, NaN where undefined; of the whole the mean over classes that have boxes."""
+        by_class = [self._of_class(c, weights_PR) for c in range(len(self.classes))]
+        out: dict[Key, Array] = {(None, name): _mean([values[name] for values in by_class]) for name in by_class[0]}
         negative_R = self.negative_P @ weights_PR
         with np.errstate(divide="ignore", invalid="ignore"):
             out[None, "fp_per_negative_image"] = np.where(
                 negative_R > 0, self.alarms_P @ weights_PR / negative_R, np.nan
             )
         return out | {
-            (cls, name): v for cls, values in zip(self.classes, each, strict=True) for name, v in values.items()
+            (cls, name): v for cls, values in zip(self.classes, by_class, strict=True) for name, v in values.items()
         }
 
     def _of_class(self, c: int, weights_PR: Array) -> dict[str, Array]:
         ap = {key: curves[c].average_precision(weights_PR) for key, curves in self.curves.items()}
-        out = {"map": np.mean([ap[at, "all"] for at in COCO], axis=0)}
-        out |= {name: ap[at, "all"] for name, at in AT.items()}
-        out |= {f"map_{size}": np.mean([ap[at, size] for at in COCO], axis=0) for size in SIZES if size != "all"}
+        out = {"map": np.mean([ap[threshold, "all"] for threshold in COCO], axis=0)}
+        out |= {name: ap[threshold, "all"] for name, threshold in AT.items()}
+        out |= {
+            f"map_{size}": np.mean([ap[threshold, size] for threshold in COCO], axis=0)
+            for size in SIZES
+            if size != "all"
+        }
         rates = self.froc[c].froc(weights_PR, self.images_P @ weights_PR)
         out |= {f"froc_{rate:g}": rates[i] for i, rate in enumerate(FALSE_POSITIVES)}
         out["cpm"] = rates.mean(axis=0)
@@ -236,7 +253,7 @@ class BoxSheet:
 
 
 def _mean(values_CR: Sequence[Array]) -> Array:
-    """Over the classes in which it is defined; NaN where it is in none."""
+    """Average over the classes in which a metric is defined; NaN where it is in none."""
     stacked = np.stack(values_CR)
     known = np.isfinite(stacked)
     with np.errstate(invalid="ignore"):

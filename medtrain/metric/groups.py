@@ -11,7 +11,7 @@ from medtrain.metric.bootstrap import Array
 
 
 def by_group(groups: Mapping[str, Sequence[str]] | None, judge: Callable[[Array], Any]) -> dict[str, Any] | None:
-    """{column: {group: what `judge` says of it}}; None without columns.
+    """Judge each group of cases on its own: {column: {group: what `judge` returns}}; None without columns.
 
     Args:
         groups: {column: the group of each of N cases}.

@@ -1,4 +1,4 @@
-"""Which prediction found which lesion, as COCO has it, for all images, thresholds and size ranges at once.
+"""Matching of predictions to lesions, as COCO has it, for all images, thresholds and size ranges at once.
 
 In each image and class, predictions take turns from the surest to the least sure; each takes the free box that it
 overlaps most, if by the threshold at least. So a box is found once, and a second prediction on it is a false positive.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medtrain.core.truth import Found, Truth
+from medtrain.core.truth import PredictedBoxes, Truth
 from medtrain.metric.bootstrap import Array
 
 SIZES = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
@@ -23,10 +23,10 @@ CELLS = 4_000_000  # of a block of images that are matched together
 
 @dataclass(frozen=True)
 class Matches:
-    """What came of each prediction, and how many boxes there were to find; predictions from the surest on.
+    """The outcome of each prediction, and the boxes there were to find; predictions from the surest on.
 
     Args:
-        found: the predictions that count: of each image and class the surest, so many at most.
+        predicted: the predictions that count: of each image and class the surest, so many at most.
         hit_NTA: found a box, at each threshold and for each range of sizes.
         ignored_NTA: counts neither as right nor as wrong (on a crowd, or of another size).
         label_M, image_M: the true boxes.
@@ -35,7 +35,7 @@ class Matches:
         sizes: A names of `SIZES`.
     """
 
-    found: Found
+    predicted: PredictedBoxes
     hit_NTA: Array
     ignored_NTA: Array
     label_M: Array
@@ -46,44 +46,50 @@ class Matches:
 
 
 def match(
-    truth: Truth, found: Found, thresholds: Sequence[float], sizes: Sequence[str] = ("all",), most: int = 100
+    truth: Truth,
+    predicted: PredictedBoxes,
+    thresholds: Sequence[float],
+    sizes: Sequence[str] = ("all",),
+    most: int = 100,
 ) -> Matches:
     """Match predictions to boxes.
 
     Args:
         truth: of all images.
-        found: in the same images.
+        predicted: in the same images.
         thresholds: IoUs from which a prediction finds a box.
         sizes: names of `SIZES`.
         most: predictions of an image and class that count.
     """
-    classes = 1 + max(int(part.max(initial=0)) for part in (truth.label_M, found.label_N))
-    key_N = found.image_N * classes + found.label_N
-    order = np.lexsort((-found.score_N, key_N))
+    classes = 1 + max(int(part.max(initial=0)) for part in (truth.label_M, predicted.label_N))
+    key_N = predicted.image_N * classes + predicted.label_N
+    order = np.lexsort((-predicted.score_N, key_N))
+    # the number within its image and class, whose rows stand side by side
     rank = np.arange(len(order)) - np.searchsorted(key_N[order], key_N[order])
     order = order[rank < most]
-    found, key_N, rank = found.select(order), key_N[order], rank[rank < most]
+    predicted, key_N, rank = predicted.select(order), key_N[order], rank[rank < most]
     key_M = truth.case_M * classes + truth.label_M
     limits_A2 = np.array([SIZES[name] for name in sizes])
     ignored_MA = truth.crowd_M[:, None] | _outside(truth.area_M, limits_A2)
     shape = (len(order), len(thresholds), len(sizes))
     hit_NTA, ignored_NTA = np.zeros(shape, bool), np.zeros(shape, bool)
-    ignored_NTA[:] = _outside(_area(found.boxes_N4), limits_A2)[:, None]
+    ignored_NTA[:] = _outside(_area(predicted.boxes_N4), limits_A2)[:, None]
     rows_M = np.argsort(key_M, kind="stable")
+    # as pycocotools has it: at a threshold of 1 an IoU that rounding left just below counts
     limit_T = np.minimum(np.asarray(thresholds, np.float64), 1 - 1e-10)
     for keys in _blocks(key_N, key_M, shape[1] * shape[2]):
-        at_GD = _padded(keys, key_N)
-        at_GM = _padded(keys, key_M[rows_M])
-        at_GM = np.where(at_GM < 0, -1, rows_M[at_GM])
-        iou_GDM = _ious(found.boxes_N4[at_GD], truth.boxes_M4[at_GM], truth.crowd_M[at_GM])
-        iou_GDM[np.broadcast_to((at_GM < 0)[:, None], iou_GDM.shape)] = -1
-        results = _take_turns(iou_GDM, ignored_MA[at_GM], truth.crowd_M[at_GM], limit_T)
-        real = at_GD >= 0
-        hit_NTA[at_GD[real]] = results[0][real]
-        ignored_NTA[at_GD[real]] = np.where(results[1][real], results[2][real], ignored_NTA[at_GD[real]])
-    surest = np.lexsort((found.image_N, -found.score_N))
+        rows_GD = _padded(keys, key_N)
+        rows_GM = _padded(keys, key_M[rows_M])
+        rows_GM = np.where(rows_GM < 0, -1, rows_M[rows_GM])
+        iou_GDM = _ious(predicted.boxes_N4[rows_GD], truth.boxes_M4[rows_GM], truth.crowd_M[rows_GM])
+        iou_GDM[np.broadcast_to((rows_GM < 0)[:, None], iou_GDM.shape)] = -1
+        results = _take_turns(iou_GDM, ignored_MA[rows_GM], truth.crowd_M[rows_GM], limit_T)
+        real = rows_GD >= 0
+        hit_NTA[rows_GD[real]] = results[0][real]
+        ignored_NTA[rows_GD[real]] = np.where(results[1][real], results[2][real], ignored_NTA[rows_GD[real]])
+    surest = np.lexsort((predicted.image_N, -predicted.score_N))
     return Matches(
-        found.select(surest),
+        predicted.select(surest),
         hit_NTA[surest],
         ignored_NTA[surest],
         truth.label_M,
@@ -95,7 +101,7 @@ def match(
 
 
 def _take_turns(iou_GDM: Array, ignored_GMA: Array, crowd_GM: Array, limit_T: Array) -> tuple[Array, Array, Array]:
-    """(found a box that counts, took any, the one taken is ignored), each (G, D, T, A)."""
+    """Let predictions take boxes: (took one that counts, took any, the one taken is ignored), each (G, D, T, A)."""
     groups, turns, width = iou_GDM.shape
     shape = (groups, turns, len(limit_T), ignored_GMA.shape[2])
     hit, took, ignored = (np.zeros(shape, bool) for _ in range(3))
@@ -119,22 +125,22 @@ def _take_turns(iou_GDM: Array, ignored_GMA: Array, crowd_GM: Array, limit_T: Ar
 
 
 def _blocks(key_N: Array, key_M: Array, states: int) -> Iterator[Array]:
-    """Keys of images and classes that have both predictions and boxes, alike in number, a bearable block at a time."""
+    """List keys of images and classes with both predictions and boxes, alike in number, a bearable block at a time."""
     keys = np.intersect1d(key_N, key_M)
     n, m = ((np.searchsorted(k, keys, "right") - np.searchsorted(k, keys)) for k in (key_N, np.sort(key_M)))
     bucket = np.ceil(np.log2(m)).astype(int) * 64 + np.ceil(np.log2(n)).astype(int)
-    for each in np.unique(bucket):
-        same = np.flatnonzero(bucket == each)
+    for count in np.unique(bucket):
+        same = np.flatnonzero(bucket == count)
         rows = max(1, CELLS // int(m[same].max() * max(states, n[same].max())))
         for start in range(0, len(same), rows):
             yield keys[same[start : start + rows]]
 
 
 def _padded(keys_G: Array, sorted_keys: Array) -> Array:
-    """(G, width) positions of each key's rows in ascending `sorted_keys`, -1 where there are no more."""
+    """List (G, width) positions of each key's rows in ascending `sorted_keys`, -1 where there are no more."""
     first, last = np.searchsorted(sorted_keys, keys_G), np.searchsorted(sorted_keys, keys_G, "right")
-    at = first[:, None] + np.arange((last - first).max())
-    return np.where(at < last[:, None], at, -1)
+    positions = first[:, None] + np.arange((last - first).max())
+    return np.where(positions < last[:, None], positions, -1)
 
 
 def _area(boxes_N4: Array) -> Array:
@@ -146,7 +152,7 @@ def _outside(area_N: Array, limits_A2: Array) -> Array:
 
 
 def _ious(a_GD4: Array, b_GM4: Array, crowd_GM: Array) -> Array:
-    """Pairwise IoU; with a crowd, the share of the prediction that lies on it."""
+    """Compute pairwise IoU; with a crowd, the share of the prediction that lies on it."""
     a, b = a_GD4[:, :, None], b_GM4[:, None]
     sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
     shared = sides.clip(0).prod(-1)

@@ -1,4 +1,4 @@
-"""What a threshold does: counts at every operating point of a grid, and how sure they are.
+"""The effect of a threshold: counts at every operating point of a grid, and their intervals.
 
 A ROC curve with its band, a precision-recall curve and a threshold that a reader may slide are the same numbers seen
 three ways: true and false positives at some thresholds, in the data and in each bootstrap replicate over patients.
@@ -34,7 +34,7 @@ class OperatingPoints:
     replicates_RT4: Array
 
     def rate(self, of: Rates) -> tuple[Array, Array]:
-        """Values [T] of a rate of the counts (such as `sensitivity`) and its 95 % intervals [T, 2]; NaN: undefined.
+        """Compute a rate of the counts (such as `sensitivity`), [T], and its 95 % intervals [T, 2]; NaN: undefined.
 
         Percentile intervals over the replicates in which the rate is defined, at each threshold on its own.
         """
@@ -47,7 +47,7 @@ class OperatingPoints:
 
 
 def even_ppv(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
-    """PPV were half of the cases positive: v = Se / (Se + 1 - Sp).
+    """Compute the PPV if half of the cases were positive: v = Se / (Se + 1 - Sp).
 
     Bayes' theorem gives the PPV at prevalence p from it, v p / (v p + (1 - v)(1 - p)). That rises with v, so it turns
     an interval of v into one of the PPV at any prevalence.
@@ -56,7 +56,7 @@ def even_ppv(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
 
 
 def even_npv(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
-    """NPV were half of the cases positive: w = Sp / (Sp + 1 - Se); see `even_ppv`."""
+    """Compute the NPV if half of the cases were positive: w = Sp / (Sp + 1 - Se); see `even_ppv`."""
     return predictive(sensitivity(tp, fp, fn, tn), specificity(tp, fp, fn, tn), 0.5)[1]
 
 
@@ -69,7 +69,7 @@ def operating_points(
     replicates: int = 400,
     seed: int = 0,
 ) -> OperatingPoints:
-    """Counts of one class against the rest at some thresholds.
+    """Count the decisions of one class against the rest at some thresholds.
 
     Args:
         scores_N: probabilities of the class.
@@ -91,7 +91,7 @@ def operating_points(
 
 
 def threshold_grid(scores_N: Array, target_N: Array, size: int = 200, keep: Sequence[float] = ()) -> Array:
-    """At most `size` ascending thresholds at which something happens: even steps through both classes' scores.
+    """Choose at most `size` ascending thresholds that change something: even steps through both classes' scores.
 
     Rounded to four digits, so that a threshold that a reader copies from a page gives the counts that it showed.
 
@@ -101,8 +101,8 @@ def threshold_grid(scores_N: Array, target_N: Array, size: int = 200, keep: Sequ
     share = np.linspace(0, 1, max(2, (size - len(keep)) // 2))
     positive_N = np.asarray(target_N) > 0.5
     parts = [scores_N[positive_N], scores_N[~positive_N]]
-    found = [np.quantile(part, share, method="nearest") for part in parts if len(part)]
-    rounded = [float(f"{t:.4g}") for t in np.unique(np.concatenate([*found, np.empty(0)]))]
+    quantiles = [np.quantile(part, share, method="nearest") for part in parts if len(part)]
+    rounded = [float(f"{t:.4g}") for t in np.unique(np.concatenate([*quantiles, np.empty(0)]))]
     return np.unique([*rounded, *keep])
 
 
@@ -118,17 +118,17 @@ class _Counter:
             self.sides.append((order, above_T))
 
     def __call__(self, weights_RN: Array) -> Array:
-        said_T, all_of = [], []
+        positive_T, all_of = [], []
         for order, above_T in self.sides:
             total = np.zeros((len(weights_RN), len(order) + 1))
             np.cumsum(weights_RN[:, order], axis=1, out=total[:, 1:])
-            said_T.append(total[:, above_T])
+            positive_T.append(total[:, above_T])
             all_of.append(total[:, -1:])
-        return np.stack([said_T[0], said_T[1], all_of[0] - said_T[0], all_of[1] - said_T[1]], axis=-1)
+        return np.stack([positive_T[0], positive_T[1], all_of[0] - positive_T[0], all_of[1] - positive_T[1]], axis=-1)
 
 
 def span(values_RT: Array) -> Array:
-    """95 % percentile intervals [T, 2] of replicates [R, T]; NaN where none is defined."""
+    """Compute 95 % percentile intervals [T, 2] of replicates [R, T]; NaN where none is defined."""
     if np.isfinite(values_RT).all():
         return np.percentile(values_RT, [2.5, 97.5], axis=0).T
     out = np.full((values_RT.shape[1], 2), np.nan)

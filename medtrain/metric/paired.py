@@ -1,4 +1,4 @@
-"""Two models on the same cases: how much better is one, and how sure is that?
+"""Two models on the same cases: the difference of their metrics, and its interval and p value.
 
 Two intervals that overlap say little of the difference, since both models find the same cases hard. So the difference
 itself is bootstrapped: each replicate draws patients once and judges both models on them (the paired cluster
@@ -54,7 +54,7 @@ def _entry(metric: str, value: float, values_R: Array | None, patients: int) -> 
 
 
 def bootstrap_p(values_R: Array, patients: int) -> float | None:
-    """Two-sided p of 'no difference', from the share of replicates on the lesser side of 0, 0 counted on both.
+    """Compute the two-sided p of 'no difference': from the share of replicates on the lesser side of 0, 0 on both.
 
     It is one minus the level at which `percentile_interval` for so many patients would end at 0 (a test by an inverted
     interval; Davison & Hinkley 1997, chapter 5). One is added to the share above and below, as in a Monte Carlo test
@@ -69,7 +69,7 @@ def bootstrap_p(values_R: Array, patients: int) -> float | None:
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """p values adjusted for being several: Holm's step-down method (Scand. J. Statist. 1979).
+    """Adjust p values for being several: Holm's step-down method (Scand. J. Statist. 1979).
 
     Where none of the differences is real, the chance that any adjusted p is below 0.05 is at most 0.05, however the
     comparisons depend on each other. None (undefined) stays None and doesn't count.

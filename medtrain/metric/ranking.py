@@ -48,7 +48,7 @@ class Ranking:
         self.n_rows = (3 if tied_M.any() else 2) * k + 1
 
     def auroc_and_ap(self, weights_RN: Array) -> tuple[Array, Array]:
-        """Weighted AUROC and average precision of each row of weights; NaN where undefined.
+        """Compute weighted AUROC and average precision of each row of weights; NaN where undefined.
 
         AUROC is the Mann-Whitney probability with ties counted half (Hanley & McNeil 1982); average precision is
         the sum of precision times gain in recall, tied scores taken together. Both equal scikit-learn's
@@ -60,7 +60,7 @@ class Ranking:
         return self.areas(sums @ np.ascontiguousarray(weights_RN.T, dtype=np.float64))
 
     def areas(self, sums_KR: Array) -> tuple[Array, Array]:
-        """`auroc_and_ap` from the sums of the weights (see `rows_M`)."""
+        """Compute `auroc_and_ap` from the sums of the weights (see `rows_M`)."""
         k = self.width
         if not k:
             nothing = np.full(sums_KR.shape[1], np.nan)
@@ -72,7 +72,7 @@ class Ranking:
         if len(tied):
             ties = _cumulative(tied)
             below_or_tied = above + ties
-            above = below_or_tied - tied / 2
+            above = below_or_tied - tied / 2  # a negative of the same score is half above
         sum_positive, sum_negative = true[-1].astype(np.float64), below_or_tied[-1] + last
         everything = np.maximum(true + below_or_tied, np.finfo(true.dtype).tiny)
         gained = _total(positive * (true / everything))
@@ -81,7 +81,7 @@ class Ranking:
 
 
 def auroc(scores: npt.ArrayLike, target: npt.ArrayLike) -> float:
-    """Area under the ROC curve, quick enough for each validation epoch.
+    """Compute the area under the ROC curve, quickly enough for each validation epoch.
 
     Args:
         scores: [N] or [N, 1] for the positive class, [N, 2] binary (the last column counts), or [N, C].
@@ -116,13 +116,13 @@ def _one(scores_N: Array, target_N: Array) -> float:
 
 
 def ratio(above: Array, below: Array) -> Array:
-    """above / below, NaN where below is not positive."""
+    """Divide element by element, NaN where `below` is not positive."""
     shape = np.broadcast_shapes(np.shape(above), np.shape(below))
     return np.asarray(np.divide(above, below, out=np.full(shape, np.nan), where=np.asarray(below) > 0))
 
 
 def _cumulative(rows_KR: Array) -> Array:
-    """Cumulative sums down the rows, K a multiple of `BLOCK`: matrix products do it far faster than `np.cumsum`."""
+    """Cumulate sums down the rows, K a multiple of `BLOCK`: matrix products do it far faster than `np.cumsum`."""
     blocks = rows_KR.reshape(-1, BLOCK, rows_KR.shape[1])
     within: Array = LOWER[rows_KR.dtype] @ blocks
     ends = np.cumsum(within[:, -1], axis=0)
@@ -131,5 +131,5 @@ def _cumulative(rows_KR: Array) -> Array:
 
 
 def _total(rows_KR: Array) -> Array:
-    """The sum of each column: of single precision within blocks, of double from there on."""
+    """Sum each column, in single precision within blocks, in double from there on."""
     return np.asarray(rows_KR.reshape(-1, BLOCK, rows_KR.shape[1]).sum(axis=1).sum(axis=0, dtype=np.float64))

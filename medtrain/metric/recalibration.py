@@ -1,4 +1,4 @@
-"""Calibration slope and intercept: how a logistic regression would correct the predicted probabilities.
+"""Calibration slope and intercept: the logistic regression that would correct the predicted probabilities.
 
 A slope below 1 says that the probabilities are too extreme (overfitting), an intercept below 0 that they are too high
 on the whole (Cox, Biometrika 1958; Van Calster et al., BMC Medicine 2019). A bootstrap asks for thousands of
@@ -20,7 +20,7 @@ STEPS, CLOSE, FLAT = 50, 1e-5, 1e-9
 
 
 class Recalibration:
-    """Both numbers of N probabilities, for any weights.
+    """Calibration slope and intercept of N probabilities, for any weights.
 
     With x the logit of the probability: the slope is b in ``logit P(y = 1) = a + b x``, fitted by maximum likelihood;
     the intercept is a in ``logit P(y = 1) = a + x``, the slope held at 1 (calibration in the large).
@@ -66,7 +66,7 @@ class Recalibration:
             self._start = self._theta
 
     def fit(self, sums_KR: Array) -> tuple[Array, Array]:
-        """slope_R and intercept_R; NaN where one class or one logit only is left, or no step comes to rest."""
+        """Fit slope_R and intercept_R; NaN where one class or one logit only is left, or no step comes to rest."""
         sums = sums_KR.astype(np.float64)
         return self._fit(self.nodes, sums[:-2], sums[-2:])
 
@@ -86,7 +86,7 @@ class Recalibration:
 
 
 def newton(z_M: Array, weights_MR: Array, sums_2R: Array, start_2: Array, slope: bool = True) -> Array:
-    """theta_2R of ``logit P(y = 1) = theta_0 + theta_1 z`` by maximum likelihood, for R weightings at once.
+    """Fit theta_2R of ``logit P(y = 1) = theta_0 + theta_1 z`` by maximum likelihood, for R weightings at once.
 
     Args:
         z_M: predictor, about standardised.
@@ -138,7 +138,7 @@ def _grid(distinct: Array, sd: float) -> Array:
 
 
 def _spread(z_N: Array, nodes_M: Array) -> tuple[Array, Array]:
-    """Rows and values, four a case: the weights of cubic (Lagrange) interpolation on the nodes around it."""
+    """Spread cases over the grid: rows and values, four a case, of cubic (Lagrange) interpolation."""
     place = (z_N - nodes_M[0]) / (nodes_M[1] - nodes_M[0])
     first = np.clip(np.floor(place).astype(np.int64) - 1, 0, len(nodes_M) - 4)
     a, b, c, d = (place - first - k for k in range(4))

@@ -38,16 +38,16 @@ class Curve:
         if ties_against:
             order = np.lexsort((hit_N, -score_N))
             hit_N, patient_N, score_N = hit_N[order], patient_N[order], score_N[order]
-        at_K = np.flatnonzero(hit_N)
+        hits_K = np.flatnonzero(hit_N)
         self.patients, self.boxes_P = len(boxes_P), boxes_P.astype(np.float64)
-        self.score_K, self.patient_K = score_N[at_K], patient_N[at_K]
-        before_N = np.searchsorted(at_K, np.arange(len(hit_N)))  # hits before each prediction
-        false = np.flatnonzero(~hit_N & (before_N < len(at_K)))
-        shape = (len(at_K), self.patients)
+        self.score_K, self.patient_K = score_N[hits_K], patient_N[hits_K]
+        before_N = np.searchsorted(hits_K, np.arange(len(hit_N)))  # hits before each prediction
+        false = np.flatnonzero(~hit_N & (before_N < len(hits_K)))
+        shape = (len(hits_K), self.patients)
         self.false_KP = csr_array((np.ones(len(false)), (before_N[false], patient_N[false])), shape=shape)
 
     def counts(self, weights_PR: Array) -> tuple[Array, Array, Array]:
-        """True and false positives at each hit, (K, R), and the boxes to find, (R,)."""
+        """Count true and false positives at each hit, (K, R), and the boxes to find, (R,)."""
         return (
             np.cumsum(weights_PR[self.patient_K], axis=0),
             np.cumsum(self.false_KP @ weights_PR, axis=0),
@@ -55,7 +55,7 @@ class Curve:
         )
 
     def average_precision(self, weights_PR: Array) -> Array:
-        """(R,) precision, made monotonic, in the mean of 101 recalls; NaN where there is nothing to find."""
+        """Average the monotonic precision over 101 recalls, (R,); NaN where there is nothing to find."""
         true_KR, false_KR, boxes_R = self.counts(weights_PR)
         if not len(true_KR):
             return np.where(boxes_R > 0, 0.0, np.nan)
@@ -68,12 +68,12 @@ class Curve:
         return np.where(boxes_R > 0, value_R, np.nan)
 
     def froc(self, weights_PR: Array, images_R: Array) -> Array:
-        """(7, R) sensitivity at `FALSE_POSITIVES` an image; NaN where there is nothing to find."""
+        """Compute (7, R) sensitivity at `FALSE_POSITIVES` an image; NaN where there is nothing to find."""
         _, false_KR, boxes_R = self.counts(weights_PR)
         own_KR = weights_PR[self.patient_K]
-        found = [(own_KR * (false_KR <= rate * images_R)).sum(axis=0) for rate in FALSE_POSITIVES]
+        hits = [(own_KR * (false_KR <= rate * images_R)).sum(axis=0) for rate in FALSE_POSITIVES]
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(boxes_R > 0, np.stack(found) / boxes_R, np.nan)
+            return np.where(boxes_R > 0, np.stack(hits) / boxes_R, np.nan)
 
 
 def curve_of(
@@ -85,19 +85,19 @@ def curve_of(
     patients: int,
     ties_against: bool = False,
 ) -> Curve:
-    """The curve of one class.
+    """Arrange the curve of one class.
 
     Args:
         threshold, size: numbers in `matches.thresholds` and `matches.sizes`.
         patient_I: the number of each image's patient.
         patients: how many.
     """
-    own = (matches.found.label_N == label) & ~matches.ignored_NTA[:, threshold, size]
+    own = (matches.predicted.label_N == label) & ~matches.ignored_NTA[:, threshold, size]
     wanted = (matches.label_M == label) & ~matches.ignored_MA[:, size]
     return Curve(
-        matches.found.score_N[own],
+        matches.predicted.score_N[own],
         matches.hit_NTA[own, threshold, size],
-        patient_I[matches.found.image_N[own]],
+        patient_I[matches.predicted.image_N[own]],
         np.bincount(patient_I[matches.image_M[wanted]], minlength=patients),
         ties_against,
     )

@@ -51,11 +51,11 @@ class Sheet:
         self._matrices = [column.matrix for column in self.columns]
         self._entries = sum(len(column.cases) for column in self.columns)
 
-    def whole(self, each: list[dict[str, Array]], sums: list[Array]) -> dict[str, Array]:
+    def whole(self, by_class: list[dict[str, Array]], sums: list[Array]) -> dict[str, Array]:
         """Summarise the classes: {metric: values_R}.
 
         Args:
-            each: the metrics of every class.
+            by_class: the metrics of every class.
             sums: the sums_KR of every matrix, those of the classes first.
         """
         raise NotImplementedError
@@ -71,14 +71,14 @@ class Sheet:
         return list(self.classes)
 
     def values(self) -> tuple[dict[Key, float], dict[str | None, Bins]]:
-        """The metrics, NaN where undefined, and the reliability diagram of each class (None: of the whole)."""
+        """Compute the metrics, NaN where undefined, and the reliability diagram of each class (None: of the whole)."""
         sums = [np.asarray(matrix.sum(axis=1))[:, None] for matrix in self._matrices]
-        found = self._statistics(sums, exact=True)
+        metrics = self._statistics(sums, exact=True)
         bins: dict[str | None, Bins] = {name: _first(shares) for name, shares in self._shares(sums).items()}
-        return {key: float(v[0]) for key, v in found.items() if key[1] != OBSERVED}, bins
+        return {key: float(v[0]) for key, v in metrics.items() if key[1] != OBSERVED}, bins
 
     def replicates(self, patient_N: Array, n_patients: int, replicates: int, seed: int) -> dict[Key, Array]:
-        """Bootstrap replicates over patients: values_R of each metric, and (R, B) shares under `OBSERVED`.
+        """Draw bootstrap replicates over patients: values_R of each metric, and (R, B) shares under `OBSERVED`.
 
         Weights and their sums are held in single precision, in which counts are exact and the rest is right to about
         1e-5, far below the chance of 2,000 replicates. Empty for no replicates and for fewer than two patients,
@@ -107,11 +107,11 @@ class Sheet:
         return column.reliability, column.cases
 
     def _shares(self, sums: list[Array]) -> dict[str | None, tuple[Array, Array, Array]]:
-        """n_BR, predicted_BR and observed_BR of each diagram."""
+        """Compute n_BR, predicted_BR and observed_BR of each diagram."""
         return {name: column.bins(s) for name, column, s in zip(self.classes, self.columns, sums, strict=False)}
 
     def patients_behind(self, key: Key, patient_N: Array) -> int | None:
-        """How many patients the cases belong to of which a metric is the share; None for what is no share of cases."""
+        """Count the patients whose cases a metric is the share of; None for what is no share of cases."""
         name, metric = key
         name = self.whole_class if name is None else name
         if metric not in DENOMINATORS or name is None:
@@ -120,10 +120,10 @@ class Sheet:
         return len(np.unique(patient_N[column.cases[np.isin(column.cell, DENOMINATORS[metric])]]))
 
     def _statistics(self, sums: list[Array], exact: bool = False) -> dict[Key, Array]:
-        """values_R of every metric, from the sums_KR of each matrix."""
-        each = [column.statistics(s, exact) for column, s in zip(self.columns, sums, strict=False)]
-        out: dict[Key, Array] = {(None, name): values for name, values in self.whole(each, sums).items()}
-        for name, values in zip(self.classes, each, strict=True):
+        """Compute values_R of every metric, from the sums_KR of each matrix."""
+        by_class = [column.statistics(s, exact) for column, s in zip(self.columns, sums, strict=False)]
+        out: dict[Key, Array] = {(None, name): values for name, values in self.whole(by_class, sums).items()}
+        for name, values in zip(self.classes, by_class, strict=True):
             out |= {(name, metric): v for metric, v in values.items()}
         return out | {(name, OBSERVED): shares[2].T for name, shares in self._shares(sums).items()}
 
@@ -133,17 +133,21 @@ class PositiveSheet(Sheet):
 
     @property
     def whole_class(self) -> str:  # type: ignore[override]
+        """Name the positive class."""
         return self.classes[-1]
 
-    def whole(self, each: list[dict[str, Array]], sums: list[Array]) -> dict[str, Array]:
-        return dict(each[-1])
+    def whole(self, by_class: list[dict[str, Array]], sums: list[Array]) -> dict[str, Array]:
+        """Take the metrics of the positive class."""
+        return dict(by_class[-1])
 
     @property
     def averaged(self) -> list[str]:
+        """Name the positive class."""
         return self.classes[-1:]
 
     @property
     def diagrams(self) -> list[str | None]:
+        """Name the positive class."""
         return [self.classes[-1]]
 
 
@@ -162,12 +166,13 @@ class LabelsSheet(Sheet):
         cases = np.concatenate([column.cases for column in self.columns])
         self._matrices.append(_summed(self.pooled.n_rows, self.pooled.rows_M, cases, np.ones(len(cases)), probs_NC))
 
-    def whole(self, each: list[dict[str, Array]], sums: list[Array]) -> dict[str, Array]:
+    def whole(self, by_class: list[dict[str, Array]], sums: list[Array]) -> dict[str, Array]:
+        """Average the classes, and pool all (case, class) pairs."""
         counts_C4R = np.stack([column.counts(s) for column, s in zip(self.columns, sums, strict=False)])
-        return self._macro(each, counts_C4R.shape[2]) | self._micro(sums[len(self.columns)], counts_C4R)
+        return self._macro(by_class, counts_C4R.shape[2]) | self._micro(sums[len(self.columns)], counts_C4R)
 
-    def _macro(self, each: list[dict[str, Array]], replicates: int) -> dict[str, Array]:
-        present = [values for values, column in zip(each, self.columns, strict=True) if column.two_sided]
+    def _macro(self, by_class: list[dict[str, Array]], replicates: int) -> dict[str, Array]:
+        present = [values for values, column in zip(by_class, self.columns, strict=True) if column.two_sided]
         if not present:
             return {name: np.full(replicates, np.nan) for name in NAMES}
         return {name: np.mean([values[name] for values in present], axis=0) for name in NAMES}
@@ -194,15 +199,16 @@ class ExclusiveSheet(LabelsSheet):
         cases = np.tile(np.arange(n), 2)
         self._matrices.append(_summed(self.top.n_rows, self.top.rows_N, cases, self.top.values_N, probs_NC))
 
-    def whole(self, each: list[dict[str, Array]], sums: list[Array]) -> dict[str, Array]:
+    def whole(self, by_class: list[dict[str, Array]], sums: list[Array]) -> dict[str, Array]:
+        """Average the classes, pool all pairs, and judge all classes together."""
         counts_C4R = np.stack([column.counts(s) for column, s in zip(self.columns, sums, strict=False)])
-        macro = self._macro(each, counts_C4R.shape[2])
-        together = self._together(counts_C4R, each, macro["sensitivity"])
+        macro = self._macro(by_class, counts_C4R.shape[2])
+        together = self._together(counts_C4R, by_class, macro["sensitivity"])
         together["ece"] = self.top.error(sums[-1].astype(np.float64))
         return macro | together | self._micro(sums[len(self.columns)], counts_C4R)
 
-    def _together(self, counts_C4R: Array, each: list[dict[str, Array]], recall_R: Array) -> dict[str, Array]:
-        """Metrics on all classes together; mcc is Gorodkin's R_K (Comput. Biol. Chem. 2004, eq. 8)."""
+    def _together(self, counts_C4R: Array, by_class: list[dict[str, Array]], recall_R: Array) -> dict[str, Array]:
+        """Compute metrics on all classes together; mcc is Gorodkin's R_K (Comput. Biol. Chem. 2004, eq. 8)."""
         tp, fp, fn, _ = np.moveaxis(counts_C4R, 1, 0)
         n, right = counts_C4R[0].sum(axis=0), tp.sum(axis=0)
         true_CR, predicted_CR = tp + fn, tp + fp
@@ -213,15 +219,16 @@ class ExclusiveSheet(LabelsSheet):
             "balanced_accuracy": recall_R,
             "mcc": ratio(right * n - chance, np.sqrt(spread)),
             "kappa": ratio(right * n - chance, n**2 - chance),
-            "brier": np.sum([values["brier"] for values in each], axis=0),
+            "brier": np.sum([values["brier"] for values in by_class], axis=0),
         }
 
     @property
     def diagrams(self) -> list[str | None]:
+        """Name the diagram of the predicted class (None) and that of each class."""
         return [None, *self.classes]
 
     def diagram(self, name: str | None) -> tuple[Reliability, Array]:
-        """As `Sheet`'s; None: of the predicted class."""
+        """Find the diagram of a class, as `Sheet` does; None: of the predicted class."""
         return (self.top, np.arange(self.top.bin_N.size)) if name is None else super().diagram(name)
 
     def _shares(self, sums: list[Array]) -> dict[str | None, tuple[Array, Array, Array]]:
@@ -230,7 +237,7 @@ class ExclusiveSheet(LabelsSheet):
 
 
 def _summed(rows: int, row_M: Array, case_M: Array, value_M: Array, probs_NC: Array) -> csr_array:
-    """The matrix of one part, see `sums_matrix`."""
+    """Make the matrix of one part, see `sums_matrix`."""
     return sums_matrix([(rows, row_M, case_M, value_M)], len(probs_NC))[0]
 
 

@@ -54,8 +54,8 @@ def _fit(margins: Array, true: Array, loss: Callable[[float], float]) -> float:
         true: the labels, to see whether more than one occurs.
         loss: mean negative log-likelihood at a temperature.
     """
-    told_apart = len(np.unique(true)) > 1 and len(margins) and margins.any() and np.isfinite(margins).all()
-    if not told_apart or bool((margins > 0).all()):
+    distinct = len(np.unique(true)) > 1 and len(margins) and margins.any() and np.isfinite(margins).all()
+    if not distinct or bool((margins > 0).all()):
         return 1.0
     bounds = (math.log(COLDEST), math.log(HOTTEST))
     fit = minimize_scalar(lambda t: loss(math.exp(t)), bounds=bounds, method="bounded", options={"xatol": 1e-6})

@@ -1,4 +1,4 @@
-"""Thresholds: reading what `eval.threshold` asks for, and choosing a threshold on validation data."""
+"""Thresholds of probabilities: reading the policy `eval.threshold`, and choosing one on validation data."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ def fit_threshold(probs_N: Array, positive_N: Array, parsed: Parsed, name: str =
     if policy == "specificity":
         above = observed[observed > negatives[_needed(value, len(negatives)) - 1]]
         return float(above[0]) if len(above) else float(np.nextafter(observed[-1], np.inf))
-    found = np.searchsorted(-positives, -observed, side="right") / len(positives)
+    accepted = np.searchsorted(-positives, -observed, side="right") / len(positives)
     rejected = np.searchsorted(negatives, observed, side="left") / len(negatives)
-    gain = found + rejected
+    gain = accepted + rejected
     return float(observed[np.flatnonzero(gain >= gain.max() - 1e-12)[-1]])
 
 

@@ -1,4 +1,4 @@
-"""Does the network look where the tumour is? Tiles ranked within each slide, and the slides' mean."""
+"""Agreement of attention with a drawn tumour: tiles ranked within each slide, and the slides' mean."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Array = npt.NDArray[Any]
 def tile_auroc(
     relevance: Sequence[Array], tumour: Sequence[Array], patients: Sequence[str], bootstrap: int
 ) -> dict[str, Any]:
-    """The AUROC of tiles within a slide, tumour against the rest, as a mean over the slides that hold both.
+    """Compute the AUROC of tiles within a slide, tumour against the rest, as a mean over slides that hold both.
 
     Within slides, because attention sums to 1 in each: that of a small slide is no higher for meaning more.
 
@@ -30,9 +30,9 @@ def tile_auroc(
     Returns:
         ``value`` and ``ci95``, both None where no slide holds both; ``slides``: how many do.
     """
-    found = np.array([auroc(scores, marks) for scores, marks in zip(relevance, tumour, strict=True)])
-    both = np.isfinite(found)
-    values_M, of = found[both], np.asarray(patients, dtype=object)[both]
+    aurocs = np.array([auroc(scores, marks) for scores, marks in zip(relevance, tumour, strict=True)])
+    both = np.isfinite(aurocs)
+    values_M, of = aurocs[both], np.asarray(patients, dtype=object)[both]
     if not len(values_M):
         return {"value": None, "ci95": None, "slides": 0}
 

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medtrain.core.streams import stream
-from medtrain.core.truth import Found, Truth
+from medtrain.core.truth import PredictedBoxes, Truth
 from medtrain.io.files import atomic_path, write_text
 from medtrain.metric import match
 from medtrain.report.detection import boxes_of
@@ -63,12 +63,12 @@ def write_box_pictures(
     write_text(place / "pictures.csv", table.drop(columns="image").to_csv(index=False))
 
 
-def counted(truth: Truth, found: Found, iou: float) -> pd.DataFrame:
+def counted(truth: Truth, found: PredictedBoxes, iou: float) -> pd.DataFrame:
     """A row an image: boxes found, missed and invented."""
     matches, n = match(truth, found, [iou]), len(truth)
     hit, counts = matches.hit_NTA[:, 0, 0], ~matches.ignored_NTA[:, 0, 0]
-    right = np.bincount(matches.found.image_N[hit], minlength=n)
-    wrong = np.bincount(matches.found.image_N[counts & ~hit], minlength=n)
+    right = np.bincount(matches.predicted.image_N[hit], minlength=n)
+    wrong = np.bincount(matches.predicted.image_N[counts & ~hit], minlength=n)
     there = np.bincount(truth.case_M[~truth.crowd_M], minlength=n)
     return pd.DataFrame({"image": np.arange(n), "found": right, "missed": there - right, "false": wrong})
 
@@ -87,7 +87,9 @@ def chosen(table: pd.DataFrame, most: int) -> pd.DataFrame:
     return pd.concat(named)[["image", "why", "found", "missed", "false"]].head(most).reset_index(drop=True)
 
 
-def _drawn(truth: Truth, found: Found, image: int, classes: Sequence[str], place_4: NDArray[Any]) -> list[Drawn]:
+def _drawn(
+    truth: Truth, found: PredictedBoxes, image: int, classes: Sequence[str], place_4: NDArray[Any]
+) -> list[Drawn]:
     true = truth.of(image)
     own = found.select(np.flatnonzero(found.image_N == image))
     names = ["" if len(classes) == 1 else classes[label] for label in truth.label_M[true]]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medtrain.core.coco import read_back
-from medtrain.core.truth import Found, Truth
+from medtrain.core.truth import PredictedBoxes, Truth
 from medtrain.metric import match
 from medtrain.metric.recall import FALSE_POSITIVES, Curve, curve_of
 from medtrain.report.canvas import DRAWN, colour, dot, legend, legible, new_axes, style, tidy
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LEAST = 1 / 32  # false positives an image at the left edge, which a logarithmic axis needs
 
 
-def boxes_of(run: RunFolder) -> tuple[Truth, Found] | None:
+def boxes_of(run: RunFolder) -> tuple[Truth, PredictedBoxes] | None:
     """True and found boxes of a run, if it is one of detection."""
     return None if run.found is None or run.truth is None else read_back(run.found, run.truth)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from medtrain.core.errors import UsageError
-from medtrain.core.truth import Found, Truth
+from medtrain.core.truth import PredictedBoxes, Truth
 from medtrain.metric import evaluate_boxes, fit_box_thresholds, map50, match, parse_box_policy
 from medtrain.metric.detection import COCO as STEPS
 from medtrain.metric.detection import BoxSheet
@@ -20,7 +20,7 @@ from medtrain.metric.recall import curve_of
 CLASSES = ["a", "b", "c"]
 
 
-def images(n: int, seed: int, decimals: int = 2) -> tuple[Truth, Found]:
+def images(n: int, seed: int, decimals: int = 2) -> tuple[Truth, PredictedBoxes]:
     """Boxes of all sizes, some of them crowds, found badly, with equal scores; some images have nothing."""
     draw = np.random.default_rng(seed)
     true, label, case, found, said, score, image = [], [], [], [], [], [], []
@@ -45,10 +45,12 @@ def images(n: int, seed: int, decimals: int = 2) -> tuple[Truth, Found]:
     crowd, sizes = draw.random(len(boxes)) < 0.1, np.full((n, 2), 600)
     ids = np.arange(1, len(boxes) + 1)
     truth = Truth(boxes, np.concatenate(label), number, crowd, area, ids, sizes, np.arange(1, n + 1))
-    return truth, Found(np.concatenate(found), np.concatenate(score), np.concatenate(said), np.concatenate(image))
+    return truth, PredictedBoxes(
+        np.concatenate(found), np.concatenate(score), np.concatenate(said), np.concatenate(image)
+    )
 
 
-def pycocotools_ap(truth: Truth, found: Found) -> tuple[np.ndarray, np.ndarray]:
+def pycocotools_ap(truth: Truth, found: PredictedBoxes) -> tuple[np.ndarray, np.ndarray]:
     """AP [T, class, size], and the summary."""
     coco, evaluation = pytest.importorskip("pycocotools.coco"), pytest.importorskip("pycocotools.cocoeval")
 
@@ -103,10 +105,10 @@ def truth_of(*boxes: tuple[int, float]) -> Truth:
     return Truth(at, zeros, case, zeros > 0, np.full(n, 100.0), np.arange(n), np.full((2, 2), 100), np.arange(2))
 
 
-def found_of(*boxes: tuple[int, float, float]) -> Found:
+def found_of(*boxes: tuple[int, float, float]) -> PredictedBoxes:
     at = np.array([[x, 0, x + 10, 10] for _, x, _ in boxes], float).reshape(-1, 4)
     score, image = np.array([s for *_, s in boxes]), np.array([i for i, *_ in boxes], int)
-    return Found(at, score, np.zeros(len(boxes), int), image)
+    return PredictedBoxes(at, score, np.zeros(len(boxes), int), image)
 
 
 def test_a_lesion_is_found_once_and_in_its_own_image() -> None:
@@ -145,7 +147,7 @@ def test_a_replicate_is_the_evaluation_of_the_images_drawn() -> None:
     weighed = sheet.statistics(counts[:, None].astype(float))
     drawn = np.concatenate([[i] * counts[patients[i]] for i in range(12)]).astype(int)
     parts = [found.select(found.image_N == i) for i in drawn]
-    copied = Found(
+    copied = PredictedBoxes(
         *(np.concatenate([getattr(p, name) for p in parts]) for name in ("boxes_N4", "score_N", "label_N")),
         np.repeat(np.arange(len(drawn)), [len(p.score_N) for p in parts]),
     )
@@ -202,13 +204,15 @@ def test_groups_are_judged_as_if_alone() -> None:
     assert list(results["groups"]["site"]) == ["a", "b"]
     for name, group in results["groups"]["site"].items():
         at = np.flatnonzero(np.array(names) == name)
-        own = Found(*(np.concatenate(part) for part in zip(*[_of(found, i, n) for n, i in enumerate(at)], strict=True)))
+        own = PredictedBoxes(
+            *(np.concatenate(part) for part in zip(*[_of(found, i, n) for n, i in enumerate(at)], strict=True))
+        )
         alone = evaluate_boxes(truth.select(at), own, CLASSES, limits, [patients[i] for i in at], bootstrap=20)
         assert group["metrics"] == alone["metrics"] and group["per_class"] == alone["per_class"]
         assert group["n_cases"] == len(at) and sum(group["events"].values()) == int((~truth.select(at).crowd_M).sum())
 
 
-def _of(found: Found, image: int, number: int) -> tuple[np.ndarray, ...]:
+def _of(found: PredictedBoxes, image: int, number: int) -> tuple[np.ndarray, ...]:
     """The predictions of one image, its number another."""
     mine = found.image_N == image
     return found.boxes_N4[mine], found.score_N[mine], found.label_N[mine], np.full(mine.sum(), number)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from medtrain import model
 from medtrain.core.boxes import Boxes
-from medtrain.core.truth import Found, Truth
+from medtrain.core.truth import PredictedBoxes, Truth
 from medtrain.loss import DetectionLoss, OwnLoss
 from medtrain.metric import map50
 from medtrain.model.detector import Detector
@@ -45,7 +45,7 @@ def reached(network: Detector, x: Tensor, truth: Boxes) -> float:
         boxes, truth.labels_M.numpy(), truth.image_M.numpy(), np.zeros(n, bool), np.full(n, 400.0), np.arange(n),
         np.full((8, 2), 128), np.arange(8),
     )  # fmt: skip
-    found = Found(
+    found = PredictedBoxes(
         said.boxes_N4.double().numpy(), said.scores_N.double().numpy(), said.labels_N.numpy(), said.image_N.numpy()
     )
     return map50(true, found, 2)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from medtrain.core.boxes import Boxes, Detections, iou, moved, suppress
 from medtrain.core.coco import results, truth_file
-from medtrain.core.truth import Found, Truth
+from medtrain.core.truth import PredictedBoxes, Truth
 from medtrain.data.base import Data, Inputs
 from medtrain.io.files import write_json
 from medtrain.metric import evaluate_boxes, fit_box_thresholds, map50
@@ -111,7 +111,7 @@ class Detection(Task):
     def batch_size(self, batch: Batch) -> int:
         return len(batch["case"])
 
-    def found(self, outputs: Outputs) -> tuple[Found, np.ndarray]:
+    def found(self, outputs: Outputs) -> tuple[PredictedBoxes, np.ndarray]:
         """All boxes, `image_N` being case numbers, and the cases that were looked at, ascending.
 
         Repeated rows (the padding of the last batch) are dropped, tiles of a case merged, boxes cut at the edges of the
@@ -131,13 +131,13 @@ class Detection(Task):
             box_N6 = torch.cat([boxes, scores[:, None], labels[:, None]], 1)
         box, case = box_N6.double().numpy(), case_N.numpy()
         edge_N4 = np.tile(self.truth.size_N2[case][:, ::-1], 2)
-        found = Found(np.clip(box[:, :4], 0, edge_N4), box[:, 4], box[:, 5].astype(np.int64), case)
+        found = PredictedBoxes(np.clip(box[:, :4], 0, edge_N4), box[:, 4], box[:, 5].astype(np.int64), case)
         if self.gate_N is not None:
             found = replace(found, score_N=found.score_N * self.gate_N[case])
             found = found.select(found.score_N > 0)
         return found, keys_RK[:, 0].unique().numpy()
 
-    def judged(self, outputs: Outputs) -> tuple[Truth, Found, np.ndarray]:
+    def judged(self, outputs: Outputs) -> tuple[Truth, PredictedBoxes, np.ndarray]:
         """Truth and boxes of the cases that were looked at, numbered from 0 in the order of those cases."""
         found, cases = self.found(outputs)
         return self.truth.select(cases), found.of_images(cases), cases
