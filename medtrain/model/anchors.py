@@ -17,7 +17,7 @@ REACH = 4
 
 
 class Anchors(AnchorGenerator):
-    """torchvision's generator for widths and heights instead of sizes times ratios, to the fraction of a pixel.
+    """Generator of torchvision's anchors from widths and heights, not sizes times ratios, to a fraction of a pixel.
 
     (Its own rounds half widths: an anchor of 4 px at a ratio of 1:2 becomes 6 x 2.)
 
@@ -40,7 +40,7 @@ def _around_zero(shapes_A2: Tensor) -> Tensor:
 
 
 def level_shapes(spec: DataSpec, strides: Sequence[int], per_level: int) -> list[Shapes]:
-    """Widths and heights of the anchors of each level, finest first.
+    """Choose widths and heights of the anchors of each level, finest first.
 
     A level gets shapes fitted to the training boxes that are 4 to 8 strides wide (the finest all smaller ones too, the
     coarsest all larger ones): a large box on a fine level would need a view that the level hasn't, a small one on a
@@ -49,14 +49,14 @@ def level_shapes(spec: DataSpec, strides: Sequence[int], per_level: int) -> list
     wh = np.asarray(spec.boxes, np.float64).reshape(-1, 2)
     side = np.sqrt(wh.prod(1))
     edges = [0.0, *(float(REACH * stride) for stride in strides[1:]), np.inf]
-    found = []
+    levels = []
     for stride, low, high in zip(strides, edges[:-1], edges[1:], strict=True):
         own = wh[(side >= low) & (side < high)]
-        found.append(fit_anchors(own, 1, per_level)[0] if len(own) >= per_level else _usual(stride, per_level))
-    return found
+        levels.append(fit_anchors(own, 1, per_level)[0] if len(own) >= per_level else _usual(stride, per_level))
+    return levels
 
 
 def _usual(stride: int, per_level: int) -> Shapes:
-    """Ratios of height to width from 1:2 to 2:1, of one area."""
+    """Make boxes of one area, with ratios of height to width from 1:2 to 2:1."""
     stretch = 2 ** (np.linspace(-1, 1, per_level) / 2) if per_level > 1 else np.ones(1)
     return np.asarray(REACH * stride * np.stack([1 / stretch, stretch], 1))

@@ -31,7 +31,7 @@ class AttentionMap(nn.Module):
         nn.init.zeros_(self.score.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, 1, H, W), or (B, C, D, H, W) -> (B, 1, D, H, W)."""
+        """Weigh positions: (B, C, H, W) -> (B, 1, H, W), or (B, C, D, H, W) -> (B, 1, D, H, W)."""
         score: Tensor = self.score(self.hidden(x).tanh())
         return score.flatten(2).softmax(2).unflatten(2, score.shape[2:])
 
@@ -50,17 +50,19 @@ class AttentionPool(nn.Module):
         self.map, self.dims = AttentionMap(channels, dims), dims
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, 1, 1), or (B, C, D, H, W) -> (B, C, 1, 1, 1)."""
+        """Pool positions: (B, C, H, W) -> (B, C, 1, 1), or (B, C, D, H, W) -> (B, C, 1, 1, 1)."""
         return (self.map(x) * x).sum(tuple(range(2, 2 + self.dims)), keepdim=True)
 
 
 def has_attention(network: nn.Module) -> bool:
-    """Whether attention pools the network's features (``model.attention=true``)."""
+    """Tell whether attention pools the network's features (``model.attention=true``)."""
     return any(isinstance(module, AttentionPool) for module in network.modules())
 
 
 def attention_map(network: nn.Module, x: Tensor) -> Tensor:
-    """The attention map of each input: (B, h, w) or (B, d, h, w), each summing to 1, at the last features' resolution.
+    """Compute the attention map of each input, (B, h, w) or (B, d, h, w), each summing to 1.
+
+    The resolution is that of the last features.
 
     Raises:
         UsageError: the network has no attention.

@@ -50,7 +50,7 @@ def build_model(builder: Callable[..., nn.Module], arguments: Mapping[str, Any],
 
 
 def fill_from_spec(builder: Callable[..., Any], arguments: Mapping[str, Any], spec: DataSpec) -> dict[str, Any]:
-    """The user's arguments, and those that the data decide where the user left them out.
+    """Add to the user's arguments those that the data decide, where the user left them out.
 
     ``spec``; ``num_classes``, ``n_classes`` or ``out_channels``: the number of logits; ``in_channels``, ``in_chans``
     or ``n_input_channels``; ``spatial_dims``. Of several names for one thing the first that the builder knows is
@@ -84,7 +84,7 @@ def fit_channels(model: nn.Module, spec: DataSpec) -> bool:
 
 
 def _parameters(builder: Callable[..., Any]) -> set[str]:
-    """Names of the arguments that a builder takes, those behind ``**kwargs`` included as far as they show."""
+    """List the arguments that a builder takes, those behind ``**kwargs`` included as far as they show."""
     module = getattr(builder, "__module__", None) or ""
     if module.startswith("timm.") and getattr(builder, "__name__", "") == "create_model":
         return {"num_classes", "in_chans"}  # it hands on **kwargs, and says nn.Module for what it returns
@@ -108,7 +108,7 @@ def _built_class(builder: Callable[..., Any]) -> type:
 
 
 def _torchvision_weights(builder: Callable[..., Any]) -> type[torchvision.models.WeightsEnum] | None:
-    """The published weights of a torchvision function; None for other builders."""
+    """Look up the published weights of a torchvision function; None for other builders."""
     if not (getattr(builder, "__module__", None) or "").startswith("torchvision.models."):
         return None
     try:

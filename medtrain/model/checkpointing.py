@@ -16,36 +16,36 @@ from torch.utils.checkpoint import checkpoint
 
 
 def recomputed(module: nn.Module, run: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-    """``run(*inputs)`` of a module in training, keeping its inputs only; nothing in there may be random."""
+    """Run ``run(*inputs)`` of a module in training, keeping only its inputs; nothing in there may be random."""
     if not module.training or torch.compiler.is_compiling():  # a compiler decides itself what to recompute
         return run(*inputs)
-    found: Tensor = checkpoint(
+    output: Tensor = checkpoint(
         run,
         *inputs,
         use_reentrant=False,
         preserve_rng_state=False,
-        context_fn=lambda: (nullcontext(), _statistics_kept(module)),
+        context_fn=lambda: (nullcontext(), _statistics_restored(module)),
     )
-    return found
+    return output
 
 
 class Recomputed(nn.Module):
-    """Put before the class of a block, it makes the block's forward pass run again in the backward pass."""
+    """A base to put before the class of a block: its forward pass runs again in the backward pass."""
 
     def forward(self, *inputs: Tensor) -> Tensor:
         return recomputed(self, super().forward, *inputs)
 
 
 @contextmanager
-def _statistics_kept(module: nn.Module) -> Iterator[None]:
-    """Update copies of the running statistics instead; without any, autograd would miss tensors that it had saved."""
-    kept: list[tuple[nn.Module, str, Any]] = [
+def _statistics_restored(module: nn.Module) -> Iterator[None]:
+    """Update copies of the running statistics; without any, autograd would miss tensors that it had saved."""
+    buffers: list[tuple[nn.Module, str, Any]] = [
         (part, name, buffer) for part in module.modules() for name, buffer in part.named_buffers(recurse=False)
     ]
-    for part, name, buffer in kept:
+    for part, name, buffer in buffers:
         setattr(part, name, buffer.clone())
     try:
         yield
     finally:
-        for part, name, buffer in kept:
+        for part, name, buffer in buffers:
             setattr(part, name, buffer)

@@ -20,7 +20,7 @@ from medtrain.target import DataSpec
 def convnext_tiny(
     spec: DataSpec, weights: str | None = "none", dropout: Part = 0.0, stem: Stem = "auto", attention: bool = False
 ) -> nn.Module:
-    """ConvNeXt-Tiny from (B, spec.channels, H, W) to logits (B, spec.n_logits).
+    """Build ConvNeXt-Tiny, from (B, spec.channels, H, W) to logits (B, spec.n_logits).
 
     Args:
         spec: the data's shape and classes.

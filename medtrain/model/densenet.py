@@ -31,7 +31,7 @@ def densenet121(
     stem: Stem = "auto",
     attention: bool = False,
 ) -> nn.Module:
-    """DenseNet-121 from (B, spec.channels, H, W) to logits (B, spec.n_logits).
+    """Build DenseNet-121, from (B, spec.channels, H, W) to logits (B, spec.n_logits).
 
     Args:
         spec: the data's shape and classes.
@@ -60,7 +60,7 @@ def densenet169(
     stem: Stem = "auto",
     attention: bool = False,
 ) -> nn.Module:
-    """DenseNet-169; arguments as for `densenet121`."""
+    """Build DenseNet-169; arguments as for `densenet121`."""
     return _densenet(
         models.densenet169, models.DenseNet169_Weights, spec, weights, dropout, checkpointing, stem, attention
     )
@@ -75,7 +75,7 @@ def densenet201(
     stem: Stem = "auto",
     attention: bool = False,
 ) -> nn.Module:
-    """DenseNet-201; arguments as for `densenet121`."""
+    """Build DenseNet-201; arguments as for `densenet121`."""
     return _densenet(
         models.densenet201, models.DenseNet201_Weights, spec, weights, dropout, checkpointing, stem, attention
     )

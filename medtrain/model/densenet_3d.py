@@ -30,7 +30,7 @@ def densenet121_3d(
     checkpointing: bool = False,
     attention: bool = False,
 ) -> nn.Module:
-    """DenseNet-121 from (B, spec.channels, D, H, W) to logits (B, spec.n_logits).
+    """Build DenseNet-121, from (B, spec.channels, D, H, W) to logits (B, spec.n_logits).
 
     Args:
         spec: the data's shape and classes.

@@ -1,4 +1,4 @@
-"""What the detection task asks of a network, whoever wrote it."""
+"""The interface of networks that the detection task can train, whoever wrote them."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Detector(nn.Module):
 
     @abstractmethod
     def forward(self, x_BCHW: Tensor, truth: Boxes | None = None) -> Any:
-        """For training: `core.boxes.Raw` outputs for a loss, or the network's own losses by name."""
+        """Return for training `core.boxes.Raw` outputs for a loss, or the network's own losses by name."""
 
     @abstractmethod
     def detect(self, x_BCHW: Tensor) -> Detections:
-        """Boxes in pixels of the input, after suppression; of each image the surest first."""
+        """Predict boxes in pixels of the input, after suppression; of each image the surest first."""

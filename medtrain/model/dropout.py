@@ -25,18 +25,18 @@ SHARED: dict[Callable[..., Any], int] = {F.dropout: 0, F.dropout1d: 1, F.dropout
 
 
 def dropouts(network: nn.Module) -> list[nn.Module]:
-    """The modules that drop something: torch's, `Head`, and what has a ``drop_rate`` (torchvision's DenseNet, timm)."""
+    """List the modules that drop something: torch's, `Head`, and those with a ``drop_rate`` (DenseNet, timm)."""
 
     def rate(module: nn.Module) -> Any:
         if isinstance(module, _DropoutNd):
             return module.p
         return next((getattr(module, n) for n in ("dropout", "drop_rate") if hasattr(module, n)), 0.0)
 
-    return [m for m in network.modules() if isinstance(found := rate(m), float) and found > 0]
+    return [m for m in network.modules() if isinstance(share := rate(m), float) and share > 0]
 
 
 def check_passes(network: nn.Module, passes: int) -> None:
-    """Can the network be asked so often with dropout?
+    """Refuse a number of dropout passes that the network cannot give.
 
     Raises:
         UsageError: a single pass, which has no spread, or a network that drops nothing.
@@ -53,7 +53,7 @@ def check_passes(network: nn.Module, passes: int) -> None:
 def dropout_passes(
     network: nn.Module, x: Tensor | Packed, ids_B: Sequence[Sequence[int]], passes: int, seed: int = 0
 ) -> Tensor:
-    """Logits of repeated passes with dropout on and everything else, batch normalisation too, in evaluation mode.
+    """Compute logits of repeated passes with dropout on, the rest, batch norms too, in evaluation mode.
 
     Args:
         x: inputs (B, ...), or B bags.
@@ -65,16 +65,16 @@ def dropout_passes(
     """
     lengths_B = x.offsets.diff().tolist() if isinstance(x, Packed) else [1] * len(ids_B)
     with _only(dropouts(network)):
-        found = []
+        logits = []
         for number in range(passes):
             with _Masks([(number, *ids) for ids in ids_B], lengths_B, seed):
-                found.append(network(x))
-    return torch.stack(found, 1)
+                logits.append(network(x))
+    return torch.stack(logits, 1)
 
 
 @contextmanager
 def _only(modules: list[nn.Module]) -> Iterator[None]:
-    """Training mode for these modules alone, not what they hold."""
+    """Put these modules alone into training mode, not what they hold."""
     before = [module.training for module in modules]
     for module in modules:
         module.training = True
@@ -86,7 +86,7 @@ def _only(modules: list[nn.Module]) -> Iterator[None]:
 
 
 class _Masks(TorchFunctionMode):
-    """Replaces functional dropout, which all modules call, by masks drawn case by case.
+    """Replacement of functional dropout, which all modules call, by masks drawn case by case.
 
     Args:
         keys_B: of the cases.
@@ -107,12 +107,12 @@ class _Masks(TorchFunctionMode):
         if not training or p == 0:
             return input
         shape = input.shape[1 : input.ndim - shared]
-        kept = torch.empty((len(input), *shape), dtype=torch.float32)
+        drawn = torch.empty((len(input), *shape), dtype=torch.float32)
         generator = torch.Generator()
         lengths_B = [1] * len(self.keys_B) if len(input) == len(self.keys_B) else self.lengths_B
-        for rows, key in zip(kept.split(lengths_B), self.keys_B, strict=True):
+        for rows, key in zip(drawn.split(lengths_B), self.keys_B, strict=True):
             generator.manual_seed(torch_seed(self.seed, "mc_dropout", *key, self.calls))
             rows.bernoulli_(1 - p, generator=generator)
         self.calls += 1
-        mask = (kept / (1 - p)).reshape(*kept.shape, *[1] * shared).to(input.device, input.dtype)
+        mask = (drawn / (1 - p)).reshape(*drawn.shape, *[1] * shared).to(input.device, input.dtype)
         return input * mask

@@ -22,7 +22,7 @@ from medtrain.target import DataSpec
 def efficientnet_b0(
     spec: DataSpec, weights: str | None = "none", dropout: Part = 0.0, stem: Stem = "auto", attention: bool = False
 ) -> nn.Module:
-    """EfficientNet-B0 from (B, spec.channels, H, W) to logits (B, spec.n_logits).
+    """Build EfficientNet-B0, from (B, spec.channels, H, W) to logits (B, spec.n_logits).
 
     Args:
         spec: the data's shape and classes.
@@ -44,7 +44,7 @@ def efficientnet_b0(
 def efficientnet_b3(
     spec: DataSpec, weights: str | None = "none", dropout: Part = 0.0, stem: Stem = "auto", attention: bool = False
 ) -> nn.Module:
-    """EfficientNet-B3; arguments as for `efficientnet_b0`."""
+    """Build EfficientNet-B3; arguments as for `efficientnet_b0`."""
     return _efficientnet(
         models.efficientnet_b3, models.EfficientNet_B3_Weights, spec, weights, dropout, stem, attention
     )

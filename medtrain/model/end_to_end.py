@@ -45,7 +45,7 @@ class EndToEnd(BagNetwork):
         self.encoder, self.chunk = encoder, chunk
 
     def features(self, x_NCHW: Tensor) -> Tensor:
-        """(N, width) of tiles, uint8 or scaled to 0..1; each chunk is normalised and encoded on its own."""
+        """Encode tiles, uint8 or scaled to 0..1, to (N, width); each chunk is normalised and encoded on its own."""
         learns = self.training and torch.is_grad_enabled()
         parts = [
             checkpoint(self._encoded, part, use_reentrant=False) if learns else self._encoded(part)
@@ -69,7 +69,7 @@ def end_to_end_mil(
     instance_dropout: Part = 0.0,
     gated: bool = True,
 ) -> EndToEnd:
-    """An encoder of tiles and gated attention on its features.
+    """Build an encoder of tiles with gated attention on its features.
 
     Args:
         encoder: one of `ENCODERS`.
@@ -94,7 +94,7 @@ def end_to_end_mil(
 
 
 def _without_head(network: nn.Module) -> int:
-    """Take the head off, in place; the width of what it was given."""
+    """Take the head off, in place, and return the width of what it was given."""
     name, head = next((name, m) for name, m in network.named_modules() if isinstance(m, Head))
     parent, _, last = name.rpartition(".")
     setattr(network.get_submodule(parent), last, nn.Identity())

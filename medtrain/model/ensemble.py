@@ -38,10 +38,10 @@ class Ensemble(nn.Module):
         self.register_buffer("temperatures", torch.tensor(values, dtype=torch.float64))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, ...) -> (B, S, K): the members' logits, before their temperatures."""
+        """Compute the members' logits, before their temperatures: (B, ...) -> (B, S, K)."""
         return torch.stack([member(x) for member in self.members], 1)
 
 
 def members_of(network: nn.Module) -> list[nn.Module]:
-    """The members of an ensemble; any other network is its own only member."""
+    """List the members of an ensemble; any other network is its own only member."""
     return list(network.members) if isinstance(network, Ensemble) else [network]

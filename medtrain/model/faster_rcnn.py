@@ -35,7 +35,7 @@ def faster_rcnn(
     mining_least: Count = 16,
     mining_pool: Count = 100,
 ) -> TorchvisionDetector:
-    """Faster R-CNN with a ResNet-50 and feature pyramid at strides 4 to 64.
+    """Build Faster R-CNN with a ResNet-50 and feature pyramid at strides 4 to 64.
 
     Args:
         spec: the data's shape, classes and boxes.
@@ -71,7 +71,7 @@ def faster_rcnn_mobilenet(
     mining_least: Count = 16,
     mining_pool: Count = 100,
 ) -> TorchvisionDetector:
-    """Faster R-CNN with a MobileNetV3-Large and feature pyramid at strides 8 to 64; arguments as `faster_rcnn`.
+    """Build Faster R-CNN with a MobileNetV3-Large and pyramid at strides 8 to 64; arguments as `faster_rcnn`.
 
     torchvision's own has maps of strides 16 to 64 only, in which small lesions are lost; so its weights from COCO don't
     fit, those of the backbone from ImageNet do.

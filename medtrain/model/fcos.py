@@ -20,7 +20,7 @@ from medtrain.target import DataSpec
 def fcos(
     spec: DataSpec, weights: str | None = "none", score: Share = 0.01, overlap: Inside = 0.6, most: Count = 100
 ) -> TorchvisionDetector:
-    """FCOS with a ResNet-50 and feature pyramid at strides 8 to 128.
+    """Build FCOS with a ResNet-50 and feature pyramid at strides 8 to 128.
 
     Args:
         spec: the data's shape and classes.

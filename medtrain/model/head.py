@@ -20,7 +20,7 @@ class Head(nn.Linear):
         self.dropout = dropout
 
     def forward(self, input: Tensor) -> Tensor:
-        """(B, in_features) -> (B, n_logits)."""
+        """Compute logits: (B, in_features) -> (B, n_logits)."""
         return super().forward(F.dropout(input, self.dropout, self.training))
 
     def extra_repr(self) -> str:

@@ -27,7 +27,7 @@ NORMS: dict[Norm, Callable[[int], nn.Module]] = {
 def inflated(
     build: Callable[..., nn.Module], channels: int, *, norm: Norm = "batch", width: float = 1.0, **arguments: object
 ) -> nn.Module:
-    """A 2D network as a 3D one, from (B, channels, D, H, W).
+    """Make a 2D network a 3D one, from (B, channels, D, H, W).
 
     Args:
         build: called with `arguments`; its linear layers stay as they are, without memory, and are to be replaced.
@@ -49,7 +49,7 @@ def inflated(
 
 
 def _in_3d(flat: Any, norm: Norm, width: float, inputs: int | None) -> nn.Module:
-    """The counterpart of a 2D module, with `inputs` channels if they are given; any other module as it is."""
+    """Make the counterpart of a 2D module, with `inputs` channels if given; any other module stays as it is."""
     if isinstance(flat, nn.Conv2d):
         inputs = inputs or _times(flat.in_channels, width)
         kernel, stride, padding = flat.kernel_size[0], flat.stride[0], int(flat.padding[0])

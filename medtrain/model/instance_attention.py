@@ -1,4 +1,4 @@
-"""Attention over the patches of a case: each patch also says how much it counts.
+"""Attention over the patches of a case: each patch also gets a score that decides its weight.
 
 The gated attention of Ilse et al., Attention-based deep multiple instance learning, ICML 2018, equation 9. A case's
 features are the mean of its patches' by the softmax of their scores; as the head is linear, its logits are that mean of
@@ -27,7 +27,7 @@ class ScoringHead(Head):
         nn.init.zeros_(self.score.weight)
 
     def forward(self, input: Tensor) -> Tensor:
-        """(B, in_features) -> (B, n_logits + 1)."""
+        """Compute logits and the score: (B, in_features) -> (B, n_logits + 1)."""
         score_B1 = self.score(self.hidden(input).tanh() * self.gate(input).sigmoid())
         return torch.cat([super().forward(input), score_B1], 1)
 
@@ -50,6 +50,6 @@ def score_instances(network: nn.Module) -> nn.Module:
 
 
 def class_logits(network: nn.Module, x: Tensor) -> Tensor:
-    """The network's logits without the scores that `score_instances` adds."""
+    """Drop the scores that `score_instances` adds from the network's logits."""
     outputs: Tensor = network(x)
     return outputs[..., :-1] if any(isinstance(m, ScoringHead) for m in network.modules()) else outputs

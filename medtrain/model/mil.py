@@ -25,7 +25,7 @@ SLIDE_FEATURES = 384
 
 
 class Evidence(NamedTuple):
-    """What a prediction rests on.
+    """Logits of bags, and the instances that they rest on.
 
     Args:
         logits: (B, K).
@@ -86,14 +86,15 @@ class BagNetwork(nn.Module):
 
     @property
     def attends(self) -> bool:
+        """Tell whether attention is learned."""
         return isinstance(self.weigh, Attention)
 
     def forward(self, bags: Packed) -> Tensor:
-        """Logits (B, K)."""
+        """Compute logits (B, K)."""
         return self.evidence(bags).logits
 
     def evidence(self, bags: Packed) -> Evidence:
-        """Logits, and what each instance has to do with them."""
+        """Compute logits, and how much each instance has to do with them."""
         if self.training and self.instance_dropout:
             bags = drop_instances(bags, self.instance_dropout)
         x_ND, offsets = bags
@@ -103,13 +104,13 @@ class BagNetwork(nn.Module):
         return Evidence(segment_sum(weights * scores_NK, offsets), weights, scores_NK, offsets)
 
     def features(self, x: Tensor) -> Tensor:
-        """(N, D), in the precision of the network, of instances as the data have them."""
+        """Normalise instances as the data have them: (N, D), in the precision of the network."""
         wide = x.to(self.mean.dtype)
         return ((wide if x.is_floating_point() else wide / torch.iinfo(x.dtype).max) - self.mean).div_(self.std)
 
 
 class Mean(nn.Module):
-    """All instances alike."""
+    """Equal weights for all instances."""
 
     def forward(self, h_NH: Tensor, scores_NK: Tensor, offsets: Tensor) -> Tensor:
         lengths_B = offsets.diff()
@@ -117,7 +118,7 @@ class Mean(nn.Module):
 
 
 class TopK(nn.Module):
-    """The k highest scores of each class alike, all others not at all; k = 1 is max pooling.
+    """Equal weights for the k highest scores of each class, none for all others; k = 1 is max pooling.
 
     Args:
         k: of bags with fewer instances, all of them.
@@ -167,28 +168,28 @@ def drop_instances(bags: Packed, share: float) -> Packed:
     """Leave out each instance with this probability, but for one of each bag."""
     x_ND, offsets = bags
     luck_N = torch.rand(len(x_ND), device=x_ND.device)
-    kept_N = (luck_N >= share) | (luck_N == segment_max(luck_N, offsets)[segment_ids(offsets, len(luck_N))])
-    return Packed(x_ND[kept_N], segment_offsets(segment_sum(kept_N.long(), offsets)))
+    stays_N = (luck_N >= share) | (luck_N == segment_max(luck_N, offsets)[segment_ids(offsets, len(luck_N))])
+    return Packed(x_ND[stays_N], segment_offsets(segment_sum(stays_N.long(), offsets)))
 
 
 def relevance(network: nn.Module, bags: Packed) -> Tensor | None:
-    """(N,): how much each instance has to do with the prediction, of an ensemble the members' mean.
+    """Compute (N,): how much each instance has to do with the prediction, of an ensemble the members' mean.
 
     Attention where it is learned, else the score of the positive class; None where there is no such single number.
     """
-    found = []
+    by_member = []
     for member in members_of(network):
         if not isinstance(member, BagNetwork):
             return None
         evidence = member.evidence(bags)
         if not member.attends and evidence.scores.shape[1] > 1:
             return None
-        found.append(evidence.weights[:, 0] if member.attends else evidence.scores[:, 0])
-    return torch.stack(found).mean(0)
+        by_member.append(evidence.weights[:, 0] if member.attends else evidence.scores[:, 0])
+    return torch.stack(by_member).mean(0)
 
 
 def widths(spec: DataSpec, hidden: Sequence[int] | None) -> list[int]:
-    """The layers asked for, or usual ones: those of Ilse et al. for MUSK, or one of 512 for features of tiles."""
+    """Choose the layers asked for, or usual ones: of Ilse et al. for MUSK, or one of 512 for features of tiles."""
     if hidden is not None:
         return list(hidden)
     return [512] if spec.channels >= SLIDE_FEATURES else [256, 128, 64]
@@ -198,7 +199,7 @@ def widths(spec: DataSpec, hidden: Sequence[int] | None) -> list[int]:
 def mean_mil(
     spec: DataSpec, hidden: list[Count] | None = None, dropout: Part = 0.0, instance_dropout: Part = 0.0
 ) -> BagNetwork:
-    """The mean of the instances' scores."""
+    """Build a network whose logits are the mean of the instances' scores."""
     return BagNetwork(spec, Mean(), hidden=widths(spec, hidden), dropout=dropout, instance_dropout=instance_dropout)
 
 
@@ -206,7 +207,7 @@ def mean_mil(
 def max_mil(
     spec: DataSpec, hidden: list[Count] | None = None, dropout: Part = 0.0, instance_dropout: Part = 0.0
 ) -> BagNetwork:
-    """The highest score of each class."""
+    """Build a network whose logits are the highest score of each class."""
     return BagNetwork(spec, TopK(1), hidden=widths(spec, hidden), dropout=dropout, instance_dropout=instance_dropout)
 
 
@@ -214,7 +215,7 @@ def max_mil(
 def topk_mil(
     spec: DataSpec, k: Count = 8, hidden: list[Count] | None = None, dropout: Part = 0.0, instance_dropout: Part = 0.0
 ) -> BagNetwork:
-    """The mean of the k highest scores of each class."""
+    """Build a network whose logits are the mean of the k highest scores of each class."""
     return BagNetwork(spec, TopK(k), hidden=widths(spec, hidden), dropout=dropout, instance_dropout=instance_dropout)
 
 
@@ -227,7 +228,7 @@ def attention_mil(
     instance_dropout: Part = 0.0,
     gated: bool = False,
 ) -> BagNetwork:
-    """Attention pooling.
+    """Build a network that pools instances by attention.
 
     Args:
         attention: width of its hidden layer.
@@ -246,5 +247,5 @@ def gated_attention_mil(
     dropout: Part = 0.0,
     instance_dropout: Part = 0.0,
 ) -> BagNetwork:
-    """Gated attention pooling."""
+    """Build a network that pools instances by gated attention."""
     return attention_mil(spec, hidden, attention, dropout, instance_dropout, gated=True)

@@ -1,4 +1,4 @@
-"""Hard negatives: of what is no lesion, the second stage of a detector learns from what looks most like one.
+"""Hard negatives: the second stage of a detector learns from the proposals that look most like a lesion.
 
 After Shrivastava et al., Training region-based object detectors with online hard example mining, CVPR 2016. Proposals
 come surest first, so the hardest negatives are the first ones; overlap of every proposal with every box has made them
@@ -16,7 +16,7 @@ from medtrain.core.errors import UsageError
 
 
 class HardNegatives:
-    """Chooses the proposals to learn from, in the place of torchvision's random sampler.
+    """Chooser of the proposals to learn from, in the place of torchvision's random sampler.
 
     Args:
         most: proposals an image.
@@ -35,7 +35,7 @@ class HardNegatives:
         self.most, self.ratio, self.least, self.pool = most, ratio, least, pool
 
     def __call__(self, labels: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Masks of the positives and of the negatives, an image each.
+        """Make masks of the positives and of the negatives, an image each.
 
         Args:
             labels: of each image the labels of its proposals, surest first: a class from 1, 0 no lesion, -1 neither.
@@ -45,11 +45,11 @@ class HardNegatives:
 
     def _of_image(self, label_N: Tensor) -> tuple[Tensor, Tensor]:
         positive, negative = (label_N >= 1).nonzero()[:, 0], (label_N == 0).nonzero()[:, 0]
-        kept = positive[torch.randperm(len(positive), device=label_N.device)[: self.most]]
-        wanted = max(round(self.ratio * len(kept)), self.least)
-        wanted = min(wanted, max(self.most - len(kept), self.least))
+        selected = positive[torch.randperm(len(positive), device=label_N.device)[: self.most]]
+        wanted = max(round(self.ratio * len(selected)), self.least)
+        wanted = min(wanted, max(self.most - len(selected), self.least))
         hardest = negative[: max(self.pool, wanted)]
         drawn = hardest[torch.randperm(len(hardest), device=label_N.device)[:wanted]]
         masks = torch.zeros(2, len(label_N), dtype=torch.bool, device=label_N.device)
-        masks[0, kept], masks[1, drawn] = True, True
+        masks[0, selected], masks[1, drawn] = True, True
         return masks[0], masks[1]

@@ -22,7 +22,7 @@ from medtrain.target import DataSpec
 def resnet18(
     spec: DataSpec, weights: str | None = "none", dropout: Part = 0.0, stem: Stem = "auto", attention: bool = False
 ) -> nn.Module:
-    """ResNet-18 from (B, spec.channels, H, W) to logits (B, spec.n_logits).
+    """Build ResNet-18, from (B, spec.channels, H, W) to logits (B, spec.n_logits).
 
     Args:
         spec: the data's shape and classes.
@@ -42,7 +42,7 @@ def resnet18(
 def resnet34(
     spec: DataSpec, weights: str | None = "none", dropout: Part = 0.0, stem: Stem = "auto", attention: bool = False
 ) -> nn.Module:
-    """ResNet-34; arguments as for `resnet18`."""
+    """Build ResNet-34; arguments as for `resnet18`."""
     return _resnet(models.resnet34, models.ResNet34_Weights, spec, weights, dropout, stem, attention)
 
 
@@ -50,7 +50,7 @@ def resnet34(
 def resnet50(
     spec: DataSpec, weights: str | None = "none", dropout: Part = 0.0, stem: Stem = "auto", attention: bool = False
 ) -> nn.Module:
-    """ResNet-50; arguments as for `resnet18`."""
+    """Build ResNet-50; arguments as for `resnet18`."""
     return _resnet(models.resnet50, models.ResNet50_Weights, spec, weights, dropout, stem, attention)
 
 
@@ -58,7 +58,7 @@ def resnet50(
 def resnet101(
     spec: DataSpec, weights: str | None = "none", dropout: Part = 0.0, stem: Stem = "auto", attention: bool = False
 ) -> nn.Module:
-    """ResNet-101; arguments as for `resnet18`."""
+    """Build ResNet-101; arguments as for `resnet18`."""
     return _resnet(models.resnet101, models.ResNet101_Weights, spec, weights, dropout, stem, attention)
 
 

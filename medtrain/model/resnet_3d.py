@@ -26,11 +26,11 @@ WIDTH = 64
 
 
 class RecomputedBasicBlock(Recomputed, BasicBlock):
-    """torchvision's, checkpointed."""
+    """torchvision's basic block, checkpointed."""
 
 
 class RecomputedBottleneck(Recomputed, Bottleneck):
-    """torchvision's, checkpointed."""
+    """torchvision's bottleneck, checkpointed."""
 
 
 @checked("model")
@@ -44,7 +44,7 @@ def resnet10_3d(
     checkpointing: bool = False,
     attention: bool = False,
 ) -> nn.Module:
-    """ResNet-10 from (B, spec.channels, D, H, W) to logits (B, spec.n_logits).
+    """Build ResNet-10, from (B, spec.channels, D, H, W) to logits (B, spec.n_logits).
 
     Args:
         spec: the data's shape and classes.
@@ -75,7 +75,7 @@ def resnet18_3d(
     checkpointing: bool = False,
     attention: bool = False,
 ) -> nn.Module:
-    """ResNet-18; arguments as for `resnet10_3d`."""
+    """Build ResNet-18; arguments as for `resnet10_3d`."""
     return _resnet(BasicBlock, (2, 2, 2, 2), spec, weights, dropout, norm, stem, width, checkpointing, attention)
 
 
@@ -90,7 +90,7 @@ def resnet34_3d(
     checkpointing: bool = False,
     attention: bool = False,
 ) -> nn.Module:
-    """ResNet-34; arguments as for `resnet10_3d`."""
+    """Build ResNet-34; arguments as for `resnet10_3d`."""
     return _resnet(BasicBlock, (3, 4, 6, 3), spec, weights, dropout, norm, stem, width, checkpointing, attention)
 
 
@@ -105,7 +105,7 @@ def resnet50_3d(
     checkpointing: bool = False,
     attention: bool = False,
 ) -> nn.Module:
-    """ResNet-50; arguments as for `resnet10_3d`."""
+    """Build ResNet-50; arguments as for `resnet10_3d`."""
     return _resnet(Bottleneck, (3, 4, 6, 3), spec, weights, dropout, norm, stem, width, checkpointing, attention)
 
 

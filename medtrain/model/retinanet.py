@@ -25,7 +25,7 @@ def retinanet(
     most: Count = 100,
     anchors: Count = 9,
 ) -> TorchvisionDetector:
-    """RetinaNet with a ResNet-50 and feature pyramid at strides 8 to 128.
+    """Build RetinaNet with a ResNet-50 and feature pyramid at strides 8 to 128.
 
     Args:
         spec: the data's shape, classes and boxes.

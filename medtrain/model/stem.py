@@ -28,7 +28,7 @@ VOLUME_STEMS = {"standard": (2, True), "half": (2, False), "small": (1, False)}
 
 
 def first_conv(model: nn.Module) -> tuple[str, nn.Conv2d | nn.Conv3d] | None:
-    """Name and module of the first 2D or 3D convolution in order of definition; None where there is none."""
+    """Find name and module of the first 2D or 3D convolution in order of definition; None where there is none."""
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d | nn.Conv3d):
             return name, module
@@ -36,7 +36,7 @@ def first_conv(model: nn.Module) -> tuple[str, nn.Conv2d | nn.Conv3d] | None:
 
 
 def fold_channels(weight: Tensor, channels: int) -> Tensor:
-    """Weights of a first convolution for another number of input channels.
+    """Fold the weights of a first convolution to another number of input channels.
 
     New channel j takes the old channel j (counted round), and the sum over channels stays: 3 to 1 is the sum over
     RGB, so that conv(grey) equals the RGB network's conv on grey x 3; 1 to 3 is a third each.
@@ -62,10 +62,10 @@ def set_channels(model: nn.Module, channels: int) -> bool:
     Raises:
         UsageError: the first convolution is grouped, so its channels cannot be folded.
     """
-    found = first_conv(model)
-    if found is None or found[1].in_channels == channels:
+    first = first_conv(model)
+    if first is None or first[1].in_channels == channels:
         return False
-    name, conv = found
+    name, conv = first
     if conv.groups != 1:
         raise UsageError(
             f"{type(model).__name__}: the first convolution {name!r} takes {conv.in_channels} channels in"
@@ -80,12 +80,12 @@ def set_channels(model: nn.Module, channels: int) -> bool:
 
 
 def is_small(stem: Stem, spec: DataSpec) -> bool:
-    """Whether a network for `spec` keeps full resolution in its stem; ``auto`` does so below 64 px."""
+    """Tell whether a network for `spec` keeps full resolution in its stem; ``auto`` does so below 64 px."""
     return stem == "small" or (stem == "auto" and bool(spec.size) and min(spec.size) < SMALL)
 
 
 def volume_stem(stem: VolumeStem, spec: DataSpec) -> tuple[tuple[int, int, int], bool]:
-    """Stride of a 3D network's first convolution, and whether a pooling follows it.
+    """Choose the stride of a 3D network's first convolution, and whether a pooling follows it.
 
     Args:
         stem: ``standard`` divides the resolution by 4, ``half`` by 2, ``small`` keeps it, at eight times the cost each;

@@ -22,7 +22,7 @@ LAST = {2: 1, 4: 3, 8: 6, 16: 12, 32: 16}
 
 
 class TorchvisionDetector(Detector):
-    """One of torchvision's; in training it returns its own losses.
+    """A detector of torchvision's behind our interface; in training it returns its own losses.
 
     Args:
         net: the network.
@@ -41,15 +41,15 @@ class TorchvisionDetector(Detector):
 
     def forward(self, x_BCHW: Tensor, truth: Boxes | None = None) -> dict[str, Tensor]:
         assert truth is not None
-        rows = [truth.image_M == row for row in range(len(x_BCHW))]
-        targets = [{"boxes": truth.boxes_M4[at], "labels": truth.labels_M[at] + self.first_label} for at in rows]
+        masks = [truth.image_M == row for row in range(len(x_BCHW))]
+        targets = [{"boxes": truth.boxes_M4[mask], "labels": truth.labels_M[mask] + self.first_label} for mask in masks]
         return {SHORT[name]: value for name, value in self.net(list(x_BCHW), targets).items()}
 
     def detect(self, x_BCHW: Tensor) -> Detections:
-        found = self.net(list(x_BCHW))
-        image_N = torch.cat([torch.full_like(each["labels"], row) for row, each in enumerate(found)])
+        outputs = self.net(list(x_BCHW))
+        image_N = torch.cat([torch.full_like(output["labels"], row) for row, output in enumerate(outputs)])
         boxes_N4, scores_N, labels_N = (
-            torch.cat([each[key] for each in found]) for key in ("boxes", "scores", "labels")
+            torch.cat([output[key] for output in outputs]) for key in ("boxes", "scores", "labels")
         )
         return Detections(boxes_N4.float(), scores_N.float(), labels_N - self.first_label, image_N)
 
@@ -62,7 +62,7 @@ SHORT = {
 
 
 class AsItComes(GeneralizedRCNNTransform):
-    """Images as they are: the data have sized and normalised them, however many channels they have.
+    """A transform that leaves images alone: the data have sized and normalised them, whatever their channels.
 
     (torchvision's own option to leave out resizing does so in training only.)
     """
@@ -75,18 +75,18 @@ class AsItComes(GeneralizedRCNNTransform):
 
 
 def resnet50_pyramid(spec: DataSpec, levels: list[int], extra: nn.Module | None = None) -> BackboneWithFPN:
-    """ResNet-50 with a feature pyramid on the outputs of these of its four stages."""
+    """Build ResNet-50 with a feature pyramid on the outputs of these of its four stages."""
     body = models.resnet50(weights=None)
     set_channels(body, spec.channels)
     return _resnet_fpn_extractor(body, 5, levels, extra)
 
 
 def mobilenet_pyramid(spec: DataSpec, strides: list[int], width: int) -> BackboneWithFPN:
-    """MobileNetV3-Large with a feature pyramid, `width` channels wide, on its maps of these strides."""
+    """Build MobileNetV3-Large with a feature pyramid, `width` channels wide, on its maps of these strides."""
     norm = partial(nn.BatchNorm2d, eps=0.001, momentum=0.1)  # its own 0.01 is for very many steps
     body = models.mobilenet_v3_large(weights=None, norm_layer=norm)
     set_channels(body, spec.channels)
-    at = [LAST[stride] for stride in strides]
-    widths = [body.features[step].out_channels for step in at]
-    named = {str(step): str(level) for level, step in enumerate(at)}
+    steps = [LAST[stride] for stride in strides]
+    widths = [body.features[step].out_channels for step in steps]
+    named = {str(step): str(level) for level, step in enumerate(steps)}
     return BackboneWithFPN(body.features, named, widths, width, LastLevelMaxPool())

@@ -50,13 +50,13 @@ def load_weights(model: nn.Module, weights: str | None, *names: type[WeightsEnum
     """
     if weights is None or weights.lower() in ("none", ""):
         return
-    member = next((found for each in names if (found := _member(weights, each))), None)
+    member = next((entry for enum in names if (entry := _member(weights, enum))), None)
     if member is not None:
         state = _download(member)
     elif Path(weights).expanduser().is_file():
         state = read_weights(Path(weights).expanduser())
     else:
-        known = ", ".join(["none", *dict.fromkeys(name for each in names for name in each.__members__)])
+        known = ", ".join(["none", *dict.fromkeys(name for enum in names for name in enum.__members__)])
         kind = "there is no such file" if Path(weights).suffix.lower() in _SUFFIXES else "no such name"
         raise UsageError(f"{key}={weights}: {kind}; give one of {known}, or a file ({', '.join(_SUFFIXES)})")
     try:
@@ -66,7 +66,7 @@ def load_weights(model: nn.Module, weights: str | None, *names: type[WeightsEnum
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The state dict in a file, without running any code from it; wrappers are removed, prefixes kept.
+    """Read the state dict in a file without running any code from it; wrappers are removed, prefixes kept.
 
     Raises:
         MedtrainError: the file is damaged, needs code to be read, or holds no state dict.
@@ -141,7 +141,7 @@ def warm_start(model: nn.Module, state_dict: Mapping[str, Tensor]) -> list[str]:
 
 
 def _member(weights: str, names: type[WeightsEnum]) -> WeightsEnum | None:
-    """torchvision's entry: ``DEFAULT``, ``imagenet1k_v1``, ``ResNet18_Weights.DEFAULT``."""
+    """Look up torchvision's entry: ``DEFAULT``, ``imagenet1k_v1``, ``ResNet18_Weights.DEFAULT``."""
     return names.__members__.get(weights.removeprefix(f"{names.__name__}.").upper())
 
 
@@ -157,33 +157,33 @@ def _download(member: WeightsEnum) -> dict[str, Tensor]:
 
 
 def _own_name(key: str, own: Mapping[str, Tensor], inner: Sequence[str] = ()) -> str:
-    """The model's name for a key of a file: without prefixes, in the present spelling, in the part it belongs to."""
+    """Find the model's name for a key of a file: without prefixes, in the present spelling, in the part it is in."""
     while True:
         spelt = [key, *(old.sub(now, key) for old, now in _OLD_NAMES)]
-        found = next((part + name for name in spelt for part in ("", *inner) if part + name in own), None)
+        match = next((part + name for name in spelt for part in ("", *inner) if part + name in own), None)
         prefix = next((p for p in _PREFIXES if key.startswith(p)), None)
-        if found is not None or prefix is None:
-            return found or key
+        if match is not None or prefix is None:
+            return match or key
         key = key.removeprefix(prefix)
 
 
 def _fold_stem(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    found = first_conv(model)
-    if found is None:
+    first = first_conv(model)
+    if first is None:
         return state
-    key, own = f"{found[0]}.weight".lstrip("."), found[1].weight
+    key, own = f"{first[0]}.weight".lstrip("."), first[1].weight
     given = state.get(key)
-    if given is None or found[1].groups != 1 or given.ndim != own.ndim or given.shape[1] == own.shape[1]:
+    if given is None or first[1].groups != 1 or given.ndim != own.ndim or given.shape[1] == own.shape[1]:
         return state
-    log.info("first convolution %s: %d -> %d input channels", found[0], given.shape[1], own.shape[1])
+    log.info("first convolution %s: %d -> %d input channels", first[0], given.shape[1], own.shape[1])
     return {**state, key: fold_channels(given, own.shape[1])}
 
 
 def _is_head(key: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> bool:
-    """Whether a key that doesn't fit is of a layer of logits: as wide as the last layer, and only the width is off."""
-    given, mine = state[key], own[key]
+    """Tell whether a key that doesn't fit is of a layer of logits: as wide as the last layer, only the width off."""
+    given, wanted = state[key], own[key]
     width = own[list(own)[-1]].shape[:1]
-    return given.ndim == mine.ndim and given.shape[1:] == mine.shape[1:] and mine.shape[:1] == width
+    return given.ndim == wanted.ndim and given.shape[1:] == wanted.shape[1:] and wanted.shape[:1] == width
 
 
 def _first(items: Sequence[str], shown: int = 3) -> str:

@@ -42,14 +42,14 @@ def yolo(
     overlap: Inside = 0.65,
     most: Count = 100,
 ) -> Yolo:
-    """The network for these data; arguments as `Yolo` and `load_weights` have them."""
+    """Build the network for these data; arguments as `Yolo` and `load_weights` have them."""
     network = Yolo(spec, size, strides, score, overlap, most)
     load_weights(network, weights)
     return network
 
 
 class Yolo(Detector):
-    """From (B, C, H, W) of any size to raw outputs at the points of several maps.
+    """A network from (B, C, H, W) of any size to raw outputs at the points of several maps.
 
     Args:
         spec: the data's channels and classes.
@@ -99,7 +99,7 @@ class Yolo(Detector):
         self.box = nn.ModuleList(_last(head, [0.0, 0.0, math.log(4), math.log(4)]) for _ in used)  # of four strides
 
     def forward(self, x_BCHW: Tensor, truth: Boxes | None = None) -> Raw:
-        """Raw outputs of all points; the truth is the loss's affair."""
+        """Compute raw outputs of all points; the truth is the loss's affair."""
         x, maps = self.stem(x_BCHW), []
         for stage, stride in zip(self.stages, STRIDES, strict=True):
             x = stage(x)
@@ -118,16 +118,16 @@ class Yolo(Detector):
         raw = self(x_BCHW)
         scores_BN = raw.logits_BAC.float().sigmoid().flatten(1)
         boxes_BA4 = decode(raw.coded_BA4, raw.points_A2, raw.stride_A)
-        scores_BK, at_BK = scores_BN.topk(min(1000, scores_BN.shape[1]), 1)
+        scores_BK, entries_BK = scores_BN.topk(min(1000, scores_BN.shape[1]), 1)
         image_K, k = (scores_BK > self.floor).nonzero(as_tuple=True)
-        at, classes = at_BK[image_K, k], raw.logits_BAC.shape[2]
-        boxes_N4 = clipped(boxes_BA4[image_K, at // classes], x_BCHW.shape)
-        found = Detections(boxes_N4, scores_BK[image_K, k], at % classes, image_K)
-        return suppress(found, self.overlap, self.most)
+        entry, classes = entries_BK[image_K, k], raw.logits_BAC.shape[2]
+        boxes_N4 = clipped(boxes_BA4[image_K, entry // classes], x_BCHW.shape)
+        detections = Detections(boxes_N4, scores_BK[image_K, k], entry % classes, image_K)
+        return suppress(detections, self.overlap, self.most)
 
 
 def _last(width: int, bias: list[float]) -> nn.Conv2d:
-    """The layer to the outputs, which says the same everywhere at first."""
+    """Make the layer to the outputs, which gives the same everywhere at first."""
     layer = nn.Conv2d(width, len(bias), 1)
     with torch.no_grad():
         layer.weight.mul_(0.1)
@@ -136,7 +136,7 @@ def _last(width: int, bias: list[float]) -> nn.Conv2d:
 
 
 def clipped(boxes_N4: Tensor, shape: Sequence[int]) -> Tensor:
-    """Boxes cut at the edges of images (..., H, W)."""
+    """Cut boxes at the edges of images (..., H, W)."""
     height, width = shape[-2:]
     return torch.minimum(boxes_N4.clamp(min=0), boxes_N4.new_tensor([width, height, width, height]))
 
@@ -164,7 +164,7 @@ class Block(nn.Module):
 
 
 class Partial(nn.Module):
-    """Half of the channels go through the blocks; every block's output is kept."""
+    """A block that half of the channels pass; every block's output is kept."""
 
     def __init__(self, n_in: int, n_out: int, depth: int, shortcut: bool = True) -> None:
         super().__init__()
@@ -181,7 +181,7 @@ class Partial(nn.Module):
 
 
 class Pyramid(nn.Module):
-    """The surroundings of each place at three scales: maximum pooling, repeated."""
+    """Maximum pooling, repeated: the surroundings of each place at three scales."""
 
     def __init__(self, n: int) -> None:
         super().__init__()
@@ -195,7 +195,7 @@ class Pyramid(nn.Module):
 
 
 class Neck(nn.Module):
-    """What coarse maps know goes down to the fine ones, and what those found goes up again."""
+    """A path from coarse maps down to the fine ones, and up again."""
 
     def __init__(self, widths: Sequence[int], depth: int) -> None:
         super().__init__()
@@ -205,7 +205,7 @@ class Neck(nn.Module):
         self.up = nn.ModuleList(Partial(fine + coarse, coarse, depth, False) for fine, coarse in pairs)
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Maps, finest first, of the same sizes and widths as they came."""
+        """Mix maps, finest first, which keep their sizes and widths."""
         maps = list(maps)
         for i in reversed(range(len(maps) - 1)):
             wide = F.interpolate(maps[i + 1], size=maps[i].shape[2:], mode="nearest")
