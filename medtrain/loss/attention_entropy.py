@@ -9,7 +9,7 @@ from medtrain.core.segments import segment_sum
 
 
 def attention_entropy(weights_N: Tensor, offsets: Tensor) -> Tensor:
-    """(B,): the entropy of each bag's weights over log N, so 0 where all is on one instance, 1 where it is even.
+    """Compute (B,): the entropy of each bag's weights over log N: 0 for all on one instance, 1 for even weights.
 
     Divided by log N, bags of 500 and 20,000 instances count alike. A bag of one instance has entropy 0.
 

@@ -20,7 +20,7 @@ def balanced_cross_entropy(
     beta: Part = 0.999,
     label_smoothing: Part = 0.0,
 ) -> nn.Module:
-    """The weighted cross-entropy that fits the labels, called as ``loss(logits_BK, y)``.
+    """Build the weighted cross-entropy that fits the labels, called as ``loss(logits_BK, y)``.
 
     Multiclass: a weight a class, and torch's weighted mean (the sum is divided by the weights of the batch's cases).
     Binary and multilabel: a weight on each class's positive labels, and the plain mean, as torch has it.

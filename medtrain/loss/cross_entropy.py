@@ -14,7 +14,7 @@ from medtrain.target import DataSpec
 
 @checked("loss")
 def cross_entropy(spec: DataSpec, label_smoothing: Part = 0.0) -> nn.Module:
-    """The cross-entropy that fits the labels, called as ``loss(logits_BK, y)``.
+    """Build the cross-entropy that fits the labels, called as ``loss(logits_BK, y)``.
 
     Args:
         spec: multiclass gives `MulticlassCrossEntropy`, binary and multilabel `BinaryCrossEntropy`.
@@ -52,7 +52,7 @@ class BinaryCrossEntropy(nn.Module):
         self.register_buffer("pos_weight_K", pos_weight_K, persistent=False)
 
     def forward(self, logits_BK: Tensor, y_BK: Tensor) -> Tensor:
-        """Scalar in nats; `y_BK` is float in 0..1, NaN where unknown (all unknown gives 0)."""
+        """Compute a scalar in nats; `y_BK` is float in 0..1, NaN where unknown (all unknown gives 0)."""
         known_BK = ~torch.isnan(y_BK)
         target_BK = torch.where(known_BK, y_BK, 0) * (1 - self.label_smoothing) + self.label_smoothing / 2
         logits_BK = full_precision(logits_BK)
@@ -78,7 +78,7 @@ class MulticlassCrossEntropy(nn.Module):
         self.register_buffer("weight_K", weight_K, persistent=False)
 
     def forward(self, logits_BK: Tensor, y_B: Tensor) -> Tensor:
-        """Scalar in nats; `y_B` is int64 in 0..K-1, negative where unknown (all unknown gives 0)."""
+        """Compute a scalar in nats; `y_B` is int64 in 0..K-1, negative where unknown (all unknown gives 0)."""
         known_B, class_B, logits_BK = y_B >= 0, y_B.clamp(min=0), full_precision(logits_BK)
         weight_K = None if self.weight_K is None else self.weight_K.to(logits_BK.dtype)
         loss_B = F.cross_entropy(logits_BK, class_B, weight_K, reduction="none", label_smoothing=self.label_smoothing)

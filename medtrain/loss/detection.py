@@ -15,7 +15,7 @@ from medtrain.loss.masked import full_precision
 
 
 def focal_sum(logits: Tensor, target: Tensor, gamma: float, alpha: float | None) -> Tensor:
-    """Focal loss of each logit on its own, summed: to be divided by the number of positives, not of points.
+    """Sum the focal loss of each logit on its own: to be divided by the number of positives, not of points.
 
     |y - p|^gamma alpha_t CE(p, y) with alpha_t = alpha y + (1 - alpha)(1 - y). For y of 0 and 1 it is equation 5 of Lin
     et al. (Focal loss, 2017), for y between them, the quality of a box, the quality focal loss (Li et al.,
@@ -36,7 +36,7 @@ def focal_sum(logits: Tensor, target: Tensor, gamma: float, alpha: float | None)
 
 
 class DetectionLoss(nn.Module):
-    """Of `core.boxes.Raw` outputs: whether there is a lesion at each point, and how well its box fits.
+    """Loss of `core.boxes.Raw` outputs: whether there is a lesion at each point, and how well its box fits.
 
     Args:
         assign: ``task_aligned``, by what the network finds already, or ``centre``, by place and size alone; see
@@ -64,7 +64,7 @@ class DetectionLoss(nn.Module):
         self.assign, self.gamma, self.alpha, self.box, self.box_weight = assign, gamma, alpha, box, box_weight
 
     def forward(self, raw: Raw, truth: Boxes) -> dict[str, Tensor]:
-        """``class`` and ``box``, both divided by the summed quality of the points that answer for a box, not by all."""
+        """Compute ``class`` and ``box``, both over the summed quality of points that answer for a box, not of all."""
         boxes_BA4 = decode(raw.coded_BA4, raw.points_A2, raw.stride_A)
         with torch.no_grad():
             own = self._assigned(raw, boxes_BA4, truth)
@@ -84,7 +84,7 @@ class DetectionLoss(nn.Module):
 
 
 class OwnLoss(nn.Module):
-    """For networks that bring their losses, as torchvision's detectors do: hands them on."""
+    """Loss of networks that bring their losses, as torchvision's detectors do: hands them on."""
 
     own_loss = True
 

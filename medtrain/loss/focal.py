@@ -29,7 +29,7 @@ def focal(
     alpha: float | Literal["auto"] | Sequence[float] | None = None,
     label_smoothing: Part = 0.0,
 ) -> nn.Module:
-    """The focal loss that fits the labels, called as ``loss(logits_BK, y)``; a plain mean over the known labels.
+    """Build the focal loss that fits the labels, called as ``loss(logits_BK, y)``; a mean over the known labels.
 
     With gamma 0 and no alpha it is the cross-entropy.
 
@@ -58,7 +58,7 @@ def focal(
 
 
 def _alpha(alpha: float | str | Sequence[float], spec: DataSpec, counts: LabelCounts | None) -> list[float]:
-    """One number a class, of whatever was given."""
+    """Spread what was given to one number a class."""
     number, exclusive = isinstance(alpha, int | float), spec.target.exclusive
     if alpha == "auto":
         if counts is None:
@@ -95,7 +95,7 @@ class SigmoidFocal(nn.Module):
         self.register_buffer("alpha_2K", alpha_2K, persistent=False)
 
     def forward(self, logits_BK: Tensor, y_BK: Tensor) -> Tensor:
-        """Scalar in nats; `y_BK` is float in 0..1, NaN where unknown (all unknown gives 0)."""
+        """Compute a scalar in nats; `y_BK` is float in 0..1, NaN where unknown (all unknown gives 0)."""
         known_BK, logits_BK = ~torch.isnan(y_BK), full_precision(logits_BK)
         yes_BK = torch.where(known_BK, y_BK, 0).to(logits_BK.dtype)
         target_BK = yes_BK * (1 - self.label_smoothing) + self.label_smoothing / 2
@@ -125,7 +125,7 @@ class SoftmaxFocal(nn.Module):
         self.register_buffer("alpha_K", alpha_K, persistent=False)
 
     def forward(self, logits_BK: Tensor, y_B: Tensor) -> Tensor:
-        """Scalar in nats; `y_B` is int64 in 0..K-1, negative where unknown (all unknown gives 0)."""
+        """Compute a scalar in nats; `y_B` is int64 in 0..K-1, negative where unknown (all unknown gives 0)."""
         known_B, class_B, logits_BK = y_B >= 0, y_B.clamp(min=0), full_precision(logits_BK)
         loss_B = F.cross_entropy(logits_BK, class_B, reduction="none", label_smoothing=self.label_smoothing)
         p_B = logits_BK.softmax(1).gather(1, class_B[:, None])[:, 0]
@@ -134,5 +134,5 @@ class SoftmaxFocal(nn.Module):
 
 
 def _focus(loss: Tensor, p_t: Tensor, gamma: float) -> Tensor:
-    """(1 - p_t)^gamma times the loss; the slope of a power below 1 is infinite at 0, so that is kept away."""
+    """Weigh the loss by (1 - p_t)^gamma; the slope of a power below 1 is infinite at 0, so that is kept away."""
     return loss * (1 - p_t).clamp(min=torch.finfo(p_t.dtype).eps) ** gamma

@@ -1,4 +1,4 @@
-"""What every loss here shares: unknown labels don't count, and a batch without known labels still has a gradient."""
+"""The rules that every loss here shares: unknown labels don't count, and a batch without any has a gradient."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from torch import Tensor
 
 
 def full_precision(logits: Tensor) -> Tensor:
-    """At least float32: exponentials in half precision cost accuracy."""
+    """Convert to at least float32: exponentials in half precision cost accuracy."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def masked_mean(values: Tensor, known: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Mean of `values` where `known`; 0, with a gradient of 0, where nothing is known.
+    """Average `values` where `known`; 0, with a gradient of 0, where nothing is known.
 
     Args:
         values: any shape; may be anything but NaN or infinite where unknown.

@@ -1,4 +1,4 @@
-"""How much a label should weigh, from how often it occurs in training.
+"""Weights of labels, from how often each occurs in training.
 
 Rarity of a label that occurs n times: 1/n (``inverse``), 1/sqrt(n) (``sqrt_inverse``), or (1 - beta)/(1 - beta^n)
 (``effective_number``: Cui et al., Class-balanced loss based on effective number of samples, CVPR 2019, eq. 2), which
@@ -18,7 +18,7 @@ Scheme = Literal["inverse", "sqrt_inverse", "effective_number"]
 
 
 def class_weights(counts: LabelCounts, scheme: Scheme = "inverse", beta: float = 0.999) -> NDArray[np.float64]:
-    """One weight a class, (C,), for a softmax; their mean over the counted cases is 1.
+    """Compute one weight a class, (C,), for a softmax; their mean over the counted cases is 1.
 
     ``inverse`` is scikit-learn's ``class_weight="balanced"``, where every class occurs.
     """
@@ -28,7 +28,7 @@ def class_weights(counts: LabelCounts, scheme: Scheme = "inverse", beta: float =
 
 
 def positive_weights(counts: LabelCounts, scheme: Scheme = "inverse", beta: float = 0.999) -> NDArray[np.float64]:
-    """What a positive label weighs where a negative one weighs 1, (C,); ``inverse``: negatives / positives."""
+    """Compute the weight of a positive label where a negative weighs 1, (C,); ``inverse``: negatives / positives."""
     return _rarity(counts.positive, scheme, beta) / _rarity(counts.negative, scheme, beta)
 
 
