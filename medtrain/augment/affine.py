@@ -81,8 +81,8 @@ def resample_volumes(
     y, z = cos_x * y + sin_x * z, cos_x * z - sin_x * y
     x, z = cos_y * x - sin_y * z, cos_y * z + sin_y * x
     x, y = cos_z * x + sin_z * y, cos_z * y - sin_z * x
-    found = []
-    for axis, at in ((2, x), (1, y), (0, z)):
-        place = at * shrink / halves[axis] + 2 * shift_B3[:, axis].reshape(-1, 1, 1, 1)
-        found.append(torch.where(flip_B3[:, axis].reshape(-1, 1, 1, 1), -place, place).expand(len(x_BCDHW), *sizes))
-    return F.grid_sample(x_BCDHW, torch.stack(found, -1), padding_mode="border", align_corners=False)
+    places = []
+    for axis, source in ((2, x), (1, y), (0, z)):
+        place = source * shrink / halves[axis] + 2 * shift_B3[:, axis].reshape(-1, 1, 1, 1)
+        places.append(torch.where(flip_B3[:, axis].reshape(-1, 1, 1, 1), -place, place).expand(len(x_BCDHW), *sizes))
+    return F.grid_sample(x_BCDHW, torch.stack(places, -1), padding_mode="border", align_corners=False)

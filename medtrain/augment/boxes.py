@@ -23,7 +23,7 @@ Batch = dict[str, Tensor]
 
 
 class AugmentBoxes(nn.Module):
-    """Augmentation of batches of ``x``, ``boxes``, ``labels`` and ``image`` (see `medtrain.data.boxes`).
+    """Random changes of batches of ``x``, ``boxes``, ``labels`` and ``image`` (see `medtrain.data.boxes`).
 
     Of each image that has boxes, one drawn at random stays wholly in view, or in the middle if it is larger than that.
 
@@ -119,13 +119,13 @@ class AugmentBoxes(nn.Module):
 
 
 def mirrored(boxes_M4: Tensor, flip_M2: Tensor, size_2: Tensor) -> Tensor:
-    """Boxes with left and right, or top and bottom, exchanged; `size_2` is (W, H)."""
+    """Exchange left and right, or top and bottom, of boxes; `size_2` is (W, H)."""
     flip_M4, size_4 = flip_M2.repeat(1, 2), size_2.repeat(2)
     return torch.where(flip_M4, size_4 - boxes_M4[:, [2, 3, 0, 1]], boxes_M4)
 
 
 def keeping(middle_B2: Tensor, half_B2: Tensor, boxes_M4: Tensor, image_M: Tensor, u_B: Tensor) -> Tensor:
-    """The middle of each view, moved no more than it takes to hold one box of the image, chosen by `u_B`."""
+    """Move the middle of each view no more than it takes to hold one box of the image, chosen by `u_B`."""
     if not len(boxes_M4):
         return middle_B2
     count_B = torch.bincount(image_M, minlength=len(middle_B2))
@@ -138,7 +138,7 @@ def keeping(middle_B2: Tensor, half_B2: Tensor, boxes_M4: Tensor, image_M: Tenso
 
 
 def in_view(boxes_M4: Tensor, labels_M: Tensor, image_M: Tensor, size: tuple[int, int], least: float) -> Batch:
-    """Boxes cut at the edges of an image of `size` (H, W), left out where less than the share `least` remains."""
+    """Cut boxes at the edges of an image of `size` (H, W), and leave out those with less than the share `least`."""
     cut_M4 = clip_boxes_to_image(boxes_M4, size)
     side_M2, whole_M2 = cut_M4[:, 2:] - cut_M4[:, :2], boxes_M4[:, 2:] - boxes_M4[:, :2]
     kept_M = (side_M2.prod(1) >= least * whole_M2.prod(1)) & (side_M2 > 0).all(1)
@@ -146,7 +146,7 @@ def in_view(boxes_M4: Tensor, labels_M: Tensor, image_M: Tensor, size: tuple[int
 
 
 def four_in_one(batch: Batch, which_B: Tensor) -> Batch:
-    """Images `which_B` become mosaics of themselves and the next three of the batch; the others stay."""
+    """Make images `which_B` mosaics of themselves and the next three of the batch; the others stay."""
     x, number = batch["x"], len(batch["x"])
     half = x.shape[-2] // 2, x.shape[-1] // 2
     small = F.interpolate(x.float(), half, mode="bilinear", antialias=True).to(x.dtype)

@@ -12,7 +12,7 @@ from medtrain.core.streams import stream
 def draw(
     ids: list[int] | list[list[int]], seed: int, epoch: int, count: int, name: str = "augment"
 ) -> tuple[Tensor, list[int]]:
-    """Uniform numbers in 0..1, (B, count) float32, and a seed for noise, for each sample.
+    """Draw uniform numbers in 0..1, (B, count) float32, and a seed for noise, for each sample.
 
     An id that comes again in the batch draws anew. Draw all numbers whatever is switched on, so that switching one
     change off leaves the others as they were.
@@ -31,12 +31,12 @@ def draw(
 
 
 def signed(u: Tensor) -> Tensor:
-    """0..1 to -1..1."""
+    """Map 0..1 to -1..1."""
     return 2 * u - 1
 
 
 def normal(x: Tensor, seeds: list[int]) -> Tensor:
-    """Standard normal noise (B, ...), each sample's from its own seed; the same on one kind of device only."""
+    """Draw standard normal noise (B, ...), each sample's from its own seed; the same on one kind of device only."""
     noise = torch.empty(x.shape, device=x.device)
     generator = torch.Generator(x.device)
     for image, number in zip(noise, seeds, strict=True):
@@ -45,7 +45,7 @@ def normal(x: Tensor, seeds: list[int]) -> Tensor:
 
 
 def check_batch(x: Tensor, ids_B: Tensor) -> None:
-    """Raises TypeError or ValueError unless `x` is floating point and has an id a sample."""
+    """Raise TypeError or ValueError unless `x` is floating point and has an id a sample."""
     if not x.is_floating_point():
         raise TypeError(f"images must be floating point in 0..1, not {x.dtype}")
     if len(ids_B) != len(x):

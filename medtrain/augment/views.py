@@ -32,7 +32,7 @@ class Views2d(nn.Module):
         self.count, self.flip_horizontal, self.flip_vertical = count, flip_horizontal, flip_vertical
 
     def forward(self, x_BCHW: Tensor) -> Iterator[Tensor]:
-        """Each view of the batch, (B, C, H, W), in turn; the first is the batch as it is."""
+        """Yield each view of the batch, (B, C, H, W), in turn; the first is the batch as it is."""
         yield x_BCHW
         for number in range(1, self.count):
             turn, size, right, down = _point(number, 4)
@@ -49,7 +49,7 @@ class Views2d(nn.Module):
 
 
 class Views3d(nn.Module):
-    """As `Views2d`, of volumes: turned within the slices, scaled and shifted along the three axes.
+    """Views of volumes, as `Views2d`: turned within the slices, scaled and shifted along the three axes.
 
     Args:
         count: number of views, the volume included.
@@ -61,7 +61,7 @@ class Views3d(nn.Module):
         self.count, self.flips = count, flips
 
     def forward(self, x_BCDHW: Tensor) -> Iterator[Tensor]:
-        """Each view of the batch, (B, C, D, H, W), in turn; the first is the batch as it is."""
+        """Yield each view of the batch, (B, C, D, H, W), in turn; the first is the batch as it is."""
         yield x_BCDHW
         for number in range(1, self.count):
             turn, size, *shift = _point(number, 5)
@@ -77,7 +77,7 @@ class Views3d(nn.Module):
 
 
 def _point(number: int, dims: int) -> list[float]:
-    """A point of the sequence, -1..1 along each dimension; the root of x^(dims + 1) = x + 1 spreads them evenly."""
+    """Compute a point of the sequence, -1..1 a dimension; the root of x^(dims + 1) = x + 1 spreads them evenly."""
     root = 2.0
     for _ in range(64):  # a contraction
         root = (1 + root) ** (1 / (dims + 1))

@@ -101,7 +101,7 @@ class Augment3d(nn.Module):
 
 
 def blurred(x_BCDHW: Tensor, sigma_B1111: Tensor, reach: int) -> Tensor:
-    """Each volume under a Gaussian kernel of its own width in voxels, cut off after `reach`; 0 changes nothing."""
+    """Blur each volume by a Gaussian of its own width in voxels, cut off after `reach`; 0 changes nothing."""
     offsets = range(-reach, reach + 1)
     weights = [torch.exp(-(offset**2) / (2 * sigma_B1111.clamp(min=1e-3) ** 2)) for offset in offsets]
     total = torch.stack(weights).sum(0)
