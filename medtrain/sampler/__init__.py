@@ -1,4 +1,4 @@
-"""Samplers: which cases come when. They take arrays of labels and groups, not a dataset.
+"""Samplers: the order in which cases come. They take arrays of labels and groups, not a dataset.
 
 Training samplers share one signature, ``(labels, groups, *, batch_size, seed, rank=0, world=1)``, and `set_epoch`.
 They give positions, or pairs (position, draw) where a case may come several times an epoch. Each sampler of these files

@@ -16,7 +16,7 @@ from medtrain.sampler.strata import Positions, batches_of, draw_numbers, patient
 
 
 class Balanced(Sampler[tuple[int, int]]):
-    """Deals the classes out in turn, to batch after batch, rank after rank and epoch after epoch, without end.
+    """Sampler that deals the classes out in turn, to batch after batch, rank after rank and epoch after epoch.
 
     So the classes of a batch differ by one case at most, ranks never share a case of a class that has enough, and where
     an epoch ends the next one goes on: nothing is left over, and nothing but (seed, epoch) need be known to resume.
@@ -65,54 +65,55 @@ class Balanced(Sampler[tuple[int, int]]):
         self.batch_size, self.batches = batch_size, batches_of(length, len(labels), batch_size, world)
 
     def set_epoch(self, epoch: int) -> None:
-        """The epoch to draw for; a resumed run that sets its epoch goes on with the same batches."""
+        """Set the epoch to draw for; a resumed run that sets its epoch goes on with the same batches."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         drawn = self._epoch()
         numbers = draw_numbers(drawn)
         shape = (self.batches, self.world, self.batch_size)
-        mine = drawn.reshape(shape)[:, self.rank].ravel(), numbers.reshape(shape)[:, self.rank].ravel()
-        yield from zip(mine[0].tolist(), mine[1].tolist(), strict=True)
+        own = drawn.reshape(shape)[:, self.rank].ravel(), numbers.reshape(shape)[:, self.rank].ravel()
+        yield from zip(own[0].tolist(), own[1].tolist(), strict=True)
 
     def __len__(self) -> int:
         return self.batches * self.batch_size
 
     def _epoch(self) -> Positions:
-        """Positions of all ranks."""
+        """Draw the positions of all ranks."""
         total = self.batches * self.world * self.batch_size
         which, turn = self._turns(np.arange(total) + self.epoch * total)
         drawn = np.empty(total, np.int64)
         for s, cases in enumerate(self.strata):
-            mine = which == s
-            drawn[mine] = self._deal(turn[mine], cases, s)
+            own = which == s
+            drawn[own] = self._deal(turn[own], cases, s)
         return drawn
 
     def _turns(self, slot: Positions) -> tuple[Positions, Positions]:
-        """Slot k of the endless deal is the (k // S)-th case of class k % S."""
+        """Split slots of the endless deal: slot k is the (k // S)-th case of class k % S."""
         return slot % len(self.strata), slot // len(self.strata)
 
     def _deal(self, turn: Positions, cases: Positions, s: int) -> Positions:
-        """The cases at these turns, consecutive numbers, of the endless deal of one class."""
+        """Deal the cases at these turns, consecutive numbers, of the endless deal of one class."""
         names, patient, count = np.unique(self.patient_N[cases], return_inverse=True, return_counts=True)
-        who = _endless(turn, len(names), self.seed, s)
+        patients_T = _endless(turn, len(names), self.seed, s)
         visit = turn // len(names)
         if len(names) == len(cases):
-            return cases[np.argsort(patient)][who]
+            return cases[np.argsort(patient)][patients_T]
         of_patient = np.split(cases[np.argsort(patient, kind="stable")], np.cumsum(count)[:-1])
         drawn = np.empty(len(turn), np.int64)
-        by_patient = np.argsort(who, kind="stable")
-        for at in np.split(by_patient, np.flatnonzero(np.diff(who[by_patient])) + 1):
-            p = int(who[at[0]])
-            drawn[at] = of_patient[p][_endless(visit[at], count[p], self.seed, s, "patient", p)]
+        by_patient = np.argsort(patients_T, kind="stable")
+        # one run of turns a patient, whose cases come in an endless deal of their own
+        for turns in np.split(by_patient, np.flatnonzero(np.diff(patients_T[by_patient])) + 1):
+            p = int(patients_T[turns[0]])
+            drawn[turns] = of_patient[p][_endless(visit[turns], count[p], self.seed, s, "patient", p)]
         return drawn
 
 
 def _endless(turn: Positions, n: int, seed: int, *path: int | str) -> Positions:
-    """What comes at these ascending turns, if 0..n-1 are shuffled anew each time that they are used up."""
+    """Deal numbers at these ascending turns, if 0..n-1 are shuffled anew each time that they are used up."""
     out = np.empty(len(turn), np.int64)
     cycle, start = np.unique(turn // n, return_index=True)
-    for number, at, end in zip(cycle.tolist(), start, [*start[1:], len(turn)], strict=True):
+    for number, begin, end in zip(cycle.tolist(), start, [*start[1:], len(turn)], strict=True):
         order = stream(seed, "balanced", *path, number).permutation(n)
-        out[at:end] = order[turn[at:end] % n]
+        out[begin:end] = order[turn[begin:end] % n]
     return out

@@ -11,7 +11,7 @@ from medtrain.sampler.shard import check_rank, shard, shard_length
 
 
 class EvalSampler(Sampler[int]):
-    """Every world-th case from `rank` on; the last is repeated until all ranks have equally many.
+    """Sampler of every world-th case from `rank` on; the last is repeated until all ranks have equally many.
 
     The repeats must not count twice: drop them by case number when the ranks' predictions are gathered.
 

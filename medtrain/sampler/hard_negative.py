@@ -16,7 +16,7 @@ from medtrain.sampler.strata import batches_of, draw_numbers
 
 
 class HardNegative(Sampler[tuple[int, int]]):
-    """Each image once an epoch, and some hard ones more often: those with false alarms in the epoch before.
+    """Sampler of each image once an epoch, and of some hard ones again: those with false alarms the epoch before.
 
     After each epoch `remember` takes how hard every image was. A share of the next epoch's images is then drawn by
     that, with replacement, in the place of as many that are left out in turn; before that it shuffles.
@@ -58,11 +58,11 @@ class HardNegative(Sampler[tuple[int, int]]):
         self.hardness_N: NDArray[np.float64] = np.zeros(self.n)
 
     def set_epoch(self, epoch: int) -> None:
-        """The epoch to draw for."""
+        """Set the epoch to draw for."""
         self.epoch = epoch
 
     def remember(self, hardness_N: Any) -> None:
-        """How hard each image was, at least 0: the sum of the scores of its false positives.
+        """Take how hard each image was, at least 0: the sum of the scores of its false positives.
 
         Raises:
             ValueError: there isn't one number an image.
@@ -73,7 +73,7 @@ class HardNegative(Sampler[tuple[int, int]]):
         self.hardness_N = hardness
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs beyond seed and epoch."""
+        """Give what a resumed run needs beyond seed and epoch."""
         return {"hardness": self.hardness_N.tolist()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -82,14 +82,14 @@ class HardNegative(Sampler[tuple[int, int]]):
     def __iter__(self) -> Iterator[tuple[int, int]]:
         drawn = self._epoch()
         numbers = draw_numbers(drawn)
-        mine = slice(self.rank, None, self.world)
-        yield from zip(drawn[mine].tolist(), numbers[mine].tolist(), strict=True)
+        own = slice(self.rank, None, self.world)
+        yield from zip(drawn[own].tolist(), numbers[own].tolist(), strict=True)
 
     def __len__(self) -> int:
         return self.length
 
     def _epoch(self) -> NDArray[np.int64]:
-        """Positions of all ranks."""
+        """Draw the positions of all ranks."""
         total = self.length * self.world
         draw = stream(self.seed, "hard_negative", self.epoch)
         hard = round(self.share * total) if self.hardness_N.any() else 0

@@ -13,7 +13,7 @@ from medtrain.sampler.strata import Positions
 
 
 class Negatives(Balanced):
-    """Deals images with and without lesions out in a fixed proportion, as `Balanced` deals out classes: without end.
+    """Sampler that deals out images with and without lesions in a fixed proportion, as `Balanced` does classes.
 
     Of any run of slots, `negatives` of them to within one are images of no class. An image is with lesions where it has
     any class; which ones, and how many, does not count.

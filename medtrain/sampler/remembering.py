@@ -1,4 +1,4 @@
-"""What a sampler offers that draws by how hard each case was."""
+"""The interface of samplers that draw by how hard each case was."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def shard(order: np.ndarray, rank: int, world: int, *, repeat_last: bool = False) -> np.ndarray:
-    """Every world-th index from `rank` on, of an order that is padded to a multiple of `world`.
+    """Take every world-th index from `rank` on, of an order that is padded to a multiple of `world`.
 
     Args:
         order: indices, (n,).
@@ -24,11 +24,11 @@ def shard(order: np.ndarray, rank: int, world: int, *, repeat_last: bool = False
 
 
 def shard_length(n: int, world: int) -> int:
-    """Indices a rank: ceil(n / world)."""
+    """Count the indices of a rank: ceil(n / world)."""
     return -(-n // world)
 
 
 def check_rank(rank: int, world: int) -> None:
-    """Raises ValueError unless 0 <= rank < world."""
+    """Raise ValueError unless 0 <= rank < world."""
     if not 0 <= rank < world:
         raise ValueError(f"rank {rank} is not in 0..{world - 1}")

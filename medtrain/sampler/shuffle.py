@@ -13,7 +13,7 @@ from medtrain.sampler.shard import check_rank, shard, shard_length
 
 
 class Shuffle(Sampler[int]):
-    """A new permutation each epoch; all ranks draw the same one and take every world-th index of it.
+    """Sampler of a new permutation each epoch: all ranks draw the same one and take every world-th index of it.
 
     Where the cases don't divide by the ranks, the first of the permutation come again, so all ranks have equally many.
 
@@ -31,7 +31,7 @@ class Shuffle(Sampler[int]):
         self.n, self.seed, self.rank, self.world, self.epoch = len(labels), seed, rank, world, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """The epoch to draw for; a resumed run that sets its epoch goes on with the same order."""
+        """Set the epoch to draw for; a resumed run that sets its epoch goes on with the same order."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""What samplers against imbalance share: which cases are drawn from together, and counting the draws of each."""
+"""Helpers of samplers against imbalance: the cases that are drawn from together, and numbers of the draws."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Positions = NDArray[np.int64]
 
 
 def strata(labels: Any) -> list[Positions]:
-    """Positions of each class that occurs; last, for several labels a case, those known to have none of them.
+    """List positions of each class that occurs; last, for several labels a case, those known to have none of them.
 
     A case of several positive labels stands in several strata; one without a known label stands in none.
 
@@ -29,21 +29,21 @@ def strata(labels: Any) -> list[Positions]:
         masks = [*has_NC.T, ~has_NC.any(1) & (values == 0).any(1)]
     else:
         masks = [values == name for name in np.unique(values[values >= 0])]
-    found = [np.flatnonzero(mask) for mask in masks if mask.any()]
-    if not found:
+    positions = [np.flatnonzero(mask) for mask in masks if mask.any()]
+    if not positions:
         raise UsageError("sampler: no case of the training split has a known label; sampler=shuffle needs none")
-    return found
+    return positions
 
 
 def patients(groups: Any, n: int) -> Positions:
-    """Patients as numbers from 0, (N,); each case its own where there are no groups."""
+    """Number patients from 0, (N,); each case is its own where there are no groups."""
     if groups is None:
         return np.arange(n)
     return np.asarray(np.unique(np.asarray(groups), return_inverse=True)[1]).reshape(-1)
 
 
 def draw_numbers(drawn: Positions) -> Positions:
-    """How often each drawn position came before: 0 for its first draw, 1 for its second, ..."""
+    """Count how often each drawn position came before: 0 for its first draw, 1 for its second, ..."""
     order = np.argsort(drawn, kind="stable")
     ordered = drawn[order]
     first = np.searchsorted(ordered, ordered, side="left")
@@ -53,5 +53,5 @@ def draw_numbers(drawn: Positions) -> Positions:
 
 
 def batches_of(length: int | None, n: int, batch_size: int, world: int) -> int:
-    """Batches a rank and epoch: whole ones that together hold at least `length` images (None: n)."""
+    """Count batches a rank and epoch: whole ones that together hold at least `length` images (None: n)."""
     return -(-(length or n) // (batch_size * world))

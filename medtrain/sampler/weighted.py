@@ -16,7 +16,7 @@ from medtrain.sampler.strata import batches_of, draw_numbers, patients, strata
 
 
 class Weighted(Sampler[tuple[int, int]]):
-    """Each draw is a class with a probability proportional to n^(1 - power), n its cases, then one case of it.
+    """Sampler that draws a class with a probability proportional to n^(1 - power), n its cases, then one case of it.
 
     Cases of several labels belong to the rarest that they have, cases of no label to a class of their own. All ranks
     make the same draws and take every world-th. An epoch is a whole number of batches.
@@ -59,22 +59,22 @@ class Weighted(Sampler[tuple[int, int]]):
         self.probability_N = probabilities(labels, patients(groups, len(labels)) if by_patient else None, power)
 
     def set_epoch(self, epoch: int) -> None:
-        """The epoch to draw for; a resumed run that sets its epoch goes on with the same draws."""
+        """Set the epoch to draw for; a resumed run that sets its epoch goes on with the same draws."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         draw = stream(self.seed, "weighted", self.epoch)
         drawn = draw.choice(len(self.probability_N), self.length * self.world, p=self.probability_N)
         numbers = draw_numbers(drawn)
-        mine = slice(self.rank, None, self.world)
-        yield from zip(drawn[mine].tolist(), numbers[mine].tolist(), strict=True)
+        own = slice(self.rank, None, self.world)
+        yield from zip(drawn[own].tolist(), numbers[own].tolist(), strict=True)
 
     def __len__(self) -> int:
         return self.length
 
 
 def probabilities(labels: Any, patient_N: NDArray[np.int64] | None, power: float) -> NDArray[np.float64]:
-    """The probability of each case, (N,); 0 where no label is known."""
+    """Compute the probability of each case, (N,); 0 where no label is known."""
     weight_N, free_N = np.zeros(len(labels)), np.ones(len(labels), bool)
     for cases in sorted(strata(labels), key=len):  # the rarest first: a case counts for that one
         own = cases[free_N[cases]]
