@@ -1,4 +1,4 @@
-"""Transfer learning: what of a pretrained network trains, from when on, at what rate."""
+"""Transfer learning: the parts of a pretrained network that train, from when on, and at what rate."""
 
 from medtrain.core.offer import offer
 from medtrain.transfer.plan import Transfer, scale_rates

@@ -21,7 +21,7 @@ ALWAYS = -1
 
 
 class Transfer:
-    """How each part of a network trains. The defaults change nothing.
+    """The way in which each part of a network trains. The defaults change nothing.
 
     Args:
         freeze_epochs: epochs for which all but the head is frozen; -1: always.
@@ -50,16 +50,16 @@ class Transfer:
 
     @property
     def idle(self) -> bool:
-        """Whether this is plain training."""
+        """Tell whether this is plain training."""
         rates_equal = self.head_lr == self.layer_decay == 1
         return rates_equal and self.freeze_epochs == 0 and self.decay_norm and not self.freeze_norm
 
     def freezes(self, epoch: int) -> bool:
-        """Whether all but the head is frozen in this epoch (from 0)."""
+        """Tell whether all but the head is frozen in this epoch (from 0)."""
         return self.freeze_epochs == ALWAYS or epoch < self.freeze_epochs
 
     def groups(self, network: nn.Module, others: Iterable[nn.Parameter] = ()) -> list[dict[str, Any]]:
-        """Parameter groups for an optimizer, each parameter in one.
+        """Make parameter groups for an optimizer, each parameter in one.
 
         Args:
             network: whose parameters are grouped by depth.
@@ -96,7 +96,7 @@ class Transfer:
         if self.freeze_epochs == 0 and not self.freeze_norm:
             return
         *body, _ = stages(network)
-        frozen, kept = self.freezes(epoch), {id(p) for p in self._kept(network)}
+        frozen, fixed = self.freezes(epoch), {id(p) for p in self._fixed_norms(network)}
         for stage in body:
             for module in stage.modules:
                 module.train(not frozen)
@@ -105,33 +105,33 @@ class Transfer:
                         norm.eval()
             for parameter in stage.parameters():
                 if id(parameter) in self._trained and not distributed:
-                    parameter.requires_grad_(not (frozen or id(parameter) in kept))
+                    parameter.requires_grad_(not (frozen or id(parameter) in fixed))
 
     def drop_gradients(self, network: nn.Module, epoch: int) -> None:
         """Forget the gradients of what is frozen, before clipping and the step."""
         if self.freezes(epoch):
             frozen = [p for stage in stages(network)[:-1] for p in stage.parameters()]
         else:
-            frozen = self._kept(network)
+            frozen = self._fixed_norms(network)
         for parameter in frozen:
             parameter.grad = None
 
-    def _kept(self, network: nn.Module) -> list[nn.Parameter]:
-        """Parameters of the batch norms that never train."""
+    def _fixed_norms(self, network: nn.Module) -> list[nn.Parameter]:
+        """List the parameters of the batch norms that never train."""
         body = stages(network)[:-1] if self.freeze_norm else []
         return [p for stage in body for m in stage.modules for norm in _batch_norms(m) for p in norm.parameters()]
 
     def describe(self, network: nn.Module, rate: float) -> str:
-        """A line on how much trains at what rate, and from when on."""
+        """Write a line on how much trains at what rate, and from when on."""
         *body, head = self._scales(network)
         rates = [rate * scale for _, scale in body] or [rate]
         whole, top = sum(p.numel() for p in network.parameters()), sum(p.numel() for p in head[0].parameters())
-        kept = sum(p.numel() for p in self._kept(network))
+        fixed = sum(p.numel() for p in self._fixed_norms(network))
         span = f"{min(rates):.3g}" + (f" to {max(rates):.3g}, by depth" if min(rates) < max(rates) else "")
         when = {ALWAYS: "frozen", 0: f"at {span}"}.get(
             self.freeze_epochs, f"frozen for {self.freeze_epochs} epochs, then at {span}"
         )
-        norms = f"; {kept:,} of batch norms never" if kept and self.freeze_epochs != ALWAYS else ""
+        norms = f"; {fixed:,} of batch norms never" if fixed and self.freeze_epochs != ALWAYS else ""
         return f"transfer: {top:,} weights of the head train at {rate * head[1]:.3g}; {whole - top:,} {when}{norms}"
 
 
