@@ -65,7 +65,7 @@ class CsvBags:
         return self.x_ND[self.rows[bag]]
 
     def coords(self, bag: int) -> None:
-        """Such bags have no place."""
+        """Return no coordinates: such bags have no place."""
         return None
 
     def geometry(self, bag: int) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class CsvBags:
 
 
 def is_csv_bags(path: Path) -> bool:
-    """Is this a CSV of bags rather than a table of files: nothing but numbers behind the first two columns?"""
+    """Tell whether this is a CSV of bags, with nothing but numbers behind the first two columns, or one of files."""
     if not path.is_file():
         return False
     with open(path, encoding="utf-8-sig", errors="replace") as file:
@@ -85,7 +85,7 @@ def is_csv_bags(path: Path) -> bool:
 
 
 def read_csv_bags(path: Path) -> CsvBags:
-    """Read all of it.
+    """Read all bags of a file.
 
     Raises:
         DataError: it is ragged, or holds nothing. What is wrong with single bags is listed in `conflicts`.
@@ -103,38 +103,40 @@ def read_csv_bags(path: Path) -> CsvBags:
     groups: dict[str, list[int]] = {}
     for row, name in enumerate(names):
         groups.setdefault(name, []).append(row)
-    at = 1 if header is None else 2
+    offset = 1 if header is None else 2
     rows_of = [np.array(rows) for rows in groups.values()]
-    where = [int(rows[0]) + at for rows in rows_of]
+    where = [int(rows[0]) + offset for rows in rows_of]
     conflicts = [
-        (n, found) for n, rows in enumerate(rows_of) for found in _conflict(path.name, rows, names, labels, at)
+        (n, problem) for n, rows in enumerate(rows_of) for problem in _conflict(path.name, rows, names, labels, offset)
     ]
-    problems = {n: found for n, rows in enumerate(rows_of) if (found := _no_numbers(x_ND, rows, at))}
+    problems = {n: fault for n, rows in enumerate(rows_of) if (fault := _no_numbers(x_ND, rows, offset))}
     return CsvBags(path, list(groups), [labels[rows[0]] for rows in rows_of], where, x_ND, rows_of, conflicts, problems)
 
 
-def _conflict(file: str, rows: NDArray[np.int64], names: list[str], labels: list[str], at: int) -> list[Problem]:
-    """The first row of a bag whose label is another than its first one's."""
+def _conflict(file: str, rows: NDArray[np.int64], names: list[str], labels: list[str], offset: int) -> list[Problem]:
+    """Find the first row of a bag whose label is another than its first one's."""
     first = int(rows[0])
     other = next((int(row) for row in rows if labels[row] != labels[first]), None)
     if other is None:
         return []
-    said = f"label {labels[other]!r}, where row {first + at} of the same bag {names[first]!r} has {labels[first]!r}"
-    return [Problem("label_conflict", f"{file} row {other + at}", said)]
+    detail = (
+        f"label {labels[other]!r}, where row {first + offset} of the same bag {names[first]!r} has {labels[first]!r}"
+    )
+    return [Problem("label_conflict", f"{file} row {other + offset}", detail)]
 
 
-def _no_numbers(x_ND: NDArray[Any], rows: NDArray[np.int64], at: int) -> str:
+def _no_numbers(x_ND: NDArray[Any], rows: NDArray[np.int64], offset: int) -> str:
     bad = rows[~np.isfinite(x_ND[rows]).all(axis=1)]
     if not len(bad):
         return ""
     column = int(np.flatnonzero(~np.isfinite(x_ND[bad[0]]))[0]) + 3
-    return f"no finite number in column {column} of row {bad[0] + at}" + f", and {len(bad) - 1} more rows" * (
+    return f"no finite number in column {column} of row {bad[0] + offset}" + f", and {len(bad) - 1} more rows" * (
         len(bad) > 1
     )
 
 
 def _has_header(cells: list[str]) -> bool:
-    """Two names that say label and bag, in this order, or at least no name of a file among them."""
+    """Tell whether the first two cells name label and bag."""
     first, second = (cell.strip().strip('"').lower() for cell in cells[:2])
     return first in LABEL or second in BAG
 

@@ -1,4 +1,4 @@
-"""Single-frame DICOM, as a radiograph's file has it, to a picture like any other.
+"""Reader of single-frame DICOM, as a radiograph's file has it: a picture like any other.
 
 Stored values are decoded here; what they look like is decided in `medtrain.io.dicom_display`. Values of the header
 never reach a message: they may name a patient.
@@ -51,7 +51,7 @@ gdcm.Trace.ErrorOff()
 
 
 def is_dicom(head: bytes) -> bool:
-    """Do a file's first `HEAD` bytes begin a DICOM file, with the preamble or (older ones) without?"""
+    """Tell whether a file's first `HEAD` bytes begin a DICOM file, with the preamble or (older ones) without."""
     if head[128:132] == b"DICM":
         return True
     if len(head) < 8:
@@ -62,7 +62,7 @@ def is_dicom(head: bytes) -> bool:
 
 
 def is_dicom_file(path: str | os.PathLike[str]) -> bool:
-    """`is_dicom` of a file; False where it cannot be opened."""
+    """Apply `is_dicom` to a file; False where it cannot be opened."""
     try:
         if not os.path.isfile(path):  # a pipe would be waited for
             return False
@@ -73,12 +73,12 @@ def is_dicom_file(path: str | os.PathLike[str]) -> bool:
 
 
 def dicom_files(folder: str | os.PathLike[str]) -> list[Path]:
-    """The DICOM files that lie in a folder itself, sorted by name."""
+    """List the DICOM files that lie in a folder itself, sorted by name."""
     return sorted(file for file in Path(folder).iterdir() if is_dicom_file(file) and file.name.upper() != "DICOMDIR")
 
 
 def read_patient_id(path: str | os.PathLike[str]) -> str | None:
-    """The header's PatientID, as it is: an identifier, to be hashed (`medtrain.io.pseudonym`). None without one."""
+    """Read the header's PatientID as it is: an identifier, to be hashed (`medtrain.io.pseudonym`); None without."""
     _hush()
     try:
         with open(path, "rb") as file:
@@ -92,7 +92,7 @@ def read_patient_id(path: str | os.PathLike[str]) -> str | None:
 
 
 def read_shape(path: str | os.PathLike[str]) -> tuple[int, int, int, int]:
-    """(rows, columns, samples a pixel, bits stored) of a DICOM header; raises whatever a damaged one makes of it."""
+    """Read (rows, columns, samples a pixel, bits stored) of a header; raises whatever a damaged one makes of it."""
     _hush()
     tags = ["Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsStored"]
     head = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(tags), force=True)
@@ -101,7 +101,7 @@ def read_shape(path: str | os.PathLike[str]) -> tuple[int, int, int, int]:
 
 
 def read_dicom(path: str | os.PathLike[str], window: tuple[float, float] | None = None) -> NDArray[Any]:
-    """The picture in a DICOM file as a viewer shows it, black 0 and white the most that the type holds.
+    """Read the picture in a file as a viewer shows it, black 0 and white the most that the type holds.
 
     Args:
         window: (low, high) in rescaled units, in place of the file's own.
@@ -131,7 +131,7 @@ def read_dicom_stored(
 
 
 def read_slice(path: str | os.PathLike[str]) -> NDArray[Any]:
-    """The values of a grey picture in the units of its rescale, Hounsfield's of a CT: (H, W) int16 or float32.
+    """Read a grey picture in the units of its rescale, Hounsfield's of a CT: (H, W) int16 or float32.
 
     Raises:
         DicomError: as `read_dicom`.
@@ -150,7 +150,7 @@ def read_slice(path: str | os.PathLike[str]) -> NDArray[Any]:
 
 @contextmanager
 def _stored(path: str | os.PathLike[str]) -> Iterator[tuple[Any, NDArray[Any], str]]:
-    """A file's dataset, stored values and photometric interpretation; what goes wrong with them is a DicomError."""
+    """Read a file's dataset, stored values and photometric interpretation; a fault of them is a DicomError."""
     _hush()
     try:
         dataset = pydicom.dcmread(path, force=True)
@@ -165,7 +165,7 @@ def _stored(path: str | os.PathLike[str]) -> Iterator[tuple[Any, NDArray[Any], s
 
 
 def _refuse(dataset: Any) -> UID:
-    """The transfer syntax of a dataset that holds one picture."""
+    """Refuse datasets that are not of one picture, and return the transfer syntax of others."""
     meta = dataset.file_meta
     if meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
         raise DicomError("a DICOMDIR, the index of a disc, not a picture")
@@ -194,13 +194,13 @@ def _refuse(dataset: Any) -> UID:
 
 
 def _named(uid: Any) -> str:
-    """The public name of a UID; in a damaged file, anything may stand in its place."""
+    """Name a UID in public words; in a damaged file, anything may stand in its place."""
     name = UID(str(uid)).name
     return "something unknown" if name == str(uid) else name
 
 
 def _decode(dataset: Any, syntax: UID) -> tuple[NDArray[Any], str]:
-    """Stored values (H, W) or (H, W, 3), and their photometric interpretation; YBR becomes RGB."""
+    """Decode stored values (H, W) or (H, W, 3) and their photometric interpretation; YBR becomes RGB."""
     samples, bits = int(dataset.get("SamplesPerPixel") or 1), int(dataset.BitsStored)
     photometric = str(dataset.PhotometricInterpretation)
     known = COLOURS if samples == 3 else ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR") if samples == 1 else ()

@@ -17,11 +17,11 @@ Grey = NDArray[np.float64]  # 0 black, 1 white
 
 
 class DicomError(ValueError):
-    """Why a file is not read, in words of ours: what pydicom says may quote the header, and with it a patient."""
+    """Why a file is not read, in words of ours: pydicom's own may quote the header, and with it a patient."""
 
 
 def display_grey(stored_HW: NDArray[Any], dataset: Any, window: tuple[float, float] | None) -> NDArray[Any]:
-    """Stored values to (H, W) uint8 (8 bits stored, nothing widens them) or uint16, both over their full range.
+    """Turn stored values into (H, W) uint8 (8 bits stored, nothing widens them) or uint16, over their full range.
 
     Modality LUT or rescale; then `window`, else the first window of the file, else its VOI LUT, else the range of the
     values; then MONOCHROME1 is inverted. Padding is left out of the range, and black.
@@ -59,7 +59,7 @@ def display_grey(stored_HW: NDArray[Any], dataset: Any, window: tuple[float, flo
 
 
 def display_colour(stored_HWC: NDArray[Any], bits: int, window: tuple[float, float] | None) -> NDArray[Any]:
-    """RGB of `bits` bits to the full range of uint8 or uint16; a `window` is in stored values.
+    """Scale RGB of `bits` bits to the full range of uint8 or uint16; a `window` is in stored values.
 
     Raises:
         DicomError: more than 16 bits.
@@ -74,12 +74,12 @@ def display_colour(stored_HWC: NDArray[Any], bits: int, window: tuple[float, flo
 
 
 def linear(values: Grey, low: float, high: float) -> Grey:
-    """0 at `low` and below, 1 at `high` and above; all 0 where there is nothing between them."""
+    """Map `low` and below to 0, `high` and above to 1; all to 0 where there is nothing between them."""
     return np.clip((values - low) / (high - low), 0, 1) if high > low else np.zeros_like(values)
 
 
 def _padding(stored: NDArray[Any], dataset: Any) -> NDArray[np.bool_] | None:
-    """Where PixelPaddingValue, or the range up to its limit, stands (PS3.3 C.7.5.1.1.2)."""
+    """Find where PixelPaddingValue, or the range up to its limit, stands (PS3.3 C.7.5.1.1.2)."""
     ends = [dataset.get(name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
     if ends[0] is None:
         return None
@@ -88,12 +88,12 @@ def _padding(stored: NDArray[Any], dataset: Any) -> NDArray[np.bool_] | None:
     signed = bool(dataset.PixelRepresentation)
     values = [int(end) % whole for end in ends if end is not None]
     values = [value - whole if signed and value >= whole // 2 else value for value in values]
-    found: NDArray[np.bool_] = (stored >= min(values)) & (stored <= max(values))
-    return found if found.any() else None
+    padding: NDArray[np.bool_] = (stored >= min(values)) & (stored <= max(values))
+    return padding if padding.any() else None
 
 
 def modality(stored: Grey, dataset: Any) -> Grey:
-    """Stored values in the units of the modality: by its LUT, else by rescale slope and intercept (DicomError)."""
+    """Convert stored values to the modality's units: by its LUT, else by rescale slope and intercept (DicomError)."""
     if luts := dataset.get("ModalityLUTSequence"):
         return _lut(stored, luts[0])
     slope, intercept = (
@@ -109,7 +109,7 @@ def modality(stored: Grey, dataset: Any) -> Grey:
 
 
 def _number(dataset: Any, name: str, default: float | None = None) -> float | None:
-    """The first value of an element, `default` if it is absent or blank, None if it is no finite number."""
+    """Read the first value of an element, `default` if absent or blank, None if it is no finite number."""
     try:
         value = dataset.get(name)
         first = value[0] if isinstance(value, list | tuple) or hasattr(value, "append") else value
@@ -121,7 +121,7 @@ def _number(dataset: Any, name: str, default: float | None = None) -> float | No
 
 
 def _window(values: Grey, dataset: Any) -> Grey | None:
-    """The file's first window by its VOI LUT function (PS3.3 C.11.2.1.2, C.11.2.1.3); None where it has none."""
+    """Make the file's first window by its VOI LUT function (PS3.3 C.11.2.1.2, C.11.2.1.3); None where it has none."""
     center, width = _number(dataset, "WindowCenter"), _number(dataset, "WindowWidth")
     if center is None or width is None or width <= 0:
         return None  # left blank or zero by writers that know no window
@@ -136,7 +136,7 @@ def _window(values: Grey, dataset: Any) -> Grey | None:
 
 
 def _lut(values: Grey, item: Any, scaled: bool = False) -> Grey:
-    """Values through a modality or VOI LUT (PS3.3 C.11.1.1); with `scaled`, its nominal depth becomes 0..1."""
+    """Map values through a modality or VOI LUT (PS3.3 C.11.1.1); with `scaled`, its nominal depth becomes 0..1."""
     try:
         entries, first, bits = (int(number) for number in item.LUTDescriptor)
         data = item.LUTData

@@ -1,4 +1,4 @@
-"""A folder with one DICOM series to a volume: slices in their order along the body, and nothing missing between them.
+"""Reader of a folder with one DICOM series: a volume of slices in their order along the body, none missing.
 
 No value of a header that could name a person reaches a message; series are told apart by number, modality and size.
 """
@@ -29,7 +29,7 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 @dataclass(frozen=True)
 class Slice:
-    """What a header says of a slice: its position in mm and direction cosines (LPS), the spacing of its pixels."""
+    """A slice as its header has it: position in mm and direction cosines (LPS), spacing of its pixels."""
 
     file: Path
     series: str
@@ -43,7 +43,7 @@ class Slice:
 
 
 def read_series(folder: str | os.PathLike[str]) -> Volume:
-    """The series in a folder, in rescaled units (Hounsfield's of a CT).
+    """Read the series in a folder, in rescaled units (Hounsfield's of a CT).
 
     Raises:
         VolumeError: there are several series or none, slices are missing, or one of them cannot be read.
@@ -57,7 +57,7 @@ def read_series(folder: str | os.PathLike[str]) -> Volume:
     slices = _in_order(_one_series([_header(file) for file in files]))
     first = slices[0]
     try:
-        values = np.stack([read_slice(each.file) for each in slices])
+        values = np.stack([read_slice(slice_.file) for slice_ in slices])
     except DicomError as error:
         raise VolumeError(f"a slice of the series cannot be read: {error}") from None
     affine = np.eye(4)
@@ -81,7 +81,7 @@ def _header(file: Path) -> Slice:
         raise VolumeError(f"{file.name}: {frames} frames in one file; convert it to NIfTI (dcm2niix does) first")
     try:
         place = [np.asarray(head[name].value, np.float64) for name in TAGS[5:8]]
-        if [len(each) for each in place] != [3, 6, 2] or not np.isfinite(np.concatenate(place)).all():
+        if [len(vector) for vector in place] != [3, 6, 2] or not np.isfinite(np.concatenate(place)).all():
             raise ValueError
     except Exception:
         raise VolumeError(
@@ -92,8 +92,8 @@ def _header(file: Path) -> Slice:
 
 def _one_series(slices: list[Slice]) -> list[Slice]:
     of_series: dict[str, list[Slice]] = defaultdict(list)
-    for each in slices:
-        of_series[each.series].append(each)
+    for slice_ in slices:
+        of_series[slice_.series].append(slice_)
     if len(of_series) > 1:
         named = [_named(series) for series in sorted(of_series.values(), key=len, reverse=True)]
         more = f", and {len(named) - 5} more" * (len(named) > 5)
@@ -107,7 +107,7 @@ def _one_series(slices: list[Slice]) -> list[Slice]:
         ("spacing", lambda a, b: not np.allclose(a.spacing, b.spacing, rtol=1e-3)),
         ("direction", lambda a, b: not np.allclose(a.direction, b.direction, atol=PARALLEL)),
     ):
-        other = [each for each in slices if apart(each, slices[0])]
+        other = [slice_ for slice_ in slices if apart(slice_, slices[0])]
         if other:
             raise VolumeError(f"slices that differ in their {what}: {other[0].file.name} and {slices[0].file.name}")
     return slices
@@ -119,21 +119,21 @@ def _named(series: list[Slice]) -> str:
 
 
 def _in_order(slices: list[Slice]) -> list[Slice]:
-    """Slices along their normal, one at each place and all of them there."""
+    """Sort slices along their normal, and refuse them unless one stands at each place and all are there."""
     normal = np.cross(slices[0].direction[:3], slices[0].direction[3:])
-    place = np.array([each.position @ normal for each in slices])
+    place = np.array([slice_.position @ normal for slice_ in slices])
     order = np.argsort(place, kind="stable")
     slices, step = [slices[n] for n in order], np.diff(place[order])
     if (step < 1e-3).any():
-        at = int(np.argmin(step))
-        names = f"{slices[at].file.name} and {slices[at + 1].file.name}"
+        index = int(np.argmin(step))
+        names = f"{slices[index].file.name} and {slices[index + 1].file.name}"
         raise VolumeError(f"two slices at one place: {names}; several series or time points?")
     usual = float(np.median(step))
     wrong = np.flatnonzero(np.abs(step - usual) > UNEVEN * usual)
     if len(wrong):
-        at = int(wrong[0])
-        names = f"between {slices[at].file.name} and {slices[at + 1].file.name}"
-        gap = f"{step[at]:.4g} mm {names}, elsewhere {usual:.4g}"
+        index = int(wrong[0])
+        names = f"between {slices[index].file.name} and {slices[index + 1].file.name}"
+        gap = f"{step[index]:.4g} mm {names}, elsewhere {usual:.4g}"
         missing = int(sum(max(0, round(step[n] / usual) - 1) for n in wrong))
         raise VolumeError((f"{missing} slices are missing: " if missing else "slices at uneven distances: ") + gap)
     return slices

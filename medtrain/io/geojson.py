@@ -18,7 +18,7 @@ Polygon = list[list[list[float]]]  # rings of points: the outline, then holes
 
 
 def mask_polygons(mask_HW: NDArray[np.bool_], scale: float) -> list[Polygon]:
-    """The outlines of a mask's pieces, each with its holes.
+    """Draw the outlines of a mask's pieces, each with its holes.
 
     Args:
         scale: pixels of level 0 a side that a pixel of the mask covers.
@@ -36,7 +36,7 @@ def mask_polygons(mask_HW: NDArray[np.bool_], scale: float) -> list[Polygon]:
 
 
 def cell_polygons(mask_HW: NDArray[np.bool_], scale: float) -> list[Polygon]:
-    """The exact outlines, right angles and all, of a mask whose pixels are tiles; each with its holes.
+    """Draw the exact outlines, right angles and all, of a mask whose pixels are tiles; each with its holes.
 
     Args:
         scale: a tile's side.
@@ -46,7 +46,7 @@ def cell_polygons(mask_HW: NDArray[np.bool_], scale: float) -> list[Polygon]:
 
 
 def _outline(mask_HW: NDArray[np.bool_], scale: float) -> Polygon:
-    """Of one piece: its border goes round it clockwise, edge by edge, with the inside to the right."""
+    """Draw one piece: its border goes round it clockwise, edge by edge, with the inside to the right."""
     inside = np.pad(mask_HW, 1)
     after: dict[tuple[int, int], list[tuple[int, int]]] = {}
     for y, x in np.argwhere(inside).tolist():
@@ -58,11 +58,11 @@ def _outline(mask_HW: NDArray[np.bool_], scale: float) -> Polygon:
     rings: Polygon = []
     while after:
         start = next(iter(after))
-        ring, at = [start], start
+        ring, corner = [start], start
         while True:
-            at = after[at].pop() if len(after[at]) > 1 else after.pop(at)[0]
-            ring.append(at)
-            if at == start:
+            corner = after[corner].pop() if len(after[corner]) > 1 else after.pop(corner)[0]
+            ring.append(corner)
+            if corner == start:
                 break
         turns = [n for n in range(len(ring) - 1) if not _straight(ring[n - 1 if n else -2], ring[n], ring[n + 1])]
         points = [[(ring[n][0] - 1) * scale, (ring[n][1] - 1) * scale] for n in turns]
@@ -86,7 +86,7 @@ def feature(
     kind: str = "annotation",
     measures: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """One object as QuPath has it.
+    """Describe one object as QuPath has it.
 
     Args:
         polygon: from `mask_polygons`.

@@ -1,4 +1,4 @@
-"""Pictures as they come (8 or 16 bit, grey, colour, palette, alpha, turned by EXIF, DICOM) to arrays of one size.
+"""Reader of pictures as they come (8 or 16 bit, grey, colour, palette, alpha, turned, DICOM): arrays of one size.
 
 Every reader of pictures in the house goes through `read_fitted`, so that training, testing, prediction and export
 see the same pixels.
@@ -30,7 +30,7 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as JPEG and 
 
 @dataclass(frozen=True)
 class ImageForm:
-    """What every picture of a data set is brought to.
+    """The size, channels and values to which every picture of a data set is brought.
 
     Args:
         size: (H, W) in pixels.
@@ -59,7 +59,7 @@ class ImageForm:
 
 
 def is_picture(path: str | os.PathLike[str]) -> bool:
-    """Does a file of a folder count as a picture? By its suffix; others where they begin as DICOM does."""
+    """Tell whether a file of a folder counts as a picture: by its suffix; others where they begin as DICOM does."""
     path = Path(path)
     if path.name.startswith(".") or path.is_dir():
         return False
@@ -67,7 +67,7 @@ def is_picture(path: str | os.PathLike[str]) -> bool:
 
 
 def read_image(path: str | os.PathLike[str], at_least: int | None = None) -> Pixels:
-    """The pixels of a PNG, JPEG, TIFF or BMP file (of several frames the first) upright by EXIF, or of a DICOM file.
+    """Read a PNG, JPEG, TIFF or BMP file (of several frames the first) upright by EXIF, or a DICOM file.
 
     What a file is, its content says, not its suffix. Transparency is composited on black, the background of a
     radiograph. 16-bit grey stays 16 bit; 16-bit colour comes as 8 bit, since PIL reads no other. DICOM comes as a
@@ -86,12 +86,12 @@ def read_image(path: str | os.PathLike[str], at_least: int | None = None) -> Pix
 
 
 def read_fitted(path: str | os.PathLike[str], form: ImageForm) -> Pixels:
-    """`read_image`, then `fit_image`: (C, H, W), uint8 or uint16. Raises ValueError with a short reason."""
+    """Read with `read_image`, then `fit_image`: (C, H, W), uint8 or uint16. Raises ValueError with a short reason."""
     return _fitted(_read(Path(path), _enough(form), form.window), form)
 
 
 def read_identified(path: str | os.PathLike[str], form: ImageForm) -> tuple[Pixels, str]:
-    """`read_fitted`, and what the picture is (`medtrain.io.content`), whatever `form` makes of it."""
+    """Read as `read_fitted` does, and tell what the picture is (`medtrain.io.content`), whatever `form` makes of it."""
     raw = _read(Path(path), _enough(form), form.window)
     whole = read_image(path) if raw.stored is None else raw.stored
     return _fitted(raw, form), of_pixels(whole)
@@ -150,7 +150,7 @@ def _read(path: Path, at_least: int | None, window: Window) -> _Raw:
 
 
 def why_no_file(path: str | os.PathLike[str]) -> str:
-    """Why there is no file to read: missing, a folder, links in a circle."""
+    """Say why there is no file to read: missing, a folder, links in a circle."""
     try:
         _head(Path(path))
     except ValueError as error:
@@ -198,7 +198,7 @@ def fit_image(
     fit: str = "pad",
     window: Sequence[float] | None = None,
 ) -> Pixels:
-    """Window, colour and size of one picture (see `ImageForm` for the arguments), by antialiased bilinear resampling.
+    """Apply window, colour and size to one picture (arguments: `ImageForm`), by antialiased bilinear resampling.
 
     Args:
         array: (H, W) or (H, W, 3), uint8 or uint16.
@@ -252,7 +252,7 @@ def _resize(plane_HW: NDArray[np.generic], size: tuple[int, int], fit: str) -> N
 
 
 def content_box(shape: tuple[int, int], size: tuple[int, int], fit: str) -> tuple[slice, slice]:
-    """Rows and columns of a picture fitted to `size` that are no padding.
+    """Find rows and columns of a picture fitted to `size` that are no padding.
 
     Args:
         shape: (H, W) as stored.
@@ -265,13 +265,13 @@ def content_box(shape: tuple[int, int], size: tuple[int, int], fit: str) -> tupl
 
 
 def _padded(shape: tuple[int, int], size: tuple[int, int], fit: str) -> tuple[int, int]:
-    """Height and width that a picture has within its padding."""
+    """Compute height and width that a picture has within its padding."""
     scale = min(size[0] / shape[0], size[1] / shape[1], 1.0 if fit == "shrink" else np.inf)
     return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
 def placement(shape: tuple[int, int], form: ImageForm) -> tuple[float, float, float, float]:
-    """Where `fit_image` puts a picture: (sx, sy, tx, ty), so that x = sx * x_stored + tx in pixels of `form`.
+    """Compute (sx, sy, tx, ty) by which `fit_image` places a picture: x = sx * x_stored + tx in pixels of `form`.
 
     Coordinates run from edge to edge: the first pixel reaches from 0 to 1.
 
@@ -287,16 +287,16 @@ def placement(shape: tuple[int, int], form: ImageForm) -> tuple[float, float, fl
     return (*scales, float(columns.start), float(rows.start))
 
 
-def original_point(at: tuple[float, float], shape: tuple[int, int], form: ImageForm) -> tuple[float, float]:
-    """Where a point of a fitted picture lies in the picture as stored: `placement` backwards.
+def original_point(point: tuple[float, float], shape: tuple[int, int], form: ImageForm) -> tuple[float, float]:
+    """Map a point of a fitted picture to the picture as stored: `placement` backwards.
 
     Args:
-        at: (row, column) in pixels of `form`; the middle of the first pixel is (0.5, 0.5).
+        point: (row, column) in pixels of `form`; the middle of the first pixel is (0.5, 0.5).
         shape: (H, W) as stored.
 
     Returns:
         (row, column) in stored pixels, counted from 0 and within the picture (a point of the padding goes to its edge).
     """
     sx, sy, tx, ty = placement(shape, form)
-    row, column = (at[0] - ty) / sy - 0.5, (at[1] - tx) / sx - 0.5
+    row, column = (point[0] - ty) / sy - 0.5, (point[1] - tx) / sx - 0.5
     return min(max(row, 0.0), shape[0] - 1.0), min(max(column, 0.0), shape[1] - 1.0)

@@ -1,4 +1,4 @@
-"""What the head of a picture file says of it, without decoding it: size, channels, depth, format."""
+"""Headers of picture files: size, channels, depth and format, without decoding them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Header(NamedTuple):
 
 
 def read_header(path: str | os.PathLike[str]) -> Header | None:
-    """The header of a file that `medtrain.io.image.read_image` reads; None where nothing can be made of it."""
+    """Read the header of a file that `medtrain.io.image.read_image` reads; None where nothing can be made of it."""
     try:
         if is_dicom_file(path):
             rows, columns, samples, bits = read_shape(path)
@@ -59,19 +59,19 @@ def read_header(path: str | os.PathLike[str]) -> Header | None:
 
 
 def read_headers(paths: Sequence[str], progress: Progress | None = None) -> list[Header | None]:
-    """`read_header` of many files, by threads: a look at a file waits for the server where files are far away."""
-    found: list[Header | None] = []
+    """Read headers of many files by threads: a look at a file waits for the server where files are far away."""
+    headers: list[Header | None] = []
     with ThreadPoolExecutor(THREADS) as pool:
         parts = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
         for part in pool.map(lambda part: [read_header(path) for path in part], parts):
-            found += part
+            headers += part
             if progress is not None:
-                progress(len(found), len(paths))
-    return found
+                progress(len(headers), len(paths))
+    return headers
 
 
 def remembered_headers(paths: Sequence[str], states: NDArray[np.int64], folder: Path) -> list[Header | None]:
-    """`read_headers`, where files that are as they were need not be opened: a DICOM header takes a millisecond.
+    """Read headers, but not of files that are as they were: a DICOM header takes a millisecond.
 
     Args:
         paths: absolute.
@@ -79,13 +79,17 @@ def remembered_headers(paths: Sequence[str], states: NDArray[np.int64], folder: 
         folder: the root of all caches.
     """
     memory = Remembered(folder / "headers.npy", TEXT)
-    found = [None if text is None else _parsed(text) for text in memory.recall(paths, states)]
-    new = [n for n, header in enumerate(found) if header is None and states[n, 0] >= 0]
+    headers = [None if text is None else _parsed(text) for text in memory.recall(paths, states)]
+    new = [n for n, header in enumerate(headers) if header is None and states[n, 0] >= 0]
     read = dict(zip(new, read_headers([paths[n] for n in new]), strict=True))
-    told = {n: header for n, header in read.items() if header is not None}
-    if told:
-        memory.add([paths[n] for n in told], states[list(told)], [_text(header) for header in told.values()])
-    return [read.get(n, header) for n, header in enumerate(found)]
+    new_headers = {n: header for n, header in read.items() if header is not None}
+    if new_headers:
+        memory.add(
+            [paths[n] for n in new_headers],
+            states[list(new_headers)],
+            [_text(header) for header in new_headers.values()],
+        )
+    return [read.get(n, header) for n, header in enumerate(headers)]
 
 
 def _text(header: Header) -> str:

@@ -55,7 +55,7 @@ class MedMNIST:
         return first_with_same(self.identities)
 
     def __getitem__(self, indices: ArrayLike) -> NDArray[Any]:
-        """A copy of the pictures `indices`: (B, C, H, W) or (B, C, D, H, W) uint8."""
+        """Copy the pictures `indices`: (B, C, H, W) or (B, C, D, H, W) uint8."""
         if self._map is None:
             self._map = np.load(self.file, mmap_mode="r")
         return np.asarray(self._map[np.asarray(indices, np.int64)])
@@ -66,14 +66,14 @@ class MedMNIST:
 
 @dataclass(frozen=True)
 class WholeForm:
-    """Volumes as the file has them: (D, H, W), one channel."""
+    """The form of volumes as the file has them: (D, H, W), one channel."""
 
     size: tuple[int, ...]
     channels: int = 1
 
 
 def size_and_channels(file: Path) -> tuple[tuple[int, ...], int]:
-    """(height, width), of volumes (depth, height, width), and the number of channels, from the archive's headers alone.
+    """Read (height, width), of volumes (depth, height, width), and the number of channels from the headers alone.
 
     Raises:
         UsageError: no such file. DataError: not a MedMNIST file.
@@ -93,7 +93,7 @@ def size_and_channels(file: Path) -> tuple[tuple[int, ...], int]:
 
 
 def open_medmnist(file: Path, form: ImageForm | WholeForm, folder: Path) -> MedMNIST:
-    """The pictures of `file` in `form`, unpacked now unless they are under `folder`/medmnist already.
+    """Open the pictures of `file` in `form`, unpacked now unless they are under `folder`/medmnist already.
 
     Raises:
         UsageError: no such file. DataError: not a MedMNIST file. MedtrainError: the cache folder cannot be written.
@@ -111,29 +111,29 @@ def open_medmnist(file: Path, form: ImageForm | WholeForm, folder: Path) -> MedM
 
 
 def _headers(file: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-    """{member: (shape, dtype)}, without reading pixels."""
+    """Read {member: (shape, dtype)}, without reading pixels."""
     if not file.is_file():
         raise UsageError(f"data.file={file}: no such file; give one of MedMNIST's .npz")
-    found = {}
+    headers = {}
     try:
         with zipfile.ZipFile(file) as archive:
             for name in archive.namelist():
                 with archive.open(name) as member:
                     shape, _, dtype = _header(member)
-                    found[name.removesuffix(".npy")] = (shape, dtype)
+                    headers[name.removesuffix(".npy")] = (shape, dtype)
     except (zipfile.BadZipFile, ValueError, OSError, EOFError) as error:
         raise DataError(f"{file} is not a .npz that can be read: {error}") from None
-    missing = [name for split in ("train", "test") for name in _members(split) if name not in found]
-    missing += [name for name in _members("val") if name not in found and f"{_other(name)}" in found]
+    missing = [name for split in ("train", "test") for name in _members(split) if name not in headers]
+    missing += [name for name in _members("val") if name not in headers and f"{_other(name)}" in headers]
     if missing:
-        raise DataError(f"{file} lacks {', '.join(missing)}: not a MedMNIST file (it holds {', '.join(found)})")
+        raise DataError(f"{file} lacks {', '.join(missing)}: not a MedMNIST file (it holds {', '.join(headers)})")
     for split in SPLITS:
         images, labels = _members(split)
-        if images in found and found[images][0][0] != found[labels][0][0]:
-            raise DataError(f"{file}: {found[images][0][0]} {images}, but {found[labels][0][0]} {labels}")
-        if images in found and found[images][1] != np.uint8:
-            raise DataError(f"{file}: {images} are {found[images][1]}, not uint8")
-    return found
+        if images in headers and headers[images][0][0] != headers[labels][0][0]:
+            raise DataError(f"{file}: {headers[images][0][0]} {images}, but {headers[labels][0][0]} {labels}")
+        if images in headers and headers[images][1] != np.uint8:
+            raise DataError(f"{file}: {images} are {headers[images][1]}, not uint8")
+    return headers
 
 
 def _members(split: str) -> tuple[str, str]:
@@ -180,7 +180,7 @@ def _unpack(file: Path, form: ImageForm | WholeForm, splits: list[str], count: i
 
 
 def _pictures(file: Path, name: str) -> Iterator[NDArray[np.uint8]]:
-    """One picture after the other, (H, W) or (H, W, 3), without holding them all."""
+    """Yield one picture after the other, (H, W) or (H, W, 3), without holding them all."""
     with zipfile.ZipFile(file) as archive, archive.open(f"{name}.npy") as member:
         (count, *shape), _, _ = _header(member)
         size = int(np.prod(shape))

@@ -1,4 +1,4 @@
-"""NIfTI files (.nii, .nii.gz) to volumes; what nibabel would pass over in silence is an error here."""
+"""Reader of NIfTI files (.nii, .nii.gz); what nibabel would pass over in silence is an error here."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def is_nifti(path: str | os.PathLike[str]) -> bool:
 
 
 def read_nifti(path: str | os.PathLike[str]) -> Volume:
-    """The volume in a file, a fourth dimension as channels; whole numbers stay whole, others become float32.
+    """Read the volume in a file, a fourth dimension as channels; whole numbers stay whole, others become float32.
 
     Raises:
         VolumeError: with a short reason.
@@ -54,7 +54,7 @@ def read_nifti(path: str | os.PathLike[str]) -> Volume:
 
 
 def read_channels(path: str | os.PathLike[str]) -> int:
-    """Values a voxel, by the header alone (VolumeError)."""
+    """Count the values a voxel, by the header alone (VolumeError)."""
     try:
         shape = _shape(nib.load(Path(path)))
     except DAMAGED as error:
@@ -63,7 +63,7 @@ def read_channels(path: str | os.PathLike[str]) -> int:
 
 
 def _shape(image: Any) -> tuple[int, ...]:
-    """The axes but for those of length 1 that stand behind the third: (W, H, D, 1, C) is a vector a voxel."""
+    """Drop the axes of length 1 that stand behind the third: (W, H, D, 1, C) is a vector a voxel."""
     shape = tuple(int(n) for n in image.shape)
     return shape[:3] + tuple(n for n in shape[3:] if n != 1)
 

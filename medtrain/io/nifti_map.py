@@ -20,7 +20,7 @@ from medtrain.io.nifti import MM, is_nifti
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the voxels of a file lie.
+    """The places of a file's voxels.
 
     Args:
         shape: voxels along its three axes.
@@ -33,13 +33,13 @@ class Grid:
     header: Any = None
 
     def voxel(self, mm: NDArray[np.float64]) -> tuple[int, ...]:
-        """The voxel whose middle is next to a point."""
+        """Find the voxel whose middle is next to a point."""
         index = np.linalg.solve(self.affine, [*mm, 1.0])[:3]
         return tuple(int(i) for i in np.clip(np.rint(index), 0, np.array(self.shape) - 1))
 
 
 def grid_of_file(path: str | os.PathLike[str]) -> Grid:
-    """The grid of a NIfTI file as it is stored; of a DICOM series that of its voxels turned to RAS+."""
+    """Read the grid of a NIfTI file as it is stored, or of a DICOM series with its voxels turned to RAS+."""
     if not is_nifti(path):
         volume = read_series(path)
         return Grid(volume.x_CDHW.shape[:0:-1], volume.affine)
@@ -50,7 +50,7 @@ def grid_of_file(path: str | os.PathLike[str]) -> Grid:
 
 
 def onto_grid(map_DHW: NDArray[Any], affine: NDArray[np.float64], grid: Grid) -> NDArray[np.float32]:
-    """A map on another grid, by linear interpolation.
+    """Resample a map onto another grid, by linear interpolation.
 
     Args:
         map_DHW: its indices grow to head, front and right.

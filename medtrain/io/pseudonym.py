@@ -1,4 +1,4 @@
-"""Patients of DICOM headers under other names: the same for one patient, of no use to who lacks the key.
+"""Other names for the patients of DICOM headers: the same for one patient, useless without the key.
 
 A plain hash of a patient number can be undone by trying all numbers; one with a secret key cannot.
 """
@@ -20,7 +20,7 @@ KEY = "MEDTRAIN_HASH_KEY"
 
 
 def pseudonym(identifier: str) -> str:
-    """'p' and 64 bits of the identifier's HMAC-SHA256 (RFC 2104), as hex.
+    """Make 'p' and 64 bits of the identifier's HMAC-SHA256 (RFC 2104), as hex.
 
     Raises:
         MedtrainError: there is no key, and none can be written.
@@ -29,7 +29,7 @@ def pseudonym(identifier: str) -> str:
 
 
 def hash_key() -> bytes:
-    """MEDTRAIN_HASH_KEY, else the key file, made at its first use."""
+    """Read MEDTRAIN_HASH_KEY, else the key file, made at its first use."""
     if named := os.environ.get(KEY):
         return named.encode()
     file = key_file()
@@ -48,7 +48,7 @@ def hash_key() -> bytes:
 
 
 def key_file() -> Path:
-    """Where the key is kept: medtrain/hash_key in the user's configuration folder."""
+    """Name the file of the key: medtrain/hash_key in the user's configuration folder."""
     base = os.environ.get("XDG_CONFIG_HOME")
     return (Path(base) if base else Path.home() / ".config") / "medtrain" / "hash_key"
 

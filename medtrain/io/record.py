@@ -1,4 +1,4 @@
-"""run.json: what a run is, was and came to, kept true while it runs.
+"""The record of a run, run.json: what it is, was and came to, kept true while it runs.
 
 A heartbeat thread rewrites the file every few seconds, so that a reader can tell a running job from one that
 lost its machine; every write is atomic, so that it is never half a file.
@@ -64,7 +64,7 @@ class RunRecord:
             write_json(self.folder / FILE, self.fields)
 
     def finish(self, status: str, error: str | None = None) -> None:
-        """The last write: finished, failed, interrupted or preempted."""
+        """Write for the last time: finished, failed, interrupted or preempted."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -79,13 +79,13 @@ class RunRecord:
 
 
 def read(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """The run.json of a folder, {} if there is none."""
+    """Read the run.json of a folder, {} if there is none."""
     file = Path(folder) / FILE
     return dict(read_json(file)) if file.is_file() else {}
 
 
 def is_alive(fields: dict[str, Any]) -> bool:
-    """Does the process still run? By its pid on its own host, else by a heartbeat under a minute old."""
+    """Tell whether the process still runs: by its pid on its own host, else by a heartbeat under a minute old."""
     if fields.get("status") != "running":
         return False
     if fields.get("host") == socket.gethostname() and fields.get("pid"):
@@ -94,13 +94,13 @@ def is_alive(fields: dict[str, Any]) -> bool:
 
 
 def status(fields: dict[str, Any]) -> str:
-    """The status as a reader shows it: 'lost' for a run that says running and doesn't."""
-    said = str(fields.get("status", "unknown"))
-    return "lost" if said == "running" and not is_alive(fields) else said
+    """Name the status as a reader shows it: 'lost' for a run that says running and doesn't."""
+    state = str(fields.get("status", "unknown"))
+    return "lost" if state == "running" and not is_alive(fields) else state
 
 
 def age_s(fields: dict[str, Any]) -> float:
-    """Seconds since the last heartbeat."""
+    """Count the seconds since the last heartbeat."""
     beat = fields.get("heartbeat")
     return (datetime.now(UTC) - datetime.fromisoformat(beat)).total_seconds() if beat else float("inf")
 
@@ -110,17 +110,17 @@ def now() -> str:
 
 
 def versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    versions_of = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            versions_of[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return versions_of
 
 
 def git_state() -> dict[str, Any] | None:
-    """Commit and cleanliness of the working folder's repository, None outside one."""
+    """Ask git for commit and cleanliness of the working folder's repository, None outside one."""
 
     def git(*args: str) -> str:
         return subprocess.run(["git", *args], capture_output=True, text=True, timeout=5, check=True).stdout.strip()
@@ -132,7 +132,7 @@ def git_state() -> dict[str, Any] | None:
 
 
 def _is_medtrain(pid: int) -> bool:
-    """Is there such a process, and is it one of ours? (A pid is used again after a restart.)"""
+    """Tell whether there is such a process, and it is one of ours (a pid is used again after a restart)."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

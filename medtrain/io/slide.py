@@ -31,7 +31,7 @@ LOST = (255, 0, 255)  # magenta, in an overview, where the slide cannot be decod
 
 @dataclass(frozen=True)
 class View:
-    """How tiles of one size and resolution are cut from one slide.
+    """A plan for cutting tiles of one size and resolution from one slide.
 
     Args:
         level: the level that is read.
@@ -79,11 +79,11 @@ class Slide:
 
     @property
     def magnification(self) -> float:
-        """What the objective would be called: 10 over um/px, so 40 at 0.25."""
+        """Name the objective: 10 over um/px, so 40 at 0.25."""
         return AT_40X / self.mpp
 
     def reader(self, level: int) -> str:
-        """Who reads a level: ``tiff`` (tiles decoded directly) or ``openslide``."""
+        """Name the reader of a level: ``tiff`` (tiles decoded directly) or ``openslide``."""
         if level not in self._direct:
             self._direct[level] = agrees(self._tiff, self._openslide, level)
         return "tiff" if self._direct[level] else "openslide"
@@ -94,7 +94,7 @@ class Slide:
         self._tiff.close()
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> Pixels:
-        """A region of a level, (height, width, 3) RGB; transparency and what lies outside the slide are white.
+        """Read a region of a level, (height, width, 3) RGB; transparency and what lies outside the slide are white.
 
         Args:
             x, y, width, height: in pixels of that level.
@@ -110,7 +110,7 @@ class Slide:
         return self._openslide.read(level, x, y, width, height)
 
     def view(self, mpp: float, px: int) -> View:
-        """The coarsest level that is fine enough, and the rescaling that is left.
+        """Choose the coarsest level that is fine enough, and the rescaling that is left.
 
         Args:
             mpp: wanted um/px; within `SNAP` of a whole multiple of the level's, that multiple is taken.
@@ -133,7 +133,7 @@ class Slide:
         return View(level, factor, px, edge / px * self.mpp, edge)
 
     def tile(self, view: View, x: int, y: int) -> Pixels:
-        """One tile, (px, px, 3) RGB, its upper left corner at (x, y) of level 0. Raises as `read`."""
+        """Read one tile, (px, px, 3) RGB, its upper left corner at (x, y) of level 0. Raises as `read`."""
         at_x, at_y = x / self.downsamples[view.level], y / self.downsamples[view.level]
         if view.factor.is_integer():
             side = view.px * int(view.factor)
@@ -146,7 +146,7 @@ class Slide:
         return np.asarray(Image.fromarray(pixels).resize((view.px, view.px), Image.Resampling.BILINEAR, box))
 
     def overview(self, mpp: float) -> tuple[Pixels, float]:
-        """The whole slide at about `mpp` um/px (finer slides only; coarser ones as they are), held in pieces.
+        """Read the whole slide at about `mpp` um/px (finer slides only; coarser ones as they are), held in pieces.
 
         Returns:
             (H, W, 3) RGB, `LOST` where it cannot be decoded, and how many pixels of level 0 one of its pixels covers a
@@ -170,7 +170,7 @@ class Slide:
         return out, scale
 
     def _piece(self, view: View, x: float, y: float) -> Pixels:
-        """A piece of an overview; of one that cannot be decoded, all but its bad parts."""
+        """Read a piece of an overview; of one that cannot be decoded, all but its bad parts."""
         try:
             return self.tile(view, round(x), round(y))
         except ValueError:
@@ -187,19 +187,23 @@ class Slide:
 def _mpp(properties: dict[str, str], given: float | None, default: float | None) -> tuple[float, str]:
     if given:
         return given, "given"
-    told = []
+    values = []
     for name, source in _sources(properties):
-        told.append(f"{name:.4g}")
+        values.append(f"{name:.4g}")
         if PLAUSIBLE[0] <= name <= PLAUSIBLE[1]:
             return name, source
     if default:
         return default, "default"
-    odd = f"says {' and '.join(dict.fromkeys(told))} um/px, which no scanner has" if told else "does not say its um/px"
+    odd = (
+        f"says {' and '.join(dict.fromkeys(values))} um/px, which no scanner has"
+        if values
+        else "does not say its um/px"
+    )
     raise ValueError(f"the file {odd}; set data.default_mpp (0.25 for a 40x scan, 0.5 for 20x)")
 
 
 def _sources(properties: dict[str, str]) -> Iterator[tuple[float, str]]:
-    """(um/px, where from), the most reliable first."""
+    """Yield (um/px, where from), the most reliable first."""
     both = [_number(properties.get(f"openslide.mpp-{axis}")) for axis in "xy"]
     if both[0] and both[1]:
         if abs(both[0] / both[1] - 1) > 0.05:
@@ -222,7 +226,7 @@ def _number(text: str | None) -> float | None:
 
 
 def slide_fingerprint(path: Path | str) -> str:
-    """Tells slides apart by content without reading gigabytes: SHA-256 of the size and eight spread pieces."""
+    """Hash a slide's content without reading gigabytes: SHA-256 of the size and eight spread pieces."""
     size, piece = Path(path).stat().st_size, 1 << 17
     digest = hashlib.sha256(str(size).encode())
     with open(path, "rb") as file:

@@ -21,7 +21,7 @@ WHITE = (255, 255, 255, 255)
 
 
 def library() -> Any:
-    """The module openslide.
+    """Import the module openslide.
 
     Raises:
         UsageError: it is not installed.
@@ -59,9 +59,9 @@ class OpenSlideLevels:
             try:
                 self._handle = openslide.OpenSlide(str(self.path))
             except openslide.OpenSlideUnsupportedFormatError:
-                told = why_no_file(self.path)
+                reason = why_no_file(self.path)
                 here = self.path.is_file() and self.path.stat().st_size > 0
-                raise ValueError("not a slide that OpenSlide can read" if here else told) from None
+                raise ValueError("not a slide that OpenSlide can read" if here else reason) from None
             except openslide.OpenSlideError as error:
                 raise ValueError(f"cannot be opened as a slide: {error}") from None
         return self._handle
@@ -75,7 +75,7 @@ class OpenSlideLevels:
         return self.__dict__ | {"_handle": None}
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
-        """A region of a level, (height, width, 3), on white; what lies outside the slide is white.
+        """Read a region of a level, (height, width, 3), on white; what lies outside the slide is white.
 
         Where a level's downsample is no whole number, OpenSlide interpolates between its pixels.
 

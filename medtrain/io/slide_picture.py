@@ -15,7 +15,7 @@ SHOWN = 144  # pixels a side of a tile that is shown
 
 
 class SlidePicture:
-    """Where the tiles of a bag lie.
+    """A picture of a slide with the tiles of its bag at their places.
 
     Args:
         coords, geometry: of the bag, see `io.bags.Bag`.
@@ -48,7 +48,7 @@ class SlidePicture:
         self.size = (geometry.get("width"), geometry.get("height"))
 
     def thumbnail(self) -> tuple[NDArray[np.uint8], float]:
-        """(H, W, 3) RGB, and how many of the coordinates' units one of its pixels is; white paper without the slide."""
+        """Read (H, W, 3) RGB, and how many of the coordinates' units a pixel is; white paper without the slide."""
         if self.slide is not None:
             return self.slide.overview(self.slide.mpp * max(1.0, max(self.slide.sizes[0]) / LONGEST))
         assert self.coords is not None and self.edge is not None
@@ -58,7 +58,7 @@ class SlidePicture:
         return np.full((int(np.ceil(height / scale)), int(np.ceil(width / scale)), 3), 255, np.uint8), scale
 
     def tiles(self, which: NDArray[np.int64]) -> list[NDArray[np.uint8]] | None:
-        """Some tiles, (SHOWN, SHOWN, 3) RGB each; None without the slide."""
+        """Read some tiles, (SHOWN, SHOWN, 3) RGB each; None without the slide."""
         if self.slide is None or self.coords is None or not self.edge:
             return None
         view = self.slide.view(self.slide.mpp * max(1.0, self.edge / SHOWN), SHOWN)

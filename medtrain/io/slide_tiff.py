@@ -41,7 +41,7 @@ class TiffLevels:
 
     @property
     def pages(self) -> dict[int, Any]:
-        """{level: page}; empty where the file is no TIFF, or tifffile or imagecodecs is missing."""
+        """Find {level: page}; empty where the file is no TIFF, or tifffile or imagecodecs is missing."""
         if self._file is None:
             self._file = _open(self.path) or False
             self._pages = _levels(self._file, self.sizes) if self._file else {}
@@ -58,7 +58,7 @@ class TiffLevels:
         return self.__dict__ | {"_file": None, "_pages": {}, "_cache": OrderedDict(), "_held": 0}
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> Pixels:
-        """As `OpenSlideLevels.read`, for a level in `pages`.
+        """Read as `OpenSlideLevels.read` does, for a level in `pages`.
 
         Raises:
             LookupError: a tile is not stored (the maker left it out), which OpenSlide knows how to fill.
@@ -82,7 +82,7 @@ class TiffLevels:
         return x >= 0 and y >= 0 and x + width <= self.sizes[level][0] and y + height <= self.sizes[level][1]
 
     def _tile(self, level: int, row: int, column: int) -> Pixels:
-        """One stored tile, decoded, of the last that were needed."""
+        """Decode one stored tile, or take it from the last that were needed."""
         page = self.pages[level]
         number = row * -(-page.imagewidth // page.tilewidth) + column
         key = (level, number)
@@ -118,17 +118,17 @@ def _open(path: Path) -> Any:
 
 
 def _levels(file: Any, sizes: list[tuple[int, int]]) -> dict[int, Any]:
-    found: dict[int, Any] = {}
+    pages: dict[int, Any] = {}
     for page in file.pages:
         size = (page.imagewidth, page.imagelength)
         plain = page.is_tiled and page.samplesperpixel == 3 and page.bitspersample == 8
         if plain and page.planarconfig == 1 and sizes.count(size) == 1:
-            found.setdefault(sizes.index(size), page)
-    return found
+            pages.setdefault(sizes.index(size), page)
+    return pages
 
 
 def agrees(direct: TiffLevels, slide: OpenSlideLevels, level: int) -> bool:
-    """Are a level's pixels those of OpenSlide, at a few places spread over it?
+    """Tell whether a level's pixels are those of OpenSlide, at a few places spread over it.
 
     At a level of a fractional downsample OpenSlide, which counts in level 0, hits no pixel in the middle and
     interpolates: there its own interpolation of the direct pixels must give the same, to `ROUNDING`.

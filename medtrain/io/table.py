@@ -49,7 +49,7 @@ class RawTable:
 
     @cached_property
     def typed(self) -> pd.DataFrame:
-        """The same rows as pandas would type them (ages are numbers); read when first asked for."""
+        """Type the rows as pandas would (ages are numbers), when first asked for."""
         if not self.content:
             return self.text
         return _parse(self.content, self.separator, low_memory=False).loc[self.text.index]
@@ -58,11 +58,11 @@ class RawTable:
         return f"{self.file.name} row {row}"
 
     def places(self) -> Sequence[str]:
-        """`where` of each position."""
+        """Name `where` of each position."""
         return Where(self.file.name, self.text.index.to_numpy())
 
     def column(self, name: str) -> list[str]:
-        """The cells of a column; to go through a Series itself takes ten times as long."""
+        """Take the cells of a column; to go through a Series itself takes ten times as long."""
         return list(self.text[name].tolist())
 
     def select(self, keep: Any) -> RawTable:
@@ -87,13 +87,13 @@ class Listing(RawTable):
 
     @classmethod
     def of(cls, file: Path, columns: Mapping[str, Sequence[Any]], names: Sequence[str]) -> Listing:
-        """Columns of equal length, all text."""
+        """Make a listing from columns of equal length, all text."""
         rows = pd.DataFrame({name: [str(value) for value in values] for name, values in columns.items()}, dtype=str)
         return cls(file, rows, names=names)
 
 
 def read_table(path: Path, key: str = "data.table") -> RawTable:
-    """A CSV (comma, semicolon or tab) with a header, UTF-8.
+    """Read a CSV (comma, semicolon or tab) with a header, UTF-8.
 
     Raises:
         UsageError: there is no such file, or it is a spreadsheet.

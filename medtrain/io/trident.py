@@ -19,7 +19,7 @@ OWN = "medtrain"  # the attribute of the file that says how medtrain made the ba
 
 
 def hdf5() -> Any:
-    """The module h5py; UsageError where it is not installed."""
+    """Import the module h5py; UsageError where it is not installed."""
     try:
         return importlib.import_module("h5py")
     except ImportError as error:
@@ -54,7 +54,7 @@ def write_trident(
 
 
 def read_own(path: Path) -> dict[str, Any] | None:
-    """How medtrain made a bag; None of a bag that somebody else made, or that cannot be read."""
+    """Read how medtrain made a bag; None of a bag that somebody else made, or that cannot be read."""
     try:
         with hdf5().File(path, "r") as file:
             return dict(json.loads(file.attrs[OWN]))

@@ -1,4 +1,4 @@
-"""A volume as every reader gives it: one orientation, its place in the scanner, and what the file said of itself."""
+"""Volumes as every reader gives them: one orientation, their place in the scanner, and their file's own description."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class VolumeError(ValueError):
 
 @dataclass(frozen=True)
 class Source:
-    """A file as it is stored.
+    """The description of a file as it is stored.
 
     Attributes:
         shape: voxels along its own three axes, in their order.
@@ -66,7 +66,7 @@ class Volume:
 
     @property
     def spacing(self) -> Triple:
-        """mm a voxel along D, H, W."""
+        """Compute the mm a voxel along D, H, W."""
         w, h, d = nib.affines.voxel_sizes(self.affine)
         return float(d), float(h), float(w)
 
@@ -75,7 +75,7 @@ class Volume:
 
 
 def canonical(x: NDArray[Any], affine: NDArray[np.float64], format: str, dtype: str) -> Volume:
-    """The volume behind an array in its file's order: axes are swapped and turned round, nothing is resampled.
+    """Turn an array in its file's order into a volume: axes are swapped and reversed, nothing is resampled.
 
     Args:
         x: three axes of space, and one of channels if there are several.
@@ -103,20 +103,20 @@ def canonical(x: NDArray[Any], affine: NDArray[np.float64], format: str, dtype: 
 
 
 def check_shape(shape: tuple[int, ...]) -> None:
-    """Raises VolumeError unless these are three axes of space, and one of channels if there is a fourth."""
-    said = " x ".join(map(str, shape))
+    """Raise VolumeError unless these are three axes of space, and one of channels if there is a fourth."""
+    shape_text = " x ".join(map(str, shape))
     if len(shape) < 3 or min(shape[:3]) == 1:
-        raise VolumeError(f"{said or 'no'} voxels: a picture, not a volume")
+        raise VolumeError(f"{shape_text or 'no'} voxels: a picture, not a volume")
     if len(shape) > 4:
-        raise VolumeError(f"{said} values: more than three dimensions and channels")
+        raise VolumeError(f"{shape_text} values: more than three dimensions and channels")
     if min(shape) < 1:
-        raise VolumeError(f"{said} voxels: an empty volume")
+        raise VolumeError(f"{shape_text} voxels: an empty volume")
     if np.prod(shape, dtype=float) > MOST_VOXELS:
-        raise VolumeError(f"{said} voxels: more than 2 billion")
+        raise VolumeError(f"{shape_text} voxels: more than 2 billion")
 
 
 def check_affine(affine: NDArray[np.float64]) -> None:
-    """Raises VolumeError unless each axis has a length and they lie in no common plane."""
+    """Raise VolumeError unless each axis has a length and they lie in no common plane."""
     sizes = nib.affines.voxel_sizes(affine)
     if not np.isfinite(affine).all() or (sizes <= 0).any():
         raise VolumeError("a spacing that is zero or no number")
