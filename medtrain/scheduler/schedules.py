@@ -14,7 +14,7 @@ from medtrain.core.ranges import Above, AtLeast, AtMost, Inside, Part, Share, ch
 
 @checked("scheduler")
 def cosine(optimizer: Optimizer, total_steps: int, warmup: Part = 0.05, floor: Share = 0.0) -> LambdaLR:
-    """Linear warm-up to the optimizer's rate, then half a cosine down to a floor; step it after every batch.
+    """Schedule a linear warm-up to the optimizer's rate, then half a cosine down to a floor, batch by batch.
 
     Loshchilov and Hutter, SGDR, ICLR 2017, without restarts.
 
@@ -39,7 +39,7 @@ def cosine(optimizer: Optimizer, total_steps: int, warmup: Part = 0.05, floor: S
 
 
 def constant(optimizer: Optimizer, total_steps: int) -> LambdaLR:
-    """The optimizer's own rate throughout; `total_steps` is taken so that all schedules are built alike."""
+    """Schedule the optimizer's own rate throughout; `total_steps` is taken so that all schedules are built alike."""
     return LambdaLR(optimizer, lambda step: 1.0)
 
 
@@ -51,7 +51,7 @@ def one_cycle(
     start: Annotated[float, Above(0), AtMost(1)] = 0.04,
     floor: Share = 0.0,
 ) -> OneCycleLR:
-    """Half a cosine up to the optimizer's rate, another down to the floor; momentum goes 0.95, 0.85, 0.95.
+    """Schedule half a cosine up to the optimizer's rate, another to the floor; momentum goes 0.95, 0.85, 0.95.
 
     Smith and Topin, Super-Convergence, 2018, in two phases, by `torch.optim.lr_scheduler.OneCycleLR`.
 
