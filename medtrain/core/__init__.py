@@ -1,1 +1,1 @@
-"""What several rooms share; knows numpy and torch only."""
+"""Building blocks that several rooms share; knows numpy and torch only."""

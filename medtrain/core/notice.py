@@ -16,7 +16,7 @@ HURRY_S = 10.0  # after a SIGTERM a scheduler kills, often 30 s later
 
 
 class Preempted(KeyboardInterrupt):
-    """The machine is wanted back: stop now, and go on later from the last checkpoint."""
+    """The request to stop now, since the machine is wanted back, and to go on later from the last checkpoint."""
 
 
 class Notice:

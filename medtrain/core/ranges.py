@@ -25,7 +25,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class AtLeast:
-    """A number of at least `low`."""
+    """The limit of a number that is `low` or more."""
 
     low: float
 
@@ -35,7 +35,7 @@ class AtLeast:
 
 @dataclass(frozen=True)
 class AtMost:
-    """A number of at most `high`."""
+    """The limit of a number that is `high` or less."""
 
     high: float
 
@@ -45,7 +45,7 @@ class AtMost:
 
 @dataclass(frozen=True)
 class Above:
-    """A number above `low`."""
+    """The limit of a number that is more than `low`."""
 
     low: float
 
@@ -55,7 +55,7 @@ class Above:
 
 @dataclass(frozen=True)
 class Below:
-    """A number below `high`."""
+    """The limit of a number that is less than `high`."""
 
     high: float
 
@@ -65,7 +65,7 @@ class Below:
 
 @dataclass(frozen=True)
 class Between:
-    """A number above `low` and below `high`."""
+    """The limits of a number that is more than `low` and less than `high`."""
 
     low: float
     high: float
@@ -76,7 +76,7 @@ class Between:
 
 @dataclass(frozen=True)
 class Fraction:
-    """A share from 0 to 1; without `whole`, 1 is refused."""
+    """The limits of a share, from 0 to 1; without `whole`, 1 is refused."""
 
     whole: bool = True
 

@@ -10,7 +10,7 @@ from types import ModuleType
 
 
 class Origin(Enum):
-    """The configuration that the configuration of a verb starts from."""
+    """The source of a verb's configuration."""
 
     PACKAGE = auto()  # the packaged one
     PACKAGE_OR_RUN = auto()  # the packaged one, or that of the run that `run` or `resume` names

@@ -17,7 +17,7 @@ Grey = NDArray[np.float64]  # 0 black, 1 white
 
 
 class DicomError(ValueError):
-    """Why a file is not read, in words of ours: pydicom's own may quote the header, and with it a patient."""
+    """The reason why a file is not read, in our words: pydicom's may quote the header, and with it a patient."""
 
 
 def display_grey(stored_HW: NDArray[Any], dataset: Any, window: tuple[float, float] | None) -> NDArray[Any]:

@@ -16,7 +16,7 @@ Triple = tuple[float, float, float]
 
 
 class VolumeError(ValueError):
-    """Why a file is no volume, in a few words that name no patient."""
+    """The reason why a file is no volume, in a few words that name no patient."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How spread out attention is, as a term of the loss: attention that falls on one tile in 10,000 explains little."""
+"""The spread of attention as a term of the loss: attention that falls on one tile in 10,000 explains little."""
 
 from __future__ import annotations
 

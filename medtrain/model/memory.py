@@ -1,4 +1,4 @@
-"""How much a network keeps for its backward pass, and so what checkpointing saves: counted, not guessed."""
+"""The memory that a network keeps for its backward pass, and so what checkpointing saves: counted, not guessed."""
 
 from __future__ import annotations
 

@@ -164,7 +164,7 @@ class Block(nn.Module):
 
 
 class Partial(nn.Module):
-    """A block that half of the channels pass; every block's output is kept."""
+    """A block that half of the channels go through; every inner block's output is part of its own."""
 
     def __init__(self, n_in: int, n_out: int, depth: int, shortcut: bool = True) -> None:
         super().__init__()
