@@ -141,8 +141,8 @@ def in_view(boxes_M4: Tensor, labels_M: Tensor, image_M: Tensor, size: tuple[int
     """Cut boxes at the edges of an image of `size` (H, W), and leave out those with less than the share `least`."""
     cut_M4 = clip_boxes_to_image(boxes_M4, size)
     side_M2, whole_M2 = cut_M4[:, 2:] - cut_M4[:, :2], boxes_M4[:, 2:] - boxes_M4[:, :2]
-    kept_M = (side_M2.prod(1) >= least * whole_M2.prod(1)) & (side_M2 > 0).all(1)
-    return {"boxes": cut_M4[kept_M], "labels": labels_M[kept_M], "image": image_M[kept_M]}
+    remains_M = (side_M2.prod(1) >= least * whole_M2.prod(1)) & (side_M2 > 0).all(1)
+    return {"boxes": cut_M4[remains_M], "labels": labels_M[remains_M], "image": image_M[remains_M]}
 
 
 def four_in_one(batch: Batch, which_B: Tensor) -> Batch:

@@ -87,10 +87,10 @@ def anchor_recall(
         strides: pixels between the anchors of each level.
     """
     wh = np.asarray(wh_M2, np.float64).reshape(-1, 2)
-    at_P2 = places(PLACES) * max(strides)
-    best_MP = np.zeros((len(wh), len(at_P2)))
+    points_P2 = places(PLACES) * max(strides)
+    best_MP = np.zeros((len(wh), len(points_P2)))
     for shapes, stride in zip(anchors, strides, strict=True):
-        off_P2 = np.abs((at_P2 + stride / 2) % stride - stride / 2)  # from the nearest anchor's centre
+        off_P2 = np.abs((points_P2 + stride / 2) % stride - stride / 2)  # from the nearest anchor's centre
         for shape in np.asarray(shapes, np.float64).reshape(-1, 2):
             reach_M2 = (wh + shape) / 2
             overlap_MP2 = np.minimum(reach_M2[:, None] - off_P2, np.minimum(wh, shape)[:, None]).clip(0)

@@ -134,13 +134,13 @@ class Slide:
 
     def tile(self, view: View, x: int, y: int) -> Pixels:
         """Read one tile, (px, px, 3) RGB, its upper left corner at (x, y) of level 0. Raises as `read`."""
-        at_x, at_y = x / self.downsamples[view.level], y / self.downsamples[view.level]
+        exact_x, exact_y = x / self.downsamples[view.level], y / self.downsamples[view.level]
         if view.factor.is_integer():
             side = view.px * int(view.factor)
-            pixels = self.read(view.level, round(at_x), round(at_y), side, side)
+            pixels = self.read(view.level, round(exact_x), round(exact_y), side, side)
             return pixels if view.factor == 1 else np.asarray(Image.fromarray(pixels).reduce(int(view.factor)))
-        left, top, side_f = floor(at_x), floor(at_y), view.px * view.factor
-        box = (at_x - left, at_y - top, at_x - left + side_f, at_y - top + side_f)
+        left, top, side_f = floor(exact_x), floor(exact_y), view.px * view.factor
+        box = (exact_x - left, exact_y - top, exact_x - left + side_f, exact_y - top + side_f)
         pixels = self.read(view.level, left, top, ceil(box[2]), ceil(box[3]))
         # bilinear, antialiased: PIL widens the kernel by the factor
         return np.asarray(Image.fromarray(pixels).resize((view.px, view.px), Image.Resampling.BILINEAR, box))

@@ -159,9 +159,9 @@ def agrees(direct: TiffLevels, slide: OpenSlideLevels, level: int) -> bool:
 def _same(direct: TiffLevels, slide: OpenSlideLevels, level: int, x: int, y: int, side: int) -> bool:
     theirs = slide.read(level, x, y, side, side).astype(np.float32)
     downsample = slide.downsamples[level]
-    at_x, at_y = round(x * downsample) / downsample, round(y * downsample) / downsample
-    left, top = int(np.floor(at_x + 1e-9)), int(np.floor(at_y + 1e-9))
-    right, below = at_x - left, at_y - top
+    exact_x, exact_y = round(x * downsample) / downsample, round(y * downsample) / downsample
+    left, top = int(np.floor(exact_x + 1e-9)), int(np.floor(exact_y + 1e-9))
+    right, below = exact_x - left, exact_y - top
     ours = direct.read(level, left, top, side + 1, side + 1).astype(np.float32)
     if max(right, below) < 1e-6:
         return np.array_equal(ours[:side, :side], theirs)
