@@ -27,7 +27,7 @@ demo: setup ## train DenseNet-121 on synthetic chest films, test it, write a rep
 	$(BIN)/medtrain task=xray_cls model=densenet121
 
 test: setup ## all tests; lint, types and the layers of the house are among them
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow"
 
 lint: setup ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

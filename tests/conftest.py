@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-if os.environ.get("PYTEST_XDIST_WORKER"):  # workers share the cores; torch reads this when it is imported
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+# workers share the cores, and waiting threads of OpenMP spin; read when torch is imported, here and in subprocesses
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests import preloaded
 
 # a training of a few seconds: 60 small films, one epoch
 TINY = (
@@ -42,6 +45,13 @@ class Ran:
     err: str
 
 
+@pytest.fixture(scope="session", autouse=True)
+def server() -> Iterator[None]:
+    """The server of commands, if one was started, ends with the session."""
+    yield
+    preloaded.close()
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder."""
@@ -50,7 +60,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def medtrain(folder: Path) -> Callable[..., Ran]:
+def drawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether the plots of reports are drawn in this test: where they are judged, by the mark of this name."""
+    if request.node.get_closest_marker("drawn") is not None:
+        return True
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", preloaded.undrawn)
+    return False
+
+
+@pytest.fixture
+def medtrain(folder: Path, drawn: bool) -> Callable[..., Ran]:
     """The command in this process."""
     from medtrain.cli import main
 
@@ -64,11 +83,21 @@ def medtrain(folder: Path) -> Callable[..., Ran]:
 
 
 @pytest.fixture
-def installed(folder: Path) -> Callable[..., Ran]:
-    """The command as a person starts it: a process of its own."""
+def installed(folder: Path, drawn: bool) -> Callable[..., Ran]:
+    """The command in a process of its own, which has its imports already."""
 
     def run(*argv: str, **environment: str) -> Ran:
-        env = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"} | environment
+        return ended(preloaded.start(*argv, draw=drawn, **environment))
+
+    return run
+
+
+@pytest.fixture
+def real(folder: Path) -> Callable[..., Ran]:
+    """The command as a person starts it; one test a verb."""
+
+    def run(*argv: str, **environment: str) -> Ran:
+        env = os.environ | {"COLUMNS": "200"} | environment
         done = subprocess.run(
             [sys.executable, "-m", "medtrain", *argv], capture_output=True, text=True, env=env, timeout=300
         )
@@ -77,16 +106,23 @@ def installed(folder: Path) -> Callable[..., Ran]:
     return run
 
 
+def ended(process: preloaded.Started) -> Ran:
+    """Wait for a process that `preloaded.start` has started."""
+    out, err = process.communicate(timeout=300)
+    assert process.returncode is not None
+    return Ran(process.returncode, out, err)
+
+
+def run_of(words: list[str], factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Make a finished run for several tests, with its plots; it goes when they have ended."""
+    place = factory.mktemp("run")
+    ran = ended(preloaded.start(*words, f"hydra.run.dir={place / 'run'}", draw=True, cwd=place))
+    assert ran.code == 0, ran.err
+    yield place / "run"
+    shutil.rmtree(place)
+
+
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory, phantom_cache: Path) -> Path:
+def trained(tmp_path_factory: pytest.TempPathFactory, phantom_cache: Path) -> Iterator[Path]:
     """A finished tiny run; tests that change it copy it first."""
-    place = tmp_path_factory.mktemp("trained") / "run"
-    done = subprocess.run(
-        [sys.executable, "-m", "medtrain", *TINY, f"hydra.run.dir={place}"],
-        capture_output=True,
-        text=True,
-        cwd=place.parent,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    return place
+    yield from run_of(TINY, tmp_path_factory)

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests import preloaded
 from tests.integration.conftest import TINIES, TINY, Ran
 
 TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
@@ -81,18 +81,16 @@ def test_a_fault_of_all_ranks_is_told_once(installed: Callable[..., Ran], phanto
     assert ran.code == 2 and ran.err.count("error: ") == 1 and "did you mean 'label'" in ran.err, ran.err
 
 
-def start(folder: Path, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "medtrain", *COMMON, *TWO, "trainer.max_epochs=500", "hydra.run.dir=run", *more]
-    env = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
+def start(folder: Path, *more: str) -> preloaded.Started:
+    process = preloaded.start(*COMMON, *TWO, "trainer.max_epochs=500", "hydra.run.dir=run", *more)
     deadline = time.monotonic() + 120
     while not (folder / "run" / "checkpoints" / "last.ckpt").is_file():
-        assert process.poll() is None and time.monotonic() < deadline, process.stdout and process.stdout.read()
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate(0)
         time.sleep(0.2)
     return process
 
 
-def my_ranks(process: subprocess.Popen[str]) -> list[int]:
+def my_ranks(process: preloaded.Started) -> list[int]:
     listed = subprocess.run(["ps", "-eo", "pid,ppid"], capture_output=True, text=True).stdout.split("\n")[1:]
     return [int(line.split()[0]) for line in listed if line.split()[1:] == [str(process.pid)]]
 
@@ -102,8 +100,8 @@ def test_a_dead_rank_ends_the_run(folder: Path, phantom_cache: Path) -> None:
     ranks = my_ranks(process)
     assert len(ranks) == 2
     os.kill(ranks[1], signal.SIGKILL)
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 1 and "one of 2 processes failed" in out
+    said = process.communicate(timeout=60)
+    assert process.returncode == 1 and "one of 2 processes failed" in "".join(said)
     assert json.loads((folder / "run" / "run.json").read_text())["status"] == "failed"
     assert not any(Path(f"/proc/{pid}").exists() for pid in ranks)
 

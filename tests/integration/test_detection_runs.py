@@ -5,11 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +14,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tests.integration.conftest import TINY_BOXES, Ran
+from tests.integration.conftest import TINY_BOXES, Ran, run_of
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, phantom_cache: Path) -> Path:
-    place = tmp_path_factory.mktemp("detection") / "run"
-    command = [sys.executable, "-m", "medtrain", *TINY_BOXES, "sampler=hard_negative", f"hydra.run.dir={place}"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, cwd=place.parent, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
-    assert done.returncode == 0, done.stderr
-    return place
+def run(tmp_path_factory: pytest.TempPathFactory, phantom_cache: Path) -> Iterator[Path]:
+    yield from run_of([*TINY_BOXES, "sampler=hard_negative"], tmp_path_factory)
 
 
 def read(file: Path) -> dict[str, object]:

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from tests.integration.conftest import TINY, Ran
+from tests.integration.conftest import TINY, Ran, run_of
 
 DARK = "data=image_table", "data.table=dark.csv", "name=dark"
 
 
 @pytest.fixture(scope="module")
-def several(tmp_path_factory: pytest.TempPathFactory, phantom_cache: Path) -> Path:
+def several(tmp_path_factory: pytest.TempPathFactory, phantom_cache: Path) -> Iterator[Path]:
     """A run with two findings, a threshold for each, groups and a prevalence."""
-    from medtrain.cli import main
-
-    place = tmp_path_factory.mktemp("several") / "run"
     more = ["data.columns.label=[opacity,nodule]", "eval.threshold=sensitivity@0.8", "eval.groups=[sex,site]"]
-    assert main([*TINY, *more, "eval.prevalence=0.05", f"hydra.run.dir={place}"]) == 0
-    return place
+    yield from run_of([*TINY, *more, "eval.prevalence=0.05"], tmp_path_factory)
 
 
 def phantom_table(cache: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +13,13 @@ import pytest
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from tests.integration.conftest import TINY, Ran
+from tests.integration.conftest import TINY, Ran, run_of
 
 
 @pytest.fixture(scope="module")
-def multilabel(tmp_path_factory: pytest.TempPathFactory, phantom_cache: Path) -> Path:
+def multilabel(tmp_path_factory: pytest.TempPathFactory, phantom_cache: Path) -> Iterator[Path]:
     """A tiny run that knows opacity and nodule."""
-    from medtrain.cli import main
-
-    run = tmp_path_factory.mktemp("multilabel") / "run"
-    assert main([*TINY, "data.columns.label=[opacity,nodule]", f"hydra.run.dir={run}"]) == 0
-    return run
+    yield from run_of([*TINY, "data.columns.label=[opacity,nodule]"], tmp_path_factory)
 
 
 def films(folder: Path, names: list[str]) -> None:

@@ -18,10 +18,10 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.integration.conftest import Ran
+from tests import preloaded
+from tests.integration.conftest import Ran, ended
 from tests.integration.test_ddp import my_ranks
 
-MEDTRAIN = [sys.executable, "-m", "medtrain"]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "-m", "medtrain"]
 # whole batches only, and batch norms that keep their statistics: nothing else of a batch of 16 differs from two of 8
 WORDS = (
@@ -40,24 +40,19 @@ def launch(*words: str, **more: str) -> list[Ran]:
         port = str(probe.getsockname()[1])
     job = {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "2", "SLURM_NNODES": "1", "SLURM_NODEID": "0", "SLURM_STEP_ID": "0"}
     step = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_TASKS_PER_NODE": "2", "SLURM_NODELIST": "127.0.0.1"}
-    env = os.environ | ENV | job | step | {"MASTER_PORT": port} | more
+    variables = job | step | {"MASTER_PORT": port} | more
     started = [
-        subprocess.Popen(
-            [*MEDTRAIN, *(word.replace("{rank}", rank) for word in words)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=env | {"SLURM_PROCID": rank, "SLURM_LOCALID": rank},
+        preloaded.start(
+            *(word.replace("{rank}", rank) for word in words),
+            **variables | {"SLURM_PROCID": rank, "SLURM_LOCALID": rank},
         )
         for rank in ("0", "1")
     ]
-    said = [process.communicate(timeout=280) for process in started]
-    return [Ran(p.returncode, out, err) for p, (out, err) in zip(started, said, strict=True)]
+    return [ended(process) for process in started]
 
 
 def killed_in_mid_epoch(folder: Path) -> None:
-    command = [*MEDTRAIN, *WORDS, "trainer.devices=2", "hydra.run.dir=stopped"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | ENV)
+    process = preloaded.start(*WORDS, "trainer.devices=2", "hydra.run.dir=stopped")
     while not (folder / "stopped" / "checkpoints" / "last.ckpt").is_file():
         assert process.poll() is None
         time.sleep(0.01)

@@ -18,7 +18,7 @@ from medtrain.io import record
 from medtrain.launch.execute import PREEMPTED
 from medtrain.launch.slurm import job as on_slurm
 from medtrain.launch.slurm import queue
-from tests.integration.conftest import TINY, Ran
+from tests.integration.conftest import TINY, Ran, run_of
 
 WORDS = [word for word in TINY if "max_epochs" not in word and "batch_size" not in word]
 WORDS += "trainer.max_epochs=2 data.batch_size=8 data.num_workers=1 model.dropout=0.2 augment=light".split()
@@ -38,13 +38,9 @@ def listening(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, phantom_cache: Path) -> Path:
+def whole(tmp_path_factory: pytest.TempPathFactory, phantom_cache: Path) -> Iterator[Path]:
     """The undisturbed run."""
-    from medtrain.cli import main
-
-    run = tmp_path_factory.mktemp("whole") / "run"
-    assert main([*WORDS, f"hydra.run.dir={run}"]) == 0
-    return run
+    yield from run_of(WORDS, tmp_path_factory)
 
 
 def signal_at(monkeypatch: pytest.MonkeyPatch, hook: str, call: int, number: int) -> None:

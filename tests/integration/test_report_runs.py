@@ -8,11 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from medtrain.report import write_report
 from tests.integration.conftest import Ran
 
 
+@pytest.mark.drawn
 def test_pictures_exclusions_and_a_report_made_again(medtrain: Callable[..., Ran], trained: Path, folder: Path) -> None:
     run = folder / "run"
     shutil.copytree(trained, run)

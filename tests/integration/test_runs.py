@@ -7,8 +7,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +16,8 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from tests.integration.conftest import TINY, Ran
+from tests import preloaded
+from tests.integration.conftest import TINY, Ran, ended
 
 
 def weights(run: Path, name: str = "last") -> dict[str, torch.Tensor]:
@@ -65,8 +64,8 @@ def test_metrics_agree_with_the_predictions(trained: Path) -> None:
     assert splits.groupby("patient")["split"].nunique().max() == 1
 
 
-def test_a_run_is_repeated_to_the_bit(installed: Callable[..., Ran], folder: Path, trained: Path) -> None:
-    ran = installed("train", f"run={trained}", "hydra.run.dir=again")
+def test_a_run_is_repeated_to_the_bit(real: Callable[..., Ran], folder: Path, trained: Path) -> None:
+    ran = real("train", f"run={trained}", "hydra.run.dir=again")
     assert ran.code == 0, ran.err
     assert same(weights(trained), weights(folder / "again"))
     for name in ("test_predictions.csv", "splits.csv", "config.yaml"):
@@ -121,8 +120,7 @@ def test_a_stopped_run_goes_on_to_the_same_result(
 ) -> None:
     words = [*TINY, "trainer.max_epochs=4", "augment=light", "model.dropout=0.2"]
     assert installed(*words, "hydra.run.dir=whole").code == 0
-    command = [sys.executable, "-m", "medtrain", *words, "seed=0", "hydra.run.dir=stopped"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    process = preloaded.start(*words, "seed=0", "hydra.run.dir=stopped")
     while not (folder / "stopped" / "checkpoints" / "last.ckpt").is_file():
         assert process.poll() is None
         time.sleep(0.05)
@@ -245,15 +243,12 @@ def test_a_job_that_fails_leaves_the_others_running(
 def test_a_full_disk_is_told_and_nothing_is_half_written(folder: Path, phantom_cache: Path) -> None:
     """An injected error: the checkpoint cannot be written."""
     code = (
-        "import sys, errno, torch\n"
+        "import errno, torch\n"
         "def full(*a, **k): raise OSError(errno.ENOSPC, 'No space left on device')\n"
         "torch.save = full\n"
-        "from medtrain.cli import main\n"
-        "sys.exit(main(sys.argv[1:]))\n"
     )
-    words = [sys.executable, "-c", code, *TINY, "hydra.run.dir=run"]
-    done = subprocess.run(words, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    assert done.returncode == 1 and "No space left on device" in done.stderr and "Traceback" not in done.stderr
+    ran = ended(preloaded.start(*TINY, "hydra.run.dir=run", code=code))
+    assert ran.code == 1 and "No space left on device" in ran.err and "Traceback" not in ran.err
     assert not list((folder / "run" / "checkpoints").glob("*"))
     assert json.loads((folder / "run" / "run.json").read_text())["status"] == "failed"
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nibabel as nib
@@ -16,24 +13,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tests.integration.conftest import TINY_VOLUMES, Ran
+from tests.integration.conftest import TINY_VOLUMES, Ran, run_of
 
 MORE = "task.pool=attention model.attention=true model.checkpointing=true data.center=none data.patches_per_volume=2"
 
 
 @pytest.fixture(scope="module")
-def attentive(tmp_path_factory: pytest.TempPathFactory, phantom_cache: Path) -> Path:
-    place = tmp_path_factory.mktemp("volumes") / "run"
-    words = [*TINY_VOLUMES, *MORE.split(), f"hydra.run.dir={place}"]
-    done = subprocess.run(
-        [sys.executable, "-m", "medtrain", *words],
-        capture_output=True,
-        text=True,
-        cwd=place.parent,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    return place
+def attentive(tmp_path_factory: pytest.TempPathFactory, phantom_cache: Path) -> Iterator[Path]:
+    yield from run_of([*TINY_VOLUMES, *MORE.split()], tmp_path_factory)
 
 
 @pytest.fixture
@@ -55,6 +42,7 @@ def test_a_run_counts_what_checkpointing_saves(attentive: Path) -> None:
     assert table["case"].is_unique
 
 
+@pytest.mark.drawn
 def test_maps_pictures_and_a_table(medtrain: Callable[..., Ran], folder: Path, attentive: Path, scans: Path) -> None:
     ran = medtrain("explain", f"run={attentive}", f"input={scans}", "output=out", "explain.sanity=1")
     assert ran.code == 1 and "x.nii.gz" in ran.err and "weight randomisation, attention" in ran.out, ran.err
