@@ -10,12 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import gc
-import importlib
 import json
 import os
-import pkgutil
-import runpy
 import select
 import signal
 import socket
@@ -28,15 +24,6 @@ from typing import IO, Any
 ROOT = Path(__file__).resolve().parent.parent
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 READ_AT_IMPORT = ("PYTHON", "OMP_", "LD_", "LC_", "LANG")  # beginnings of variables that a fork is too late for
-# what medtrain imports only where it is needed, beside its own modules
-LATE = (
-    "joblib",
-    "matplotlib.backends.backend_agg",
-    "matplotlib.figure",
-    "sklearn.metrics",
-    "torch.distributed",
-    "torch.utils.tensorboard",
-)
 NUMBER = 12  # bytes of a pid or an exit code
 # a picture of one pixel, where nobody looks at plots
 DOT = {
@@ -48,13 +35,17 @@ DOT = {
 }
 
 
-class Started:
-    """A process started by the server; like `subprocess.Popen`, with its output in files."""
+class Process:
+    """What `subprocess.Popen` offers of a process that something else has started.
 
-    def __init__(self, status: int, out: IO[str], err: IO[str]) -> None:
-        self.pid = _number(status)
+    Args:
+        pid: its number.
+        end: a file that can be read when the process has ended.
+    """
+
+    def __init__(self, pid: int, end: int) -> None:
+        self.pid, self._end = pid, end
         self.returncode: int | None = None
-        self._status, self._out, self._err = status, out, err
 
     def poll(self) -> int | None:
         """Return the exit code, None while the process runs."""
@@ -65,21 +56,14 @@ class Started:
     def wait(self, timeout: float | None = None) -> int:
         """Wait for the end; negative codes are signals."""
         if self.returncode is None:
-            if not select.select([self._status], [], [], timeout)[0]:
+            if not select.select([self._end], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0)
-            self.returncode = _number(self._status)
-            os.close(self._status)
+            self.returncode = self._code()
+            os.close(self._end)
         return self.returncode
 
-    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
-        """Wait for the end; the output and the errors."""
-        self.wait(timeout)
-        texts = []
-        for file in (self._out, self._err):
-            file.seek(0)
-            texts.append(file.read())
-            file.close()
-        return texts[0], texts[1]
+    def _code(self) -> int:
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
     def send_signal(self, number: int) -> None:
         """Send a signal to the process, if it runs."""
@@ -89,6 +73,27 @@ class Started:
     def kill(self) -> None:
         """End the process at once."""
         self.send_signal(signal.SIGKILL)
+
+
+class Started(Process):
+    """A command that the server has started, with its output in files."""
+
+    def __init__(self, status: int, out: IO[str], err: IO[str]) -> None:
+        super().__init__(_number(status), status)
+        self._files = out, err
+
+    def _code(self) -> int:
+        return _number(self._end)
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """Wait for the end; the output and the errors."""
+        self.wait(timeout)
+        texts = []
+        for file in self._files:
+            file.seek(0)
+            texts.append(file.read())
+            file.close()
+        return texts[0], texts[1]
 
 
 def start(*words: str, draw: bool = False, code: str = "", cwd: Path | None = None, **variables: str) -> Started:
@@ -109,7 +114,7 @@ def start(*words: str, draw: bool = False, code: str = "", cwd: Path | None = No
     out, err = (tempfile.TemporaryFile("w+", encoding="utf-8") for _ in range(2))  # noqa: SIM115
     reading, writing = os.pipe()
     try:
-        server.ask(ask | {"environment": environment}, [out.fileno(), err.fileno(), writing])
+        send(server.socket, ask | {"environment": environment}, [out.fileno(), err.fileno(), writing])
     finally:
         os.close(writing)
     return Started(reading, out, err)
@@ -130,21 +135,16 @@ class _Server:
         mine, its = socket.socketpair()
         with its:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.preloaded", str(its.fileno())],
+                [sys.executable, "-m", "tests.preloaded_server", str(its.fileno())],
                 cwd=ROOT,
                 env=self.environment,
                 pass_fds=[its.fileno()],
                 stdin=subprocess.DEVNULL,
             )
-        self._socket = mine
-
-    def ask(self, ask: dict[str, Any], files: list[int]) -> None:
-        text = json.dumps(ask).encode()
-        socket.send_fds(self._socket, [len(text).to_bytes(4, "big")], files)
-        self._socket.sendall(text)
+        self.socket = mine
 
     def close(self) -> None:
-        self._socket.close()
+        self.socket.close()
         self._process.wait(30)
 
 
@@ -160,87 +160,24 @@ def close() -> None:
         _server.cache_clear()
 
 
+def send(to: socket.socket, ask: dict[str, Any], files: list[int]) -> None:
+    """Send a request with open files to the other end."""
+    text = json.dumps(ask).encode()
+    socket.send_fds(to, [len(text).to_bytes(4, "big")], files)
+    to.sendall(text)
+
+
+def receive(at: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+    """Receive what `send` sends; None where nobody will ask any more."""
+    size, files, _, _ = socket.recv_fds(at, 4, 3)
+    if not size:
+        return None
+    return json.loads(at.recv(int.from_bytes(size, "big"), socket.MSG_WAITALL)), files
+
+
 def undrawn(_figure: Any, to: Any, *, format: str = "png", **_options: Any) -> None:
     """Stand in for matplotlib's `Figure.savefig`, which takes a quarter of a tiny training."""
     if hasattr(to, "write"):
         to.write(DOT[format])
     else:
         Path(to).write_bytes(DOT[format])
-
-
-# from here on: the server's side
-
-
-def _preload() -> None:
-    import medtrain
-
-    for module in pkgutil.walk_packages(medtrain.__path__, "medtrain."):
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
-    for name in LATE:
-        importlib.import_module(name)
-    threads = os.listdir("/proc/self/task")
-    assert len(threads) == 1, f"{len(threads)} threads after imports: a fork would lose all but one"
-    gc.collect()
-    gc.freeze()  # forks share these pages
-
-
-def _serve(asks: socket.socket) -> dict[str, Any] | None:
-    """Fork at each request; returns the request in the fork, and None when nobody asks any more."""
-    running: dict[int, tuple[int, int]] = {}  # by the file that tells of the end: pid, and where the code goes
-    while True:
-        ready, _, _ = select.select([asks, *running], [], [])
-        for ended in [r for r in ready if isinstance(r, int)]:
-            pid, status = running.pop(ended)
-            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-            with contextlib.suppress(BrokenPipeError):
-                os.write(status, b"%*d" % (NUMBER, code))
-            os.close(status)
-            os.close(ended)
-        if asks not in ready:
-            continue
-        size, files, _, _ = socket.recv_fds(asks, 4, 3)
-        if not size:
-            return None
-        ask: dict[str, Any] = json.loads(asks.recv(int.from_bytes(size, "big"), socket.MSG_WAITALL))
-        out, err, status = files
-        pid = os.fork()
-        if pid == 0:
-            for file in (status, *running, *(s for _, s in running.values())):
-                os.close(file)
-            asks.close()
-            os.dup2(out, 1)
-            os.dup2(err, 2)
-            os.close(out)
-            os.close(err)
-            return ask
-        os.close(out)
-        os.close(err)
-        os.write(status, b"%*d" % (NUMBER, pid))
-        running[os.pidfd_open(pid)] = pid, status
-
-
-def _become(ask: dict[str, Any]) -> None:
-    """Make this fork what `python -m medtrain` would be, and run."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.environ.clear()
-    os.environ.update(ask["environment"])
-    os.chdir(ask["cwd"])
-    sys.path[0] = ask["cwd"]
-    sys.argv = ["medtrain", *ask["words"]]
-    if not ask["draw"]:
-        from matplotlib.figure import Figure
-
-        Figure.savefig = undrawn
-    if ask["code"]:
-        exec(ask["code"], {"__name__": "injected"})
-    runpy.run_module("medtrain", run_name="__main__", alter_sys=True)
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a person's Ctrl-C is for pytest, which then leaves
-    _preload()
-    with socket.socket(fileno=int(sys.argv[1])) as _asks:
-        _ask = _serve(_asks)
-    if _ask is not None:
-        _become(_ask)
