@@ -7,12 +7,14 @@ import gc
 import importlib
 import os
 import pkgutil
+import re
 import runpy
 import select
 import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any, ClassVar
 
 from tests.preloaded import NUMBER, Process, receive, send, undrawn
@@ -104,9 +106,7 @@ def _stand_by(ask: dict[str, Any]) -> dict[str, Any]:
 
     They are children of the command, as they have to be, and know nothing of what it does before it starts them.
     """
-    devices = [word.removeprefix("trainer.devices=") for word in ask["words"] if word.startswith("trainer.devices=")]
-    count = int(devices[-1]) if devices and devices[-1].isdigit() else 1
-    for _ in range(count if count > 1 else 0):
+    for _ in range(_ranks(ask)):
         mine, its = socket.socketpair()
         pid = os.fork()
         if pid == 0:
@@ -123,6 +123,15 @@ def _stand_by(ask: dict[str, Any]) -> dict[str, Any]:
         _Popen.ready.append((pid, mine))
     subprocess.Popen = _Popen  # type: ignore[misc]
     return ask
+
+
+def _ranks(ask: dict[str, Any]) -> int:
+    """Read how many ranks a command will start from its words, or from the run that it names."""
+    given = dict(word.partition("=")[::2] for word in ask["words"])
+    saved = Path(ask["cwd"], given.get("run", ""), "config.yaml")
+    said = re.search(r"^  devices: (\d+)$", saved.read_text(), re.MULTILINE) if saved.is_file() else None
+    devices = given.get("trainer.devices", said[1] if said else "1")
+    return int(devices) if devices.isdigit() and int(devices) > 1 else 0
 
 
 class _Popen(subprocess.Popen):  # type: ignore[type-arg]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
@@ -36,13 +37,25 @@ def packaged_groups() -> list[str]:
 
 def option_files() -> dict[str, dict[str, Path]]:
     """{group: {option: file}}, nested groups as ``hydra/launcher``; a user's file wins over a packaged one."""
-    found: dict[str, dict[str, Path]] = {}
-    for root in filter(None, (packaged_folder(), user_folder())):
-        for file in sorted(root.rglob("*.yaml")):
-            group = file.parent.relative_to(root).as_posix()
-            if group != "." and not file.name.startswith("_"):
-                found.setdefault(group, {})[file.stem] = file
-    return found
+    options = {group: dict(files) for group, files in _packaged_options().items()}
+    folder = user_folder()
+    for group, files in (_options_in(folder) if folder is not None else {}).items():
+        options.setdefault(group, {}).update(files)
+    return options
+
+
+@cache
+def _packaged_options() -> dict[str, dict[str, Path]]:
+    return _options_in(packaged_folder())  # asked for each word of a command line, and the package stays as it is
+
+
+def _options_in(root: Path) -> dict[str, dict[str, Path]]:
+    options: dict[str, dict[str, Path]] = {}
+    for file in sorted(root.rglob("*.yaml")):
+        group = file.parent.relative_to(root).as_posix()
+        if group != "." and not file.name.startswith("_"):
+            options.setdefault(group, {})[file.stem] = file
+    return options
 
 
 def first_comment(file: Path) -> str:

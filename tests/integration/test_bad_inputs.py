@@ -179,6 +179,7 @@ def test_a_stranger_s_run_runs_no_code(medtrain: Callable[..., Ran], folder: Pat
     assert not (folder / "hacked").exists()
 
 
+# every verb by the real command, here or, where it needs more, with what it writes
 INSTALLED: list[tuple[str, int, str]] = [
     ("--help", 0, "usage: medtrain"),
     ("predict --help", 0, "examples:"),
@@ -188,13 +189,21 @@ INSTALLED: list[tuple[str, int, str]] = [
     ("compare a b", 2, "a: no such run"),
     ("data=image_table data.table=nowhere.csv", 2, "nowhere.csv"),
     ("test run=nowhere", 2, "no such folder"),
+    ("explain run=nowhere input=a output=b", 2, "no such folder"),
+    ("ensemble runs=nowhere", 2, "nowhere: no such run"),
+    ("status nowhere", 2, "nowhere: no such run"),
+    ("submit model=resnet19", 2, "did you mean 'resnet18'"),
+    ("init data.table=nowhere.csv", 2, "no such file: nowhere.csv"),
+    ("embed task=wsi_mil data=slide_table data.table=nowhere.csv", 2, "nowhere.csv"),
+    ("list model", 0, "resnet18"),
+    ("doctor", 0, "torch"),
     ("--cfg job", 0, "name: phantom_xray"),
 ]
 
 
 @pytest.mark.parametrize(("line", "code", "text"), INSTALLED, ids=[i[0] for i in INSTALLED])
-def test_installed_command(line: str, code: int, text: str, installed: Callable[..., Ran]) -> None:
-    ran = installed(*line.split())
+def test_installed_command(line: str, code: int, text: str, real: Callable[..., Ran]) -> None:
+    ran = real(*line.split())
     assert ran.code == code, ran.err
     assert text in ran.out + ran.err
 

@@ -21,7 +21,9 @@ TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
 COMMON = [word for word in TINY if word != "trainer=cpu"]
 
 
-def test_two_ranks_train_test_and_predict(installed: Callable[..., Ran], folder: Path, phantom_cache: Path) -> None:
+def test_two_ranks_train_test_and_predict(
+    installed: Callable[..., Ran], real: Callable[..., Ran], folder: Path, phantom_cache: Path
+) -> None:
     ran = installed(*COMMON, *TWO, "callbacks=ema", "callbacks.ema.decay=0.5", "hydra.run.dir=run")
     assert ran.code == 0, ran.err
     run = json.loads((folder / "run" / "run.json").read_text())
@@ -33,7 +35,7 @@ def test_two_ranks_train_test_and_predict(installed: Callable[..., Ran], folder:
     assert list(table["case"]) == expected  # none twice, none lost, whatever the last batch
 
     one = installed("test", "run=run", "trainer.devices=1", "name=one")
-    two = installed("test", "run=run", "name=two")
+    two = real("test", "run=run", "name=two")
     assert one.code == two.code == 0, one.err + two.err
     probs = [pd.read_csv(folder / "run" / f"test_{n}" / "test_predictions.csv")["prob_1"] for n in ("one", "two")]
     assert np.allclose(probs[0], probs[1], atol=1e-5) and np.allclose(probs[0], table["prob_1"], atol=1e-5)

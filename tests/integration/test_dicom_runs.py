@@ -43,7 +43,7 @@ def leaks(places: list[Path], texts: list[str]) -> list[str]:
 
 
 def test_identifiers_stay_in_the_files(
-    medtrain: Callable[..., Ran], installed: Callable[..., Ran], folder: Path, monkeypatch: pytest.MonkeyPatch
+    medtrain: Callable[..., Ran], real: Callable[..., Ran], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, out = folder / "films", folder / "out"
     source.mkdir()
@@ -68,7 +68,7 @@ def test_identifiers_stay_in_the_files(
     at = content.rindex(b"1.2.840.10008.5.1.4.1.1.1") - 2
     content[at : at + 2] = (300).to_bytes(2, "little")  # a UID's length that takes the name in
     (source / "swallowed.dcm").write_bytes(content)
-    predicted = installed("predict", f"run={out}/run", f"input={source}", f"output={out}/new.csv")
+    predicted = real("predict", f"run={out}/run", f"input={source}", f"output={out}/new.csv")
     assert predicted.code == 1 and "multi-frame DICOM (9 frames)" in predicted.err
     table = pd.read_csv(out / "new.csv", dtype=str, keep_default_na=False).set_index("case")
     assert len(table) == 43 and (table["error"] != "").sum() == 3

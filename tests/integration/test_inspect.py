@@ -22,8 +22,8 @@ def listed(folder: Path) -> dict:
     return json.loads((folder / "inspect.json").read_text())
 
 
-def test_clean_data(installed: Callable[..., Ran], folder: Path, phantom_cache: Path) -> None:
-    ran = installed(*TINY)
+def test_clean_data(real: Callable[..., Ran], folder: Path, phantom_cache: Path) -> None:
+    ran = real(*TINY)
     assert ran.code == 0, ran.err
     (run,) = (folder / "outputs" / "xray_cls").glob("*_inspect")
     assert str(run.relative_to(folder) / "inspect.json") in ran.out and "no problems found" in ran.out

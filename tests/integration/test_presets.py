@@ -50,6 +50,8 @@ def test_trains(group: str, option: str, medtrain: Callable[..., Ran], folder: P
     kind = node.get("kind") or ("boxes" if option == "boxes" else "image")
     tiny = [] if option in REAL else TINIES[kind]
     words = [word for word in tiny if not word.startswith(f"{group}=")]
+    if kind == "image" and tiny:
+        words += ["data.batch_size=4"]  # networks of all sizes: a couple of batches are a couple
     words += [f"{group}={option}", "trainer.limit_train_batches=2", "hydra.run.dir=run"]
     if (group, option) == ("model", "custom"):
         words += ["model._target_=torchvision.models.mobilenet_v3_small"]
