@@ -121,7 +121,8 @@ def _watch(processes: list[subprocess.Popen[bytes]]) -> Ended:
     while processes[0].poll() is None and time.monotonic() < until:
         time.sleep(0.05)
     first = processes[0].poll()
-    if first:
+    killed = any(code and code < 0 for code in codes)  # then rank 0 tells only that the connection to it is closed
+    if first and not killed:
         return Ended(first, first > 0)
     return Ended(next(code for code in codes if code), False)
 
