@@ -14,7 +14,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes long starts first, so that no worker waits for another in the end."""
-    items.sort(key=lambda item: "integration" not in item.path.parts)
+    items.sort(key=lambda item: (item.name != "test_types", "integration" not in item.path.parts))
 
 
 @pytest.fixture(scope="session")

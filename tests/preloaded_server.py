@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+from math import prod
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -126,12 +127,13 @@ def _stand_by(ask: dict[str, Any]) -> dict[str, Any]:
 
 
 def _ranks(ask: dict[str, Any]) -> int:
-    """Read how many ranks a command will start from its words, or from the run that it names."""
+    """Read how many ranks a command will start, one job after the other, from its words or the run that it names."""
     given = dict(word.partition("=")[::2] for word in ask["words"])
     saved = Path(ask["cwd"], given.get("run", ""), "config.yaml")
     said = re.search(r"^  devices: (\d+)$", saved.read_text(), re.MULTILINE) if saved.is_file() else None
     devices = given.get("trainer.devices", said[1] if said else "1")
-    return int(devices) if devices.isdigit() and int(devices) > 1 else 0
+    jobs = prod(value.count(",") + 1 for value in given.values()) if "-m" in ask["words"] else 1
+    return jobs * int(devices) if devices.isdigit() and int(devices) > 1 else 0
 
 
 class _Popen(subprocess.Popen):  # type: ignore[type-arg]

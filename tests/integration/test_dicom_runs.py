@@ -16,7 +16,10 @@ from tests.integration.conftest import Ran
 
 PERSON = {"PatientName": "Zyxwvu^Quentin", "PatientBirthDate": "19410229", "InstitutionName": "Klinik Xanadu"}
 SECRETS = (b"Zyxwvu", b"Quentin", b"19410229", b"Xanadu", b"QID77")  # the last begins every PatientID
-QUICK = "model=resnet18 data.image_size=32 trainer=cpu trainer.max_epochs=1 data.num_workers=0 eval.bootstrap=20"
+QUICK = (
+    "model=resnet18 model.stem=standard data.image_size=32 trainer=cpu trainer.max_epochs=1 data.num_workers=0 "
+    "eval.bootstrap=20"
+)
 
 
 def films(folder: Path, count: int = 40) -> None:

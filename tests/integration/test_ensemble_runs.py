@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 
 from tests.integration.conftest import TINY, Ran
 
-SMALL = [*TINY, "model.stem=standard", "eval.bootstrap=20"]
+SMALL = [*TINY, "eval.bootstrap=20"]
 
 
 def read(file: Path) -> Any:

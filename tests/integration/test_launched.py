@@ -25,9 +25,9 @@ from tests.integration.test_ddp import my_ranks
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "-m", "medtrain"]
 # whole batches only, and batch norms that keep their statistics: nothing else of a batch of 16 differs from two of 8
 WORDS = (
-    "data.patients=48 data.image_size=32 data.batch_size=8 data.num_workers=0 model=resnet18 transfer.freeze_norm=true "
-    "augment=light optimizer=sgd optimizer.lr=0.01 scheduler=one_cycle callbacks=ema callbacks.ema.decay=0.5 "
-    "callbacks.last.every_n_steps=1 trainer.accelerator=cpu trainer.max_epochs=2 trainer.accumulate_grad_batches=2 "
+    "data.patients=48 data.image_size=32 data.batch_size=8 data.num_workers=0 model=resnet18 model.stem=standard "
+    "transfer.freeze_norm=true augment=light optimizer=sgd optimizer.lr=0.01 scheduler=one_cycle callbacks=ema "
+    "callbacks.ema.decay=0.5 callbacks.last.every_n_steps=1 trainer.accelerator=cpu trainer.max_epochs=2 trainer.accumulate_grad_batches=2 "
     "trainer.limit_train_batches=4 eval.bootstrap=0"
 ).split()
 ENV = {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}

@@ -14,8 +14,6 @@ import torch
 from medtrain.task.base import Task
 from tests.integration.conftest import TINY, Ran
 
-SMALL = [*TINY, "model.stem=standard"]
-
 
 def checkpoint(run: Path, name: str) -> dict[str, Any]:
     return torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True)
@@ -49,7 +47,7 @@ def stop_before_epoch(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_stopped_run_goes_on_to_the_same_result(
     recipe: str, medtrain: Callable[..., Ran], folder: Path, phantom_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = [*SMALL, *recipe.split(), "trainer.max_epochs=3", "trainer.gradient_clip_val=1.0"]
+    words = [*TINY, *recipe.split(), "trainer.max_epochs=3", "trainer.gradient_clip_val=1.0"]
     ran = medtrain(*words, "hydra.run.dir=whole")
     assert ran.code == 0, ran.err
     with monkeypatch.context() as stopping:
@@ -72,7 +70,7 @@ def test_a_stopped_run_goes_on_to_the_same_result(
 
 
 def test_the_average_is_what_is_tested(medtrain: Callable[..., Ran], folder: Path, phantom_cache: Path) -> None:
-    ran = medtrain(*SMALL, "callbacks=ema", "callbacks.ema.decay=0.5", "hydra.run.dir=run")
+    ran = medtrain(*TINY, "callbacks=ema", "callbacks.ema.decay=0.5", "hydra.run.dir=run")
     assert ran.code == 0, ran.err
     best = checkpoint(folder / "run", "best")
     name = "model.bn1.running_mean"
@@ -87,7 +85,7 @@ def test_the_average_is_what_is_tested(medtrain: Callable[..., Ran], folder: Pat
 
 
 def test_views_belong_to_the_run(medtrain: Callable[..., Ran], folder: Path, phantom_cache: Path) -> None:
-    words = [*SMALL, "trainer.channels_last=false", "optimizer.lr=0.01"]
+    words = [*TINY, "trainer.channels_last=false", "optimizer.lr=0.01"]
     assert medtrain(*words, "hydra.run.dir=plain").code == 0
     ran = medtrain(*words, "eval.tta=3", "hydra.run.dir=run")
     assert ran.code == 0, ran.err
@@ -124,7 +122,7 @@ def test_views_belong_to_the_run(medtrain: Callable[..., Ran], folder: Path, pha
     ],
 )
 def test_what_cannot_be_is_refused(words: str, told: str, medtrain: Callable[..., Ran], folder: Path) -> None:
-    ran = medtrain(*SMALL, *words.split())
+    ran = medtrain(*TINY, *words.split())
     assert ran.code == 2 and told in ran.err, ran.err
 
 
@@ -154,7 +152,7 @@ def test_compiled(
         "from torch import nn\n\n\ndef net(spec) -> nn.Sequential:\n"
         "    return nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16, spec.n_logits))\n"
     )
-    words = [w for w in TINY if not w.startswith("model=")] + ["model=custom", "model._target_=tiny.net"]
+    words = [w for w in TINY if not w.startswith("model")] + ["model=custom", "model._target_=tiny.net"]
     monkeypatch.setenv("MEDTRAIN_CONFIG_DIR", str(folder))
     real, compiled_ones = torch.nn.Module.compile, []
 
