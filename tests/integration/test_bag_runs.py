@@ -79,6 +79,7 @@ def test_tiles_and_features_are_told_apart_before_any_data(medtrain: Callable[..
     assert ran.code == 2 and "data.tiles=true" in ran.err
 
 
+@pytest.mark.drawn
 def test_slides_from_table_to_heatmap(medtrain: Callable[..., Ran], phantom_cache: Path, folder: Path) -> None:
     ran = medtrain(*BAGS, "hydra.run.dir=run", "debug=true", "data.max_instances=8")
     assert ran.code == 0, ran.err

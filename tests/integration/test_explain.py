@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,13 @@ from PIL import Image
 
 from medtrain.explain.names import safe_name, unique_names
 from medtrain.task.classification.classes import predicted
-from tests.integration.conftest import Ran
+from tests.integration.conftest import TINY, Ran, run_of
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, phantom_cache: Path) -> Iterator[Path]:
+    """A finished tiny run whose maps have more than one cell."""
+    yield from run_of([*TINY, "model.stem=small"], tmp_path_factory)
 
 
 @pytest.fixture

@@ -27,8 +27,8 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2",
 WORDS = (
     "data.patients=48 data.image_size=32 data.batch_size=8 data.num_workers=0 model=resnet18 model.stem=standard "
     "transfer.freeze_norm=true augment=light optimizer=sgd optimizer.lr=0.01 scheduler=one_cycle callbacks=ema "
-    "callbacks.ema.decay=0.5 callbacks.last.every_n_steps=1 trainer.accelerator=cpu trainer.max_epochs=2 trainer.accumulate_grad_batches=2 "
-    "trainer.limit_train_batches=4 eval.bootstrap=0"
+    "callbacks.ema.decay=0.5 callbacks.last.every_n_steps=1 trainer.accelerator=cpu trainer.max_epochs=2 "
+    "trainer.accumulate_grad_batches=2 trainer.limit_train_batches=4 eval.bootstrap=0"
 ).split()
 ENV = {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
