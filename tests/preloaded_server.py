@@ -128,10 +128,12 @@ def _stand_by(ask: dict[str, Any]) -> dict[str, Any]:
 
 def _ranks(ask: dict[str, Any]) -> int:
     """Read how many ranks a command will start, one job after the other, from its words or the run that it names."""
+    if "RANK" in ask["environment"] or "SLURM_STEP_NUM_TASKS" in ask["environment"]:
+        return 0  # it is one itself
     given = dict(word.partition("=")[::2] for word in ask["words"])
     saved = Path(ask["cwd"], given.get("run", ""), "config.yaml")
-    said = re.search(r"^  devices: (\d+)$", saved.read_text(), re.MULTILINE) if saved.is_file() else None
-    devices = given.get("trainer.devices", said[1] if said else "1")
+    saved_devices = re.search(r"^  devices: (\d+)$", saved.read_text(), re.MULTILINE) if saved.is_file() else None
+    devices = given.get("trainer.devices", saved_devices[1] if saved_devices else "1")
     jobs = prod(value.count(",") + 1 for value in given.values()) if "-m" in ask["words"] else 1
     return jobs * int(devices) if devices.isdigit() and int(devices) > 1 else 0
 

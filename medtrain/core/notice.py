@@ -24,13 +24,14 @@ class Notice:
 
     Attributes:
         given: the signal that came, None so far.
+        owner: the process that listens, 0 for none.
         patient: is there someone who looks at `given` and stops in good time?
     """
 
     def __init__(self) -> None:
         self.given: signal.Signals | None = None
         self.patient = False
-        self._patience_s, self._owner, self._ended = 0.0, 0, False
+        self._patience_s, self.owner, self._ended = 0.0, 0, False
 
     def listen(self, patience_s: float) -> None:
         """Own SIGUSR2 and SIGTERM from now on.
@@ -38,14 +39,14 @@ class Notice:
         Args:
             patience_s: how long a patient listener has after SIGUSR2; after SIGTERM it has 10 s at most.
         """
-        self.given, self.patient, self._owner = None, False, os.getpid()
+        self.given, self.patient, self.owner = None, False, os.getpid()
         self._patience_s = patience_s
         self.own()
 
     @property
     def listening(self) -> bool:
         """Tell whether this process owns the signals (and is no worker that it forked)."""
-        return self._owner == os.getpid()
+        return self.owner == os.getpid()
 
     def own(self) -> None:
         """Take the signals (again, after a library has set handlers of its own)."""

@@ -67,7 +67,7 @@ def near_duplicates(
     at = np.flatnonzero(first_M & ~measures.flat)
     pairs = [
         (early, late)
-        for late, earlier in _candidates(measures.hash[at], progress)
+        for late, earlier in candidates(measures.hash[at], progress)
         for early in earlier.tolist()
         if _alike(pictures, measures, boxes, int(at[early]), int(at[late]))
     ]
@@ -89,8 +89,8 @@ def disagree(targets: NDArray[np.float64]) -> bool:
     return bool(((targets == 1).any(0) & (targets == 0).any(0)).any())
 
 
-def _candidates(hash_M4: NDArray[np.uint64], progress: Progress | None) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """(number, numbers of the nearest earlier pictures) where two hashes differ by `DISTANCE` bits at most.
+def candidates(hash_M4: NDArray[np.uint64], progress: Progress | None) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Yield (number, numbers of the nearest earlier pictures) where two hashes differ by `DISTANCE` bits at most.
 
     All pairs are compared, by the most telling 64 bits first: 5e9 pairs of 100,000 pictures take half a minute, where
     trees and buckets fail because chest films share most of what a hash says.

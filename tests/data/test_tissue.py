@@ -38,7 +38,7 @@ def test_otsu_is_the_best_cut() -> None:
 
 def test_hue_saturation_and_brightness_are_matplotlibs() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
-    saturation, brightness, hue = tissue._hsv(picture)
+    saturation, brightness, hue = tissue.hsv(picture)
     theirs = matplotlib.colors.rgb_to_hsv(picture / 255)
     assert np.allclose(hue, theirs[..., 0] * 360, atol=1e-2)
     assert np.allclose(saturation, theirs[..., 1], atol=1e-5)

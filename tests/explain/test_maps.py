@@ -7,7 +7,7 @@ from torch import nn
 
 from medtrain.core.errors import UsageError
 from medtrain.data.phantom.anatomy import draw_anatomy, draw_chest, grid
-from medtrain.data.phantom.xray import _nodules
+from medtrain.data.phantom.xray import soft_nodules
 from medtrain.explain import attention, grad_cam, half_area, overlay, peak, sanity_check
 from medtrain.explain.maps import feature_layer, methods
 from medtrain.explain.sanity import randomised
@@ -84,7 +84,7 @@ def nodule_films(count, size=40):
         draw = np.random.default_rng(number)
         x, y = grid(size, size, draw)
         film, lungs = draw_chest(draw_anatomy(draw), x, y, False)
-        nodules = _nodules(draw, x, y, lungs) * 1.5 if number % 2 else np.zeros_like(film)
+        nodules = soft_nodules(draw, x, y, lungs) * 1.5 if number % 2 else np.zeros_like(film)
         films.append(film + nodules + draw.normal(0, 0.02, film.shape).astype(np.float32))
         masks.append(nodules.reshape(size // 4, 4, size // 4, 4).max((1, 3)) > 0.1)
     x = torch.tensor(np.stack(films), dtype=torch.float32)[:, None]

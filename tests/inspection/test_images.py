@@ -17,7 +17,7 @@ from medtrain.data import source
 from medtrain.data.phantom.xray import make_phantom_xray
 from medtrain.inspection import Inspection, Measures, inspect_data, measure, near_duplicates
 from medtrain.inspection.odd import likeness_of
-from medtrain.inspection.twins import _candidates
+from medtrain.inspection.twins import candidates
 from tests.data.tables import config
 
 SIZE = 64
@@ -269,7 +269,7 @@ def test_candidates_are_those_of_all_pairs() -> None:
     words = np.packbits(bits, axis=1).view(np.uint64)
     near = (bits[:, None] != bits[None]).sum(-1) <= 20
     expected = {(i, j) for i, j in zip(*np.nonzero(np.tril(near, -1)), strict=True)}
-    found = {(i, j) for i, early in _candidates(words, None) for j in early.tolist()}
+    found = {(i, j) for i, early in candidates(words, None) for j in early.tolist()}
     assert len(expected) > 40 and found <= expected
     assert {i for i, _ in found} == {i for i, _ in expected}  # of each, the nearest few are enough
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,9 +15,10 @@ from PIL import Image
 
 from medtrain.data.xray.module import ImageData
 from medtrain.io.files import sha256
+from tests import preloaded
 from tests.data.tables import config
 from tests.dicom_files import write
-from tests.integration.conftest import Ran
+from tests.integration.conftest import Ran, ended
 
 
 @pytest.fixture
@@ -83,10 +81,8 @@ def test_a_full_disk_under_the_cache(folder: Path) -> None:
         "try:\n    ImageData(config(table=table, image_size=64, cache_dir='small')).prepare()\n"
         "except MedtrainError as error:\n    print(error); sys.exit(error.exit_code)\n"
     )
-    root = Path(__file__).parents[2]
-    env = os.environ | {"PYTHONPATH": str(root)}
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=env, cwd=folder)
-    assert done.returncode == 1 and "small" in done.stdout and "cannot be written" in done.stdout, done.stderr
+    ran = ended(preloaded.start(code=script))
+    assert ran.code == 1 and "small" in ran.out and "cannot be written" in ran.out, ran.err
     small, other = (
         ImageData(config(table="table.csv", image_size=64, cache_dir=cache, positive=1)) for cache in ("small", "other")
     )

@@ -102,8 +102,8 @@ def test_a_dead_rank_ends_the_run(folder: Path, phantom_cache: Path) -> None:
     ranks = my_ranks(process)
     assert len(ranks) == 2
     os.kill(ranks[1], signal.SIGKILL)
-    said = process.communicate(timeout=60)
-    assert process.returncode == 1 and "one of 2 processes failed" in "".join(said)
+    texts = process.communicate(timeout=60)
+    assert process.returncode == 1 and "one of 2 processes failed" in "".join(texts)
     assert json.loads((folder / "run" / "run.json").read_text())["status"] == "failed"
     assert not any(Path(f"/proc/{pid}").exists() for pid in ranks)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,27 +10,28 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.integration.conftest import TINY, Ran
+from tests import preloaded
+from tests.integration.conftest import TINY, Ran, ended
 
 SCRIPT = Path(__file__).parent / "fsdp_on_cpu.py"
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2"]
 WORDS = [*(w for w in TINY if w not in ("trainer=cpu", "eval.bootstrap=50")), "trainer.accelerator=cpu"]
 WORDS += ["data.batch_size=8", "data.num_workers=0", "eval.bootstrap=0", "callbacks.last.every_n_steps=1"]
 
 
-def start(*words: str) -> subprocess.Popen[str]:
-    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    command = [*TORCHRUN, str(SCRIPT), *words]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=env)
-
-
-def done(process: subprocess.Popen[str]) -> None:
-    said = process.communicate(timeout=280)[1]
-    assert process.returncode == 0, said
+def both(*words: str) -> None:
+    """Run the script in two processes, as torchrun starts them."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        meet = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1])}
+    job = meet | {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    ranks = [{"RANK": rank, "LOCAL_RANK": rank} for rank in ("0", "1")]
+    started = [preloaded.start(*words, code=SCRIPT.read_text(), **job | rank) for rank in ranks]
+    for ran in [ended(process) for process in started]:
+        assert ran.code == 0, ran.err
 
 
 def test_its_checkpoint_is_that_of_any_run(folder: Path, medtrain: Callable[..., Ran], phantom_cache: Path) -> None:
-    done(start(*WORDS, "trainer.strategy=fsdp", "trainer.devices=2", "hydra.run.dir=run"))
+    both(*WORDS, "trainer.strategy=fsdp", "trainer.devices=2", "hydra.run.dir=run")
     ran = medtrain("test", "run=run", "trainer=cpu", "name=one")
     assert ran.code == 0, ran.err
     probs = [pd.read_csv(folder / "run" / part / "test_predictions.csv") for part in (".", "test_one")]
@@ -45,8 +44,8 @@ def test_its_checkpoint_is_that_of_any_run(folder: Path, medtrain: Callable[...,
 def test_it_trains_like_ddp(folder: Path, phantom_cache: Path) -> None:
     """Not resumed: on a CPU, PyTorch gathers the optimizer's two moments into one buffer and saves that twice."""
     words = [*WORDS, "trainer.devices=2", "trainer.accumulate_grad_batches=2", "trainer.max_epochs=2"]
-    done(start(*words, "trainer.strategy=ddp", "hydra.run.dir=ddp"))
-    done(start(*words, "trainer.strategy=fsdp", "hydra.run.dir=fsdp"))
+    both(*words, "trainer.strategy=ddp", "hydra.run.dir=ddp")
+    both(*words, "trainer.strategy=fsdp", "hydra.run.dir=fsdp")
     columns = ["train_loss", "val_loss", "lr"]
     ddp, fsdp = (pd.read_csv(folder / run / "metrics.csv")[columns] for run in ("ddp", "fsdp"))
     np.testing.assert_allclose(ddp, fsdp, rtol=0.01)  # Adam enlarges rounding

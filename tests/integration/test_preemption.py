@@ -29,7 +29,7 @@ def listening(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """As in a job on SLURM: this process owns the signals, until the test ends."""
     numbers = (signal.SIGUSR2, signal.SIGTERM, signal.SIGALRM)
     before = {number: signal.getsignal(number) for number in numbers}
-    monkeypatch.setattr(notice, "_owner", 0)
+    monkeypatch.setattr(notice, "owner", 0)
     yield notice.listen
     notice.given = None
     signal.setitimer(signal.ITIMER_REAL, 0)
@@ -83,7 +83,7 @@ def test_it_goes_on_to_the_same_result(
         listening(60)
         assert medtrain(*WORDS, "hydra.run.dir=stopped").code == PREEMPTED
     assert record.read("stopped")["status"] == "preempted"
-    notice._owner = 0
+    notice.owner = 0
     ran = medtrain("resume=stopped")
     assert ran.code == 0 and goes_on in ran.out, ran.out + ran.err
     states = [torch.load(run / "checkpoints" / "last.ckpt", weights_only=True) for run in (whole, Path("stopped"))]

@@ -127,7 +127,7 @@ def draw_film(
     if finding.opacity:
         chest = chest + _opacities(draw, x, y, lungs)
     if finding.nodule:
-        chest = chest + _nodules(draw, x, y, lungs)
+        chest = chest + soft_nodules(draw, x, y, lungs)
     return mark(draw, expose(draw, halved(scattered(chest)), site))
 
 
@@ -150,8 +150,8 @@ def _opacities(draw: np.random.Generator, x: Picture, y: Picture, lungs: Picture
     return out * lungs
 
 
-def _nodules(draw: np.random.Generator, x: Picture, y: Picture, lungs: Picture) -> Picture:
-    """One to three round nodules with a soft rim."""
+def soft_nodules(draw: np.random.Generator, x: Picture, y: Picture, lungs: Picture) -> Picture:
+    """Draw one to three round nodules with a soft rim."""
     out = np.zeros_like(x)
     for _ in range(int(draw.integers(1, 4))):
         cx, cy = inside(draw, x, y, lungs)

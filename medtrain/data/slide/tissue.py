@@ -72,7 +72,7 @@ def tissue_mask(picture: NDArray[np.uint8], ink: Mask, tile: float, threshold: f
         ink: where the pen was.
         tile: pixels that a tile has on this picture, by which pieces and holes are small.
     """
-    saturation, brightness, _ = _hsv(picture)
+    saturation, brightness, _ = hsv(picture)
     smooth = ndimage.gaussian_filter(saturation, 1.0)
     candidates = (brightness >= BLACK) & ~ink
     if threshold is None:
@@ -87,7 +87,7 @@ def tissue_mask(picture: NDArray[np.uint8], ink: Mask, tile: float, threshold: f
 
 def pen_mask(picture: NDArray[np.uint8]) -> Mask:
     """Green, blue or bright red ink with a rim of two pixels; a few such pixels by chance are none."""
-    saturation, brightness, hue = _hsv(picture)
+    saturation, brightness, hue = hsv(picture)
     cold = (saturation > PEN) & (hue > PEN_HUES[0]) & (hue < PEN_HUES[1])
     red = (saturation > RED_PEN) & ((hue < 15) | (hue > 345)) & (brightness > 0.5)
     ink = _without_small((cold | red) & (brightness >= BLACK), 9)
@@ -106,8 +106,8 @@ def otsu(values: NDArray[np.floating]) -> float:
     return float(edges[1:][int(np.nanargmax(np.where(np.isfinite(between), between, -1)))])
 
 
-def _hsv(picture: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Saturation and brightness from 0 to 1, hue in degrees."""
+def hsv(picture: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Return saturation and brightness from 0 to 1, and the hue in degrees."""
     rgb = picture.astype(np.float32) / 255
     top, spread = rgb.max(-1), np.ptp(rgb, -1)
     safe = np.where(spread > 0, spread, 1)
