@@ -34,6 +34,7 @@ def films(folder: Path, trained: Path, phantom_cache: Path) -> Path:
     return place
 
 
+@pytest.mark.drawn
 def test_pictures_maps_and_a_table(medtrain: Callable[..., Ran], folder: Path, trained: Path, films: Path) -> None:
     ran = medtrain("explain", f"run={trained}", f"input={films}", "output=out", "explain.sanity=1")
     assert ran.code == 1 and "c.png" in ran.err and "weight randomisation, gradcam" in ran.out, ran.err
