@@ -1,4 +1,4 @@
-"""What a run found, for people: a table in the terminal and one HTML file, both made from the run folder's files."""
+"""Reports of a run for people: a table in the terminal and one HTML file, both made from the run folder's files."""
 
 from medtrain.report.box_pictures import on_film, over_film, write_box_pictures
 from medtrain.report.failures import write_failures

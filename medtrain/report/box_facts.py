@@ -1,4 +1,4 @@
-"""What `inspect` says of boxes in the terminal: how many of each class, and how large the network would see them."""
+"""Tables of boxes that `inspect` prints: how many of each class, and how large the network would see them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rich.table import Table
 
 
 def box_tables(facts: dict[str, Any]) -> list[Table]:
-    """A table of classes and a table of sizes, of the facts that inspect.json holds under images.boxes."""
+    """Make a table of classes and a table of sizes from the facts that inspect.json holds under images.boxes."""
     classes = Table(title="boxes", title_justify="left")
     classes.add_column("class")
     for name in ("boxes", "images", "patients"):

@@ -1,4 +1,4 @@
-"""Films with found boxes over true ones: the worst, the best and some drawn at random."""
+"""Films with predicted boxes over true ones: the worst, the best and some drawn at random."""
 
 from __future__ import annotations
 
@@ -47,25 +47,25 @@ def write_box_pictures(
     boxes = boxes_of(run)
     if boxes is None or run.truth is None or most <= 0:
         return
-    truth, found = boxes
+    truth, predicted = boxes
     limits = np.array([run.test["decision"]["thresholds"][name] for name in run.classes])
-    found = found.select(found.score_N >= limits[found.label_N])
-    table = chosen(counted(truth, found, float(run.test.get("iou") or 0.5)), most)
+    predicted = predicted.select(predicted.score_N >= limits[predicted.label_N])
+    table = chosen(counted(truth, predicted, float(run.test.get("iou") or 0.5)), most)
     table["case"] = [str(run.truth["images"][i]["file_name"]) for i in table["image"]]
     films = pixels(table["case"].tolist())
     if films is None or table.empty:
         return
     table.insert(0, "picture", [f"{i + 1:02d}.png" for i in range(len(table))])
     for row, film_CHW in zip(table.to_dict("records"), films, strict=True):
-        drawing = over_film(film_CHW, _drawn(truth, found, int(row["image"]), run.classes, places[row["case"]]))
+        drawing = over_film(film_CHW, _drawn(truth, predicted, int(row["image"]), run.classes, places[row["case"]]))
         with atomic_path(place / str(row["picture"])) as temporary:
             drawing.save(temporary, format="PNG", optimize=True)
     write_text(place / "pictures.csv", table.drop(columns="image").to_csv(index=False))
 
 
-def counted(truth: Truth, found: PredictedBoxes, iou: float) -> pd.DataFrame:
-    """A row an image: boxes found, missed and invented."""
-    matches, n = match(truth, found, [iou]), len(truth)
+def counted(truth: Truth, predicted: PredictedBoxes, iou: float) -> pd.DataFrame:
+    """Count in each image the boxes that were found, missed and invented; a row an image."""
+    matches, n = match(truth, predicted, [iou]), len(truth)
     hit, counts = matches.hit_NTA[:, 0, 0], ~matches.ignored_NTA[:, 0, 0]
     right = np.bincount(matches.predicted.image_N[hit], minlength=n)
     wrong = np.bincount(matches.predicted.image_N[counts & ~hit], minlength=n)
@@ -74,7 +74,7 @@ def counted(truth: Truth, found: PredictedBoxes, iou: float) -> pd.DataFrame:
 
 
 def chosen(table: pd.DataFrame, most: int) -> pd.DataFrame:
-    """Up to `most` images in three equal parts: the most mistakes, the most right without a mistake, any others."""
+    """Choose up to `most` images in three equal parts: the most mistakes, the most right without mistakes, others."""
     part = max(1, most // 3)
     mistakes = table["missed"] + table["false"]
     worst = table[mistakes > 0].assign(n=mistakes).sort_values("n", ascending=False, kind="stable").head(part)
@@ -83,30 +83,30 @@ def chosen(table: pd.DataFrame, most: int) -> pd.DataFrame:
     left = table.drop([*worst.index, *best.index])
     count = min(len(left), most - len(worst) - len(best), part)
     drawn = left.iloc[np.sort(stream(0, "box pictures").permutation(len(left))[: max(count, 0)])]
-    named = [each.assign(why=why) for why, each in (("worst", worst), ("best", best), ("random", drawn))]
+    named = [part_table.assign(why=why) for why, part_table in (("worst", worst), ("best", best), ("random", drawn))]
     return pd.concat(named)[["image", "why", "found", "missed", "false"]].head(most).reset_index(drop=True)
 
 
 def _drawn(
-    truth: Truth, found: PredictedBoxes, image: int, classes: Sequence[str], place_4: NDArray[Any]
+    truth: Truth, predicted: PredictedBoxes, image: int, classes: Sequence[str], place_4: NDArray[Any]
 ) -> list[Drawn]:
     true = truth.of(image)
-    own = found.select(np.flatnonzero(found.image_N == image))
+    own = predicted.select(np.flatnonzero(predicted.image_N == image))
     names = ["" if len(classes) == 1 else classes[label] for label in truth.label_M[true]]
-    said = [
+    scores = [
         f"{'' if len(classes) == 1 else classes[label] + ' '}{score:.2f}"
         for label, score in zip(own.label_N, own.score_N, strict=True)
     ]
-    return [(on_film(truth.boxes_M4[true], place_4), names, TRUE), (on_film(own.boxes_N4, place_4), said, SAID)]
+    return [(on_film(truth.boxes_M4[true], place_4), names, TRUE), (on_film(own.boxes_N4, place_4), scores, SAID)]
 
 
 def on_film(boxes_N4: NDArray[Any], place_4: NDArray[Any]) -> NDArray[Any]:
-    """Boxes of the original in pixels of the film."""
+    """Move boxes from pixels of the original to pixels of the film."""
     return np.asarray(boxes_N4 * np.tile(place_4[:2], 2) + np.tile(place_4[2:], 2))
 
 
 def over_film(film_CHW: NDArray[Any], layers: Sequence[Drawn]) -> Image:
-    """The film, enlarged where it is small, with outlines and texts.
+    """Draw outlines and texts over the film, which is enlarged where it is small.
 
     Args:
         film_CHW: uint8 or uint16, of 1 or 3 channels.

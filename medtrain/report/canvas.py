@@ -1,4 +1,4 @@
-"""What all figures share: their size, colours, axes and how names are written.
+"""The canvas that all figures share: size, colours, axes and how names are written.
 
 Figures are drawn without pyplot: no global state, no display, nothing to close. matplotlib is imported with the first
 figure only, so that printing a table doesn't wait for it.
@@ -43,7 +43,7 @@ def colour(i: int) -> str:
 
 
 def style(i: int) -> str:
-    """Line styles tell apart what shares a colour."""
+    """Choose a line style, which tells apart what shares a colour."""
     return "-" if i < len(COLOURS) else "--"
 
 
@@ -63,7 +63,7 @@ def diagonal(axes: Axes) -> None:
 
 
 def legend(figure: Figure, axes: Axes, drawn: int, title: str) -> None:
-    """Inside the axes where there is room, else below them."""
+    """Place the legend inside the axes where there is room, else below them."""
     if drawn <= 5:
         axes.legend(frameon=False, fontsize=8, title=title, title_fontsize=8)
     else:
@@ -82,6 +82,6 @@ def name_ticks(axes: Axes, columns: list[str], rows: list[str], crowded: bool) -
 
 
 def legible(name: str) -> str:
-    """A name as matplotlib shows it: no mathematics from a $, not hidden by a leading _, not endless."""
+    """Write a name so that matplotlib shows it: no mathematics from a $, not hidden by a leading _, not endless."""
     short = name if len(name) <= 26 else name[:25] + "…"
     return (" " if short.startswith("_") else "") + short.replace("\\", "\\\\").replace("$", r"\$")

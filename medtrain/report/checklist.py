@@ -1,4 +1,4 @@
-"""What a paper on this run must report, filled in where the run folder knows it.
+"""The checklist of what a paper on this run must report, filled in where the run folder knows it.
 
 Items are those of CLAIM 2024 (Tejani et al., Radiology: Artificial Intelligence 2024;6:e240300) and TRIPOD+AI
 (Collins et al., BMJ 2024;385:e078378), by number; their names here are our own short ones. An answer comes from the
@@ -46,14 +46,14 @@ class Facts:
         self.config: dict[str, Any] = loaded if isinstance(loaded, dict) else {}
 
     def get(self, path: str) -> Any:
-        """A key of the configuration, such as ``data.leakage``; None where it isn't there."""
+        """Read a key of the configuration, such as ``data.leakage``; None where it isn't there."""
         node: Any = self.config
         for key in path.split("."):
             node = node.get(key) if isinstance(node, dict) else None
         return node
 
     def keys(self, *paths: str) -> str | None:
-        """The configuration's values, as people would set them."""
+        """Write the configuration's values as people would set them."""
         values = [(path, self.get(path)) for path in paths]
         return (
             "; ".join(f"{path}={one_line(value)}" for path, value in values if value not in (None, [], {}, "")) or None
@@ -240,7 +240,7 @@ ITEMS = (
 
 
 def answers(run: RunFolder) -> list[tuple[Item, str | None]]:
-    """Each item with what the run folder knows of it."""
+    """Pair each item with what the run folder knows of it."""
     known = Facts(run)
     return [(item, item.answer(known) if item.answer else None) for item in ITEMS]
 

@@ -1,4 +1,4 @@
-"""Runs side by side, from their folders alone: what each is, how they differ on the same patients, what can be said.
+"""Compare runs from their folders alone: what each is, how they differ on the same patients, what can be said.
 
 Two test figures may come from different cases, and the better of many is partly luck. So differences are taken over
 the cases that two runs share, with paired intervals, and what several comparisons cost is counted in.
@@ -59,27 +59,27 @@ class Compared:
         return list(self.target.classes)
 
     def has(self, metric: str) -> bool:
-        """Has this metric a meaning for it?"""
+        """Tell whether this metric has a meaning for the run."""
         return self.metrics is None or metric in self.metrics
 
     @cached_property
     def row(self) -> dict[str, int]:
-        """Which row a case is."""
+        """Map each case to its row."""
         return {case: n for n, case in enumerate(self.cases)}
 
     @property
     def overrides(self) -> dict[str, str]:
-        """The words of its command line, {key: value}."""
+        """Read the overrides of its command line, {key: value}."""
         return overrides(self.facts.get("overrides") or [])
 
 
 def read_compared(path: Path) -> Compared | str:
-    """The run at `path`, or why there is nothing to compare."""
+    """Read the run at `path`, or say why there is nothing to compare."""
     folder = read_folder(path)
     above = path.resolve().parent / "run.json"
     facts = (read_json(above) if folder.run.get("verb") == "test" and above.is_file() else {}) | folder.run
-    found = folder.predictions()
-    if found is None or not found.cases or not isinstance(folder.target, ClassTarget):
+    predictions = folder.predictions()
+    if predictions is None or not predictions.cases or not isinstance(folder.target, ClassTarget):
         return f"no test_predictions.csv with probabilities (status: {facts.get('status', 'unknown')})"
     table = folder.table
     assert table is not None
@@ -87,15 +87,15 @@ def read_compared(path: Path) -> Compared | str:
     patient = dict(zip(table["case"].astype(str), named.astype(str), strict=True))
     if len(patient) < len(table):
         return f"test_predictions.csv names {len(table) - len(patient)} cases twice"
-    patients = [patient[case] for case in found.cases]
-    arrays = found.probs_NC, found.target_NC, found.predicted_NC
-    return Compared(folder, facts, folder.target, found.cases, patients, *arrays)
+    patients = [patient[case] for case in predictions.cases]
+    arrays = predictions.probs_NC, predictions.target_NC, predictions.predicted_NC
+    return Compared(folder, facts, folder.target, predictions.cases, patients, *arrays)
 
 
 def compare(
     runs: Sequence[Compared], baseline: int = 0, metric: str | None = None, bootstrap: int = 2000
 ) -> dict[str, Any]:
-    """All that `medtrain compare` shows and writes, as plain values.
+    """Compute all that `medtrain compare` shows and writes, as plain values.
 
     Args:
         runs: two or more.
@@ -114,15 +114,19 @@ def compare(
     names = _names(runs)
     metric = metric or headline(base.folder.test.get("metrics") or {}) or "auroc"
     differences = [_difference(base, other, bootstrap) for other in others]
-    shared = [name for name in differences[0]["metrics"] if all(name in found["metrics"] for found in differences)]
+    shared = [
+        name for name in differences[0]["metrics"] if all(name in difference["metrics"] for difference in differences)
+    ]
     if metric not in shared:
         raise UsageError(f"compare.metric={metric}: there are: {', '.join(shared)}")
-    _adjust([found["metrics"] for found in differences])
+    _adjust([difference["metrics"] for difference in differences])
     for name in base.classes:
-        _adjust([found["per_class"][name] for found in differences])
+        _adjust([difference["per_class"][name] for difference in differences])
     says = [
-        sentence(names[other.path], names[base.path], label(metric), found["metrics"][metric], found, len(others))
-        for other, found in zip(others, differences, strict=True)
+        sentence(
+            names[other.path], names[base.path], label(metric), difference["metrics"][metric], difference, len(others)
+        )
+        for other, difference in zip(others, differences, strict=True)
     ]
     notes = [note for other in others for note in _notes(base, other, names)]
     if len(runs) > 2:
@@ -140,27 +144,27 @@ def compare(
 
 def _difference(base: Compared, other: Compared, bootstrap: int) -> dict[str, Any]:
     rows = _common(base, other)
-    at, to = rows[:, 0], rows[:, 1]
+    rows_of_base, rows_of_other = rows[:, 0], rows[:, 1]
     order = [other.classes.index(name) for name in base.classes]
-    target_NC, theirs_NC = base.target_NC[at], other.target_NC[to][:, order]
+    target_NC, theirs_NC = base.target_NC[rows_of_base], other.target_NC[rows_of_other][:, order]
     if not np.array_equal(target_NC, theirs_NC, equal_nan=True):
         differ = np.flatnonzero((np.nan_to_num(target_NC, nan=-1) != np.nan_to_num(theirs_NC, nan=-1)).any(1))
-        first = base.cases[at[differ[0]]]
+        first = base.cases[rows_of_base[differ[0]]]
         raise UsageError(
             f"{base.path} and {other.path} have other labels for {len(differ)} of {len(rows)} cases, "
             f"{first} being the first: they were tested on different data"
         )
-    patients = [base.patients[row] for row in at]
+    patients = [base.patients[row] for row in rows_of_base]
     one, two = (
         Cases(probs_NC, target_NC, predicted_NC > 0.5, base.classes, patients)
         for probs_NC, predicted_NC in (
-            (base.probs_NC[at], base.predicted_NC[at]),
-            (other.probs_NC[to][:, order], other.predicted_NC[to][:, order]),
+            (base.probs_NC[rows_of_base], base.predicted_NC[rows_of_base]),
+            (other.probs_NC[rows_of_other][:, order], other.predicted_NC[rows_of_other][:, order]),
         )
     )
-    found = base.target.differences(one, two, bootstrap)
+    differences = base.target.differences(one, two, bootstrap)
 
-    def told(values: Mapping[str, Any]) -> dict[str, Any]:
+    def of_both(values: Mapping[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in values.items() if base.has(name) and other.has(name)}
 
     return {
@@ -168,13 +172,13 @@ def _difference(base: Compared, other: Compared, bootstrap: int) -> dict[str, An
         "baseline": base.path,
         "n_cases": len(rows),
         "n_patients": len(set(patients)),
-        "metrics": told(found["metrics"]),
-        "per_class": {name: told(values) for name, values in found["per_class"].items()},
+        "metrics": of_both(differences["metrics"]),
+        "per_class": {name: of_both(values) for name, values in differences["per_class"].items()},
     }
 
 
 def _common(base: Compared, other: Compared) -> Array:
-    """rows_M2: where each common case stands in the one and in the other."""
+    """Find rows_M2: where each common case stands in the one and in the other."""
     if type(base.target) is not type(other.target) or set(base.classes) != set(other.classes):
         one, two = (f"{run.path} ({run.target.kind}: {', '.join(run.classes)})" for run in (base, other))
         raise UsageError(f"{one} and {two} have other labels: they can't be compared")
@@ -191,14 +195,14 @@ def _common(base: Compared, other: Compared) -> Array:
 
 def _adjust(entries: Sequence[dict[str, dict[str, Any]]]) -> None:
     """Add p_holm to each metric: of as many comparisons as runs beside the baseline have it."""
-    for metric in dict.fromkeys(name for found in entries for name in found):
-        having = [found[metric] for found in entries if metric in found]
-        for one, p in zip(having, holm([each["p"] for each in having]), strict=True):
+    for metric in dict.fromkeys(name for metrics in entries for name in metrics):
+        having = [metrics[metric] for metrics in entries if metric in metrics]
+        for one, p in zip(having, holm([entry["p"] for entry in having]), strict=True):
             one["p_holm"] = p
 
 
 def sentence(name: str, than: str, metric: str, entry: Mapping[str, Any], sizes: Mapping[str, Any], runs: int) -> str:
-    """What can be said of one difference, in words.
+    """Say in words what one difference shows.
 
     Args:
         entry: ``value``, ``ci95``, ``p`` and ``p_holm`` of `name` minus `than`.
@@ -217,34 +221,34 @@ def sentence(name: str, than: str, metric: str, entry: Mapping[str, Any], sizes:
         return f"no difference in {metric} shown between {name} and {than} {over}: {shown}"
     which, span = ("higher", (low, high)) if low > 0 else ("lower", (-high, -low))
     by = f"{number(abs(value))} ({number(span[0])} to {number(span[1])})"
-    found = f"{name} has a {which} {metric} than {than} by {by} {over}"
+    finding = f"{name} has a {which} {metric} than {than} by {by} {over}"
     if runs == 1:
-        return f"{found}; p = {p_text(entry['p'])}"
+        return f"{finding}; p = {p_text(entry['p'])}"
     if entry["p_holm"] < LEVEL:
-        return f"{found}; p = {p_text(entry['p_holm'])}, corrected for {runs} comparisons"
-    return f"{found}, but corrected for {runs} comparisons p = {p_text(entry['p_holm'])}: no difference shown"
+        return f"{finding}; p = {p_text(entry['p_holm'])}, corrected for {runs} comparisons"
+    return f"{finding}, but corrected for {runs} comparisons p = {p_text(entry['p_holm'])}: no difference shown"
 
 
 def signed(value: float | None) -> str:
-    """+0.012, -0.004; n/a for None."""
+    """Write a number with its sign: +0.012, -0.004; n/a for None."""
     return ABSENT if value is None else f"{value:+.3f}"
 
 
 def p_text(p: float | None) -> str:
-    """Two digits that count, never 0."""
+    """Write a p value with two digits that count, never as 0."""
     return ABSENT if p is None else f"{p:.2f}" if p >= 0.1 else f"{p:.2g}"
 
 
 def describe(runs: Sequence[Compared], names: Mapping[str, str]) -> list[dict[str, Any]]:
-    """What each run is and came to: facts, overrides in which they differ, epochs, metrics."""
+    """Describe what each run is and came to: facts, overrides in which they differ, epochs, metrics."""
     words = [run.overrides for run in runs]
     differing, rows = varying(words), []
-    for run, each in zip(runs, words, strict=True):
+    for run, changed in zip(runs, words, strict=True):
         own = {
             "run": run.path,
             "name": names[run.path],
             **{key: run.facts.get(key) for key in FACTS},
-            "overrides": {key: each[key] for key in differing if key in each},
+            "overrides": {key: changed[key] for key in differing if key in changed},
             "epochs": _epochs(run.folder.history),
             "n_cases": len(run.cases),
             "n_patients": len(set(run.patients)),
@@ -261,7 +265,7 @@ def _epochs(history: pd.DataFrame | None) -> int | None:
 
 
 def _names(runs: Sequence[Compared]) -> dict[str, str]:
-    """What sentences call a run: its model where that tells it from the others, else its folder."""
+    """Name runs for sentences: by the model where that tells it from the others, else by the folder."""
     models = [str(run.facts.get("model") or "") for run in runs]
     return {
         run.path: model if model and models.count(model) == 1 else run.path

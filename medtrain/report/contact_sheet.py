@@ -31,7 +31,7 @@ class Tile:
 
 
 def contact_sheet(title: str, bands: Sequence[tuple[str, Sequence[Tile]]], columns: int = 6) -> Image.Image:
-    """Bands of tiles, each under its heading ('' for none).
+    """Draw bands of tiles, each under its heading ('' for none).
 
     Args:
         columns: tiles side by side; a band of more goes on below.
@@ -69,8 +69,8 @@ def _row(tiles: Sequence[Tile], width: int) -> Image.Image:
         else:
             small = _thumbnail(tile.picture)
             out.paste(small, (left + (TILE - small.width) // 2, (TILE - small.height) // 2))
-        for at, line in enumerate(lines):
-            draw.text((left, TILE + 2 + at * LINE), line, fill=SOFT if at else tile.colour, font=_font(11))
+        for index, line in enumerate(lines):
+            draw.text((left, TILE + 2 + index * LINE), line, fill=SOFT if index else tile.colour, font=_font(11))
     return out
 
 
@@ -82,9 +82,9 @@ def _thumbnail(picture_CHW: NDArray[Any]) -> Image.Image:
 
 
 def _wrapped(lines: Sequence[str], most: int = 5) -> list[str]:
-    """Lines that fit below a tile; file names break where they must."""
-    found = [part for line in lines for part in textwrap.wrap(line, 23)]
-    return found if len(found) <= most else [*found[: most - 1], found[most - 1][:21] + " ..."]
+    """Break lines so that they fit below a tile; file names break where they must."""
+    wrapped = [part for line in lines for part in textwrap.wrap(line, 23)]
+    return wrapped if len(wrapped) <= most else [*wrapped[: most - 1], wrapped[most - 1][:21] + " ..."]
 
 
 def _cut(text: str, width: int, size: int) -> str:

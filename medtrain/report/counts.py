@@ -1,4 +1,4 @@
-"""How many cases there are: in each split, of each class, and what such a case is called."""
+"""Counts of cases in each split and of each class, and the word for such a case."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def counts_by_split(run: RunFolder) -> list[SplitCounts]:
 
 
 def by_class(run: RunFolder) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """Header and rows (class, "images (patients)" in each split); no rows where one class is looked for."""
+    """Make header and rows (class, "images (patients)" in each split); no rows where one class is looked for."""
     recorded = run.run.get("imbalance") or {}
     if run.target.positive or not recorded:
         return [], []

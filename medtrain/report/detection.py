@@ -20,18 +20,18 @@ LEAST = 1 / 32  # false positives an image at the left edge, which a logarithmic
 
 
 def boxes_of(run: RunFolder) -> tuple[Truth, PredictedBoxes] | None:
-    """True and found boxes of a run, if it is one of detection."""
-    return None if run.found is None or run.truth is None else read_back(run.found, run.truth)
+    """Read the true and the predicted boxes of a run; None if it is none of detection."""
+    return None if run.detections is None or run.truth is None else read_back(run.detections, run.truth)
 
 
 def detection_figures(run: RunFolder) -> dict[str, Figure | None]:
-    """{name: figure}, drawn from the files of a run; none where it is no detection."""
+    """Draw {name: figure} from the files of a run; none where it is no detection."""
     boxes = boxes_of(run)
     if boxes is None:
         return {}
-    truth, found = boxes
+    truth, predicted = boxes
     iou = float(run.test.get("iou") or 0.5)
-    matches, everyone = match(truth, found, [iou]), np.zeros(len(truth), np.int64)
+    matches, everyone = match(truth, predicted, [iou]), np.zeros(len(truth), np.int64)
     named = [(name, curve_of(matches, c, 0, 0, everyone, 1, True)) for c, name in enumerate(run.classes[:DRAWN])]
     drawn = [(name, curve) for name, curve in named if curve.boxes_P[0] > 0]
     if not drawn:
@@ -44,7 +44,7 @@ def detection_figures(run: RunFolder) -> dict[str, Figure | None]:
 
 
 def precision_recall(curves: list[tuple[str, Curve]], limits: dict[str, float]) -> Figure:
-    """Precision at each recall of each class; a dot is the threshold."""
+    """Draw the precision at each recall of each class; a dot is the threshold."""
     figure, axes = new_axes()
     for i, (name, curve) in enumerate(curves):
         recall, precision, _ = _points(curve)
@@ -57,7 +57,7 @@ def precision_recall(curves: list[tuple[str, Curve]], limits: dict[str, float]) 
 
 
 def froc(curves: list[tuple[str, Curve]], images: int, limits: dict[str, float], metrics: dict[str, Any]) -> Figure:
-    """Sensitivity by false positives an image of each class; points with whiskers are the mean and its intervals."""
+    """Draw sensitivity by false positives an image of each class; points with whiskers: the mean and its intervals."""
     figure, axes = new_axes()
     for i, (name, curve) in enumerate(curves):
         recall, _, false = _points(curve)
@@ -67,10 +67,10 @@ def froc(curves: list[tuple[str, Curve]], images: int, limits: dict[str, float],
         if (shown := int((curve.score_K >= limits.get(name, np.inf)).sum())) > 0:
             dot(axes, rate_K[shown - 1], recall[shown - 1], i)
     for rate in FALSE_POSITIVES:
-        told = metrics.get(f"froc_{rate:g}") or {}
-        if told.get("ci95"):
-            axes.vlines(rate, *told["ci95"], color="#666666", linewidth=1)
-            axes.plot(rate, told["value"], "_", color="#666666", markersize=8)
+        sensitivity = metrics.get(f"froc_{rate:g}") or {}
+        if sensitivity.get("ci95"):
+            axes.vlines(rate, *sensitivity["ci95"], color="#666666", linewidth=1)
+            axes.plot(rate, sensitivity["value"], "_", color="#666666", markersize=8)
     axes.set_xscale("log", base=2)
     tidy(axes, "false positives per image", "sensitivity")
     axes.set_xlim(2 * LEAST, 2 * FALSE_POSITIVES[-1])
@@ -81,6 +81,6 @@ def froc(curves: list[tuple[str, Curve]], images: int, limits: dict[str, float],
 
 
 def _points(curve: Curve) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Recall, precision and false positives at each hit."""
+    """Compute recall, precision and false positives at each hit."""
     true, false, boxes = curve.counts(np.ones((1, 1)))
     return true[:, 0] / boxes[0], true[:, 0] / (true + false)[:, 0], false[:, 0]

@@ -21,7 +21,7 @@ GRID = np.linspace(0, 1, 101)
 
 
 def roc(curves: Sequence[Curve], predictions: Predictions) -> Figure | None:
-    """ROC curve of each class against the rest; of a binary problem, the positive class. A dot is the decision."""
+    """Draw the ROC curve of each class against the rest; of a binary problem the positive class. Dots: the decision."""
     from sklearn.metrics import roc_curve
 
     if not curves:
@@ -35,10 +35,10 @@ def roc(curves: Sequence[Curve], predictions: Predictions) -> Figure | None:
         if len(curves) <= BANDS:
             low, high = roc_band(curve)
             axes.fill_between(GRID, low, high, color=colour(i), alpha=0.15, linewidth=0)
-        target, said = predictions.target_NC[:, curve.c], predictions.predicted_NC[:, curve.c]
+        target, decided = predictions.target_NC[:, curve.c], predictions.predicted_NC[:, curve.c]
         known = np.isfinite(target)
-        if np.isfinite(said[known]).all():
-            x, y = said[target == 0].mean(), said[target == 1].mean()
+        if np.isfinite(decided[known]).all():
+            x, y = decided[target == 0].mean(), decided[target == 1].mean()
             dot(axes, x, y, i)
     tidy(axes, "1 - specificity", "sensitivity", unit=True)
     legend(figure, axes, len(curves), "AUROC")
@@ -46,7 +46,7 @@ def roc(curves: Sequence[Curve], predictions: Predictions) -> Figure | None:
 
 
 def precision_recall(curves: Sequence[Curve]) -> Figure | None:
-    """Precision against recall, with the prevalence as the level of chance."""
+    """Draw precision against recall, with the prevalence as the level of chance."""
     from sklearn.metrics import precision_recall_curve
 
     if not curves:
@@ -65,7 +65,7 @@ def precision_recall(curves: Sequence[Curve]) -> Figure | None:
 
 
 def roc_band(curve: Curve) -> tuple[Array, Array]:
-    """Pointwise 95 % band of sensitivity at the false positive rates `GRID`: percentiles over the replicates."""
+    """Compute the pointwise 95 % band of sensitivity at the rates `GRID` of false positives, over the replicates."""
     counts = np.moveaxis(curve.points.replicates_RT4[:, ::-1], -1, 0)  # descending thresholds: rising rates
     fpr_RT, tpr_RT = 1 - specificity(*counts), sensitivity(*counts)
     whole = np.isfinite(fpr_RT).all(axis=1) & np.isfinite(tpr_RT).all(axis=1)  # both classes were drawn
@@ -74,7 +74,7 @@ def roc_band(curve: Curve) -> tuple[Array, Array]:
 
 
 def precision_band(curve: Curve) -> tuple[Array, Array]:
-    """Pointwise 95 % band of precision at the recalls `GRID`, where a replicate reaches them."""
+    """Compute the pointwise 95 % band of precision at the recalls `GRID`, where a replicate reaches them."""
     counts = np.moveaxis(curve.points.replicates_RT4[:, ::-1], -1, 0)
     recall_RT, precision_RT = sensitivity(*counts), ppv(*counts)
     rows = []

@@ -74,7 +74,7 @@ def curves_of(run: RunFolder) -> tuple[Curve, ...]:
 
 
 def data_of(curve: Curve) -> dict[str, Any]:
-    """What the script needs of a class: JSON values, undefined ones null."""
+    """Give what the script needs of a class: JSON values, undefined ones null."""
     points = curve.points
     rates = {
         name: _triples(points.rate(of)) for name, of in (RATES | {"even_ppv": even_ppv, "even_npv": even_npv}).items()
@@ -90,7 +90,7 @@ def data_of(curve: Curve) -> dict[str, Any]:
 
 
 def start_of(curve: Curve) -> int:
-    """Where the slider starts: at the decision, else nearest to one half."""
+    """Choose where the slider starts: at the decision, else nearest to one half."""
     aim = 0.5 if curve.decision is None else curve.decision
     return int(np.abs(curve.points.thresholds_T - aim).argmin())
 
@@ -139,7 +139,7 @@ def _at_decision(curves: Sequence[Curve]) -> Table:
 
 
 def _triples(rate: tuple[Array, Array]) -> list[list[float | None]]:
-    """[value, low, high] at each threshold."""
+    """Make [value, low, high] at each threshold."""
     values_T, intervals_T2 = rate
     rows = np.column_stack([values_T, intervals_T2]).tolist()
     return [[None if x != x else round(x, 5) for x in row] for row in rows]

@@ -1,4 +1,4 @@
-"""What one needs to know to trust or repeat a run: versions, machine, time, and its whole configuration."""
+"""The facts that one needs to trust or repeat a run: versions, machine, time, and its whole configuration."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def configuration(run: RunFolder) -> Section | None:
 
 
 def facts(run: RunFolder) -> list[tuple[str, str]]:
-    """(name, value) of what run.json says of the run, in words."""
+    """List (name, value) of what run.json says of the run, in words."""
     r = run.run
     wait, rate, memory = r.get("data_wait"), r.get("images_per_s"), r.get("peak_memory_mb")
     if rate is None and run.history is not None and "images_per_s" in run.history:

@@ -27,7 +27,7 @@ Pixels = Callable[[Sequence[str]], NDArray[Any] | None]  # cases -> (B, C, H, W)
 
 
 def worst(run: RunFolder, most: int) -> pd.DataFrame:
-    """The surest mistakes, kinds of mistakes in turn (misses and false alarms, or by true class); a case once.
+    """Choose the surest mistakes, kinds of mistakes in turn (misses and false alarms, or by true class); a case once.
 
     Returns:
         case, label, truth, prediction, and probability: that of the label (multiclass: of the true class). Sure means

@@ -14,7 +14,7 @@ COLOURS = {"error": "red", "warning": "yellow", "note": "dim"}
 
 
 def findings_table(problems: Sequence[Problem]) -> Table:
-    """A row a severity and kind, in the order of `problems`."""
+    """Make a table with a row a severity and kind, in the order of `problems`."""
     counts = Counter((problem.severity, problem.kind) for problem in problems)
     first: dict[tuple[str, str], Problem] = {}
     for problem in problems:
@@ -25,6 +25,6 @@ def findings_table(problems: Sequence[Problem]) -> Table:
     table.add_column("count", justify="right")
     table.add_column("the first", overflow="fold")
     for (severity, kind), count in counts.items():
-        told = Text(str(first[severity, kind]))
-        table.add_row(Text(severity, COLOURS[severity]), kind, f"{count:,}", told)
+        example = Text(str(first[severity, kind]))
+        table.add_row(Text(severity, COLOURS[severity]), kind, f"{count:,}", example)
     return table

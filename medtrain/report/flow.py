@@ -86,13 +86,13 @@ def flow(run: RunFolder) -> Flow | None:
 
 
 def excluded_of(run: RunFolder) -> list[tuple[str, int]]:
-    """(reason in words, cases) of what was left out."""
+    """List (reason in words, cases) of what was left out."""
     reasons: dict[str, Any] = run.run.get("excluded") or {}
     return [(REASONS.get(reason, reason.replace("_", " ")), int(n)) for reason, n in reasons.items() if n]
 
 
 def external(run: RunFolder) -> bool:
-    """Is this a test on other data than the run was trained on?"""
+    """Tell whether this is a test on other data than the run was trained on."""
     own, above = run.run.get("fingerprints"), run.above and run.above.run.get("fingerprints")
     return bool(own and above and own != above)
 

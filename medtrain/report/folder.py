@@ -1,4 +1,4 @@
-"""Reading a run folder. A report is a pure function of these files, so it can be rebuilt at any time.
+"""Read a run folder. A report is a pure function of these files, so it can be rebuilt at any time.
 
 Nothing here is required: a run that broke off has no test metrics, a detection run no prediction table. The folder of
 a further test (`test_1/` inside a run) finds the run's own files one level up.
@@ -50,8 +50,8 @@ class Predictions:
 class RunFolder:
     """The files of a run; an absent one is {}, "" or None.
 
-    `above` is the run that was trained, where this is the folder of a further test within it; `found` and `truth` are
-    the boxes of a detection, as COCO has them.
+    `above` is the run that was trained, where this is the folder of a further test within it; `detections` and `truth`
+    are the boxes of a detection, as COCO has them.
     """
 
     path: Path
@@ -63,7 +63,7 @@ class RunFolder:
     splits: pd.DataFrame | None = None
     failures: pd.DataFrame | None = None
     pictures: pd.DataFrame | None = None
-    found: list[dict[str, Any]] | None = None
+    detections: list[dict[str, Any]] | None = None
     truth: dict[str, Any] | None = None
     above: RunFolder | None = None
 
@@ -73,7 +73,7 @@ class RunFolder:
 
     @cached_property
     def target(self) -> Target:
-        """What the run predicts, from its DataSpec, else from the columns of its predictions.
+        """Tell what the run predicts, from its DataSpec, else from the columns of its predictions.
 
         Raises:
             MedtrainError: this version doesn't know it.
@@ -91,7 +91,7 @@ class RunFolder:
 
     @property
     def classes(self) -> list[str]:
-        """Class names in order."""
+        """List the class names in order."""
         if self.table is not None:
             named = [str(c).removeprefix("prob_") for c in self.table if str(c).startswith("prob_")]
             if named:
@@ -99,7 +99,7 @@ class RunFolder:
         return [str(c) for c in (self.run.get("spec") or {}).get("classes") or self.test.get("per_class") or []]
 
     def name(self, key: str) -> str:
-        """The name of the `task`, `model` or `data`, from run.json, else from config.yaml; may be empty."""
+        """Read the name of the `task`, `model` or `data` from run.json, else from config.yaml; may be empty."""
         value = self.run.get(key)
         if value is None:
             try:
@@ -112,7 +112,7 @@ class RunFolder:
         return value if isinstance(value, str) else ""
 
     def predictions(self) -> Predictions | None:
-        """The prediction table as arrays; None where there is no table of probabilities."""
+        """Read the prediction table as arrays; None where there is no table of probabilities."""
         table, target = self.table, self.target
         if (
             table is None
@@ -151,14 +151,14 @@ def read_folder(path: str | Path) -> RunFolder:
         splits=_read(here, "splits.csv", _read_text_table, above=True),
         failures=_read(here, "failures/failures.csv", _read_text_table),
         pictures=_read(here, "pictures/pictures.csv", _read_text_table),
-        found=_read(here, "test_predictions.json", read_json),
+        detections=_read(here, "test_predictions.json", read_json),
         truth=_read(here, "test_truth.json", read_json),
         above=read_folder(parent) if own and (parent / "run.json").is_file() else None,
     )
 
 
 def _read(folder: Path, name: str, reader: Callable[[Path], T], above: bool = False) -> T | None:
-    """What `reader` makes of the file here or, if `above`, one level up next to a run.json; None if absent."""
+    """Apply `reader` to the file here or, if `above`, one level up next to a run.json; None if absent."""
     parent = folder.resolve().parent
     places = [folder / name]
     if above and (parent / "run.json").is_file():
@@ -175,7 +175,7 @@ def _read(folder: Path, name: str, reader: Callable[[Path], T], above: bool = Fa
 
 
 def _read_text_table(path: Path) -> pd.DataFrame:
-    """A table whose identifiers and class names stay text: '007' is not 7 and 'NA' is a name."""
+    """Read a table whose identifiers and class names stay text: '007' is not 7 and 'NA' is a name."""
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     blank: pd.DataFrame = table.where(table != "", None)
     return blank

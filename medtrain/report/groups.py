@@ -1,4 +1,4 @@
-"""Subgroups, drawn as a forest: does the model do as well for everyone?"""
+"""Metrics of subgroups, drawn as a forest, to see whether the model does as well for everyone."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _events(run: RunFolder, by_column: dict[str, dict[str, Entry]]) -> Table | N
 
 
 def _numbers(result: Any) -> list[float]:
-    """Value and ends of the interval, as far as they are there."""
+    """Read value and ends of the interval, as far as they are there."""
     if not isinstance(result, dict) or result.get("value") is None:
         return []
     return [float(result["value"]), *map(float, result.get("ci95") or ())]

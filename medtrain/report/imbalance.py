@@ -1,4 +1,4 @@
-"""How unequal the classes are, in each split: told before training, when something can still be done about it."""
+"""The imbalance of classes in each split, told before training, when something can still be done about it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROWS = 20
 
 
 def imbalance(spec: DataSpec, targets: NDArray[Any], patients: NDArray[Any], splits: NDArray[Any]) -> Imbalance:
-    """{split: {class: row}} with plain numbers; a class that does not occur has a row too.
+    """Compute {split: {class: row}} in plain numbers; a class that does not occur has a row too.
 
     A row holds ``images`` and ``patients`` that have the class, ``negatives`` known not to have it, ``unknown``
     (uncertain or blank, and counted nowhere else), ``percent`` (images of those known), ``factor`` (None where the
@@ -31,7 +31,7 @@ def imbalance(spec: DataSpec, targets: NDArray[Any], patients: NDArray[Any], spl
     """
     from medtrain.loss import class_weights, positive_weights  # late: who only reads run folders needs no torch
 
-    found: Imbalance = {}
+    by_split: Imbalance = {}
     for split in dict.fromkeys(splits.tolist()):
         of_split, several = splits == split, spec.target.several
         labels_NC = spec.target.indicators(targets[of_split])
@@ -40,7 +40,7 @@ def imbalance(spec: DataSpec, targets: NDArray[Any], patients: NDArray[Any], spl
         weight_C = positive_weights(counts) if several else class_weights(counts)
         most_C = np.maximum(yes, no) if several else np.full(len(yes), yes.max(initial=0))
         least_C = np.minimum(yes, no) if several else yes
-        found[str(split)] = {
+        by_split[str(split)] = {
             name: {
                 "images": int(yes[c]),
                 "patients": len(np.unique(patients[of_split][has_NC[:, c]])),
@@ -52,31 +52,31 @@ def imbalance(spec: DataSpec, targets: NDArray[Any], patients: NDArray[Any], spl
             }
             for c, name in enumerate(spec.classes)
         }
-    return found
+    return by_split
 
 
-def imbalance_table(spec: DataSpec, found: Imbalance, unit: str = "images") -> Table:
-    """A row a class: the training split in full, images and patients of the others; long lists are cut.
+def imbalance_table(spec: DataSpec, by_split: Imbalance, unit: str = "images") -> Table:
+    """Make a row a class: the training split in full, images and patients of the others; long lists are cut.
 
     Args:
-        found: of `imbalance`; without a split ``train``, its first stands in for it.
+        by_split: of `imbalance`; without a split ``train``, its first stands in for it.
         unit: what the cases are, in the plural.
     """
-    main = "train" if "train" in found else next(iter(found))
+    main = "train" if "train" in by_split else next(iter(by_split))
     unnamed = spec.target.several and "labels" in spec.target.forms  # cases may have none of the classes
-    others = [name for name in ("val", "test") if name in found]
+    others = [name for name in ("val", "test") if name in by_split]
     others = [name for name in others if name != main]
-    unknown = any(row["unknown"] for row in found[main].values())
+    unknown = any(row["unknown"] for row in by_split[main].values())
     table = Table(title=f"{unit} (patients) of each class", title_justify="left")
     table.add_column("class")
     for name in [main, "%", *["not"] * unnamed, *["unknown"] * unknown, "factor", "weight", *others]:
         table.add_column(name, justify="right")
-    shown = list(found[main].items())[:ROWS]
+    shown = list(by_split[main].items())[:ROWS]
     for name, row in shown:
         more = [f"{row['negatives']:,}"] * unnamed + [f"{row['unknown']:,}"] * unknown
         factor = ABSENT if row["factor"] is None else f"{row['factor']:,.1f}"
         cells = [_held(row), f"{row['percent']:.1f}", *more, factor, f"{row['weight']:,.4g}"]
-        table.add_row(Text(name), *cells, *(_held(found[split][name]) for split in others))
+        table.add_row(Text(name), *cells, *(_held(by_split[split][name]) for split in others))
     if len(shown) < len(spec.classes):
         table.add_row(f"... {len(spec.classes)} classes in all")
     return table

@@ -1,4 +1,4 @@
-"""What the test came to, in numbers: metrics of all cases and of each class, and how predictions were decided."""
+"""The outcome of the test in numbers: metrics of all cases and of each class, and how predictions were decided."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _per_class(run: RunFolder) -> Table | None:
 
 
 def _at_prevalence(run: RunFolder) -> list[tuple[str, str, str]]:
-    """(name, value, interval) of the predictive values at `eval.prevalence`."""
+    """List (name, value, interval) of the predictive values at `eval.prevalence`."""
     assumed = run.test.get("prevalence") or {}
     share = assumed.get("prevalence")
     where = f"at a prevalence of {100 * share:.3g} %" if numeric(share) else f"at a prevalence of {one_line(share)}"

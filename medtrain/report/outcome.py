@@ -21,7 +21,7 @@ def metrics_table(
     run_folder: str | PathLike[str],
     report: str | PathLike[str] | None,
 ) -> RenderableType:
-    """A short closing table: metric, value, 95 % interval; the groups; then the run folder and the report.
+    """Make the short closing table: metric, value, 95 % interval; groups; then the run folder and the report.
 
     Args:
         test_metrics: as in test_metrics.json. Micro averages and classes are left to the report.
@@ -57,13 +57,13 @@ def metrics_table(
 
 
 def _group_table(column: str, groups: Mapping[str, Any], classes: Sequence[str]) -> Table:
-    """A row a group: cases, patients, cases of the classes that have a threshold (the positive one of two), AUROC."""
+    """Make a row a group: cases, patients, cases of the classes that have a threshold, AUROC with its interval."""
     table = Table(title=Text(f"by {column}"), title_justify="left")
     table.add_column("group")
     for heading in ("cases", "patients", *(f"of class {name}" for name in classes), "AUROC"):
         table.add_column(Text(heading), justify="right")
     table.add_column("95 % interval")
-    for name, found in groups.items():
-        counts = [found["n_cases"], found["n_patients"], *(found["events"][c] for c in classes)]
-        table.add_row(Text(name), *map(str, counts), *map(Text, entry(found["metrics"].get("auroc"))))
+    for name, group in groups.items():
+        counts = [group["n_cases"], group["n_patients"], *(group["events"][c] for c in classes)]
+        table.add_row(Text(name), *map(str, counts), *map(Text, entry(group["metrics"].get("auroc"))))
     return table

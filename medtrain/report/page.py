@@ -125,6 +125,6 @@ def summary(run: RunFolder) -> str:
 
 
 def tiles(run: RunFolder) -> list[tuple[str, str, str]]:
-    """(name, value, interval) of the four numbers to see first."""
+    """List (name, value, interval) of the four numbers to see first."""
     results = run.test.get("metrics") or {}
     return [(label(name), *with_interval(results[name])) for name in TILES if entry(results.get(name))[0] != ABSENT][:4]

@@ -30,7 +30,7 @@ SURE_BY = {
 
 
 def draw(folder: RunFolder, to: Path, classes: Sequence[Curve]) -> dict[str, Path]:
-    """Draw what the folder's files allow into `to`; {name: PNG file}."""
+    """Draw what the folder's files allow into `to`; returns {name: PNG file}."""
     figures: dict[str, Figure | None] = {}
     if folder.history is not None:
         figures["curves"] = curves(folder.history)
@@ -52,7 +52,7 @@ def draw(folder: RunFolder, to: Path, classes: Sequence[Curve]) -> dict[str, Pat
 
 
 def curves(history: pd.DataFrame) -> Figure | None:
-    """Loss and validation metric by epoch; None without any of them."""
+    """Draw loss and validation metric by epoch; None without any of them."""
     from matplotlib.ticker import MaxNLocator
 
     by = next((c for c in ("epoch", "step") if c in history and history[c].notna().any()), None)
@@ -105,24 +105,24 @@ def confusion(predictions: Predictions, classes: list[str], exclusive: bool) -> 
     return figure
 
 
-def abstention(found: dict[str, Any] | None) -> Figure | None:
-    """The headline metric of the cases kept, the most certain first."""
-    points = [point for point in (found or {}).get("curve") or [] if point.get("metrics")]
+def abstention(selective: dict[str, Any] | None) -> Figure | None:
+    """Draw the headline metric of the cases that are kept, the most certain first."""
+    points = [point for point in (selective or {}).get("curve") or [] if point.get("metrics")]
     name = headline(points[-1]["metrics"]) if points else None
-    if found is None or name is None:
+    if selective is None or name is None:
         return None
     rows = [(float(point["kept"]), *_ends(point["metrics"].get(name))) for point in points]
-    kept, value, low, high = np.array(sorted(rows), dtype=float).T
+    share, value, low, high = np.array(sorted(rows), dtype=float).T
     figure, axes = new_axes()
-    axes.fill_between(100 * kept, low, high, color=COLOURS[0], alpha=0.18, linewidth=0)
-    axes.plot(100 * kept, value, color=COLOURS[0], marker="o", markersize=3)
-    by = SURE_BY.get(str(found.get("by")), str(found.get("by")))
+    axes.fill_between(100 * share, low, high, color=COLOURS[0], alpha=0.18, linewidth=0)
+    axes.plot(100 * share, value, color=COLOURS[0], marker="o", markersize=3)
+    by = SURE_BY.get(str(selective.get("by")), str(selective.get("by")))
     tidy(axes, f"cases kept, % (surest first, by {legible(by)})", label(name))
     return figure
 
 
 def _ends(result: Any) -> tuple[float, float, float]:
-    """Value, low, high; NaN where there is none."""
+    """Read value, low and high; NaN where there is none."""
     nan = float("nan")
     if not isinstance(result, dict):
         return (nan if entry(result)[0] == "n/a" else float(result), nan, nan)

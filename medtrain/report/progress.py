@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 def bar(title: str, unit: str = "files") -> Callable[[int, int], None]:
-    """A callback ``(done, total)`` that shows a bar with its speed, and one closing line where the work took long.
+    """Make a callback ``(done, total)`` that shows a bar with its speed, and one closing line where the work took long.
 
     Nothing is shown for work under a second; without a terminal only the closing line.
     """

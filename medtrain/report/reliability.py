@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def reliability_diagram(run: RunFolder, predictions: Predictions) -> Figure | None:
-    """Of the test's own bins; of a test without them (an older one), from its predictions, without intervals."""
+    """Draw the test's own bins; of a test without them (an older one) its predictions', without intervals."""
     bins = bins_of(run)
     figure, axes = new_axes()
     diagonal(axes)
@@ -39,16 +39,16 @@ def reliability_diagram(run: RunFolder, predictions: Predictions) -> Figure | No
 
 
 def bins_of(run: RunFolder) -> dict[str, list[dict[str, Any]]]:
-    """The bins to draw: the positive class's, the most likely class's, or each label's; {} where there are none."""
-    found: dict[str, list[dict[str, Any]]] = (run.test.get("calibration") or {}).get("bins") or {}
-    if run.target.exclusive and "top_label" in found:
-        found = {"top_label": found["top_label"]}
-    kept = {name: [row for row in rows if row.get("observed") is not None] for name, rows in found.items()}
-    return {name: rows for name, rows in kept.items() if rows}
+    """Choose the bins to draw: the positive class's, the most likely class's, or each label's; {} if there are none."""
+    bins: dict[str, list[dict[str, Any]]] = (run.test.get("calibration") or {}).get("bins") or {}
+    if run.target.exclusive and "top_label" in bins:
+        bins = {"top_label": bins["top_label"]}
+    observed = {name: [row for row in rows if row.get("observed") is not None] for name, rows in bins.items()}
+    return {name: rows for name, rows in observed.items() if rows}
 
 
 def reliability_of(predictions: Predictions, target: Target) -> tuple[Array, Array]:
-    """Probabilities and outcomes: the positive class (binary), the most likely class, or all labels pooled."""
+    """Give probabilities and outcomes: the positive class (binary), the most likely class, or all labels pooled."""
     probs, true_NC = predictions.probs_NC, predictions.target_NC
     if target.several:
         known = np.isfinite(true_NC)

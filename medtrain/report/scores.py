@@ -21,7 +21,7 @@ RANKED = ("auroc", "auprc")
 
 
 def read_scores(file: Path, run: Compared, bootstrap: int) -> Compared:
-    """The scores of a CSV beside a run's: columns ``case``, as the run's test_predictions.csv names it, and ``score``.
+    """Read a CSV of scores beside a run: columns ``case``, as its test_predictions.csv names it, and ``score``.
 
     Args:
         file: more is more of the run's positive class; other cases than the run's, and blank scores, are left out.
@@ -35,24 +35,24 @@ def read_scores(file: Path, run: Compared, bootstrap: int) -> Compared:
     if run.target.positive is None:
         raise UsageError(f"{file}: scores can be compared with runs of two classes; {run.path} is {run.target.kind}")
     score_N = _scores(file)
-    kept = [n for n, case in enumerate(run.cases) if case in score_N.index]
-    cases = [run.cases[n] for n in kept]
-    if not kept:
+    scored_rows = [n for n, case in enumerate(run.cases) if case in score_N.index]
+    cases = [run.cases[n] for n in scored_rows]
+    if not scored_rows:
         raise UsageError(f"{file} names no test case of {run.path}, such as {run.cases[0]}")
     ranks = rankdata(score_N.loc[cases].to_numpy())
     positive = (ranks - 0.5) / len(ranks)
     probs_NC = np.stack([1 - positive, positive], axis=1)
-    target_NC, patients = run.target_NC[kept], [run.patients[n] for n in kept]
+    target_NC, patients = run.target_NC[scored_rows], [run.patients[n] for n in scored_rows]
     predicted_NC = np.eye(2)[(positive >= 0.5).astype(int)]
     scored = Cases(probs_NC, target_NC, predicted_NC > 0.5, run.classes, patients)
-    found = evaluate(scored, run.target.sheet, bootstrap)
-    folder = RunFolder(file, test={"metrics": {name: found["metrics"][name] for name in RANKED}})
+    outcome = evaluate(scored, run.target.sheet, bootstrap)
+    folder = RunFolder(file, test={"metrics": {name: outcome["metrics"][name] for name in RANKED}})
     facts = {"model": file.stem}
     return Compared(folder, facts, run.target, cases, patients, probs_NC, target_NC, predicted_NC, metrics=RANKED)
 
 
 def _scores(file: Path) -> pd.Series:
-    """The score of each case."""
+    """Read the score of each case."""
     try:
         table = pd.read_csv(file, dtype={"case": str})
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""How numbers and names are written for people, alike in the terminal and in the report."""
+"""The words and digits in which numbers and names are written, alike in the terminal and in the report."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ABSENT = "n/a"
 
 
 def label(metric: str) -> str:
-    """A metric's name in words: ``auroc_micro`` -> AUROC, micro average."""
+    """Write a metric's name in words: ``auroc_micro`` -> AUROC, micro average."""
     if metric.endswith("_micro"):
         return f"{label(metric.removesuffix('_micro'))}, micro average"
     if metric.startswith("froc_"):
@@ -46,7 +46,7 @@ def label(metric: str) -> str:
 
 
 def number(value: Any) -> str:
-    """Three decimals; n/a for None; text as it is."""
+    """Write three decimals; n/a for None; text as it is."""
     if value is None:
         return ABSENT
     if isinstance(value, bool):
@@ -59,7 +59,7 @@ def number(value: Any) -> str:
 
 
 def entry(result: Any) -> tuple[str, str]:
-    """Value and interval of ``{"value", "ci95"}`` or of a bare number: ("0.912", "0.880 to 0.941")."""
+    """Write value and interval of ``{"value", "ci95"}`` or of a bare number: ("0.912", "0.880 to 0.941")."""
     if not isinstance(result, Mapping):
         return number(result), ABSENT
     value, interval = result.get("value"), result.get("ci95")
@@ -67,13 +67,13 @@ def entry(result: Any) -> tuple[str, str]:
 
 
 def with_interval(result: Any) -> tuple[str, str]:
-    """As `entry`, but nothing where there is no interval: for cells that stand under their value."""
+    """Write as `entry` does, but nothing where there is no interval: for cells that stand under their value."""
     value, interval = entry(result)
     return value, "" if interval == ABSENT else interval
 
 
 def headline(metrics: Mapping[str, Any]) -> str | None:
-    """The metric to name first: the first of AUROC, mAP, CPM and the rest that has a value."""
+    """Choose the metric to name first: the first of AUROC, mAP, CPM and the rest that has a value."""
     order = [*(name for name in ("auroc", "map", "map50", "cpm", "accuracy") if name in metrics), *metrics]
     return next((name for name in order if entry(metrics[name])[0] != ABSENT), None)
 
@@ -88,7 +88,7 @@ def one_line(value: Any) -> str:
 
 
 def duration(seconds: Any) -> str:
-    """3725 -> 1 h 2 min; 42.4 -> 42 s."""
+    """Write seconds in words: 3725 -> 1 h 2 min; 42.4 -> 42 s."""
     if not isinstance(seconds, (int, float)):
         return one_line(seconds)
     whole = round(seconds)
@@ -100,15 +100,15 @@ def duration(seconds: Any) -> str:
 
 
 def memory(megabytes: Any) -> Any:
-    """Of what a run says of its peak memory the number that counts: the GPU's, else the process's."""
+    """Choose from a run's peak memory the number that counts: the GPU's, else the process's."""
     return megabytes.get("gpu", megabytes.get("process")) if isinstance(megabytes, Mapping) else megabytes
 
 
 def count(n: Any, singular: str, plural: str | None = None) -> str:
-    """1 patient, 1,204 patients."""
+    """Write a number with its noun: 1 patient, 1,204 patients."""
     return f"{n:,} {singular if n == 1 else plural or singular + 's'}" if isinstance(n, int) else ABSENT
 
 
 def numeric(value: Any) -> TypeGuard[float]:
-    """Is it a number that can be written: no truth value, not NaN?"""
+    """Tell whether it is a number that can be written: no truth value, not NaN."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
