@@ -1,4 +1,4 @@
-"""What a prediction rests on: maps, pictures of them, and whether a map depends on what was learned at all."""
+"""Explanations of predictions: maps, pictures of them, and a test whether a map depends on what was learned."""
 
 from medtrain.explain.maps import attention, grad_cam
 from medtrain.explain.picture import half_area, overlay, peak

@@ -1,4 +1,4 @@
-"""What each instance of a bag has to do with its prediction."""
+"""Scores of the instances of a bag: how much each has to do with the bag's prediction."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ Method = Callable[[nn.Module, Packed, Tensor], Tensor]
 
 @torch.no_grad()
 def attention(network: nn.Module, bag: Packed, class_1: Tensor) -> Tensor:
-    """(1, N): the attention of each instance of one bag, summing to 1; of an ensemble the members' mean."""
+    """Give (1, N): the attention of each instance of one bag, summing to 1; of an ensemble the members' mean."""
     return torch.stack([member.evidence(bag).weights[:, 0] for member in _members(network)]).mean(0)[None]
 
 
 @torch.no_grad()
 def contribution(network: nn.Module, bag: Packed, class_1: Tensor) -> Tensor:
-    """(1, N): what each instance adds to a class's logit, negative what speaks against it; exact, as they sum to it.
+    """Give (1, N): what each instance adds to a class's logit, negative what speaks against it; their sum is it.
 
     Args:
         class_1: its number, (1,). A binary problem's negative class has the positive one's, the sign turned.
     """
-    found = []
+    contributions = []
     for member in _members(network):
         evidence = member.evidence(bag)
         parts_NK = evidence.weights * evidence.scores
         binary = parts_NK.shape[1] == 1
         sign = -1.0 if binary and int(class_1[0]) == 0 else 1.0
-        found.append(sign * parts_NK[:, 0 if binary else int(class_1[0])])
-    return torch.stack(found).mean(0)[None]
+        contributions.append(sign * parts_NK[:, 0 if binary else int(class_1[0])])
+    return torch.stack(contributions).mean(0)[None]
 
 
 METHODS: dict[str, Method] = {"attention": attention, "contribution": contribution}
 
 
 def methods(network: nn.Module, wanted: str) -> list[str]:
-    """The names of the methods that a network for bags has.
+    """List the names of the methods that a network for bags has.
 
     Args:
         wanted: one of them, or all.
@@ -60,7 +60,7 @@ def methods(network: nn.Module, wanted: str) -> list[str]:
 
 @torch.no_grad()
 def instance_scores(network: nn.Module, bag: Packed, class_1: Tensor, prob: float) -> Tensor:
-    """(N,) from 0 to 1: how much each instance is what the class means.
+    """Score (N,) from 0 to 1 how much each instance is what the class means.
 
     Attention says which instances count, not what they are, and their scores mean nothing where nobody looked; so
     with attention it is the bag's probability times the attention relative to its maximum. Without, an instance is
@@ -73,15 +73,15 @@ def instance_scores(network: nn.Module, bag: Packed, class_1: Tensor, prob: floa
     if all(member.attends for member in members):
         weights_N = attention(network, bag, class_1)[0]
         return prob * weights_N / weights_N.max()
-    found = []
+    scores = []
     for member in members:
         scores_NK = member.evidence(bag).scores
         if scores_NK.shape[1] == 1:
             positive = scores_NK[:, 0].sigmoid()
-            found.append(positive if int(class_1[0]) else 1 - positive)
+            scores.append(positive if int(class_1[0]) else 1 - positive)
         else:
-            found.append(scores_NK.softmax(1)[:, int(class_1[0])])
-    return torch.stack(found).mean(0)
+            scores.append(scores_NK.softmax(1)[:, int(class_1[0])])
+    return torch.stack(scores).mean(0)
 
 
 def _members(network: nn.Module) -> list[BagNetwork]:

@@ -18,21 +18,21 @@ BLUE, RED = (59, 76, 192), (203, 52, 44)
 
 
 def ranks(values_N: NDArray[np.floating]) -> NDArray[np.float64]:
-    """From 0 to 1, the highest of N is 1; of values of both signs from -1 to 1, by size within each sign.
+    """Rank N values from 0 to 1, the highest; values of both signs from -1 to 1, by size within each sign.
 
     Attention of 20,000 tiles is a few large values and very many of about 1/N: ranks show both.
     """
-    found = np.zeros(len(values_N))
+    ranked = np.zeros(len(values_N))
     for sign in (1, -1):
-        mine = values_N * sign > 0
-        found[mine] = sign * rankdata(np.abs(values_N[mine])) / max(int(mine.sum()), 1)
-    return found
+        of_sign = values_N * sign > 0
+        ranked[of_sign] = sign * rankdata(np.abs(values_N[of_sign])) / max(int(of_sign.sum()), 1)
+    return ranked
 
 
 def painted(
     values_N: NDArray[np.floating], corners_N2: NDArray[np.floating], edge: float, shape: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """A map (H, W) with each tile's value over the pixels that it covers, NaN where there is no tile.
+    """Paint a map (H, W) with each tile's value over the pixels that it covers, NaN where there is no tile.
 
     Args:
         corners_N2: x and y of the tiles' upper left corners, in the map's pixels.
@@ -50,7 +50,7 @@ def painted(
 def slide_overlay(
     thumbnail_HWC: NDArray[np.uint8], heat_HW: NDArray[np.float32], title: str, scale: str, signed: bool = False
 ) -> Figure:
-    """The slide, and the slide under its heatmap with a colour bar.
+    """Draw the slide, and the slide under its heatmap with a colour bar.
 
     Args:
         heat_HW: from `painted`, of `ranks`.
@@ -71,6 +71,6 @@ def slide_overlay(
 
 
 def between(share: float) -> list[int]:
-    """A colour from blue (0, or -1 of signed values) to red (1), as QuPath takes it."""
-    at = min(max((share + 1) / 2 if share < 0 else share, 0.0), 1.0)
-    return [round(low + at * (high - low)) for low, high in zip(BLUE, RED, strict=True)]
+    """Choose a colour from blue (0, or -1 of signed values) to red (1), as QuPath takes it."""
+    position = min(max((share + 1) / 2 if share < 0 else share, 0.0), 1.0)
+    return [round(low + position * (high - low)) for low, high in zip(BLUE, RED, strict=True)]

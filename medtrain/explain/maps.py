@@ -1,4 +1,4 @@
-"""Where a network looks: its own attention map, and Grad-CAM for any convolutional network.
+"""Maps of where a network looks: its own attention map, and Grad-CAM for any convolutional network.
 
 Selvaraju et al., Grad-CAM, ICCV 2017, by captum, on the last feature map, which is found by watching one forward pass.
 """
@@ -22,7 +22,7 @@ Method = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
 def of_members(method: Method) -> Method:
-    """The method for ensembles too: the mean of the members' maps, of which each counts alike.
+    """Make the method fit ensembles too: the mean of the members' maps, of which each counts alike.
 
     The gradients of different networks have no unit in common, so each map is divided by its maximum first; a map
     without any contrast stays zero. Members' maps may differ in resolution: all are brought to the finest.
@@ -30,20 +30,20 @@ def of_members(method: Method) -> Method:
 
     @functools.wraps(method)
     def averaged(network: nn.Module, x: Tensor, classes_B: Tensor) -> Tensor:
-        found = [method(member, x, classes_B) for member in members_of(network)]
-        if len(found) == 1:
-            return found[0]
-        size = [max(sides) for sides in zip(*(each.shape[1:] for each in found), strict=True)]
-        fine = [F.interpolate(each[:, None], size, mode=LINEAR[len(size)])[:, 0] for each in found]
+        maps = [method(member, x, classes_B) for member in members_of(network)]
+        if len(maps) == 1:
+            return maps[0]
+        size = [max(sides) for sides in zip(*(heat.shape[1:] for heat in maps), strict=True)]
+        fine = [F.interpolate(heat[:, None], size, mode=LINEAR[len(size)])[:, 0] for heat in maps]
         sides = tuple(range(1, 1 + len(size)))
-        return torch.stack([each / each.amax(sides, keepdim=True).clamp(min=1e-12) for each in fine]).mean(0)
+        return torch.stack([heat / heat.amax(sides, keepdim=True).clamp(min=1e-12) for heat in fine]).mean(0)
 
     return averaged
 
 
 @of_members
 def attention(network: nn.Module, x: Tensor, classes_B: Tensor) -> Tensor:
-    """The attention map, the same for every class: (B, h, w) or (B, d, h, w), each summing to 1.
+    """Give the attention map, the same for every class: (B, h, w) or (B, d, h, w), each summing to 1.
 
     Of an ensemble see `of_members`.
 
@@ -56,7 +56,7 @@ def attention(network: nn.Module, x: Tensor, classes_B: Tensor) -> Tensor:
 
 @of_members
 def grad_cam(network: nn.Module, x: Tensor, classes_B: Tensor) -> Tensor:
-    """Grad-CAM of one class an image.
+    """Compute Grad-CAM of one class an image.
 
     Args:
         network: in evaluation mode, from inputs to logits; one logit stands for two classes, the first being its
@@ -82,7 +82,7 @@ def grad_cam(network: nn.Module, x: Tensor, classes_B: Tensor) -> Tensor:
 
 
 def feature_layer(network: nn.Module, x: Tensor) -> nn.Module:
-    """The module whose output is the last feature map (1, C, h, w), or (1, C, d, h, w), of more than one position.
+    """Find the module whose output is the last feature map (1, C, [d,] h, w) of more than one position.
 
     Raises:
         UsageError: what comes last is no such map but tokens, or channels that stand last.
@@ -110,7 +110,7 @@ def feature_layer(network: nn.Module, x: Tensor) -> nn.Module:
 
 
 def _is_map(shape: torch.Size, image: torch.Size) -> bool:
-    """Does (1, C, h, w) divide all sides of the image alike? Tokens (1, N, C) and (1, h, w, C) do not."""
+    """Tell whether (1, C, h, w) divides all sides of the image alike; tokens (1, N, C) and (1, h, w, C) do not."""
     if len(shape) != len(image):
         return False
     cells, sides = shape[2:], image[2:]
@@ -122,6 +122,6 @@ METHODS = {"attention": attention, "gradcam": grad_cam}
 
 
 def methods(network: nn.Module, wanted: str) -> list[str]:
-    """The methods to show: the one wanted, or with ``all`` what the network allows."""
+    """List the methods to show: the one wanted, or with ``all`` what the network allows."""
     attentive = all(has_attention(member) for member in members_of(network))
     return ["attention"] * attentive + ["gradcam"] if wanted == "all" else [wanted]

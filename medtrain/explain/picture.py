@@ -17,7 +17,7 @@ STRONGEST = 0.65  # opacity of the heat at its maximum: the film stays visible b
 
 
 def overlay(film_CHW: NDArray[Any], heat: Map, title: str, scale: str, note: str = "") -> Figure:
-    """The film, and the film under the heat.
+    """Draw the film, and the film under the heat.
 
     Args:
         film_CHW: uint8 or uint16, of 1 or 3 channels.
@@ -63,15 +63,15 @@ def colour_bar(figure: Figure, painted: Any, axes: Any, scale: str) -> None:
 
 
 def peak(heat: Map) -> tuple[float, ...] | None:
-    """Where the map is highest along each of its axes, from 0 to 1, the middle of its cell; None if it is flat."""
+    """Find where the map is highest along each of its axes, from 0 to 1, the middle of its cell; None if it is flat."""
     if np.ptp(heat) == 0:
         return None
     cell = np.unravel_index(int(heat.argmax()), heat.shape)
-    return tuple((float(at) + 0.5) / n for at, n in zip(cell, heat.shape, strict=True))
+    return tuple((float(index) + 0.5) / n for index, n in zip(cell, heat.shape, strict=True))
 
 
 def half_area(heat: Map) -> float | None:
-    """The smallest share of the area (or volume) that holds half of the map's sum: small is focused, 0.5 is flat."""
+    """Measure the smallest share of the area (or volume) with half of the map's sum: small is focused, 0.5 flat."""
     if heat.max() <= 0:
         return None
     falling = np.cumsum(np.sort(heat.ravel())[::-1].astype(np.float64))

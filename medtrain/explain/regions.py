@@ -36,7 +36,7 @@ def lesions(
     threshold: float,
     edge_um: float | None = None,
 ) -> list[Region]:
-    """Regions of tiles that touch, by a side or a corner, the highest score first.
+    """Join tiles that touch, by a side or a corner, to regions, the highest score first.
 
     Args:
         scores_N: from 0 to 1.
@@ -52,7 +52,7 @@ def lesions(
     high = np.zeros(grid.shape, bool)
     high[row, column] = scores_N >= threshold
     pieces, number = label(high, np.ones((3, 3)))
-    found = []
+    regions = []
     for piece in range(1, number + 1):
         rows, columns = np.nonzero(pieces == piece)
         tiles = grid[rows, columns]
@@ -60,5 +60,5 @@ def lesions(
         mask = (pieces == piece)[top : int(rows.max()) + 1, left : int(columns.max()) + 1]
         corner = (float(start[0] + left * edge), float(start[1] + top * edge))
         area = None if edge_um is None else len(tiles) * (edge_um / 1000) ** 2
-        found.append(Region(tiles, float(scores_N[tiles].max()), float(scores_N[tiles].mean()), mask, corner, area))
-    return sorted(found, key=lambda region: -region.score)
+        regions.append(Region(tiles, float(scores_N[tiles].max()), float(scores_N[tiles].mean()), mask, corner, area))
+    return sorted(regions, key=lambda region: -region.score)

@@ -1,4 +1,4 @@
-"""Does a map depend on what the network learned? The test of randomised weights.
+"""Test whether a map depends on what the network learned, by networks of randomised weights.
 
 Adebayo et al., Sanity checks for saliency maps, NeurIPS 2018: a method whose map hardly changes when the weights are
 random shows the image's edges, not the network's reasons.
@@ -38,28 +38,33 @@ def sanity_check(network: nn.Module, method: Method, x_BCHW: Any, classes_B: Ten
         contrast has nothing to compare and doesn't count.
     """
     maps = method(network, x_BCHW, classes_B).float().cpu().numpy()
-    found = {}
+    correlations = {}
     for name, parts in (("top", 2), ("all", None)):
         values = [
-            similarity(mine, other)
+            similarity(heat, random_heat)
             for draw in range(DRAWS)
-            for mine, other in zip(
+            for heat, random_heat in zip(
                 maps, method(randomised(network, draw, parts), x_BCHW, classes_B).float().cpu().numpy(), strict=True
             )
-            if np.ptp(mine) > 0
+            if np.ptp(heat) > 0
         ]
-        found[name] = round(float(np.mean(values)), 4) if values else None
-    whole = found["all"]
-    return {"spearman": found, "images": len(maps), "limit": LIMIT, "passed": None if whole is None else whole < LIMIT}
+        correlations[name] = round(float(np.mean(values)), 4) if values else None
+    whole = correlations["all"]
+    return {
+        "spearman": correlations,
+        "images": len(maps),
+        "limit": LIMIT,
+        "passed": None if whole is None else whole < LIMIT,
+    }
 
 
 def similarity(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's rank correlation of two maps; 0 if one of them has no contrast."""
+    """Compute Spearman's rank correlation of two maps; 0 if one of them has no contrast."""
     return float(spearmanr(a.ravel(), b.ravel()).statistic) if np.ptp(a) > 0 and np.ptp(b) > 0 else 0.0
 
 
 def randomised(network: nn.Module, draw: int, parts: int | None = None) -> nn.Module:
-    """A copy with random weights: as wide a normal distribution as each tensor's own; vectors are shuffled.
+    """Copy a network with random weights: as wide a normal distribution as each tensor's own; vectors are shuffled.
 
     So activations keep their size, whatever the architecture, and nothing else.
 

@@ -22,7 +22,7 @@ PLANES = (("axial", "R", "L"), ("coronal", "R", "L"), ("sagittal", "A", "P"))  #
 def stitched(
     maps: Iterable[tuple[Sequence[int], Array]], size: Sequence[int], shape: Sequence[int]
 ) -> NDArray[np.float32]:
-    """The map of a volume (D, H, W): each voxel the mean of the patches that hold it, 0 where there is none.
+    """Put patches together to the map of a volume (D, H, W): each voxel the mean of its patches, 0 where none is.
 
     Args:
         maps: where each patch begins along D, H, W (below 0 where it sticks out), and its map at any resolution.
@@ -40,14 +40,14 @@ def stitched(
 
 
 def three_planes(
-    shown_DHW: Array, heat_DHW: Array, at: Sequence[int], spacing: Sequence[float], title: str, scale: str
+    shown_DHW: Array, heat_DHW: Array, point_3: Sequence[int], spacing: Sequence[float], title: str, scale: str
 ) -> Figure:
-    """Axial, coronal and sagittal plane through a point, plain and under the heat, as radiologists look at them.
+    """Draw axial, coronal and sagittal plane through a point, plain and under the heat, as radiologists look.
 
     Args:
         shown_DHW: what may be indexed like an array; grey levels from 0 to 1; indices grow to head, front and right.
         heat_DHW: drawn relative to its maximum.
-        at: the point, along D, H, W.
+        point_3: the point, along D, H, W.
         spacing: mm along D, H, W.
         title: above them.
         scale: what the colours mean.
@@ -58,8 +58,8 @@ def three_planes(
     for axis, (name, left, right) in enumerate(PLANES):
         rows, columns = [n for n in range(3) if n != axis]
         aspect = spacing[rows] / spacing[columns]
-        film, heat = plane(shown_DHW, axis, at[axis]), plane(heat_DHW, axis, at[axis]) / most
-        point = [film.shape[side] - 1 - at[n] for side, n in ((1, columns), (0, rows))]
+        film, heat = plane(shown_DHW, axis, point_3[axis]), plane(heat_DHW, axis, point_3[axis]) / most
+        point = [film.shape[side] - 1 - point_3[n] for side, n in ((1, columns), (0, rows))]
         for row in (0, 1):
             axes[row, axis].imshow(film, cmap="gray", vmin=0, vmax=1, aspect=aspect)
             axes[row, axis].set_axis_off()
@@ -73,5 +73,5 @@ def three_planes(
 
 
 def plane(x_DHW: Array, axis: int, number: int) -> Array:
-    """One plane as it is looked at: head or front on top, the patient's right, or front, on the left."""
+    """Turn one plane as it is looked at: head or front on top, the patient's right, or front, on the left."""
     return np.asarray(x_DHW[(slice(None),) * axis + (number,)])[::-1, ::-1]
