@@ -30,7 +30,7 @@ from medtrain.report import metrics_table, write_report
 from medtrain.report.words import label, number
 from medtrain.target import Decision
 from medtrain.target.classes import ClassTarget
-from medtrain.task.classification.out_of_fold import Said, end_to_end, judge_repeats
+from medtrain.task.classification.out_of_fold import RunPredictions, end_to_end, judge_repeats
 
 Thresholds = dict[str, float]
 
@@ -40,8 +40,8 @@ def main(cfg: DictConfig, make_folder: Callable[[], Path]) -> int:
     members = read_members(run_folders(build.plain(cfg.runs) or ""))
     units, target = units_of(members), members[0].spec.target
     assert isinstance(target, ClassTarget)
-    tuned = [Said.read([m.folder / "val_predictions.csv" for m in unit.members], target) for unit in units]
-    limits = [_thresholds(said, target, cfg.eval.threshold) for said in tuned]
+    tuned = [RunPredictions.read([m.folder / "val_predictions.csv" for m in unit.members], target) for unit in units]
+    limits = [_thresholds(fold, target, cfg.eval.threshold) for fold in tuned]
     decision = Decision(cfg.eval.threshold, 1.0, _thresholds(end_to_end(tuned), target, cfg.eval.threshold))
     tested = [_tested(unit, target, own) for unit, own in zip(units, limits, strict=True)]
     splits = _splits(units)
@@ -55,11 +55,11 @@ def main(cfg: DictConfig, make_folder: Callable[[], Path]) -> int:
         checkpoint = _write_weights(members, folder / "checkpoints" / "best.ckpt")
         folds = [{"repeat": u.repeat, "fold": u.fold, "thresholds": own} for u, own in zip(units, limits, strict=True)]
         decision.save(folder / "decision.json", sha256(checkpoint), members=_described(members), folds=folds)
-        said = zip(units, tested, strict=True)
-        repeats = [[one for _, one in each] for _, each in groupby(said, lambda pair: pair[0].repeat)]
+        judged = zip(units, tested, strict=True)
+        repeats = [[one for _, one in pairs] for _, pairs in groupby(judged, lambda pair: pair[0].repeat)]
         order = splits.loc[splits["split"] == "test", "case"].tolist()
-        asked = {"bootstrap": cfg.eval.bootstrap, "prevalence": cfg.eval.get("prevalence")}
-        outcome = judge_repeats(target, repeats, decision, order=order, **asked)
+        options = {"bootstrap": cfg.eval.bootstrap, "prevalence": cfg.eval.get("prevalence")}
+        outcome = judge_repeats(target, repeats, decision, order=order, **options)
         metrics = write_outcome(folder, outcome, decision, split="test")
         record.finish("finished")
         report = write_report(folder)
@@ -68,28 +68,28 @@ def main(cfg: DictConfig, make_folder: Callable[[], Path]) -> int:
     return 0
 
 
-def _thresholds(said: Said, target: ClassTarget, policy: str | float) -> Thresholds:
-    return target.fit_thresholds(said.probs_NSC.mean(axis=1), said.values, policy)
+def _thresholds(predictions: RunPredictions, target: ClassTarget, policy: str | float) -> Thresholds:
+    return target.fit_thresholds(predictions.probs_NSC.mean(axis=1), predictions.values, policy)
 
 
-def _tested(unit: Unit, target: ClassTarget, thresholds: Thresholds) -> Said:
-    return Said.read([member.folder / "test_predictions.csv" for member in unit.members], target, thresholds)
+def _tested(unit: Unit, target: ClassTarget, thresholds: Thresholds) -> RunPredictions:
+    return RunPredictions.read([member.folder / "test_predictions.csv" for member in unit.members], target, thresholds)
 
 
 def _splits(units: Sequence[Unit]) -> pd.DataFrame:
-    """The common split; of a cross-validation all cases as tested, in the folds of the first repeat."""
+    """Make the common split; of a cross-validation all cases as tested, in the folds of the first repeat."""
     splits = units[0].members[0].splits
     return splits if units[0].fold is None else splits.assign(split="test")
 
 
 def _learned(members: Sequence[Member]) -> pd.DataFrame:
-    """Each case that trained or tuned any of the members, once."""
+    """List each case that trained or tuned any of the members, once."""
     used = pd.concat([member.splits[member.splits["split"].isin(TUNED_ON)] for member in members])
     return used.assign(split="train").drop_duplicates()
 
 
 def _config(cfg: DictConfig) -> DictConfig:
-    """What test, predict and explain start from: the first member's data and task; networks are in the checkpoint."""
+    """Make what test, predict and explain start from: the first member's data and task, no network."""
     cfg.runs, cfg.eval.mc_dropout = None, 0
     if "fold" in cfg.data:
         cfg.data.fold = None
@@ -126,7 +126,7 @@ def _described(members: Sequence[Member]) -> list[dict[str, Any]]:
 
 
 def _write_weights(members: Sequence[Member], file: Path) -> Path:
-    """All weights, each member's temperature and model node in one checkpoint of plain values."""
+    """Write all weights, each member's temperature and model node into one checkpoint of plain values."""
     state: dict[str, Any] = {}
     for i, member in enumerate(members):
         weights = load(member.folder / "checkpoints" / "best.ckpt")["state_dict"]
@@ -140,12 +140,12 @@ def _write_weights(members: Sequence[Member], file: Path) -> Path:
 
 
 def _tell_spread(units: Sequence[Unit], metrics: dict[str, Any]) -> None:
-    """How far folds, and repeats, are apart."""
+    """Print how far folds, and repeats, are apart."""
     repeats = len({unit.repeat for unit in units})
     for key, what in (("folds", f"{len(units)} folds"), ("repeats", f"{repeats} cross-validations")):
         shown = [
-            f"{label(name)} {number(found['mean'])} (SD {number(found['sd'])})"
-            for name, found in (metrics.get(key) or {}).items()
+            f"{label(name)} {number(entry['mean'])} (SD {number(entry['sd'])})"
+            for name, entry in (metrics.get(key) or {}).items()
             if name in ("auroc", "balanced_accuracy")
         ]
         if shown:

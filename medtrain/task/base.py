@@ -109,14 +109,14 @@ class Task(pl.LightningModule):
 
     @abstractmethod
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The named parts of the training loss; their sum is minimised."""
+        """Compute the named parts of the training loss; their sum is minimised."""
 
     @abstractmethod
     def outputs(self, batch: Batch) -> dict[str, Any]:
-        """What is kept of an evaluated batch: tensors with one row an instance, or lists with one item a case."""
+        """Compute what is kept of an evaluated batch: tensors with a row an instance, or lists with an item a case."""
 
     def final_outputs(self, batch: Batch) -> dict[str, Any]:
-        """`outputs`, where a batch is judged or predicted for good rather than after an epoch."""
+        """Compute `outputs`, where a batch is judged or predicted for good rather than after an epoch."""
         return self.outputs(batch)
 
     def reduce(self, outputs: dict[str, Any]) -> dict[str, Any]:
@@ -125,11 +125,11 @@ class Task(pl.LightningModule):
 
     @abstractmethod
     def score(self, outputs: Outputs) -> dict[str, float]:
-        """Quick metrics of a whole set, logged as ``val_NAME`` after each epoch."""
+        """Compute quick metrics of a whole set, logged as ``val_NAME`` after each epoch."""
 
     @abstractmethod
     def fit_decision(self, outputs: Outputs, policy: str | float) -> Decision:
-        """Temperature and thresholds from the outputs of the validation cases."""
+        """Fit temperature and thresholds to the outputs of the validation cases."""
 
     @abstractmethod
     def evaluate(
@@ -142,7 +142,7 @@ class Task(pl.LightningModule):
         prevalence: float | None = None,
         groups: pd.DataFrame | None = None,
     ) -> Outcome:
-        """All metrics with intervals, and the predictions.
+        """Compute all metrics with intervals, and the predictions.
 
         Args:
             cases: the data's table of cases (case, patient, ...), in the order of case numbers.
@@ -169,7 +169,7 @@ class Task(pl.LightningModule):
 
     @abstractmethod
     def batch_size(self, batch: Batch) -> int:
-        """Cases in a batch, for the log's means."""
+        """Count the cases in a batch, for the log's means."""
 
     def configure_optimizers(self) -> Any:
         if self._optimizer is None:
@@ -188,7 +188,7 @@ class Task(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": settings}
 
     def on_train_start(self) -> None:
-        """The beginning of an epoch that a run goes on in the middle of, which Lightning leaves out.
+        """Call the beginning of an epoch that a run goes on in the middle of, which Lightning leaves out.
 
         It also gives loaders their state only if they are made after that is read; `total_steps` needs them before.
         """
@@ -207,7 +207,7 @@ class Task(pl.LightningModule):
         self.transfer.drop_gradients(self.model, self.current_epoch)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Dropout draws from (seed, step, rank): a resumed run draws what the undisturbed one would have drawn."""
+        """Draw dropout from (seed, step, rank): a resumed run draws what an undisturbed one would have."""
         self.place = (self.current_epoch, batch_idx, self.global_rank)
         torch.manual_seed(torch_seed(self.seed, "step", *self.place))
         self._rate = max(float(group["lr"]) for group in self.trainer.optimizers[0].param_groups)
@@ -239,15 +239,15 @@ class Task(pl.LightningModule):
         self._seen.append(_to_cpu(self.reduce(self.final_outputs(batch))))
 
     def _gather(self) -> Outputs:
-        mine, self._seen = self._seen, []
+        own, self._seen = self._seen, []
         if not _several_ranks():
-            return mine
+            return own
         everyone: list[Any] = [None] * dist.get_world_size()
-        dist.all_gather_object(everyone, mine)
+        dist.all_gather_object(everyone, own)
         return [batch for part in everyone for batch in part]
 
     def on_validation_epoch_start(self) -> None:
-        """Every rank validates with the batch statistics of rank 0, which the checkpoint holds."""
+        """Give every rank the batch statistics of rank 0 to validate with; the checkpoint has them."""
         for buffer in self.buffers() if _several_ranks() else ():
             dist.broadcast(buffer, 0)
 
@@ -269,7 +269,7 @@ class Task(pl.LightningModule):
         checkpoint["medtrain"] = {"spec": self.spec.to_dict(), **self.facts, **state}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Losses of the epoch so far."""
+        """Take over the losses of the epoch so far."""
         if "running_means" in checkpoint["medtrain"]:
             self.means.load(checkpoint["medtrain"]["running_means"], self.global_rank)
 
@@ -287,12 +287,12 @@ def shape_of(size: int | Sequence[int] | None, dims: int) -> tuple[int, ...]:
 
 
 def scaled(x: Tensor) -> Tensor:
-    """Pixels as floating point in 0..1."""
+    """Scale pixels to floating point in 0..1."""
     return x if x.is_floating_point() else x.float() / torch.iinfo(x.dtype).max
 
 
 def first_rows(keys_NK: Tensor) -> Tensor:
-    """Where each distinct row of keys stands first, in ascending order of the keys."""
+    """Find where each distinct row of keys stands first, in ascending order of the keys."""
     _, inverse, counts = torch.unique(keys_NK, dim=0, return_inverse=True, return_counts=True)
     return torch.argsort(inverse, stable=True)[torch.cumsum(counts, 0) - counts]
 

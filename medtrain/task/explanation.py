@@ -1,4 +1,4 @@
-"""What is asked of a task's explanation, and what comes back."""
+"""The request for a task's explanation, and what comes back."""
 
 from __future__ import annotations
 

@@ -23,13 +23,13 @@ class EpochMeans:
         self.weight = 0.0
 
     def add(self, values: Mapping[str, float], weight: float) -> None:
-        """Values of a batch, which weighs as many cases as it has."""
+        """Add values of a batch, which weighs as many cases as it has."""
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + weight * value
         self.weight += weight
 
     def state(self, device: torch.device) -> dict[str, Any]:
-        """Plain values over all ranks, which all have to call this; `device` is where their backend can add."""
+        """Give plain values over all ranks, which all have to call this; `device` is where they can be added."""
         whole = torch.tensor([self.weight, *self.sums.values()], dtype=torch.float64)
         if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
             shared = whole.to(device)
@@ -44,7 +44,7 @@ class EpochMeans:
         self.weight = state["weight"] if rank == 0 else 0.0
 
     def close(self, device: torch.device) -> dict[str, float]:
-        """The means over all ranks; begins anew."""
+        """Compute the means over all ranks; begins anew."""
         state = self.state(device)
         self.clear()
         return {name: value / state["weight"] for name, value in state["sums"].items()}

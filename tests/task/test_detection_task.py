@@ -59,7 +59,7 @@ def test_boxes_come_back_in_pixels_of_the_originals_once_a_case_and_within_them(
     found = said((0, 0.9, 1, [2.0, 2, 8, 8]), (1, 0.8, 0, [4.0, 4, 30, 30]), (2, 0.7, 0, [1.0, 1, 2, 2]))
     made = task(found)
     outputs = [made.outputs(batch([0, 2, 2])), made.outputs(batch([1, 1, 0]))]  # padded: 2 and 1 twice, 0 again
-    boxes, cases = made.found(outputs)
+    boxes, cases = made.detections(outputs)
     assert cases.tolist() == [0, 1, 2]
     rows = {(int(c), *np.round(b).tolist()) for c, b in zip(boxes.image_N, boxes.boxes_N4, strict=True)}
     assert rows == {(0, 4, 4, 16, 16), (2, 8, 8, 20, 40), (1, 4, 4, 16, 16)}  # cut at 20 x 40
@@ -71,16 +71,16 @@ def test_tiles_of_a_case_are_merged_class_by_class() -> None:
     tiles = batch([0, 0], instance=torch.tensor([0, 1]))
     tiles["place"] = torch.tensor([[1.0, 1, 0, 0], [1, 1, -16, 0]])  # the second begins at x 16
     made = task(found)
-    boxes, _ = made.found([made.outputs(tiles)])
+    boxes, _ = made.detections([made.outputs(tiles)])
     assert sorted(boxes.score_N.round(1).tolist()) == [0.5, 0.9]
     np.testing.assert_allclose(boxes.boxes_N4, [[20, 5, 30, 15]] * 2)
-    assert len(task(found, merge=1.0).found([made.outputs(tiles)])[0].score_N) == 3
+    assert len(task(found, merge=1.0).detections([made.outputs(tiles)])[0].score_N) == 3
 
 
 def test_a_gate_scales_scores_and_takes_boxes_away() -> None:
     made = task(said((0, 0.8, 0, [2.0, 2, 8, 8]), (1, 0.8, 0, [2.0, 2, 8, 8])))
     made.gate_N = np.array([0.5, 0.0, 1.0])
-    boxes, _ = made.found([made.outputs(batch([0, 1]))])
+    boxes, _ = made.detections([made.outputs(batch([0, 1]))])
     assert boxes.image_N.tolist() == [0] and boxes.score_N.tolist() == pytest.approx([0.4])
 
 

@@ -11,7 +11,7 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 
 from medtrain.core.errors import MedtrainError
 from medtrain.target import DataSpec, Decision
-from medtrain.task.classification.out_of_fold import Said, judge_repeats, spread_over
+from medtrain.task.classification.out_of_fold import RunPredictions, judge_repeats, spread_over
 from tests.metric.by_kind import predictions_table
 
 SPEC = DataSpec.of("binary", ("no", "yes"), 1, (4, 4))
@@ -37,7 +37,7 @@ def test_seeds_of_a_fold_are_averaged_and_judged_by_the_folds_own_threshold(draw
     parts = []
     for k, (cases, limit) in enumerate(zip(folds, limits, strict=True)):
         files = [said_by(tmp_path / f"{k}{s}.csv", cases[:: 1 - 2 * s], drawn[s, cases[:: 1 - 2 * s]]) for s in (0, 1)]
-        parts.append(Said.read(files, SPEC.target, {"yes": limit}))
+        parts.append(RunPredictions.read(files, SPEC.target, {"yes": limit}))
     outcome = judge_repeats(SPEC.target, [parts], DECISION, order=[f"c{i}" for i in range(N)], bootstrap=20)
     p = drawn[:2].mean(0)
     predicted = np.where(np.arange(N) % 3 == 0, p >= 0.3, p >= 0.6)
@@ -60,7 +60,7 @@ def test_repeats_have_a_mean_and_a_spread(drawn: np.ndarray, tmp_path: Path) -> 
     for r, halves in enumerate([(range(0, 20), range(20, N)), (range(0, N, 2), range(1, N, 2))]):
         repeats.append(
             [
-                Said.read(
+                RunPredictions.read(
                     [said_by(tmp_path / f"{r}{k}.csv", list(half), drawn[r, list(half)])], SPEC.target, {"yes": t}
                 )
                 for k, (half, t) in enumerate(zip(halves, (0.2, 0.4), strict=True))
@@ -83,7 +83,7 @@ def test_repeats_have_a_mean_and_a_spread(drawn: np.ndarray, tmp_path: Path) -> 
 def test_tables_of_other_cases_are_refused(drawn: np.ndarray, tmp_path: Path) -> None:
     files = [said_by(tmp_path / f"{k}.csv", cases, drawn[0, cases]) for k, cases in enumerate([[0, 1, 2], [0, 1, 3]])]
     with pytest.raises(MedtrainError, match="3 cases"):
-        Said.read(files, SPEC.target)
+        RunPredictions.read(files, SPEC.target)
 
 
 def test_spread_leaves_out_what_is_undefined() -> None:

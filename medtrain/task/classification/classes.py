@@ -1,4 +1,4 @@
-"""Which classes a map is made for: those named, or those that the decision speaks for."""
+"""Classes that a map is made for: those named, or those that the decision speaks for."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def wanted_classes(wanted: str | list[str], classes: Sequence[str]) -> list[str]
 
 
 def decided(row: pd.Series, classes: Sequence[str]) -> list[str]:
-    """The classes that the decision says yes to: of a multilabel problem any number."""
+    """List the classes that the decision says yes to: of a multilabel problem any number."""
     if "prediction" in row:
         return [str(row["prediction"])]
     return [c for c in classes if str(row[f"prediction_{c}"]) == "1"]
 
 
 def predicted(row: pd.Series, classes: list[str]) -> list[str]:
-    """The classes decided for, the most probable one where there is none."""
+    """List the classes decided for; the most probable one where there is none."""
     return decided(row, classes) or [max(classes, key=lambda c: float(row[f"prob_{c}"]))]

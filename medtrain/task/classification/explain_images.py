@@ -55,28 +55,28 @@ def explain_images(task: Any, request: Request) -> Explanation:
 def _explained(
     task: Any, batch: dict[str, Tensor], request: Request, named: list[str], wanted: list[str] | None
 ) -> Iterator[dict[str, Any]]:
-    """A map each image, method and class of a batch."""
+    """Compute a map for each image, method and class of a batch."""
     classes = list(task.spec.classes)
     with torch.no_grad():
         outputs = [{key: value.cpu() for key, value in task.final_outputs(batch).items()}]
         table = task.predictions(outputs, request.data.cases, request.decision)
         x = task.inputs(batch)
-    said = [predicted(table.loc[row], classes) for row in batch["case"].tolist()]
+    decisions = [predicted(table.loc[row], classes) for row in batch["case"].tolist()]
     for method in named:
-        shown = [names[:1] if method == "attention" else wanted or names for names in said]
+        shown = [names[:1] if method == "attention" else wanted or names for names in decisions]
         pairs = [(i, name) for i, names in enumerate(shown) for name in names]
         for start in range(0, len(pairs), len(x)):
             part = pairs[start : start + len(x)]
-            at = torch.tensor([i for i, _ in part], device=x.device)
+            rows = torch.tensor([i for i, _ in part], device=x.device)
             number = torch.tensor([classes.index(name) for _, name in part], device=x.device)
-            for (i, name), heat in zip(part, METHODS[method](task.model, x[at], number), strict=True):
+            for (i, name), heat in zip(part, METHODS[method](task.model, x[rows], number), strict=True):
                 row = int(batch["case"][i])
                 facts = {"row": row, "prediction": "|".join(decided(table.loc[row], classes)), "class": name}
                 yield facts | {"prob": table.loc[row, f"prob_{name}"], "method": method, "heat": heat.cpu().numpy()}
 
 
 def _written(item: dict[str, Any], task: Any, request: Request, name: str) -> dict[str, Any]:
-    """Write one map and its picture; its row of explain.csv."""
+    """Write one map and its picture; returns its row of explain.csv."""
     case, heat = request.data.cases.iloc[item["row"]], item.pop("heat").astype(np.float32)
     form = image_form(request.form, task.spec)
     stored = read_image(case["path"]).shape[:2]
@@ -86,21 +86,21 @@ def _written(item: dict[str, Any], task: Any, request: Request, name: str) -> di
     of_class = "" if item["method"] == "attention" else f"_{safe_name(item['class'])}"
     file = f"{name}_{item['method']}{of_class}"
     what = f"{item['class']} (probability {item['prob']:.3f})"
-    said = item["prediction"] or "none of the classes"
-    title = f"{case['case']}\n{TITLES[item['method']]} {what}; decision: {said}"
+    decision = item["prediction"] or "none of the classes"
+    title = f"{case['case']}\n{TITLES[item['method']]} {what}; decision: {decision}"
     figure = overlay(film, heat, title, SCALES[item["method"]])
     for folder, suffix in (("pictures", "png"), ("maps", "npy")):
         with atomic_path(request.output / folder / f"{file}.{suffix}") as temporary, open(temporary, "wb") as stream:
             figure.savefig(stream, format="png") if suffix == "png" else np.save(stream, heat)
     row = item | {"case": case["case"], "patient": case["patient"], "half_area": half_area(heat), "error": ""}
-    if (found := peak(heat)) is not None:
-        at = (found[0] * form.size[0], found[1] * form.size[1])
-        row["peak_y"], row["peak_x"] = (round(v) for v in original_point(at, stored, form))
+    if (highest := peak(heat)) is not None:
+        point = (highest[0] * form.size[0], highest[1] * form.size[1])
+        row["peak_y"], row["peak_x"] = (round(v) for v in original_point(point, stored, form))
     return row | {"picture": f"pictures/{file}.png", "map": f"maps/{file}.npy"}
 
 
 def _check(task: Any, few: dict[str, Tensor], named: list[str]) -> dict[str, Any]:
-    """The test of randomised weights on the first images, for the class that is most probable."""
+    """Test maps of the first images with randomised weights, for the class that is most probable."""
     with torch.no_grad():
         x = task.inputs(few)
         logits = task.model(x)

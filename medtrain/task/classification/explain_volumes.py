@@ -61,15 +61,15 @@ def _on(batch: dict[str, Tensor], device: Any) -> dict[str, Tensor]:
 
 
 def _shares(outputs: list[dict[str, Tensor]]) -> dict[tuple[int, int], float]:
-    """How much each patch counts in its case by the pool attention, 1 on average."""
+    """Compute how much each patch counts in its case by the pool attention, 1 on average."""
     joined = {key: torch.cat([batch[key] for batch in outputs]) for key in ("case", "instance", "logits")}
     scores_NS = joined["logits"][..., -1].flatten(1) if joined["logits"].ndim == 3 else joined["logits"][:, -1:]
-    found: dict[tuple[int, int], float] = {}
+    shares: dict[tuple[int, int], float] = {}
     for case in joined["case"].unique():
         here = joined["case"] == case
         weights = scores_NS[here].softmax(0).mean(1) * int(here.sum())
-        found |= {(int(case), int(i)): float(w) for i, w in zip(joined["instance"][here], weights, strict=True)}
-    return found
+        shares |= {(int(case), int(i)): float(w) for i, w in zip(joined["instance"][here], weights, strict=True)}
+    return shares
 
 
 def _by_case(
@@ -80,7 +80,7 @@ def _by_case(
     named: list[str],
     shares: dict[tuple[int, int], float],
 ) -> Iterator[tuple[int, Maps]]:
-    """Each case with the maps of its patches, as soon as all of them are there."""
+    """Yield each case with the maps of its patches, as soon as all of them are there."""
     classes = list(task.spec.classes)
     wanted, pending = wanted_classes(request.classes, classes), dict[int, Maps]()
     for loaded in loader:
@@ -93,9 +93,9 @@ def _by_case(
                 pairs += [(i, name) for name in (chosen[:1] if method == "attention" else wanted or chosen)]
             for start in range(0, len(pairs), len(x)):
                 part = pairs[start : start + len(x)]
-                at = torch.tensor([i for i, _ in part], device=x.device)
+                rows = torch.tensor([i for i, _ in part], device=x.device)
                 number = torch.tensor([classes.index(name) for _, name in part], device=x.device)
-                heats = METHODS[method](task.model, x[at], number).float().cpu().numpy()
+                heats = METHODS[method](task.model, x[rows], number).float().cpu().numpy()
                 for (i, name), heat in zip(part, heats, strict=True):
                     place = (cases[i], instances[i])
                     of_case = pending.setdefault(cases[i], {}).setdefault((method, name), [])
@@ -111,20 +111,20 @@ class _Map:
 
     Args:
         parts: of each patch its number and map.
-        said: the row of predictions of the case.
+        prediction: the row of predictions of the case.
         decision: the classes decided for, '' for none.
     """
 
     method: str
     name: str
     parts: list[tuple[int, np.ndarray]]
-    said: pd.Series
+    prediction: pd.Series
     decision: str
 
 
 def _written(map_: _Map, request: Request, patches: Any, row: int, file: str) -> dict[str, Any]:
-    """Write one map and its picture; its row of explain.csv."""
-    method, name, prob = map_.method, map_.name, map_.said[f"prob_{map_.name}"]
+    """Write one map and its picture; returns its row of explain.csv."""
+    method, name, prob = map_.method, map_.name, map_.prediction[f"prob_{map_.name}"]
     position, case = patches.rows.index(row), request.data.cases.iloc[row]
     image: Stored = patches.cases[position].images[0]
     starts = [(patches.start(position, instance), heat) for instance, heat in map_.parts]
@@ -132,33 +132,33 @@ def _written(map_: _Map, request: Request, patches: Any, row: int, file: str) ->
     grid = grid_of_file(case["path"])
     file += f"_{method}" + ("" if method == "attention" else f"_{safe_name(name)}")
     write_map(request.output / "maps" / f"{file}.nii.gz", onto_grid(heat, image.affine, grid), grid)
-    found = peak(heat)
-    share = found or (0.5, 0.5, 0.5)
-    at = [min(n - 1, int(part * n)) for part, n in zip(share, heat.shape, strict=True)]
+    highest = peak(heat)
+    share = highest or (0.5, 0.5, 0.5)
+    voxel = [min(n - 1, int(part * n)) for part, n in zip(share, heat.shape, strict=True)]
     decision = map_.decision or "none of the classes"
     title = f"{case['case']}\n{TITLES[method]} {name} (probability {prob:.3f}); decision: {decision}"
-    figure = three_planes(_grey(image, patches.form.window), heat, at, image.spacing, title, SCALES[method])
+    figure = three_planes(_grey(image, patches.form.window), heat, voxel, image.spacing, title, SCALES[method])
     with atomic_path(request.output / "pictures" / f"{file}.png") as temporary, open(temporary, "wb") as stream:
         figure.savefig(stream, format="png")
     facts = {"row": row, "case": case["case"], "patient": case["patient"], "class": name, "method": method}
     facts |= {"prediction": map_.decision, "prob": prob}
     facts |= {"half_volume": half_area(heat), "error": ""}
-    if found is not None:
-        mm = (image.affine @ [*at[::-1], 1.0])[:3]
+    if highest is not None:
+        mm = (image.affine @ [*voxel[::-1], 1.0])[:3]
         facts |= {f"peak_{axis}_mm": round(float(v), 2) for axis, v in zip("xyz", mm, strict=True)}
         facts |= {f"peak_{axis}": v for axis, v in zip("ijk", grid.voxel(mm), strict=True)}
     return facts | {"picture": f"pictures/{file}.png", "map": f"maps/{file}.nii.gz"}
 
 
 def _grey(image: Stored, window: tuple[float, float] | None) -> np.ndarray:
-    """The first channel from 0 to 1, as the network sees it."""
+    """Scale the first channel to 0..1, as the network sees it."""
     low, high = window or (image.low[0], image.high[0])
     values = image.mapped()[0] * np.float32(image.scale[0]) + np.float32(image.offset[0])
     return np.clip((values - low) / max(high - low, 1e-6), 0, 1).astype(np.float32)
 
 
 def _check(task: Any, few: dict[str, Tensor], named: list[str]) -> dict[str, Any]:
-    """The test of randomised weights on the first patches, for the class that is most probable."""
+    """Test maps of the first patches with randomised weights, for the class that is most probable."""
     with torch.no_grad():
         x = task.inputs(few)
         logits = class_logits(task.model, x)

@@ -106,14 +106,14 @@ class Classification(Task):
         return score_instances(network) if task.get("pool") == "attention" else network
 
     def inputs(self, batch: Batch) -> Tensor:
-        """The network's input: scaled to 0..1, augmented in training, normalised."""
+        """Prepare the network's input: scaled to 0..1, augmented in training, normalised."""
         x = scaled(batch["x"])
         if self.training and self.augment is not None:
             x = self.augment(x, self._ids(batch, "draw"), seed=self.seed, epoch=self.current_epoch)
         return (x - self.mean) / self.std
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits (B, K), one row an instance, `spec.n_logits` columns; of an `Ensemble` (B, S, K).
+        """Compute logits (B, K), one row an instance, `spec.n_logits` columns; of an `Ensemble` (B, S, K).
 
         With the pool attention there is a column more, the instance's score.
         """
@@ -132,11 +132,11 @@ class Classification(Task):
         return {"loss": share * self.loss(logits, y) + (1 - share) * self.loss(logits, y[partner])}
 
     def outputs(self, batch: Batch) -> dict[str, Any]:
-        kept = {key: batch[key] for key in ("case", "instance", "y") if key in batch}
-        return kept | {"logits": self(batch).float()}
+        known = {key: batch[key] for key in ("case", "instance", "y") if key in batch}
+        return known | {"logits": self(batch).float()}
 
     def final_outputs(self, batch: Batch) -> dict[str, Any]:
-        """`outputs`, the probabilities of each instance averaged over its views; ``passes`` (B, S, K) with dropout.
+        """Compute `outputs`, each instance averaged over its views; ``passes`` (B, S, K) with dropout.
 
         The passes say how unsure the network is. They change no prediction, as the decision was fitted without them.
         """
@@ -152,20 +152,20 @@ class Classification(Task):
             return self.outputs(batch)
         seen = [self.outputs(batch | {"x": x}) for x in self.views(scaled(batch["x"]))]
         number = torch.arange(len(batch["case"]), device=seen[0]["logits"].device).repeat(len(seen))
-        whole, k = torch.cat([each["logits"] for each in seen]), self.spec.n_logits
+        whole, k = torch.cat([view["logits"] for view in seen]), self.spec.n_logits
         scores = whole[..., k:].unflatten(0, (len(seen), -1)).mean(0)  # of the pool attention, else nothing
         return seen[0] | {"logits": torch.cat([self._pooled(whole[..., :k], number, "mean")[0], scores], -1)}
 
     @staticmethod
     def _ids(batch: Batch, *more: str) -> Tensor:
-        """What tells each row of a batch from all others: (B, 1) or wider."""
+        """Give what tells each row of a batch from all others: (B, 1) or wider."""
         return torch.stack([batch[key] for key in ("case", "instance", *more) if key in batch], 1)
 
     def batch_size(self, batch: Batch) -> int:
         return len(batch["case"])
 
     def cases(self, outputs: Outputs) -> dict[str, Tensor]:
-        """One row a case, in the order of case numbers: ``case``, ``logits``, and ``y`` where it is known.
+        """Make one row a case, by case number: ``case``, ``logits``, and ``y`` where it is known.
 
         Repeated rows (the padding of the last batch) are dropped. Batches with an ``instance`` number hold several
         instances a case: these are pooled as probabilities and turned back into logits, which a temperature fits.
@@ -181,13 +181,13 @@ class Classification(Task):
         return cases | ({"y": joined["y"][first_rows(joined["case"][:, None])]} if "y" in joined else {})
 
     def _of_cases(self, logits: Tensor, cases_N: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of cases from those of their instances, and the cases' numbers in ascending order."""
+        """Pool logits of cases from those of their instances; with the cases' numbers, ascending."""
         if self.pool == "attention":
             return attend_cases(logits[..., :-1], logits[..., -1], cases_N)
         return self._pooled(logits, cases_N, self.pool)
 
     def _pooled(self, logits: Tensor, numbers_N: Tensor, how: str) -> tuple[Tensor, Tensor]:
-        """Logits of the pooled probabilities, one row a number, and the numbers in ascending order.
+        """Pool probabilities to logits, one row a number; with the numbers in ascending order.
 
         Args:
             logits: (N, K), or (N, S, K) of members or passes, which stay apart.
@@ -245,7 +245,7 @@ class Classification(Task):
         return (explain_images if self.spec.dims == 2 else explain_volumes)(self, request)
 
     def predicted(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision) -> Predicted:
-        """Probabilities, decisions and uncertainty of the cases; `rows` is indexed by case number."""
+        """Compute probabilities, decisions and uncertainty of the cases; `rows` is indexed by case number."""
         gathered = self.cases(outputs)
         rows = cases.iloc[number := gathered["case"].numpy()].set_index(pd.Index(number))
         values = self._values(gathered["y"]) if "y" in gathered else None
@@ -259,11 +259,11 @@ class Classification(Task):
         return predicted
 
     def _values(self, y: Tensor) -> np.ndarray:
-        """``y`` of cases, coded as the target has it."""
+        """Read ``y`` of cases, coded as the target has it."""
         return self.target.from_batch(y.numpy())
 
     def _probs(self, logits: Tensor, temperature: float) -> np.ndarray:
-        """Probabilities [N, S, C] of S members or passes, one column a class, binary too."""
+        """Compute probabilities [N, S, C] of S members or passes, one column a class, binary too."""
         logits_NSK = logits.unflatten(0, (-1, 1)) if logits.ndim == 2 else logits
         own_S = self.model.temperatures if isinstance(self.model, Ensemble) else torch.ones(1)
         own_S1 = own_S[:, None].cpu().double()

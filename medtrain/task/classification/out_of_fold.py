@@ -1,4 +1,4 @@
-"""What several runs said of cases that none of them was trained on, put together from their prediction tables."""
+"""Put together what several runs predicted of cases that none of them was trained on, from their prediction tables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Spread = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Said:
+class RunPredictions:
     """Calibrated probabilities of S runs for N cases.
 
     Args:
@@ -34,8 +34,10 @@ class Said:
     limits_NT: np.ndarray
 
     @classmethod
-    def read(cls, files: Sequence[Path], target: ClassTarget, thresholds: Mapping[str, float] | None = None) -> Said:
-        """The tables of runs that tested, or validated on, the same cases."""
+    def read(
+        cls, files: Sequence[Path], target: ClassTarget, thresholds: Mapping[str, float] | None = None
+    ) -> RunPredictions:
+        """Read the tables of runs that tested, or validated on, the same cases."""
         alone = []
         for file in files:
             rows, probs, values = target.read_file(file)
@@ -43,8 +45,8 @@ class Said:
             alone.append(cls(rows, probs[:, None], values, limits))
         return together(alone)
 
-    def in_order(self, cases: Sequence[str]) -> Said:
-        """The same, in this order of cases.
+    def in_order(self, cases: Sequence[str]) -> RunPredictions:
+        """Put the cases into this order.
 
         Raises:
             MedtrainError: not the same cases.
@@ -52,8 +54,10 @@ class Said:
         here = pd.Index(self.rows["case"])
         if len(here) != len(cases) or set(here) != set(cases):
             raise MedtrainError(f"a table has predictions of {len(here)} cases, not of the {len(cases)} in splits.csv")
-        at = here.get_indexer(pd.Index(cases))
-        return Said(self.rows.iloc[at].reset_index(drop=True), self.probs_NSC[at], self.values[at], self.limits_NT[at])
+        rows = here.get_indexer(pd.Index(cases))
+        return RunPredictions(
+            self.rows.iloc[rows].reset_index(drop=True), self.probs_NSC[rows], self.values[rows], self.limits_NT[rows]
+        )
 
     def predicted(self, target: ClassTarget) -> Predicted:
         """Average over the runs and decide by the cases' own thresholds; the spread of several is their doubt."""
@@ -67,9 +71,9 @@ class Said:
         return {name: entry["value"] for name, entry in metrics.items()}
 
 
-def end_to_end(folds: Sequence[Said]) -> Said:
-    """Other cases, one fold after the other."""
-    return Said(
+def end_to_end(folds: Sequence[RunPredictions]) -> RunPredictions:
+    """Join predictions of different cases, one fold after the other."""
+    return RunPredictions(
         pd.concat([fold.rows for fold in folds], ignore_index=True),
         np.concatenate([fold.probs_NSC for fold in folds]),
         np.concatenate([fold.values for fold in folds]),
@@ -77,18 +81,23 @@ def end_to_end(folds: Sequence[Said]) -> Said:
     )
 
 
-def together(parts: Sequence[Said]) -> Said:
-    """The same cases, said by more runs; thresholds are averaged. Cases stand in the order of the first."""
+def together(parts: Sequence[RunPredictions]) -> RunPredictions:
+    """Join predictions of the same cases by more runs; thresholds are averaged, the order is that of the first."""
     first = parts[0]
     alike = [part.in_order(first.rows["case"].tolist()) for part in parts]
     probs = np.concatenate([part.probs_NSC for part in alike], axis=1)
-    return Said(first.rows, probs, first.values, np.mean([part.limits_NT for part in alike], axis=0))
+    return RunPredictions(first.rows, probs, first.values, np.mean([part.limits_NT for part in alike], axis=0))
 
 
 def judge_repeats(
-    target: ClassTarget, repeats: Sequence[Sequence[Said]], decision: Decision, *, order: Sequence[str], **options: Any
+    target: ClassTarget,
+    repeats: Sequence[Sequence[RunPredictions]],
+    decision: Decision,
+    *,
+    order: Sequence[str],
+    **options: Any,
 ) -> Outcome:
-    """All predictions pooled, with intervals over patients, and how the metrics spread.
+    """Judge all predictions pooled, with intervals over patients, and how the metrics spread.
 
     Args:
         repeats: the folds of each cross-validation; one fold in all where the runs share a test split.
@@ -102,23 +111,23 @@ def judge_repeats(
     """
     wholes = [end_to_end(folds) for folds in repeats]
     outcome = target.judge(together(wholes).in_order(order).predicted(target), decision, **options)
-    folds = [fold.metrics(target) for each in repeats for fold in each]
+    folds = [fold.metrics(target) for repeat in repeats for fold in repeat]
     outcome.metrics["folds"] = spread_over(folds)
     outcome.metrics["repeats"] = spread_over([whole.metrics(target) for whole in wholes])
     return outcome
 
 
 def spread_over(values: Sequence[Mapping[str, float | None]]) -> Spread | None:
-    """Mean and standard deviation (n - 1) of each metric over folds or repeats; undefined values are left out."""
+    """Compute mean and standard deviation (n - 1) of each metric over folds or repeats; undefined ones left out."""
     if len(values) < 2:
         return None
-    found: Spread = {}
+    spread: Spread = {}
     for name in values[0]:
-        each = [value[name] for value in values]
-        defined = [value for value in each if value is not None]
-        found[name] = {
+        entries = [value[name] for value in values]
+        defined = [value for value in entries if value is not None]
+        spread[name] = {
             "mean": float(np.mean(defined)) if defined else None,
             "sd": float(np.std(defined, ddof=1)) if len(defined) > 1 else None,
-            "values": each,
+            "values": entries,
         }
-    return found
+    return spread

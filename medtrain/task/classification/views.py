@@ -1,4 +1,4 @@
-"""Which views of a case test-time augmentation averages."""
+"""Views of a case that test-time augmentation averages."""
 
 from __future__ import annotations
 

@@ -38,17 +38,17 @@ def explain_boxes(task: Any, request: Request) -> Explanation:
         _draw(task.spec.classes, request, number, own, file)
         case = data.cases.iloc[number]
         usual = {"row": number, "case": case["case"], "patient": case["patient"], "method": "boxes", "picture": file}
-        found = [
+        rows = [
             usual | {"class": box["class"], "prob": box["score"]} | {edge: box[edge] for edge in EDGES}
             for box in own.to_dict("records")
         ]
-        explanation.rows += found or [usual | {"class": "", "prob": 0.0}]
+        explanation.rows += rows or [usual | {"class": "", "prob": 0.0}]
         progress(done, len(data.readable))
     return explanation
 
 
 def _draw(classes: tuple[str, ...], request: Request, number: int, boxes: pd.DataFrame, file: str) -> None:
-    """The film as the network's memory has it, with its boxes."""
+    """Draw the film as the network's memory has it, with its boxes."""
     data: Any = request.data
     one = len(classes) == 1
     texts = [

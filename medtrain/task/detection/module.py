@@ -73,7 +73,7 @@ class Detection(Task):
 
     @classmethod
     def fitting_loss(cls, network: nn.Module, loss: nn.Module) -> str | None:
-        """Networks that bring their losses, as torchvision's do, need one that hands them on, and others don't."""
+        """Offer another loss: networks that bring their own, as torchvision's, need one that hands them on."""
         brings, hands_on = (bool(getattr(part, "own_loss", False)) for part in (network, loss))
         if brings == hands_on:
             return None
@@ -89,30 +89,30 @@ class Detection(Task):
         return parts
 
     def outputs(self, batch: Batch) -> dict[str, Any]:
-        """``case`` (B,), and of all boxes in pixels of the originals ``row`` (N,) of the batch and ``box`` (N, 6):
-        four edges, score, class."""
+        """Detect boxes: ``case`` (B,), and of all boxes ``row`` (N,) of the batch and, in pixels of the originals,
+        ``box`` (N, 6): four edges, score, class."""
         detector: Any = self.model
-        found: Detections = detector.detect((scaled(batch["x"]) - self.mean) / self.std)
-        boxes_N4 = moved(found.boxes_N4, batch["place"][found.image_N], back=True)
-        box_N6 = torch.cat([boxes_N4, found.scores_N[:, None], found.labels_N[:, None].to(boxes_N4.dtype)], 1)
-        kept = {key: batch[key] for key in ("case", "instance") if key in batch}
-        return kept | {"row": found.image_N, "box": box_N6}
+        detections: Detections = detector.detect((scaled(batch["x"]) - self.mean) / self.std)
+        boxes_N4 = moved(detections.boxes_N4, batch["place"][detections.image_N], back=True)
+        box_N6 = torch.cat([boxes_N4, detections.scores_N[:, None], detections.labels_N[:, None].to(boxes_N4.dtype)], 1)
+        known = {key: batch[key] for key in ("case", "instance") if key in batch}
+        return known | {"row": detections.image_N, "box": box_N6}
 
     def hardness(self, batch: Batch) -> Tensor:
-        """How hard each row is, (B,): the summed scores of boxes that meet no true one of any class."""
+        """Compute how hard each row is, (B,): the summed scores of boxes that meet no true one of any class."""
         detector: Any = self.model
-        found: Detections = detector.detect((scaled(batch["x"]) - self.mean) / self.std)
-        overlap_NM = iou(found.boxes_N4[:, None], batch["boxes"]) * (found.image_N[:, None] == batch["image"])
+        detections: Detections = detector.detect((scaled(batch["x"]) - self.mean) / self.std)
+        overlap_NM = iou(detections.boxes_N4[:, None], batch["boxes"]) * (detections.image_N[:, None] == batch["image"])
         wrong_N = (overlap_NM < self.iou).all(1)
-        return found.scores_N.new_zeros(len(batch["case"])).index_add(
-            0, found.image_N[wrong_N], found.scores_N[wrong_N]
+        return detections.scores_N.new_zeros(len(batch["case"])).index_add(
+            0, detections.image_N[wrong_N], detections.scores_N[wrong_N]
         )
 
     def batch_size(self, batch: Batch) -> int:
         return len(batch["case"])
 
-    def found(self, outputs: Outputs) -> tuple[PredictedBoxes, np.ndarray]:
-        """All boxes, `image_N` being case numbers, and the cases that were looked at, ascending.
+    def detections(self, outputs: Outputs) -> tuple[PredictedBoxes, np.ndarray]:
+        """Collect all boxes, `image_N` being case numbers, and the cases that were looked at, ascending.
 
         Repeated rows (the padding of the last batch) are dropped, tiles of a case merged, boxes cut at the edges of the
         originals.
@@ -131,24 +131,24 @@ class Detection(Task):
             box_N6 = torch.cat([boxes, scores[:, None], labels[:, None]], 1)
         box, case = box_N6.double().numpy(), case_N.numpy()
         edge_N4 = np.tile(self.truth.size_N2[case][:, ::-1], 2)
-        found = PredictedBoxes(np.clip(box[:, :4], 0, edge_N4), box[:, 4], box[:, 5].astype(np.int64), case)
+        detected = PredictedBoxes(np.clip(box[:, :4], 0, edge_N4), box[:, 4], box[:, 5].astype(np.int64), case)
         if self.gate_N is not None:
-            found = replace(found, score_N=found.score_N * self.gate_N[case])
-            found = found.select(found.score_N > 0)
-        return found, keys_RK[:, 0].unique().numpy()
+            detected = replace(detected, score_N=detected.score_N * self.gate_N[case])
+            detected = detected.select(detected.score_N > 0)
+        return detected, keys_RK[:, 0].unique().numpy()
 
     def judged(self, outputs: Outputs) -> tuple[Truth, PredictedBoxes, np.ndarray]:
-        """Truth and boxes of the cases that were looked at, numbered from 0 in the order of those cases."""
-        found, cases = self.found(outputs)
-        return self.truth.select(cases), found.of_images(cases), cases
+        """Collect truth and boxes of the cases that were looked at, numbered from 0 in the order of those cases."""
+        boxes, cases = self.detections(outputs)
+        return self.truth.select(cases), boxes.of_images(cases), cases
 
     def score(self, outputs: Outputs) -> dict[str, float]:
-        truth, found, _ = self.judged(outputs)
-        return {"map50": map50(truth, found, len(self.spec.classes))}
+        truth, boxes, _ = self.judged(outputs)
+        return {"map50": map50(truth, boxes, len(self.spec.classes))}
 
     def fit_decision(self, outputs: Outputs, policy: str | float) -> Decision:
-        truth, found, _ = self.judged(outputs)
-        return Decision(policy, 1.0, fit_box_thresholds(truth, found, self.spec.classes, policy, self.iou))
+        truth, boxes, _ = self.judged(outputs)
+        return Decision(policy, 1.0, fit_box_thresholds(truth, boxes, self.spec.classes, policy, self.iou))
 
     def evaluate(
         self,
@@ -160,21 +160,21 @@ class Detection(Task):
         prevalence: float | None = None,
         groups: pd.DataFrame | None = None,
     ) -> Outcome:
-        truth, found, at = self.judged(outputs)
-        rows, classes = cases.iloc[at], self.spec.classes
+        truth, boxes, judged_cases = self.judged(outputs)
+        rows, classes = cases.iloc[judged_cases], self.spec.classes
         patients = rows["patient"].tolist()
-        named: Any = {} if groups is None else groups.iloc[at].to_dict("list")
+        named: Any = {} if groups is None else groups.iloc[judged_cases].to_dict("list")
         metrics = evaluate_boxes(
-            truth, found, classes, decision.thresholds, patients, bootstrap=bootstrap, iou=self.iou, groups=named
+            truth, boxes, classes, decision.thresholds, patients, bootstrap=bootstrap, iou=self.iou, groups=named
         )
         counts = {
-            "n_cases": len(at),
+            "n_cases": len(judged_cases),
             "n_patients": int(rows["patient"].nunique()),
             "n_boxes": len(truth.boxes_M4),
             "iou": self.iou,
         }
         files = {
-            "test_predictions.json": results(found, truth.image_id_N),
+            "test_predictions.json": results(boxes, truth.image_id_N),
             "test_truth.json": truth_file(truth, rows["case"].tolist(), patients, classes),
         }
         return Outcome(counts | metrics, files)
@@ -192,24 +192,24 @@ class Detection(Task):
         return explain_boxes(self, request)
 
     def predictions(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision) -> list[dict[str, Any]]:
-        """COCO results, images numbered from 1; with file and class by name, and whether the decision shows the box."""
-        found, _ = self.found(outputs)
-        names = cases["case"].astype(str).to_numpy()[found.image_N]
+        """Make COCO results, images numbered from 1; with file, class by name and whether the box is shown."""
+        boxes, _ = self.detections(outputs)
+        names = cases["case"].astype(str).to_numpy()[boxes.image_N]
         limit_C = np.array([decision.thresholds[name] for name in self.spec.classes])
         return results(
-            found,
+            boxes,
             self.truth.image_id_N,
             file_name=names.tolist(),
-            category=[self.spec.classes[label] for label in found.label_N],
-            shown=(found.score_N >= limit_C[found.label_N]).tolist(),
+            category=[self.spec.classes[label] for label in boxes.label_N],
+            shown=(boxes.score_N >= limit_C[boxes.label_N]).tolist(),
         )
 
     def shown(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision) -> pd.DataFrame:
-        """A row a box at or above its class's threshold, indexed by case number, the surest first: case, patient,
+        """List boxes at or above their class's threshold, indexed by case number, the surest first: case, patient,
         class, score and edges in pixels of the original."""
-        found, _ = self.found(outputs)
+        boxes, _ = self.detections(outputs)
         limit_C = np.array([decision.thresholds[name] for name in self.spec.classes])
-        shown = found.select(np.flatnonzero(found.score_N >= limit_C[found.label_N]))
+        shown = boxes.select(np.flatnonzero(boxes.score_N >= limit_C[boxes.label_N]))
         order = np.lexsort((-shown.score_N, shown.image_N))
         shown = shown.select(order)
         rows = cases.iloc[shown.image_N]

@@ -67,7 +67,7 @@ def explain_bags(task: Any, request: Request) -> Explanation:
                     checks[name].append(sanity_check(task.model, METHODS[name], bag, likely))
             progress(len({row["row"] for row in rows}), len(data.readable))
     write_text(request.output / "regions.csv", pd.DataFrame(lesions_of_all, columns=REGION).to_csv(index=False))
-    explanation.checks = {name: _mean_check(each) for name, each in checks.items() if each}
+    explanation.checks = {name: _mean_check(results) for name, results in checks.items() if results}
     return explanation
 
 
@@ -75,11 +75,11 @@ REGION = ("case", "slide", "region", "class", "score", "mean_score", "tiles", "a
 
 
 def _values(
-    task: Any, bag: Packed, said: pd.Series, named: list[str], wanted: list[str] | None
+    task: Any, bag: Packed, prediction: pd.Series, named: list[str], wanted: list[str] | None
 ) -> tuple[Values, dict[str, Any]]:
-    """What each tile of a case is worth, and what is said of the case."""
+    """Compute what each tile of a case is worth, and tell what is predicted of the case."""
     classes, model = list(task.spec.classes), task.model
-    likely = predicted(said, classes)
+    likely = predicted(prediction, classes)
     lesion = task.spec.target.positive or likely[0]
 
     def number(name: str) -> torch.Tensor:
@@ -91,23 +91,28 @@ def _values(
             for name in likely[:1] if method == "attention" else wanted or likely:
                 key = method if method == "attention" else f"{method}_{name}"
                 values[key] = METHODS[method](model, bag, number(name))[0]
-        values["score"] = instance_scores(model, bag, number(lesion), float(said[f"prob_{lesion}"]))
-    about = {"said": said, "likely": likely[0], "lesion": lesion, "decision": "|".join(decided(said, classes))}
+        values["score"] = instance_scores(model, bag, number(lesion), float(prediction[f"prob_{lesion}"]))
+    about = {
+        "predicted": prediction,
+        "likely": likely[0],
+        "lesion": lesion,
+        "decision": "|".join(decided(prediction, classes)),
+    }
     return {key: value.float().cpu().numpy() for key, value in values.items()}, about
 
 
 def _slides(request: Request, case: int, values: Values) -> list[_Slide]:
-    """The slides of a case, one but for data.unit=patient."""
+    """List the slides of a case, one but for data.unit=patient."""
     data: Any = request.data
-    found, start = [], 0
+    slides, start = [], 0
     several = len(data.members[case]) > 1
     case_name = unique_names([safe_name(name) for name in data.cases["case"]])[case]
     for place, bag in enumerate(data.members[case], start=1):
         stop = start + int(data.bags.lengths[bag])
         name = f"{case_name}_{place}" if several else case_name
-        found.append(_Slide(request, case, bag, name, {key: value[start:stop] for key, value in values.items()}))
+        slides.append(_Slide(request, case, bag, name, {key: value[start:stop] for key, value in values.items()}))
         start = stop
-    return found
+    return slides
 
 
 @dataclass
@@ -127,7 +132,7 @@ class _Slide:
         self.picture = SlidePicture(data.bags.coords(self.bag), data.bags.geometry(self.bag), slide, *given)
 
     def draw(self, about: dict[str, Any]) -> list[Row]:
-        """Write the table of tiles, heatmaps and top tiles; the rows of explain.csv."""
+        """Write the table of tiles, heatmaps and top tiles; returns the rows of explain.csv."""
         self._write_tiles()
         case, rows = self.request.data.cases.iloc[self.case], []
         for key, values in self.values.items():
@@ -136,7 +141,7 @@ class _Slide:
             method, _, name = key.partition("_")
             name = name or about["likely"]
             row: Row = {"case": case["case"], "patient": case["patient"], "slide": self.name, "class": name}
-            row |= {"prediction": about["decision"], "prob": about["said"][f"prob_{name}"], "method": method}
+            row |= {"prediction": about["decision"], "prob": about["predicted"][f"prob_{name}"], "method": method}
             row |= {"tiles": len(values), "map": f"tiles/{self.name}.csv", "error": ""}
             if self.picture.coords is not None and self.picture.edge is not None:
                 row |= self._heatmap(key, row)
@@ -145,7 +150,7 @@ class _Slide:
         return rows
 
     def _write_tiles(self) -> None:
-        """tiles/NAME.csv, and as tiles for QuPath where the slide's pixels are known."""
+        """Write tiles/NAME.csv, and tiles for QuPath where the slide's pixels are known."""
         coords, edge = self.picture.coords, self.picture.edge
         places = {} if coords is None else {"x": coords[:, 0], "y": coords[:, 1]}
         table = pd.DataFrame(places | self.values)
@@ -154,8 +159,10 @@ class _Slide:
             return
         features = []
         shades = ranks(next(iter(self.values.values()))).tolist()
-        told = [dict(zip(self.values, of_tile, strict=True)) for of_tile in zip(*self.values.values(), strict=True)]
-        for shade, measures, (x, y) in zip(shades, told, coords.tolist(), strict=True):
+        measures_of_tiles = [
+            dict(zip(self.values, of_tile, strict=True)) for of_tile in zip(*self.values.values(), strict=True)
+        ]
+        for shade, measures, (x, y) in zip(shades, measures_of_tiles, coords.tolist(), strict=True):
             ring = [[x, y], [x + edge, y], [x + edge, y + edge], [x, y + edge], [x, y]]
             features.append(feature([ring], "tile", between(shade), "tile", measures))
         write_geojson(self.request.output / "geojson" / f"{self.name}_tiles.geojson", features)
@@ -185,34 +192,39 @@ class _Slide:
             sheet.save(temporary, format="png")
 
     def regions(self, name: str) -> list[Row]:
-        """Lesions of a class: rows of regions.csv; written as annotations for QuPath."""
+        """Find lesions of a class: rows of regions.csv; written as annotations for QuPath."""
         coords, edge = self.picture.coords, self.picture.edge
         if coords is None or edge is None:
             return []
         threshold = self.request.region_threshold
         rows, features = [], []
-        found = lesions(self.values["score"], coords, edge, threshold, self.picture.edge_um)
-        for number, region in enumerate(found, start=1):
+        regions = lesions(self.values["score"], coords, edge, threshold, self.picture.edge_um)
+        for number, region in enumerate(regions, start=1):
             x, y = region.corner
             height, width = (round(cells * edge) for cells in region.mask.shape)
-            told: Row = {"score": region.score, "mean_score": region.mean, "tiles": len(region.tiles)}
-            told["area_mm2"] = region.area
-            measures = {key: float(value) for key, value in told.items() if value is not None}
+            facts: Row = {"score": region.score, "mean_score": region.mean, "tiles": len(region.tiles)}
+            facts["area_mm2"] = region.area
+            measures = {key: float(value) for key, value in facts.items() if value is not None}
             for polygon in cell_polygons(region.mask, edge):
                 moved = [[[px + x, py + y] for px, py in ring] for ring in polygon]
                 features.append(feature(moved, name, RED, measures=measures))
             place = {"x": round(x), "y": round(y), "width": width, "height": height}
-            rows.append({"slide": self.name, "region": number, "class": name, **told, **place})
+            rows.append({"slide": self.name, "region": number, "class": name, **facts, **place})
         if self.picture.placed:
             write_geojson(self.request.output / "geojson" / f"{self.name}_regions.geojson", features)
         return rows
 
 
-def _mean_check(each: list[dict[str, Any]]) -> dict[str, Any]:
-    """Of several bags, checked one by one."""
-    found = {}
+def _mean_check(checks: list[dict[str, Any]]) -> dict[str, Any]:
+    """Average the checks of several bags, which were checked one by one."""
+    correlations = {}
     for name in ("top", "all"):
-        values = [check["spearman"][name] for check in each if check["spearman"][name] is not None]
-        found[name] = round(float(np.mean(values)), 4) if values else None
-    whole = found["all"]
-    return {"spearman": found, "images": len(each), "limit": LIMIT, "passed": None if whole is None else whole < LIMIT}
+        values = [check["spearman"][name] for check in checks if check["spearman"][name] is not None]
+        correlations[name] = round(float(np.mean(values)), 4) if values else None
+    whole = correlations["all"]
+    return {
+        "spearman": correlations,
+        "images": len(checks),
+        "limit": LIMIT,
+        "passed": None if whole is None else whole < LIMIT,
+    }

@@ -45,7 +45,7 @@ class MultipleInstance(Classification):
 
     @classmethod
     def check(cls, task: Mapping[str, Any], data: Mapping[str, Any]) -> None:
-        """Leave it: instances of bags are pooled by the network."""
+        """Refuse nothing: instances of bags are pooled by the network."""
 
     def __init__(self, *args: Any, entropy: float = 0.0, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -54,7 +54,7 @@ class MultipleInstance(Classification):
             raise UsageError(f"task.entropy={entropy} needs attention: model=gated_attention_mil or attention_mil")
 
     def inputs(self, batch: Batch) -> Packed:  # type: ignore[override]
-        """Instances as the data have them: networks for bags standardise them, see `BagNetwork`."""
+        """Give instances as the data have them: networks for bags standardise them, see `BagNetwork`."""
         return Packed(batch["x"], batch["offsets"])
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -66,28 +66,26 @@ class MultipleInstance(Classification):
         return {"loss": self.loss(evidence.logits, batch["y"]), "entropy": self.entropy * spread}
 
     def final_outputs(self, batch: Batch) -> dict[str, Any]:
-        """As `Classification`'s; ``tiles``, of each case (n, 2): its instances' relevance, and whether in a tumour."""
+        """Add ``tiles`` to those of `Classification`: of each case (n, 2) relevance, in a tumour."""
         outputs = super().final_outputs(batch)
-        found = relevance(self.model, self.inputs(batch)) if "tumour" in batch else None
-        if found is None:
+        relevance_N = relevance(self.model, self.inputs(batch)) if "tumour" in batch else None
+        if relevance_N is None:
             return outputs
-        pairs = torch.stack([found.float(), batch["tumour"]], 1)
+        pairs = torch.stack([relevance_N.float(), batch["tumour"]], 1)
         return outputs | {"tiles": list(pairs.split(batch["offsets"].diff().tolist()))}
 
     def cases(self, outputs: Outputs) -> dict[str, Tensor]:
         return super().cases([{key: value for key, value in batch.items() if key != "tiles"} for batch in outputs])
 
     def evaluate(
-        self, outputs: Outputs, cases: pd.DataFrame, decision: Decision, *, bootstrap: int, **asked: Any
+        self, outputs: Outputs, cases: pd.DataFrame, decision: Decision, *, bootstrap: int, **options: Any
     ) -> Outcome:
-        outcome = super().evaluate(outputs, cases, decision, bootstrap=bootstrap, **asked)
+        outcome = super().evaluate(outputs, cases, decision, bootstrap=bootstrap, **options)
         if any("tiles" in batch for batch in outputs):
             tiles = {int(c): t.numpy() for b in outputs for c, t in zip(b["case"], b["tiles"], strict=True)}
             patients = cases["patient"].iloc[list(tiles)].tolist()
-            found = tile_auroc(
-                [t[:, 0] for t in tiles.values()], [t[:, 1] for t in tiles.values()], patients, bootstrap
-            )
-            outcome.metrics["metrics"]["tile_auroc"] = found
+            area = tile_auroc([t[:, 0] for t in tiles.values()], [t[:, 1] for t in tiles.values()], patients, bootstrap)
+            outcome.metrics["metrics"]["tile_auroc"] = area
         return outcome
 
     def explain(self, request: Request) -> Explanation:
