@@ -1,11 +1,11 @@
-"""What is wrong with data, all of it at once: what training would refuse, and what only a look would show."""
+"""Faults of data, all of them at once: those that training would refuse, and those that only a look would show."""
 
 from __future__ import annotations
 
 from importlib import import_module
 
 from medtrain.data.base import Data
-from medtrain.inspection.found import Bars, Finding, Inspection, no_bar
+from medtrain.inspection.findings import Bars, Finding, Inspection, no_bar
 from medtrain.inspection.measures import Measures, measure
 from medtrain.inspection.odd import odd_pictures
 from medtrain.inspection.table import Looked, look

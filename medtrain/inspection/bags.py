@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from medtrain.core.errors import Problem
 from medtrain.data.slide.module import BagData
 from medtrain.inspection import Finding, Inspection, look
-from medtrain.inspection.found import Bars, no_bar
+from medtrain.inspection.findings import Bars, no_bar
 
 SMALL = 0.05  # of the median bag: so little tissue is worth a look
 LOOKED_AT = 1000  # instances of a bag whose features are compared
 
 
 def inspect(data: BagData, near: bool = True, progress: Bars = no_bar) -> Inspection:
-    """Everything there is to say of `data`, which need not be fit to train.
+    """Inspect all there is to say of `data`, which need not be fit to train.
 
     Raises:
         UsageError: the configuration does not fit the table, so that nothing can be said.
@@ -32,28 +32,28 @@ def inspect(data: BagData, near: bool = True, progress: Bars = no_bar) -> Inspec
 
 
 def _small(seen: NDArray[np.int64], lengths: NDArray[np.int64], places: list[str]) -> list[Finding]:
-    """Bags far smaller than the rest."""
+    """Find bags far smaller than the rest."""
     middle = float(np.median(lengths)) if len(lengths) else 0.0
     few = np.flatnonzero(lengths < SMALL * middle)
-    said = f"{{}} instances, where half of the bags have {middle:,.0f} and more"
-    problems = [Problem("small_bag", places[seen[n]], said.format(lengths[n]), "warning") for n in few]
+    detail = f"{{}} instances, where half of the bags have {middle:,.0f} and more"
+    problems = [Problem("small_bag", places[seen[n]], detail.format(lengths[n]), "warning") for n in few]
     return [Finding(problem, (int(seen[n]),)) for problem, n in zip(problems, few, strict=True)]
 
 
 def _flat(data: BagData, seen: NDArray[np.int64], places: list[str]) -> list[Finding]:
-    """Bags of several instances that are all equal: blank tiles, or an encoder that has failed."""
-    found = []
+    """Find bags of several instances that are all equal: blank tiles, or an encoder that has failed."""
+    findings = []
     for case in seen.tolist():
         for bag in data.members[case]:
             x = data.bags.instances(bag)[:LOOKED_AT]
             if len(x) > 1 and (x == x[:1]).all():
-                said = f"all {len(x):,} instances have the same features"
-                found.append(Finding(Problem("constant", places[case], said, "warning"), (case,)))
-    return found
+                detail = f"all {len(x):,} instances have the same features"
+                findings.append(Finding(Problem("constant", places[case], detail, "warning"), (case,)))
+    return findings
 
 
 def _facts(data: BagData, seen: NDArray[np.int64], lengths: NDArray[np.int64]) -> dict[str, Any]:
-    """Sizes of bags and their features, for inspect.json."""
+    """Summarise sizes of bags and their features, for inspect.json."""
     bags = [bag for case in seen.tolist() for bag in data.members[case]]
     facts: dict[str, Any] = {
         "bags": len(bags),

@@ -16,7 +16,7 @@ from medtrain.core.truth import Truth
 from medtrain.data.boxes.geometry import places
 from medtrain.data.boxes.module import BoxData
 from medtrain.inspection import Finding, Inspection, images
-from medtrain.inspection.found import Bars, no_bar
+from medtrain.inspection.findings import Bars, no_bar
 from medtrain.model.anchors import level_shapes
 
 TINY = 8.0  # pixels of the network's input; a detector's finest map has a cell for every 4 or 8
@@ -27,18 +27,20 @@ COLOURS = ("#ffb000", "#00c2ff", "#ff4f81", "#7ee081", "#c79bff", "#ffffff")
 
 def inspect(data: BoxData, near: bool = True, progress: Bars = no_bar) -> Inspection:
     """Inspect the images, and add the boxes' own findings, facts and pictures; arguments as there."""
-    found = images.inspect(data, near, progress)
-    if found.spec is None:
-        return found
-    truth, rows = data.listing.truth, found.used
+    inspection = images.inspect(data, near, progress)
+    if inspection.spec is None:
+        return inspection
+    truth, rows = data.listing.truth, inspection.used
     used, place_N4 = truth.select(rows), places(truth.size_N2, data.form)
     wh_M2 = (used.boxes_M4[:, 2:] - used.boxes_M4[:, :2]) * place_N4[rows][used.case_M, :2]
-    found.add(_tiny(wh_M2, data) + _no_negatives(used, rows) + _overlapping(used, rows, found.cases["case"].tolist()))
-    plain = found.picture
+    inspection.add(
+        _tiny(wh_M2, data) + _no_negatives(used, rows) + _overlapping(used, rows, inspection.cases["case"].tolist())
+    )
+    picture = inspection.picture
     return replace(
-        found,
-        images=found.images | {"boxes": _facts(used, wh_M2, found, rows)},
-        picture=lambda row: _with_boxes(plain(row), truth, row, place_N4[row]),
+        inspection,
+        images=inspection.images | {"boxes": _facts(used, wh_M2, inspection, rows)},
+        picture=lambda row: _with_boxes(picture(row), truth, row, place_N4[row]),
     )
 
 
@@ -64,11 +66,11 @@ def _no_negatives(used: Truth, rows: NDArray[np.int64]) -> list[Finding]:
 
 
 def _overlapping(used: Truth, rows: NDArray[np.int64], names: list[str]) -> list[Finding]:
-    """Boxes of one class that share most of their area: the same lesion drawn by several readers?"""
+    """Find boxes of one class that share most of their area: often the same lesion drawn by several readers."""
     images: list[int] = []
     for case in np.unique(used.case_M).tolist():
-        at = used.of(case)
-        boxes, label = used.boxes_M4[at], used.label_M[at]
+        own = used.of(case)
+        boxes, label = used.boxes_M4[own], used.label_M[own]
         inner = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - np.maximum(boxes[:, None, :2], boxes[None, :, :2])
         both, area = inner.clip(0).prod(-1), (boxes[:, 2:] - boxes[:, :2]).prod(1)
         iou = both / (area[:, None] + area - both)
@@ -83,24 +85,26 @@ def _overlapping(used: Truth, rows: NDArray[np.int64], names: list[str]) -> list
     return [Finding(Problem("overlapping_boxes", "the boxes", detail, "note"), tuple(images[:1]))]
 
 
-def _facts(used: Truth, wh_M2: NDArray[np.float64], found: Inspection, rows: NDArray[np.int64]) -> dict[str, Any]:
-    """Counts and sizes at the size of the network's input, for inspect.json."""
-    assert found.spec is not None
-    each = np.bincount(used.case_M, minlength=len(used))
-    patient = found.cases["patient"].to_numpy()[rows]
+def _facts(used: Truth, wh_M2: NDArray[np.float64], inspection: Inspection, rows: NDArray[np.int64]) -> dict[str, Any]:
+    """Summarise counts and sizes at the size of the network's input, for inspect.json."""
+    assert inspection.spec is not None
+    boxes_of_image = np.bincount(used.case_M, minlength=len(used))
+    patient = inspection.cases["patient"].to_numpy()[rows]
     side = np.sqrt(wh_M2.prod(1))
     bins = Counter(np.searchsorted(EDGES, side, "right").tolist())
     facts: dict[str, Any] = {
         "total": len(side),
-        "images_without": int((each == 0).sum()),
-        "per_image": {"median": float(np.median(each)), "max": int(each.max(initial=0))} if len(each) else {},
+        "images_without": int((boxes_of_image == 0).sum()),
+        "per_image": {"median": float(np.median(boxes_of_image)), "max": int(boxes_of_image.max(initial=0))}
+        if len(boxes_of_image)
+        else {},
         "classes": {
             name: {
                 "boxes": int((of := used.label_M == c).sum()),
                 "images": len(np.unique(used.case_M[of])),
                 "patients": len(set(patient[used.case_M[of]].tolist())),
             }
-            for c, name in enumerate(found.spec.classes)
+            for c, name in enumerate(inspection.spec.classes)
         },
         "side_px": {
             f"{low} to {high}" if high else f"{low} and more": bins[n]
@@ -109,7 +113,7 @@ def _facts(used: Truth, wh_M2: NDArray[np.float64], found: Inspection, rows: NDA
     }
     if len(side):
         shapes = typical_shapes(wh_M2)
-        anchors = level_shapes(replace(found.spec, boxes=as_pairs(shapes)), STRIDES, EACH)
+        anchors = level_shapes(replace(inspection.spec, boxes=as_pairs(shapes)), STRIDES, EACH)
         recall = recall_by_size(shapes, anchor_recall(shapes, anchors, STRIDES))
         facts["anchors"] = [[[round(w, 1), round(h, 1)] for w, h in level.tolist()] for level in anchors]
         facts["anchor_recall"] = {f"{r.low:.0f} to {r.high:.0f}": round(r.recall, 3) for r in recall}
@@ -119,14 +123,14 @@ def _facts(used: Truth, wh_M2: NDArray[np.float64], found: Inspection, rows: NDA
 def _with_boxes(
     picture: NDArray[Any] | None, truth: Truth, row: int, place_4: NDArray[np.float32]
 ) -> NDArray[np.uint8] | None:
-    """The picture in colour and 8 bit with its boxes drawn, a colour a class."""
+    """Draw the picture in colour and 8 bit with its boxes, a colour a class."""
     if picture is None:
         return None
     eight = picture if picture.dtype == np.uint8 else (picture // 257).astype(np.uint8)
     image = Image.fromarray(np.moveaxis(np.broadcast_to(eight, (3, *eight.shape[1:])), 0, -1).copy())
-    draw, at = ImageDraw.Draw(image), truth.of(row)
-    boxes = truth.boxes_M4[at] * np.tile(place_4[:2], 2) + np.tile(place_4[2:], 2)
+    draw, own = ImageDraw.Draw(image), truth.of(row)
+    boxes = truth.boxes_M4[own] * np.tile(place_4[:2], 2) + np.tile(place_4[2:], 2)
     width = max(1, max(image.size) // 128)  # to be seen in a thumbnail
-    for box, label in zip(boxes.tolist(), truth.label_M[at].tolist(), strict=True):
+    for box, label in zip(boxes.tolist(), truth.label_M[own].tolist(), strict=True):
         draw.rectangle(tuple(box), outline=COLOURS[label % len(COLOURS)], width=width)
     return np.moveaxis(np.asarray(image), -1, 0)

@@ -1,4 +1,4 @@
-"""What an inspection finds, whatever kind of data it is of: plain numbers, problems, and where to see them."""
+"""The outcome of an inspection, whatever kind of data it is of: plain numbers, problems, and where to see them."""
 
 from __future__ import annotations
 
@@ -58,33 +58,33 @@ class Inspection:
         self.add([])
 
     def add(self, findings: list[Finding]) -> None:
-        """More findings, sorted in by severity."""
+        """Add more findings, sorted in by severity."""
         both = self.findings + findings
         self.findings = sorted(both, key=lambda finding: SEVERITIES.index(finding.problem.severity))
 
     @property
     def used(self) -> NDArray[np.int64]:
-        """The rows that stand in a split."""
+        """Select the rows that stand in a split."""
         return np.flatnonzero(self.cases["split"].to_numpy() != "")
 
     @property
     def splits(self) -> list[str]:
-        """The splits there are: train, val, test, or what stands for them."""
+        """List the splits there are: train, val, test, or what stands for them."""
         there = set(self.cases["split"]) - {""}
         return [name for name in SPLITS if name in there] + sorted(there - set(SPLITS))
 
 
 def no_bar(title: str) -> None:
-    """Progress that nobody sees."""
+    """Show no progress."""
 
 
 def as_severity(problem: Problem, severity: str) -> Problem:
-    """The same problem, taken more or less seriously."""
+    """Take the same problem more or less seriously."""
     return replace(problem, severity=severity)
 
 
 def of_the_set(findings: list[Finding], total: int, what: str) -> list[Finding]:
-    """`findings` of one kind, or one note in their place where the set is like that as a whole.
+    """Give `findings` of one kind, or one note in their place where the set is like that as a whole.
 
     Args:
         total: pictures looked at.

@@ -18,13 +18,13 @@ from medtrain.inspection import (
     near_duplicates,
     odd_pictures,
 )
-from medtrain.inspection.found import Bars, no_bar
+from medtrain.inspection.findings import Bars, no_bar
 from medtrain.io.image import content_box
 from medtrain.io.image_header import Header
 
 
 def inspect(data: ImageData, near: bool = True, progress: Bars = no_bar) -> Inspection:
-    """Everything there is to say of `data`, which need not be fit to train.
+    """Inspect all there is to say of `data`, which need not be fit to train.
 
     Args:
         near: also look for pictures that look the same, whose cost grows with the square of their number.
@@ -56,7 +56,7 @@ def inspect(data: ImageData, near: bool = True, progress: Bars = no_bar) -> Insp
 
 
 def _facts(headers: list[Header | None], measures: Measures, findings: list[Finding]) -> dict[str, Any]:
-    """Sizes, depths, formats and grey levels of the pictures, for inspect.json."""
+    """Summarise sizes, depths, formats and grey levels of the pictures, for inspect.json."""
     known = [header for header in headers if header is not None]
     sides = np.array([header.size for header in known], np.int64).reshape(-1, 2)
     common = Counter(header.size for header in known).most_common(5)

@@ -33,7 +33,7 @@ class Pixels(Protocol):
     """Pictures by number."""
 
     def __getitem__(self, indices: ArrayLike) -> NDArray[Any]:
-        """(B, C, H, W), uint8 or uint16."""
+        """Read pictures (B, C, H, W), uint8 or uint16."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def measure(pictures: Pixels, row_M: NDArray[np.int64], boxes: Sequence[Box], pr
 
 
 def _one(x_CHW: NDArray[Any]) -> tuple[tuple[float, ...], NDArray[np.uint8], NDArray[np.uint64]]:
-    """Mean, SD, shares of black and white and whether it is flat; thumbnail; hash."""
+    """Measure a picture: mean, SD, shares of black and white, whether it is flat; thumbnail; hash."""
     white = np.iinfo(x_CHW.dtype).max
     small = shrunk(x_CHW)
     thumb = small.reshape(THUMB, SIDE // THUMB, THUMB, SIDE // THUMB).mean((1, 3))
@@ -104,7 +104,7 @@ def _one(x_CHW: NDArray[Any]) -> tuple[tuple[float, ...], NDArray[np.uint8], NDA
 
 
 def shrunk(x_CHW: NDArray[Any]) -> NDArray[np.uint8]:
-    """A picture in grey, 8 bit and (SIDE, SIDE), whatever its shape."""
+    """Shrink a picture to grey, 8 bit and (SIDE, SIDE), whatever its shape."""
     grey = np.tensordot(LUMA, x_CHW, 1) if len(x_CHW) == 3 else x_CHW[0]
     if x_CHW.dtype != np.uint8:
         grey = grey.astype(np.float32) / 257

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtrain.core.errors import Problem
-from medtrain.inspection.found import Finding, of_the_set
+from medtrain.inspection.findings import Finding, of_the_set
 from medtrain.inspection.measures import Measures
 from medtrain.io.image_header import Header
 
@@ -30,7 +30,7 @@ Say = Callable[[str, NDArray[np.bool_], Sequence[str], str], list[Finding]]  # k
 def odd_pictures(
     measures: Measures, headers: Sequence[Header | None], size: tuple[int, int], places: Sequence[str]
 ) -> list[Finding]:
-    """Findings of the kinds constant, saturated, inverted, outlier and wrong_size.
+    """Find pictures of the kinds constant, saturated, inverted, outlier and wrong_size.
 
     Args:
         headers: of each measured picture.
@@ -67,7 +67,7 @@ def odd_pictures(
 
 
 def likeness_of(measures: Measures) -> NDArray[np.float64]:
-    """Correlation of each picture with the typical one (the median of all); 0 where there is no typical one."""
+    """Correlate each picture with the typical one (the median of all); 0 where there is no typical one."""
     z = measures.thumb.astype(np.float32)
     z -= z.mean(1, keepdims=True)
     z /= np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-6)
@@ -81,7 +81,7 @@ def likeness_of(measures: Measures) -> NDArray[np.float64]:
 
 
 def _exposure(measures: Measures, among_M: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], list[str]]:
-    """Which of `among_M` have a mean or an SD far off the middle, and what to say of each."""
+    """Find which of `among_M` have a mean or an SD far off the middle, and say so of each."""
     far, details = np.zeros(len(measures), bool), [""] * len(measures)
     if among_M.sum() < FEW:
         return far, details
@@ -97,7 +97,7 @@ def _exposure(measures: Measures, among_M: NDArray[np.bool_]) -> tuple[NDArray[n
 
 
 def _sizes(findings: Say, headers: Sequence[Header | None], size: tuple[int, int]) -> list[Finding]:
-    """Pictures that training enlarges, and pictures far larger, smaller, longer or wider than the rest."""
+    """Find pictures that training enlarges, and pictures far larger, smaller, longer or wider than the rest."""
     hw = np.array([header.size if header else (np.nan, np.nan) for header in headers], np.float64).reshape(-1, 2)
     known = ~np.isnan(hw[:, 0])
     if not known.any():
@@ -109,11 +109,11 @@ def _sizes(findings: Say, headers: Sequence[Header | None], size: tuple[int, int
         off = np.abs(np.log(longest / middle)) >= np.log(SIZE_FACTOR)
         off |= np.abs(np.log(shape / usual)) >= np.log(SHAPE_FACTOR)
     off &= known & (known.sum() >= FEW)
-    said = [f"{_pixels(h, w)}; the middle of the set has a longest side of {middle:.0f}" for h, w in hw]
+    details = [f"{_pixels(h, w)}; the middle of the set has a longest side of {middle:.0f}" for h, w in hw]
     enlarged = [f"{_pixels(h, w)}, enlarged to data.image_size={max(size)}" for h, w in hw]
     many = int(known.sum())
     return [
-        *of_the_set(findings("wrong_size", off, said, "warning"), many, "are far off the middle size or shape"),
+        *of_the_set(findings("wrong_size", off, details, "warning"), many, "are far off the middle size or shape"),
         *of_the_set(findings("wrong_size", small & ~off, enlarged, "note"), many, "are smaller than the working size"),
     ]
 

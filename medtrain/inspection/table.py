@@ -22,7 +22,7 @@ from medtrain.data.split import SPLITS
 from medtrain.data.table.manifest import Manifest
 from medtrain.data.table.module import TableData, unreadable
 from medtrain.data.table.splitting import split_manifest
-from medtrain.inspection.found import CASES, Finding, Inspection, as_severity
+from medtrain.inspection.findings import CASES, Finding, Inspection, as_severity
 from medtrain.inspection.twins import duplicates
 from medtrain.target.labels import WhichIsPositive
 

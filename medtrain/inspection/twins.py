@@ -11,7 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from medtrain.core.errors import Problem
-from medtrain.inspection.found import Finding
+from medtrain.inspection.findings import Finding
 from medtrain.inspection.measures import Box, Measures, Pixels, Progress, shrunk
 
 DISTANCE = 20  # bits of 256
@@ -25,7 +25,7 @@ Rows = NDArray[np.int64]
 def duplicates(
     rows: Rows, content: Rows, split_N: NDArray[np.str_], targets: NDArray[np.float64], places: Sequence[str]
 ) -> list[Finding]:
-    """Equal files within a split (``duplicate``), and equal files with different labels (``label_conflict``).
+    """Find equal files within a split (``duplicate``), and with different labels (``label_conflict``).
 
     Equal files in two splits are a leak, which `medtrain.data.leakage` finds.
 
@@ -34,16 +34,16 @@ def duplicates(
         targets: (N, C) indicators, NaN unknown (`medtrain.target.Target.indicators`).
         places: file and row of every row of the data.
     """
-    found = []
+    findings = []
     for group in _groups(content):
         named, others = places[rows[group[0]]], _others(places, rows[group])
         where = tuple(rows[group].tolist())
         if len(set(split_N[group])) == 1:
-            found.append(Finding(Problem("duplicate", named, f"the same content as {others}", "warning"), where))
+            findings.append(Finding(Problem("duplicate", named, f"the same content as {others}", "warning"), where))
         if disagree(targets[group]):
             detail = f"the same content as {others}, but another label"
-            found.append(Finding(Problem("label_conflict", named, detail), where))
-    return found
+            findings.append(Finding(Problem("label_conflict", named, detail), where))
+    return findings
 
 
 def near_duplicates(
@@ -56,7 +56,7 @@ def near_duplicates(
     places: Sequence[str],
     progress: Progress | None = None,
 ) -> list[Finding]:
-    """Groups of pictures that look the same: a warning where they stand in two splits or differ in their label.
+    """Group pictures that look the same: a warning where they stand in two splits or differ in their label.
 
     Args:
         boxes: as of `measure`.
@@ -64,28 +64,28 @@ def near_duplicates(
         split_N, targets, places: of every row of the data, '' and NaN where it cannot be used.
         progress: called with (done, total) pictures.
     """
-    at = np.flatnonzero(first_M & ~measures.flat)
+    compared = np.flatnonzero(first_M & ~measures.flat)
     pairs = [
         (early, late)
-        for late, earlier in candidates(measures.hash[at], progress)
+        for late, earlier in candidates(measures.hash[compared], progress)
         for early in earlier.tolist()
-        if _alike(pictures, measures, boxes, int(at[early]), int(at[late]))
+        if _alike(pictures, measures, boxes, int(compared[early]), int(compared[late]))
     ]
-    found = []
-    for members in _groups(_joined(pairs, len(at))):
-        rows = measures.row[at[members]]
+    findings = []
+    for members in _groups(_joined(pairs, len(compared))):
+        rows = measures.row[compared[members]]
         parts = [name for name in dict.fromkeys(split_N[rows].tolist()) if name]
         detail = f"looks the same as {_others(places, rows)}" + f" ({' and '.join(parts)})" * (len(parts) > 1)
         severity, where = "warning" if len(parts) > 1 else "note", tuple(rows.tolist())
-        found.append(Finding(Problem("near_duplicate", places[rows[0]], detail, severity), where))
+        findings.append(Finding(Problem("near_duplicate", places[rows[0]], detail, severity), where))
         if disagree(targets[rows]):
             detail = f"looks the same as {_others(places, rows)}, but has another label"
-            found.append(Finding(Problem("label_conflict", places[rows[0]], detail, "warning"), where))
-    return found
+            findings.append(Finding(Problem("label_conflict", places[rows[0]], detail, "warning"), where))
+    return findings
 
 
 def disagree(targets: NDArray[np.float64]) -> bool:
-    """Does one row say yes to a class where another says no? Unknown labels contradict nothing."""
+    """Tell whether one row says yes to a class where another says no; unknown labels contradict nothing."""
     return bool(((targets == 1).any(0) & (targets == 0).any(0)).any())
 
 
@@ -118,27 +118,27 @@ def candidates(hash_M4: NDArray[np.uint64], progress: Progress | None) -> Iterat
 
 
 def _telling(hash_M4: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The hashes with their bits in another order: those first that halve the set."""
+    """Reorder the bits of hashes: those first that halve the set."""
     bits = np.unpackbits(hash_M4.view(np.uint8), axis=1)
     order = np.argsort(np.abs(bits.mean(0) - 0.5), kind="stable")
     return np.packbits(np.ascontiguousarray(bits[:, order]), axis=1).view(np.uint64)
 
 
 def _alike(pictures: Pixels, measures: Measures, boxes: Sequence[Box], *pair: int) -> bool:
-    """Do two measured pictures correlate pixel by pixel?"""
+    """Tell whether two measured pictures correlate pixel by pixel."""
     a, b = (shrunk(pictures[[measures.row[m]]][0][:, *boxes[m]]).astype(np.float64).ravel() for m in pair)
     return bool(np.corrcoef(a, b)[0, 1] >= CORRELATION)
 
 
 def _joined(pairs: list[tuple[int, int]], total: int) -> NDArray[np.int64]:
-    """A number for each of `total` pictures, the same for those that pairs connect."""
+    """Number each of `total` pictures, alike those that pairs connect."""
     edges = np.array(pairs, np.int64).reshape(-1, 2).T
     graph = coo_array((np.ones(len(pairs), bool), (edges[0], edges[1])), shape=(total, total))
     return np.asarray(connected_components(graph, directed=False)[1], np.int64)
 
 
 def _groups(number: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Positions of each number that occurs more than once, in order of their first."""
+    """List the positions of each number that occurs more than once, in order of their first."""
     rows = np.flatnonzero(pd.Series(number).duplicated(keep=False).to_numpy())
     groups = pd.Series(rows).groupby(np.asarray(number)[rows], sort=False)
     return [part.to_numpy() for _, part in groups]

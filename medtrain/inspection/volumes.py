@@ -14,7 +14,7 @@ from medtrain.data.volume.dataset import Case
 from medtrain.data.volume.module import VolumeData
 from medtrain.data.volume.picture import middle_slice
 from medtrain.inspection import Finding, Inspection, look
-from medtrain.inspection.found import Bars, no_bar, of_the_set
+from medtrain.inspection.findings import Bars, no_bar, of_the_set
 from medtrain.io.volume import OBLIQUE
 from medtrain.metric import auroc
 
@@ -24,7 +24,7 @@ AXES = ("D", "H", "W")
 
 
 def inspect(data: VolumeData, near: bool = True, progress: Bars = no_bar) -> Inspection:
-    """Everything there is to say of `data`, which need not be fit to train; masks are looked at in any case.
+    """Inspect all there is to say of `data`, which need not be fit to train; masks are looked at in any case.
 
     Args:
         near: not used: volumes are the same where their files are.
@@ -43,13 +43,13 @@ def inspect(data: VolumeData, near: bool = True, progress: Bars = no_bar) -> Ins
         if case is not None:
             rows.append(row)
             cases.append(case)
-    at = np.array(rows, np.int64)
+    row_N = np.array(rows, np.int64)
     places = [table.places[row] for row in rows]
     table.findings += _odd(cases, rows, places)
-    table.findings += _masks(cases, rows, places, table.labels[at], has_masks=any(case.mask for case in cases))
+    table.findings += _masks(cases, rows, places, table.labels[row_N], has_masks=any(case.mask for case in cases))
     table.findings += _padded(cases, rows, data)
-    used = table.split[at] != ""
-    table.findings += shortcuts(geometry(cases), table.labels[at], data.spec.classes, used)
+    used = table.split[row_N] != ""
+    table.findings += shortcuts(geometry(cases), table.labels[row_N], data.spec.classes, used)
     of_row = dict(zip(rows, cases, strict=True))
     return table.outcome(
         data,
@@ -59,15 +59,15 @@ def inspect(data: VolumeData, near: bool = True, progress: Bars = no_bar) -> Ins
 
 
 def geometry(cases: Sequence[Case]) -> dict[str, NDArray[np.float64]]:
-    """What a volume is but for what it shows, a value a case."""
+    """Describe volumes but for what they show: {feature: a value a case}."""
     shape = np.array([case.shape for case in cases], np.float64).reshape(-1, 3)
     extent = shape * np.array([case.images[0].spacing for case in cases]).reshape(-1, 3)
     stored = np.array([_in_space(case) for case in cases]).reshape(-1, 2, 3)
-    found = {f"the extent along {axis}": extent[:, n] for n, axis in enumerate(AXES)}
-    found |= {f"the spacing along {axis}": stored[:, 0, n] for n, axis in enumerate(AXES)}
-    found |= {f"the number of voxels along {axis}": stored[:, 1, n] for n, axis in enumerate(AXES)}
-    found["the size of the volume"] = extent.prod(1)
-    return found
+    features = {f"the extent along {axis}": extent[:, n] for n, axis in enumerate(AXES)}
+    features |= {f"the spacing along {axis}": stored[:, 0, n] for n, axis in enumerate(AXES)}
+    features |= {f"the number of voxels along {axis}": stored[:, 1, n] for n, axis in enumerate(AXES)}
+    features["the size of the volume"] = extent.prod(1)
+    return features
 
 
 def shortcuts(
@@ -76,8 +76,8 @@ def shortcuts(
     classes: Sequence[str],
     used: NDArray[np.bool_],
 ) -> list[Finding]:
-    """Warnings where a feature tells a class from the others, with an AUROC of `SHORTCUT` or more."""
-    found = []
+    """Warn where a feature tells a class from the others, with an AUROC of `SHORTCUT` or more."""
+    findings = []
     for number, name in list(enumerate(classes))[len(classes) == 2 :]:
         for what, values in features.items():
             area = auroc(values[used], labels_NC[used, number])
@@ -87,28 +87,28 @@ def shortcuts(
                     "can learn it in place of what the volumes show; give all inputs one extent (data.fov, data.center)"
                     " and try data.control=constant and noise"
                 )
-                found.append(Finding(Problem("shortcut", what, detail, "warning")))
-    return found
+                findings.append(Finding(Problem("shortcut", what, detail, "warning")))
+    return findings
 
 
 def _in_space(case: Case) -> list[list[float]]:
-    """Spacing and voxels of the file itself along D, H, W: its axes in the order of the body's."""
+    """Read spacing and voxels of the file itself along D, H, W: its axes in the order of the body's."""
     source = case.images[0].source
     order = [next(n for n, c in enumerate(source.orientation) if c in pair) for pair in ("SI", "AP", "LR")]
     return [[source.spacing[n] for n in order], [float(source.shape[n]) for n in order]]
 
 
 def _odd(cases: Sequence[Case], rows: Sequence[int], places: Sequence[str]) -> list[Finding]:
-    """Volumes unlike the others in spacing or extent, and oblique ones."""
+    """Find volumes unlike the others in spacing or extent, and oblique ones."""
     if not cases:
         return []
-    found, values = [], geometry(cases)
+    findings, values = [], geometry(cases)
     for what in (name for name in values if "number" not in name and "size" not in name):
         usual = float(np.median(values[what]))
         for n in np.flatnonzero((values[what] > FAR * usual) | (values[what] < usual / FAR)).tolist():
             detail = f"{what} is {values[what][n]:.4g} mm, of the others about {usual:.4g}"
-            found.append(Finding(Problem("odd_geometry", places[n], detail, "warning"), (rows[n],)))
-    found = of_the_set(found, len(cases), "differ much in their geometry")
+            findings.append(Finding(Problem("odd_geometry", places[n], detail, "warning"), (rows[n],)))
+    findings = of_the_set(findings, len(cases), "differ much in their geometry")
     oblique = [
         Finding(
             Problem(
@@ -122,27 +122,29 @@ def _odd(cases: Sequence[Case], rows: Sequence[int], places: Sequence[str]) -> l
         for n, case in enumerate(cases)
         if case.images[0].source.oblique >= OBLIQUE
     ]
-    return found + of_the_set(oblique, len(cases), "are oblique; their axes are taken as the body's nearest")
+    return findings + of_the_set(oblique, len(cases), "are oblique; their axes are taken as the body's nearest")
 
 
 def _masks(
     cases: Sequence[Case], rows: Sequence[int], places: Sequence[str], labels_NC: NDArray[np.float64], has_masks: bool
 ) -> list[Finding]:
-    """Empty masks, cases without one among cases that have them, and of two classes masks that contradict the label."""
-    found = []
+    """Find empty masks, cases that lack one where others have it, and of two classes masks against the label."""
+    findings = []
     for n, case in enumerate(cases) if has_masks else ():
         if case.mask is None:
-            found.append(Finding(Problem("no_mask", places[n], "no mask, where others have one", "note"), (rows[n],)))
+            findings.append(
+                Finding(Problem("no_mask", places[n], "no mask, where others have one", "note"), (rows[n],))
+            )
         elif not case.mask.marked:
             positive = bool(labels_NC.shape[1] == 2 and labels_NC[n, -1] == 1)
             detail = "its mask marks nothing" + ", though the case is positive" * positive
             problem = Problem("empty_mask", places[n], detail, "warning" if positive else "note")
-            found.append(Finding(problem, (rows[n],)))
-    return found
+            findings.append(Finding(problem, (rows[n],)))
+    return findings
 
 
 def _padded(cases: Sequence[Case], rows: Sequence[int], data: VolumeData) -> list[Finding]:
-    """One note on volumes that are smaller than a patch."""
+    """Make one note of all volumes that are smaller than a patch."""
     size = data.form.size
     small = [n for n, case in enumerate(cases) if any(a < b for a, b in zip(case.shape, size, strict=True))]
     if not small:
@@ -155,17 +157,17 @@ def _padded(cases: Sequence[Case], rows: Sequence[int], data: VolumeData) -> lis
 
 
 def _facts(cases: Sequence[Case]) -> dict[str, Any]:
-    """Sizes, spacings, orientations and formats for inspect.json, and the size of the cache."""
+    """Summarise sizes, spacings, orientations and formats for inspect.json, and the size of the cache."""
     if not cases:
         return {"measured": 0}
     sources = [case.images[0].source for case in cases]
     shape = np.array([source.shape for source in sources])
     spacing = np.array([source.spacing for source in sources])
-    stored = [each for case in cases for each in (*case.images, *filter(None, [case.mask]))]
+    stored = [image for case in cases for image in (*case.images, *filter(None, [case.mask]))]
 
     def ends(values: NDArray[Any], digits: int) -> dict[str, Any]:
         three = {"smallest": values.min(0), "median": np.median(values, 0), "largest": values.max(0)}
-        return {name: np.round(each, digits).tolist() for name, each in three.items()}
+        return {name: np.round(side, digits).tolist() for name, side in three.items()}
 
     return {
         "measured": len(cases),
@@ -178,5 +180,5 @@ def _facts(cases: Sequence[Case]) -> dict[str, Any]:
         "bits": dict(Counter(source.dtype for source in sources).most_common()),
         "channels": {str(n): count for n, count in Counter(case.channels for case in cases).most_common()},
         "masks": sum(case.mask is not None for case in cases),
-        "cache_bytes": int(sum(np.prod(each.shape) * np.dtype(each.dtype).itemsize for each in stored)),
+        "cache_bytes": int(sum(np.prod(image.shape) * np.dtype(image.dtype).itemsize for image in stored)),
     }
