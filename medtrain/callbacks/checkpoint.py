@@ -35,7 +35,7 @@ class BestCheckpoint(ModelCheckpoint):
         super().__init__(filename="best", monitor=monitor, mode=mode, save_top_k=1, enable_version_counter=False)
 
     def state_dict(self) -> dict[str, Any]:
-        """The best score; no paths, so that the run folder can be moved."""
+        """Save the best score; no paths, so that the run folder can be moved."""
         score = self.best_model_score
         return {"best_model_score": None if score is None else float(score)}
 
@@ -99,7 +99,7 @@ class LastCheckpoint(ModelCheckpoint):
         return {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Nothing to take over: the next epoch replaces the file."""
+        """Take over nothing: the next epoch replaces the file."""
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
@@ -120,7 +120,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
 
 
 def load(path: Any, map_location: Any = "cpu") -> dict[str, Any]:
-    """A checkpoint of plain values and tensors.
+    """Read a checkpoint of plain values and tensors.
 
     Raises:
         MedtrainError: not a file, or not such a checkpoint.
@@ -136,5 +136,5 @@ def load(path: Any, map_location: Any = "cpu") -> dict[str, Any]:
 
 
 def network_weights(state: Mapping[str, Any]) -> dict[str, Any]:
-    """A task's state without that of its loss, which is for training."""
+    """Take a task's state without that of its loss, which is for training."""
     return {name: value for name, value in state.items() if not name.startswith("loss.")}

@@ -1,4 +1,4 @@
-"""Tells a sampler that asks for it how hard each training case is, after every epoch."""
+"""Tell a sampler that asks for it how hard each training case is, after every epoch."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Mining(pl.Callback):
     """
 
     def __init__(self) -> None:
-        self.told: dict[str, Any] = {}
+        self.sampler_state: dict[str, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, task: Any) -> None:
         sampler = _asking(trainer)
-        if sampler is not None and self.told:
-            sampler.load_state_dict(self.told)
+        if sampler is not None and self.sampler_state:
+            sampler.load_state_dict(self.sampler_state)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, task: Any) -> None:
         sampler = _asking(trainer)
@@ -36,16 +36,16 @@ class Mining(pl.Callback):
         was = task.training
         task.eval()
         with torch.no_grad():
-            mine = [task.hardness(_on(batch, task.device)).cpu() for batch in data.eval_dataloader("train")]
+            hardness = [task.hardness(_on(batch, task.device)).cpu() for batch in data.eval_dataloader("train")]
         task.train(was)
-        sampler.remember(_in_order(torch.cat(mine))[: len(data.labels(data.rows("train")))])
-        self.told = sampler.state_dict()
+        sampler.remember(_in_order(torch.cat(hardness))[: len(data.labels(data.rows("train")))])
+        self.sampler_state = sampler.state_dict()
 
     def state_dict(self) -> dict[str, Any]:
-        return self.told
+        return self.sampler_state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.told = state_dict
+        self.sampler_state = state_dict
 
 
 def _asking(trainer: pl.Trainer) -> Remembering | None:
@@ -57,7 +57,7 @@ def _asking(trainer: pl.Trainer) -> Remembering | None:
 
 
 def _in_order(mine_N: Tensor) -> Tensor:
-    """Of all ranks, each of which has seen every world-th sample."""
+    """Put the values of all ranks in order; each has seen every world-th sample."""
     if not (dist.is_available() and dist.is_initialized()):
         return mine_N
     everyone: list[Any] = [None] * dist.get_world_size()

@@ -35,12 +35,12 @@ class Preemption(Checkpoint):
         self.notice.patient = True
 
     def on_train_epoch_start(self, trainer: pl.Trainer, task: Any) -> None:
-        """What the epoch before came to is saved and logged."""
+        """Stop before an epoch: what the one before came to is saved and logged."""
         if self._agreed(trainer):
             self.notice.stop()
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
-        """After an optimizer step, unless the epoch is about to end and to be saved anyway."""
+        """Stop after an optimizer step, unless the epoch is about to end and to be saved anyway."""
         stepped, self._seen = trainer.global_step > self._seen, trainer.global_step
         if not stepped or trainer.is_last_batch or not self._agreed(trainer):
             return
@@ -56,5 +56,5 @@ class Preemption(Checkpoint):
             self.notice.stop()
 
     def _agreed(self, trainer: pl.Trainer) -> bool:
-        """Has any rank been told? The signal reaches them at different moments."""
+        """Ask all ranks whether one has had the notice: the signal reaches them at different moments."""
         return bool(trainer.strategy.reduce_boolean_decision(self.notice.given is not None, all=False))

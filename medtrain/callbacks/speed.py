@@ -1,4 +1,4 @@
-"""How fast a run goes, how long it waits for data, how much memory it takes: measured, not estimated."""
+"""Measure how fast a run goes, how long it waits for data, and how much memory it takes."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ class Speed(pl.Callback):
 
 
 def peak_memory_mb() -> dict[str, float]:
-    """Largest resident memory of this process, and of the GPU's allocations where there is one, in MB."""
+    """Measure the largest memory of this process, and of the GPU's allocations if there is one, in MB."""
     unit = 1 if sys.platform == "darwin" else 1024
-    found = {"process": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)}
+    peaks = {"process": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)}
     if torch.cuda.is_available():
-        found["gpu"] = round(torch.cuda.max_memory_allocated() / 1e6, 1)
-    return found
+        peaks["gpu"] = round(torch.cuda.max_memory_allocated() / 1e6, 1)
+    return peaks

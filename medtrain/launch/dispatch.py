@@ -1,4 +1,4 @@
-"""Who carries a job out: this process, ranks started for it, or processes that wait for it; and what those do then.
+"""Choose who carries a job out: this process, ranks started for it, or processes that wait for it.
 
 A job is a resolved configuration and a folder. It travels as a text (a job file, or a key of the store by which
 processes meet) or lies in a run folder, and says by its key `verb` what is to be done.

@@ -1,4 +1,4 @@
-"""Which of a job's processes this one is, as torchrun, srun or our own parent have told it by variables."""
+"""The place of this process among a job's, as torchrun, srun or our own parent have told it by variables."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def chosen(cfg: DictConfig) -> Cluster | None:
 
 
 def check_cluster(cfg: DictConfig, is_sweep: bool) -> bool:
-    """Is the job for SLURM? If so, find before the first one what it can't serve.
+    """Tell whether the job is for SLURM; if so, refuse before the first one what SLURM can't serve.
 
     Raises:
         UsageError: a setting; or a single training, which reaches no launcher and would run on the login node.

@@ -112,7 +112,7 @@ class _Meeting:
                 self._until(lambda: self.store.add("left", 0) == self.launch.world - 1, patience)
 
     def follow(self, words: list[str], work: Callable[[str], int]) -> int:
-        """Silent: what there is to say, the first process says."""
+        """Follow in silence: what there is to say, the first process says."""
         try:
             self.store.set(f"words{self.launch.rank}", json.dumps(words))
             while not self.has("job"):
@@ -131,7 +131,7 @@ class _Meeting:
                 self.store.add("left", 1)
 
     def has(self, key: str, *, gone: bool = False, patience: float = 0.0) -> bool:
-        """Is the key there, or will it be soon? `gone` is the answer where the store is no more."""
+        """Tell whether the key is there, or will be soon; `gone` is the answer where the store is no more."""
         try:
             return self._until(lambda: self.store.check([key]), patience)
         except self.gone:

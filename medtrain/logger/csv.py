@@ -40,7 +40,7 @@ class CSVLog(Logger):
         return ""
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """The run's config.yaml has them."""
+        """Log nothing: the run's config.yaml has them."""
 
     def rewind(self, epoch: int, step: int) -> None:
         """Take over the rows of epochs before `epoch`, when a run goes on from there."""

@@ -50,7 +50,7 @@ class MLflowLog(MLFlowLogger):
 
     @property
     def experiment(self) -> Any:
-        """The MLflow client, once the run is there."""
+        """Open the run, if it is not yet open, and give the MLflow client."""
         from mlflow.exceptions import MlflowException
 
         new = self._run_id is None
@@ -71,4 +71,4 @@ class MLflowLog(MLFlowLogger):
 
     @rank_zero_only
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """The configuration is logged when the run begins."""
+        """Log nothing: the configuration is logged when the run begins."""

@@ -24,8 +24,8 @@ class TensorBoardLog(TensorBoardLogger):
 
     @rank_zero_only
     def save(self) -> None:
-        """config.yaml is the run's record; no second one here."""
+        """Save nothing: config.yaml is the run's record; no second one here."""
 
     @rank_zero_only
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """The run's config.yaml has them."""
+        """Log nothing: the run's config.yaml has them."""

@@ -52,7 +52,7 @@ class WandbLog(WandbLogger):
 
     @property
     def experiment(self) -> Any:
-        """The wandb run."""
+        """Open the wandb run, if it is not yet open."""
         import wandb
 
         try:
@@ -63,7 +63,7 @@ class WandbLog(WandbLogger):
 
     @rank_zero_only
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """The configuration is given at the start."""
+        """Log nothing: the configuration is given at the start."""
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
@@ -75,7 +75,7 @@ class WandbLog(WandbLogger):
 
 @rank_zero_only
 def _identity(file: Path) -> str:
-    """The run's id, made once and kept in the run folder; None on ranks that don't log."""
+    """Read the run's id, made once and kept in the run folder; None on ranks that don't log."""
     if not file.is_file():
         write_text(file, secrets.token_hex(8))
     return file.read_text(encoding="utf-8")

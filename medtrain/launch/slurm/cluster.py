@@ -1,4 +1,4 @@
-"""What a job asks of SLURM, and its submission; the engine is submitit.
+"""The request of a job to SLURM, and its submission; the engine is submitit.
 
 A line that nobody asked for is not written: partitions, accounts and limits are the cluster's own affair.
 """

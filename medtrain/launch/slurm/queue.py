@@ -1,4 +1,4 @@
-"""What SLURM says of jobs, and what that means for run folders whose process died without a word."""
+"""The state of jobs in SLURM, and what that means for run folders whose process died without a word."""
 
 from __future__ import annotations
 

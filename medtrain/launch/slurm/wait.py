@@ -54,7 +54,7 @@ def wait(sweep: Path, names: Sequence[str], changed: Callable[[Path], None]) -> 
 
 
 def _over(folder: Path, state: State | None, patient: bool) -> bool:
-    """Has a job ended? Between two starts of a requeued job SLURM's word counts, not the folder's."""
+    """Tell whether a job has ended; between two starts of a requeued job SLURM's word counts, not the folder's."""
     if state is not None:
         return state.ended and (state.name != "COMPLETED" or not record.is_alive(record.read(folder)))
     return not patient or record.read(folder).get("status") in queue.ENDED
