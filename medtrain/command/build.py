@@ -34,19 +34,19 @@ LAYOUTS = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
 def plain(node: Any) -> Any:
-    """A node as plain dicts, lists and values."""
+    """Turn a node into plain dicts, lists and values."""
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
 def warn(text: str) -> None:
-    """Tell people once, whatever the number of ranks; the log has it too."""
+    """Warn people once, whatever the number of ranks; the log has it too."""
     log.warning(text)
     if launch.global_rank() == 0:
         print(f"warning: {text}", flush=True)
 
 
 def checkpoint_of(init_from: str) -> Path:
-    """The file that `init_from` means: a checkpoint, or the best one of a run.
+    """Find the file that `init_from` means: a checkpoint, or the best one of a run.
 
     Raises:
         UsageError: nothing there.
@@ -59,7 +59,7 @@ def checkpoint_of(init_from: str) -> Path:
 
 
 def data(cfg: DictConfig, **more: Any) -> Data:
-    """The data module, not yet prepared; `more` as its constructor takes it."""
+    """Build the data module, not yet prepared; `more` as its constructor takes it."""
     kind = source(cfg.data.name)
     more |= data_parts(cfg, kind)
     sampler = allowed.partial("sampler", cfg.sampler) if cfg.get("sampler") is not None else None
@@ -69,14 +69,14 @@ def data(cfg: DictConfig, **more: Any) -> Data:
 
 
 def inputs(cfg: DictConfig, spec: DataSpec, progress: Callable[[int, int], None] | None = None) -> Inputs:
-    """The cases of `cfg.input`, without labels, as a trained model takes them."""
+    """Read the cases of `cfg.input`, without labels, as a trained model takes them."""
     kind = source(cfg.data.name)
-    found: Inputs = kind.for_inputs(plain(cfg.data), spec, cfg.input, progress, **data_parts(cfg, kind))
-    return found
+    made: Inputs = kind.for_inputs(plain(cfg.data), spec, cfg.input, progress, **data_parts(cfg, kind))
+    return made
 
 
 def data_parts(cfg: DictConfig, kind: type[Data]) -> dict[str, Any]:
-    """What a source takes of other groups."""
+    """Build what a source takes of other groups."""
     return {"encoder": allowed.build("encoder", cfg.encoder)} if "encoder" in kind.takes else {}
 
 
@@ -88,7 +88,7 @@ def task(
     counts: LabelCounts | None = None,
     members: list[dict[str, Any]] | None = None,
 ) -> Task:
-    """The LightningModule; without loss, optimizer and augmentation where nothing is trained.
+    """Build the LightningModule; without loss, optimizer and augmentation where nothing is trained.
 
     Args:
         counts: labels of the training split, for losses that weigh classes.
@@ -134,7 +134,7 @@ def task_options(cfg: DictConfig, spec: DataSpec) -> dict[str, Any]:
 
 
 def model(cfg: DictConfig, spec: DataSpec, training: bool, members: list[dict[str, Any]] | None) -> nn.Module:
-    """The network, or those of an ensemble; nothing is downloaded for one whose weights are about to be loaded.
+    """Build the network, or those of an ensemble; no download where its weights are about to be loaded.
 
     Raises:
         UsageError: eval.mc_dropout for a network without dropout, or for an ensemble.
@@ -153,7 +153,7 @@ def model(cfg: DictConfig, spec: DataSpec, training: bool, members: list[dict[st
 
 
 def memory(cfg: DictConfig, spec: DataSpec) -> dict[str, float] | None:
-    """MB that a batch keeps for the backward pass, and would without checkpointing; None where there is none of it.
+    """Count the MB that a batch keeps for the backward pass, and would without checkpointing; None without it.
 
     Counted on the device ``meta``: exact for 32-bit numbers, and free. Half precision keeps about half of both.
     """
@@ -163,16 +163,16 @@ def memory(cfg: DictConfig, spec: DataSpec) -> dict[str, float] | None:
     with torch.device("meta"):
         samples = int(cfg.data.batch_size) * int(cfg.data.get("patches_per_volume") or 1)
         x = torch.empty(samples, spec.channels, *spec.size)
-        kept, without = (
+        with_checkpointing, without = (
             kept_bytes(build_model(*allowed.builder("model", node | {"weights": "none", **on}), spec), x) / 1e6
             for on in ({}, {"checkpointing": False})
         )
-    found = {"kept_mb": round(kept, 1), "without_checkpointing_mb": round(without, 1)}
-    return found | {"saved": round(1 - kept / without, 3)}
+    figures = {"kept_mb": round(with_checkpointing, 1), "without_checkpointing_mb": round(without, 1)}
+    return figures | {"saved": round(1 - with_checkpointing / without, 3)}
 
 
 def trainer(cfg: DictConfig, folder: Path, *, training: bool, report: Callable[..., None] | None = None) -> pl.Trainer:
-    """The Lightning trainer.
+    """Build the Lightning trainer.
 
     Raises:
         UsageError: settings that this machine can't serve.
@@ -215,12 +215,12 @@ def trainer(cfg: DictConfig, folder: Path, *, training: bool, report: Callable[.
 
 
 def sharded(cfg: DictConfig) -> bool:
-    """Does each device hold but a part of the network (FSDP)?"""
+    """Tell whether each device holds but a part of the network (FSDP)."""
     return str(cfg.trainer.strategy).startswith("fsdp")
 
 
 def uses_cuda(cfg: DictConfig) -> bool:
-    """Will the trainer take CUDA devices?"""
+    """Tell whether the trainer will take CUDA devices."""
     return torch.cuda.is_available() and cfg.trainer.accelerator in ("auto", "gpu", "cuda")
 
 

@@ -26,17 +26,17 @@ def main(cfg: DictConfig) -> int:
     wanted, baseline = cfg.compare.metric, cfg.compare.baseline
     runs = readable(folders(cfg), cfg.eval.bootstrap)
     first = position(runs, baseline) if baseline else 0
-    found = compare(runs, first, wanted, cfg.eval.bootstrap)
+    comparison = compare(runs, first, wanted, cfg.eval.bootstrap)
     if cfg.output:
-        write_json(cfg.output, found)
-    tell(found, first)
+        write_json(cfg.output, comparison)
+    tell(comparison, first)
     if cfg.output:
         print(f"written to {cfg.output}")
     return 0
 
 
 def folders(cfg: DictConfig) -> list[Path]:
-    """The runs of the command line, the baseline among them.
+    """Find the runs of the command line, the baseline among them.
 
     Raises:
         UsageError: none are named.
@@ -44,13 +44,13 @@ def folders(cfg: DictConfig) -> list[Path]:
     runs: Any = OmegaConf.to_container(cfg.runs) if OmegaConf.is_config(cfg.runs) else cfg.runs
     if not runs:
         raise UsageError("compare needs runs: medtrain compare RUN RUN, or compare outputs/xray_cls/*")
-    found = run_folders(runs, scores=True)
+    paths = run_folders(runs, scores=True)
     extra = run_folders(cfg.compare.baseline, scores=True) if cfg.compare.baseline else []
-    return [*found, *(path for path in extra if path.resolve() not in {run.resolve() for run in found})]
+    return [*paths, *(path for path in extra if path.resolve() not in {run.resolve() for run in paths})]
 
 
 def readable(paths: Sequence[Path], bootstrap: int) -> list[Compared]:
-    """The runs that hold predictions of cases; those that don't are told and left out. Files of scores are such runs.
+    """Read the runs that hold predictions of cases, scores too; the others are told and left out.
 
     Raises:
         UsageError: fewer than two are left, or no run that files could be compared with.
@@ -69,29 +69,29 @@ def readable(paths: Sequence[Path], bootstrap: int) -> list[Compared]:
 
 
 def position(runs: Sequence[Compared], baseline: str) -> int:
-    """Which run the baseline is."""
+    """Find which run the baseline is."""
     named = Path(baseline).expanduser().resolve()
-    at = [n for n, run in enumerate(runs) if Path(run.path).resolve() == named]
-    if not at:
+    matches = [n for n, run in enumerate(runs) if Path(run.path).resolve() == named]
+    if not matches:
         raise UsageError(f"compare.baseline={baseline}: not one run with test predictions")
-    return at[0]
+    return matches[0]
 
 
-def tell(found: Mapping[str, Any], baseline: int) -> None:
+def tell(comparison: Mapping[str, Any], baseline: int) -> None:
     """Print the tables and sentences."""
     console = Console()
-    console.print(facts_table(found["runs"], found["metric"]))
-    if len(found["runs"]) <= SIDE_BY_SIDE:
-        console.print(metrics_table(found["runs"]))
-    console.print(differences_table(found, baseline))
-    for line in found["says"]:
+    console.print(facts_table(comparison["runs"], comparison["metric"]))
+    if len(comparison["runs"]) <= SIDE_BY_SIDE:
+        console.print(metrics_table(comparison["runs"]))
+    console.print(differences_table(comparison, baseline))
+    for line in comparison["says"]:
         console.print(Text(line), soft_wrap=True)
-    for note in found["notes"]:
+    for note in comparison["notes"]:
         console.print(Text(f"note: {note}"), soft_wrap=True)
 
 
 def facts_table(runs: Sequence[Mapping[str, Any]], metric: str) -> Table:
-    """A line a run: what it is, what it cost, and the metric that is compared."""
+    """Make a line a run: what it is, what it cost, and the metric that is compared."""
     table = Table(title="runs", title_justify="left")
     for name in ("", "run", "model", "overrides", "cases", label(metric), "epochs", "images/s", "memory", "time"):
         table.add_column(name, overflow="fold")
@@ -113,7 +113,7 @@ def facts_table(runs: Sequence[Mapping[str, Any]], metric: str) -> Table:
 
 
 def metrics_table(runs: Sequence[Mapping[str, Any]]) -> Table:
-    """A line a metric, a column a run: each on its own test cases."""
+    """Make a line a metric, a column a run: each on its own test cases."""
     table = Table(title="metrics (95 % interval)", title_justify="left")
     table.add_column("metric")
     for n in range(len(runs)):
@@ -123,17 +123,17 @@ def metrics_table(runs: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def differences_table(found: Mapping[str, Any], baseline: int) -> Table:
-    """Paired differences: of two runs in every metric, of more in the one that is compared."""
+def differences_table(comparison: Mapping[str, Any], baseline: int) -> Table:
+    """Make the table of paired differences: of two runs in every metric, of more in the one compared."""
     table = Table(title=f"paired differences from run {baseline + 1}", title_justify="left")
-    others = [n + 1 for n in range(len(found["runs"])) if n != baseline]
+    others = [n + 1 for n in range(len(comparison["runs"])) if n != baseline]
     few = len(others) == 1
     p = "p" if few else f"p, corrected for {len(others)} comparisons"
     for name in ("run", "metric", "difference", "95 % interval", p, "cases", "patients"):
         table.add_column(name)
-    for n, difference in zip(others, found["differences"], strict=True):
+    for n, difference in zip(others, comparison["differences"], strict=True):
         for name, result in difference["metrics"].items():
-            if name == found["metric"] or (few and not name.endswith("_micro")):
+            if name == comparison["metric"] or (few and not name.endswith("_micro")):
                 sizes = [f"{difference[key]:,}" for key in ("n_cases", "n_patients")]
                 shown = signed(result["value"]), entry(result)[1], p_text(result["p_holm"])
                 table.add_row(str(n), Text(label(name)), *shown, *sizes)

@@ -1,4 +1,4 @@
-"""doctor: is this machine fit to train? Versions, devices, folders, cache, loading speed."""
+"""doctor: check whether this machine is fit to train: versions, devices, folders, cache, loading speed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def main(cfg: DictConfig) -> int:
 
 
 def _guarded(what: str, check: Callable[[], Check]) -> Check:
-    """A doctor doesn't die of the illness: whatever a check raises is its finding."""
+    """Run a check; whatever it raises is its finding, for a doctor doesn't die of the illness."""
     try:
         return check()
     except Exception as error:
@@ -59,8 +59,8 @@ def _guarded(what: str, check: Callable[[], Check]) -> Check:
 
 
 def _versions() -> list[Check]:
-    found = record.versions()
-    checks: list[Check] = [("versions", "ok", ", ".join(f"{k} {v}" for k, v in found.items()))]
+    versions = record.versions()
+    checks: list[Check] = [("versions", "ok", ", ".join(f"{k} {v}" for k, v in versions.items()))]
     for name in ("torch", "torchvision", "pytorch_lightning", "hydra", "sklearn"):
         try:
             importlib.import_module(name)
@@ -135,7 +135,7 @@ def _loading() -> Check:
 
 
 def size(root: Path) -> int:
-    """Bytes of all files under a folder."""
+    """Count the bytes of all files under a folder."""
     return sum(p.stat().st_size for p in root.rglob("*") if p.is_file() and not p.is_symlink())
 
 

@@ -37,7 +37,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
 
 
 def summary(made: list[Bagged], synthetic: bool, place: Path) -> str:
-    """What was made, in a line or two."""
+    """Say what was made, in a line or two."""
     good = [bagged for bagged in made if not bagged.error]
     tiles, mm2 = sum(bagged.tiles for bagged in good), sum(bagged.tissue_mm2 for bagged in good)
     lost = sum(bagged.bad_tiles for bagged in good)

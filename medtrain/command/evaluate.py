@@ -26,8 +26,8 @@ def evaluate(
     run_loader(trainer, task, lambda: data.eval_dataloader(split))
     if launch.global_rank() != 0:
         return {}
-    asked = {"bootstrap": cfg.eval.bootstrap, "prevalence": cfg.eval.get("prevalence")}
-    outcome = task.evaluate(task.results, data.cases, decision, **asked, groups=data.groups)
+    options = {"bootstrap": cfg.eval.bootstrap, "prevalence": cfg.eval.get("prevalence")}
+    outcome = task.evaluate(task.results, data.cases, decision, **options, groups=data.groups)
     return write_outcome(folder, outcome, decision, split=split)
 
 
@@ -42,7 +42,7 @@ def write_outcome(folder: Path, outcome: Outcome, decision: Decision, **facts: A
 
 
 def write(file: Path, content: Any) -> None:
-    """A table as CSV (full precision), anything else as JSON; atomically."""
+    """Write a table as CSV (full precision), anything else as JSON; atomically."""
     if isinstance(content, pd.DataFrame):
         write_text(file, content.to_csv(index=False))
     else:
@@ -67,7 +67,7 @@ class _OneLoader(pl.LightningDataModule):
 
 
 def run_loader(trainer: pl.Trainer, task: Task, make: Callable[[], Any]) -> None:
-    """One pass without gradients; `task.results` holds the gathered outputs of all ranks afterwards."""
+    """Run one pass without gradients; then `task.results` holds the gathered outputs of all ranks."""
     trainer.test(task, datamodule=_OneLoader(make), verbose=False)
     if trainer.interrupted:
         raise KeyboardInterrupt

@@ -57,7 +57,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
 
 
 def _say(output: Path, table: pd.DataFrame, checks: dict[str, Any]) -> None:
-    """What was written, and how the check came out."""
+    """Print what was written, and how the check came out."""
     build.say(f"{table['picture'].nunique():,} pictures of {table['case'].nunique():,} cases: {output / 'index.html'}")
     for name, check in checks.items():
         if check["passed"] is None:

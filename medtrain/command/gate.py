@@ -21,7 +21,7 @@ from medtrain.task.base import Task
 
 
 def open_gate(cfg: DictConfig) -> Trained | None:
-    """The run of eval.gate, None where there is none.
+    """Open the run of eval.gate, None where there is none.
 
     Raises:
         UsageError: not a finished run of binary classification, or the task has no boxes.
@@ -40,14 +40,14 @@ def open_gate(cfg: DictConfig) -> Trained | None:
 
 
 def attach_gate(cfg: DictConfig, trainer: pl.Trainer, task: Task, cases: pd.DataFrame) -> None:
-    """Let the gate, if there is one, look at these cases, and the task count boxes by what it said."""
+    """Let the gate, if there is one, look at these cases, and the task count boxes by what it decides."""
     gate = open_gate(cfg)
     task.gate_N = None if gate is None else gate_factors(cfg, gate, trainer, cases["path"])
 
 
 def gate_factors(cfg: DictConfig, gate: Trained, trainer: pl.Trainer, paths: pd.Series) -> np.ndarray:
-    """What the scores of each image's boxes are multiplied by: 0 where the gate decides for no lesion, else 1; with
-    eval.gate_by=scale its probability of a lesion.
+    """Compute what the scores of each image's boxes are multiplied by: 0 where the gate decides for no lesion, else
+    1; with eval.gate_by=scale its probability of a lesion.
 
     Args:
         paths: of the image files.
@@ -67,8 +67,8 @@ def gate_factors(cfg: DictConfig, gate: Trained, trainer: pl.Trainer, paths: pd.
         raise MedtrainError(f"eval.gate: {paths.iloc[row]}: {why}")
     task: Any = gate.task(saved)
     run_loader(trainer, task, data.predict_dataloader)
-    said: Any = task.predictions(task.results, data.cases, gate.decision)
+    predictions: Any = task.predictions(task.results, data.cases, gate.decision)
     positive = gate.spec.classes[-1]
     if cfg.eval.gate_by == "scale":
-        return np.asarray(said[f"prob_{positive}"], float)
-    return np.asarray(said["prediction"].astype(str) == positive, float)
+        return np.asarray(predictions[f"prob_{positive}"], float)
+    return np.asarray(predictions["prediction"].astype(str) == positive, float)

@@ -77,9 +77,9 @@ def look_at(table: Path, cfg: DictConfig) -> Proposal:
             "no patient column: each file counts as a patient of its own; name one by data.columns.patient or "
             "data.patient_pattern if patients have several images"
         )
-    found = {role: name for role, name in columns.items() if name is not None and role != "label"}
-    proposal.data["columns"] = found
-    _labels(raw, columns["label"], found, proposal)
+    roles = {role: name for role, name in columns.items() if name is not None and role != "label"}
+    proposal.data["columns"] = roles
+    _labels(raw, columns["label"], roles, proposal)
     root = table.parent
     missing = [name for name in raw.text[path].head(1000) if not (root / name).is_file()]
     if missing:
@@ -91,10 +91,10 @@ def look_at(table: Path, cfg: DictConfig) -> Proposal:
     return proposal
 
 
-def _labels(raw: RawTable, label: str | list[str] | None, found: dict[str, Any], proposal: Proposal) -> None:
+def _labels(raw: RawTable, label: str | list[str] | None, roles: dict[str, Any], proposal: Proposal) -> None:
     """Decide on the label columns and the order of the classes."""
     if label is None:
-        label = [c for c in raw.text.columns if c not in found.values() and _is_flag(raw.text[c])]
+        label = [c for c in raw.text.columns if c not in roles.values() and _is_flag(raw.text[c])]
         if not label:
             raise UsageError(f"{raw.file.name} has no label column that I know; name it by data.columns.label=NAME")
         proposal.doubts.append("the columns of 0 and 1 are taken for labels, one class each: remove those that aren't")
@@ -131,7 +131,7 @@ def _told(counts: pd.Series) -> str:
 
 
 def as_yaml(name: str, proposal: Proposal) -> str:
-    """The experiment file."""
+    """Write the experiment file's text."""
     doubts = "".join(f"# check: {doubt}\n" for doubt in proposal.doubts)
     body = yaml.safe_dump({"data": proposal.data}, sort_keys=False, allow_unicode=True)
     head = f"# @package _global_\n# {name}: {'; '.join(proposal.facts)}\n{doubts}"
@@ -139,7 +139,7 @@ def as_yaml(name: str, proposal: Proposal) -> str:
 
 
 def overrides(data: dict[str, Any]) -> list[str]:
-    """The same as words of the command line."""
+    """Write the same as words of the command line."""
     words = []
     for key, value in data.items():
         if isinstance(value, dict):

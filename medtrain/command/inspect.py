@@ -38,43 +38,43 @@ def main(cfg: DictConfig, folder: Path) -> None:
     with recorded(cfg, folder) as record:
         started = time.perf_counter()
         data = build.data(cfg)
-        found = inspect_data(data, cfg.inspect.near_duplicates, lambda title: bar(title, data.noun))
+        inspection = inspect_data(data, cfg.inspect.near_duplicates, lambda title: bar(title, data.noun))
         seconds = time.perf_counter() - started
-        found.add(no_validation(cfg, found))
-        outcome = summary(found, seconds) | {"synthetic": data.synthetic, "unit": data.noun}
+        inspection.add(no_validation(cfg, inspection))
+        outcome = summary(inspection, seconds) | {"synthetic": data.synthetic, "unit": data.noun}
         write_json(folder / "inspect.json", outcome)
-        sheets = draw(found, folder, "SYNTHETIC data: " * data.synthetic)
+        sheets = draw(inspection, folder, "SYNTHETIC data: " * data.synthetic)
         if record:
             record.update(data=cfg.data.name, synthetic=data.synthetic)
             record.finish("finished")
-    tell(found, outcome)
+    tell(inspection, outcome)
     build.say(f"{folder / 'inspect.json'}{''.join(f', {name}' for name in sheets)}")
-    errors = Counter(f.problem.kind for f in found.findings if f.problem.severity == "error")
+    errors = Counter(f.problem.kind for f in inspection.findings if f.problem.severity == "error")
     if errors:
         kinds = ", ".join(f"{n:,} {kind}" for kind, n in errors.items())
         raise MedtrainError(f"{errors.total():,} errors in the data ({kinds}): {folder / 'inspect.json'} lists them")
 
 
-def no_validation(cfg: DictConfig, found: Inspection) -> list[Finding]:
-    """What training says of the validation split, where it would refuse it."""
-    if found.spec is None or "val" not in found.cases["split"].to_numpy():
+def no_validation(cfg: DictConfig, inspection: Inspection) -> list[Finding]:
+    """Find what training says of the validation split, where it would refuse it."""
+    if inspection.spec is None or "val" not in inspection.cases["split"].to_numpy():
         return []
     try:
-        check_validation(cfg, found)
+        check_validation(cfg, inspection)
     except DataError as error:
         return [Finding(Problem("no_validation", "val", str(error)))]
     return []
 
 
-def summary(found: Inspection, seconds: float) -> dict[str, Any]:
-    """What inspect.json holds."""
-    used = found.cases.iloc[found.used]
+def summary(inspection: Inspection, seconds: float) -> dict[str, Any]:
+    """Make what inspect.json holds."""
+    used = inspection.cases.iloc[inspection.used]
     of_patient = used["patient"].value_counts()
-    pictures = len(found.cases)
+    pictures = len(inspection.cases)
     return {
         "problems": [
             {"severity": p.severity, "kind": p.kind, "where": p.where, "detail": p.detail}
-            for p in (finding.problem for finding in found.findings)
+            for p in (finding.problem for finding in inspection.findings)
         ],
         "counts": {
             "images": pictures,
@@ -83,31 +83,33 @@ def summary(found: Inspection, seconds: float) -> dict[str, Any]:
             "images_per_patient": {
                 name: float(getattr(of_patient, name)()) if len(used) else None for name in ("min", "median", "max")
             },
-            "problems": dict(Counter(finding.problem.severity for finding in found.findings)),
+            "problems": dict(Counter(finding.problem.severity for finding in inspection.findings)),
         },
-        "label_kind": found.spec.target.kind if found.spec else None,
-        "classes": list(found.spec.classes) if found.spec else [],
+        "label_kind": inspection.spec.target.kind if inspection.spec else None,
+        "classes": list(inspection.spec.classes) if inspection.spec else [],
         "splits": {
             name: {"images": len(part), "patients": int(part["patient"].nunique())}
-            for name, part in ((name, used[used["split"] == name]) for name in found.splits)
+            for name, part in ((name, used[used["split"] == name]) for name in inspection.splits)
         },
-        "imbalance": imbalance_of(_labelled(found)) if len(used) else {},
-        "images": found.images,
-        "decoded": found.decoded,
+        "imbalance": imbalance_of(_labelled(inspection)) if len(used) else {},
+        "images": inspection.images,
+        "decoded": inspection.decoded,
         "seconds": round(seconds, 2),
         "images_per_s": round(pictures / seconds, 1),
     }
 
 
-def _labelled(found: Inspection) -> Inspection:
-    """The rows that stand in a split, without the findings."""
-    return Inspection(spec=found.spec, cases=found.cases.iloc[found.used], targets=found.targets[found.used])
+def _labelled(inspection: Inspection) -> Inspection:
+    """Select the rows that stand in a split, without the findings."""
+    return Inspection(
+        spec=inspection.spec, cases=inspection.cases.iloc[inspection.used], targets=inspection.targets[inspection.used]
+    )
 
 
-def tell(found: Inspection, outcome: dict[str, Any]) -> None:
-    """The tables on the terminal."""
-    if found.spec and outcome["imbalance"]:
-        build.say(imbalance_table(found.spec, outcome["imbalance"], outcome["unit"]))
+def tell(inspection: Inspection, outcome: dict[str, Any]) -> None:
+    """Print the tables on the terminal."""
+    if inspection.spec and outcome["imbalance"]:
+        build.say(imbalance_table(inspection.spec, outcome["imbalance"], outcome["unit"]))
     counts, images = outcome["counts"], outcome["images"]
     marked, noun = "SYNTHETIC data: " if outcome["synthetic"] else "", outcome["unit"]
     build.say(
@@ -124,14 +126,14 @@ def tell(found: Inspection, outcome: dict[str, Any]) -> None:
     if "spacing_mm" in images:
         tell_volumes(images)
     build.say(f"{outcome['seconds']:.1f} s, {outcome['images_per_s']:,.0f} {noun}/s; {outcome['decoded']:,} decoded")
-    if found.findings:
-        build.say(findings_table([finding.problem for finding in found.findings]))
+    if inspection.findings:
+        build.say(findings_table([finding.problem for finding in inspection.findings]))
     else:
         build.say("no problems found")
 
 
 def tell_volumes(facts: dict[str, Any]) -> None:
-    """What is said of volumes beyond what is said of pictures."""
+    """Print what is said of volumes beyond what is said of pictures."""
     for key, what in (("spacing_mm", "spacing"), ("extent_mm", "extent")):
         low, middle, high = (
             " x ".join(f"{v:g}" for v in facts[key][name]) for name in ("smallest", "median", "largest")
@@ -141,12 +143,12 @@ def tell_volumes(facts: dict[str, Any]) -> None:
     build.say(f"orientations: {turned}; {facts['masks']:,} masks; {facts['cache_bytes'] / 1e6:,.1f} MB in the cache")
 
 
-def draw(found: Inspection, folder: Path, marked: str) -> list[str]:
+def draw(inspection: Inspection, folder: Path, marked: str) -> list[str]:
     """Write the sheets of pictures, their titles after `marked`; returns their names."""
     sheets = []
-    if bands := examples(found):
+    if bands := examples(inspection):
         sheets.append((SHEET, f"a sample of each class ({CLASSES} at most) and split", bands))
-    if suspicious := of_each_kind(found):
+    if suspicious := of_each_kind(inspection):
         sheets.append((SUSPICIOUS, f"what looks wrong: at most {OF_A_KIND} pictures of a kind", suspicious))
     for name, title, bands in sheets:
         with atomic_path(folder / name) as temporary:
@@ -154,39 +156,41 @@ def draw(found: Inspection, folder: Path, marked: str) -> list[str]:
     return [name for name, _, _ in sheets]
 
 
-def examples(found: Inspection) -> list[tuple[str, list[Tile]]]:
-    """A band for each class and split: pictures at even distances in the order of the table."""
-    if found.spec is None or not len(found.used):
+def examples(inspection: Inspection) -> list[tuple[str, list[Tile]]]:
+    """Choose a band for each class and split: pictures at even distances in the order of the table."""
+    if inspection.spec is None or not len(inspection.used):
         return []
-    rows, split = found.used, found.cases["split"].to_numpy()[found.used]
-    has_NC = found.spec.target.indicators(found.targets[rows]) == 1
-    of_class = dict(zip(found.spec.classes[:CLASSES], has_NC.T, strict=False))
-    if found.spec.target.several:
+    rows, split = inspection.used, inspection.cases["split"].to_numpy()[inspection.used]
+    has_NC = inspection.spec.target.indicators(inspection.targets[rows]) == 1
+    of_class = dict(zip(inspection.spec.classes[:CLASSES], has_NC.T, strict=False))
+    if inspection.spec.target.several:
         of_class["none of the classes"] = ~has_NC.any(1)
     bands = []
     for name, has in of_class.items():
-        for part in found.splits:
+        for part in inspection.splits:
             of_both = rows[has & (split == part)]
             chosen = of_both[
                 np.unique(np.linspace(0, len(of_both) - 1, min(COLUMNS, len(of_both))).round().astype(int))
             ]
-            tiles = [Tile(found.picture(row), [str(found.cases["case"].iloc[row])]) for row in chosen.tolist()]
+            tiles = [
+                Tile(inspection.picture(row), [str(inspection.cases["case"].iloc[row])]) for row in chosen.tolist()
+            ]
             if tiles:
                 bands.append((f"{name}, {part}: {len(of_both):,}", tiles))
     return bands
 
 
-def of_each_kind(found: Inspection) -> list[tuple[str, list[Tile]]]:
-    """Pictures that have problems, some of each kind; of those that belong together two, if possible of two splits."""
-    case, split = (found.cases[name].tolist() for name in ("case", "split"))
+def of_each_kind(inspection: Inspection) -> list[tuple[str, list[Tile]]]:
+    """Choose pictures that have problems, some of each kind; of those that belong together two, best of two splits."""
+    case, split = (inspection.cases[name].tolist() for name in ("case", "split"))
     shown, tiles = Counter[str](), []
-    for finding in found.findings:
+    for finding in inspection.findings:
         problem, rows = finding.problem, finding.rows
         if shown[problem.kind] >= OF_A_KIND:
             continue
         others = sorted(rows[1:], key=lambda row: split[row] == split[rows[0]])
         for row in (*rows[:1], *others[:1]):
-            if (picture := found.picture(row)) is not None:
+            if (picture := inspection.picture(row)) is not None:
                 lines = [problem.kind, f"{case[row]} ({split[row] or 'not used'})", problem.detail]
                 tiles.append(Tile(picture, lines, COLOURS[problem.severity]))
                 shown[problem.kind] += 1

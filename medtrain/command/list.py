@@ -15,15 +15,15 @@ def main(groups: list[str]) -> None:
     Raises:
         UsageError: no such group.
     """
-    found = search.option_files()
+    files = search.option_files()
     for group in groups:
-        if group not in found:
-            raise UsageError(f"list {group}: no such group; {suggest(group, found)}")
+        if group not in files:
+            raise UsageError(f"list {group}: no such group; {suggest(group, files)}")
     console = Console(highlight=False)
     user = search.user_folder()
-    for group in groups or found:
+    for group in groups or files:
         console.print(f"[bold]{group}[/bold]")
-        width = max(len(name) for name in found[group])
-        for name, file in found[group].items():
+        width = max(len(name) for name in files[group])
+        for name, file in files[group].items():
             mark = " (yours)" if user is not None and file.is_relative_to(user) else ""
             console.print(f"  {name:<{width}}  {search.first_comment(file)}{mark}", markup=False, soft_wrap=True)

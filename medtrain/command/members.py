@@ -51,12 +51,12 @@ class Member:
 
     @property
     def name(self) -> str:
-        """Folder and parent: enough to find it, and no path of a machine."""
+        """Name the run by folder and parent: enough to find it, and no path of a machine."""
         return "/".join(self.folder.absolute().parts[-2:])
 
     @property
     def series(self) -> tuple[int, str]:
-        """Seed and network: of these a cross-validation has every fold once."""
+        """Give seed and network: of these a cross-validation has every fold once."""
         return int(self.cfg.seed), json.dumps(build.plain(self.cfg.model), sort_keys=True)
 
     def cases(self, *splits: str, column: str = "case") -> set[str]:
@@ -176,7 +176,9 @@ def _folds(members: list[Member]) -> list[Unit]:
         faults += [f"  {which}{fault}" for fault in _missing_or_doubled(group, folds)]
         units += [Unit(repeat, fold, [member for member in group if member.fold == fold]) for fold in folds]
     cases = [set(group[0].splits["case"]) for group in groups.values()]
-    faults += ["  the cross-validations are of different cases"] * any(each != cases[0] for each in cases)
+    faults += ["  the cross-validations are of different cases"] * any(
+        cases_of_group != cases[0] for cases_of_group in cases
+    )
     if faults:
         raise UsageError("\n".join(["every fold is needed once a seed and network:", *faults]))
     return units
@@ -185,11 +187,11 @@ def _folds(members: list[Member]) -> list[Unit]:
 def _missing_or_doubled(group: list[Member], folds: list[int]) -> list[str]:
     faults = []
     for series in dict.fromkeys(member.series for member in group):
-        mine = [member for member in group if member.series == series]
-        if missing := [str(fold) for fold in folds if fold not in {member.fold for member in mine}]:
+        of_series = [member for member in group if member.series == series]
+        if missing := [str(fold) for fold in folds if fold not in {member.fold for member in of_series}]:
             faults.append(f"seed {series[0]} lacks data.fold={','.join(missing)} (of {len(folds)} folds)")
         for fold in folds:
-            if len(same := [str(member.folder) for member in mine if member.fold == fold]) > 1:
+            if len(same := [str(member.folder) for member in of_series if member.fold == fold]) > 1:
                 faults.append(f"seed {series[0]} has data.fold={fold} {len(same)} times: {', '.join(same)}")
     return faults
 

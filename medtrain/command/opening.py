@@ -1,4 +1,4 @@
-"""What a training says of its data before it begins, on the terminal and in run.json."""
+"""Say on the terminal and in run.json what a training knows of its data before it begins."""
 
 from __future__ import annotations
 
@@ -55,15 +55,15 @@ def imbalance_of(data: Data | Inspection) -> Imbalance:
     return imbalance(data.spec, data.targets, data.cases["patient"].to_numpy(), data.cases["split"].to_numpy())
 
 
-def tell_imbalance(cfg: DictConfig, spec: DataSpec, found: Imbalance, noun: str = "images") -> None:
+def tell_imbalance(cfg: DictConfig, spec: DataSpec, by_split: Imbalance, noun: str = "images") -> None:
     """Print the table, what is lacking, and what to do if nothing is done yet; `noun` names the cases."""
-    if "train" not in found:
+    if "train" not in by_split:
         return
-    build.say(imbalance_table(spec, found, noun))
-    if absent := [name for name, row in found["train"].items() if not row["images"]]:
+    build.say(imbalance_table(spec, by_split, noun))
+    if absent := [name for name, row in by_split["train"].items() if not row["images"]]:
         shown = ", ".join(absent[:5]) + ", ..." * (len(absent) > 5)
         build.warn(f"no {noun.removesuffix('s')} of the training split has {shown}: the model can't learn it")
-    worst = max((row["factor"] or 0 for row in found["train"].values()), default=0)
+    worst = max((row["factor"] or 0 for row in by_split["train"].values()), default=0)
     names = {str(node._target_).rpartition(".")[2] for node in (cfg.loss, cfg.sampler)}
     if worst >= HINT_FROM and names == {"cross_entropy", "Shuffle"}:
         build.say(f"imbalance factor {worst:,.0f}: sampler=balanced or loss=balanced_cross_entropy counts it in")

@@ -39,7 +39,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
 
 
 def refuse_bad(data: Inputs) -> None:
-    """MedtrainError with the files that could not be read, if there are any; the others are done by then."""
+    """Refuse, when the others are done, the files that could not be read, if there are any (MedtrainError)."""
     if data.errors:
         shown = [f"  {data.cases['case'].iloc[i]}: {why}" for i, why in list(data.errors.items())[:20]]
         more = [f"  ... and {len(data.errors) - 20} more"] * (len(data.errors) > 20)

@@ -1,4 +1,4 @@
-"""What only building shows: faults of a configuration that its keys and values alone don't tell, before any data."""
+"""Find the faults of a configuration that only building shows, not its keys and values alone; reads no data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger("medtrain")
 
 
 def probe(cfg: DictConfig) -> None:
-    """Find before any data is read what only building shows: a trainer that can't be, arguments a network refuses.
+    """Refuse, before any data are read, a trainer that can't be and arguments that a network doesn't take.
 
     Raises:
         UsageError: naming the key.
@@ -65,16 +65,18 @@ def check_loss(cfg: DictConfig, spec: DataSpec, network: nn.Module) -> None:
 
 
 def check_sharding(cfg: DictConfig) -> None:
-    """Raises UsageError with all that needs whole weights where devices hold parts of them."""
+    """Refuse all that needs whole weights where devices hold parts of them (UsageError)."""
     if not build.sharded(cfg):
         return
-    found = [f"callbacks.{name}" for name, node in cfg.callbacks.items() if node and node._target_.endswith(".EMA")]
-    found += ["trainer.gradient_clip_val"] * (cfg.trainer.gradient_clip_val is not None)
-    found += ["trainer.compile"] * bool(cfg.trainer.compile)
+    impossible = [
+        f"callbacks.{name}" for name, node in cfg.callbacks.items() if node and node._target_.endswith(".EMA")
+    ]
+    impossible += ["trainer.gradient_clip_val"] * (cfg.trainer.gradient_clip_val is not None)
+    impossible += ["trainer.compile"] * bool(cfg.trainer.compile)
     if cfg.get("transfer") and not allowed.build("transfer", cfg.transfer).idle:
-        found.append("transfer")  # depths, norms and biases are no longer to be seen
-    if found:
+        impossible.append("transfer")  # depths, norms and biases are no longer to be seen
+    if impossible:
         raise UsageError(
-            f"trainer.strategy={cfg.trainer.strategy} can't do {', '.join(found)}: leave "
-            f"{'it' if len(found) == 1 else 'them'} out, or take trainer=ddp"
+            f"trainer.strategy={cfg.trainer.strategy} can't do {', '.join(impossible)}: leave "
+            f"{'it' if len(impossible) == 1 else 'them'} out, or take trainer=ddp"
         )

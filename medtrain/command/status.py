@@ -50,7 +50,7 @@ def main(cfg: DictConfig) -> int:
 
 
 def sweeps(cfg: DictConfig) -> list[Path]:
-    """The folders of the command line: sweeps, or single runs.
+    """Find the folders of the command line: sweeps, or single runs.
 
     Raises:
         UsageError: none, or none of these.
@@ -66,7 +66,7 @@ def sweeps(cfg: DictConfig) -> list[Path]:
 
 
 def tell(sweep: Path) -> int:
-    """The table of one sweep; what SLURM knows of dead jobs is written into their folders first."""
+    """Print the table of one sweep; first, what SLURM knows of dead jobs is written into their folders."""
     ids = submitted(sweep)
     known = queue.states(ids.values())
     if known is None:
@@ -75,27 +75,27 @@ def tell(sweep: Path) -> int:
         queue.settle(sweep, known)
     refresh(sweep)
     seen = jobs(sweep, known)
-    keys = varying([each.words for each in seen])
+    keys = varying([job.words for job in seen])
     monitor = monitored(sweep)[0]
     table = Table(title=f"sweep {sweep}", title_justify="left")
     for name in ("job", "overrides", "status", "epoch", f"best {monitor}".strip(), "node", "SLURM"):
         table.add_column(name, overflow="fold")
-    for each in seen:
-        words = " ".join(f"{key}={each.words[key]}" for key in keys if key in each.words)
-        status = Text(each.status, style=COLOURS.get(each.status, ""))
-        table.add_row(each.folder.name, Text(words), status, each.epoch, each.best, each.node, each.job)
+    for job in seen:
+        words = " ".join(f"{key}={job.words[key]}" for key in keys if key in job.words)
+        status = Text(job.status, style=COLOURS.get(job.status, ""))
+        table.add_row(job.folder.name, Text(words), status, job.epoch, job.best, job.node, job.job)
     console = Console()
     console.print(table)
-    for each in seen:
-        if each.reason:
-            console.print(Text(f"job {each.folder.name}: {each.reason}"), soft_wrap=True)
-        if each.log is not None and (each.status in BAD or each.status == "running"):
-            console.print(Text(f"  log {each.log}"), soft_wrap=True)
-    return int(any(each.status in BAD for each in seen))
+    for job in seen:
+        if job.reason:
+            console.print(Text(f"job {job.folder.name}: {job.reason}"), soft_wrap=True)
+        if job.log is not None and (job.status in BAD or job.status == "running"):
+            console.print(Text(f"  log {job.log}"), soft_wrap=True)
+    return int(any(job.status in BAD for job in seen))
 
 
 def jobs(sweep: Path, known: Mapping[str, State] | None) -> list[Seen]:
-    """Each job of a sweep (a single run is one of one), in order.
+    """List each job of a sweep (a single run is one of one), in order.
 
     Args:
         known: SLURM's word by job id, None if it gave none.
@@ -135,7 +135,7 @@ def _seen(folder: Path, job: str, known: Mapping[str, State] | None, mode: str) 
 
 
 def progress(folder: Path, mode: str) -> tuple[str, str]:
-    """Epochs done and wanted, and the best value of the monitored metric so far, from the run's own files."""
+    """Read epochs done and wanted, and the best value of the monitored metric so far, from the run's own files."""
     rows: list[dict[str, str]] = []
     if (folder / "metrics.csv").is_file():
         with open(folder / "metrics.csv", encoding="utf-8", newline="") as file:

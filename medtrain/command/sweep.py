@@ -1,4 +1,4 @@
-"""What came of a sweep, read from the jobs' own folders: sweep.csv and the closing table, the best job first."""
+"""Gather the outcome of a sweep from the jobs' own folders: sweep.csv and the closing table, the best job first."""
 
 from __future__ import annotations
 
@@ -48,20 +48,20 @@ def main(verb: Verb, look_up: LookUp, composition: Composition) -> int:
 
 def outcome(sweep: Path) -> int:
     """Write sweep.csv and print a line a job; 1 if any did not finish."""
-    found, monitor = jobs(sweep), monitored(sweep)[0]
-    write_text(sweep / FILE, as_csv(found))
+    rows, monitor = jobs(sweep), monitored(sweep)[0]
+    write_text(sweep / FILE, as_csv(rows))
     table = Table(title=f"sweep {sweep}", title_justify="left")
     for name in ("job", "overrides", "status", f"best {monitor}", "test AUROC (95 % interval)"):
         table.add_column(name, overflow="fold")
-    for row in found:
-        told = f"{row['status']}: {row['error']}" if row["error"] else row["status"]
+    for row in rows:
+        status = f"{row['status']}: {row['error']}" if row["error"] else row["status"]
         overrides = " ".join(f"{key}={row[key]}" for key in _overrides(row) if row[key] is not None)
         best = "" if row["best_score"] is None else f"{row['best_score']:.4f}"
-        table.add_row(row["folder"], Text(overrides), Text(told), best, _auroc(row))
+        table.add_row(row["folder"], Text(overrides), Text(status), best, _auroc(row))
     console = Console()
     console.print(table)
     console.print(Text(f"table   {sweep / FILE}"), soft_wrap=True)
-    return int(any(row["status"] != "finished" for row in found))
+    return int(any(row["status"] != "finished" for row in rows))
 
 
 def refresh(sweep: Path) -> None:
@@ -71,7 +71,7 @@ def refresh(sweep: Path) -> None:
 
 
 def jobs(sweep: Path) -> list[Row]:
-    """A row a job, those with the best monitored metric first, those that didn't finish last; all with equal keys.
+    """List a row a job, those with the best monitored metric first, those that didn't finish last; all with equal keys.
 
     Keys: job, folder (below the sweep's), status, error, an override each that is not the same in all jobs, monitor,
     best_score, the test metrics as test_NAME, test_NAME_lo and test_NAME_hi (95 % interval), costs.
@@ -102,7 +102,7 @@ def jobs(sweep: Path) -> list[Row]:
 
 
 def monitored(sweep: Path) -> tuple[str, str]:
-    """The metric that chooses checkpoints, and whether its max or min is best, from a job's configuration."""
+    """Read the metric that chooses checkpoints, and whether its max or min is best, from a job's configuration."""
     for file in sorted(sweep.glob("*/config.yaml")):
         config = yaml.load(file.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         for node in (config.get("callbacks") or {}).values():
@@ -122,16 +122,16 @@ def _rank(row: Row, mode: str) -> tuple[bool, float, int]:
 
 def _tested(folder: Path) -> Row:
     file = folder / "test_metrics.json"
-    found: Mapping[str, Any] = read_json(file)["metrics"] if file.is_file() else {}
+    metrics: Mapping[str, Any] = read_json(file)["metrics"] if file.is_file() else {}
     row: Row = {}
-    for name, result in found.items():
+    for name, result in metrics.items():
         low, high = result.get("ci95") or (None, None)
         row |= {f"test_{name}": result.get("value"), f"test_{name}_lo": low, f"test_{name}_hi": high}
     return row
 
 
 def as_csv(rows: list[Row]) -> str:
-    """The rows as CSV, numbers in full precision, what is unknown blank."""
+    """Write the rows as CSV, numbers in full precision, what is unknown blank."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]) if rows else ["job"], lineterminator="\n")
     writer.writeheader()

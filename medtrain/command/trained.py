@@ -31,7 +31,7 @@ class Trained:
     members: list[dict[str, Any]] | None = None
 
     def task(self, cfg: DictConfig) -> Task:
-        """The task with the run's best weights, ready to evaluate."""
+        """Build the task with the run's best weights, ready to evaluate."""
         task = build.task(cfg, self.spec, training=False, members=self.members)
         try:
             task.load_state_dict(self.state)
@@ -42,7 +42,7 @@ class Trained:
 
 
 def open_run(run: str | None) -> Trained:
-    """Open RUN.
+    """Open a trained run.
 
     Raises:
         UsageError: no run, or one that isn't finished.
