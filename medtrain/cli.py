@@ -36,7 +36,7 @@ class Words:
 
 
 def entry() -> int:
-    """The console script."""
+    """Run the console script."""
     return main(sys.argv[1:])
 
 
@@ -63,7 +63,7 @@ def _follow(argv: list[str], job: str) -> int:
 
 
 def _with_errors_told(argv: Sequence[str], work: Callable[[], int]) -> int:
-    """Do the work; what goes wrong is told to people, and becomes an exit code."""
+    """Do the work; tell people what goes wrong, and turn it into an exit code."""
     try:
         return work()
     except MedtrainError as error:
@@ -191,7 +191,7 @@ def _configured(verb: Verb, words: Words) -> int:
 
 
 def trust_of(tokens: list[str]) -> list[str]:
-    """The names in ``trust=[...]``, read before anything is composed."""
+    """Read the names in ``trust=[...]``, before anything is composed."""
     for token in tokens:
         key, _, value = token.partition("=")
         if key == "trust":
@@ -200,7 +200,7 @@ def trust_of(tokens: list[str]) -> list[str]:
 
 
 def shown(cfg: Any, words: Words) -> str:
-    """What ``--cfg`` prints."""
+    """Write what ``--cfg`` prints."""
     from omegaconf import OmegaConf
 
     whole = cfg if words.cfg != "job" else _without_hydra(cfg, words.resolve)

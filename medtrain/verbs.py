@@ -163,7 +163,7 @@ _FLAGS = """  -m, --multirun      a sweep: every combination of comma-separated 
 
 
 def help_text(verb: str | None = None) -> str:
-    """The help of one verb, or of the whole command."""
+    """Write the help of one verb, or of the whole command."""
     if verb is not None:
         chosen = VERBS[verb]
         later = "" if chosen.ready else " (not there yet)"

@@ -66,7 +66,7 @@ SLOTS: dict[str, Slot] = {
 
 
 def trusted() -> tuple[str, ...]:
-    """Prefixes that the person at the keyboard vouches for, and the modules of their own config folder."""
+    """List prefixes that the person at the keyboard vouches for, and the modules of their own config folder."""
     names = [name for name in os.environ.get("MEDTRAIN_TRUST", "").split(",") if name]
     folder = search.code_folder()
     if folder is not None and folder.is_dir():
@@ -100,7 +100,7 @@ def _targets(node: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 def check_names(cfg: Mapping[str, Any]) -> list[str]:
-    """Faults that the names alone show; imports nothing.
+    """List the faults that the names alone show; imports nothing.
 
     Args:
         cfg: a plain configuration.
@@ -121,28 +121,32 @@ def check_names(cfg: Mapping[str, Any]) -> list[str]:
 
 
 def locate(name: str) -> Any:
-    """The object of a dotted name.
+    """Import the object of a dotted name.
 
     Raises:
         UsageError: nothing of that name.
     """
     parts = name.split(".")
     try:
-        found: Any = importlib.import_module(parts[0])
+        target: Any = importlib.import_module(parts[0])
         for i, part in enumerate(parts[1:], start=2):
-            if not hasattr(found, part) and inspect.ismodule(found):  # a function may hide the module of its name
+            if not hasattr(target, part) and inspect.ismodule(target):  # a function may hide the module of its name
                 importlib.import_module(".".join(parts[:i]))
-            found = getattr(found, part)
+            target = getattr(target, part)
     except ModuleNotFoundError as error:
         if error.name is None or not (name + ".").startswith(error.name + "."):
             raise UsageError(f"_target_={name}: importing it needs {error.name}, which is not installed") from error
         if error.name == parts[0]:
             raise UsageError(f"_target_={name}: there is no module '{parts[0]}'; is it installed?") from error
         part = error.name.rpartition(".")[2]
-        raise UsageError(f"_target_={name}: '{found.__name__}' has no '{part}'; {suggest(part, dir(found))}") from error
+        raise UsageError(
+            f"_target_={name}: '{target.__name__}' has no '{part}'; {suggest(part, dir(target))}"
+        ) from error
     except AttributeError as error:
-        raise UsageError(f"_target_={name}: '{found.__name__}' has no '{part}'; {suggest(part, dir(found))}") from error
-    return found
+        raise UsageError(
+            f"_target_={name}: '{target.__name__}' has no '{part}'; {suggest(part, dir(target))}"
+        ) from error
+    return target
 
 
 def _classes(slot: Slot) -> tuple[type, ...]:
@@ -150,25 +154,25 @@ def _classes(slot: Slot) -> tuple[type, ...]:
 
 
 def allowed(slot_name: str, name: str) -> Any:
-    """The object of a `_target_`, if this slot may call it.
+    """Import the object of a `_target_`, if this slot may call it.
 
     Raises:
         UsageError: it may not, and why.
     """
-    slot, found = SLOTS[slot_name], locate(name)
-    home = getattr(found, "__module__", "") or ""
+    slot, target = SLOTS[slot_name], locate(name)
+    home = getattr(target, "__module__", "") or ""
     if _is_trusted(name):
-        return found
-    if inspect.isclass(found):
-        if issubclass(found, _classes(slot)) and home.split(".")[0] in KNOWN_PACKAGES:
-            return found
-    elif inspect.isfunction(found):
+        return target
+    if inspect.isclass(target):
+        if issubclass(target, _classes(slot)) and home.split(".")[0] in KNOWN_PACKAGES:
+            return target
+    elif inspect.isfunction(target):
         room = f"medtrain.{slot_name}"
-        returns = _return_type(found)
+        returns = _return_type(target)
         made = typing.get_args(returns) if isinstance(returns, types.UnionType) else (returns,)
         makes = all(inspect.isclass(kind) and issubclass(kind, _classes(slot)) for kind in made)
         if makes and any(home == p or home.startswith(p + ".") for p in (room, *slot.factories)):
-            return found
+            return target
     kinds = " or ".join(base.replace(":", ".") for base in slot.bases)
     raise UsageError(f"{slot_name}._target_={name}: not allowed here; {slot_name} takes a subclass of {kinds}")
 
@@ -180,7 +184,7 @@ def _return_type(function: Callable[..., Any]) -> Any:
         return None
 
 
-class Fault(NamedTuple):
+class ArgumentFault(NamedTuple):
     """What is wrong with one argument of a target, or (without `place`) with the target itself."""
 
     key: str
@@ -188,7 +192,7 @@ class Fault(NamedTuple):
     wrong: str
 
     def text(self, word: str | None = None) -> str:
-        """The fault and its place; `word` is the command-line word behind it, if there is one."""
+        """Word the fault and its place; `word` is the command-line word behind it, if there is one."""
         return f"{word or self.place}: {self.wrong}" if self.place else self.wrong
 
 
@@ -197,12 +201,12 @@ def check_arguments(slot_name: str, node: Mapping[str, Any], path: str | None = 
     return [fault.text() for fault in _faults(slot_name, node, path or slot_name)]
 
 
-def _faults(slot_name: str, node: Mapping[str, Any], path: str) -> Iterator[Fault]:
+def _faults(slot_name: str, node: Mapping[str, Any], path: str) -> Iterator[ArgumentFault]:
     name = str(node["_target_"])
     try:
         called = allowed(slot_name, name)
     except UsageError as error:
-        yield Fault(f"{path}._target_", "", str(error))
+        yield ArgumentFault(f"{path}._target_", "", str(error))
         return
     arguments = {k: v for k, v in node.items() if k not in ("_target_", *OURS)}
     for key, value in arguments.items():
@@ -219,16 +223,16 @@ def _faults(slot_name: str, node: Mapping[str, Any], path: str) -> Iterator[Faul
     for key, value in arguments.items():
         here = f"{path}.{key}"
         if key in SLOTS[slot_name].supplied or (key not in names and not takes_any):
-            yield Fault(here, here, f"{name} takes no such argument; {suggest(str(key), free)}")
+            yield ArgumentFault(here, here, f"{name} takes no such argument; {suggest(str(key), free)}")
         elif key in names and not (value is None and parameters[key].default is None):
             wrong = fault(value, hints(called).get(key, Any)) or fault(value, limits.get(key, Any))
             if wrong:
-                yield Fault(here, f"{here}={value}", wrong)
+                yield ArgumentFault(here, f"{here}={value}", wrong)
 
 
-def argument_faults(cfg: Mapping[str, Any]) -> list[Fault]:
+def argument_faults(cfg: Mapping[str, Any]) -> list[ArgumentFault]:
     """List the faults of all target nodes of a plain configuration, importing what they name if it is allowed."""
-    faults: list[Fault] = []
+    faults: list[ArgumentFault] = []
     for slot in SLOTS:
         node = cfg.get(slot)
         if not isinstance(node, Mapping) or check_names({slot: node}):
@@ -253,7 +257,7 @@ def check_targets(cfg: DictConfig) -> None:
 
 
 def builder(slot_name: str, node: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """The checked callable of a target node and its arguments, nested targets built."""
+    """Give the checked callable of a target node and its arguments, nested targets built."""
     plain: Any = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else dict(node)
     called = allowed(slot_name, plain["_target_"])
     arguments = {k: _nested(slot_name, v) for k, v in plain.items() if k not in ("_target_", *OURS)}
@@ -268,7 +272,7 @@ def build(slot_name: str, node: Any, **supplied: Any) -> Any:
 
 
 def partial(slot_name: str, node: Any) -> Callable[..., Any]:
-    """A builder that waits for what the program supplies later (parameters, an optimizer)."""
+    """Make a builder that waits for what the program supplies later (parameters, an optimizer)."""
     called, arguments = builder(slot_name, node)
     taken = inspect.signature(called).parameters
 

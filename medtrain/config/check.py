@@ -1,4 +1,4 @@
-"""The strict check: every key and value of a composed configuration against what the package ships.
+"""Check strictly: every key and value of a composed configuration against what the package ships.
 
 Nodes that carry a ``_target_`` are open to arguments of that target, which `allowed` checks by its signature; all
 others know their keys and what these may hold (`schema`): a misspelt one never passes, be it in a YAML file or after
@@ -25,7 +25,7 @@ Plain = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Finding:
+class Fault:
     """A fault of the configuration: the command-line word behind it ('' if a file), what is wrong, its key."""
 
     token: str
@@ -37,7 +37,7 @@ class Finding:
 
 
 def reference(cfg: Plain, choices: dict[str, str | None], saved: Plain | None) -> Plain:
-    """What the package ships for these options; for a user's own data or task option, that of its `name`.
+    """Read what the package ships for these options; for a user's own data or task option, that of its `name`.
 
     Args:
         cfg: the composed configuration.
@@ -71,7 +71,7 @@ def _read(file: Any) -> Plain:
 
 
 def _option(group: str, name: str) -> Plain:
-    """A packaged option with those of its own group that it builds on."""
+    """Read a packaged option with those of its own group that it builds on."""
     raw = _read(_file(group, name))
     merged: Plain = {}
     for item in raw.pop("defaults", ["_self_"]):
@@ -88,8 +88,8 @@ def _merge(into: Plain, more: Plain) -> None:
             into[key] = value
 
 
-def check(cfg: Plain, base: Plain, overrides: list[Override], *, signatures: bool = False) -> list[Finding]:
-    """List all findings about keys, types, missing values, target names and combinations.
+def check(cfg: Plain, base: Plain, overrides: list[Override], *, signatures: bool = False) -> list[Fault]:
+    """List all faults about keys, types, missing values, target names and combinations.
 
     Args:
         cfg: the composed configuration.
@@ -99,43 +99,43 @@ def check(cfg: Plain, base: Plain, overrides: list[Override], *, signatures: boo
     """
     lines = {o.key_or_group: str(o.input_line) for o in overrides}
     added = {o.key_or_group for o in overrides if o.is_add() or o.is_force_add()}
-    found = _walk(cfg, base, "", lines, added)
-    found += [Finding("", text) for text in allowed.check_names(cfg)]
-    found += _arguments(cfg, {finding.key for finding in found}, lines) if signatures else []
-    return found + _combination(cfg)
+    faults = _walk(cfg, base, "", lines, added)
+    faults += [Fault("", text) for text in allowed.check_names(cfg)]
+    faults += _arguments(cfg, {fault.key for fault in faults}, lines) if signatures else []
+    return faults + _combination(cfg)
 
 
-def _arguments(cfg: Plain, known: set[str], lines: dict[str, str]) -> list[Finding]:
-    """What signatures say of the targets' arguments, but for keys that have a finding already."""
+def _arguments(cfg: Plain, known: set[str], lines: dict[str, str]) -> list[Fault]:
+    """List faults that signatures show in the targets' arguments, but for keys that have one already."""
     faults = [fault for fault in allowed.argument_faults(cfg) if fault.key not in known]
-    return [Finding(lines.get(f.key, ""), f.text(lines.get(f.key)), f.key) for f in faults]
+    return [Fault(lines.get(f.key, ""), f.text(lines.get(f.key)), f.key) for f in faults]
 
 
-def _walk(node: Plain, base: Plain, path: str, lines: dict[str, str], added: set[str]) -> list[Finding]:
-    found: list[Finding] = []
+def _walk(node: Plain, base: Plain, path: str, lines: dict[str, str], added: set[str]) -> list[Fault]:
+    faults: list[Fault] = []
     for key, value in node.items():
         here = f"{path}{key}"
         if key in base:
-            found += _value(here, value, base[key], lines, added)
+            faults += _value(here, value, base[key], lines, added)
         elif _is_open(node, base, path, value) and not (here in lines and here not in added):
             continue
         else:
             advice = suggest(str(key), [str(k) for k in base if k != "_target_"])
             if "_target_" in base and here in lines:
                 advice += f" (an argument of its _target_ is added with +{here}=...)"
-            found.append(Finding(lines.get(here, ""), f"{lines.get(here) or here}: no such key; {advice}", here))
-    return found
+            faults.append(Fault(lines.get(here, ""), f"{lines.get(here) or here}: no such key; {advice}", here))
+    return faults
 
 
 def _is_open(node: Plain, base: Plain, path: str, value: Any) -> bool:
-    """May this node hold keys that the package doesn't ship?"""
+    """Tell whether this node may hold keys that the package doesn't ship."""
     if "_target_" in node or (path and not base):
         return True
     named_target = value is None or (isinstance(value, dict) and "_target_" in value)
     return path.rstrip(".") in GROUPS_OF_TARGETS and named_target
 
 
-def _value(here: str, value: Any, shipped: Any, lines: dict[str, str], added: set[str]) -> list[Finding]:
+def _value(here: str, value: Any, shipped: Any, lines: dict[str, str], added: set[str]) -> list[Fault]:
     if isinstance(value, dict) and isinstance(shipped, dict):
         if value.get("_target_") != shipped.get("_target_"):
             return []  # another target than the packaged one: its signature tells
@@ -143,17 +143,17 @@ def _value(here: str, value: Any, shipped: Any, lines: dict[str, str], added: se
     if value is None and here.rpartition(".")[0] in GROUPS_OF_TARGETS:
         return []  # switched off
     if value == MISSING:
-        return [Finding("", f"{here} is needed: add {here}=...", here)]
+        return [Fault("", f"{here} is needed: add {here}=...", here)]
     if here.partition(".")[0] in allowed.SLOTS and not isinstance(shipped, dict):
         return []  # an argument: its target's signature tells
     wrong = schema.wrong(here, value, None if shipped == MISSING else shipped)
-    return [Finding(lines.get(here, ""), f"{lines.get(here) or f'{here}={value}'}: {wrong}", here)] if wrong else []
+    return [Fault(lines.get(here, ""), f"{lines.get(here) or f'{here}={value}'}: {wrong}", here)] if wrong else []
 
 
-def _combination(cfg: Plain) -> list[Finding]:
-    """Options that don't go together with the task, e.g. a 2D network for volumes."""
+def _combination(cfg: Plain) -> list[Fault]:
+    """Refuse options that don't go together with the task, e.g. a 2D network for volumes."""
     task = cfg.get("task") or {}
-    found = []
+    faults = []
     for group in ("data", "model", "loss", "sampler", "augment"):
         node = cfg.get(group) or {}
         kind, wanted = node.get("kind"), task.get("kind")
@@ -164,8 +164,8 @@ def _combination(cfg: Plain) -> list[Finding]:
             text = (
                 f"{group}={what} is for {' and '.join(_kinds(kind))} tasks, task={task.get('name')} is a {wanted} task"
             )
-            found.append(Finding("", f"{text}; {group} can be: {', '.join(sorted(fitting))}"))
-    return found
+            faults.append(Fault("", f"{text}; {group} can be: {', '.join(sorted(fitting))}"))
+    return faults
 
 
 def _kinds(kind: Any) -> list[str]:
@@ -173,20 +173,20 @@ def _kinds(kind: Any) -> list[str]:
     return [str(one) for one in kind] if isinstance(kind, list) else [str(kind)]
 
 
-def blame_files(found: list[Finding], configs: ConfigLoaderImpl, primary: str, tokens: list[str]) -> None:
-    """Say which file a fault stands in, where no command-line word brought it; changes `found` in place."""
-    if not any(f.key and not f.token for f in found):
+def blame_files(faults: list[Fault], configs: ConfigLoaderImpl, primary: str, tokens: list[str]) -> None:
+    """Say which file a fault stands in, where no command-line word brought it; changes `faults` in place."""
+    if not any(f.key and not f.token for f in faults):
         return
     defaults = configs.compute_defaults_list(primary, tokens, RunMode.RUN).defaults
-    for i, finding in enumerate(found):
-        if finding.key and not finding.token:
+    for i, fault in enumerate(faults):
+        if fault.key and not fault.token:
             for item in reversed(defaults):
                 loaded = configs.repository.load_config(item.config_path) if item.config_path else None
                 prefix = f"{item.package}." if item.package else ""
-                if loaded is None or loaded.provider in ("hydra", "schema") or not finding.key.startswith(prefix):
+                if loaded is None or loaded.provider in ("hydra", "schema") or not fault.key.startswith(prefix):
                     continue
-                key = finding.key.removeprefix(prefix)
+                key = fault.key.removeprefix(prefix)
                 if OmegaConf.select(loaded.config, key, throw_on_missing=False, default=None) is not None:
                     file = f"{item.config_path}.yaml"
-                    found[i] = replace(finding, token=file, text=f"{file}: {finding.text}")
+                    faults[i] = replace(fault, token=file, text=f"{file}: {fault.text}")
                     break

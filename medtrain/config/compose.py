@@ -42,12 +42,12 @@ class Composition:
 
     @property
     def cfg(self) -> DictConfig:
-        """The configuration; of a sweep, that of its first job."""
+        """Give the configuration; of a sweep, that of its first job."""
         return self.variants[0]
 
 
 def loader() -> ConfigLoaderImpl:
-    """A Hydra loader on the package's configs, the user's folder in front."""
+    """Make a Hydra loader on the package's configs, the user's folder in front."""
     setup_globals()
     path = create_config_search_path(f"pkg://{search.PACKAGE}")
     folder = search.user_folder()
@@ -89,38 +89,36 @@ def compose(
     return Composition(variants, configs, primary, [str(o.input_line) for o in usable])
 
 
-def _check(
-    cfg: DictConfig, saved: DictConfig | None, overrides: list[Override], signatures: bool
-) -> list[check.Finding]:
+def _check(cfg: DictConfig, saved: DictConfig | None, overrides: list[Override], signatures: bool) -> list[check.Fault]:
     plain: Any = OmegaConf.to_container(cfg, resolve=False)
     choices = plain.pop("hydra")["runtime"]["choices"]
     run: Any = None if saved is None else OmegaConf.to_container(saved, resolve=False)
     return check.check(plain, check.reference(plain, choices, run), overrides, signatures=signatures)
 
 
-def _parse(tokens: list[str], configs: ConfigLoaderImpl) -> tuple[list[Override], list[check.Finding]]:
+def _parse(tokens: list[str], configs: ConfigLoaderImpl) -> tuple[list[Override], list[check.Fault]]:
     parser, overrides, problems = OverridesParser.create(config_loader=configs), [], []
     for token in tokens:
         try:
             overrides += parser.parse_overrides([token])
         except HydraException:
             advice = f"write key=value, and quote special characters: '{token.partition('=')[0]}=\"...\"'"
-            problems.append(check.Finding(token, f"cannot read '{token}': {advice}"))
+            problems.append(check.Fault(token, f"cannot read '{token}': {advice}"))
     return overrides, problems
 
 
-def _unknown_options(overrides: list[Override], multirun: bool) -> list[check.Finding]:
+def _unknown_options(overrides: list[Override], multirun: bool) -> list[check.Fault]:
     problems = []
     options = search.option_files()
     for override in overrides:
         line, group = str(override.input_line), override.key_or_group
         if override.is_sweep_override() and not multirun:
-            problems.append(check.Finding(line, f"{line}: several values make a sweep; add -m, or quote the comma"))
+            problems.append(check.Fault(line, f"{line}: several values make a sweep; add -m, or quote the comma"))
         elif group in options and not group.startswith("hydra/") and not override.is_delete():
             for value in _values(override):
                 if value is not None and str(value) not in options[group]:
                     advice = suggest(str(value), options[group])
-                    problems.append(check.Finding(line, f"{group}={value}: no such option; {advice}"))
+                    problems.append(check.Fault(line, f"{group}={value}: no such option; {advice}"))
     return problems
 
 
@@ -131,7 +129,7 @@ def _values(override: Override) -> list[Any]:
 
 
 def _variants(overrides: list[Override], multirun: bool) -> Iterator[list[Override]]:
-    """The overrides with each sweep at its first value, then each other value once (not their product)."""
+    """List the overrides with each sweep at its first value, then each other value once (not their product)."""
     sweeps = {id(o): _single(o) for o in overrides if multirun and o.is_sweep_override()}
 
     def chosen(index: dict[int, int]) -> list[Override]:
@@ -157,7 +155,7 @@ def _single(override: Override) -> list[Override]:
 
 
 def _lenient(override: Override) -> str:
-    """The override in a form that Hydra always takes: what it may set is `check`'s decision."""
+    """Rewrite an override in a form that Hydra always takes: what it may set is `check`'s decision."""
     line, key = str(override.input_line), override.key_or_group
     if (
         override.is_delete()
@@ -177,7 +175,7 @@ def _load(configs: ConfigLoaderImpl, primary: str, overrides: list[Override]) ->
 
 
 def _store(saved: DictConfig, overridden: set[str]) -> None:
-    """A run's configuration as a primary one whose groups can still be replaced."""
+    """Keep a run's configuration as a primary one whose groups can still be replaced."""
     raw = OmegaConf.load(search.packaged_folder() / f"{search.PRIMARY}.yaml")
     assert isinstance(raw, DictConfig)
     items = [dict(item) for item in raw.pop("defaults") if item != "_self_"]
@@ -214,7 +212,7 @@ def plain(cfg: DictConfig) -> DictConfig:
 
 
 def load_saved(run: str | Path, key: str = "run") -> DictConfig:
-    """RUN/config.yaml; `key` is the word that named it.
+    """Read RUN/config.yaml; `key` is the word that named it.
 
     Raises:
         UsageError: no run there.

@@ -1,4 +1,4 @@
-"""Which run folders a command means: folders, sweeps, patterns, in the order in which they were given."""
+"""Find the run folders that a command means: folders, sweeps, patterns, in the order in which they were given."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RESULTS = (record.FILE, "test_metrics.json")  # a folder that holds one of these
 
 
 def run_folders(runs: str | Sequence[str], scores: bool = False) -> list[Path]:
-    """The run folders that `runs` names, each once.
+    """Find the run folders that `runs` names, each once.
 
     Args:
         runs: a folder (a run, a test of a run, or a sweep: all jobs in the order of their numbers), a pattern such as
@@ -27,8 +27,8 @@ def run_folders(runs: str | Sequence[str], scores: bool = False) -> list[Path]:
     """
     words = [runs] if isinstance(runs, str) and os.path.exists(runs) else runs
     words = words.split(",") if isinstance(words, str) else words
-    found = [folder for word in words if str(word).strip() for folder in _folders(str(word).strip(), scores)]
-    return list({folder.resolve(): folder for folder in found}.values())
+    folders = [folder for word in words if str(word).strip() for folder in _folders(str(word).strip(), scores)]
+    return list({folder.resolve(): folder for folder in folders}.values())
 
 
 def _folders(word: str, scores: bool) -> list[Path]:
@@ -42,24 +42,24 @@ def _folders(word: str, scores: bool) -> list[Path]:
                 f"{word}: neither a run nor a sweep (no {' or '.join(RESULTS)}, not in its folders either)"
             )
         return jobs
-    found = in_order(path for path in map(Path, glob.glob(str(place))) if is_run(path))
-    if not found:
+    matches = in_order(path for path in map(Path, glob.glob(str(place))) if is_run(path))
+    if not matches:
         raise UsageError(f"{word}: no such run; give the folder that a training printed, such as outputs/xray_cls/...")
-    return found
+    return matches
 
 
 def is_run(folder: Path) -> bool:
-    """Does the folder hold a run, or a test of one?"""
+    """Tell whether the folder holds a run, or a test of one."""
     return any((folder / name).is_file() for name in RESULTS)
 
 
 def is_scores(path: Path) -> bool:
-    """Does it name a file of scores from elsewhere, rather than a run?"""
+    """Tell whether it names a file of scores from elsewhere, rather than a run."""
     return path.suffix.lower() == ".csv"
 
 
 def in_order(folders: Iterable[Path]) -> list[Path]:
-    """Sorted by name, numbers by value: job 2 comes before job 10."""
+    """Sort by name, numbers by value: job 2 comes before job 10."""
     return sorted(folders, key=_natural)
 
 

@@ -1,4 +1,4 @@
-"""What the keys of strict nodes may hold, those without a `_target_`, where their packaged value does not say it all.
+"""Types of the keys of nodes without a `_target_`, where their packaged value does not say it all.
 
 A key that isn't here takes values of its packaged value's type, and text where that is null. Arguments of a `_target_`
 are no affair of this file: the target's own signature is their schema, so that a user's network, loss or sampler may
@@ -146,7 +146,7 @@ def _keys(node: type) -> dict[str, Any]:
 
 
 def rule(key: str) -> Any:
-    """The annotation of a key such as ``data.columns.label``; None where it has none."""
+    """Find the annotation of a key such as ``data.columns.label``; None where it has none."""
     node: Any = Configuration
     for part in key.split("."):
         node = _keys(node).get(part) if isinstance(node, type) and node.__module__ == __name__ else None

@@ -12,7 +12,7 @@ PACKAGE = "medtrain.configs"
 
 
 def user_folder() -> Path | None:
-    """`MEDTRAIN_CONFIG_DIR`, else ``./medtrain_configs`` where there is one."""
+    """Find `MEDTRAIN_CONFIG_DIR`, else ``./medtrain_configs`` where there is one."""
     named = os.environ.get("MEDTRAIN_CONFIG_DIR")
     if named:
         return Path(named).expanduser().resolve()
@@ -21,7 +21,7 @@ def user_folder() -> Path | None:
 
 
 def code_folder() -> Path | None:
-    """The folder whose modules may be targets: named on purpose by `MEDTRAIN_CONFIG_DIR`, not merely lying here."""
+    """Find the folder whose modules may be targets: named by `MEDTRAIN_CONFIG_DIR`, not merely lying here."""
     return user_folder() if os.environ.get("MEDTRAIN_CONFIG_DIR") else None
 
 
@@ -30,13 +30,13 @@ def packaged_folder() -> Path:
 
 
 def packaged_groups() -> list[str]:
-    """The groups that make up a configuration, without Hydra's own and the experiments."""
+    """List the groups that make up a configuration, without Hydra's own and the experiments."""
     names = sorted(p.name for p in packaged_folder().iterdir() if p.is_dir() and any(p.glob("*.yaml")))
     return [name for name in names if name not in ("hydra", "experiment")]
 
 
 def option_files() -> dict[str, dict[str, Path]]:
-    """{group: {option: file}}, nested groups as ``hydra/launcher``; a user's file wins over a packaged one."""
+    """List {group: {option: file}}, nested groups as ``hydra/launcher``; a user's file wins over a packaged one."""
     options = {group: dict(files) for group, files in _packaged_options().items()}
     folder = user_folder()
     for group, files in (_options_in(folder) if folder is not None else {}).items():
@@ -59,7 +59,7 @@ def _options_in(root: Path) -> dict[str, dict[str, Path]]:
 
 
 def first_comment(file: Path) -> str:
-    """What an option says of itself: its first comment line that is no ``@package`` directive."""
+    """Read what an option says of itself: its first comment line that is no ``@package`` directive."""
     for line in file.read_text(encoding="utf-8").splitlines():
         text = line.lstrip("# ")
         if not line.startswith("#"):
