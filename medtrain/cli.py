@@ -22,7 +22,7 @@ from medtrain.verbs import VERBS, help_text, look_up
 
 @dataclass
 class Words:
-    """The command line, sorted."""
+    """The words of the command line, sorted."""
 
     verb: str = "train"
     tokens: list[str] = field(default_factory=list)

@@ -14,7 +14,7 @@ from medtrain.sampler import Remembering
 
 
 class Mining(pl.Callback):
-    """For samplers with ``remember``: looks at all training cases as they are, without augmentation, and tells them.
+    """Feedback for samplers with ``remember``: the hardness of all training cases as they are, without augmentation.
 
     It costs a pass without gradients an epoch. What was told lies in the checkpoint, so a resumed run draws as the
     undisturbed one would have. Nothing happens with other samplers.

@@ -16,7 +16,7 @@ from medtrain.core.notice import Notice
 
 
 class Preemption(Checkpoint):
-    """Stops the training when the notice was given, where it can go on from.
+    """A stop of the training after the notice was given, where it can go on from.
 
     Lightning calls checkpoint callbacks last, in their order; this one follows all others, so that the state that it
     saves holds all that they have done.

@@ -13,7 +13,7 @@ import torch
 
 
 class Speed(pl.Callback):
-    """Measures training epochs and hands the figures to the log and the run record.
+    """Measurements of training epochs, handed to the log and the run record.
 
     Args:
         report: called at the end of each training epoch with ``images_per_s``, ``data_wait`` (share of training

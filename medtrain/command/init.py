@@ -24,7 +24,7 @@ FLAGS = frozenset(("0", "1", "-1", "0.0", "1.0", "-1.0", ""))
 
 @dataclass
 class Proposal:
-    """What a table seems to be: the data node's keys to set, and what to tell of it."""
+    """A guess at what a table holds: the data node's keys to set, and what to tell of it."""
 
     data: dict[str, Any]
     facts: list[str] = field(default_factory=list)

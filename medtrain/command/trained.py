@@ -18,7 +18,7 @@ from medtrain.task.base import Task
 
 @dataclass
 class Trained:
-    """What test and predict need of a run.
+    """A finished run as test and predict need it.
 
     Args:
         members: the model node of each member where the run is an ensemble.

@@ -33,7 +33,7 @@ OURS = ("kind",)  # keys of a target's node that are medtrain's, not arguments
 
 @dataclass(frozen=True)
 class Slot:
-    """What may stand under one group.
+    """The objects that may stand under one group.
 
     Args:
         bases: ``module:Class`` names; subclasses of these are allowed.
@@ -185,7 +185,7 @@ def _return_type(function: Callable[..., Any]) -> Any:
 
 
 class ArgumentFault(NamedTuple):
-    """What is wrong with one argument of a target, or (without `place`) with the target itself."""
+    """A fault of one argument of a target, or (without `place`) of the target itself."""
 
     key: str
     place: str  # the key, with its value where that is the fault

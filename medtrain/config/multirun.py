@@ -25,7 +25,7 @@ TARGET = "hydra_plugins.medtrain.SlurmLauncher"  # Hydra takes plugins by names 
 
 
 class Jobs(Protocol):
-    """What is done with the jobs of a sweep; each returns the value that a sweeper optimises."""
+    """The treatment of the jobs of a sweep; each method returns the value that a sweeper optimises."""
 
     def run(self, composed: DictConfig, hydra_cfg: DictConfig) -> float | None:
         """Carry one job out here; `hydra_cfg` has the hydra node."""
@@ -67,7 +67,7 @@ class _Task:
 
 
 class SlurmLauncher(Launcher):
-    """Composes the jobs and hands them over; its arguments are the keys of configs/hydra/launcher/slurm.yaml."""
+    """A launcher that composes the jobs and hands them over; it takes configs/hydra/launcher/slurm.yaml's keys."""
 
     def __init__(self, **settings: Any) -> None:
         self.settings = _plain_items(settings)

@@ -34,7 +34,7 @@ class Finding:
 
 @dataclass
 class Inspection:
-    """What a data source says of itself.
+    """The findings about a data source, its numbers, and how to see its pictures.
 
     Attributes:
         findings: errors first.

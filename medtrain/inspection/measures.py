@@ -38,7 +38,7 @@ class Pixels(Protocol):
 
 @dataclass(frozen=True)
 class Measures:
-    """Of M pictures; about 350 bytes each.
+    """Numbers, thumbnails and hashes of M pictures; about 350 bytes each.
 
     Attributes:
         row: their rows in the data.

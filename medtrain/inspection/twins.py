@@ -107,7 +107,7 @@ def candidates(hash_M4: NDArray[np.uint64], progress: Progress | None) -> Iterat
             late.append(i + start)
             early.append(j + left)
         i, j = np.concatenate(late), np.concatenate(early)
-        i, j = i[j < i], j[j < i]
+        i, j = i[j < i], j[j < i]  # each pair once, and none of a picture with itself
         apart = np.bitwise_count(words[i] ^ words[j]).sum(1)
         i, j, apart = i[apart <= DISTANCE], j[apart <= DISTANCE], apart[apart <= DISTANCE]
         order = np.lexsort((apart, i))

@@ -17,7 +17,7 @@ PARENT = "MEDTRAIN_PARENT"  # set in ranks that our own parent has started; thos
 
 @dataclass(frozen=True)
 class Launch:
-    """Which of a job's processes this one is.
+    """The place of this process among those of a job.
 
     Args:
         by: who started it: torchrun or srun.

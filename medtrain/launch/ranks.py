@@ -28,7 +28,7 @@ FAILED_GRACE_S = 5.0  # where one has failed, the others wait for it in a collec
 
 
 class Ended(NamedTuple):
-    """How the ranks ended.
+    """The end of all ranks.
 
     Args:
         code: the exit code of the first that failed, 128 + the signal after a signal, 0.

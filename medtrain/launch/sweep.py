@@ -22,7 +22,7 @@ from medtrain.launch.slurm.wait import wait, waiting
 
 
 class Sweep:
-    """What becomes of each job of a multirun (see `multirun.Jobs`).
+    """The treatment of each job of a multirun (see `multirun.Jobs`).
 
     Args:
         verb: of the jobs.

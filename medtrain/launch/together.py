@@ -72,7 +72,7 @@ def alone(verb: Verb, multirun: bool) -> None:
 
 
 class _Meeting:
-    """Where the processes of a launch agree: a few keys of the store that PyTorch's own process group will use."""
+    """The meeting place of the processes of a launch: a few keys of the store that PyTorch's process group will use."""
 
     def __init__(self, launch: Launch) -> None:
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # one message where the first process ends, not ten

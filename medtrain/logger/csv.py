@@ -20,7 +20,7 @@ _FIRST = ("epoch", "step")
 
 
 class CSVLog(Logger):
-    """Writes ``folder/metrics.csv`` anew, atomically, after each epoch.
+    """A logger that writes ``folder/metrics.csv`` anew, atomically, after each epoch.
 
     Args:
         folder: the run folder.

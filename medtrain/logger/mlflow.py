@@ -14,7 +14,7 @@ from medtrain.io.files import write_text
 
 
 class MLflowLog(MLFlowLogger):
-    """Writes to a tracking server, by default to ``folder/mlflow``.
+    """A logger that writes to a tracking server, by default to ``folder/mlflow``.
 
     Args:
         folder: the run folder; its name is the run's.

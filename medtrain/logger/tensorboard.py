@@ -9,7 +9,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 
 class TensorBoardLog(TensorBoardLogger):
-    """Writes ``folder/tensorboard``.
+    """A logger that writes ``folder/tensorboard``.
 
     Args:
         folder: the run folder.

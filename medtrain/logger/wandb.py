@@ -15,7 +15,7 @@ from medtrain.io.files import write_text
 
 
 class WandbLog(WandbLogger):
-    """Writes to a server, or to ``folder/wandb`` with ``WANDB_MODE=offline`` (`wandb sync` sends it later).
+    """A logger that writes to a server, or to ``folder/wandb`` with ``WANDB_MODE=offline`` (`wandb sync` sends it).
 
     Args:
         folder: the run folder; its name is the run's.

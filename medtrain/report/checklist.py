@@ -34,7 +34,7 @@ class Item(NamedTuple):
 
 
 class Facts:
-    """The run folder, asked in the checklist's words; an answer of None leaves the item to the author."""
+    """Answers from the run folder, in the checklist's words; an answer of None leaves the item to the author."""
 
     def __init__(self, run: RunFolder) -> None:
         self.run = run

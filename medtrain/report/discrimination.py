@@ -38,7 +38,7 @@ def roc(curves: Sequence[Curve], predictions: Predictions) -> Figure | None:
         target, decided = predictions.target_NC[:, curve.c], predictions.predicted_NC[:, curve.c]
         known = np.isfinite(target)
         if np.isfinite(decided[known]).all():
-            x, y = decided[target == 0].mean(), decided[target == 1].mean()
+            x, y = decided[target == 0].mean(), decided[target == 1].mean()  # false and true positive rate
             dot(axes, x, y, i)
     tidy(axes, "1 - specificity", "sensitivity", unit=True)
     legend(figure, axes, len(curves), "AUROC")

@@ -69,6 +69,7 @@ def imbalance_table(spec: DataSpec, by_split: Imbalance, unit: str = "images") -
     unknown = any(row["unknown"] for row in by_split[main].values())
     table = Table(title=f"{unit} (patients) of each class", title_justify="left")
     table.add_column("class")
+    # A list times False is empty: these columns are there only where they say something.
     for name in [main, "%", *["not"] * unnamed, *["unknown"] * unknown, "factor", "weight", *others]:
         table.add_column(name, justify="right")
     shown = list(by_split[main].items())[:ROWS]

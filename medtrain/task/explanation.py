@@ -42,7 +42,7 @@ class Request:
 
 @dataclass
 class Explanation:
-    """What was written.
+    """The rows of explain.csv and the checks that a task has written.
 
     Args:
         columns: of explain.csv, in order.

@@ -144,7 +144,7 @@ def _written(map_: _Map, request: Request, patches: Any, row: int, file: str) ->
     facts |= {"prediction": map_.decision, "prob": prob}
     facts |= {"half_volume": half_area(heat), "error": ""}
     if highest is not None:
-        mm = (image.affine @ [*voxel[::-1], 1.0])[:3]
+        mm = (image.affine @ [*voxel[::-1], 1.0])[:3]  # an affine takes W, H, D
         facts |= {f"peak_{axis}_mm": round(float(v), 2) for axis, v in zip("xyz", mm, strict=True)}
         facts |= {f"peak_{axis}": v for axis, v in zip("ijk", grid.voxel(mm), strict=True)}
     return facts | {"picture": f"pictures/{file}.png", "map": f"maps/{file}.nii.gz"}
