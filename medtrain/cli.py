@@ -218,9 +218,9 @@ def _without_hydra(cfg: Any, resolve: bool) -> Any:
     from omegaconf import OmegaConf
 
     if resolve:
-        from medtrain.config.compose import plain
+        from medtrain.config.compose import resolved
 
-        return plain(cfg)
+        return resolved(cfg)
     container: Any = OmegaConf.to_container(cfg, resolve=False)
     container.pop("hydra")
     return OmegaConf.create(container)
@@ -243,12 +243,12 @@ def _carry_out(verb: Verb, composition: Any, multirun: bool) -> int:
 def _try(composition: Any, multirun: bool) -> None:
     """Find every fault of a run, or of all jobs of a sweep, before the first one starts."""
     from medtrain.command.probe import probe
-    from medtrain.config.compose import plain
+    from medtrain.config.compose import resolved
     from medtrain.launch import processes
     from medtrain.launch.sweep import check_cluster
 
     for variant in composition.variants:
-        cfg = plain(variant)
+        cfg = resolved(variant)
         if not check_cluster(variant, multirun):
             processes.fit(cfg)
         probe(cfg)

@@ -86,13 +86,13 @@ import numpy as np
 import medtrain
 from medtrain.config import allowed, search
 from medtrain.config.compose import compose
-from medtrain.config.compose import plain
+from medtrain.config.compose import resolved
 from medtrain.core.errors import UsageError
 from medtrain.target import DataSpec
 from medtrain.model import build_model
 
 words = ["loss=hinge", "model=pooled", "sampler=backwards", "encoder=flat"]
-cfg = plain(compose(words, signatures=True).cfg)
+cfg = resolved(compose(words, signatures=True).cfg)
 spec = DataSpec.of("binary", ("0", "1"), 1, (32, 32))
 allowed.check_targets(cfg)
 built = {

@@ -195,7 +195,7 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(cause).split("\n")[0].split()) or type(error).__name__
 
 
-def plain(cfg: DictConfig) -> DictConfig:
+def resolved(cfg: DictConfig) -> DictConfig:
     """Copy a configuration, resolved and without the hydra node.
 
     Raises:

@@ -10,7 +10,7 @@ from pathlib import Path
 from omegaconf import DictConfig, open_dict
 
 from medtrain.config import folder
-from medtrain.config.compose import Composition, plain
+from medtrain.config.compose import Composition, resolved
 from medtrain.core.verb import Place, Verb
 from medtrain.io import record
 from medtrain.io.files import write_json
@@ -55,13 +55,13 @@ def make_ready(verb: Verb, cfg: DictConfig, place: Path, hydra_cfg: DictConfig, 
 
 
 def _print_only(verb: Verb, composition: Composition) -> int:
-    return int(verb.command.main(plain(composition.cfg)) or 0)
+    return int(verb.command.main(resolved(composition.cfg)) or 0)
 
 
 def _run(verb: Verb, composition: Composition) -> int:
     """Work in a run folder of its own, or go on in the one that `resume` means."""
     hydra_cfg = composition.cfg
-    cfg = plain(hydra_cfg)
+    cfg = resolved(hydra_cfg)
     folder.absolute_paths(cfg)
     named, wanted = _is_named(composition), Path(str(hydra_cfg.hydra.run.dir))
     before = folder.to_resume(cfg, wanted.parent, wanted if named else None)
@@ -70,7 +70,7 @@ def _run(verb: Verb, composition: Composition) -> int:
 
 
 def _run_beside(verb: Verb, composition: Composition) -> int:
-    cfg = plain(composition.cfg)
+    cfg = resolved(composition.cfg)
     folder.absolute_paths(cfg)
     place = _own_folder(verb, composition)
     folder.save_config(cfg, place, of_run=False)
@@ -78,7 +78,7 @@ def _run_beside(verb: Verb, composition: Composition) -> int:
 
 
 def _run_beside_later(verb: Verb, composition: Composition) -> int:
-    return int(verb.command.main(plain(composition.cfg), lambda: _own_folder(verb, composition)))
+    return int(verb.command.main(resolved(composition.cfg), lambda: _own_folder(verb, composition)))
 
 
 def _run_within(verb: Verb, composition: Composition) -> int:
@@ -104,7 +104,7 @@ _RUNS: dict[Place, Callable[[Verb, Composition], int]] = {
 
 def _fitted(verb: Verb, composition: Composition) -> DictConfig:
     """Fit the configuration to the processes that were started: faults come before any folder."""
-    cfg = plain(composition.cfg)
+    cfg = resolved(composition.cfg)
     folder.absolute_paths(cfg)
     if verb.ranks:
         processes.fit(cfg)

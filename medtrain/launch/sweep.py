@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from medtrain.config import folder, multirun
-from medtrain.config.compose import Composition, plain
+from medtrain.config.compose import Composition, resolved
 from medtrain.core.errors import UsageError
 from medtrain.core.verb import Verb
 from medtrain.io import record
@@ -80,7 +80,7 @@ class Sweep:
             busy: names of folders whose jobs wait or run elsewhere.
         """
         place = self.folder / str(hydra_cfg.hydra.sweep.subdir)
-        cfg = plain(composed)
+        cfg = resolved(composed)
         folder.absolute_paths(cfg)
         if cfg.sweep.retry is None:
             before = folder.to_resume(cfg, place.parent, place if cfg.resume == "auto" else None)

@@ -103,7 +103,7 @@ def read_labels(
     named = _named(classes) if model is None else model.classes
     if isinstance(column, list):
         return _from_columns(raw, column, named, model, unsure)
-    texts = _plain_all(raw.text[column])
+    texts = _all_without_decimals(raw.text[column])
     lists = any("|" in text for text in texts) or (
         named is not None and any(text.lower() == NO_CLASS for text in texts) and NO_CLASS not in map(str.lower, named)
     )
@@ -115,21 +115,21 @@ def read_labels(
 def _named(classes: Sequence[Any] | None) -> tuple[str, ...] | None:
     if classes is None:
         return None
-    names = tuple(plain(str(name)) for name in classes)
+    names = tuple(without_decimals(str(name)) for name in classes)
     if len(set(names)) < len(names) or len(names) < 2:
         raise UsageError(f"data.classes={list(names)}: give two or more classes, each once")
     return names
 
 
-def plain(text: str) -> str:
-    """1.0 is 1: pandas and Excel write whole numbers so where a column has blanks."""
+def without_decimals(text: str) -> str:
+    """Write 1.0 as 1: pandas and Excel write whole numbers so where a column has blanks."""
     return re.sub(r"^(-?\d+)\.0+$", r"\1", str(text).strip())
 
 
-def _plain_all(column: pd.Series) -> list[str]:
-    """`plain` of each cell; a column of a million has few different ones."""
+def _all_without_decimals(column: pd.Series) -> list[str]:
+    """Write each cell `without_decimals`; a column of a million has few different ones."""
     codes, cells = pd.factorize(column.to_numpy(object))
-    return np.array([plain(cell) for cell in cells], dtype=object)[codes].tolist()
+    return np.array([without_decimals(cell) for cell in cells], dtype=object)[codes].tolist()
 
 
 def _from_columns(
@@ -148,7 +148,7 @@ def _from_columns(
     targets = np.full((len(raw.text), len(classes)), np.nan)
     bad, values, healthy = [], unsure.values(), _healthy(raw)
     for name in columns:
-        texts = raw.text[name].map({text: plain(text).lower() for text in raw.text[name].unique()})
+        texts = raw.text[name].map({text: without_decimals(text).lower() for text in raw.text[name].unique()})
         found = texts.map(values).to_numpy(float, copy=True)
         if name.lower() not in (NO_CLASS, *APART):
             found[healthy & (texts == "").to_numpy()] = 0.0
@@ -221,7 +221,7 @@ def _from_names(
 
 def _order(raw: RawTable, present: set[str], named: tuple[str, ...] | None, positive: Any) -> tuple[str, ...]:
     if positive is not None:
-        positive = plain(str(positive))
+        positive = without_decimals(str(positive))
         among = named or tuple(sorted(present))
         if positive not in among:
             raise UsageError(

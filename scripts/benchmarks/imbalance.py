@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from medtrain.augment import Augment2d
 from medtrain.core.streams import stream, torch_seed
 from medtrain.data.phantom.anatomy import draw_anatomy
-from medtrain.data.phantom.xray import Finding, draw_film
+from medtrain.data.phantom.xray import ChestFinding, draw_film
 from medtrain.loss import balanced_cross_entropy, cross_entropy, focal
 from medtrain.metric import Ranking
 from medtrain.metric.calibration import Reliability
@@ -78,7 +78,7 @@ def draw_films(negatives: int, positives: int, name: str) -> Films:
     for i in range(len(x)):
         draw = stream(0, "benchmark", name, i)
         view = "AP" if draw.random() < 0.3 else "PA"
-        finding, anatomy = Finding(opacity=i >= negatives, nodule=False), draw_anatomy(draw)
+        finding, anatomy = ChestFinding(opacity=i >= negatives, nodule=False), draw_anatomy(draw)
         film = torch.from_numpy(draw_film(draw, anatomy, finding, view, str(draw.choice(["north", "south"])), PX))
         x[i] = F.interpolate(film[None, None].float(), (PX, PX), mode="area")[0]
     return Films(x, np.repeat([0.0, 1.0], [negatives, positives]))

@@ -32,7 +32,7 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from medtrain.command import build
-from medtrain.config.compose import compose, plain
+from medtrain.config.compose import compose, resolved
 from medtrain.loss import cross_entropy
 from medtrain.model import build_model
 
@@ -87,7 +87,7 @@ def configuration(root: Path, cache: Path, side: int, batch: int, workers: int, 
         f"data.batch_size={batch}", f"data.num_workers={workers}", f"model={model}", "augment=none",
         "trainer.max_epochs=1000", "callbacks.early_stopping=null",
     ]  # fmt: skip
-    return plain(compose(words).cfg)
+    return resolved(compose(words).cfg)
 
 
 class Turns(pl.Callback):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from medtrain.config.compose import compose, plain
+from medtrain.config.compose import compose, resolved
 from medtrain.core.errors import UsageError
 from tests.options import all_options, words
 
@@ -26,7 +26,7 @@ def write(folder: Path, name: str, text: str) -> None:
 
 
 def test_defaults() -> None:
-    cfg = plain(compose([]).cfg)
+    cfg = resolved(compose([]).cfg)
     assert (cfg.task.name, cfg.data.name, cfg.model._target_) == (
         "xray_cls",
         "phantom_xray",
@@ -66,9 +66,9 @@ def test_the_command_line_beats_experiment_beats_task(mine: Path) -> None:
         mine, "experiment/e.yaml",
         "# @package _global_\n# e\ndefaults:\n  - override /model: resnet18\noptimizer:\n  lr: 0.5\nseed: 7\n",
     )  # fmt: skip
-    cfg = plain(compose(["experiment=e"]).cfg)
+    cfg = resolved(compose(["experiment=e"]).cfg)
     assert cfg.model._target_.endswith("resnet18") and cfg.optimizer.lr == 0.5 and cfg.seed == 7
-    cfg = plain(compose(["experiment=e", "model=resnet50", "optimizer.lr=0.25"]).cfg)
+    cfg = resolved(compose(["experiment=e", "model=resnet50", "optimizer.lr=0.25"]).cfg)
     assert cfg.model._target_.endswith("resnet50") and cfg.optimizer.lr == 0.25
 
 
@@ -79,7 +79,7 @@ def test_a_user_s_file_wins_over_a_packaged_one_of_the_same_name(mine: Path) -> 
 
 def test_a_user_s_data_option_builds_on_a_packaged_one(mine: Path) -> None:
     write(mine, "data/hospital.yaml", "# ours\ndefaults:\n  - image_table\n  - _self_\ntable: a.csv\nimage_size: 320\n")
-    cfg = plain(compose(["data=hospital"]).cfg)
+    cfg = resolved(compose(["data=hospital"]).cfg)
     assert (cfg.data.name, cfg.data.image_size, cfg.data.batch_size) == ("image_table", 320, 32)
     write(mine, "data/hospital.yaml", "# ours\ndefaults:\n  - image_table\n  - _self_\ntable: a.csv\nimage_sise: 3\n")
     with pytest.raises(UsageError, match=r"data/hospital.yaml: data.image_sise.*image_size"):
@@ -104,7 +104,7 @@ def test_a_network_for_another_kind_of_data_is_refused(mine: Path) -> None:
 
 
 def test_callbacks_can_be_added_and_switched_off() -> None:
-    cfg = plain(
+    cfg = resolved(
         compose(["callbacks.early_stopping=null", "+callbacks.t._target_=pytorch_lightning.callbacks.Timer"]).cfg
     )
     assert cfg.callbacks.early_stopping is None and cfg.callbacks.t._target_.endswith("Timer")
@@ -113,9 +113,9 @@ def test_callbacks_can_be_added_and_switched_off() -> None:
 
 
 def test_interpolations_work_and_dead_ones_are_told() -> None:
-    assert plain(compose(["data.batch_size=${trainer.max_epochs}"]).cfg).data.batch_size == 10
+    assert resolved(compose(["data.batch_size=${trainer.max_epochs}"]).cfg).data.batch_size == 10
     with pytest.raises(UsageError, match="nowhere"):
-        plain(compose(["data.batch_size=${nowhere.at.all}"]).cfg)
+        resolved(compose(["data.batch_size=${nowhere.at.all}"]).cfg)
 
 
 def test_each_value_of_a_sweep_is_checked_once() -> None:
@@ -126,10 +126,10 @@ def test_each_value_of_a_sweep_is_checked_once() -> None:
 
 
 def test_a_saved_run_takes_overrides_and_another_data_option() -> None:
-    saved = plain(compose(["model=resnet18", "optimizer.lr=0.5", "data.patients=40"]).cfg)
-    again = plain(compose(["seed=3"], saved=saved).cfg)
+    saved = resolved(compose(["model=resnet18", "optimizer.lr=0.5", "data.patients=40"]).cfg)
+    again = resolved(compose(["seed=3"], saved=saved).cfg)
     assert again.seed == 3 and OmegaConf.merge(again, {"seed": 0}) == saved
-    other = plain(compose(["data=image_table", "data.table=x.csv"], saved=saved).cfg)
+    other = resolved(compose(["data=image_table", "data.table=x.csv"], saved=saved).cfg)
     assert other.data.name == "image_table" and other.model == saved.model and "patients" not in other.data
     with pytest.raises(UsageError, match="data.patient=3.*did you mean 'patients'"):
         compose(["data.patient=3"], saved=saved)

@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from medtrain.config import multirun
-from medtrain.config.compose import compose, plain
+from medtrain.config.compose import compose, resolved
 
 
 class Noted:
@@ -21,7 +21,7 @@ class Noted:
         self.settings: Mapping[str, Any] = {}
 
     def note(self, composed: DictConfig, hydra_cfg: DictConfig) -> tuple[str, int, list[str]]:
-        return str(hydra_cfg.hydra.sweep.subdir), plain(composed).seed, list(hydra_cfg.hydra.overrides.task)
+        return str(hydra_cfg.hydra.sweep.subdir), resolved(composed).seed, list(hydra_cfg.hydra.overrides.task)
 
     def run(self, composed: DictConfig, hydra_cfg: DictConfig) -> float | None:
         self.ran.append(self.note(composed, hydra_cfg))

@@ -12,7 +12,7 @@ import pytest
 
 from medtrain.config import allowed, schema, search
 from medtrain.config.check import MISSING
-from medtrain.config.compose import compose, plain
+from medtrain.config.compose import compose, resolved
 from medtrain.core.errors import UsageError
 from tests.options import read
 
@@ -84,7 +84,7 @@ def test_a_user_s_network_has_its_own_schema(folder: Path) -> None:
     write(
         folder, "model/mine.yaml", "_target_: own_code.net\nkind: image\nsize: 64\nnorm: layer\nweights: [1.0, 2.0]\n"
     )
-    cfg = plain(compose(["model=mine"], signatures=True).cfg)
+    cfg = resolved(compose(["model=mine"], signatures=True).cfg)
     assert (cfg.model.size, cfg.model.norm, cfg.model.weights) == (64, "layer", [1.0, 2.0])
     allowed.check_targets(cfg)
     assert refused("model=mine", "model.size=n") == "model.size=n: text, where a whole number is wanted"

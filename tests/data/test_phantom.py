@@ -14,7 +14,7 @@ from medtrain.core.streams import stream
 from medtrain.data.phantom import xray
 from medtrain.data.phantom.anatomy import draw_anatomy
 from medtrain.data.phantom.source import PhantomXray
-from medtrain.data.phantom.xray import Finding, make_phantom_xray
+from medtrain.data.phantom.xray import ChestFinding, make_phantom_xray
 from tests.data.tables import config
 
 
@@ -59,11 +59,11 @@ def test_the_files(folder: Path) -> None:
     assert len(sizes) > 10 and 0.15 < deep / len(list((folder / "images").iterdir())) < 0.5
 
 
-@pytest.mark.parametrize("finding", [Finding(True, False), Finding(False, True)])
-def test_a_finding_brightens_the_lungs(finding: Finding) -> None:
+@pytest.mark.parametrize("finding", [ChestFinding(True, False), ChestFinding(False, True)])
+def test_a_finding_brightens_the_lungs(finding: ChestFinding) -> None:
     film, healthy = (
         xray.draw_film(stream(0, "film"), draw_anatomy(stream(0, "patient")), what, "PA", "north", 64)
-        for what in (finding, Finding(False, False))
+        for what in (finding, ChestFinding(False, False))
     )
     assert film.shape == healthy.shape
     assert np.quantile(film - healthy, 0.99) > 0.05

@@ -15,7 +15,7 @@ from medtrain.data.table.columns import USUAL, find_columns
 from medtrain.io.boxes import Annotations
 from medtrain.io.image import SUFFIXES
 from medtrain.io.table import RawTable, read_table
-from medtrain.target.labels import plain
+from medtrain.target.labels import without_decimals
 
 CORNERS = ("x_min", "y_min", "x_max", "y_max")
 SIDES = ("width", "height")
@@ -76,7 +76,7 @@ class _Reading:
         """'' for a row that says that there is nothing."""
         if self.columns["label"] is None:
             return [LESION] * len(self.raw.text)
-        labels = [plain(text) for text in self.raw.column(self.columns["label"])]
+        labels = [without_decimals(text) for text in self.raw.column(self.columns["label"])]
         if set(labels) <= {"0", "1", ""}:
             return [LESION if label == "1" else "" for label in labels]
         return ["" if label.lower() in NOTHING else label for label in labels]

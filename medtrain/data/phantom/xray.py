@@ -30,7 +30,7 @@ WRONG = 0.033  # of the reports
 
 
 @dataclass(frozen=True)
-class Finding:
+class ChestFinding:
     """What a film shows."""
 
     opacity: bool
@@ -102,22 +102,22 @@ def _patient(folder: Path, number: int, image_size: int, seed: int) -> list[dict
     return rows
 
 
-def _finding(draw: np.random.Generator, sick: bool) -> Finding:
+def _finding(draw: np.random.Generator, sick: bool) -> ChestFinding:
     if draw.random() >= (0.85 if sick else 0.06):
-        return Finding(False, False)
+        return ChestFinding(False, False)
     kind = draw.choice(3, p=(0.5, 0.35, 0.15))
-    return Finding(kind != 1, kind != 0)
+    return ChestFinding(kind != 1, kind != 0)
 
 
-def _wrong(finding: Finding, draw: np.random.Generator) -> Finding:
+def _wrong(finding: ChestFinding, draw: np.random.Generator) -> ChestFinding:
     if finding.opacity or finding.nodule:
-        return Finding(False, False)
+        return ChestFinding(False, False)
     opacity = bool(draw.random() < 0.6)
-    return Finding(opacity, not opacity)
+    return ChestFinding(opacity, not opacity)
 
 
 def draw_film(
-    draw: np.random.Generator, anatomy: Anatomy, finding: Finding, view: str, site: str, image_size: int
+    draw: np.random.Generator, anatomy: Anatomy, finding: ChestFinding, view: str, site: str, image_size: int
 ) -> Picture:
     """One film, 0 (black) to 1, drawn at twice its size and averaged."""
     height = round(image_size * draw.uniform(1.0, 1.4))

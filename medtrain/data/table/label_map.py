@@ -16,7 +16,7 @@ from medtrain.core.words import suggest
 from medtrain.data.table.columns import USUAL
 from medtrain.io.table import RawTable
 from medtrain.target import DataSpec
-from medtrain.target.labels import NO_CLASS, Labels, plain
+from medtrain.target.labels import NO_CLASS, Labels, without_decimals
 
 Names = Sequence[str]
 
@@ -44,8 +44,9 @@ def renamed(
     """
     if not wanted or not len(raw.text):
         return raw, dict(named)
-    pairs = {plain(str(theirs)): plain(str(ours)) for theirs, ours in wanted.items()}
-    ours = spec.classes if spec is not None else None if classes is None else [plain(str(name)) for name in classes]
+    pairs = {without_decimals(str(theirs)): without_decimals(str(ours)) for theirs, ours in wanted.items()}
+    given = None if classes is None else [without_decimals(str(name)) for name in classes]
+    ours = given if spec is None else spec.classes
     label, columns = named.get("label"), [str(name) for name in raw.text.columns]
     usual = next((name for name in columns if name.lower() in USUAL["label"]), None)
     if isinstance(label, list) or (label is None and _has_columns(spec, columns, [*pairs, *pairs.values()], usual)):
@@ -53,7 +54,7 @@ def renamed(
     column = label or usual
     if column not in columns:
         return raw, dict(named)  # find_columns will tell
-    said = {cell: [plain(part) for part in cell.split("|")] for cell in raw.text[column].unique()}
+    said = {cell: [without_decimals(part) for part in cell.split("|")] for cell in raw.text[column].unique()}
     there = sorted({part for parts in said.values() for part in parts if part})
     to = directed(pairs, there, ours, raw.file.name)
     cells = {cell: "|".join(dict.fromkeys(to.get(part, part) for part in parts)) for cell, parts in said.items()}
