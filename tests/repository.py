@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
@@ -23,6 +26,16 @@ def files() -> list[Path]:
     else:
         names = [p for p in ROOT.rglob("*") if not any(part.startswith(".") for part in p.relative_to(ROOT).parts)]
     return sorted({path for path in names if path.is_file()})
+
+
+def data_option(name: str) -> dict[str, Any]:
+    """A packaged option of data as the command would have it: with what it shares with others; columns are merged."""
+    node = yaml.safe_load((ROOT / "configs" / "data" / f"{name}.yaml").read_text(encoding="utf-8"))
+    for base in reversed([base for base in node.pop("defaults", []) if isinstance(base, str) and base != "_self_"]):
+        shared = data_option(base)
+        columns = shared.get("columns", {}) | node.get("columns", {})
+        node = shared | node | ({"columns": columns} if columns else {})
+    return dict(node)
 
 
 def pages() -> list[Path]:

@@ -8,20 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from PIL import Image
 
-from tests.repository import ROOT
+from tests.repository import data_option
 
 Box = Sequence[float]  # x, y, width, height
 
 
 def option(name: str, **changes: Any) -> dict[str, Any]:
     """A packaged data option as the command would have it."""
-    node = yaml.safe_load((ROOT / "configs" / "data" / f"{name}.yaml").read_text(encoding="utf-8"))
-    for base in node.pop("defaults", []):
-        node = (option(base) | node) if base != "_self_" else node
-    return node | {"num_workers": 0, "batch_size": 4} | changes
+    return data_option(name) | {"num_workers": 0, "batch_size": 4} | changes
 
 
 def picture(path: Path, boxes: Sequence[Box] = (), size: tuple[int, int] = (40, 60), deep: bool = False) -> None:

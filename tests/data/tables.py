@@ -6,22 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from PIL import Image
 
 from medtrain.data.table.manifest import Manifest, read_manifest
 from medtrain.target import DataSpec
-
-PACKAGED = Path(__file__).parents[2] / "configs" / "data"
+from tests.repository import data_option
 
 
 def config(option: str = "image_table", **changed: Any) -> dict[str, Any]:
     """The packaged data node with changes; columns are merged."""
-    node = yaml.safe_load((PACKAGED / "image_table.yaml").read_text())
-    if option != "image_table":
-        own = yaml.safe_load((PACKAGED / f"{option}.yaml").read_text())
-        columns = node["columns"] | own.pop("columns", {})
-        node |= {k: v for k, v in own.items() if k != "defaults"} | {"columns": columns}
+    node = data_option(option)
     columns = node["columns"] | changed.pop("columns", {})
     assert columns.keys() == node["columns"].keys() and not changed.keys() - node.keys()
     return node | {"num_workers": 0} | changed | {"columns": columns}

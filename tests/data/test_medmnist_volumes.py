@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from medtrain.core.errors import UsageError
 from medtrain.data.xray.medmnist import MedMNISTData
 from medtrain.inspection import inspect_data
-from tests.repository import ROOT
+from tests.repository import data_option
 
 
 def test_volumes_as_they_are(tmp_path: Path) -> None:
@@ -21,7 +20,7 @@ def test_volumes_as_they_are(tmp_path: Path) -> None:
         arrays[f"{split}_images"] = draw.integers(0, 256, (count, 6, 7, 8), dtype=np.uint8)
         arrays[f"{split}_labels"] = (np.arange(count) % 2)[:, None]
     np.savez(tmp_path / "nodules.npz", **arrays)
-    cfg = yaml.safe_load((ROOT / "configs/data/medmnist.yaml").read_text(encoding="utf-8"))
+    cfg = data_option("medmnist")
     cfg |= {"file": str(tmp_path / "nodules.npz"), "cache_dir": str(tmp_path / "cache")}
     data = MedMNISTData(cfg, report=lambda text: None)
     batch = next(iter(data.test_dataloader()))

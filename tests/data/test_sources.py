@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from medtrain.core.errors import DataError, MedtrainError, UsageError
 from medtrain.data import source
 from medtrain.target import DataSpec
-from tests.data.tables import PACKAGED, write_images
+from tests.data.tables import write_images
+from tests.repository import data_option
 
 
 def data_of(option: str, said: list[str] | None = None, **changed: Any) -> Any:
-    node = yaml.safe_load((PACKAGED / f"{option}.yaml").read_text())
+    node = data_option(option)
     assert not changed.keys() - {"spec", "all_test"} - node.keys()
     more = {key: changed.pop(key) for key in ("spec", "all_test") if key in changed}
     said = [] if said is None else said

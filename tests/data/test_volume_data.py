@@ -9,15 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 
 from medtrain.core.errors import DataError, UsageError
 from medtrain.data.volume.module import VolumeData
 from medtrain.target import DataSpec
-from tests.repository import ROOT
+from tests.repository import data_option
 from tests.volumes import nodules, save, save_series
 
-DEFAULTS = yaml.safe_load((ROOT / "configs/data/volume_table.yaml").read_text(encoding="utf-8"))
+DEFAULTS = data_option("volume_table")
 
 
 @pytest.fixture(scope="module")
