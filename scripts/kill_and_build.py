@@ -21,9 +21,9 @@ import numpy as np
 from PIL import Image
 
 from medtrain.io.image import ImageForm
-from medtrain.io.image_cache import ImageCache, cache_images
-from medtrain.io.image_fill import COMMIT_SECONDS
-from medtrain.io.image_store import RECORD
+from medtrain.io.store.fill import COMMIT_SECONDS
+from medtrain.io.store.index import RECORD
+from medtrain.io.store.pixels import ImageCache, cache_images
 
 SIZE, FORM = 700, ImageForm((128, 128))
 BUILD = """

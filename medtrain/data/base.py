@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,15 +14,11 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from medtrain.core.errors import Problem
+from medtrain.core.progress import Progress, to_stderr
 from medtrain.core.truth import Truth
 from medtrain.data.loading import LaterBatches, loader, ranks
-from medtrain.io.image_cache import Progress
 from medtrain.sampler import EvalSampler, Shuffle
 from medtrain.target import DataSpec
-
-
-def to_stderr(text: str) -> None:
-    print(text, file=sys.stderr)
 
 
 class Inputs(Protocol):

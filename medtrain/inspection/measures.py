@@ -7,7 +7,7 @@ would not decode.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from medtrain.core.progress import Progress
 from medtrain.io.image import LUMA
 
 Box = tuple[slice, slice]
-Progress = Callable[[int, int], None]
 
 BLOCK = 128  # pictures a thread has in memory
 SIDE = 64  # pixels of the picture that is hashed and compared

@@ -11,8 +11,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from medtrain.core.errors import Problem
+from medtrain.core.progress import Progress
 from medtrain.inspection.findings import Finding
 from medtrain.inspection.measures import Box, Measures, Pixels, Progress, shrunk
+from medtrain.inspection.measures import Box, Measures, Pixels, shrunk
 
 DISTANCE = 20  # bits of 256
 CORRELATION = 0.99  # of pictures of 64 x 64 pixels

@@ -161,7 +161,7 @@ def why_no_file(path: str | os.PathLike[str]) -> str:
 def _head(path: Path) -> bytes:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # before it is opened: a pipe would be waited for
-            raise ValueError("a folder, not a picture" if path.is_dir() else "not a file but a pipe or a device")
+            raise ValueError("a folder, not a file" if path.is_dir() else "not a file but a pipe or a device")
         with open(path, "rb") as file:
             head = file.read(HEAD)
     except FileNotFoundError:

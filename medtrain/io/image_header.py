@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from medtrain.core.progress import Progress
 from medtrain.io.dicom import is_dicom_file, read_shape
-from medtrain.io.remembered import Remembered
+from medtrain.io.store.remembered import Remembered
 
 BITS = {"1": 1, "I": 32, "F": 32}
 GREY = ("1", "L", "LA", "La", "I", "F")
@@ -21,8 +22,6 @@ ORIENTATION = 0x0112  # EXIF; from 5 on height and width change places
 CHUNK = 256
 TEXT = 40  # characters of a header that is remembered
 THREADS = 8
-
-Progress = Callable[[int, int], None]
 
 
 class Header(NamedTuple):

@@ -9,9 +9,9 @@ import numpy as np
 
 from medtrain.io.cache_root import writing_to
 from medtrain.io.content import SLIDE, of_pixels, of_texts
-from medtrain.io.remembered import Remembered
 from medtrain.io.slide_openslide import OpenSlideLevels
 from medtrain.io.stats import absolute, stat_files
+from medtrain.io.store.remembered import Remembered
 
 WIDTH = 40  # characters of a content, at most
 QUICKHASH = "openslide.quickhash-1"  # which OpenSlide leaves out where the lowest level takes more than 5 MB

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtrain.core.errors import UsageError
+from medtrain.io.bags import HDF5
 from medtrain.io.files import atomic_path
 
 OWN = "medtrain"  # the attribute of the file that says how medtrain made the bag
@@ -60,3 +61,21 @@ def read_own(path: Path) -> dict[str, Any] | None:
             return dict(json.loads(file.attrs[OWN]))
     except (OSError, KeyError, ValueError, TypeError):
         return None
+
+
+def own_arrays(path: Path) -> dict[str, tuple[int, tuple[int, ...], str]] | None:
+    """Say where ``x`` and ``coords`` of a bag that medtrain made lie in its file: first byte, shape, type.
+
+    Returns:
+        None of a bag that somebody else made, or that does not lie in one piece.
+    """
+    if path.suffix.lower() not in HDF5:
+        return None
+    with hdf5().File(path, "r") as file:
+        if OWN not in file.attrs:
+            return None
+        arrays = {key: file[name] for key, name in (("x", "features"), ("coords", "coords"))}
+        starts = {key: array.id.get_offset() for key, array in arrays.items()}
+        if None in starts.values():
+            return None
+        return {key: (starts[key], array.shape, array.dtype.str) for key, array in arrays.items()}

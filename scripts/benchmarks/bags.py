@@ -24,7 +24,7 @@ from torch import nn
 from medtrain.core.segments import Packed, segment_offsets
 from medtrain.data.loading import loader
 from medtrain.data.slide.bags import CaseBags, PackedBatches, even_cuts
-from medtrain.io.bag_store import PackedBags, pack_bags
+from medtrain.io.store.features import PackedBags, pack_bags
 from medtrain.model import gated_attention_mil
 from medtrain.sampler import Shuffle
 from medtrain.target import DataSpec

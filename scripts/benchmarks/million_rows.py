@@ -29,7 +29,7 @@ from PIL import Image
 from medtrain.data.table import manifest, module
 from medtrain.data.xray import module as images
 from medtrain.data.xray.module import ImageData
-from medtrain.io import image_fill
+from medtrain.io.store import pixels
 
 Seconds = NDArray[np.float64]  # of the clock, of the processor
 Taken = dict[str, Seconds]
@@ -102,7 +102,7 @@ def clocks() -> Seconds:
 def start(folder: Path, file: Path) -> None:
     taken: Taken = {what: np.zeros(2) for _, _, what in STAGES}
     time_stages(taken)
-    image_fill.read_fitted = lambda path, form: np.full((form.channels, *form.size), 128, np.uint8)
+    pixels.read_fitted = lambda path, form: np.full((form.channels, *form.size), 128, np.uint8)
     data = ImageData(node(folder, file), progress=lambda *at: print("decoding", *at, end="\r", file=sys.stderr))
     began = clocks()
     data.prepare()

@@ -12,11 +12,11 @@ from pydicom.uid import RLELossless
 
 from medtrain.io.content import first_with_same, from_bytes, of_features, of_pixels, of_several, of_voxels, to_bytes
 from medtrain.io.image import ImageForm, read_identified
-from medtrain.io.image_cache import cache_images
-from medtrain.io.image_store import hashes
 from medtrain.io.slide_content import slide_content, slide_contents
-from medtrain.io.volume_cache import cache_volumes
-from medtrain.io.volume_fill import VolumeForm, read_volume
+from medtrain.io.store.files import as_numbers
+from medtrain.io.store.pixels import cache_images
+from medtrain.io.store.voxels import VolumeForm, cache_volumes
+from medtrain.io.volume_source import read_volume
 from tests import dicom_files
 from tests.slide_files import slide_file
 
@@ -107,14 +107,14 @@ def test_several_and_none() -> None:
     )
     assert first_with_same(["x", "", "y", "x", ""]).tolist() == [0, 1, 2, 0, 4] and not len(first_with_same([]))
     kept = of_pixels(np.zeros((2, 2), np.uint8))
-    assert from_bytes("p1", hashes([to_bytes(kept), bytes(16)]), np.array([True, False])) == [kept, ""]
+    assert from_bytes("p1", as_numbers([to_bytes(kept), bytes(16)]), np.array([True, False])) == [kept, ""]
 
 
 def test_a_second_start_knows_it_without_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = [saved(DRAW.integers(0, 256, (9, 9)).astype(np.uint8), tmp_path / f"{n}.png") for n in range(5)]
     (tmp_path / "bad.png").write_bytes(b"no picture")
     first = cache_images([*paths, tmp_path / "bad.png"], FORM, tmp_path / "cache")
-    monkeypatch.setattr("medtrain.io.image_fill.read_identified", None)
+    monkeypatch.setattr("medtrain.io.store.pixels.read_identified", None)
     again = cache_images([*paths, tmp_path / "bad.png"], FORM, tmp_path / "cache")
     assert again.identities == first.identities == [*(content(path) for path in paths), ""]
 

@@ -14,10 +14,9 @@ import pytest
 from PIL import Image
 
 from medtrain.core.errors import MedtrainError
-from medtrain.io import image_store
 from medtrain.io.cache_root import cache_root
 from medtrain.io.image import ImageForm, read_fitted
-from medtrain.io.image_cache import cache_images
+from medtrain.io.store.pixels import PixelCodec, cache_images
 
 FORM = ImageForm((8, 6))
 
@@ -75,7 +74,7 @@ def test_other_readers_try_again_what_could_not_be_read(
 ) -> None:
     paths[1].write_bytes(b"a format of the future")
     assert cache_images(paths, FORM, tmp_path / "cache").decoded == 7
-    monkeypatch.setattr(image_store, "_READERS", ("medtrain",))
+    monkeypatch.setattr(PixelCodec, "packages", ("medtrain",))
     assert cache_images(paths, FORM, tmp_path / "cache").decoded == 1
     assert cache_images(paths, FORM, tmp_path / "cache").decoded == 0
 

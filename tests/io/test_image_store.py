@@ -17,21 +17,21 @@ import pytest
 from PIL import Image
 
 from medtrain.core.errors import MedtrainError
-from medtrain.io import image_fill, image_store, only_one
 from medtrain.io.image import ImageForm, read_fitted
-from medtrain.io.image_cache import ImageCache, cache_images
-from medtrain.io.image_store import RECORD
+from medtrain.io.store import fill, lock, segment
+from medtrain.io.store.index import RECORD
+from medtrain.io.store.pixels import ImageCache, cache_images
 
 FORM = ImageForm((16, 16))
 BUILD = """
 import sys, time
 from pathlib import Path
-from medtrain.io import image_fill, only_one
 from medtrain.io.image import ImageForm
-from medtrain.io.image_cache import cache_images
-read = image_fill.read_identified
-image_fill.read_identified = lambda *given: time.sleep({slow}) or read(*given)
-image_fill.COMMIT_SECONDS, only_one.PATIENCE, only_one.LEASE_SECONDS = 0.1, 0.0, 2.0
+from medtrain.io.store import fill, lock, pixels
+from medtrain.io.store.pixels import cache_images
+read = pixels.read_identified
+pixels.read_identified = lambda *given: time.sleep({slow}) or read(*given)
+fill.COMMIT_SECONDS, lock.PATIENCE, lock.LEASE_SECONDS = 0.1, 0.0, 2.0
 paths = sorted(Path(sys.argv[1]).glob("*.png"))
 print("ready", flush=True)
 sys.stdin.readline()
@@ -52,7 +52,7 @@ def paths(tmp_path: Path) -> list[Path]:
 @pytest.fixture
 def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
     """A process that fills the cache when it is let go, taking so many seconds a picture."""
-    monkeypatch.setattr(only_one, "LEASE_SECONDS", 2.0)
+    monkeypatch.setattr(lock, "LEASE_SECONDS", 2.0)
 
     def start(slow: float) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", BUILD.format(slow=slow), str(tmp_path)]
@@ -165,7 +165,7 @@ def test_a_full_disk_is_an_error_and_the_store_stays_usable(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return write(handle, data)
 
-    monkeypatch.setattr(image_store.os, "write", fill)
+    monkeypatch.setattr(segment.os, "write", fill)
     with pytest.raises(MedtrainError, match=r"cannot be written: No space left.*\n.*data.cache_dir"):
         cached(paths)
     monkeypatch.undo()
@@ -206,7 +206,7 @@ def test_a_cache_folder_that_is_a_file(paths: list[Path], tmp_path: Path) -> Non
 
 
 def test_a_writer_that_lost_its_lock_harms_nobody(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_fill, "only_one", lambda lock, report: contextlib.nullcontext())
+    monkeypatch.setattr(fill, "only_one", lambda file, report: contextlib.nullcontext())
     inner: list[ImageCache] = []
 
     def meanwhile(done: int, total: int) -> None:
@@ -225,7 +225,7 @@ import torch
 from medtrain.data.loading import LaterBatches, loader
 from medtrain.data.xray.dataset import CaseImages
 from medtrain.io.image import ImageForm
-from medtrain.io.image_cache import cache_images
+from medtrain.io.store.pixels import cache_images
 paths = sorted(Path(sys.argv[1]).glob("*.png")) * 1000
 cache = cache_images(paths, ImageForm((16, 16)), Path(sys.argv[1]) / "cache")
 rows = np.arange(len(paths))

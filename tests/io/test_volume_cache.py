@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medtrain.io import volume_fill
-from medtrain.io.volume_cache import VolumeCache, cache_volumes
-from medtrain.io.volume_fill import VolumeForm
+from medtrain.io.store import voxels
+from medtrain.io.store.voxels import VolumeCache, VolumeForm, cache_volumes
 from tests.volumes import save, save_series
 
 HU = np.random.default_rng(0).integers(-1024, 3000, (9, 8, 7)).astype(np.int16)
@@ -38,11 +37,11 @@ def test_nothing_is_read_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     copy = Path(shutil.copy(first, tmp_path / "b.nii"))
     cache = cached([first, copy, series], tmp_path / "cache")
     assert not cache.problems and cache.content.tolist() == [0, 0, 2]
-    monkeypatch.setattr(volume_fill, "read_volume", None)  # whoever reads fails
-    monkeypatch.setattr(volume_fill, "content_of", None)
+    monkeypatch.setattr(voxels, "read_volume", None)  # whoever reads fails
+    monkeypatch.setattr(voxels, "content_of", None)
     assert cached([first, copy, series], tmp_path / "cache").decoded == 0
     monkeypatch.undo()
-    monkeypatch.setattr(volume_fill, "read_volume", None)
+    monkeypatch.setattr(voxels, "read_volume", None)
     assert not cached([Path(shutil.move(first, tmp_path / "c.nii"))], tmp_path / "cache").problems  # moved: not decoded
     monkeypatch.undo()
     save(tmp_path / "b.nii", HU + 1)
@@ -51,7 +50,7 @@ def test_nothing_is_read_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_killed_fill_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = [save(tmp_path / f"{n}.nii", HU + n) for n in range(4)]
-    read, seen = volume_fill.read_volume, []
+    read, seen = voxels.read_volume, []
 
     def dies(path: str) -> object:
         seen.append(path)
@@ -59,7 +58,7 @@ def test_a_killed_fill_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pyt
             raise KeyboardInterrupt
         return read(path)
 
-    monkeypatch.setattr(volume_fill, "read_volume", dies)
+    monkeypatch.setattr(voxels, "read_volume", dies)
     with pytest.raises(KeyboardInterrupt):
         cached(files, tmp_path / "cache")
     assert not list((tmp_path / "cache").rglob("*.tmp"))
@@ -75,10 +74,10 @@ def test_bad_files_are_problems_and_remembered(tmp_path: Path, monkeypatch: pyte
     expected = {0: "14 of 504 voxels are NaN or infinite", 1: "no such file"}
     assert cached(files, tmp_path / "cache").problems == expected
     assert "no labels" in cached(masks, tmp_path / "cache", VolumeForm(mask=True)).problems[0]
-    monkeypatch.setattr(volume_fill, "read_volume", None)
+    monkeypatch.setattr(voxels, "read_volume", None)
     assert cached(files, tmp_path / "cache").problems == expected
     monkeypatch.undo()
-    monkeypatch.setattr(volume_fill, "MOST", 1, raising=False)
+    monkeypatch.setattr(voxels, "MOST", 1, raising=False)
     too_many = cached(files[2:], tmp_path / "cache", VolumeForm((0.001, 0.001, 0.001))).problems
     assert "too many" in too_many[0]
 
@@ -99,7 +98,7 @@ def test_the_foreground_is_the_body(tmp_path: Path) -> None:
 
 
 def test_processes_fill_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(volume_fill, "ALONE", 0)
+    monkeypatch.setattr(voxels, "ALONE", 0)
     files = [save(tmp_path / f"{n}.nii.gz", HU + n) for n in range(5)]
     told: list[tuple[int, int]] = []
     cache = cache_volumes(files, VolumeForm(), tmp_path / "cache", lambda *at: told.append(at), workers=2)

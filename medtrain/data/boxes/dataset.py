@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from medtrain.data.xray.dataset import Batch
-from medtrain.io.image_cache import ImageCache
+from medtrain.io.store.pixels import ImageCache
 
 Floats = NDArray[np.float32]
 

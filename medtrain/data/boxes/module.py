@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medtrain.core.anchors import as_pairs, typical_shapes
+from medtrain.core.progress import Progress
 from medtrain.core.truth import Truth
 from medtrain.data.boxes.dataset import BoxImages, SampleBoxes, Samples, boxes_in
 from medtrain.data.boxes.geometry import box_form, grids, places
@@ -23,8 +24,8 @@ from medtrain.data.table.manifest import Manifest
 from medtrain.data.xray.module import ImageData
 from medtrain.io.boxes import Annotations
 from medtrain.io.image import ImageForm
-from medtrain.io.image_cache import ImageCache, Progress
 from medtrain.io.image_header import Header
+from medtrain.io.store.pixels import ImageCache
 from medtrain.target import DataSpec
 
 

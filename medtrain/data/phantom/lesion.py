@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from medtrain.core.progress import Progress
 from medtrain.core.streams import stream
 from medtrain.data.phantom.anatomy import Anatomy, Picture, draw_anatomy, draw_chest, grid, soft_step
 from medtrain.data.phantom.film import SITES, expose, mark, save, scattered
 from medtrain.io.build_once import build_once
 from medtrain.io.cache_root import cache_root
 from medtrain.io.files import write_json
-from medtrain.io.image_cache import Progress
 
 VERSION = 1  # raise it when the same parameters give other files
 SICK = 0.55  # of the patients

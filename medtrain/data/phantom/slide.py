@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medtrain.core.errors import UsageError
+from medtrain.core.progress import Progress
 from medtrain.core.streams import stream
 from medtrain.data.phantom.histology import Field, Layout, draw_layout, draw_textures, stain
 from medtrain.io.build_once import build_once
 from medtrain.io.cache_root import cache_root
-from medtrain.io.image_cache import Progress
 
 VERSION = 1  # raise it when the same parameters give other files
 SICK = 0.5  # of the patients

@@ -20,10 +20,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from medtrain.core.progress import Progress
 from medtrain.core.streams import stream
 from medtrain.io.build_once import build_once
 from medtrain.io.cache_root import cache_root
-from medtrain.io.image_cache import Progress
 
 VERSION = 2  # raise it when the same parameters give other files
 SICK = 0.45  # of the patients have malignant nodules

@@ -20,7 +20,7 @@ Drawn = tuple[int, int, int]  # position, which draw of it in the epoch, epoch
 
 
 class Bags(Protocol):
-    """Instances by the number of a bag; see `io.bag_store.PackedBags`."""
+    """Instances by the number of a bag; see `io.store.features.PackedBags`."""
 
     @property
     def lengths(self) -> NDArray[np.int64]: ...

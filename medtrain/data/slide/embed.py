@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medtrain.core.errors import MedtrainError, UsageError
+from medtrain.core.progress import Progress
 from medtrain.data.slide.quality import write_quality
 from medtrain.data.slide.readers import BrokenProcessPool, Readers
 from medtrain.data.slide.tiles import Survey, Tiling
 from medtrain.io.cache_root import cache_root, writing_to
 from medtrain.io.files import write_text
-from medtrain.io.image_cache import Progress
-from medtrain.io.only_one import only_one
 from medtrain.io.slide import AT_40X, slide_fingerprint
 from medtrain.io.stats import stat_file
+from medtrain.io.store.lock import only_one
 from medtrain.io.trident import read_own, write_trident
 
 log = logging.getLogger(__name__)

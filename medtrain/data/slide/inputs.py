@@ -12,17 +12,17 @@ import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
 from medtrain.core.errors import DataError, UsageError
+from medtrain.core.progress import Progress
 from medtrain.core.truth import Truth
 from medtrain.data.loading import loader, ranks
 from medtrain.data.settings import choice
 from medtrain.data.slide.bags import CaseBags, PackedBatches
 from medtrain.data.slide.tables import with_files
 from medtrain.data.table.manifest import match_patient, read_inputs_of
-from medtrain.io.bag_store import PackedBags, pack_bags
 from medtrain.io.bags import SUFFIXES
 from medtrain.io.cache_root import cache_root
 from medtrain.io.csv_bags import CsvBags, is_csv_bags, read_csv_bags
-from medtrain.io.image_cache import Progress
+from medtrain.io.store.features import PackedBags, pack_bags
 from medtrain.io.table import read_table
 from medtrain.sampler import EvalSampler
 from medtrain.target import DataSpec

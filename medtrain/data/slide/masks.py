@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medtrain.data.slide.tiles import box_means
-from medtrain.io.bag_store import PackedBags
+from medtrain.io.store.features import PackedBags
 
 INSIDE = 0.2  # share of a tile from which on it counts as tumour; below, down to none, nobody could say
 

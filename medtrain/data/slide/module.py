@@ -21,10 +21,10 @@ from medtrain.data.slide.patients import Members, by_patient
 from medtrain.data.slide.tables import csv_manifest, mask_files, read_bag_table
 from medtrain.data.table.manifest import Manifest
 from medtrain.data.table.module import Files, TableData
-from medtrain.io.bag_store import PackedBags, pack_bags
 from medtrain.io.cache_root import cache_root
 from medtrain.io.content import first_with_same, of_several
 from medtrain.io.csv_bags import CsvBags, is_csv_bags, read_csv_bags
+from medtrain.io.store.features import PackedBags, pack_bags
 from medtrain.target import DataSpec
 
 UNITS = ("slide", "patient")

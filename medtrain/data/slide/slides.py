@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from medtrain.core.errors import DataError, UsageError
-from medtrain.data.base import to_stderr
+from medtrain.core.progress import Progress, to_stderr
 from medtrain.data.slide.embed import Bagged, Embedder
 from medtrain.data.slide.inputs import TABLES, InputBags
 from medtrain.data.slide.module import BagData
@@ -22,11 +22,10 @@ from medtrain.data.slide.tables import named_column
 from medtrain.data.slide.tiles import Tiling
 from medtrain.data.table.manifest import Manifest, manifest_of, match_patient, read_inputs_of
 from medtrain.encoder import Encoder
-from medtrain.io.bag_store import PackedBags, Place, pack_bags
 from medtrain.io.bags import SUFFIXES
 from medtrain.io.cache_root import cache_root
-from medtrain.io.image_cache import Progress
 from medtrain.io.slide_content import slide_contents
+from medtrain.io.store.features import PackedBags, pack_bags
 from medtrain.io.table import RawTable, read_table
 from medtrain.target import DataSpec
 
@@ -124,11 +123,8 @@ def slide_bags(
     embedder = Embedder.of(cfg, encoder, real, progress, report)
     made = embedder.ensure(slides, names)
     files = [str((embedder.folder / bagged.bag).absolute()) for bagged in made]
-    bags = pack_bags(files, cache_root(cfg.get("cache_dir")), report=report)
-    for number, bagged in enumerate(made):
-        if bagged.error:
-            bags.places[number], bags.problems[number] = Place(reason=bagged.error), bagged.error
-    return bags
+    problems = {number: bagged.error for number, bagged in enumerate(made) if bagged.error}
+    return pack_bags(files, cache_root(cfg.get("cache_dir")), report=report, problems=problems)
 
 
 def tile_bags(

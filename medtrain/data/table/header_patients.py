@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from medtrain.io.dicom import dicom_files, is_dicom_file, read_patient_id
 from medtrain.io.image import SUFFIXES
 from medtrain.io.pseudonym import pseudonym
-from medtrain.io.remembered import Remembered
 from medtrain.io.stats import NO_FILE, absolute, stat_files
+from medtrain.io.store.remembered import Remembered
 
 OTHERS = tuple(
     suffix for suffix in (*SUFFIXES, ".nii", ".nii.gz") if suffix not in (".dcm", ".dicom")

@@ -19,7 +19,8 @@ from torch.utils.data import Dataset, Sampler
 from medtrain.core.streams import stream
 from medtrain.data.volume.patches import Starts, Zyx, anywhere, around, cut, grid
 from medtrain.data.volume.settings import PatchForm
-from medtrain.io.volume_file import Box, Stored
+from medtrain.io.store.voxel_values import Box
+from medtrain.io.store.voxels import Stored
 
 Batch = dict[str, Tensor]
 

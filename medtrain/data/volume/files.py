@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medtrain.core.progress import Progress
 from medtrain.data.volume.dataset import Case
 from medtrain.io.cache_root import cache_root
 from medtrain.io.content import of_several
-from medtrain.io.image_cache import Progress
+from medtrain.io.store.voxels import Stored, VolumeForm, cache_volumes
 from medtrain.io.volume import Triple
-from medtrain.io.volume_cache import cache_volumes
-from medtrain.io.volume_file import Stored
-from medtrain.io.volume_fill import VolumeForm
 
 APART = 0.01  # mm that places of one voxel in two files may differ, a voxel
 

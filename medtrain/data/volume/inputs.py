@@ -11,6 +11,7 @@ import numpy as np
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
+from medtrain.core.progress import Progress
 from medtrain.core.truth import Truth
 from medtrain.data.loading import LaterBatches, loader, ranks
 from medtrain.data.table.inputs import list_inputs
@@ -18,7 +19,6 @@ from medtrain.data.volume.dataset import Batch, GridPatches
 from medtrain.data.volume.files import read_cases
 from medtrain.data.volume.settings import patch_form, spacing_of
 from medtrain.io.dicom import dicom_files
-from medtrain.io.image_cache import Progress
 from medtrain.io.nifti import is_nifti
 from medtrain.sampler import EvalSampler
 from medtrain.target import DataSpec

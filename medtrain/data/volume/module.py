@@ -20,7 +20,7 @@ from medtrain.data.volume.files import read_cases
 from medtrain.data.volume.inputs import InputVolumes
 from medtrain.data.volume.picture import middle_slice
 from medtrain.data.volume.settings import PatchForm, patch_form, spacing_of
-from medtrain.io.volume_fill import channels_of
+from medtrain.io.volume_source import channels_of
 from medtrain.target import DataSpec
 
 

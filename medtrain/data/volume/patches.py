@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medtrain.io.volume_file import Box
+from medtrain.io.store.voxel_values import Box
 
 Zyx = tuple[int, int, int]
 Starts = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]  # along each axis; a grid is all combinations

@@ -10,6 +10,7 @@ import numpy as np
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
+from medtrain.core.progress import Progress
 from medtrain.core.truth import Truth
 from medtrain.data.loading import LaterBatches, loader, ranks
 from medtrain.data.settings import image_form
@@ -17,7 +18,7 @@ from medtrain.data.table.inputs import list_inputs
 from medtrain.data.xray.dataset import Batch, CaseImages
 from medtrain.io.cache_root import cache_root
 from medtrain.io.image import SUFFIXES, ImageForm, is_picture
-from medtrain.io.image_cache import Progress, cache_images
+from medtrain.io.store.pixels import cache_images
 from medtrain.sampler import EvalSampler
 from medtrain.target import DataSpec
 

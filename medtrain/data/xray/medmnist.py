@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtrain.core.errors import Problem, UsageError
+from medtrain.core.progress import Progress
 from medtrain.data.settings import image_form
 from medtrain.data.table.manifest import Manifest
 from medtrain.data.xray.module import ImageData
 from medtrain.io.cache_root import cache_root
 from medtrain.io.image import ImageForm
-from medtrain.io.image_fill import Progress
 from medtrain.io.image_header import Header
 from medtrain.io.medmnist import MedMNIST, WholeForm, open_medmnist, size_and_channels
 from medtrain.io.table import Listing

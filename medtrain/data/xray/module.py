@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medtrain.core.progress import Progress
 from medtrain.data.loading import as_labels
 from medtrain.data.settings import image_form, normalisation
 from medtrain.data.table.manifest import Manifest
@@ -17,8 +18,8 @@ from medtrain.data.xray.dataset import CaseImages, Pictures
 from medtrain.data.xray.inputs import InputImages
 from medtrain.io.cache_root import cache_root
 from medtrain.io.image import ImageForm
-from medtrain.io.image_cache import Progress, cache_images
 from medtrain.io.image_header import Header, read_headers
+from medtrain.io.store.pixels import cache_images
 from medtrain.target import DataSpec
 
 

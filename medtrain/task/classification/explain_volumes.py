@@ -16,7 +16,7 @@ from medtrain.explain.maps import METHODS, methods
 from medtrain.explain.names import safe_name, unique_names
 from medtrain.io.files import atomic_path
 from medtrain.io.nifti_map import grid_of_file, onto_grid, write_map
-from medtrain.io.volume_file import Stored
+from medtrain.io.store.voxels import Stored
 from medtrain.model import class_logits
 from medtrain.report.progress import bar
 from medtrain.task.classification.classes import decided, predicted, wanted_classes

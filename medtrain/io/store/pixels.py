@@ -1,14 +1,14 @@
 """No picture is decoded twice: each content once at working size, in memory maps that all who train share.
 
 What is new in a list of files is decoded at set-up, by threads (PIL decodes and resizes outside the interpreter's
-lock); epochs then cost a copy. A file that has its old size and time is not read again, and one that was only moved,
-copied or renamed is not decoded again. Unreadable files are remembered with their reason.
+lock); epochs then cost a copy.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -20,15 +20,16 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from medtrain.core.errors import MedtrainError
+from medtrain.core.progress import Progress, to_stderr
 from medtrain.io.content import PIXELS, from_bytes
-from medtrain.io.image import ImageForm, Pixels
-from medtrain.io.image_fill import Progress as Progress
-from medtrain.io.image_fill import Wanted, fill, to_stderr
-from medtrain.io.image_store import KINDS, REASON, ImageStore
+from medtrain.io.image import ImageForm, Pixels, read_identified
 from medtrain.io.stats import absolute, stat_files
+from medtrain.io.store.files import mapped
+from medtrain.io.store.fill import Codec, Kept, keep
+from medtrain.io.store.index import KINDS, Place
+from medtrain.io.store.segment import Segment
 
-VERSION = 3  # of the decoding: raise it when the same file gives other pixels or another identity
+VERSION = 4  # of decoding and keeping: raise it when the same file gives other pixels or another identity
 BLACK = -1
 
 
@@ -79,9 +80,7 @@ class ImageCache:
         out = np.zeros((len(file_B), *self.shape[1:]), self.dtype)
         for number in numbers[numbers != BLACK]:
             here = file_B == number
-            pixels = self._map(int(number))[slot_B[here]]
-            # 257 maps 255 to 65535, so that both depths scale to the same 0..1.
-            out[here] = pixels if pixels.dtype == out.dtype else pixels.astype(out.dtype) * np.uint16(257)
+            out[here] = self._deepened(self._map(int(number))[slot_B[here]])
         return out
 
     def cut(self, indices: ArrayLike, corner_B2: ArrayLike, size: tuple[int, int]) -> Pixels:
@@ -91,23 +90,48 @@ class ImageCache:
         places = zip(self._file_N[index].tolist(), self._slot_N[index].tolist(), np.asarray(corner_B2), strict=True)
         for part, (number, slot, (left, top)) in zip(out, places, strict=True):
             if number != BLACK:
-                pixels = self._map(number)[slot, :, top : top + size[0], left : left + size[1]]
-                part[:] = pixels if pixels.dtype == out.dtype else pixels.astype(out.dtype) * np.uint16(257)
+                part[:] = self._deepened(self._map(number)[slot, :, top : top + size[0], left : left + size[1]])
         return out
+
+    def _deepened(self, pixels: Pixels) -> Pixels:
+        # 257 maps 255 to 65535, so that both depths scale to the same 0..1.
+        return pixels if pixels.dtype == self.dtype else pixels.astype(self.dtype) * np.uint16(257)
 
     def _map(self, number: int) -> NDArray[Any]:
         if number not in self._maps:
             file, dtype = self._files[number]
-            try:
-                flat = np.memmap(file, dtype, "r")
-            except FileNotFoundError:
-                raise MedtrainError(f"{file} is gone: the cache was emptied during the run; start again") from None
-            record = int(np.prod(self.shape[1:]))
-            self._maps[number] = flat[: len(flat) // record * record].reshape(-1, *self.shape[1:])
+            flat, record = mapped(file), math.prod(self.shape[1:]) * np.dtype(dtype).itemsize
+            whole = flat[: len(flat) // record * record].view(dtype)
+            self._maps[number] = whole.reshape(-1, *self.shape[1:])
         return self._maps[number]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_maps": {}}
+
+
+class PixelCodec(Codec):
+    """Pictures in one form, one record of fixed size each.
+
+    Args:
+        root: of all caches.
+    """
+
+    packages = ("medtrain", "pillow", "pydicom", "python-gdcm", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg")
+    chunk = 8
+
+    def __init__(self, form: ImageForm, root: Path) -> None:
+        digest = hashlib.sha256(json.dumps([VERSION, asdict(form)]).encode()).hexdigest()[:12]
+        name = f"{form.size[0]}x{form.size[1]}x{form.channels}_{form.fit}_{digest}"
+        self.form, self.folder = form, root / "images" / name
+
+    def read(self, path: str, content: bytes, state: tuple[int, int]) -> tuple[Pixels, str]:
+        """Decode a picture; returns its identity too."""
+        return read_identified(path, self.form)
+
+    def write(self, segment: Segment, read: tuple[Pixels, str]) -> Place:
+        """Add a picture."""
+        pixels, identity = read
+        return segment.add(KINDS.index(pixels.dtype.name), pixels.tobytes(), identity)
 
 
 def cache_images(
@@ -119,7 +143,7 @@ def cache_images(
     report: Callable[[str], None] = to_stderr,
     states: NDArray[np.int64] | None = None,
 ) -> ImageCache:
-    """The pictures `paths` in `form`; those that are not under `folder`/images yet are decoded now.
+    """Open the pictures `paths` in `form`; those that are not under `folder`/images yet are decoded now.
 
     Args:
         paths: one picture each; missing and unreadable ones become `ImageCache.problems`.
@@ -133,43 +157,24 @@ def cache_images(
         MedtrainError: the cache folder cannot be written or is full.
     """
     files = absolute(paths) if states is None else [str(path) for path in paths]
-    wanted = Wanted(files, stat_files(files) if states is None else states)
-    store = ImageStore(folder / "images" / _name(form), (form.channels, *form.size))
-    decoded = fill(store, wanted, form, progress, workers or os.cpu_count() or 1, report)
-    return _open(store, wanted, decoded)
+    states = stat_files(files) if states is None else states
+    kept = keep(files, states, PixelCodec(form, folder), progress, workers, report)
+    return _open(kept, (form.channels, *form.size))
 
 
-def _name(form: ImageForm) -> str:
-    digest = hashlib.sha256(json.dumps([VERSION, asdict(form)]).encode()).hexdigest()[:12]
-    return f"{form.size[0]}x{form.size[1]}x{form.channels}_{form.fit}_{digest}"
-
-
-def _open(store: ImageStore, wanted: Wanted, decoded: int) -> ImageCache:
-    records = wanted.records(store)
-    found = store.table[records] if len(store.table) else np.zeros(len(records), store.table.dtype)
-    picture = (records >= 0) & (found["kind"] != REASON)
-    pairs, number = np.unique(found["segment"] * np.int64(len(KINDS)) + found["kind"], return_inverse=True)
+def _open(kept: Kept, shape: tuple[int, int, int]) -> ImageCache:
+    index, good, here = kept.index, kept.good, kept.records
+    pairs, number = np.unique(here["segment"] * np.int64(len(KINDS)) + here["kind"], return_inverse=True)
     where = [divmod(int(pair), len(KINDS)) for pair in pairs]
-    problems = {int(n): wanted.why(store, int(n), int(records[n])) for n in np.flatnonzero(~picture)}
+    slot = here["start"] // np.maximum(here["length"], 1)  # all records of a file are of one length
     return ImageCache(
-        shape=(len(records), *store.shape),
-        dtype=KINDS[int(found["kind"][picture].max(initial=0))],
-        problems=problems,
-        decoded=decoded,
-        _files=[(store.file(segment, kind).absolute(), KINDS[kind]) for segment, kind in where],
-        _file_N=torch.from_numpy(np.where(picture, number, BLACK).astype(np.int32)),
-        _slot_N=torch.from_numpy(found["slot"].astype(np.int64)),
-        _content_N=torch.from_numpy(_labels(found["identity"], picture)),
-        _identity_N2=torch.from_numpy(found["identity"].astype("<i8")),
+        shape=(len(good), *shape),
+        dtype=KINDS[int(here["kind"][good].max(initial=0))],
+        problems=kept.problems,
+        decoded=kept.decoded,
+        _files=[(index.file(segment, kind).absolute(), KINDS[kind]) for segment, kind in where],
+        _file_N=torch.from_numpy(np.where(good, number, BLACK).astype(np.int32)),
+        _slot_N=torch.from_numpy(slot.astype(np.int64)),
+        _content_N=torch.from_numpy(kept.content),
+        _identity_N2=torch.from_numpy(here["identity"].astype("<i8")),
     )
-
-
-def _labels(content: NDArray[np.uint64], picture: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The number of the first picture of the same pixels; what is no picture has its own."""
-    labels = np.arange(len(content), dtype=np.int64)
-    rows = np.flatnonzero(picture)
-    order = rows[np.lexsort((rows, content[rows, 1], content[rows, 0]))]
-    first = np.ones(len(order), bool)
-    first[1:] = (content[order[1:]] != content[order[:-1]]).any(1)
-    labels[order] = order[np.flatnonzero(first)[np.cumsum(first) - 1]] if len(order) else order
-    return labels

@@ -1,0 +1,267 @@
+"""Reads what a store lacks of a list of files: one process at a time, by threads, each content once.
+
+What is done is safe on the disk every few seconds, so that a run that is killed, or a disk that is full, loses only
+the last of it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medtrain.core.progress import Progress
+from medtrain.io.cache_root import writing_to
+from medtrain.io.image import why_no_file
+from medtrain.io.stats import stat_file
+from medtrain.io.store.files import Table, digest_file, file_records
+from medtrain.io.store.index import REASONS, Index, Place
+from medtrain.io.store.lock import only_one
+from medtrain.io.store.segment import Segment
+
+Opened = TypeVar("Opened")
+
+COMMIT_SECONDS = 2.0  # what a kill loses at most
+SHOW_SECONDS = 0.1  # between news of the progress of small files
+CHANGED = "changed while it was read"
+
+
+class ChangedError(Exception):
+    """Raised by a codec that has seen its file change."""
+
+
+class Codec(ABC):
+    """How one kind of content is read from a file and kept in a store.
+
+    Attributes:
+        folder: of the store.
+        packages: what reads such files, see `Index`.
+        chunk: files that a thread takes at once: handing over costs as much as a tiny one.
+    """
+
+    folder: Path
+    packages: ClassVar[tuple[str, ...]]
+    chunk: ClassVar[int] = 1
+
+    def state(self, path: str) -> tuple[int, int]:
+        """Size and time of a file; the size is negative where there is none."""
+        return stat_file(path)
+
+    def digest(self, path: str) -> bytes:
+        """The hash of the content of a file."""
+        return digest_file(path)
+
+    def working(self, paths: Sequence[str], workers: int) -> AbstractContextManager[int]:
+        """What must be there while these files are read; gives the number of threads to read them by."""
+        return nullcontext(workers)
+
+    @abstractmethod
+    def read(self, path: str, content: bytes, state: tuple[int, int]) -> Any:
+        """What `write` takes of a file, in a thread; ValueError says why it is none."""
+
+    @abstractmethod
+    def write(self, segment: Segment, read: Any) -> Place:
+        """Add to a segment what was read."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a store has of N files.
+
+    Attributes:
+        index: of the store.
+        records: (N,) the record of each file.
+        good: (N,) has it a content?
+        problems: the reason why it has none, by number.
+        looked_at, decoded: how many files were opened now, and how many contents were read.
+    """
+
+    index: Index
+    records: Table
+    good: NDArray[np.bool_]
+    problems: dict[int, str]
+    looked_at: int
+    decoded: int
+
+    @property
+    def content(self) -> NDArray[np.int64]:
+        """(N,) the number of the first file of the same identity; problems are like no other."""
+        numbers, identity = np.arange(len(self.good)), self.records["identity"]
+        rows = np.flatnonzero(self.good)
+        order = rows[np.lexsort((rows, identity[rows, 1], identity[rows, 0]))]
+        first = np.ones(len(order), bool)
+        first[1:] = (identity[order[1:]] != identity[order[:-1]]).any(1)
+        numbers[order] = order[np.flatnonzero(first)[np.cumsum(first) - 1]] if len(order) else order
+        return numbers
+
+    def opened(self, of: Callable[[Path, dict[str, Any]], Opened]) -> list[Opened | None]:
+        """Make something of the facts of each file, given the folder that they lie in; None of problems."""
+        made: dict[tuple[int, int], Opened] = {}
+        for record in self.records[self.good]:
+            place = int(record["segment"]), int(record["start"])
+            if place not in made:
+                made[place] = of(self.index.folder, self.index.text(record))
+        places = zip(self.records["segment"].tolist(), self.records["start"].tolist(), strict=True)
+        return [made[place] if good else None for place, good in zip(places, self.good.tolist(), strict=True)]
+
+
+def keep(
+    paths: Sequence[str],
+    states: NDArray[np.int64],
+    codec: Codec,
+    progress: Progress | None,
+    workers: int | None,
+    report: Callable[[str], None],
+) -> Kept:
+    """Find these files in the store of `codec`, where what is new is read first.
+
+    Args:
+        paths: absolute.
+        states: (N, 2), `codec.state` of each.
+        progress: called with (done, total) of the new files.
+        workers: that read; by default one a core.
+        report: takes a line that says whom we wait for.
+
+    Raises:
+        MedtrainError: the store cannot be written, or the disk is full.
+    """
+    index = Index(codec.folder, codec.packages)
+    filling = _Filling(index, codec, paths, states)
+    if filling.todo():
+        with writing_to(codec.folder.parent):
+            codec.folder.mkdir(parents=True, exist_ok=True)
+            with only_one(codec.folder / "lock", report):
+                index.load()  # with what another has added while we waited
+                if todo := filling.todo():
+                    filling.run(todo, progress, workers or os.cpu_count() or 1)
+        index.load()
+    return filling.result()
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What a thread has found out about a file: where its content is already, or what was read, or neither."""
+
+    number: int
+    content: bytes = b""
+    place: Place | None = None
+    read: Any = None
+    reason: str = ""
+    later: bool = False  # another thread is reading the same content
+
+
+class _Filling:
+    """A list of files, and a store that takes in what is new of them."""
+
+    def __init__(self, index: Index, codec: Codec, paths: Sequence[str], states: NDArray[np.int64]) -> None:
+        self.index, self.codec, self.paths = index, codec, paths
+        self.files = file_records(paths, states)
+        self.refused: dict[int, str] = {}  # not remembered: it may be otherwise next time
+        self.added: dict[bytes, Place] = {}
+        self.claims: dict[bytes, int] = {}
+        self.looked_at = self.decoded = 0
+
+    def todo(self) -> list[int]:
+        """The numbers of the files to read."""
+        new = (self.index.find_files(self.files) < 0) & (self.files["size"] >= 0)
+        return [int(n) for n in np.flatnonzero(new)]
+
+    def run(self, todo: list[int], progress: Progress | None, workers: int) -> None:
+        """Read these files into a segment of their own."""
+        total, committed, shown = len(todo), time.monotonic(), 0.0
+        with Segment(self.index) as segment, self.codec.working([self.paths[n] for n in todo], workers) as threads:
+            while todo:
+                later = []
+                for look in self._looks(todo, threads):
+                    if look.later:
+                        later.append(look.number)
+                        continue
+                    self._take(segment, look)
+                    self.looked_at, now = self.looked_at + 1, time.monotonic()
+                    if now - committed > COMMIT_SECONDS:
+                        segment.commit()
+                        committed = time.monotonic()
+                    slow = self.codec.chunk == 1 or now - shown > SHOW_SECONDS
+                    if progress is not None and (slow or self.looked_at == total):
+                        progress(self.looked_at, total)
+                        shown = now
+                todo = later
+                self.claims.clear()
+
+    def _looks(self, numbers: list[int], threads: int) -> Iterator[_Look]:
+        """`_look` at each, by threads that are a few files ahead of who takes the results."""
+        if threads == 1:
+            yield from map(self._look, numbers)
+            return
+        chunk = self.codec.chunk
+        parts = (numbers[start : start + chunk] for start in range(0, len(numbers), chunk))
+        waiting: set[Future[list[_Look]]] = set()
+        with ThreadPoolExecutor(threads) as pool:
+            try:
+                while True:
+                    few = islice(parts, 2 * threads - len(waiting))
+                    waiting |= {pool.submit(lambda part: [self._look(n) for n in part], part) for part in few}
+                    if not waiting:
+                        return
+                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        yield from future.result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def _look(self, number: int) -> _Look:
+        path, codec = self.paths[number], self.codec
+        before = int(self.files["size"][number]), int(self.files["mtime"][number])
+        try:
+            content = codec.digest(path)
+        except OSError as error:
+            return _Look(number, reason=f"cannot be opened: {error.strerror}")
+        read, reason, place = None, "", self.added.get(content) or self.index.find_content(content)
+        if place is None and self.claims.setdefault(content, number) != number:
+            return _Look(number, later=True)
+        try:
+            read = codec.read(path, content, before) if place is None else None
+        except ValueError as error:
+            reason = str(error) or type(error).__name__
+        except ChangedError:
+            return _Look(number, reason=CHANGED)
+        if codec.state(path) != before:
+            return _Look(number, reason=CHANGED)
+        return _Look(number, content, place, read, reason)
+
+    def _take(self, segment: Segment, look: _Look) -> None:
+        if not look.content:
+            self.refused[look.number] = look.reason
+            return
+        place = look.place
+        if place is None:
+            self.decoded += 1
+            place = segment.add_text(REASONS, look.reason) if look.reason else self.codec.write(segment, look.read)
+            self.added[look.content] = place
+        segment.note(self.files[look.number], look.content, place)
+
+    def result(self) -> Kept:
+        """What is known now."""
+        index, rows = self.index, self.index.find_files(self.files)
+        records = index.table[rows] if len(index.table) else np.zeros(len(rows), index.table.dtype)
+        good = (rows >= 0) & (records["kind"] != REASONS)
+        problems = {n: self._why(n, records[n] if rows[n] >= 0 else None) for n in np.flatnonzero(~good).tolist()}
+        return Kept(index, records, good, problems, self.looked_at, self.decoded)
+
+    def _why(self, number: int, record: np.void | None) -> str:
+        if record is not None:
+            return str(self.index.text(record))
+        if self.files["size"][number] < 0:
+            return why_no_file(self.paths[number])
+        return self.refused.get(number, CHANGED)
