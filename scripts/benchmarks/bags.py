@@ -25,6 +25,7 @@ from medtrain.core.segments import Packed, segment_offsets
 from medtrain.data.loading import loader
 from medtrain.data.slide.bags import CaseBags, PackedBatches, even_cuts
 from medtrain.io.store.features import PackedBags, pack_bags
+from medtrain.io.trident import write_trident
 from medtrain.model import gated_attention_mil
 from medtrain.sampler import Shuffle
 from medtrain.target import DataSpec
@@ -32,11 +33,12 @@ from medtrain.target import DataSpec
 WIDTH = 1024
 
 
-def write(folder: Path, number: int, low: int, high: int, chunked: bool) -> list[str]:
+def write(folder: Path, number: int, low: int, high: int, layout: str) -> list[str]:
     """Bags of `low` to `high` instances, log-uniform, as HDF5 float16.
 
     Args:
-        chunked: each row a chunk of its own, as CLAM and TRIDENT write files that can grow; else in one piece.
+        layout: rows, each row a chunk of its own, as CLAM and TRIDENT write files that can grow; whole, in one piece;
+            own, as medtrain writes bags of slides, which it maps where they are.
     """
     draw, files = np.random.default_rng(0), []
     folder.mkdir(parents=True, exist_ok=True)
@@ -44,10 +46,13 @@ def write(folder: Path, number: int, low: int, high: int, chunked: bool) -> list
         length = round(float(np.exp(draw.uniform(np.log(low), np.log(high)))))
         file = folder / f"bag{n:04d}_{length}.h5"
         if not file.is_file():
+            x_ND = np.random.default_rng(n).standard_normal((length, WIDTH), np.float32).astype(np.float16)
+            rows: dict[str, Any] = {"chunks": (1, WIDTH), "maxshape": (None, WIDTH)} if layout == "rows" else {}
+            if layout == "own":
+                write_trident(file, x_ND, np.zeros((length, 2), np.int64), {"name": file.stem}, "noise", {})
+                continue
             with h5py.File(file, "w") as h5:
-                x_ND = np.random.default_rng(n).standard_normal((length, WIDTH), np.float32).astype(np.float16)
-                rows: dict[str, Any] = {"chunks": (1, WIDTH), "maxshape": (None, WIDTH)}
-                h5.create_dataset("features", data=x_ND, **(rows if chunked else {}))
+                h5.create_dataset("features", data=x_ND, **rows)
         files.append(str(file))
     return files
 
@@ -105,16 +110,16 @@ def main() -> None:
     parser.add_argument("--instances", type=int, default=16_384)
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--layout", choices=("rows", "whole"), default="rows", help="of the HDF5 files")
+    parser.add_argument("--layout", choices=("rows", "whole", "own"), default="rows", help="of the HDF5 files")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     asked = parser.parse_args()
     device = torch.device(asked.device)
-    files = write(asked.folder / asked.layout, asked.bags, asked.smallest, asked.largest, asked.layout == "rows")
+    files = write(asked.folder / asked.layout, asked.bags, asked.smallest, asked.largest, asked.layout)
     started = time.perf_counter()
     bags = pack_bags(files, asked.folder)
     seconds, total = time.perf_counter() - started, int(bags.lengths.sum())
     print(f"{len(files)} bags, {total:,} instances x {WIDTH}; packed in {seconds:.1f} s")
-    stored = [str(file) for file in asked.folder.rglob("*.bags")]
+    stored = files if asked.layout == "own" else [str(file) for file in asked.folder.rglob("*.data")]
     held = [(Packed(x.clone(), offsets), y) for (x, offsets), y in one_by_one(files[:16])]
     cuts = even_cuts(
         np.array([len(each.x) for each, _ in held]), max(1, sum(len(e.x) for e, _ in held) // asked.instances)

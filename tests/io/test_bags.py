@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from medtrain.io.bags import find_bag, read_bag
-from medtrain.io.store import fill
-from medtrain.io.store.features import PackedBags, pack_bags
+from medtrain.io.store.features import FeatureCodec, PackedBags, pack_bags
 
 N, D = 5, 3
 FEATURES = np.random.default_rng(0).normal(size=(N, D)).astype(np.float32)
@@ -157,7 +156,7 @@ def test_a_file_that_changed_is_read_again(files: list[str], tmp_path: Path) -> 
 
 
 def test_a_killed_packing_goes_on(files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fill, "COMMIT_SECONDS", -1.0)
+    monkeypatch.setattr(FeatureCodec, "commit_seconds", -1.0)
 
     def stop(done: int, total: int) -> None:
         if done == 2:

@@ -31,7 +31,7 @@ from medtrain.io.store import fill, lock, pixels
 from medtrain.io.store.pixels import cache_images
 read = pixels.read_identified
 pixels.read_identified = lambda *given: time.sleep({slow}) or read(*given)
-fill.COMMIT_SECONDS, lock.PATIENCE, lock.LEASE_SECONDS = 0.1, 0.0, 2.0
+fill.Codec.commit_seconds, lock.PATIENCE, lock.LEASE_SECONDS = 0.1, 0.0, 2.0
 paths = sorted(Path(sys.argv[1]).glob("*.png"))
 print("ready", flush=True)
 sys.stdin.readline()
@@ -111,7 +111,7 @@ def test_kills_in_the_middle_lose_little(paths: list[Path], build: Build) -> Non
 def test_two_at_once_decode_each_file_once(paths: list[Path], build: Build) -> None:
     first, second = build(0.1), build(0.1)
     let_go(first)
-    wait_for(lambda: list((paths[0].parent / "cache").glob("images/*/lock")))
+    wait_for(lambda: [lock for lock in (paths[0].parent / "cache").glob("images/*/lock") if lock.stat().st_size])
     let_go(second)
     (one, _), (two, said) = first.communicate(), second.communicate()
     assert [int(one), int(two)] == [40, 0]

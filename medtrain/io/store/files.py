@@ -77,5 +77,8 @@ class Finder:
         last = np.empty(len(wanted), np.int64)
         last[order] = np.searchsorted(self._hashes, hashes[order], "right") - 1
         rows = self._order[np.maximum(last, 0)]
-        same = [(self.table[field][rows] == wanted[field]).reshape(len(rows), -1).all(1) for field in self.fields]
-        return np.where(np.all(same, 0), rows, -1)
+        same = np.ones(len(rows), bool)
+        for field in self.fields:
+            equal = self.table[field][rows] == wanted[field]
+            same &= equal.all(1) if equal.ndim > 1 else equal
+        return np.where(same, rows, -1)

@@ -47,11 +47,13 @@ class Codec(ABC):
         folder: of the store.
         packages: what reads such files, see `Index`.
         chunk: files that a thread takes at once: handing over costs as much as a tiny one.
+        commit_seconds: what a kill loses at most of what was read.
     """
 
     folder: Path
     packages: ClassVar[tuple[str, ...]]
     chunk: ClassVar[int] = 1
+    commit_seconds: ClassVar[float] = COMMIT_SECONDS
 
     def state(self, path: str) -> tuple[int, int]:
         """Size and time of a file; the size is negative where there is none."""
@@ -188,7 +190,7 @@ class _Filling:
                         continue
                     self._take(segment, look)
                     self.looked_at, now = self.looked_at + 1, time.monotonic()
-                    if now - committed > COMMIT_SECONDS:
+                    if now - committed > self.codec.commit_seconds:
                         segment.commit()
                         committed = time.monotonic()
                     slow = self.codec.chunk == 1 or now - shown > SHOW_SECONDS

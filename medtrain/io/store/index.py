@@ -73,7 +73,7 @@ class Index:
         """Read the index files."""
         tables = [_read(file) for file in sorted(self.folder.glob("*.index"))]
         table: Table = np.concatenate([*tables, np.empty(0, RECORD)])
-        self.table = table[self._usable(table)]
+        self.table = _only(table, self._usable(table))
         self._by_file = Finder(self.table, *FILE_FIELDS)
         self._by_content = Finder(self.table, "content")
         self._texts: dict[Path, bytes] = {}
@@ -112,8 +112,8 @@ class Index:
 
     def _if_whole(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """These records, but -1 for facts about a file that is gone, cut short or, if not the store's own, changed."""
-        known = np.unique(rows[rows >= 0])
-        gone = [row for row in known[self.table["kind"][known] == FACTS].tolist() if not self._is_whole(row)]
+        known = rows[rows >= 0]
+        gone = [n for n in np.unique(known[self.table["kind"][known] == FACTS]).tolist() if not self._is_whole(n)]
         return np.where(np.isin(rows, gone), -1, rows) if gone else rows
 
     def _is_whole(self, row: int) -> bool:
@@ -128,7 +128,7 @@ class Index:
 def checks(table: Table) -> NDArray[np.uint32]:
     """The checksum of each record."""
     words = np.ascontiguousarray(table).view("<u4").reshape(-1, _WORDS)[:, :-1]
-    return (words * _WEIGHTS).sum(1, dtype=np.uint32) ^ np.uint32(0x6D656474)  # so that zeros are not right
+    return words @ _WEIGHTS ^ np.uint32(0x6D656474)  # so that zeros are not right
 
 
 def versions(packages: Sequence[str]) -> int:
@@ -146,4 +146,8 @@ def _read(file: Path) -> Table:
     """The whole records of an index; what a crash has left unfinished fails its checksum."""
     data = file.read_bytes()
     table = np.frombuffer(data[: len(data) // RECORD.itemsize * RECORD.itemsize], RECORD)
-    return table[table["check"] == checks(table)]
+    return _only(table, table["check"] == checks(table))
+
+
+def _only(table: Table, rows: NDArray[np.bool_]) -> Table:
+    return table if rows.all() else table[rows]  # a copy of all costs more than the look

@@ -143,6 +143,7 @@ class VoxelCodec(Codec):
     """
 
     packages = ("medtrain", "nibabel", "pydicom", "python-gdcm")
+    commit_seconds = 0.0
     pool: ProcessPoolExecutor | None = None
 
     def __init__(self, form: VolumeForm, root: Path) -> None:
