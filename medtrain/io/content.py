@@ -17,7 +17,6 @@ from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 BYTES = 16
@@ -65,10 +64,8 @@ def of_several(contents: Sequence[str]) -> str:
 
 def first_with_same(contents: Sequence[str]) -> NDArray[np.int64]:
     """Number each by the first that has the same content; what is unknown ('') is like no other."""
-    text = pd.Series(contents, dtype=object)
-    number, _ = pd.factorize(text)
-    _, first = np.unique(number, return_index=True)
-    return np.where((text == "").to_numpy(bool), np.arange(len(number)), first[number] if len(number) else number)
+    first: dict[str, int] = {}
+    return np.array([first.setdefault(text, n) if text else n for n, text in enumerate(contents)], np.int64)
 
 
 def to_bytes(content: str) -> bytes:

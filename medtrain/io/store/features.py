@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from medtrain.core.errors import MedtrainError
 from medtrain.core.progress import Progress
 from medtrain.io.bags import Bag, read_bag
-from medtrain.io.content import of_features
+from medtrain.io.content import first_with_same, of_features
 from medtrain.io.stats import NO_FILE, absolute, stat_file, stat_files
 from medtrain.io.store.files import mapped
 from medtrain.io.store.fill import Codec, keep
@@ -36,18 +36,11 @@ class PackedBags:
     Attributes:
         lengths: (M,) instances of each; 0 for what is no bag.
         problems: {number: reason}.
-        content: (M,) the number of the first bag with the same features.
         packed: how many files were read now.
     """
 
-    def __init__(
-        self,
-        bags: Sequence[dict[str, Any] | None],
-        problems: dict[int, str],
-        content: NDArray[np.int64],
-        packed: int = 0,
-    ) -> None:
-        self.problems, self.content, self.packed = problems, content, packed
+    def __init__(self, bags: Sequence[dict[str, Any] | None], problems: dict[int, str], packed: int = 0) -> None:
+        self.problems, self.packed = problems, packed
         self.lengths = np.array([bag["x"][1][0] if bag else 0 for bag in bags], np.int64)
         self._bags = list(bags)  # facts as `FeatureCodec` writes them, None of problems
         self._maps: dict[Path, NDArray[np.uint8]] = {}
@@ -59,6 +52,11 @@ class PackedBags:
     def identities(self) -> list[str]:
         """What each bag is, by `medtrain.io.content`; '' of problems."""
         return ["" if facts is None else facts["identity"] for facts in self._bags]
+
+    @property
+    def content(self) -> NDArray[np.int64]:
+        """(M,) the number of the first bag with the same features; problems are like no other."""
+        return first_with_same(self.identities)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_maps": {}}  # a pickled map would be a copy of the data
@@ -164,4 +162,4 @@ def pack_bags(
     states[list(known), 0] = NO_FILE
     kept = keep(files, states, FeatureCodec(root, name, read), progress, 1, report)
     bags = kept.opened(lambda folder, facts: facts | {"file": folder / facts["file"]})
-    return PackedBags(bags, kept.problems | dict(known), kept.content, kept.looked_at)
+    return PackedBags(bags, kept.problems | dict(known), kept.looked_at)

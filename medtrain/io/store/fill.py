@@ -95,26 +95,16 @@ class Kept:
     looked_at: int
     decoded: int
 
-    @property
-    def content(self) -> NDArray[np.int64]:
-        """(N,) the number of the first file of the same identity; problems are like no other."""
-        numbers, identity = np.arange(len(self.good)), self.records["identity"]
-        rows = np.flatnonzero(self.good)
-        order = rows[np.lexsort((rows, identity[rows, 1], identity[rows, 0]))]
-        first = np.ones(len(order), bool)
-        first[1:] = (identity[order[1:]] != identity[order[:-1]]).any(1)
-        numbers[order] = order[np.flatnonzero(first)[np.cumsum(first) - 1]] if len(order) else order
-        return numbers
-
     def opened(self, of: Callable[[Path, dict[str, Any]], Opened]) -> list[Opened | None]:
         """Make something of the facts of each file, given the folder that they lie in; None of problems."""
         made: dict[tuple[int, int], Opened] = {}
-        for record in self.records[self.good]:
+        opened: list[Opened | None] = []
+        for record, good in zip(self.records, self.good.tolist(), strict=True):
             place = int(record["segment"]), int(record["start"])
-            if place not in made:
+            if good and place not in made:
                 made[place] = of(self.index.folder, self.index.text(record))
-        places = zip(self.records["segment"].tolist(), self.records["start"].tolist(), strict=True)
-        return [made[place] if good else None for place, good in zip(places, self.good.tolist(), strict=True)]
+            opened.append(made[place] if good else None)
+        return opened
 
 
 def keep(

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from medtrain.core.progress import Progress, to_stderr
-from medtrain.io.content import PIXELS, from_bytes
+from medtrain.io.content import PIXELS, first_with_same, from_bytes
 from medtrain.io.image import ImageForm, Pixels, read_identified
 from medtrain.io.stats import absolute, stat_files
 from medtrain.io.store.files import mapped
@@ -53,7 +53,6 @@ class ImageCache:
     _files: list[tuple[Path, str]]
     _file_N: Tensor = field(repr=False)  # number in _files, or BLACK
     _slot_N: Tensor = field(repr=False)
-    _content_N: Tensor = field(repr=False)
     _identity_N2: Tensor = field(repr=False)
     _maps: dict[int, NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
 
@@ -63,7 +62,7 @@ class ImageCache:
     @property
     def content(self) -> NDArray[np.int64]:
         """(N,) the same number for pictures of the same decoded pixels; problems are like no other."""
-        return self._content_N.numpy()
+        return first_with_same(self.identities)
 
     @property
     def identities(self) -> list[str]:
@@ -175,6 +174,5 @@ def _open(kept: Kept, shape: tuple[int, int, int]) -> ImageCache:
         _files=[(index.file(segment, kind).absolute(), KINDS[kind]) for segment, kind in where],
         _file_N=torch.from_numpy(np.where(good, number, BLACK).astype(np.int32)),
         _slot_N=torch.from_numpy(slot.astype(np.int64)),
-        _content_N=torch.from_numpy(kept.content),
         _identity_N2=torch.from_numpy(here["identity"].astype("<i8")),
     )

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from medtrain.core.errors import MedtrainError
 from medtrain.core.progress import Progress, to_stderr
+from medtrain.io.content import first_with_same
 from medtrain.io.files import atomic_path
 from medtrain.io.stats import absolute
 from medtrain.io.store.files import mapped
@@ -111,13 +112,11 @@ class VolumeCache:
     Attributes:
         stored: a volume each, None for what is none.
         problems: why a file is no volume, by number.
-        content: (N,) the number of the first volume of the same voxels; problems are like no other.
         decoded: how many volumes were read now.
     """
 
     stored: list[Stored | None]
     problems: dict[int, str]
-    content: NDArray[np.int64]
     decoded: int
 
     def __len__(self) -> int:
@@ -127,6 +126,11 @@ class VolumeCache:
     def identities(self) -> list[str]:
         """What each volume is, by `medtrain.io.content`; '' of problems."""
         return ["" if one is None else one.identity for one in self.stored]
+
+    @property
+    def content(self) -> NDArray[np.int64]:
+        """(N,) the number of the first volume of the same voxels; problems are like no other."""
+        return first_with_same(self.identities)
 
     def __getitem__(self, number: int) -> Stored:
         stored = self.stored[number]
@@ -224,4 +228,4 @@ def cache_volumes(
     files = absolute(paths)
     states = np.array([state_of(path) for path in files], np.int64).reshape(-1, 2)
     kept = keep(files, states, VoxelCodec(form, folder), progress, workers, report)
-    return VolumeCache(kept.opened(Stored.of), kept.problems, kept.content, kept.decoded)
+    return VolumeCache(kept.opened(Stored.of), kept.problems, kept.decoded)
