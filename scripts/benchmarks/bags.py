@@ -50,9 +50,9 @@ def write(folder: Path, number: int, low: int, high: int, layout: str) -> list[s
             rows: dict[str, Any] = {"chunks": (1, WIDTH), "maxshape": (None, WIDTH)} if layout == "rows" else {}
             if layout == "own":
                 write_trident(file, x_ND, np.zeros((length, 2), np.int64), {"name": file.stem}, "noise", {})
-                continue
-            with h5py.File(file, "w") as h5:
-                h5.create_dataset("features", data=x_ND, **rows)
+            else:
+                with h5py.File(file, "w") as h5:
+                    h5.create_dataset("features", data=x_ND, **rows)
         files.append(str(file))
     return files
 
