@@ -13,7 +13,6 @@ from scipy.sparse.csgraph import connected_components
 from medtrain.core.errors import Problem
 from medtrain.core.progress import Progress
 from medtrain.inspection.findings import Finding
-from medtrain.inspection.measures import Box, Measures, Pixels, Progress, shrunk
 from medtrain.inspection.measures import Box, Measures, Pixels, shrunk
 
 DISTANCE = 20  # bits of 256
