@@ -1,3 +1,3 @@
 """Train, test and explain medical imaging models from one command line."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from medtrain.core.errors import DataError, Problem
 from medtrain.data.leakage import leaks, straddling
-from medtrain.data.paths import path_keys
 from medtrain.data.settings import choice
+from medtrain.data.sources import path_keys
 from medtrain.data.split import SPLITS
 from medtrain.data.table.manifest import Manifest
 from medtrain.data.table.module import TableData, unreadable

@@ -15,7 +15,8 @@ import torch
 from torch.utils.data import Sampler
 
 from medtrain.core.errors import DataError, UsageError
-from medtrain.data import SOURCES, source
+from medtrain.data import source
+from medtrain.data.sources import SOURCES
 from medtrain.data.xray.module import ImageData
 from medtrain.sampler import Balanced
 from medtrain.target import DataSpec

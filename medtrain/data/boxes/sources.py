@@ -8,7 +8,7 @@ from typing import Any
 from medtrain.core.errors import UsageError
 from medtrain.data.boxes.module import BoxData
 from medtrain.data.boxes.table import read_box_table
-from medtrain.data.paths import below
+from medtrain.data.sources import below
 from medtrain.io.boxes import Annotations, read_coco, read_voc, read_yolo
 
 

@@ -5,20 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
 
+from medtrain.config import search
 from medtrain.core.errors import UsageError
-from medtrain.data import SOURCES
-from medtrain.data.paths import NAMES, PATHS, files_of, moved, path_keys
-from tests.repository import ROOT
+from medtrain.data.sources import NAMES, SOURCES, files_of, moved, path_keys
+from tests import options
 
 
 def test_every_source_declares_its_keys() -> None:
-    assert PATHS.keys() == SOURCES.keys()
-    for name, keys in PATHS.items():
-        node = yaml.safe_load((ROOT / "configs" / "data" / f"{name}.yaml").read_text(encoding="utf-8"))
-        needed = {key for key, value in node.items() if value == "???"}  # of each source a file or a folder
-        assert needed <= {key.name for key in keys}, name
+    assert SOURCES.keys() == search.option_files()["data"].keys()
+    for name, declared in SOURCES.items():
+        needed = {key for key, value in options.read("data", name).items() if value == "???"}  # a file or a folder
+        assert needed <= {key.name for key in declared.paths}, name
     assert {"table", "root", "file", "bags", "annotations", "images", "cache_dir"} == NAMES
     with pytest.raises(UsageError, match="none of box_table"):
         path_keys("imagetable")

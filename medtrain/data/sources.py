@@ -1,6 +1,7 @@
-"""Declare which keys of a source name files or folders: who quotes, resolves, compares or hashes paths asks here.
+"""The sources that `data.name` can mean: where the class of each is, and which of its keys name files or folders.
 
-Nothing here imports torch, since the command line asks before it composes a configuration.
+Who quotes, resolves, compares or hashes paths asks here. Nothing here imports torch, since the command line asks before
+it composes a configuration.
 """
 
 from __future__ import annotations
@@ -44,35 +45,54 @@ ANNOTATIONS = PathKey("annotations", holds_data=True, below="root")
 IMAGES = PathKey("images", below="root")
 CACHE = PathKey("cache_dir")  # of every source, and no part of its data
 
-PATHS: dict[str, tuple[PathKey, ...]] = {
-    "box_table": (TABLE, ROOT),
-    "coco": (ROOT, ANNOTATIONS, IMAGES),
-    "feature_bags": (TABLE, ROOT),
-    "image_folder": (ROOT,),
-    "image_table": (TABLE, ROOT),
-    "medmnist": (FILE,),
-    "phantom_lesion": (),
-    "phantom_slide": (BAGS,),
-    "phantom_volume": (),
-    "phantom_xray": (),
-    "slide_table": (TABLE, ROOT, BAGS),
-    "voc": (ROOT,),
-    "volume_table": (TABLE, ROOT),
-    "yolo": (ROOT, ANNOTATIONS),
+
+@dataclass(frozen=True)
+class Source:
+    """What can be said of a source before it is imported.
+
+    Args:
+        where: its LightningDataModule, as module:class below `medtrain.data`.
+        paths: the keys of its data node that name files or folders, in the order in which they are read.
+    """
+
+    where: str
+    paths: tuple[PathKey, ...] = ()
+
+
+SOURCES = {
+    "box_table": Source("boxes.sources:BoxTableData", (TABLE, ROOT)),
+    "coco": Source("boxes.sources:CocoData", (ROOT, ANNOTATIONS, IMAGES)),
+    "feature_bags": Source("slide.module:BagData", (TABLE, ROOT)),
+    "image_folder": Source("xray.folder:FolderData", (ROOT,)),
+    "image_table": Source("xray.module:ImageData", (TABLE, ROOT)),
+    "medmnist": Source("xray.medmnist:MedMNISTData", (FILE,)),
+    "phantom_lesion": Source("phantom.source:PhantomLesion"),
+    "phantom_slide": Source("phantom.source:PhantomSlides", (BAGS,)),
+    "phantom_volume": Source("phantom.source:PhantomVolume"),
+    "phantom_xray": Source("phantom.source:PhantomXray"),
+    "slide_table": Source("slide.slides:SlideData", (TABLE, ROOT, BAGS)),
+    "voc": Source("boxes.sources:VocData", (ROOT,)),
+    "volume_table": Source("volume.module:VolumeData", (TABLE, ROOT)),
+    "yolo": Source("boxes.sources:YoloData", (ROOT, ANNOTATIONS)),
 }
-_ALL = dict.fromkeys(key for keys in (*PATHS.values(), (CACHE,)) for key in keys)
+_ALL = dict.fromkeys(key for keys in (*(source.paths for source in SOURCES.values()), (CACHE,)) for key in keys)
 NAMES = frozenset(key.name for key in _ALL)
 
 
-def path_keys(name: str) -> tuple[PathKey, ...]:
-    """Look up the path keys of `data.name`, in the order in which they are read.
+def declared(name: str) -> Source:
+    """Look up the source of `data.name`.
 
     Raises:
-        UsageError: there is no such source.
+        UsageError: there is none of that name.
     """
-    if name not in PATHS:
-        raise UsageError(f"data.name={name} is none of {', '.join(sorted(PATHS))}")
-    return PATHS[name]
+    if name not in SOURCES:
+        raise UsageError(f"data.name={name} is none of {', '.join(sorted(SOURCES))}")
+    return SOURCES[name]
+
+
+def path_keys(name: str) -> tuple[PathKey, ...]:
+    """Look up the path keys of `data.name`; errors as of `declared`."""
+    return declared(name).paths
 
 
 def files_of(node: Mapping[str, Any]) -> dict[str, list[Path]]:
