@@ -21,12 +21,12 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import torch
-import yaml
 
+from medtrain.command.build import plain
+from medtrain.config.compose import compose
+from medtrain.config.quote import quote_paths
 from medtrain.data.volume.module import VolumeData
 from medtrain.sampler import Weighted
-
-ROOT = Path(__file__).parents[1]
 
 
 def unshared_mb(pid: int) -> float:
@@ -68,11 +68,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=3, default=[400, 512, 512], help="D H W")
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
-    cfg = yaml.safe_load((ROOT / "configs/data/volume_table.yaml").read_text())
-    cfg |= {
-        "table": str(write_volumes(asked.folder, asked.volumes, asked.size)),
-        "cache_dir": str(asked.folder / "cache"),
-    }
+    table = write_volumes(asked.folder, asked.volumes, asked.size)
+    words = ["task=volume_cls", "data=volume_table", *quote_paths([f"data.table={table}"], multirun=False)]
+    cfg = plain(compose(words).cfg.data) | {"cache_dir": str(asked.folder / "cache")}
     cfg |= {"patch_size": 64, "patches_per_volume": 4, "batch_size": 1, "num_workers": 1}
     sampler = functools.partial(Weighted, power=0.0, length=25 * asked.volumes)
     data = VolumeData(cfg, all_test=True, build_sampler=sampler)

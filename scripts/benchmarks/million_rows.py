@@ -22,10 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
+from medtrain.command.build import plain
+from medtrain.config.compose import compose
+from medtrain.config.quote import quote_paths
 from medtrain.data.table import manifest, module
 from medtrain.data.xray import module as images
 from medtrain.data.xray.module import ImageData
@@ -72,9 +74,9 @@ def fabricate(folder: Path, rows: int) -> Path:
 
 
 def node(folder: Path, file: Path) -> dict[str, Any]:
-    packaged = Path(__file__).parents[2] / "configs" / "data" / "image_table.yaml"
-    changed = {"table": str(file), "image_size": 32, "cache_dir": str(folder / "cache"), "num_workers": 0}
-    return yaml.safe_load(packaged.read_text(encoding="utf-8")) | changed
+    changed = {"image_size": 32, "cache_dir": str(folder / "cache"), "num_workers": 0}
+    words = ["data=image_table", *quote_paths([f"data.table={file}"], multirun=False)]
+    return dict(plain(compose(words).cfg.data)) | changed
 
 
 def time_stages(taken: Taken) -> None:

@@ -26,7 +26,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
 PATCH, EACH, SPACING, WINDOW = 64, 4, 1.5, (-1000.0, 400.0)
 
 
@@ -47,15 +46,18 @@ def write_volumes(folder: Path, count: int, size: list[int]) -> list[Path]:
 
 def medtrain_loader(files: list[Path], place: Path, workers: int) -> Any:
     import pandas as pd
-    import yaml
 
+    from medtrain.command.build import plain
+    from medtrain.config.compose import compose
+    from medtrain.config.quote import quote_paths
     from medtrain.data.volume.module import VolumeData
 
     table = place / "table.csv"
     rows = [{"image": str(f), "label": n % 2, "patient": f.name} for n, f in enumerate(files)]
     pd.DataFrame(rows).to_csv(table, index=False)
-    cfg = yaml.safe_load((ROOT / "configs/data/volume_table.yaml").read_text())
-    cfg |= {"table": str(table), "cache_dir": str(place / "cache"), "spacing": SPACING, "window": list(WINDOW)}
+    words = ["task=volume_cls", "data=volume_table", *quote_paths([f"data.table={table}"], multirun=False)]
+    cfg = plain(compose(words).cfg.data)
+    cfg |= {"cache_dir": str(place / "cache"), "spacing": SPACING, "window": list(WINDOW)}
     cfg |= {"patch_size": PATCH, "patches_per_volume": EACH, "batch_size": 2, "num_workers": workers}
     data = VolumeData(cfg, all_test=True)
     data.prepare()
