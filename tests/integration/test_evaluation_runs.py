@@ -7,8 +7,10 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from tests.integration.conftest import TINY, Ran, run_of
@@ -59,7 +61,12 @@ def test_a_decision_is_not_fitted_again_on_shifted_data(
     source = phantom_table(phantom_cache)
     table = pd.read_csv(source)
     table["opacity"], table["nodule"] = 1 - table["opacity"], 1 - table["nodule"]
-    table["path"] = [str(source.parent / path) for path in table["path"]]
+    table["patient"] = "other " + table["patient"]
+    (folder / "turned").mkdir()
+    for n, path in enumerate(table["path"]):  # films that the run has not seen
+        film = np.asarray(Image.open(source.parent / path))
+        Image.fromarray(np.ascontiguousarray(film[:, ::-1])).save(folder / "turned" / f"{n}.png")
+    table["path"] = [str(folder / "turned" / f"{n}.png") for n in range(len(table))]
     table.rename(columns={"sex": "gender"}).to_csv("dark.csv", index=False)
     ran = medtrain("test", "run=run", *DARK)
     assert ran.code == 2 and "no column 'sex'" in ran.err and "gender" in ran.err

@@ -27,12 +27,14 @@ def test_pictures_exclusions_and_a_report_made_again(medtrain: Callable[..., Ran
     (run / "report.html").unlink()
     assert write_report(run).read_text(encoding="utf-8") == html  # a pure function of the folder
 
-    ran = medtrain("test", f"run={run}", "data.filter=site != 'west'", "eval.thumbnails=0", "name=two sites")
+    words = ["data.filter=site != 'west'", "data.leakage=drop", "eval.thumbnails=0", "name=two sites"]
+    ran = medtrain("test", f"run={run}", *words)
     assert ran.code == 0, ran.err
     further = run / "test_two sites"
     assert not (further / "failures").exists() and "Worst mistakes" not in (further / "report.html").read_text()
     own = json.loads((further / "run.json").read_text())
     table = pd.read_csv(further / "test_predictions.csv")
+    assert own["excluded"]["seen_in_training"] > 0  # of what is left only the run's own test cases count
     assert own["excluded"]["filtered"] > 0 and sum(own["excluded"].values()) + len(table) == len(
         pd.read_csv(run / "splits.csv")
     )
