@@ -153,8 +153,14 @@ TASK = {
     "task/shrunk/__init__.py": '"""Classification with small weights."""\n',
     "task/shrunk/module.py": '''
 from torch import Tensor
+from medtrain.report.views import Note, part, section
 from medtrain.task.base import Batch
 from medtrain.task.classification import Classification
+
+
+@section(forms={"probabilities"})
+def weights(run):
+    return part("weights", "Weights of the network", Note("They were kept small."))
 
 
 class Shrunk(Classification):
@@ -171,6 +177,9 @@ class Shrunk(Classification):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         size = sum(p.square().sum() for p in self.model.parameters())
         return super().losses(batch) | {"size": self.penalty * size}
+
+    def sections(self):
+        return [*super().sections(), weights]
 ''',
     "configs/task/shrunk_cls.yaml": """# @package _global_
 # Images, by a network of small weights
@@ -212,7 +221,7 @@ def test_a_task_is_a_slice_and_an_option_and_a_target_is_a_file(tmp_path: Path) 
             assert "shrunk_cls on phantom_xray" in done.stdout
     assert "no such file or folder" in done.stderr and done.returncode != 0  # the verb came as far as its input
     history = (run / "metrics.csv").read_text()
-    assert "train_size" in history.splitlines()[0] and (run / "report.html").is_file()
+    assert "train_size" in history.splitlines()[0] and "They were kept small." in (run / "report.html").read_text()
     finds = "from medtrain.target import DataSpec, target_of; s = DataSpec.of('certain', ('a', 'b'), 1);"
     finds += "print(target_of('certain').__name__, DataSpec.from_dict(s.to_dict()) == s, s.n_logits)"
     done = subprocess.run([sys.executable, "-c", finds], cwd=tmp_path, env=environment, capture_output=True, text=True)

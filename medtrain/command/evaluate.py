@@ -52,7 +52,7 @@ def write(file: Path, content: Any) -> None:
 def build_report(cfg: DictConfig, task: Task, data: Data, folder: Path) -> Path:
     """Draw the worst mistakes (`eval.thumbnails`), then write report.html."""
     task.draw_mistakes(folder, data, cfg.eval.get("thumbnails") or 0)
-    return write_report(folder)
+    return write_report(folder, task.sections())
 
 
 class _OneLoader(pl.LightningDataModule):

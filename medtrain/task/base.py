@@ -22,6 +22,8 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from medtrain.core.errors import UsageError
 from medtrain.core.streams import torch_seed
 from medtrain.data.base import Data, Inputs
+from medtrain.report.page import SECTIONS
+from medtrain.report.views import Drawer
 from medtrain.target import DataSpec, Decision, Outcome, Target
 from medtrain.task.explanation import Explanation, Request
 from medtrain.task.means import EpochMeans
@@ -158,6 +160,10 @@ class Task(pl.LightningModule):
         Args:
             outputs: of the readable inputs; none where there are none.
         """
+
+    def sections(self) -> Sequence[Drawer]:
+        """List the sections of the report from top to bottom; those whose forms don't fit the run are left out."""
+        return SECTIONS
 
     @abstractmethod
     def draw_mistakes(self, folder: Path, data: Data, most: int) -> None:
