@@ -143,13 +143,13 @@ class Data(pl.LightningDataModule):
         """(B, C, H, W), uint8 or uint16, of cases by their names, for pictures in a report; None without pictures."""
         return None
 
+    @abstractmethod
     def split_table(self) -> pd.DataFrame:
         """What splits.csv keeps of each case: names, split, fold, content, and a digest of its labels."""
-        raise NotImplementedError
 
+    @abstractmethod
     def table_digest(self, patients: Sequence[str]) -> str:
         """The fingerprint of cases, labels and these patients, one a case (see `fingerprints`)."""
-        raise NotImplementedError
 
     def setup(self, stage: str | None = None) -> None:
         self.prepare()
