@@ -240,17 +240,16 @@ def as_columns(logits: npt.ArrayLike) -> Array:
     return values[:, None] if values.ndim == 1 else values
 
 
-def refuse_numbers(values: Array, width: int) -> None:
-    """Refuse class numbers beyond the classes (ValueError)."""
-    if len(values) and values.max(initial=-1, where=np.isfinite(values)) >= width:
-        raise ValueError(f"target {int(np.nanmax(values))} with {width} classes")
-
-
 def numbers_as_indicators(values: Array, width: int) -> npt.NDArray[np.float64]:
-    """Turn class numbers into labels_NC; a row of NaN where the number is negative or NaN."""
+    """Turn class numbers into labels_NC; a row of NaN where the number is negative or NaN.
+
+    Raises:
+        ValueError: a number beyond the classes.
+    """
     numbers = np.asarray(values, np.float64)
-    refuse_numbers(numbers, width)
     known = numbers >= 0  # NaN is not
+    if (highest := numbers.max(initial=-1, where=known)) >= width:
+        raise ValueError(f"target {highest:g} with {width} classes")
     labels_NC = np.full((len(numbers), width), np.nan)
     labels_NC[known] = np.eye(width)[numbers[known].astype(np.int64)]
     return labels_NC

@@ -43,10 +43,6 @@ class MultipleInstance(Classification):
         refuse_unused(task, evaluation, "tta")
         return {"mc_dropout": evaluation.get("mc_dropout") or 0, "entropy": task.get("entropy") or 0.0}
 
-    @classmethod
-    def check(cls, task: Mapping[str, Any], data: Mapping[str, Any]) -> None:
-        """Refuse nothing: instances of bags are pooled by the network."""
-
     def __init__(self, *args: Any, entropy: float = 0.0, **more: Any) -> None:
         super().__init__(*args, **more)
         self.entropy = entropy
