@@ -26,6 +26,7 @@ from medtrain.config.folder import save_config
 from medtrain.config.runs import run_folders
 from medtrain.data.used import TUNED_ON
 from medtrain.io.files import sha256, write_text
+from medtrain.metric import EvalOptions
 from medtrain.report import metrics_table, write_report
 from medtrain.report.words import label, number
 from medtrain.target import Decision
@@ -58,8 +59,7 @@ def main(cfg: DictConfig, make_folder: Callable[[], Path]) -> int:
         judged = zip(units, tested, strict=True)
         repeats = [[one for _, one in pairs] for _, pairs in groupby(judged, lambda pair: pair[0].repeat)]
         order = splits.loc[splits["split"] == "test", "case"].tolist()
-        options = {"bootstrap": cfg.eval.bootstrap, "prevalence": cfg.eval.get("prevalence")}
-        outcome = judge_repeats(target, repeats, decision, order=order, **options)
+        outcome = judge_repeats(target, repeats, decision, order=order, options=EvalOptions.read(cfg.eval))
         metrics = write_outcome(folder, outcome, decision, split="test")
         record.finish("finished")
         report = write_report(folder)

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from medtrain import launch
 from medtrain.data.base import Data
 from medtrain.io.files import write_json, write_text
+from medtrain.metric import EvalOptions
 from medtrain.report import write_report
 from medtrain.target import Decision, Outcome
 from medtrain.task.base import Task
@@ -26,8 +27,9 @@ def evaluate(
     run_loader(trainer, task, lambda: data.eval_dataloader(split))
     if launch.global_rank() != 0:
         return {}
-    options = {"bootstrap": cfg.eval.bootstrap, "prevalence": cfg.eval.get("prevalence")}
-    outcome = task.evaluate(task.results, data.cases, decision, **options, groups=data.groups)
+    groups: Any = None if data.groups is None else data.groups.to_dict("list")
+    options = EvalOptions.read(cfg.eval).with_groups(groups)
+    outcome = task.evaluate(task.results, data.cases, decision, options)
     return write_outcome(folder, outcome, decision, split=split)
 
 

@@ -21,6 +21,7 @@ from medtrain.core.errors import DataError, MedtrainError, UsageError
 from medtrain.data.base import Data
 from medtrain.inspection import Inspection
 from medtrain.io.files import sha256, write_text
+from medtrain.metric import EvalOptions
 from medtrain.model import warm_start
 from medtrain.report import metrics_table
 from medtrain.task.base import Task
@@ -71,7 +72,8 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
         decision = task.fit_decision(task.results, cfg.eval.threshold)
         if record:
             decision.save(folder / "decision.json", sha256(best))
-            for name, content in task.evaluate(task.results, data.cases, decision, bootstrap=0).files.items():
+            validated = task.evaluate(task.results, data.cases, decision, EvalOptions(bootstrap=0))
+            for name, content in validated.files.items():
                 write(folder / name.replace("test_", "val_", 1), content)
         outcome = evaluate(cfg, trainer, task, data, decision, folder, split="test")
         score = getattr(scored, "best_model_score", None)

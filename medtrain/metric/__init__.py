@@ -9,6 +9,7 @@ from medtrain.metric.calibration import reliability
 from medtrain.metric.classification import Cases, evaluate
 from medtrain.metric.detection import evaluate_boxes, fit_box_thresholds, map50, parse_box_policy
 from medtrain.metric.matching import match
+from medtrain.metric.options import EvalOptions
 from medtrain.metric.paired import holm, paired_differences
 from medtrain.metric.ranking import Ranking, auroc
 from medtrain.metric.sheet import ExclusiveSheet, LabelsSheet, PositiveSheet, Sheet
@@ -18,6 +19,7 @@ from medtrain.metric.tiles import tile_auroc
 
 __all__ = [
     "Cases",
+    "EvalOptions",
     "ExclusiveSheet",
     "LabelsSheet",
     "PositiveSheet",

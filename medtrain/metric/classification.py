@@ -8,7 +8,7 @@ is the replicate in which each case weighs one.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from medtrain.core.errors import MedtrainError
 from medtrain.metric.bootstrap import Array, edge_interval, patient_index, percentile_interval
 from medtrain.metric.groups import by_group
+from medtrain.metric.options import EvalOptions
 from medtrain.metric.ranking import ratio
 from medtrain.metric.sheet import OBSERVED, Key, Sheet
 
@@ -76,11 +77,7 @@ class Cases:
 def evaluate(
     cases: Cases,
     sheet: type[Sheet],
-    bootstrap: int = 2000,
-    seed: int = 0,
-    *,
-    prevalence: float | None = None,
-    groups: Mapping[str, Sequence[str]] | None = None,
+    options: EvalOptions,
 ) -> Results:
     """Compute all metrics with 95 % intervals by bootstrap over patients.
 
@@ -104,10 +101,8 @@ def evaluate(
     Args:
         cases: predictions and truth. Cases without any label are left out, but by a sheet of partial labels.
         sheet: how classes make a whole.
-        bootstrap: replicates; 0 gives no intervals (``ci95`` None).
-        seed: of the replicates.
-        prevalence: of the positive class, or of each class of several, for ``ppv`` and ``npv`` elsewhere.
-        groups: {column: the group of each case}; each group is judged on its own, its own patients resampled.
+        options: replicates (0 gives no intervals: ``ci95`` None), a prevalence for ``ppv`` and ``npv`` elsewhere,
+            groups.
 
     Returns:
         ``{"metrics": {NAME: {"value", "ci95"}}, "per_class": {CLASS: {NAME: {"value", "ci95"}}},
@@ -115,16 +110,16 @@ def evaluate(
         "prevalence": None or {"prevalence", "metrics", "per_class"},
         "groups": None or {COLUMN: {GROUP: {"n_cases", "n_patients", "events", "metrics", "per_class"}}}}``.
     """
-    measured = Measured(cases, sheet, bootstrap, seed)
+    measured = Measured(cases, sheet, options.bootstrap, options.seed)
     results = measured.metrics()
     results["calibration"] = {"bins": measured.reliability()}
-    results["prevalence"] = None if prevalence is None else measured.at_prevalence(prevalence)
-    results["groups"] = by_group(groups, lambda in_N: _group(cases.select(in_N), sheet, bootstrap, seed))
+    results["prevalence"] = None if options.prevalence is None else measured.at_prevalence(options.prevalence)
+    results["groups"] = by_group(options.groups, lambda in_N: _group(cases.select(in_N), sheet, options))
     return results
 
 
-def _group(cases: Cases, sheet: type[Sheet], bootstrap: int, seed: int) -> Results:
-    measured = Measured(cases, sheet, bootstrap, seed)
+def _group(cases: Cases, sheet: type[Sheet], options: EvalOptions) -> Results:
+    measured = Measured(cases, sheet, options.bootstrap, options.seed)
     columns = zip(cases.classes, measured.sheet.columns, strict=True)
     events = {name: int((column.target > 0.5).sum()) for name, column in columns}
     n = len(cases.probs_NC)

@@ -13,6 +13,7 @@ from medtrain.core.truth import PredictedBoxes, Truth
 from medtrain.metric.bootstrap import Array, patient_counts, patient_index, percentile_interval
 from medtrain.metric.groups import by_group
 from medtrain.metric.matching import SIZES, Matches, match
+from medtrain.metric.options import EvalOptions
 from medtrain.metric.recall import FALSE_POSITIVES, Curve, curve_of
 
 COCO = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
@@ -97,11 +98,9 @@ def evaluate_boxes(
     classes: Sequence[str],
     thresholds: Mapping[str, float],
     patients: Sequence[Any],
+    options: EvalOptions,
     *,
-    bootstrap: int = 2000,
     iou: float = 0.5,
-    seed: int = 0,
-    groups: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
     """Compute ``metrics``, ``per_class`` and ``groups`` of test_metrics.json; each number is {"value", "ci95"}.
 
@@ -109,14 +108,13 @@ def evaluate_boxes(
         truth, predicted: of the N images that are judged, numbered from 0.
         thresholds: {class: score}, from validation.
         patients: of each image.
-        bootstrap: replicates of the intervals over patients; 0 for none.
+        options: replicates of the intervals over patients, and groups of images.
         iou: from which a box counts as found in FROC and at the threshold.
-        groups: {column: the group of each image}; each group is judged on its own, its own patients resampled.
     """
-    settings = (classes, thresholds, bootstrap, iou, seed)
+    settings = (classes, thresholds, options, iou)
     results: dict[str, Any] = _judged(truth, predicted, patients, *settings)
     results["groups"] = by_group(
-        groups, lambda in_N: _group(truth, predicted, patients, np.flatnonzero(in_N), *settings)
+        options.groups, lambda in_N: _group(truth, predicted, patients, np.flatnonzero(in_N), *settings)
     )
     return results
 
@@ -145,15 +143,14 @@ def _judged(
     patients: Sequence[Any],
     classes: Sequence[str],
     thresholds: Mapping[str, float],
-    bootstrap: int,
+    options: EvalOptions,
     iou: float,
-    seed: int,
 ) -> dict[str, Any]:
     patient_I, n_patients = patient_index(patients, len(truth))
     sheet = BoxSheet(truth, predicted, list(classes), thresholds, patient_I, n_patients, iou)
     values = {key: float(value[0]) for key, value in sheet.statistics(np.ones((n_patients, 1))).items()}
     drawn: dict[Key, list[Array]] = {}
-    for counts_RP in patient_counts(n_patients, bootstrap if n_patients > 1 else 0, seed):
+    for counts_RP in patient_counts(n_patients, options.bootstrap if n_patients > 1 else 0, options.seed):
         for key, value_R in sheet.statistics(counts_RP.T.astype(np.float64)).items():
             drawn.setdefault(key, []).append(value_R)
 

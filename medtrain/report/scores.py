@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from medtrain.core.errors import MedtrainError, UsageError
-from medtrain.metric import Cases, evaluate
+from medtrain.metric import Cases, EvalOptions, evaluate
 from medtrain.report.comparison import Compared
 from medtrain.report.folder import RunFolder
 
@@ -45,7 +45,7 @@ def read_scores(file: Path, run: Compared, bootstrap: int) -> Compared:
     target_NC, patients = run.target_NC[scored_rows], [run.patients[n] for n in scored_rows]
     predicted_NC = np.eye(2)[(positive >= 0.5).astype(int)]
     scored = Cases(probs_NC, target_NC, predicted_NC > 0.5, run.classes, patients)
-    outcome = evaluate(scored, run.target.sheet, bootstrap)
+    outcome = evaluate(scored, run.target.sheet, EvalOptions(bootstrap))
     folder = RunFolder(file, test={"metrics": {name: outcome["metrics"][name] for name in RANKED}})
     facts = {"model": file.stem}
     return Compared(folder, facts, run.target, cases, patients, probs_NC, target_NC, predicted_NC, metrics=RANKED)

@@ -16,6 +16,7 @@ import pandas as pd
 
 from medtrain.metric import (
     Cases,
+    EvalOptions,
     Sheet,
     abstention_curve,
     auroc,
@@ -192,9 +193,9 @@ class ClassTarget(PredictionColumns, Target):
         patients: Sequence[Any] | None = None,
         **options: Any,
     ) -> dict[str, Any]:
-        """Compute all metrics; `options` as `medtrain.metric.evaluate` takes them (bootstrap, prevalence, groups)."""
+        """Compute all metrics; `options` are those of `medtrain.metric.EvalOptions` (bootstrap, prevalence, groups)."""
         cases = self.cases(np.asarray(probs), np.asarray(values), np.asarray(predicted), patients)
-        return evaluate(cases, self.sheet, **options)
+        return evaluate(cases, self.sheet, EvalOptions(**options))
 
     def differences(self, one: Cases, other: Cases, bootstrap: int, seed: int = 0) -> dict[str, Any]:
         """Compute what `other` is better by than `one` on the same cases; see `medtrain.metric.paired_differences`."""
@@ -204,16 +205,16 @@ class ClassTarget(PredictionColumns, Target):
         """Compute the metrics of the surest cases; see `medtrain.metric.abstention_curve`."""
         return abstention_curve(cases, self.sheet, doubt, **options)
 
-    def judge(self, predicted: Predicted, decision: Decision, **options: Any) -> Outcome:
+    def judge(self, predicted: Predicted, decision: Decision, options: EvalOptions) -> Outcome:
         """Judge predictions: metrics with intervals, the abstention curve, and the table of predictions.
 
         Args:
-            options: bootstrap, prevalence and groups, as `medtrain.metric.evaluate` takes them.
+            options: their groups are those of the predicted cases, in order.
         """
         assert predicted.values is not None
         rows = predicted.rows
         cases = self.cases(predicted.probs, predicted.values, predicted.predicted, rows["patient"].tolist())
-        metrics = evaluate(cases, self.sheet, **options)
+        metrics = evaluate(cases, self.sheet, options)
         metrics["calibration"] = {"temperature": decision.temperature, **metrics["calibration"]}
         counts = {"n_cases": len(rows), "n_patients": int(rows["patient"].nunique())}
         curve = {"by": predicted.by, "curve": self.abstention(cases, predicted.doubt)}

@@ -22,6 +22,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from medtrain.core.errors import UsageError
 from medtrain.core.streams import torch_seed
 from medtrain.data.base import Data, Inputs
+from medtrain.metric import EvalOptions
 from medtrain.report.page import SECTIONS
 from medtrain.report.views import Drawer
 from medtrain.target import DataSpec, Decision, Outcome, Target
@@ -139,18 +140,13 @@ class Task(pl.LightningModule):
         outputs: Outputs,
         cases: pd.DataFrame,
         decision: Decision,
-        *,
-        bootstrap: int,
-        prevalence: float | None = None,
-        groups: pd.DataFrame | None = None,
+        options: EvalOptions,
     ) -> Outcome:
         """Compute all metrics with intervals, and the predictions.
 
         Args:
             cases: the data's table of cases (case, patient, ...), in the order of case numbers.
-            bootstrap: replicates of the intervals.
-            prevalence: for which PPV and NPV are told too.
-            groups: columns by which the metrics are broken down, in the order of case numbers.
+            options: how to judge them; groups in the order of case numbers.
         """
 
     @abstractmethod

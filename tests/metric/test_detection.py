@@ -11,7 +11,7 @@ import pytest
 
 from medtrain.core.errors import UsageError
 from medtrain.core.truth import PredictedBoxes, Truth
-from medtrain.metric import evaluate_boxes, fit_box_thresholds, map50, match, parse_box_policy
+from medtrain.metric import EvalOptions, evaluate_boxes, fit_box_thresholds, map50, match, parse_box_policy
 from medtrain.metric.detection import COCO as STEPS
 from medtrain.metric.detection import BoxSheet
 from medtrain.metric.matching import SIZES
@@ -91,7 +91,7 @@ def test_every_class_threshold_and_size_is_pycocotools(seed: int) -> None:
         for t in range(10)
     ]
     np.testing.assert_allclose(mine, expected, atol=1e-12)
-    whole = evaluate_boxes(truth, found, CLASSES, dict.fromkeys(CLASSES, 0.5), own.tolist(), bootstrap=0)["metrics"]
+    whole = evaluate_boxes(truth, found, CLASSES, dict.fromkeys(CLASSES, 0.5), own.tolist(), EvalOptions(0))["metrics"]
     names = ("map", "map50", "map75", "map_small", "map_medium", "map_large")
     assert [whole[name]["value"] for name in names] == pytest.approx(summary[:6].tolist(), abs=1e-12)
     assert map50(truth, found, 3) == pytest.approx(summary[1], abs=1e-12)
@@ -114,7 +114,7 @@ def found_of(*boxes: tuple[int, float, float]) -> PredictedBoxes:
 def test_a_lesion_is_found_once_and_in_its_own_image() -> None:
     truth = truth_of((0, 0))
     twice = found_of((0, 0, 0.9), (0, 1, 0.8), (0, 0, 0.7), (1, 0, 0.95))
-    found = evaluate_boxes(truth, twice, ["a"], {"a": 0.5}, ["p", "q"], bootstrap=0)["metrics"]
+    found = evaluate_boxes(truth, twice, ["a"], {"a": 0.5}, ["p", "q"], EvalOptions(0))["metrics"]
     assert found["sensitivity"]["value"] == 1 and found["ppv"]["value"] == 0.25
     assert found["fp_per_negative_image"]["value"] == 1  # the box in the image without any
     assert found["map50"]["value"] == pytest.approx(0.5)
@@ -123,7 +123,7 @@ def test_a_lesion_is_found_once_and_in_its_own_image() -> None:
 def test_froc_by_hand() -> None:
     truth = truth_of((0, 0), (0, 40), (1, 0), (1, 40))
     said = found_of((0, 0, 0.9), (0, 20, 0.8), (1, 0, 0.8), (1, 60, 0.7), (1, 80, 0.6), (0, 40, 0.5))
-    found = evaluate_boxes(truth, said, ["a"], {"a": 0.75}, ["p", "q"], bootstrap=0)["metrics"]
+    found = evaluate_boxes(truth, said, ["a"], {"a": 0.75}, ["p", "q"], EvalOptions(0))["metrics"]
     rates = [found[f"froc_{rate:g}"]["value"] for rate in (0.125, 0.25, 0.5, 1, 2, 4, 8)]
     assert rates == [0.25, 0.25, 0.5, 0.5, 0.75, 0.75, 0.75]  # half a false positive an image is one of equal score
     assert found["cpm"]["value"] == pytest.approx(np.mean(rates))
@@ -131,9 +131,11 @@ def test_froc_by_hand() -> None:
 
 def test_nothing_to_find_or_nothing_found() -> None:
     nothing = found_of()
-    none = evaluate_boxes(truth_of(), found_of((0, 0, 0.9)), ["a"], {"a": 0.5}, ["p", "q"], bootstrap=20)["metrics"]
+    none = evaluate_boxes(truth_of(), found_of((0, 0, 0.9)), ["a"], {"a": 0.5}, ["p", "q"], EvalOptions(20))["metrics"]
     assert none["map"] == {"value": None, "ci95": None} and none["fp_per_negative_image"]["value"] == 0.5
-    missed = evaluate_boxes(truth_of((0, 0), (1, 0)), nothing, ["a"], {"a": 0.5}, ["p", "q"], bootstrap=20)["metrics"]
+    missed = evaluate_boxes(truth_of((0, 0), (1, 0)), nothing, ["a"], {"a": 0.5}, ["p", "q"], EvalOptions(20))[
+        "metrics"
+    ]
     assert missed["map"]["value"] == 0 and missed["ppv"]["value"] is None
     assert missed["fp_per_negative_image"] == {"value": None, "ci95": None}
 
@@ -151,7 +153,7 @@ def test_a_replicate_is_the_evaluation_of_the_images_drawn() -> None:
         *(np.concatenate([getattr(p, name) for p in parts]) for name in ("boxes_N4", "score_N", "label_N")),
         np.repeat(np.arange(len(drawn)), [len(p.score_N) for p in parts]),
     )
-    again = evaluate_boxes(truth.select(drawn), copied, CLASSES, limits, range(len(drawn)), bootstrap=0)
+    again = evaluate_boxes(truth.select(drawn), copied, CLASSES, limits, range(len(drawn)), EvalOptions(0))
     for name, result in again["metrics"].items():
         value = np.nan if result["value"] is None else result["value"]
         assert value == pytest.approx(float(weighed[None, name][0]), abs=1e-9, nan_ok=True), name
@@ -160,11 +162,11 @@ def test_a_replicate_is_the_evaluation_of_the_images_drawn() -> None:
 def test_intervals_hold_the_value_and_need_two_patients() -> None:
     truth, found = images(40, 6)
     limits = dict.fromkeys(CLASSES, 0.4)
-    sure = evaluate_boxes(truth, found, CLASSES, limits, range(40), bootstrap=200)
+    sure = evaluate_boxes(truth, found, CLASSES, limits, range(40), EvalOptions(200))
     low, high = sure["metrics"]["map50"]["ci95"]
     assert low < sure["metrics"]["map50"]["value"] < high
     assert sure["per_class"]["a"]["cpm"]["ci95"] is not None
-    one = evaluate_boxes(truth, found, CLASSES, limits, ["p"] * 40, bootstrap=200)
+    one = evaluate_boxes(truth, found, CLASSES, limits, ["p"] * 40, EvalOptions(200))
     assert one["metrics"]["map50"]["ci95"] is None
 
 
@@ -192,7 +194,7 @@ def test_policies_that_do_not_exist(policy: object) -> None:
 def test_thousands_of_images_take_seconds() -> None:
     truth, found = images(5000, 7)
     start = time.process_time()
-    evaluate_boxes(truth, found, CLASSES, dict.fromkeys(CLASSES, 0.5), range(5000), bootstrap=0)
+    evaluate_boxes(truth, found, CLASSES, dict.fromkeys(CLASSES, 0.5), range(5000), EvalOptions(0))
     assert time.process_time() - start < 20  # 3 s on a free core
 
 
@@ -200,14 +202,14 @@ def test_groups_are_judged_as_if_alone() -> None:
     truth, found = images(30, 5)
     patients, names = [str(n // 2) for n in range(30)], ["ab"[n % 3 > 0] for n in range(30)]
     limits = dict.fromkeys(CLASSES, 0.4)
-    results = evaluate_boxes(truth, found, CLASSES, limits, patients, bootstrap=20, groups={"site": names})
+    results = evaluate_boxes(truth, found, CLASSES, limits, patients, EvalOptions(20, groups={"site": names}))
     assert list(results["groups"]["site"]) == ["a", "b"]
     for name, group in results["groups"]["site"].items():
         at = np.flatnonzero(np.array(names) == name)
         own = PredictedBoxes(
             *(np.concatenate(part) for part in zip(*[_of(found, i, n) for n, i in enumerate(at)], strict=True))
         )
-        alone = evaluate_boxes(truth.select(at), own, CLASSES, limits, [patients[i] for i in at], bootstrap=20)
+        alone = evaluate_boxes(truth.select(at), own, CLASSES, limits, [patients[i] for i in at], EvalOptions(20))
         assert group["metrics"] == alone["metrics"] and group["per_class"] == alone["per_class"]
         assert group["n_cases"] == len(at) and sum(group["events"].values()) == int((~truth.select(at).crowd_M).sum())
 

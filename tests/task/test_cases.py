@@ -10,6 +10,7 @@ from torch import nn
 
 from medtrain.augment import Augment2d
 from medtrain.loss import cross_entropy
+from medtrain.metric import EvalOptions
 from medtrain.target import DataSpec, Decision
 from medtrain.task.classification import Classification
 from tests.metric.by_kind import predictions_table
@@ -98,7 +99,7 @@ def test_evaluation_judges_with_the_given_decision() -> None:
     outputs = [{"case": torch.arange(4), "logits": torch.tensor([[-2.0], [0.5], [1.0], [3.0]])}]
     outputs[0]["y"] = torch.tensor([[0.0], [0.0], [1.0], [1.0]])
     rows = pd.DataFrame({"case": list("abcd"), "patient": list("pqrs")})
-    outcome = task().evaluate(outputs, rows, Decision(0.5, 2.0, {"sick": 0.6}), bootstrap=0)
+    outcome = task().evaluate(outputs, rows, Decision(0.5, 2.0, {"sick": 0.6}), EvalOptions(0))
     assert outcome.metrics["metrics"]["auroc"]["value"] == 1 and outcome.metrics["n_cases"] == 4
     table = outcome.files["test_predictions.csv"]
     assert table["prob_sick"].iloc[3] == pytest.approx(1 / (1 + np.exp(-1.5)))

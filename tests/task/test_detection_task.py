@@ -14,6 +14,7 @@ from medtrain.core.boxes import Boxes, Detections
 from medtrain.core.coco import read_back
 from medtrain.core.truth import Truth
 from medtrain.loss import OwnLoss
+from medtrain.metric import EvalOptions
 from medtrain.target import DataSpec, Decision
 from medtrain.task.detection import Detection
 
@@ -95,7 +96,7 @@ def test_judged_with_files_that_can_be_read_back() -> None:
     decision = made.fit_decision(outputs, "f1")
     assert decision.thresholds == {"a": 0.5, "b": pytest.approx(0.9)}
     assert made.score(outputs)["map50"] == 1
-    judged = made.evaluate(outputs, CASES, decision, bootstrap=0)
+    judged = made.evaluate(outputs, CASES, decision, EvalOptions(0))
     assert judged.metrics["n_cases"] == 2 and judged.metrics["metrics"]["map"]["value"] == 1
     files = judged.files
     assert files["test_predictions.json"][0] | {"score": 0} == {

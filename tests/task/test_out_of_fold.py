@@ -10,6 +10,7 @@ import pytest
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from medtrain.core.errors import MedtrainError
+from medtrain.metric import EvalOptions
 from medtrain.target import DataSpec, Decision
 from medtrain.task.classification.out_of_fold import RunPredictions, judge_repeats, spread_over
 from tests.metric.by_kind import predictions_table
@@ -38,7 +39,7 @@ def test_seeds_of_a_fold_are_averaged_and_judged_by_the_folds_own_threshold(draw
     for k, (cases, limit) in enumerate(zip(folds, limits, strict=True)):
         files = [said_by(tmp_path / f"{k}{s}.csv", cases[:: 1 - 2 * s], drawn[s, cases[:: 1 - 2 * s]]) for s in (0, 1)]
         parts.append(RunPredictions.read(files, SPEC.target, {"yes": limit}))
-    outcome = judge_repeats(SPEC.target, [parts], DECISION, order=[f"c{i}" for i in range(N)], bootstrap=20)
+    outcome = judge_repeats(SPEC.target, [parts], DECISION, order=[f"c{i}" for i in range(N)], options=EvalOptions(20))
     p = drawn[:2].mean(0)
     predicted = np.where(np.arange(N) % 3 == 0, p >= 0.3, p >= 0.6)
     table = outcome.files["test_predictions.csv"]
@@ -66,9 +67,9 @@ def test_repeats_have_a_mean_and_a_spread(drawn: np.ndarray, tmp_path: Path) -> 
                 for k, (half, t) in enumerate(zip(halves, (0.2, 0.4), strict=True))
             ]
         )
-    outcome = judge_repeats(SPEC.target, repeats[:1], DECISION, order=order, bootstrap=0)
+    outcome = judge_repeats(SPEC.target, repeats[:1], DECISION, order=order, options=EvalOptions(0))
     assert outcome.metrics["abstention"]["by"] == "confidence" and "uncertainty" not in outcome.files
-    whole = judge_repeats(SPEC.target, repeats, DECISION, order=order, bootstrap=0)
+    whole = judge_repeats(SPEC.target, repeats, DECISION, order=order, options=EvalOptions(0))
     spread = whole.metrics["repeats"]["auroc"]
     assert spread["values"] == pytest.approx([roc_auc_score(Y, drawn[r]) for r in (0, 1)])
     assert whole.metrics["metrics"]["auroc"]["value"] == pytest.approx(roc_auc_score(Y, drawn[:2].mean(0)))

@@ -17,6 +17,7 @@ from medtrain.core.errors import UsageError
 from medtrain.core.pool import attend_cases, pool_cases
 from medtrain.data.base import Data, Inputs
 from medtrain.io.files import write_text
+from medtrain.metric import EvalOptions
 from medtrain.model import Ensemble, dropout_passes, score_instances
 from medtrain.report import write_failures
 from medtrain.target import DataSpec, Decision, Outcome, Predicted, Target
@@ -214,14 +215,10 @@ class Classification(Task):
         outputs: Outputs,
         cases: pd.DataFrame,
         decision: Decision,
-        *,
-        bootstrap: int,
-        prevalence: float | None = None,
-        groups: pd.DataFrame | None = None,
+        options: EvalOptions,
     ) -> Outcome:
         predicted = self.predicted(outputs, cases, decision)
-        named = {} if groups is None else groups.iloc[predicted.rows.index].to_dict("list")
-        return self.target.judge(predicted, decision, bootstrap=bootstrap, prevalence=prevalence, groups=named)
+        return self.target.judge(predicted, decision, options.of_cases(predicted.rows.index.tolist()))
 
     def predictions(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision) -> pd.DataFrame:
         predicted = self.predicted(outputs, cases, decision)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from medtrain.core.errors import MedtrainError
+from medtrain.metric import EvalOptions
 from medtrain.target import Decision, Outcome, Predicted
 from medtrain.target.classes import ClassTarget
 
@@ -95,7 +96,7 @@ def judge_repeats(
     decision: Decision,
     *,
     order: Sequence[str],
-    **options: Any,
+    options: EvalOptions,
 ) -> Outcome:
     """Judge all predictions pooled, with intervals over patients, and how the metrics spread.
 
@@ -103,14 +104,14 @@ def judge_repeats(
         repeats: the folds of each cross-validation; one fold in all where the runs share a test split.
         decision: of the whole, for the record: each case is decided by its own thresholds.
         order: of the cases.
-        options: as `ClassTarget.judge` takes them.
+        options: how to judge them.
 
     Returns:
         The outcome; its metrics have ``folds`` (over all folds) and ``repeats`` (over cross-validations): {NAME:
         {"mean", "sd", "values"}}, None where there is one.
     """
     wholes = [end_to_end(folds) for folds in repeats]
-    outcome = target.judge(together(wholes).in_order(order).predicted(target), decision, **options)
+    outcome = target.judge(together(wholes).in_order(order).predicted(target), decision, options)
     folds = [fold.metrics(target) for repeat in repeats for fold in repeat]
     outcome.metrics["folds"] = spread_over(folds)
     outcome.metrics["repeats"] = spread_over([whole.metrics(target) for whole in wholes])

@@ -17,7 +17,7 @@ from medtrain.core.coco import results, truth_file
 from medtrain.core.truth import PredictedBoxes, Truth
 from medtrain.data.base import Data, Inputs
 from medtrain.io.files import write_json
-from medtrain.metric import evaluate_boxes, fit_box_thresholds, map50
+from medtrain.metric import EvalOptions, evaluate_boxes, fit_box_thresholds, map50
 from medtrain.report import write_box_pictures
 from medtrain.target import DataSpec, Decision, Outcome, Target
 from medtrain.target.boxes import BoxTarget
@@ -155,18 +155,13 @@ class Detection(Task):
         outputs: Outputs,
         cases: pd.DataFrame,
         decision: Decision,
-        *,
-        bootstrap: int,
-        prevalence: float | None = None,
-        groups: pd.DataFrame | None = None,
+        options: EvalOptions,
     ) -> Outcome:
         truth, boxes, judged_cases = self.judged(outputs)
         rows, classes = cases.iloc[judged_cases], self.spec.classes
         patients = rows["patient"].tolist()
-        named: Any = {} if groups is None else groups.iloc[judged_cases].to_dict("list")
-        metrics = evaluate_boxes(
-            truth, boxes, classes, decision.thresholds, patients, bootstrap=bootstrap, iou=self.iou, groups=named
-        )
+        own = options.of_cases(judged_cases.tolist())
+        metrics = evaluate_boxes(truth, boxes, classes, decision.thresholds, patients, own, iou=self.iou)
         counts = {
             "n_cases": len(judged_cases),
             "n_patients": int(rows["patient"].nunique()),

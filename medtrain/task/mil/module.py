@@ -12,7 +12,7 @@ from torch import Tensor
 from medtrain.core.errors import UsageError
 from medtrain.core.segments import Packed
 from medtrain.loss import attention_entropy
-from medtrain.metric import tile_auroc
+from medtrain.metric import EvalOptions, tile_auroc
 from medtrain.model import relevance
 from medtrain.target import DataSpec, Decision, Outcome
 from medtrain.task.base import Batch, Outputs, refuse_unused, shape_of
@@ -73,14 +73,14 @@ class MultipleInstance(Classification):
     def cases(self, outputs: Outputs) -> dict[str, Tensor]:
         return super().cases([{key: value for key, value in batch.items() if key != "tiles"} for batch in outputs])
 
-    def evaluate(
-        self, outputs: Outputs, cases: pd.DataFrame, decision: Decision, *, bootstrap: int, **options: Any
-    ) -> Outcome:
-        outcome = super().evaluate(outputs, cases, decision, bootstrap=bootstrap, **options)
+    def evaluate(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision, options: EvalOptions) -> Outcome:
+        outcome = super().evaluate(outputs, cases, decision, options)
         if any("tiles" in batch for batch in outputs):
             tiles = {int(c): t.numpy() for b in outputs for c, t in zip(b["case"], b["tiles"], strict=True)}
             patients = cases["patient"].iloc[list(tiles)].tolist()
-            area = tile_auroc([t[:, 0] for t in tiles.values()], [t[:, 1] for t in tiles.values()], patients, bootstrap)
+            area = tile_auroc(
+                [t[:, 0] for t in tiles.values()], [t[:, 1] for t in tiles.values()], patients, options.bootstrap
+            )
             outcome.metrics["metrics"]["tile_auroc"] = area
         return outcome
 

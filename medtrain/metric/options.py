@@ -1,0 +1,40 @@
+"""How a set of cases is judged: the keys of the eval node that metrics take, read in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class EvalOptions:
+    """Say how metrics are computed. A field of the name of a key of the eval node holds what that key says.
+
+    Args:
+        bootstrap: replicates of the intervals over patients; 0 for none.
+        prevalence: of the positive class, or of each class of several, for which PPV and NPV are computed too.
+        groups: {column: the group of each case}; each group is judged on its own, its own patients resampled.
+        seed: of the replicates.
+    """
+
+    bootstrap: int = 2000
+    prevalence: float | None = None
+    groups: Mapping[str, Sequence[str]] | None = None
+    seed: int = 0
+
+    @classmethod
+    def read(cls, evaluation: Mapping[str, Any]) -> EvalOptions:
+        """Read the eval node; groups, which it only names, and the seed are not of it."""
+        keys = {one.name for one in fields(cls)} - {"groups", "seed"}
+        return cls(**{str(key): evaluation[key] for key in evaluation if key in keys})
+
+    def with_groups(self, groups: Mapping[str, Sequence[str]] | None) -> EvalOptions:
+        """Break the metrics down by these columns: {column: the group of each of all cases}."""
+        return replace(self, groups=groups)
+
+    def of_cases(self, numbers: Sequence[int]) -> EvalOptions:
+        """Judge some cases only: their groups, in the order of these case numbers."""
+        if self.groups is None:
+            return self
+        return replace(self, groups={column: [names[n] for n in numbers] for column, names in self.groups.items()})
