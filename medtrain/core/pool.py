@@ -8,36 +8,63 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
-from medtrain.core.segments import segment_offsets, segment_softmax, segment_sum
+from medtrain.core.segments import segment_max, segment_offsets, segment_softmax, segment_sum
 
 POOLS = ("mean", "max", "noisy_or")
+LEAST = 1e-300  # a probability that float64 still tells from 0
 
 
-def pool_cases(probs_NC: Tensor, cases_N: Tensor, how: str = "mean") -> tuple[Tensor, Tensor]:
-    """Pool probabilities of instances into one row a case, and return the cases in ascending order.
+def pool_cases(logits_NK: Tensor, cases_N: Tensor, how: str = "mean", exclusive: bool = False) -> tuple[Tensor, Tensor]:
+    """Pool probabilities of instances into logits of cases, and return the cases in ascending order.
+
+    All is computed from log(p) and log(1 - p), so that cases of any number of sure instances stay apart, and have
+    gradients, where the probabilities themselves round to 1.
 
     Args:
-        probs_NC: instance probabilities.
+        logits_NK: of instances, (N, K), or (N, S, K) of members, which stay apart.
         cases_N: the case number of each instance.
-        how: ``mean``, ``max``, or ``noisy_or`` (1 - prod(1 - p), for findings that one instance proves).
+        how: ``mean`` or ``max`` of the probabilities, or ``noisy_or``: 1 - prod(1 - p), for findings that one instance
+            proves (Pearl 1988). Of exclusive classes that is the probability of each on the condition that exactly one
+            is proven, which is in proportion to the odds of its noisy or.
+        exclusive: logits are those of a softmax over K, else of K sigmoids.
 
     Returns:
-        (probs_KC, cases_K) for the K distinct cases.
+        (logits_CK, cases_K) for the distinct cases; float64.
     """
-    cases_K, inverse = torch.unique(cases_N, return_inverse=True)
-    index = inverse.unsqueeze(1).expand(-1, probs_NC.shape[1])
-    zeros = probs_NC.new_zeros(len(cases_K), probs_NC.shape[1])
+    cases_K, inverse, counts = torch.unique(cases_N, return_inverse=True, return_counts=True)
+    order, offsets = torch.argsort(inverse, stable=True), segment_offsets(counts)
+    yes, no = _logs(logits_NK[order].double(), exclusive)
     if how == "mean":
-        pooled = zeros.scatter_reduce(0, index, probs_NC, "mean", include_self=False)
+        yes, no = _log_mean(yes, offsets), _log_mean(no, offsets)
     elif how == "max":
-        pooled = zeros.scatter_reduce(0, index, probs_NC, "amax", include_self=False)
+        yes, no = segment_max(yes, offsets), -segment_max(-no, offsets)
     elif how == "noisy_or":
-        missed = torch.log1p(-probs_NC.clamp(max=1 - 1e-7))
-        pooled = 1 - torch.exp(zeros.scatter_add(0, index, missed))
+        no = segment_sum(no, offsets).clamp(max=-LEAST)
+        yes = torch.log(-torch.expm1(no))
     else:
         raise ValueError(f"pool {how!r} is none of {POOLS}")
-    return pooled, cases_K
+    return (yes if exclusive and how != "noisy_or" else yes - no), cases_K
+
+
+def _logs(logits: Tensor, exclusive: bool) -> tuple[Tensor, Tensor]:
+    """Compute log(p) and log(1 - p), neither of which rounds to 0 where the other is large."""
+    if not exclusive:
+        return logsigmoid(logits), logsigmoid(-logits)
+    yes = logits.log_softmax(-1)
+    k = logits.shape[-1]
+    others = ~torch.eye(k, dtype=torch.bool, device=logits.device)
+    no = [yes[..., others[c]].logsumexp(-1) for c in range(k)]
+    return yes, torch.stack(no, -1).clamp(max=0)
+
+
+def _log_mean(logs: Tensor, offsets: Tensor) -> Tensor:
+    """Compute the logarithm of the mean of what these are the logarithms of, in each segment."""
+    lengths = offsets.diff().reshape(-1, *[1] * (logs.ndim - 1))
+    top = segment_max(logs.detach(), offsets)
+    spread = top.repeat_interleave(offsets.diff().to(top.device), 0)
+    return top + (segment_sum((logs - spread).exp(), offsets) / lengths.to(top.device)).log()
 
 
 def attend_cases(logits_NK: Tensor, scores_N: Tensor, cases_N: Tensor) -> tuple[Tensor, Tensor]:

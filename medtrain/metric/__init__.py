@@ -13,11 +13,12 @@ from medtrain.metric.options import EvalOptions
 from medtrain.metric.paired import holm, paired_differences
 from medtrain.metric.ranking import Ranking, auroc
 from medtrain.metric.sheet import ExclusiveSheet, LabelsSheet, PositiveSheet, Sheet
-from medtrain.metric.temperature import sigmoid_temperature, softmax_temperature
+from medtrain.metric.temperature import SURE, sigmoid_temperature, softmax_temperature
 from medtrain.metric.thresholds import fit_threshold, parse_policy
 from medtrain.metric.tiles import tile_auroc
 
 __all__ = [
+    "SURE",
     "Cases",
     "EvalOptions",
     "ExclusiveSheet",

@@ -13,6 +13,8 @@ from scipy.special import log_softmax
 from medtrain.metric.bootstrap import Array
 
 COLDEST, HOTTEST = 0.05, 20.0
+SURE = 30.0
+"""Logits from which on probabilities are not told apart: to float64, sigmoid(37) is 1."""
 
 
 def softmax_temperature(logits_NK: npt.ArrayLike, class_N: npt.ArrayLike) -> float:
@@ -46,17 +48,24 @@ def sigmoid_temperature(logits_NK: npt.ArrayLike, labels_NK: npt.ArrayLike) -> f
 def _fit(margins: Array, true: Array, loss: Callable[[float], float]) -> float:
     """Find the temperature of least negative log-likelihood (ibid., section 4.2), between 0.05 and 20.
 
-    1.0 where the data can't tell: no labels, a single class, or logits that separate the classes without an error
-    (the likelihood then grows without end as the temperature falls).
+    Logits beyond 20, as pools of many instances give them, may be divided by as much as the largest of them. 1.0 where
+    the data can't tell: no labels, a single class, or logits that separate the classes without an error (the likelihood
+    then grows without end as the temperature falls); more than that where sure cases would tie at a probability of 1.
 
     Args:
         margins: by how much each label's logit is on the right side.
         true: the labels, to see whether more than one occurs.
         loss: mean negative log-likelihood at a temperature.
     """
-    distinct = len(np.unique(true)) > 1 and len(margins) and margins.any() and np.isfinite(margins).all()
+    largest = float(np.abs(margins).max(initial=0.0))
+    distinct = len(np.unique(true)) > 1 and margins.any() and np.isfinite(largest)
     if not distinct or bool((margins > 0).all()):
-        return 1.0
-    bounds = (math.log(COLDEST), math.log(HOTTEST))
+        return max(1.0, largest / SURE) if np.isfinite(largest) else 1.0
+    fit = _minimum(loss, COLDEST, HOTTEST)
+    return _minimum(loss, HOTTEST / 2, largest) if fit > 0.999 * HOTTEST and largest > HOTTEST else fit
+
+
+def _minimum(loss: Callable[[float], float], low: float, high: float) -> float:
+    bounds = (math.log(low), math.log(high))
     fit = minimize_scalar(lambda t: loss(math.exp(t)), bounds=bounds, method="bounded", options={"xatol": 1e-6})
     return float(math.exp(fit.x))

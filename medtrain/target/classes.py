@@ -53,14 +53,6 @@ class ClassTarget(PredictionColumns, Target):
     def n_outputs(self) -> int:
         return len(self.classes)
 
-    def activate(self, logits: Tensor) -> Tensor:
-        """Turn logits (..., K) into probabilities of the same shape."""
-        return logits.sigmoid()
-
-    def deactivate(self, probs: Tensor) -> Tensor:
-        """Turn probabilities (..., K) back into logits that `activate` gives them for."""
-        return probs.logit()
-
     def likely(self, logits: Tensor) -> Tensor:
         """Number the most likely class of each case, int64 (B,), from logits (B, K)."""
         return logits.argmax(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +13,6 @@ from medtrain.metric import ExclusiveSheet, lead, parse_policy, softmax_temperat
 from medtrain.metric.thresholds import ALLOWED
 from medtrain.target.base import Policy, Words
 from medtrain.target.classes import Array, ClassTarget, as_columns, indicators_as_numbers, numbers_as_indicators
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class Multiclass(ClassTarget):
@@ -41,12 +38,6 @@ class Multiclass(ClassTarget):
 
     def one_hot(self, predicted: npt.ArrayLike) -> Array:
         return np.asarray(predicted)[:, None] == np.arange(len(self.classes))
-
-    def activate(self, logits: Tensor) -> Tensor:
-        return logits.softmax(-1)
-
-    def deactivate(self, probs: Tensor) -> Tensor:
-        return probs.log()
 
     def batch_labels(self, values: Array) -> Array:
         """Shape values as ``y`` of a batch: int64 (B,), negative where unknown."""

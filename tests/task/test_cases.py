@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.special import expit
+from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from medtrain.augment import Augment2d
@@ -47,6 +49,24 @@ def test_instances_are_pooled_once_each(pool: str, expected: float) -> None:
     cases = task(pool=pool).cases(outputs)
     assert cases["logits"].sigmoid().item() == pytest.approx(expected, abs=1e-6)
     assert cases["y"].shape == (1, 1)
+
+
+@pytest.mark.parametrize("patches", [40, 700])
+@pytest.mark.parametrize("pool", ["mean", "max", "noisy_or"])
+def test_cases_of_any_number_of_patches_stay_apart_to_the_end(pool: str, patches: int) -> None:
+    """With probabilities that round to 1, all cases tied, and a temperature gave them one value."""
+    rng, sick = np.random.default_rng(0), np.arange(30) % 2
+    logits = rng.normal(3, 1, (30, patches)) + np.where(sick, 0.5, 0)[:, None] + 40 * (pool != "noisy_or")
+    case = torch.arange(30).repeat_interleave(patches)
+    outputs = {"case": case, "instance": torch.arange(patches).repeat(30), "y": torch.tensor(sick)[case][:, None] * 1.0}
+    built, table = task(pool=pool), pd.DataFrame({"case": range(30), "patient": range(30)})
+    gathered = [outputs | {"logits": torch.tensor(logits.reshape(-1, 1), dtype=torch.float32)}]
+    scores = {"mean": -expit(-logits).mean(1), "max": logits.max(1), "noisy_or": np.logaddexp(0, logits).sum(1)}
+    expected = roc_auc_score(sick, scores[pool])
+    assert built.score(gathered)["auroc"] == pytest.approx(expected)
+    decision = built.fit_decision(gathered, "youden")
+    probs = built.predicted(gathered, table, decision).probs[:, 1]
+    assert roc_auc_score(sick, probs) == pytest.approx(expected) and len(np.unique(probs)) == 30
 
 
 def test_multiclass_pooling_keeps_probabilities() -> None:

@@ -17,7 +17,7 @@ from medtrain.core.errors import UsageError
 from medtrain.core.pool import attend_cases, pool_cases
 from medtrain.data.base import Data, Inputs
 from medtrain.io.files import write_text
-from medtrain.metric import EvalOptions
+from medtrain.metric import SURE, EvalOptions
 from medtrain.model import Ensemble, dropout_passes, score_instances
 from medtrain.report import write_failures
 from medtrain.target import DataSpec, Decision, Outcome, Predicted, Target
@@ -193,17 +193,16 @@ class Classification(Task):
         Args:
             logits: (N, K), or (N, S, K) of members or passes, which stay apart.
         """
-        probs = self.target.activate(logits.double())  # double, so that sure cases don't tie
-        pooled, numbers = pool_cases(probs.flatten(1), numbers_N, how)
-        clipped = pooled.unflatten(1, logits.shape[1:]).clamp(1e-12, 1 - 1e-12)
-        return self.target.deactivate(clipped).to(logits.dtype), numbers
+        pooled, numbers = pool_cases(logits, numbers_N, how, self.target.exclusive)
+        return pooled.to(logits.dtype), numbers
 
     def score(self, outputs: Outputs) -> dict[str, float]:
         cases = self.cases(outputs)
         assert self.loss is not None
         with torch.no_grad():
             loss = self.loss(cases["logits"], cases["y"])
-        probs_NC = self._probs(cases["logits"], 1.0).mean(axis=1)
+        calm = max(1.0, float(cases["logits"].abs().max()) / SURE)  # so that sure cases don't tie at 1
+        probs_NC = self._probs(cases["logits"], calm).mean(axis=1)
         return {"loss": float(loss), "auroc": self.target.score(probs_NC, self._values(cases["y"]))}
 
     def fit_decision(self, outputs: Outputs, policy: str | float) -> Decision:
