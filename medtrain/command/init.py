@@ -17,7 +17,8 @@ from medtrain.core.errors import UsageError
 from medtrain.data.table.columns import find_columns
 from medtrain.io.files import write_text
 from medtrain.io.table import RawTable, read_table
-from medtrain.target.labels import negative_first
+from medtrain.target.labels import negative_first, without_decimals
+from medtrain.target.quantity import refuse_quantities
 
 FLAGS = frozenset(("0", "1", "-1", "0.0", "1.0", "-1.0", ""))
 
@@ -110,6 +111,7 @@ def _labels(raw: RawTable, label: str | list[str] | None, roles: dict[str, Any],
         counts = texts[texts != ""].str.split("|").explode().str.strip().value_counts()
         proposal.facts.append(f"multilabel, 'A|B' lists: {_told(counts)}")
         return
+    refuse_quantities([without_decimals(text) for text in texts], label, raw.file.name)
     counts = texts[texts != ""].value_counts()
     kind = "binary" if len(counts) == 2 else "multiclass"
     proposal.facts.append(f"{kind} in column '{label}': {_told(counts)}")

@@ -19,6 +19,7 @@ from medtrain.target.base import Target
 from medtrain.target.binary import Binary
 from medtrain.target.multiclass import Multiclass
 from medtrain.target.multilabel import Multilabel
+from medtrain.target.quantity import refuse_quantities
 
 NO_CLASS = "no finding"
 NEGATIVE = frozenset("0 no negative neg normal healthy well control benign absent false none clear nofinding".split())
@@ -97,7 +98,8 @@ def read_labels(
             that row are 0 whatever `unsure` says (but not 'Support Devices').
 
     Raises:
-        UsageError: classes or positive don't fit, or a positive class must be named.
+        UsageError: classes or positive don't fit, a positive class must be named, or the labels are no classes
+            (see `refuse_quantities`).
         DataError: there is only one class.
     """
     named = _named(classes) if model is None else model.classes
@@ -109,6 +111,8 @@ def read_labels(
     )
     if lists if model is None else model.several:
         return _from_lists(raw, texts, named, lenient=model is not None)
+    if named is None and positive is None:
+        refuse_quantities(texts, column, raw.file.name)
     return _from_names(raw, texts, named, positive, model)
 
 

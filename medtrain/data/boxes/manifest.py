@@ -22,6 +22,7 @@ from medtrain.io.image_header import Header, remembered_headers
 from medtrain.io.table import Listing
 from medtrain.target import DataSpec
 from medtrain.target.boxes import BoxTarget
+from medtrain.target.quantity import refuse_quantities
 
 PARTS = ("patient", "split", "fold", "site")
 UNIMAGINED = (1, 1)  # the size of an image that cannot be read, and is in no split
@@ -127,6 +128,8 @@ def _classes(found: Annotations, wanted: Sequence[Any] | None, spec: DataSpec | 
         return spec.classes
     if wanted:
         return tuple(str(name) for name in wanted)
+    if not found.classes:  # a file that lists its classes says that they are
+        refuse_quantities(found.label, "label", found.file.name)
     used = set(found.label)
     unused = [name for name in found.classes if name not in used]
     if unused and used:
