@@ -109,6 +109,7 @@ class Trainer:
 class Eval:
     split: Literal["train", "val", "test"]
     threshold: str | float
+    hit: Literal["iou", "centre"]
     iou: Inside
     gate_by: Literal["drop", "scale"]
     tta: Natural

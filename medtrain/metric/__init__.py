@@ -8,7 +8,7 @@ from medtrain.metric.bootstrap import patient_weights, percentile_interval, repl
 from medtrain.metric.calibration import reliability
 from medtrain.metric.classification import Cases, evaluate
 from medtrain.metric.detection import evaluate_boxes, fit_box_thresholds, map50, parse_box_policy
-from medtrain.metric.matching import match
+from medtrain.metric.hits import Hit, HitRule, find_hits
 from medtrain.metric.options import EvalOptions
 from medtrain.metric.paired import holm, paired_differences
 from medtrain.metric.ranking import Ranking, auroc
@@ -22,6 +22,8 @@ __all__ = [
     "Cases",
     "EvalOptions",
     "ExclusiveSheet",
+    "Hit",
+    "HitRule",
     "LabelsSheet",
     "PositiveSheet",
     "Ranking",
@@ -31,12 +33,12 @@ __all__ = [
     "distance",
     "evaluate",
     "evaluate_boxes",
+    "find_hits",
     "fit_box_thresholds",
     "fit_threshold",
     "holm",
     "lead",
     "map50",
-    "match",
     "paired_differences",
     "parse_box_policy",
     "parse_policy",

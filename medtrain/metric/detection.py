@@ -12,7 +12,8 @@ from medtrain.core.errors import UsageError
 from medtrain.core.truth import PredictedBoxes, Truth
 from medtrain.metric.bootstrap import Array, patient_counts, patient_index, percentile_interval
 from medtrain.metric.groups import by_group
-from medtrain.metric.matching import SIZES, Matches, match
+from medtrain.metric.hits import BY_OVERLAP, HitRule, Hits, find_hits
+from medtrain.metric.matching import COCO_MOST, SIZES, match
 from medtrain.metric.options import EvalOptions
 from medtrain.metric.recall import FALSE_POSITIVES, Curve, curve_of
 
@@ -44,7 +45,7 @@ def parse_box_policy(policy: str | float) -> tuple[str, float]:
 
 
 def fit_box_thresholds(
-    truth: Truth, predicted: PredictedBoxes, classes: Sequence[str], policy: str | float, iou: float = 0.5
+    truth: Truth, predicted: PredictedBoxes, classes: Sequence[str], policy: str | float, rule: HitRule = BY_OVERLAP
 ) -> dict[str, float]:
     """Choose the score from which on a box of each class is shown, from validation data.
 
@@ -58,13 +59,11 @@ def fit_box_thresholds(
     name, value = parse_box_policy(policy)
     if name == "fixed":
         return dict.fromkeys(classes, value)
-    matches, everyone = match(truth, predicted, [iou]), np.zeros(len(truth), np.int64)
-    limits = {}
+    hits, limits = find_hits(truth, predicted, rule), {}
     for number, cls in enumerate(classes):
-        own = (matches.predicted.label_N == number) & ~matches.ignored_NTA[:, 0, 0]
-        score, hit = matches.predicted.score_N[own], matches.hit_NTA[own, 0, 0]
-        boxes = curve_of(matches, number, 0, 0, everyone, 1).boxes_P[0]
-        limits[cls] = _threshold(score, hit, boxes, len(truth), name, value) if boxes and len(score) else 0.5
+        own, boxes = hits.label_E == number, int((hits.label_M == number).sum())
+        score, true = hits.score_E[own], hits.true_E[own]
+        limits[cls] = _threshold(score, true, boxes, len(truth), name, value) if boxes and len(score) else 0.5
     return limits
 
 
@@ -86,7 +85,7 @@ def _threshold(score_N: Array, hit_N: Array, boxes: float, images: int, name: st
 
 def map50(truth: Truth, predicted: PredictedBoxes, classes: int) -> float:
     """Compute the mean of the classes' AP at an IoU of 0.5; NaN without any box."""
-    matches, everyone = match(truth, predicted, [0.5]), np.zeros(len(truth), np.int64)
+    matches, everyone = match(truth, predicted, [0.5], most=COCO_MOST), np.zeros(len(truth), np.int64)
     weights = np.ones((1, 1))
     values = [curve_of(matches, c, 0, 0, everyone, 1).average_precision(weights)[0] for c in range(classes)]
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
@@ -100,7 +99,7 @@ def evaluate_boxes(
     patients: Sequence[Any],
     options: EvalOptions,
     *,
-    iou: float = 0.5,
+    rule: HitRule = BY_OVERLAP,
 ) -> dict[str, Any]:
     """Compute ``metrics``, ``per_class`` and ``groups`` of test_metrics.json; each number is {"value", "ci95"}.
 
@@ -109,9 +108,9 @@ def evaluate_boxes(
         thresholds: {class: score}, from validation.
         patients: of each image.
         options: replicates of the intervals over patients, and groups of images.
-        iou: from which a box counts as found in FROC and at the threshold.
+        rule: by which a box finds a lesion, in FROC and at the threshold.
     """
-    settings = (classes, thresholds, options, iou)
+    settings = (classes, thresholds, options, rule)
     results: dict[str, Any] = _judged(truth, predicted, patients, *settings)
     results["groups"] = by_group(
         options.groups, lambda in_N: _group(truth, predicted, patients, np.flatnonzero(in_N), *settings)
@@ -144,10 +143,10 @@ def _judged(
     classes: Sequence[str],
     thresholds: Mapping[str, float],
     options: EvalOptions,
-    iou: float,
+    rule: HitRule,
 ) -> dict[str, Any]:
     patient_I, n_patients = patient_index(patients, len(truth))
-    sheet = BoxSheet(truth, predicted, list(classes), thresholds, patient_I, n_patients, iou)
+    sheet = BoxSheet(truth, predicted, list(classes), thresholds, patient_I, n_patients, rule)
     values = {key: float(value[0]) for key, value in sheet.statistics(np.ones((n_patients, 1))).items()}
     drawn: dict[Key, list[Array]] = {}
     for counts_RP in patient_counts(n_patients, options.bootstrap if n_patients > 1 else 0, options.seed):
@@ -177,42 +176,37 @@ class BoxSheet:
         thresholds: Mapping[str, float],
         patient_I: Array,
         n_patients: int,
-        iou: float,
+        rule: HitRule,
     ) -> None:
         self.classes, self.patients = classes, n_patients
-        steps = tuple(dict.fromkeys((*LOOSE, *COCO, iou)))
-        matches = match(truth, predicted, steps, tuple(SIZES))
+        steps = (*LOOSE, *COCO)
+        matches = match(truth, predicted, steps, tuple(SIZES), COCO_MOST)
         numbers = range(len(classes))
 
-        def curves(threshold: float, size: str, ties_against: bool = False) -> list[Curve]:
+        def curves(threshold: float, size: str) -> list[Curve]:
             place = (steps.index(threshold), list(SIZES).index(size), patient_I, n_patients)
-            return [curve_of(matches, c, *place, ties_against) for c in numbers]
+            return [curve_of(matches, c, *place) for c in numbers]
 
         self.curves = {(threshold, size): curves(threshold, size) for threshold in COCO for size in SIZES}
         self.curves |= {(threshold, "all"): curves(threshold, "all") for threshold in LOOSE}
-        self.froc = curves(iou, "all", ties_against=True)
+        hits = find_hits(truth, predicted, rule)
+        self.froc = [hits.curve(c, patient_I, n_patients) for c in numbers]
         self.images_P = np.bincount(patient_I, minlength=n_patients)
-        self._decided(matches, steps.index(iou), thresholds, patient_I)
+        limit_C = np.array([thresholds[name] for name in classes])
+        self._decided(hits, limit_C, patient_I)
         empty_I = np.ones(len(truth), bool)
-        empty_I[truth.case_M[~truth.crowd_M]] = False
+        empty_I[truth.case_M] = False  # an image that shows a crowd or something difficult only isn't negative
         self.negative_P = np.bincount(patient_I[empty_I], minlength=n_patients)
-        shown = self.shown & empty_I[matches.predicted.image_N]
-        self.alarms_P = np.bincount(patient_I[matches.predicted.image_N[shown]], minlength=n_patients)
+        alarm = (predicted.score_N >= limit_C[predicted.label_N]) & empty_I[predicted.image_N]
+        self.alarms_P = np.bincount(patient_I[predicted.image_N[alarm]], minlength=n_patients)
 
-    def _decided(self, matches: Matches, step: int, thresholds: Mapping[str, float], patient_I: Array) -> None:
+    def _decided(self, hits: Hits, limit_C: Array, patient_I: Array) -> None:
         """Count true and false positives of each class at its threshold, by patient."""
-        predicted = matches.predicted
-        limit_C = np.array([thresholds[name] for name in self.classes])
-        self.shown = predicted.score_N >= limit_C[predicted.label_N]
-        counts = self.shown & ~matches.ignored_NTA[:, step, 0]
-        hit = matches.hit_NTA[:, step, 0]
-        patient_N = patient_I[predicted.image_N]
+        shown, patient_E = hits.score_E >= limit_C[hits.label_E], patient_I[hits.image_E]
         self.true_CP, self.false_CP = (
-            np.stack(
-                [np.bincount(patient_N[part & (predicted.label_N == c)], minlength=self.patients) for c in range(n)]
-            )
+            np.stack([np.bincount(patient_E[part & (hits.label_E == c)], minlength=self.patients) for c in range(n)])
             for n in [len(self.classes)]
-            for part in (counts & hit, counts & ~hit)
+            for part in (shown & hits.true_E, shown & ~hits.true_E)
         )
 
     def statistics(self, weights_PR: Array) -> dict[Key, Array]:

@@ -18,6 +18,9 @@ from medtrain.metric.bootstrap import Array
 SIZES = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
 """Ranges of a box's area in square pixels, both ends included; of the originals, as COCO has them."""
 
+COCO_MOST = 100
+"""Predictions of an image and class that COCO's average precision counts, the surest."""
+
 CELLS = 4_000_000  # of a block of images that are matched together
 
 
@@ -26,7 +29,7 @@ class Matches:
     """The outcome of each prediction, and the boxes there were to find; predictions from the surest on.
 
     Args:
-        predicted: the predictions that count: of each image and class the surest, so many at most.
+        predicted: the predictions that count: of each image and class the surest, if not all.
         hit_NTA: found a box, at each threshold and for each range of sizes.
         ignored_NTA: counts neither as right nor as wrong (on a crowd, or of another size).
         label_M, image_M: the true boxes.
@@ -50,7 +53,7 @@ def match(
     predicted: PredictedBoxes,
     thresholds: Sequence[float],
     sizes: Sequence[str] = ("all",),
-    most: int = 100,
+    most: int | None = None,
 ) -> Matches:
     """Match predictions to boxes.
 
@@ -59,15 +62,15 @@ def match(
         predicted: in the same images.
         thresholds: IoUs from which a prediction finds a box.
         sizes: names of `SIZES`.
-        most: predictions of an image and class that count.
+        most: predictions of an image and class that count, the surest; None for all.
     """
     classes = 1 + max(int(part.max(initial=0)) for part in (truth.label_M, predicted.label_N))
     key_N = predicted.image_N * classes + predicted.label_N
     order = np.lexsort((-predicted.score_N, key_N))
     # the number within its image and class, whose rows stand side by side
     rank = np.arange(len(order)) - np.searchsorted(key_N[order], key_N[order])
-    order = order[rank < most]
-    predicted, key_N, rank = predicted.select(order), key_N[order], rank[rank < most]
+    order = order if most is None else order[rank < most]
+    predicted, key_N = predicted.select(order), key_N[order]
     key_M = truth.case_M * classes + truth.label_M
     limits_A2 = np.array([SIZES[name] for name in sizes])
     ignored_MA = truth.crowd_M[:, None] | _outside(truth.area_M, limits_A2)

@@ -7,6 +7,8 @@ patient by patient, once; a replicate is then a product of matrices.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from scipy.sparse import csr_array
 
@@ -20,6 +22,9 @@ FALSE_POSITIVES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """An image, where FROC sensitivity is read; its mean over them is the CPM (Setio et al., LUNA16, 2017)."""
 
 
+Ties = Literal["given", "against", "shared"]
+
+
 class Curve:
     """The hits and false positives of one class at one threshold and range of sizes.
 
@@ -28,14 +33,13 @@ class Curve:
         hit_N: found a box.
         patient_N: the number 0..P-1 of each one's patient.
         boxes_P: boxes to find, of each patient.
-        ties_against: of equal scores the false positives come first, so that what is read at a recall can be had by a
-            threshold; COCO takes them as they come.
+        ties: what of equal scores comes first. ``given``: as they stand, as COCO has it; ``against``: the false
+            positives, so that what is read of FROC can be had by a threshold; ``shared``: FROC is a straight line
+            through them, as LUNA16 has it.
     """
 
-    def __init__(
-        self, score_N: Array, hit_N: Array, patient_N: Array, boxes_P: Array, ties_against: bool = False
-    ) -> None:
-        if ties_against:
+    def __init__(self, score_N: Array, hit_N: Array, patient_N: Array, boxes_P: Array, ties: Ties = "given") -> None:
+        if ties != "given":
             order = np.lexsort((hit_N, -score_N))
             hit_N, patient_N, score_N = hit_N[order], patient_N[order], score_N[order]
         hits_K = np.flatnonzero(hit_N)
@@ -45,6 +49,7 @@ class Curve:
         false = np.flatnonzero(~hit_N & (before_N < len(hits_K)))
         shape = (len(hits_K), self.patients)
         self.false_KP = csr_array((np.ones(len(false)), (before_N[false], patient_N[false])), shape=shape)
+        self.tied = _Tied(score_N, hit_N, patient_N, self.patients) if ties == "shared" else None
 
     def counts(self, weights_PR: Array) -> tuple[Array, Array, Array]:
         """Count true and false positives at each hit, (K, R), and the boxes to find, (R,)."""
@@ -68,23 +73,40 @@ class Curve:
         return np.where(boxes_R > 0, value_R, np.nan)
 
     def froc(self, weights_PR: Array, images_R: Array) -> Array:
-        """Compute (7, R) sensitivity at `FALSE_POSITIVES` an image; NaN where there is nothing to find."""
+        """Compute (7, R) sensitivity at `FALSE_POSITIVES` an image; NaN where there is nothing to find.
+
+        Between two thresholds FROC is a step, or with shared ties the line of numpy.interp over the points of
+        scikit-learn's roc_curve, by which LUNA16 is evaluated. Beyond the last false positive all hits count.
+        """
         _, false_KR, boxes_R = self.counts(weights_PR)
         own_KR = weights_PR[self.patient_K]
-        hits = [(own_KR * (false_KR <= rate * images_R)).sum(axis=0) for rate in FALSE_POSITIVES]
+        tied_KR = np.zeros_like(false_KR) if self.tied is None else self.tied.counts(weights_PR)
+        line_KR = np.where(tied_KR > 0, tied_KR, 1.0)
+        hits = []
+        for reach_R in (rate * images_R for rate in FALSE_POSITIVES):
+            part_KR = np.where(tied_KR > 0, ((reach_R - false_KR) / line_KR + 1).clip(0, 1), false_KR <= reach_R)
+            hits.append((own_KR * part_KR).sum(axis=0))
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(boxes_R > 0, np.stack(hits) / boxes_R, np.nan)
 
 
-def curve_of(
-    matches: Matches,
-    label: int,
-    threshold: int,
-    size: int,
-    patient_I: Array,
-    patients: int,
-    ties_against: bool = False,
-) -> Curve:
+class _Tied:
+    """The false positives that have the score of a hit."""
+
+    def __init__(self, score_N: Array, hit_N: Array, patient_N: Array, patients: int) -> None:
+        level, self.level_K = np.unique(score_N[hit_N], return_inverse=True)
+        at_N = np.searchsorted(level, score_N)
+        false = np.flatnonzero(~hit_N & (at_N < len(level)))
+        false = false[level[at_N[false]] == score_N[false]]
+        entries = (np.ones(len(false)), (at_N[false], patient_N[false]))
+        self.false_LP = csr_array(entries, shape=(len(level), patients))
+
+    def counts(self, weights_PR: Array) -> Array:
+        """Count, (K, R), those of each hit."""
+        return np.asarray((self.false_LP @ weights_PR)[self.level_K])
+
+
+def curve_of(matches: Matches, label: int, threshold: int, size: int, patient_I: Array, patients: int) -> Curve:
     """Arrange the curve of one class.
 
     Args:
@@ -99,5 +121,4 @@ def curve_of(
         matches.hit_NTA[own, threshold, size],
         patient_I[matches.predicted.image_N[own]],
         np.bincount(patient_I[matches.image_M[wanted]], minlength=patients),
-        ties_against,
     )

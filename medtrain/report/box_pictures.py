@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from medtrain.core.streams import stream
 from medtrain.core.truth import PredictedBoxes, Truth
 from medtrain.io.files import atomic_path, write_text
-from medtrain.metric import match
-from medtrain.report.detection import boxes_of
+from medtrain.metric import HitRule, find_hits
+from medtrain.report.detection import boxes_of, hit_rule
 from medtrain.report.failures import pictures_of
 from medtrain.report.folder import RunFolder, read_folder
 from medtrain.report.views import Gallery, Note, Section, part, section
@@ -50,7 +50,7 @@ def write_box_pictures(
     truth, predicted = boxes
     limits = np.array([run.test["decision"]["thresholds"][name] for name in run.classes])
     predicted = predicted.select(predicted.score_N >= limits[predicted.label_N])
-    table = chosen(counted(truth, predicted, float(run.test.get("iou") or 0.5)), most)
+    table = chosen(counted(truth, predicted, hit_rule(run)), most)
     table["case"] = [str(run.truth["images"][i]["file_name"]) for i in table["image"]]
     films = pixels(table["case"].tolist())
     if films is None or table.empty:
@@ -63,13 +63,11 @@ def write_box_pictures(
     write_text(place / "pictures.csv", table.drop(columns="image").to_csv(index=False))
 
 
-def counted(truth: Truth, predicted: PredictedBoxes, iou: float) -> pd.DataFrame:
-    """Count in each image the boxes that were found, missed and invented; a row an image."""
-    matches, n = match(truth, predicted, [iou]), len(truth)
-    hit, counts = matches.hit_NTA[:, 0, 0], ~matches.ignored_NTA[:, 0, 0]
-    right = np.bincount(matches.predicted.image_N[hit], minlength=n)
-    wrong = np.bincount(matches.predicted.image_N[counts & ~hit], minlength=n)
-    there = np.bincount(truth.case_M[~truth.crowd_M], minlength=n)
+def counted(truth: Truth, predicted: PredictedBoxes, rule: HitRule) -> pd.DataFrame:
+    """Count in each image the lesions that were found and missed, and the boxes invented; a row an image."""
+    hits, n = find_hits(truth, predicted, rule), len(truth)
+    right, wrong = (np.bincount(hits.image_E[part], minlength=n) for part in (hits.true_E, ~hits.true_E))
+    there = np.bincount(hits.image_M, minlength=n)
     return pd.DataFrame({"image": np.arange(n), "found": right, "missed": there - right, "false": wrong})
 
 

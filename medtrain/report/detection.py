@@ -8,8 +8,8 @@ import numpy as np
 
 from medtrain.core.coco import read_back
 from medtrain.core.truth import PredictedBoxes, Truth
-from medtrain.metric import match
-from medtrain.metric.recall import FALSE_POSITIVES, Curve, curve_of
+from medtrain.metric import HitRule, find_hits
+from medtrain.metric.recall import FALSE_POSITIVES, Curve
 from medtrain.report.canvas import DRAWN, colour, dot, legend, legible, new_axes, style, tidy
 from medtrain.report.folder import RunFolder
 
@@ -24,15 +24,19 @@ def boxes_of(run: RunFolder) -> tuple[Truth, PredictedBoxes] | None:
     return None if run.detections is None or run.truth is None else read_back(run.detections, run.truth)
 
 
+def hit_rule(run: RunFolder) -> HitRule:
+    """Read by what rule the run has judged its boxes; runs before 0.3 know overlap only."""
+    return HitRule("centre" if run.test.get("hit") == "centre" else "iou", float(run.test.get("iou") or 0.5))
+
+
 def detection_figures(run: RunFolder) -> dict[str, Figure | None]:
     """Draw {name: figure} from the files of a run; none where it is no detection."""
     boxes = boxes_of(run)
     if boxes is None:
         return {}
     truth, predicted = boxes
-    iou = float(run.test.get("iou") or 0.5)
-    matches, everyone = match(truth, predicted, [iou]), np.zeros(len(truth), np.int64)
-    named = [(name, curve_of(matches, c, 0, 0, everyone, 1, True)) for c, name in enumerate(run.classes[:DRAWN])]
+    hits, everyone = find_hits(truth, predicted, hit_rule(run)), np.zeros(len(truth), np.int64)
+    named = [(name, hits.curve(c, everyone, 1)) for c, name in enumerate(run.classes[:DRAWN])]
     drawn = [(name, curve) for name, curve in named if curve.boxes_P[0] > 0]
     if not drawn:
         return {}

@@ -74,10 +74,21 @@ def _of_boxes(run: RunFolder, decision: dict[str, Any]) -> list[str]:
         f"A box is shown from this score on: {_listed(decision.get('thresholds') or {})} "
         f"({one_line(decision.get('policy'))}, fitted on validation data "
         "unless it is a number). Sensitivity, PPV, F1 and false positives per negative image are those at it.",
-        "mAP is COCO's; in FROC and at the threshold a box of its class finds a lesion, once, that it overlaps by "
-        f"an IoU of {number(run.test.get('iou'))}. Small is below 32 x 32 pixels of the original, large above 96 x 96.",
+        "mAP is COCO's, which counts the 100 surest boxes of an image and class. In FROC and at the threshold "
+        f"{_hit(run)}. Small is below 32 x 32 pixels of the original, large above 96 x 96. A negative image shows no "
+        "lesion, nor a crowd or a difficult one.",
         "Metrics are means over the classes that occur.",
     ]
+
+
+def _hit(run: RunFolder) -> str:
+    if run.test.get("hit") == "centre":
+        return (
+            "all boxes count, and the surest one of its class whose centre lies within the ellipse inscribed in a "
+            "lesion finds it; further ones count nowhere (LUNA16's rule and interpolation)"
+        )
+    limit = number(run.test.get("iou"))
+    return f"all boxes count, and one finds a lesion of its class, once, that it overlaps by an IoU of {limit}"
 
 
 def _listed(limits: dict[str, Any]) -> str:

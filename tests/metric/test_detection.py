@@ -11,10 +11,10 @@ import pytest
 
 from medtrain.core.errors import UsageError
 from medtrain.core.truth import PredictedBoxes, Truth
-from medtrain.metric import EvalOptions, evaluate_boxes, fit_box_thresholds, map50, match, parse_box_policy
+from medtrain.metric import EvalOptions, HitRule, evaluate_boxes, fit_box_thresholds, map50, parse_box_policy
 from medtrain.metric.detection import COCO as STEPS
 from medtrain.metric.detection import BoxSheet
-from medtrain.metric.matching import SIZES
+from medtrain.metric.matching import COCO_MOST, SIZES, match
 from medtrain.metric.recall import curve_of
 
 CLASSES = ["a", "b", "c"]
@@ -84,7 +84,7 @@ def pycocotools_ap(truth: Truth, found: PredictedBoxes) -> tuple[np.ndarray, np.
 def test_every_class_threshold_and_size_is_pycocotools(seed: int) -> None:
     truth, found = images(40, seed)
     expected, summary = pycocotools_ap(truth, found)
-    matches, own = match(truth, found, STEPS, tuple(SIZES)), np.arange(40)
+    matches, own = match(truth, found, STEPS, tuple(SIZES), COCO_MOST), np.arange(40)
     weights = np.ones((40, 1))
     mine = [
         [[curve_of(matches, c, t, a, own, 40).average_precision(weights)[0] for a in range(4)] for c in range(3)]
@@ -145,7 +145,7 @@ def test_a_replicate_is_the_evaluation_of_the_images_drawn() -> None:
     patients = np.arange(12) // 2
     limits = dict.fromkeys(CLASSES, 0.4)
     counts = np.random.default_rng(0).multinomial(6, np.ones(6) / 6)
-    sheet = BoxSheet(truth, found, CLASSES, limits, patients, 6, 0.5)
+    sheet = BoxSheet(truth, found, CLASSES, limits, patients, 6, HitRule())
     weighed = sheet.statistics(counts[:, None].astype(float))
     drawn = np.concatenate([[i] * counts[patients[i]] for i in range(12)]).astype(int)
     parts = [found.select(found.image_N == i) for i in drawn]

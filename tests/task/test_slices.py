@@ -14,7 +14,7 @@ from medtrain.target import DataSpec
 from medtrain.task import task_of
 from medtrain.task.base import Task
 
-EVAL = {"tta": 0, "mc_dropout": 0, "iou": 0.5}
+EVAL = {"tta": 0, "mc_dropout": 0, "hit": "iou", "iou": 0.5}
 VOLUMES = {"name": "volume_cls", "dims": 3, "pool": "attention", "mixup": 0.0}
 PATCHES = {"patches_per_volume": 4, "patch_label": "case"}
 
@@ -61,7 +61,7 @@ def test_attention_over_patches_needs_patches(changed: dict, data: dict, message
 def test_what_a_task_does_without_is_refused() -> None:
     boxes = {"name": "lesion_det", "merge": 0.5}
     spec = task_of("detection").usual_spec(boxes, {})
-    assert task_of("detection").options(boxes, EVAL, {}, spec) == {"merge": 0.5, "iou": 0.5}
+    assert task_of("detection").options(boxes, EVAL, {}, spec) == {"merge": 0.5, "hit": "iou", "iou": 0.5}
     for key in ("tta", "mc_dropout"):
         with pytest.raises(UsageError, match=rf"eval\.{key}=8: task=lesion_det does without"):
             task_of("detection").options(boxes, EVAL | {key: 8}, {}, spec)

@@ -17,7 +17,7 @@ from medtrain.core.coco import results, truth_file
 from medtrain.core.truth import PredictedBoxes, Truth
 from medtrain.data.base import Data, Inputs
 from medtrain.io.files import write_json
-from medtrain.metric import EvalOptions, evaluate_boxes, fit_box_thresholds, map50
+from medtrain.metric import EvalOptions, Hit, HitRule, evaluate_boxes, fit_box_thresholds, map50
 from medtrain.report import write_box_pictures
 from medtrain.target import DataSpec, Decision, Outcome, Target
 from medtrain.target.boxes import BoxTarget
@@ -36,7 +36,8 @@ class Detection(Task):
             trained.
         augment: ``augment(batch, seed, epoch) -> batch`` on inputs in 0..1; only in training.
         merge: of two boxes of a class from different tiles with a larger IoU the surer one stays.
-        iou: from which a box counts as found, in FROC and at the threshold.
+        iou: of ``hit`` iou: from which a box finds a lesion, in FROC and at the threshold.
+        hit: by what a box finds a lesion there (see `HitRule`): iou, or centre.
     """
 
     mean: Tensor
@@ -52,10 +53,11 @@ class Detection(Task):
         augment: nn.Module | None = None,
         merge: float = 0.5,
         iou: float = 0.5,
+        hit: Hit = "iou",
         **more: Any,
     ) -> None:
         super().__init__(*args, **more)
-        self.loss, self.augment, self.merge, self.iou = loss, augment, merge, iou
+        self.loss, self.augment, self.merge, self.rule = loss, augment, merge, HitRule(hit, iou)
         self.register_buffer("mean", torch.tensor(self.spec.mean or (0.0,)).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(self.spec.std or (1.0,)).view(1, -1, 1, 1), persistent=False)
 
@@ -69,7 +71,7 @@ class Detection(Task):
         cls, task: Mapping[str, Any], evaluation: Mapping[str, Any], augment: Mapping[str, Any], spec: DataSpec
     ) -> dict[str, Any]:
         refuse_unused(task, evaluation, "tta", "mc_dropout")
-        return {"merge": task["merge"], "iou": evaluation["iou"]}
+        return {"merge": task["merge"], "hit": evaluation.get("hit") or "iou", "iou": evaluation["iou"]}
 
     @classmethod
     def fitting_loss(cls, network: nn.Module, loss: nn.Module) -> str | None:
@@ -103,7 +105,7 @@ class Detection(Task):
         detector: Any = self.model
         detections: Detections = detector.detect((scaled(batch["x"]) - self.mean) / self.std)
         overlap_NM = iou(detections.boxes_N4[:, None], batch["boxes"]) * (detections.image_N[:, None] == batch["image"])
-        wrong_N = (overlap_NM < self.iou).all(1)
+        wrong_N = (overlap_NM < self.rule.iou).all(1)
         return detections.scores_N.new_zeros(len(batch["case"])).index_add(
             0, detections.image_N[wrong_N], detections.scores_N[wrong_N]
         )
@@ -148,7 +150,7 @@ class Detection(Task):
 
     def fit_decision(self, outputs: Outputs, policy: str | float) -> Decision:
         truth, boxes, _ = self.judged(outputs)
-        return Decision(policy, 1.0, fit_box_thresholds(truth, boxes, self.spec.classes, policy, self.iou))
+        return Decision(policy, 1.0, fit_box_thresholds(truth, boxes, self.spec.classes, policy, self.rule))
 
     def evaluate(
         self,
@@ -161,12 +163,13 @@ class Detection(Task):
         rows, classes = cases.iloc[judged_cases], self.spec.classes
         patients = rows["patient"].tolist()
         own = options.of_cases(judged_cases.tolist())
-        metrics = evaluate_boxes(truth, boxes, classes, decision.thresholds, patients, own, iou=self.iou)
+        metrics = evaluate_boxes(truth, boxes, classes, decision.thresholds, patients, own, rule=self.rule)
         counts = {
             "n_cases": len(judged_cases),
             "n_patients": int(rows["patient"].nunique()),
             "n_boxes": len(truth.boxes_M4),
-            "iou": self.iou,
+            "hit": self.rule.hit,
+            "iou": self.rule.iou,
         }
         files = {
             "test_predictions.json": results(boxes, truth.image_id_N),
