@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from math import inf
+from typing import Annotated, Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch import Tensor
 
+from medtrain.callbacks.choice import Choice, Mode
 from medtrain.core.errors import MedtrainError
 from medtrain.core.ranges import Above, Count, checked
 from medtrain.io.files import atomic_path
@@ -24,20 +27,35 @@ TOGETHER = 16  # steps between two looks at the clock that all ranks agree on
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """``best.ckpt``, replaced whenever the monitored metric of an epoch is better than ever.
+    """``best.ckpt``, replaced whenever an epoch is better than ever by the monitored metric.
+
+    Of equal values the one with the lower validation loss is kept; see `Choice`.
 
     Args:
         monitor: a logged metric, such as ``val_auroc``.
         mode: ``max`` or ``min``.
     """
 
-    def __init__(self, monitor: str = "val_auroc", mode: Literal["min", "max"] = "max") -> None:
+    def __init__(self, monitor: str = "val_auroc", mode: Mode = "max") -> None:
         super().__init__(filename="best", monitor=monitor, mode=mode, save_top_k=1, enable_version_counter=False)
+        self.best: Choice | None = None
+
+    def check_monitor_top_k(self, trainer: pl.Trainer, current: Tensor | None = None) -> bool:
+        """Tell whether the epoch that was just validated is better than the best one; all ranks say the same."""
+        if current is None or self.monitor is None:
+            return False
+        choice = Choice.of(trainer.callback_metrics, self.monitor, self.mode)  # type: ignore[arg-type]
+        better = self.best is None or choice.beats(self.best, self.mode)  # type: ignore[arg-type]
+        better = trainer.strategy.reduce_boolean_decision(better)
+        if better:
+            self.best = choice
+        return better
 
     def state_dict(self) -> dict[str, Any]:
-        """Save the best score; no paths, so that the run folder can be moved."""
+        """Save the best score and its loss; no paths, so that the run folder can be moved."""
         score = self.best_model_score
-        return {"best_model_score": None if score is None else float(score)}
+        best = {"best_model_score": None if score is None else float(score)}
+        return best | ({"best_loss": self.best.loss} if self.best else {})
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if state_dict["best_model_score"] is None:
@@ -47,6 +65,8 @@ class BestCheckpoint(ModelCheckpoint):
         self.best_model_path = self.kth_best_model_path = path
         self.best_model_score = self.current_score = self.kth_value = score
         self.best_k_models = {path: score}
+        # a run of 0.2 does not know the loss: no equal value replaces its best one
+        self.best = Choice(float(score), float(state_dict.get("best_loss", -inf)))
 
 
 class LastCheckpoint(ModelCheckpoint):

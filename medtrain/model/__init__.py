@@ -6,7 +6,7 @@ Each network of these files is `medtrain.model.NAME`; listed is only what other 
 from medtrain.core.offer import offer
 from medtrain.model.attention import attention_map, has_attention
 from medtrain.model.build import build_model, fill_from_spec, fit_channels
-from medtrain.model.detector import Detector
+from medtrain.model.detector import Detector, losses_wanted
 from medtrain.model.dropout import check_passes, dropout_passes
 from medtrain.model.ensemble import Ensemble, members_of
 from medtrain.model.instance_attention import class_logits, score_instances
@@ -28,6 +28,7 @@ __all__ = [
     "has_attention",
     "kept_bytes",
     "load_weights",
+    "losses_wanted",
     "members_of",
     "read_weights",
     "relevance",

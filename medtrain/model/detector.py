@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.dropout import _DropoutNd
 
 from medtrain.core.boxes import Boxes, Detections
 
@@ -31,3 +35,18 @@ class Detector(nn.Module):
     @abstractmethod
     def detect(self, x_BCHW: Tensor) -> Detections:
         """Predict boxes in pixels of the input, after suppression; of each image the surest first."""
+
+
+@contextmanager
+def losses_wanted(network: nn.Module) -> Iterator[None]:
+    """Let a network give its own losses, which it has in training only, while norms and dropout stay as they are."""
+    modes = {module: module.training for module in network.modules()}
+    if getattr(network, "own_loss", False):
+        for module in modes:
+            if not isinstance(module, _NormBase | _DropoutNd):
+                module.training = True
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

@@ -118,6 +118,10 @@ class Task(pl.LightningModule):
     def outputs(self, batch: Batch) -> dict[str, Any]:
         """Compute what is kept of an evaluated batch: tensors with a row an instance, or lists with an item a case."""
 
+    def validated(self, batch: Batch) -> dict[str, Any]:
+        """Compute `outputs` and what else `score` needs, after an epoch; there is a truth."""
+        return self.outputs(batch)
+
     def final_outputs(self, batch: Batch) -> dict[str, Any]:
         """Compute `outputs`, where a batch is judged or predicted for good rather than after an epoch."""
         return self.outputs(batch)
@@ -232,7 +236,7 @@ class Task(pl.LightningModule):
         self.log_dict(self.means.close(self.device), rank_zero_only=False)  # equal on every rank
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._seen.append(_to_cpu(self.reduce(self.outputs(batch))))
+        self._seen.append(_to_cpu(self.reduce(self.validated(batch))))
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self._seen.append(_to_cpu(self.reduce(self.final_outputs(batch))))

@@ -70,6 +70,16 @@ def test_learns_from_lesions_and_from_none_and_finds_in_bounds(name: str, channe
     assert set(found.labels_N.tolist()) <= {0, 1}
 
 
+def test_losses_in_evaluation_leave_the_network_as_it_was() -> None:
+    network = model.faster_rcnn_mobilenet(SPEC).eval()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    with torch.no_grad(), model.losses_wanted(network):
+        parts = network(torch.rand(2, 1, 64, 64), TRUTH)
+    assert set(parts) == {"class", "box", "proposal", "proposal_box"}
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert not any(module.training for module in network.modules())
+
+
 def test_inputs_are_neither_resized_nor_normalised_again() -> None:
     transform = model.faster_rcnn_mobilenet(SPEC).net.transform
     x = torch.rand(2, 1, 64, 96)

@@ -56,6 +56,22 @@ def batch(cases: list[int], **more: Any) -> dict[str, Any]:
     return {"x": x, "case": torch.tensor(cases), "place": place} | more
 
 
+def test_validation_has_a_loss_that_tells_epochs_of_equal_map_apart() -> None:
+    class Loss(nn.Module):
+        own_loss = True
+
+        def forward(self, outputs: Any, truth: Boxes) -> dict[str, Tensor]:
+            return {"class": outputs["class"] + 2, "box": outputs["box"] + 0.5 * len(truth.boxes_M4)}
+
+    truth = {"boxes": torch.zeros(1, 4), "labels": torch.zeros(1).long(), "image": torch.zeros(1).long()}
+    made = task(said((0, 0.9, 1, [2.0, 2, 8, 8])), loss=Loss(), augment=nn.Identity())
+    seen = [made.validated(batch([0, 1]) | truth), made.validated(batch([2]) | {k: v[:0] for k, v in truth.items()})]
+    assert made.score(seen)["loss"] == pytest.approx(
+        (2 * 2.5 + 2.0) / 3
+    )  # two cases with a box among them, one without
+    assert "loss" not in task(said((0, 0.9, 1, [2.0, 2, 8, 8]))).validated(batch([0]))
+
+
 def test_boxes_come_back_in_pixels_of_the_originals_once_a_case_and_within_them() -> None:
     found = said((0, 0.9, 1, [2.0, 2, 8, 8]), (1, 0.8, 0, [4.0, 4, 30, 30]), (2, 0.7, 0, [1.0, 1, 2, 2]))
     made = task(found)

@@ -18,6 +18,7 @@ from medtrain.core.truth import PredictedBoxes, Truth
 from medtrain.data.base import Data, Inputs
 from medtrain.io.files import write_json
 from medtrain.metric import EvalOptions, Hit, HitRule, evaluate_boxes, fit_box_thresholds, map50
+from medtrain.model import losses_wanted
 from medtrain.report import write_box_pictures
 from medtrain.target import DataSpec, Decision, Outcome, Target
 from medtrain.target.boxes import BoxTarget
@@ -82,10 +83,14 @@ class Detection(Task):
         return "own, as the network brings its loss" if brings else "detection"
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        assert self.loss is not None
         batch = batch | {"x": scaled(batch["x"])}
         if self.augment is not None:
             batch = self.augment(batch, seed=self.seed, epoch=self.current_epoch)
+        return self._losses(batch)
+
+    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Compute the losses of inputs in 0..1."""
+        assert self.loss is not None
         truth = Boxes(batch["boxes"], batch["labels"], batch["image"])
         parts: dict[str, Tensor] = self.loss(self.model((batch["x"] - self.mean) / self.std, truth), truth)
         return parts
@@ -99,6 +104,15 @@ class Detection(Task):
         box_N6 = torch.cat([boxes_N4, detections.scores_N[:, None], detections.labels_N[:, None].to(boxes_N4.dtype)], 1)
         known = {key: batch[key] for key in ("case", "instance") if key in batch}
         return known | {"row": detections.image_N, "box": box_N6}
+
+    def validated(self, batch: Batch) -> dict[str, Any]:
+        """Add ``loss`` (B,), the batch's for each of its rows: it tells epochs apart that find boxes equally well."""
+        outputs = self.outputs(batch)
+        if self.loss is None:  # nothing is trained
+            return outputs
+        with torch.no_grad(), losses_wanted(self.model):
+            loss = torch.stack(list(self._losses(batch | {"x": scaled(batch["x"])}).values())).sum()
+        return outputs | {"loss": loss.float().expand(len(batch["case"]))}
 
     def hardness(self, batch: Batch) -> Tensor:
         """Compute how hard each row is, (B,): the summed scores of boxes that meet no true one of any class."""
@@ -146,7 +160,10 @@ class Detection(Task):
 
     def score(self, outputs: Outputs) -> dict[str, float]:
         truth, boxes, _ = self.judged(outputs)
-        return {"map50": map50(truth, boxes, len(self.spec.classes))}
+        losses = [batch["loss"] for batch in outputs if "loss" in batch]
+        return {"map50": map50(truth, boxes, len(self.spec.classes))} | (
+            {"loss": float(torch.cat(losses).double().mean())} if losses else {}
+        )
 
     def fit_decision(self, outputs: Outputs, policy: str | float) -> Decision:
         truth, boxes, _ = self.judged(outputs)
