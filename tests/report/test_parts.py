@@ -8,7 +8,7 @@ import re
 import pytest
 from fabricate import enrich, make_run
 
-from medtrain.report.checklist import ITEMS, TO_FILL, answers, checklist
+from medtrain.report.checklist import ITEMS, TO_FILL, answers, checklist, filled
 from medtrain.report.counts import by_class
 from medtrain.report.flow import flow
 from medtrain.report.folder import RunFolder, read_folder
@@ -85,16 +85,55 @@ def test_the_checklist_holds_every_item_of_both_lists():
     assert set().union(*(numbers(item.tripod) for item in ITEMS)) == wanted
 
 
+def by_number(run, whole=True):
+    """{number of either list: the answer}, "C" before those of CLAIM; with `whole` only of items that are filled."""
+    return {
+        f"{prefix}{number}": answer if not whole or filled(item, answer) else None
+        for item, answer in answers(run)
+        for prefix, told in (("C", item.claim), ("", item.tripod))
+        for number in numbers(told)
+    }
+
+
 def test_the_checklist_says_what_the_run_knows_and_no_more(rich):
     run = read_folder(rich)
-    found = {item.name: answer for item, answer in answers(run)}
-    assert found["Who was eligible; what was left out"].startswith("31 not selected by data.filter; 4 unreadable")
-    assert found["Level at which partitions are disjoint"] == "by patient: no patient stands in two splits"
-    assert found["Fairness"] == "subgroups: site (2 groups), sex (3 groups)"
-    assert "test 80 images (40 patients)" in found["Partitions and their sizes"]
-    assert found["Ethical approval"] is None and found["Funding"] is None
+    known, part = by_number(run), by_number(run, whole=False)
+    assert part["C8"].startswith("31 not selected by data.filter; 4 unreadable") and known["C8"] is None
+    assert known["C20"] == "by patient: no patient stands in two splits"
+    assert part["14"] == "subgroups: site (2 groups), sex (3 groups)" and known["14"] is None
+    assert "test 80 images (40 patients)" in known["12a"] and known["C19"] == known["12a"]
     html = draw(checklist(run))
-    assert html.count(TO_FILL) == sum(answer is None for answer in found.values()) > 20
+    listed = answers(run)
+    assert html.count(TO_FILL) == sum(not filled(*pair) for pair in listed) > 40
+    assert f"{sum(filled(*pair) for pair in listed)} of {len(ITEMS)} items filled" in html
+    assert "author to fill: what was done beyond looking" in html
+
+
+def test_what_a_run_cannot_know_is_not_filled(rich):
+    """Reference standard, outcome, definition of predictors, their distributions, availability, funding, conflicts."""
+    part = by_number(read_folder(rich), whole=False)
+    for number in ("C14", "8a", "9b", "20c", "C43", "18e", "18f", "C44", "18a", "18b", "16", "10", "C21", "17"):
+        assert part[number] is None, number
+    funding = next(item for item in ITEMS if item.claim == "44")
+    assert funding.tripod == "18a" and "Funding" in funding.name  # conflicts of interest are TRIPOD+AI's alone
+    assert {item.tripod for item in ITEMS if "12c" in item.tripod} == {"12c"}
+
+
+def test_events_are_those_of_every_split(rich, tmp_path):
+    assert by_number(read_folder(rich))["21"].endswith("u & v: train 90 (40), val 90 (40), test 90 (40); "
+        "w: train 90 (40), val 90 (40), test 90 (40)")  # fmt: skip
+    run = read_folder(make_run(tmp_path / "binary", "binary", ["well", "sick"]))
+    assert by_number(run)["21"] is None  # of train and val nobody has counted them
+    row = {"images": 90, "patients": 40, "percent": 30.0}
+    run.run["imbalance"] = {split: {"sick": row} for split in ("train", "val", "test")}
+    assert by_number(run)["21"].startswith("train 300 images (100 patients), 90 positive (sick); val")
+
+
+def test_a_cluster_is_a_site(rich):
+    run = read_folder(rich)
+    assert by_number(run)["12d"] == by_number(run)["23b"] == "by site: see Subgroups"
+    del run.test["groups"]["site"]
+    assert by_number(run)["12d"] is None
 
 
 def test_nothing_is_known_of_an_empty_run(tmp_path):
