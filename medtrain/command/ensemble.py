@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -28,24 +27,23 @@ from medtrain.data.used import TUNED_ON
 from medtrain.io.files import sha256, write_text
 from medtrain.metric import EvalOptions
 from medtrain.report import metrics_table, write_report
+from medtrain.report.cross_validation import pooling_warning
 from medtrain.report.words import label, number
 from medtrain.target import Decision
 from medtrain.target.classes import ClassTarget
-from medtrain.task.classification.out_of_fold import RunPredictions, end_to_end, judge_repeats
-
-Thresholds = dict[str, float]
+from medtrain.task.classification.out_of_fold import Fold, RunPredictions, fit_whole, judge_folds
 
 
 def main(cfg: DictConfig, make_folder: Callable[[], Path]) -> int:
     """Write an ensemble into a folder that is made once all runs are found fit."""
     members = read_members(run_folders(build.plain(cfg.runs) or ""))
+    if columns := build.plain(cfg.eval.get("groups")):
+        build.warn(f"eval.groups={columns}: an ensemble reads no table of data; it is not broken down by groups")
     units, target = units_of(members), members[0].spec.target
     assert isinstance(target, ClassTarget)
-    tuned = [RunPredictions.read([m.folder / "val_predictions.csv" for m in unit.members], target) for unit in units]
-    limits = [_thresholds(fold, target, cfg.eval.threshold) for fold in tuned]
-    decision = Decision(cfg.eval.threshold, 1.0, _thresholds(end_to_end(tuned), target, cfg.eval.threshold))
-    tested = [_tested(unit, target, own) for unit, own in zip(units, limits, strict=True)]
-    splits = _splits(units)
+    folds, splits = [_judgeable(unit, target, cfg.eval.threshold) for unit in units], _splits(units)
+    order = splits.loc[splits["split"] == "test", "case"].tolist()
+    decision = Decision(cfg.eval.threshold, 1.0, *fit_whole(target, folds, order, cfg.eval.threshold))
     folder = make_folder()
     with recorded(cfg, folder) as record:
         assert record is not None
@@ -54,26 +52,43 @@ def main(cfg: DictConfig, make_folder: Callable[[], Path]) -> int:
         write_text(folder / "splits.csv", splits.to_csv(index=False))
         write_text(folder / TRAINED_ON, _learned(members).fillna("").to_csv(index=False))
         checkpoint = _write_weights(members, folder / "checkpoints" / "best.ckpt")
-        folds = [{"repeat": u.repeat, "fold": u.fold, "thresholds": own} for u, own in zip(units, limits, strict=True)]
-        decision.save(folder / "decision.json", sha256(checkpoint), members=_described(members), folds=folds)
-        judged = zip(units, tested, strict=True)
-        repeats = [[one for _, one in pairs] for _, pairs in groupby(judged, lambda pair: pair[0].repeat)]
-        order = splits.loc[splits["split"] == "test", "case"].tolist()
-        outcome = judge_repeats(target, repeats, decision, order=order, options=EvalOptions.read(cfg.eval))
+        outcome = judge_folds(target, folds, decision, order, EvalOptions.read(cfg.eval))
+        by_fold = _by_fold(units, outcome.metrics.get("cross_validation"))
+        decision.save(folder / "decision.json", sha256(checkpoint), members=_described(members), folds=by_fold)
+        if units[0].fold is not None:
+            outcome.metrics["decision"] = _decided_by_fold(decision, by_fold)
         metrics = write_outcome(folder, outcome, decision, split="test")
         record.finish("finished")
         report = write_report(folder)
     build.say(metrics_table(metrics, bool(record.fields["synthetic"]), folder, report))
     _tell_spread(units, metrics)
+    if apart := pooling_warning(metrics):
+        build.warn(apart)
     return 0
 
 
-def _thresholds(predictions: RunPredictions, target: ClassTarget, policy: str | float) -> Thresholds:
-    return target.fit_thresholds(predictions.probs_NSC.mean(axis=1), predictions.values, policy)
+def _judgeable(unit: Unit, target: ClassTarget, policy: str | float) -> Fold:
+    """Read what a unit's runs say of their validation and test cases; the former fit the thresholds of the latter."""
+    tuned = RunPredictions.read([member.folder / "val_predictions.csv" for member in unit.members], target)
+    thresholds = target.fit_thresholds(tuned.probs_NSC.mean(axis=1), tuned.values, policy)
+    files = [member.folder / "test_predictions.csv" for member in unit.members]
+    return Fold(unit.repeat, unit.fold, tuned, RunPredictions.read(files, target, thresholds))
 
 
-def _tested(unit: Unit, target: ClassTarget, thresholds: Thresholds) -> RunPredictions:
-    return RunPredictions.read([member.folder / "test_predictions.csv" for member in unit.members], target, thresholds)
+def _by_fold(units: Sequence[Unit], judged: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """List how the cases of each fold were decided; none where the runs share a split."""
+    return [
+        {key: fold[key] for key in ("repeat", "fold", "thresholds")}
+        | {"temperatures": [member.decision.temperature for member in unit.members]}
+        for unit, fold in zip(units, judged["folds"] if judged else (), strict=False)
+    ]
+
+
+def _decided_by_fold(decision: Decision, by_fold: list[dict[str, Any]]) -> dict[str, Any]:
+    """Say how the cases were decided: thresholds that are not the same in all folds decided no case."""
+    limits = [fold["thresholds"] for fold in by_fold]
+    common = limits[0] if all(own == limits[0] for own in limits) else {}
+    return {"policy": decision.policy, "temperature": decision.temperature, "thresholds": common, "folds": by_fold}
 
 
 def _splits(units: Sequence[Unit]) -> pd.DataFrame:

@@ -35,7 +35,8 @@ def evaluate(
 
 def write_outcome(folder: Path, outcome: Outcome, decision: Decision, **facts: Any) -> dict[str, Any]:
     """Write test_metrics.json, `facts` first, and the files of a judged split; return the metrics."""
-    metrics = {**facts, **outcome.metrics, "decision": decision.to_dict()}
+    metrics = {**facts, **outcome.metrics}
+    metrics.setdefault("decision", decision.to_dict())
     metrics |= {part: outcome.metrics.get(part) for part in ("calibration", "prevalence", "groups", "abstention")}
     write_json(folder / "test_metrics.json", metrics)
     for name, content in outcome.files.items():

@@ -16,6 +16,8 @@ from medtrain.metric.sheet import ExclusiveSheet, LabelsSheet, PositiveSheet, Sh
 from medtrain.metric.temperature import SURE, sigmoid_temperature, softmax_temperature
 from medtrain.metric.thresholds import fit_threshold, parse_policy
 from medtrain.metric.tiles import tile_auroc
+from medtrain.metric.unseen import means_of_all
+from medtrain.metric.within import within_folds
 
 __all__ = [
     "SURE",
@@ -39,6 +41,7 @@ __all__ = [
     "holm",
     "lead",
     "map50",
+    "means_of_all",
     "paired_differences",
     "parse_box_policy",
     "parse_policy",
@@ -50,4 +53,5 @@ __all__ = [
     "softmax_temperature",
     "spread",
     "tile_auroc",
+    "within_folds",
 ]

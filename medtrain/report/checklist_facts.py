@@ -86,9 +86,10 @@ class Facts:
     def disjoint(self) -> str | None:
         if self.run.splits is None or "patient" not in self.run.splits:
             return None
-        parts = self.run.splits.groupby("patient")["split"].nunique()
+        column = "fold" if self.run.out_of_fold and "fold" in self.run.splits else "split"
+        parts = self.run.splits.groupby("patient")[column].nunique()
         shared = int((parts > 1).sum())
-        overlap = "no patient stands in two splits" if not shared else f"{count(shared, 'patient')} in several splits"
+        overlap = f"no patient stands in two {column}s" if not shared else f"{count(shared, 'patient')} in several"
         return f"by {self.get('data.split_by') or 'patient'}: {overlap}"
 
     def outputs(self) -> str | None:
@@ -152,6 +153,8 @@ class Facts:
         if not self.run.test.get("decision") or not self.config:
             return None
         versions = (self.run.run.get("versions") or {}).get("medtrain")
+        if self.run.out_of_fold:
+            return f"the runs that decision.json lists, each for its own fold; {self.decision()}"
         by = f"medtrain {versions}" if versions else "medtrain"
         return f"checkpoints/best.ckpt and decision.json of the run folder, by {by}; {self.decision()}"
 
@@ -175,6 +178,8 @@ class Facts:
         if not self.run.test or external(self.run):
             return None
         times = self.fact("Times tested")
+        if self.run.out_of_fold:
+            return "out of fold, see Cross-validation" + (f"; the cases were tested {times} time(s)" if times else "")
         return f"on the {self.run.test.get('split')} split" + (f"; test split used {times} time(s)" if times else "")
 
     def elsewhere(self) -> str | None:
@@ -197,5 +202,12 @@ class Facts:
         return "config.yaml, checkpoints/best.ckpt and decision.json of the run folder" if self.config else None
 
     def ensemble(self) -> str | None:
-        by = (self.run.test.get("abstention") or {}).get("by")
-        return "an ensemble of runs" if by == "ensemble" else "one network" if self.model() else None
+        """Say how many networks stand behind a prediction."""
+        if self.run.out_of_fold:
+            return f"{self._networks()}; a case is judged by those of its fold, which had not learned it"
+        if self.run.members:
+            return f"the mean of {self._networks()}"
+        return "one network" if self.model() else None
+
+    def _networks(self) -> str:
+        return f"{len(self.run.members)} networks ({self.run.name('model')})"

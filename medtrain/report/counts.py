@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from medtrain.report.folder import RunFolder
-from medtrain.report.words import ABSENT, count
+from medtrain.report.words import ABSENT, OUT_OF_FOLD, count
 
 SPLITS = ("train", "val", "validation", "test")
 
@@ -33,8 +33,11 @@ def counted(run: RunFolder, n: int) -> str:
 
 def counts_by_split(run: RunFolder) -> list[SplitCounts]:
     """Count the splits as the run recorded them; else the tested one from its predictions."""
-    tested = str(run.test.get("split") or "test")
     seen = positives(run)
+    if run.out_of_fold:
+        sizes = int(run.test.get("n_cases") or 0), run.test.get("n_patients")
+        return [SplitCounts(OUT_OF_FOLD, *sizes, _of_positive(run, seen))]
+    tested = str(run.test.get("split") or "test")
     recorded = {
         split: _of_positive(run, {name: row["images"] for name, row in rows.items()})
         for split, rows in (run.run.get("imbalance") or {}).items()

@@ -50,7 +50,7 @@ def curves_of(run: RunFolder) -> tuple[Curve, ...]:
     predictions = run.predictions()
     if predictions is None:
         return ()
-    limits = (run.test.get("decision") or {}).get("thresholds") or {}
+    limits = run.thresholds
     numbers = [len(run.classes) - 1] if run.target.positive else list(range(len(run.classes)))[:MOST]
     size = min(THRESHOLDS, max(20, NUMBERS // max(1, len(numbers))))
     replicates = 400 if predictions.probs_NC.size < 200_000 else 200
@@ -115,9 +115,12 @@ class Explorer:
 
 @section(forms={"probabilities"})
 def explorer(run: RunFolder) -> Section | None:
-    """Draw the operating points of each class; None where none can be told apart."""
+    """Draw the operating points of each class; None where none can be told apart, or each fold had its own thresholds.
+
+    One threshold for all cases would then show what no network of the cross-validation decided.
+    """
     curves = curves_of(run)
-    if not curves:
+    if not curves or (run.out_of_fold and not run.thresholds and not run.target.exclusive):
         return None
     names = {name: label(name) for name in RATES}
     panel = Explorer(run.target.words.thresholds, names, list(map(data_of, curves)), _at_decision(curves))

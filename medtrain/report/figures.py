@@ -12,7 +12,7 @@ from medtrain.report.folder import RunFolder
 from medtrain.report.html import data_uri
 from medtrain.report.reliability import bins_of
 from medtrain.report.views import Gallery, Note, Section, part, section
-from medtrain.report.words import entry, label
+from medtrain.report.words import entry, label_in
 
 CAPTIONS = {
     "curves": ("Training", "Loss and validation metric by epoch."),
@@ -64,7 +64,9 @@ def _plot(run: RunFolder, name: str, file: Path) -> Plot:
         if 0 < len(bins_of(run)) <= BANDS:
             text += " Whiskers are 95 % intervals."
     if name in ("roc", "precision_recall") and len(curves_of(run)) <= BANDS:
+        text += " Cases of all folds together." if run.out_of_fold else ""
         text += " The band holds 95 % of the bootstrap replicates over patients, point by point."
-    result: Any = (run.test.get("metrics") or {}).get(MAIN.get(name))
-    main = f" {label(MAIN[name])} {entry(result)[0]}." if result is not None else ""
+    results: Any = run.test.get("metrics") or {}
+    result = results.get(MAIN.get(name))
+    main = f" {label_in(MAIN[name], results)} {entry(result)[0]}." if result is not None else ""
     return Plot(data_uri(file), f"{heading}: {text}{main}", heading, text)

@@ -28,6 +28,7 @@ PURPOSE = {
     "val": "chooses the checkpoint and the decision",
     "validation": "chooses the checkpoint and the decision",
     "test": "judges the result, nothing else",
+    "out of fold": "judged by networks that had not learned it; trains and tunes those of other folds",
 }
 
 

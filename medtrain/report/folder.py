@@ -71,6 +71,24 @@ class RunFolder:
     def synthetic(self) -> bool:
         return self.run.get("synthetic") is True
 
+    @property
+    def out_of_fold(self) -> bool:
+        """Tell whether each case was judged by those networks of a cross-validation that had not learned it."""
+        return bool(self.test.get("folds"))
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """Give the thresholds that decided all cases; {} where there are none, or folds had their own."""
+        decision = self.test.get("decision") or {}
+        if self.out_of_fold and "folds" not in decision:  # of an ensemble of medtrain 0.2 or before
+            return {}
+        return dict(decision.get("thresholds") or {})
+
+    @property
+    def members(self) -> list[dict[str, Any]]:
+        """List the runs that an ensemble is made of; [] of a single network."""
+        return list(self.run.get("members") or (self.above and self.above.run.get("members")) or ())
+
     @cached_property
     def target(self) -> Target:
         """Tell what the run predicts, from its DataSpec, else from the columns of its predictions.

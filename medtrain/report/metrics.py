@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from medtrain.report.counts import positives
+from medtrain.report.cross_validation import decided_by_fold
 from medtrain.report.folder import RunFolder
 from medtrain.report.views import Cell, Note, Section, Table, part, section, table, texts
-from medtrain.report.words import ABSENT, entry, label, number, numeric, one_line, with_interval
+from medtrain.report.words import ABSENT, entry, label, label_in, number, numeric, one_line, with_interval
 
 PER_CLASS = (
+    "auroc_within_folds",
     "auroc",
     "auprc",
     "map",
@@ -28,7 +31,8 @@ PER_CLASS = (
 @section()
 def metrics(run: RunFolder) -> Section | None:
     """Draw the tables of metrics, with notes on how to read them."""
-    of_all = [(label(name), *entry(result)) for name, result in (run.test.get("metrics") or {}).items()]
+    results = run.test.get("metrics") or {}
+    of_all = [(label_in(name, results), *entry(result)) for name, result in results.items()]
     rows = [(name, [Cell(value), *texts(interval)]) for name, value, interval in [*of_all, *_at_prevalence(run)]]
     notes = map(Note, decision_text(run)) if rows else ()
     together = table(["Metric", "Value", "95 % interval"], rows, "metrics", "Metrics of all cases")
@@ -40,7 +44,10 @@ def decision_text(run: RunFolder) -> list[str]:
     decision = run.test.get("decision") or {}
     if decision and "boxes" in run.target.forms:
         return _of_boxes(run, decision)
-    notes = [" ".join([_decided(decision), _fitted(decision)])] if decision else []
+    if run.out_of_fold:
+        notes = [decided_by_fold(run)]
+    else:
+        notes = [" ".join([_decided(decision), _fitted(decision, run.members)])] if decision else []
     if {"ppv", "npv"} & set(run.test.get("metrics") or {}):
         notes.append("PPV and NPV hold at the prevalence of these data.")
     if "calibration_slope" in (run.test.get("metrics") or {}):
@@ -62,11 +69,20 @@ def _decided(decision: dict[str, Any]) -> str:
     return "The predicted class is the one of the highest probability."
 
 
-def _fitted(decision: dict[str, Any]) -> str:
-    policy, temperature = decision.get("policy"), number(decision.get("temperature"))
-    if decision.get("thresholds") and isinstance(policy, str) and not policy.replace(".", "", 1).isdigit():
-        return f"Thresholds ({policy}) and temperature ({temperature}) were fitted on validation data."
-    return f"The temperature ({temperature}) was fitted on validation data."
+def _fitted(decision: dict[str, Any], members: Sequence[dict[str, Any]]) -> str:
+    policy, basis = decision.get("policy"), decision.get("basis") or "validation data"
+    fitted = decision.get("thresholds") and isinstance(policy, str) and not policy.replace(".", "", 1).isdigit()
+    if members:
+        own = ", ".join(number(member.get("temperature")) for member in members)
+        thresholds = f" The threshold of the mean ({policy}) was fitted on {basis}." if fitted else ""
+        return (
+            f"Probabilities are the mean of {len(members)} networks, each calibrated by its own temperature ({own})."
+            + thresholds
+        )
+    temperature = number(decision.get("temperature"))
+    if fitted:
+        return f"Thresholds ({policy}) and temperature ({temperature}) were fitted on {basis}."
+    return f"The temperature ({temperature}) was fitted on {basis}."
 
 
 def _of_boxes(run: RunFolder, decision: dict[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from medtrain.report.words import entry, label
+from medtrain.report.words import entry, label, label_in, split_name
 
 MOST = 3  # classes whose cases are counted in the table of groups
 
@@ -29,7 +29,7 @@ def metrics_table(
         run_folder, report: as they should be printed; a report of None is not mentioned.
     """
     cases, patients = test_metrics.get("n_cases"), test_metrics.get("n_patients")
-    title = f"{test_metrics.get('split') or 'test'}"
+    title = split_name(test_metrics)
     if cases is not None:
         title += f": {cases} cases" + ("" if patients is None else f", {patients} patients")
     table = Table(title=Text(title + (", synthetic data" if synthetic else "")), title_justify="left")
@@ -39,7 +39,7 @@ def metrics_table(
     for name, result in (test_metrics.get("metrics") or {}).items():
         if not name.endswith("_micro"):
             value, interval = entry(result)
-            table.add_row(Text(label(name)), Text(value), Text(interval))
+            table.add_row(Text(label_in(name, test_metrics["metrics"])), Text(value), Text(interval))
     elsewhere = test_metrics.get("prevalence") or {}
     for name, result in (elsewhere.get("metrics") or {}).items():
         value, interval = entry(result)

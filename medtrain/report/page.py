@@ -14,6 +14,7 @@ from typing import ClassVar
 from medtrain.io.files import write_text
 from medtrain.report.box_pictures import box_gallery
 from medtrain.report.checklist import checklist
+from medtrain.report.cross_validation import cross_validation
 from medtrain.report.explorer import explorer
 from medtrain.report.facts import configuration, the_run
 from medtrain.report.failures import gallery
@@ -24,11 +25,12 @@ from medtrain.report.groups import groups
 from medtrain.report.html import draw
 from medtrain.report.metrics import metrics
 from medtrain.report.views import Drawer, Section
-from medtrain.report.words import ABSENT, count, entry, headline, label, with_interval
+from medtrain.report.words import ABSENT, count, entry, headline, label, label_in, split_name, with_interval
 
 SECTIONS = (
     data,
     metrics,
+    cross_validation,
     figures,
     explorer,
     groups,
@@ -38,7 +40,18 @@ SECTIONS = (
     configuration,
     checklist,
 )
-TILES = ("auroc", "map", "cpm", "sensitivity", "specificity", "balanced_accuracy", "accuracy", "auprc", "map50")
+TILES = (
+    "auroc_within_folds",
+    "auroc",
+    "map",
+    "cpm",
+    "sensitivity",
+    "specificity",
+    "balanced_accuracy",
+    "accuracy",
+    "auprc",
+    "map50",
+)
 
 
 @dataclass(frozen=True)
@@ -114,7 +127,7 @@ def summary(run: RunFolder) -> str:
     cases = count(run.test.get("n_cases"), "case")
     if run.test.get("n_patients") is not None:
         cases += f" of {count(run.test['n_patients'], 'patient')}"
-    where = f"On the {run.test.get('split') or 'test'} split ({cases})"
+    where = f"Out of fold ({cases})" if run.out_of_fold else f"On the {split_name(run.test)} split ({cases})"
     best = headline(results)
     if best is None:
         return f"{where} no metric is defined."
@@ -127,4 +140,8 @@ def summary(run: RunFolder) -> str:
 def tiles(run: RunFolder) -> list[tuple[str, str, str]]:
     """List (name, value, interval) of the four numbers to see first."""
     results = run.test.get("metrics") or {}
-    return [(label(name), *with_interval(results[name])) for name in TILES if entry(results.get(name))[0] != ABSENT][:4]
+    return [
+        (label_in(name, results), *with_interval(results[name]))
+        for name in TILES
+        if entry(results.get(name))[0] != ABSENT
+    ][:4]

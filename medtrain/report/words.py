@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 LABELS = {
+    "auroc_within_folds": "AUROC within folds",
     "auroc": "AUROC",
     "auprc": "Average precision (AUPRC)",
     "accuracy": "Accuracy",
@@ -34,6 +35,9 @@ LABELS = {
     "tile_auroc": "Tile AUROC",
 }
 ABSENT = "n/a"
+OUT_OF_FOLD = "out of fold"
+"""The name of what a cross-validation tests: all cases, each by networks that had not learned it."""
+ACROSS = ("auroc", "auprc")  # metrics that rank cases of different folds against each other
 
 
 def label(metric: str) -> str:
@@ -43,6 +47,16 @@ def label(metric: str) -> str:
     if metric.startswith("froc_"):
         return f"Sensitivity at {metric.removeprefix('froc_')} false positives per image"
     return LABELS.get(metric, metric)
+
+
+def label_in(metric: str, metrics: Mapping[str, Any]) -> str:
+    """Write a metric's name among others: of a cross-validation it says where folds were pooled."""
+    return f"{label(metric)}, folds pooled" if metric in ACROSS and "auroc_within_folds" in metrics else label(metric)
+
+
+def split_name(test: Mapping[str, Any]) -> str:
+    """Name the split that was tested; of a cross-validation there is none."""
+    return OUT_OF_FOLD if test.get("folds") else str(test.get("split") or "test")
 
 
 def number(value: Any) -> str:
@@ -72,9 +86,12 @@ def with_interval(result: Any) -> tuple[str, str]:
     return value, "" if interval == ABSENT else interval
 
 
+HEADLINES = ("auroc_within_folds", "auroc", "map", "map50", "cpm", "accuracy")
+
+
 def headline(metrics: Mapping[str, Any]) -> str | None:
     """Choose the metric to name first: the first of AUROC, mAP, CPM and the rest that has a value."""
-    order = [*(name for name in ("auroc", "map", "map50", "cpm", "accuracy") if name in metrics), *metrics]
+    order = [*(name for name in HEADLINES if name in metrics), *metrics]
     return next((name for name in order if entry(metrics[name])[0] != ABSENT), None)
 
 

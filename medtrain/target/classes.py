@@ -177,6 +177,11 @@ class ClassTarget(PredictionColumns, Target):
         self.check_shapes(probs, values, predicted)
         return Cases(probs, self.indicators(values), self.one_hot(predicted), self.classes, patients)
 
+    def of_predicted(self, predicted: Predicted) -> Cases:
+        """Give predictions of cases whose truth is known as the metric room takes them."""
+        assert predicted.values is not None
+        return self.cases(predicted.probs, predicted.values, predicted.predicted, predicted.rows["patient"].tolist())
+
     def evaluate(
         self,
         probs: npt.ArrayLike,
@@ -203,9 +208,7 @@ class ClassTarget(PredictionColumns, Target):
         Args:
             options: their groups are those of the predicted cases, in order.
         """
-        assert predicted.values is not None
-        rows = predicted.rows
-        cases = self.cases(predicted.probs, predicted.values, predicted.predicted, rows["patient"].tolist())
+        rows, cases = predicted.rows, self.of_predicted(predicted)
         metrics = evaluate(cases, self.sheet, options)
         metrics["calibration"] = {"temperature": decision.temperature, **metrics["calibration"]}
         counts = {"n_cases": len(rows), "n_patients": int(rows["patient"].nunique())}

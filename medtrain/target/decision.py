@@ -27,18 +27,21 @@ class Decision:
         temperature: the logits are divided by it.
         thresholds: {class: positive at this probability, or shown at this score, or above}, in the order of the
             classes that the target decides by thresholds.
+        basis: what the thresholds were fitted on, in words.
     """
 
     policy: Policy = 0.5
     temperature: float = 1.0
     thresholds: dict[str, float] = field(default_factory=dict)
+    basis: str = "validation data"
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Decision:
-        return cls(plain["policy"], float(plain["temperature"]), {k: float(v) for k, v in plain["thresholds"].items()})
+        thresholds = {name: float(limit) for name, limit in plain["thresholds"].items()}
+        return cls(plain["policy"], float(plain["temperature"]), thresholds, plain.get("basis", cls.basis))
 
     def save(self, path: str | os.PathLike[str], checkpoint_sha256: str, **facts: Any) -> None:
         """Write JSON with the SHA-256 of the checkpoint this decision belongs to, and `facts` for people."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +27,32 @@ def read(file: Path) -> Any:
 
 def table(file: Path) -> pd.DataFrame:
     return pd.read_csv(file, dtype={"case": str, "target": str, "prediction": str}).set_index("case")
+
+
+def assert_report_agrees(cv: Path, runs: list[Path]) -> None:
+    """Read the report of a cross-validation against the files of its runs."""
+    page = (cv / "report.html").read_text()
+    lines = re.sub(r"<(style|script).*?</\1>|<[^>]+>", "\n", page, flags=re.S)
+    text = html.unescape(re.sub(r"\s+", " ", lines))
+    decisions, tests = ([read(run / file) for run in runs] for file in ("decision.json", "test_metrics.json"))
+    limits = sorted(one["thresholds"]["1"] for one in decisions)
+    assert f"threshold of its own fold: 1 {limits[0]:.3f} to {limits[-1]:.3f} (youden)" in text
+    temperatures = [one["temperature"] for one in decisions]
+    assert f"own temperature ({min(temperatures):.3f} to {max(temperatures):.3f})" in text
+    for fold, (decision, tested) in enumerate(zip(decisions, tests, strict=True)):
+        shown = [tested["metrics"][name]["value"] for name in ("auroc", "sensitivity", "specificity")]
+        numbers = [decision["temperature"], decision["thresholds"]["1"], *shown]
+        positives = (table(runs[fold] / "test_predictions.csv")["target"] == "1").sum()
+        row = f" {fold} {tested['n_cases']} {tested['n_patients']} {positives} "
+        assert row + " ".join(f"{value:.3f}" for value in numbers) in text, (row, text)
+    metrics = read(cv / "test_metrics.json")
+    within = metrics["metrics"]["auroc_within_folds"]
+    assert metrics["decision"]["thresholds"] == {} and len(metrics["decision"]["folds"]) == 3
+    assert f"Out of fold ({metrics['n_cases']} cases of 24 patients), AUROC within folds for 1 is" in text
+    assert f"AUROC within folds {within['value']:.3f} {within['ci95'][0]:.3f} to {within['ci95'][1]:.3f}" in text
+    assert "3 folds of the patients" in text and "A case counts as" not in text
+    for wrong in ("test split", "one network", "Operating points", "1.000) was fitted"):
+        assert wrong not in text, wrong
 
 
 def test_a_cross_validation_by_two_commands(medtrain: Callable[..., Ran], folder: Path, phantom_cache: Path) -> None:
@@ -61,11 +89,8 @@ def test_a_cross_validation_by_two_commands(medtrain: Callable[..., Ran], folder
         theirs = read(run / "decision.json")
         assert decision["members"][k]["temperature"] == theirs["temperature"]
         assert decision["folds"][k]["thresholds"] == theirs["thresholds"]
-    val = pd.concat([table(run / "val_predictions.csv") for run in runs])
-    gains = {
-        t: ((val["prob_1"] >= t) == (val["target"] == "1")).groupby(val["target"]).mean().sum() for t in val["prob_1"]
-    }
-    assert gains[decision["thresholds"]["1"]] == pytest.approx(max(gains.values()))
+    assert "2 of 3 a case" in decision["basis"] and 0 < decision["thresholds"]["1"] < 1
+    assert_report_agrees(folder / "cv", runs)
 
     # the folder stands alone, wherever it is
     shutil.move(folder / sweep, folder / "gone")

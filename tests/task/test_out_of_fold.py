@@ -12,19 +12,25 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 from medtrain.core.errors import MedtrainError
 from medtrain.metric import EvalOptions
 from medtrain.target import DataSpec, Decision
-from medtrain.task.classification.out_of_fold import RunPredictions, judge_repeats, spread_over
+from medtrain.task.classification.out_of_fold import Fold, RunPredictions, fit_whole, judge_folds, spread_over
 from tests.metric.by_kind import predictions_table
 
 SPEC = DataSpec.of("binary", ("no", "yes"), 1, (4, 4))
 N = 40
 Y = np.arange(N) % 2
 DECISION = Decision(0.5, 1.0, {"yes": 0.5})
+ORDER = [f"c{i}" for i in range(N)]
 
 
 def said_by(file: Path, cases: list[int], p: np.ndarray) -> Path:
     rows = pd.DataFrame({"case": [f"c{i}" for i in cases], "patient": [f"p{i // 2}" for i in cases]})
     predictions_table(SPEC, rows, np.stack([1 - p, p], 1), (p > 0.5).astype(int), Y[cases]).to_csv(file, index=False)
     return file
+
+
+def as_folds(*repeats: list[RunPredictions]) -> list[Fold]:
+    """The folds of some cross-validations by what they tested; nothing is tuned here."""
+    return [Fold(r, k, part, part) for r, parts in enumerate(repeats) for k, part in enumerate(parts)]
 
 
 @pytest.fixture
@@ -39,7 +45,7 @@ def test_seeds_of_a_fold_are_averaged_and_judged_by_the_folds_own_threshold(draw
     for k, (cases, limit) in enumerate(zip(folds, limits, strict=True)):
         files = [said_by(tmp_path / f"{k}{s}.csv", cases[:: 1 - 2 * s], drawn[s, cases[:: 1 - 2 * s]]) for s in (0, 1)]
         parts.append(RunPredictions.read(files, SPEC.target, {"yes": limit}))
-    outcome = judge_repeats(SPEC.target, [parts], DECISION, order=[f"c{i}" for i in range(N)], options=EvalOptions(20))
+    outcome = judge_folds(SPEC.target, as_folds(parts), DECISION, ORDER, EvalOptions(20))
     p = drawn[:2].mean(0)
     predicted = np.where(np.arange(N) % 3 == 0, p >= 0.3, p >= 0.6)
     table = outcome.files["test_predictions.csv"]
@@ -57,7 +63,7 @@ def test_seeds_of_a_fold_are_averaged_and_judged_by_the_folds_own_threshold(draw
 
 
 def test_repeats_have_a_mean_and_a_spread(drawn: np.ndarray, tmp_path: Path) -> None:
-    order, repeats = [f"c{i}" for i in range(N)], []
+    repeats: list[list[RunPredictions]] = []
     for r, halves in enumerate([(range(0, 20), range(20, N)), (range(0, N, 2), range(1, N, 2))]):
         repeats.append(
             [
@@ -67,9 +73,9 @@ def test_repeats_have_a_mean_and_a_spread(drawn: np.ndarray, tmp_path: Path) -> 
                 for k, (half, t) in enumerate(zip(halves, (0.2, 0.4), strict=True))
             ]
         )
-    outcome = judge_repeats(SPEC.target, repeats[:1], DECISION, order=order, options=EvalOptions(0))
+    outcome = judge_folds(SPEC.target, as_folds(*repeats[:1]), DECISION, ORDER, EvalOptions(0))
     assert outcome.metrics["abstention"]["by"] == "confidence" and "uncertainty" not in outcome.files
-    whole = judge_repeats(SPEC.target, repeats, DECISION, order=order, options=EvalOptions(0))
+    whole = judge_folds(SPEC.target, as_folds(*repeats), DECISION, ORDER, EvalOptions(0))
     spread = whole.metrics["repeats"]["auroc"]
     assert spread["values"] == pytest.approx([roc_auc_score(Y, drawn[r]) for r in (0, 1)])
     assert whole.metrics["metrics"]["auroc"]["value"] == pytest.approx(roc_auc_score(Y, drawn[:2].mean(0)))
@@ -92,3 +98,58 @@ def test_spread_leaves_out_what_is_undefined() -> None:
     found = spread_over([{"a": 0.5, "b": None}, {"a": 0.7, "b": None}, {"a": None, "b": 1.0}])
     assert found is not None and found["a"]["mean"] == pytest.approx(0.6) and found["a"]["values"] == [0.5, 0.7, None]
     assert found["b"] == {"mean": 1.0, "sd": None, "values": [None, None, 1.0]}
+
+
+def test_seeds_of_one_split_fit_on_the_mean_of_their_validation(drawn: np.ndarray, tmp_path: Path) -> None:
+    files = [said_by(tmp_path / f"{s}.csv", list(range(N)), drawn[s]) for s in range(4)]
+    tuned = RunPredictions.read(files, SPEC.target)
+    thresholds, basis = fit_whole(SPEC.target, [Fold(0, None, tuned, tuned)], ORDER, "sensitivity@0.9")
+    mean = np.sort(drawn.mean(0)[Y == 1])[::-1]
+    assert thresholds == {"yes": pytest.approx(mean[17])} and basis == "validation data"
+
+
+def cross_validated(tmp_path: Path, odds: np.ndarray, y: np.ndarray, policy: str) -> list[Fold]:
+    """Five folds, the next one validating, whose networks say `odds` [N, 5]."""
+    folds = []
+    for k in range(5):
+        tested, tuned = np.flatnonzero(np.arange(len(y)) % 5 == k), np.flatnonzero(np.arange(len(y)) % 5 == (k + 1) % 5)
+        parts = []
+        for cases in (tuned, tested):
+            p = 1 / (1 + np.exp(-odds[cases, k]))
+            rows = pd.DataFrame({"case": [f"c{i}" for i in cases], "patient": [f"p{i}" for i in cases]})
+            table = predictions_table(SPEC, rows, np.stack([1 - p, p], 1), (p > 0.5).astype(int), y[cases])
+            table.to_csv(tmp_path / "one.csv", index=False)
+            limits = None if not parts else SPEC.target.fit_thresholds(parts[0].probs_NSC[:, 0], y[tuned], policy)
+            parts.append(RunPredictions.read([tmp_path / "one.csv"], SPEC.target, limits))
+        folds.append(Fold(0, k, *parts))
+    return folds
+
+
+def test_the_threshold_of_a_cross_validation_is_for_the_mean_of_its_networks(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+
+    def study(n: int) -> tuple[np.ndarray, np.ndarray]:
+        y = (rng.random(n) < 0.4).astype(int)
+        return y, rng.normal(2.0 * y, 1, n)[:, None] + rng.normal(0, 1, (n, 5))
+
+    y, odds = study(1500)
+    folds = cross_validated(tmp_path, odds, y, "sensitivity@0.95")
+    order = [f"c{i}" for i in range(len(y))]
+    thresholds, basis = fit_whole(SPEC.target, folds, order, "sensitivity@0.95")
+    new, all_of_new = study(20_000)
+    p = (1 / (1 + np.exp(-all_of_new))).mean(axis=1)
+    assert (p[new == 1] >= thresholds["yes"]).mean() == pytest.approx(0.95, abs=0.02) and "2 of 5 a case" in basis
+
+    decision = Decision("sensitivity@0.95", 1.0, thresholds, basis)
+    metrics = judge_folds(SPEC.target, folds, decision, order, EvalOptions(50)).metrics
+    told = metrics["cross_validation"]["folds"]
+    assert next(iter(metrics["metrics"])) == "auroc_within_folds" and [fold["fold"] for fold in told] == [*range(5)]
+    for fold, one in zip(folds, told, strict=True):
+        decided = fold.tested.probs_NSC[:, 0, 1] >= one["thresholds"]["yes"]
+        positive = fold.tested.values == 1
+        assert one["n_cases"] == len(positive) and one["events"] == {"no": (~positive).sum(), "yes": positive.sum()}
+        assert one["metrics"]["sensitivity"] == pytest.approx(decided[positive].mean())
+        assert one["metrics"]["auroc"] == pytest.approx(roc_auc_score(positive, fold.tested.probs_NSC[:, 0, 1]))
+    pairs = [one["events"]["no"] * one["events"]["yes"] for one in told]
+    mean = np.average([one["metrics"]["auroc"] for one in told], weights=pairs)
+    assert metrics["metrics"]["auroc_within_folds"]["value"] == pytest.approx(mean)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,15 @@ import numpy as np
 import pandas as pd
 
 from medtrain.core.errors import MedtrainError
-from medtrain.metric import EvalOptions
+from medtrain.metric import EvalOptions, means_of_all, within_folds
+from medtrain.metric.unseen import DRAWS
 from medtrain.target import Decision, Outcome, Predicted
 from medtrain.target.classes import ClassTarget
 
+log = logging.getLogger(__name__)
+
 Spread = dict[str, dict[str, Any]]
+NEAREST = 1e-13  # probabilities nearer to 0 or 1 count as this near
 
 
 @dataclass(frozen=True)
@@ -90,32 +96,138 @@ def together(parts: Sequence[RunPredictions]) -> RunPredictions:
     return RunPredictions(first.rows, probs, first.values, np.mean([part.limits_NT for part in alike], axis=0))
 
 
-def judge_repeats(
-    target: ClassTarget,
-    repeats: Sequence[Sequence[RunPredictions]],
-    decision: Decision,
-    *,
-    order: Sequence[str],
-    options: EvalOptions,
-) -> Outcome:
-    """Judge all predictions pooled, with intervals over patients, and how the metrics spread.
+@dataclass(frozen=True)
+class Fold:
+    """Cases that some runs tested and others on which they were tuned, with what the runs say of both.
 
     Args:
-        repeats: the folds of each cross-validation; one fold in all where the runs share a test split.
+        repeat: which of several cross-validations, from 0.
+        number: which part of it; None where the runs share a test split.
+        tuned: the validation cases.
+        tested: the test cases, with the thresholds that were fitted on the validation cases.
+    """
+
+    repeat: int
+    number: int | None
+    tuned: RunPredictions
+    tested: RunPredictions
+
+    def facts(self, target: ClassTarget) -> dict[str, Any]:
+        """Describe the test of this fold: its cases, how they were decided, and the metrics."""
+        labels_NC = target.indicators(self.tested.values)
+        limits = self.tested.limits_NT[0].tolist() if len(self.tested.limits_NT) else []
+        return {
+            "repeat": self.repeat,
+            "fold": self.number,
+            "n_cases": len(self.tested.rows),
+            "n_patients": int(self.tested.rows["patient"].nunique()),
+            "events": dict(zip(target.classes, (labels_NC == 1).sum(axis=0).tolist(), strict=True)),
+            "thresholds": dict(zip(target.thresholded, limits, strict=True)),
+            "metrics": self.tested.metrics(target),
+        }
+
+
+def judge_folds(
+    target: ClassTarget, folds: Sequence[Fold], decision: Decision, order: Sequence[str], options: EvalOptions
+) -> Outcome:
+    """Judge all predictions pooled, with intervals over patients, and fold by fold.
+
+    Args:
+        folds: of each cross-validation; one in all where the runs share a test split.
         decision: of the whole, for the record: each case is decided by its own thresholds.
         order: of the cases.
         options: how to judge them.
 
     Returns:
-        The outcome; its metrics have ``folds`` (over all folds) and ``repeats`` (over cross-validations): {NAME:
-        {"mean", "sd", "values"}}, None where there is one.
+        The outcome; of a cross-validation its metrics begin with ``auroc_within_folds``, and it has
+        ``cross_validation`` (see docs/run_folder.md). ``folds`` (over all folds) and ``repeats`` (over
+        cross-validations) are {NAME: {"mean", "sd", "values"}}, None where there is one.
     """
-    wholes = [end_to_end(folds) for folds in repeats]
-    outcome = target.judge(together(wholes).in_order(order).predicted(target), decision, options)
-    folds = [fold.metrics(target) for repeat in repeats for fold in repeat]
-    outcome.metrics["folds"] = spread_over(folds)
+    wholes = [end_to_end([fold.tested for fold in repeat]) for _, repeat in groupby(folds, lambda fold: fold.repeat)]
+    predicted = together(wholes).in_order(order).predicted(target)
+    outcome = target.judge(predicted, decision, options)
+    facts = [fold.facts(target) for fold in folds]
+    outcome.metrics["folds"] = spread_over([fold["metrics"] for fold in facts])
     outcome.metrics["repeats"] = spread_over([whole.metrics(target) for whole in wholes])
+    if folds[0].number is not None:
+        _add_cross_validation(target, outcome, folds, facts, predicted, options)
     return outcome
+
+
+def _add_cross_validation(
+    target: ClassTarget,
+    outcome: Outcome,
+    folds: Sequence[Fold],
+    facts: list[dict[str, Any]],
+    predicted: Predicted,
+    options: EvalOptions,
+) -> None:
+    """Put the AUROC within folds first, and say what was done in each fold; no one threshold decided the cases."""
+    pooled = target.of_predicted(predicted)
+    parts = [target.of_predicted(fold.tested.predicted(target)) for fold in folds]
+    numbers = [len(target.classes) - 1] if target.positive else list(range(len(target.classes)))
+    area = within_folds(parts, pooled, numbers, options)
+    metrics = outcome.metrics
+    metrics["metrics"] = {"auroc_within_folds": area["auroc"], **metrics["metrics"]}
+    for name, entry in area["per_class"].items():
+        metrics["per_class"][name] = {"auroc_within_folds": entry, **metrics["per_class"][name]}
+    metrics["cross_validation"] = {"folds": facts, "auroc_pooled_minus_within": area["pooled_minus_within"]}
+
+
+def fit_whole(
+    target: ClassTarget, folds: Sequence[Fold], order: Sequence[str], policy: str | float
+) -> tuple[dict[str, float], str]:
+    """Fit the thresholds of the mean of all runs; tell on what.
+
+    Where the runs share a split, on their mean over its validation cases. In a cross-validation no case is new to all
+    of them, so the mean is estimated from those runs that have not learned it; see `medtrain.metric.unseen`.
+
+    Args:
+        order: of the cases.
+    """
+    if folds[0].number is None:
+        tuned = folds[0].tuned
+        return target.fit_thresholds(tuned.probs_NSC.mean(axis=1), tuned.values, policy), Decision.basis
+    probs_NSC, whole = _by_unseen(target, folds, order)
+    values_D, probs_DNC = [whole.values] * DRAWS, _estimated(target, probs_NSC, whole.values)
+    if probs_DNC is None:
+        log.warning("too few cases were predicted by two networks that had not learned them: the threshold of the "
+                    "ensemble is fitted on single predictions, and finds more than it says")  # fmt: skip
+        values_D, probs_DNC = [whole.values], whole.probs_NSC.mean(axis=1)[None]
+    unseen = np.isfinite(probs_NSC[:, :, 0]).sum(axis=1).mean()
+    basis = (
+        f"what networks said of cases that they had not learned ({unseen:.3g} of {probs_NSC.shape[1]} a case), from "
+        "which the mean of all was estimated"
+    )
+    thresholds = target.fit_thresholds(np.concatenate(probs_DNC), np.concatenate(values_D), policy)
+    return thresholds, basis
+
+
+def _by_unseen(target: ClassTarget, folds: Sequence[Fold], order: Sequence[str]) -> tuple[np.ndarray, RunPredictions]:
+    """Collect what each run says of cases that it has not learned, NaN elsewhere, and all cases as they were tested."""
+    whole = end_to_end([fold.tested for fold in folds if fold.repeat == 0]).in_order(order)
+    row, parts = pd.Index(order), []
+    for fold in folds:
+        own = np.full((len(order), *fold.tested.probs_NSC.shape[1:]), np.nan)
+        for seen in (fold.tuned, fold.tested):
+            own[row.get_indexer(pd.Index(seen.rows["case"]))] = seen.probs_NSC
+        parts.append(own)
+    return np.concatenate(parts, axis=1), whole
+
+
+def _estimated(target: ClassTarget, probs_NSC: np.ndarray, values: np.ndarray) -> np.ndarray | None:
+    """Estimate the mean of all runs, [D, N, C]; classes without a threshold stay as they are."""
+    labels_NC = target.indicators(values)
+    out_DNC = np.tile(np.nanmean(probs_NSC, axis=1), (DRAWS, 1, 1))
+    for name in target.thresholded:
+        c = target.classes.index(name)
+        known = np.isfinite(labels_NC[:, c])
+        probs_NS = np.clip(probs_NSC[known, :, c], NEAREST, 1 - NEAREST)
+        drawn = means_of_all(np.log(probs_NS) - np.log1p(-probs_NS), labels_NC[known, c] > 0.5)
+        if drawn is None:
+            return None
+        out_DNC[:, known, c] = drawn
+    return out_DNC
 
 
 def spread_over(values: Sequence[Mapping[str, float | None]]) -> Spread | None:
