@@ -5,7 +5,8 @@ names the rule, so that a rule can change without old hashes being mistaken for 
 
     p1  pixels of a picture, upright, at the depth at which they are stored; of DICOM before rescale and window. A PNG
         and a BMP of the same pixels are one picture, a PNG and a JPEG of it are two. Equal colours are grey.
-    v1  voxels of a volume in one orientation, and where they lie to a hundredth of a millimetre; nothing is resampled.
+    v2  values of a volume's voxels in one orientation, whatever type of number stores them, and their spacing to a
+        hundredth of a millimetre; nothing is resampled. (v1 took the type of number, and where the volume lies.)
     f1  features of a bag, in whatever order its instances come; coordinates don't count.
     s1  a slide: OpenSlide's quickhash-1, or pixels of its lowest level.
     c1  a case of several of these.
@@ -15,13 +16,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 BYTES = 16
-PIXELS, VOXELS, FEATURES, SLIDE, SEVERAL = "p1", "v1", "f1", "s1", "c1"
+PIXELS, VOXELS, FEATURES, SLIDE, SEVERAL = "p1", "v2", "f1", "s1", "c1"
 GRID = 0.01  # mm
+WHOLE = 2.0**63
 OFF_GRID = np.pi / 1000  # mm by which the grid's edges miss every number that a person or a scanner would write
 
 
@@ -29,25 +32,37 @@ def of_pixels(x: NDArray[np.generic]) -> str:
     """Hash a picture as stored: (H, W) or (H, W, 3), of any integer type."""
     if x.ndim == 3 and (x[..., 0] == x[..., 1]).all() and (x[..., 0] == x[..., 2]).all():
         x = x[..., 0]
-    return _hash(PIXELS, x, [x])
+    return _hash(PIXELS, _form(x), [x])
 
 
 def of_voxels(x_CDHW: NDArray[np.generic], affine: NDArray[np.float64]) -> str:
-    """Hash a volume in canonical orientation, before any resampling.
+    """Hash a volume in canonical orientation, before any resampling, by its values and its spacing.
 
-    An affine that went through 32-bit numbers, or through another orientation, differs in its last digits: places
-    count as equal within one step of a grid.
+    Whole numbers are equal whatever type stores them, others to single precision. A place that went through 32-bit
+    numbers, another orientation or another format (a NIfTI of a DICOM series) differs in its last digits, and no
+    rounding is safe from that, so where the volume lies doesn't count; spacings do within one step of a grid.
     """
-    place = np.floor((np.asarray(affine, np.float64)[:3] + OFF_GRID) / GRID).astype("<i8")
-    return _hash(VOXELS, x_CDHW, [place, *(plane for channel in x_CDHW for plane in channel)])
+    spacing = np.linalg.norm(np.asarray(affine, np.float64)[:3, :3], axis=0)
+    grid = np.floor((spacing + OFF_GRID) / GRID).astype("<i8")
+    kind = np.dtype("<i8") if _is_whole(x_CDHW) else np.dtype("<f4")
+    with np.errstate(over="ignore"):
+        planes = (plane.astype(kind) + kind.type(0) for channel in x_CDHW for plane in channel)  # no -0
+        return _hash(VOXELS, f"{kind.kind} {x_CDHW.shape}", chain([grid], planes))
+
+
+def _is_whole(x_CDHW: NDArray[np.generic]) -> bool:
+    if np.issubdtype(x_CDHW.dtype, np.integer) or x_CDHW.dtype == np.bool_:
+        return True
+    planes = (np.asarray(plane, np.float64) for channel in x_CDHW for plane in channel)
+    return all(bool((np.abs(plane) < WHOLE).all() and (plane == np.rint(plane)).all()) for plane in planes)
 
 
 def of_features(x: NDArray[np.generic]) -> str:
     """Hash a bag of instances, (N, ...)."""
     if not len(x):
-        return _hash(FEATURES, x, [])
+        return _hash(FEATURES, _form(x), [])
     rows = np.ascontiguousarray(x, _little(x)).reshape(len(x), -1).view(np.uint8)
-    return _hash(FEATURES, x, [b"".join(sorted(blake2b(row.data, digest_size=BYTES).digest() for row in rows))])
+    return _hash(FEATURES, _form(x), [b"".join(sorted(blake2b(row.data, digest_size=BYTES).digest() for row in rows))])
 
 
 def of_texts(rule: str, texts: Iterable[str]) -> str:
@@ -80,8 +95,12 @@ def from_bytes(rule: str, hashes: NDArray[np.uint64], known: NDArray[np.bool_]) 
     return [f"{rule}:{text[width * n : width * (n + 1)]}" if there else "" for n, there in enumerate(known.tolist())]
 
 
-def _hash(rule: str, x: NDArray[np.generic], parts: Iterable[NDArray[np.generic] | bytes]) -> str:
-    hashed = blake2b(f"{x.dtype.kind}{x.dtype.itemsize} {x.shape}".encode(), digest_size=BYTES)
+def _form(x: NDArray[np.generic]) -> str:
+    return f"{x.dtype.kind}{x.dtype.itemsize} {x.shape}"
+
+
+def _hash(rule: str, form: str, parts: Iterable[NDArray[np.generic] | bytes]) -> str:
+    hashed = blake2b(form.encode(), digest_size=BYTES)
     for part in parts:
         hashed.update(part if isinstance(part, bytes) else np.ascontiguousarray(part, _little(part)).data)
     return f"{rule}:{hashed.hexdigest()}"

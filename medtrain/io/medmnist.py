@@ -24,7 +24,7 @@ from medtrain.io.content import first_with_same, of_pixels, of_voxels
 from medtrain.io.image import ImageForm, fit_image
 
 SPLITS = ("train", "val", "test")
-VERSION = 2  # of what is unpacked
+VERSION = 3  # of what is unpacked
 CONTENTS = "contents.txt"
 NOWHERE = np.eye(4)  # such volumes say neither place nor spacing
 CHUNK = 256  # pictures in memory at a time

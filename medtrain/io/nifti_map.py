@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import affine_transform
 
-from medtrain.io.dicom_series import read_series
 from medtrain.io.files import atomic_path
-from medtrain.io.nifti import MM, is_nifti
+from medtrain.io.nifti import is_nifti, millimetres
+from medtrain.io.volume_source import read_volume
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,13 @@ class Grid:
 
 
 def grid_of_file(path: str | os.PathLike[str]) -> Grid:
-    """Read the grid of a NIfTI file as it is stored, or of a DICOM series with its voxels turned to RAS+."""
+    """Read the grid of a NIfTI file as it is stored, or of another volume with its voxels turned to RAS+."""
     if not is_nifti(path):
-        volume = read_series(path)
+        volume = read_volume(path)
         return Grid(volume.x_CDHW.shape[:0:-1], volume.affine)
     image: Any = nib.load(Path(path))
     affine = np.array(image.affine, np.float64)
-    affine[:3] *= MM.get(image.header.get_xyzt_units()[0], 1.0)
+    affine[:3] *= millimetres(image.header)
     return Grid(tuple(image.shape[:3]), affine, image.header)
 
 
@@ -72,7 +72,7 @@ def write_map(file: Path, values: NDArray[np.float32], grid: Grid) -> None:
     affine = grid.affine
     if header is not None:
         affine = affine.copy()
-        affine[:3] /= MM.get(header.get_xyzt_units()[0], 1.0)
+        affine[:3] /= millimetres(header)
     image = nib.Nifti1Image(values, affine, header, dtype=np.float32)
     image.header.set_slope_inter(1, 0)
     image.header["cal_max"], image.header["cal_min"] = 0, 0

@@ -8,40 +8,113 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from medtrain.io.volume import MOST_VOXELS, Triple, Volume, VolumeError
 
+Positions = list[NDArray[np.float64]]
 
-def to_spacing(volume: Volume, spacing: Triple | None, nearest: bool = False) -> Volume:
+
+def new_positions(volume: Volume, spacing: Triple) -> Positions:
+    """Place the voxels of a grid of `spacing` (D, H, W) around the same centre, in indices of the old ones.
+
+    Raises:
+        VolumeError: it would have more than 2 billion voxels.
+    """
+    old = volume.x_CDHW.shape[1:]
+    size = [max(1, round(n * was / now)) for n, was, now in zip(old, volume.spacing, spacing, strict=True)]
+    if np.prod(size, dtype=float) * len(volume.x_CDHW) > MOST_VOXELS:
+        raise VolumeError(f"{' x '.join(map(str, size))} voxels at {' x '.join(map(str, spacing))} mm: too many")
+    steps = [now / was for was, now in zip(volume.spacing, spacing, strict=True)]
+    return [
+        (np.arange(new) - (new - 1) / 2) * step + (was - 1) / 2 for new, was, step in zip(size, old, steps, strict=True)
+    ]
+
+
+def is_same(positions: NDArray[np.float64], old: int) -> bool:
+    """Tell whether an axis stays as it is."""
+    return len(positions) == old and (old == 1 or abs(positions[1] - positions[0] - 1) <= 1e-4)
+
+
+def to_spacing(volume: Volume, spacing: Triple | None) -> Volume:
     """Resample a volume to voxels of `spacing` mm (D, H, W); None leaves it as it is.
 
     Linear interpolation; along an axis that becomes coarser the kernel widens with the voxels, so that what lies
-    between two new voxels is averaged instead of dropped. With `nearest`, a voxel is the old one whose centre is next.
+    between two new voxels is averaged instead of dropped.
 
     Raises:
         VolumeError: the result would have more than 2 billion voxels.
     """
     if spacing is None:
         return volume
-    old = volume.x_CDHW.shape[1:]
-    size = [max(1, round(n * was / now)) for n, was, now in zip(old, volume.spacing, spacing, strict=True)]
-    if np.prod(size, dtype=float) * len(volume.x_CDHW) > MOST_VOXELS:
-        raise VolumeError(f"{' x '.join(map(str, size))} voxels at {' x '.join(map(str, spacing))} mm: too many")
-    steps = [now / was for was, now in zip(volume.spacing, spacing, strict=True)]
+    old, positions = volume.x_CDHW.shape[1:], new_positions(volume, spacing)
     x = volume.x_CDHW
-    for axis in sorted(range(3), key=lambda axis: size[axis] / old[axis]):  # what shrinks most goes first
-        if size[axis] != old[axis] or abs(steps[axis] - 1) > 1e-4:
-            positions = (np.arange(size[axis]) - (size[axis] - 1) / 2) * steps[axis] + (old[axis] - 1) / 2
-            x = _nearest(x, axis + 1, positions) if nearest else _linear(x, axis + 1, positions, max(1.0, steps[axis]))
-    scaled = np.diag([*steps[::-1], 1.0])
-    scaled[:3, 3] = [
-        (n - 1) / 2 - step * (m - 1) / 2 for n, m, step in zip(old[::-1], size[::-1], steps[::-1], strict=True)
+    for axis in sorted(range(3), key=lambda axis: len(positions[axis]) / old[axis]):  # what shrinks most goes first
+        if not is_same(positions[axis], old[axis]):
+            x = _linear(x, axis + 1, positions[axis], max(1.0, spacing[axis] / volume.spacing[axis]))
+    return placed(volume, x, spacing)
+
+
+def labels_to_spacing(volume: Volume, spacing: Triple | None) -> tuple[Volume, int]:
+    """Resample labels: a voxel is the old one whose centre is next. Regions that this would lose mark one voxel.
+
+    A lesion of a few voxels lies between the centres of larger ones. So each connected region (26 neighbours, one
+    label) of which no voxel was taken marks the new voxel that most of it lies in.
+
+    Returns:
+        the labels, and how many regions mark one voxel by that rule.
+
+    Raises:
+        VolumeError: the result would have more than 2 billion voxels.
+    """
+    if spacing is None:
+        return volume, 0
+    old, positions = volume.x_CDHW[0], new_positions(volume, spacing)
+    taken = [
+        np.arange(n) if is_same(p, n) else np.clip(np.floor(p + 0.5).astype(np.intp), 0, n - 1)
+        for p, n in zip(positions, old.shape, strict=True)
     ]
-    return volume.with_voxels(x, volume.affine @ scaled)
+    new = old[np.ix_(*taken)]
+    steps = [now / was for was, now in zip(volume.spacing, spacing, strict=True)]
+    regained = _regain(old, new, taken, steps) if max(steps) > 1 else 0
+    return placed(volume, new[None], spacing), regained
 
 
-def _nearest(x: NDArray, axis: int, positions: NDArray[np.float64]) -> NDArray:
-    return np.take(x, np.clip(np.floor(positions + 0.5).astype(np.intp), 0, x.shape[axis] - 1), axis)
+def placed(volume: Volume, x_CDHW: NDArray, spacing: Triple) -> Volume:
+    """Give a volume other voxels of `spacing` around its centre."""
+    old, size = volume.x_CDHW.shape[1:], x_CDHW.shape[1:]
+    steps = [now / was for was, now in zip(volume.spacing, spacing, strict=True)]
+    scaled = np.diag([*steps[::-1], 1.0])
+    scaled[:3, 3] = [(o - 1) / 2 - (n - 1) / 2 * step for o, n, step in zip(old, size, steps, strict=True)][::-1]
+    return volume.with_voxels(x_CDHW, volume.affine @ scaled)
+
+
+def _regain(old_DHW: NDArray, new_DHW: NDArray, taken: list[NDArray[np.intp]], steps: list[float]) -> int:
+    """Mark a voxel of `new_DHW` for each region that it lacks; returns their number."""
+    is_taken = [np.isin(np.arange(n), at) for n, at in zip(old_DHW.shape, taken, strict=True)]
+    middles = [((n - 1) / 2, (m - 1) / 2) for n, m in zip(old_DHW.shape, new_DHW.shape, strict=True)]
+    regained = 0
+    for label, box in enumerate(ndimage.find_objects(old_DHW), start=1):
+        if box is None:
+            continue
+        regions, count = ndimage.label(old_DHW[box] == label, np.ones((3, 3, 3), int))
+        seen = regions[np.ix_(*(part[ends] for part, ends in zip(is_taken, box, strict=True)))]
+        lost = np.ones(count + 1, bool)
+        lost[0] = lost[seen] = False
+        if not lost.any():
+            continue
+        planes = [np.argwhere(lost[plane]) for plane in regions]  # by planes, as the numbers take eight bytes each
+        points = np.concatenate([np.insert(at, 0, z, axis=1) for z, at in enumerate(planes)])
+        number = regions[tuple(points.T)]
+        points += [ends.start for ends in box]
+        near = np.stack([(points[:, n] - was) / steps[n] + now for n, (was, now) in enumerate(middles)], 1)
+        near = np.clip(np.floor(near + 0.5).astype(np.intp), 0, np.array(new_DHW.shape) - 1)
+        votes, count_V = np.unique(np.column_stack([number, near]), axis=0, return_counts=True)
+        order = np.lexsort((-count_V, votes[:, 0]))
+        _, first = np.unique(votes[order, 0], return_index=True)
+        new_DHW[tuple(votes[order][first, 1:].T)] = label
+        regained += len(first)
+    return regained
 
 
 def _linear(x: NDArray, axis: int, positions: NDArray[np.float64], reach: float) -> NDArray[np.float32]:

@@ -13,6 +13,9 @@ MOST_VOXELS = 2**31
 OBLIQUE = 1.0  # degrees from which on a direction counts as oblique
 
 Triple = tuple[float, float, float]
+Notes = dict[str, str]
+"""What is not wrong enough to refuse a volume, but must not pass in silence: a stable word, and a sentence without its
+subject, the volume."""
 
 
 class VolumeError(ValueError):
@@ -58,11 +61,13 @@ class Volume:
         affine: (4, 4), from a voxel's (W, H, D) index to mm, x to the right, y to the front, z to the head; so a NIfTI
             file of ``x_CDHW[0].T`` has it.
         source: the file that it came from.
+        notes: on how it was read.
     """
 
     x_CDHW: NDArray[Any]
     affine: NDArray[np.float64]
     source: Source = field(repr=False)
+    notes: Notes = field(default_factory=dict)
 
     @property
     def spacing(self) -> Triple:
@@ -74,7 +79,9 @@ class Volume:
         return replace(self, x_CDHW=x_CDHW, affine=affine)
 
 
-def canonical(x: NDArray[Any], affine: NDArray[np.float64], format: str, dtype: str) -> Volume:
+def canonical(
+    x: NDArray[Any], affine: NDArray[np.float64], format: str, dtype: str, notes: Notes | None = None
+) -> Volume:
     """Turn an array in its file's order into a volume: axes are swapped and reversed, nothing is resampled.
 
     Args:
@@ -99,7 +106,7 @@ def canonical(x: NDArray[Any], affine: NDArray[np.float64], format: str, dtype: 
         format=format,
         oblique=round(float(np.rad2deg(nib.affines.obliquity(affine).max())), 2),
     )
-    return Volume(turned.transpose(3, 2, 1, 0), placed, source)
+    return Volume(turned.transpose(3, 2, 1, 0), placed, source, notes or {})
 
 
 def check_shape(shape: tuple[int, ...]) -> None:

@@ -1,30 +1,55 @@
-"""What counts as one volume on the disk: a NIfTI file, or a folder with one DICOM series."""
+"""What counts as one volume on the disk: a file of a format with voxels, or a folder with one DICOM series."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 
+from medtrain.io import itk, nifti
 from medtrain.io.dicom import dicom_files
 from medtrain.io.dicom_series import read_series
-from medtrain.io.nifti import read_channels, read_nifti
 from medtrain.io.store.files import digest, digest_file
 from medtrain.io.volume import Volume, VolumeError
 
+FILES = (*nifti.SUFFIXES, *nifti.FREESURFER, *itk.SUFFIXES)
+WHAT = f"volumes ({', '.join(FILES)}, or folders with a DICOM series)"
+
+
+def is_volume_file(path: str | os.PathLike[str]) -> bool:
+    """Tell by its name whether a file is a volume, be it one that can't be read."""
+    return os.fspath(path).lower().endswith((*FILES, *itk.ELSEWHERE))
+
 
 def read_volume(path: str | os.PathLike[str]) -> Volume:
-    """Read a NIfTI file, or a folder with one DICOM series (VolumeError)."""
-    return read_series(path) if os.path.isdir(path) else read_nifti(path)
+    """Read a file, or a folder with one DICOM series.
+
+    Raises:
+        VolumeError: whatever its reader makes of it, in a few words.
+    """
+    try:
+        if os.path.isdir(path):
+            return read_series(path)
+        return itk.read_itk(path) if _by_itk(path) else nifti.read_nifti(path)
+    except (VolumeError, MemoryError):
+        raise
+    except Exception as error:  # a file that its reader stumbles over costs its own row, not the command
+        raise VolumeError(f"cannot be read ({type(error).__name__}): damaged, or not what its name says") from error
 
 
 def channels_of(paths: Sequence[str]) -> int:
     """Channels of the first of these files whose header can be read; 1 if there is none."""
     for path in paths:
         try:
-            return 1 if os.path.isdir(path) else read_channels(path)
-        except VolumeError:
+            if os.path.isdir(path):
+                return 1
+            return itk.itk_channels(path) if _by_itk(path) else nifti.read_channels(path)
+        except Exception:  # said of the row when the file is read
             continue
     return 1
+
+
+def _by_itk(path: str | os.PathLike[str]) -> bool:
+    return os.fspath(path).lower().endswith((*itk.SUFFIXES, *itk.ELSEWHERE))
 
 
 def state_of(path: str | os.PathLike[str]) -> tuple[int, int]:

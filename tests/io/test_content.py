@@ -19,6 +19,7 @@ from medtrain.io.store.voxels import VolumeForm, cache_volumes
 from medtrain.io.volume_source import read_volume
 from tests import dicom_files
 from tests.slide_files import slide_file
+from tests.volumes import save_series
 
 FORM = ImageForm((16, 16))
 DRAW = np.random.default_rng(0)
@@ -69,7 +70,7 @@ def test_dicom_before_any_window(tmp_path: Path) -> None:
     assert RLELossless != content(inverted)
 
 
-def test_a_volume_is_its_voxels_and_where_they_lie(tmp_path: Path) -> None:
+def test_a_volume_is_its_values_and_spacing_however_it_is_stored(tmp_path: Path) -> None:
     voxels = DRAW.normal(100, 10, (12, 10, 8)).astype(np.float32)
     affine = np.array([[0.7031, 0, 0, -177.6485], [0, 0.7031, 0, 93.125], [0, 0, 2.5, -401.0005], [0, 0, 0, 1]])
     image = nib.Nifti1Image(voxels, affine)
@@ -79,17 +80,41 @@ def test_a_volume_is_its_voxels_and_where_they_lie(tmp_path: Path) -> None:
         nib.save(image.as_reoriented(nib.io_orientation(np.diag([*signs, 1.0]))), tmp_path / f"turned{n}.nii.gz")
     swapped = image.as_reoriented(np.array([[1, 1], [2, -1], [0, 1]]))
     nib.save(swapped, tmp_path / "swapped.nii")
+    nib.save(nib.Nifti2Image(voxels.astype(np.float64), affine), tmp_path / "double.nii")
+    nib.save(nib.Nifti1Image(voxels, affine + np.eye(4, k=3) * 1e-3), tmp_path / "rounded.nii")
+    nib.save(nib.MGHImage(voxels, affine.astype(np.float32)), tmp_path / "surfer.mgz")
+    same = ["a.nii.gz", "b.nii", "turned0.nii.gz", "turned1.nii.gz", "swapped.nii", "double.nii", "rounded.nii"]
     nib.save(nib.Nifti1Image(voxels, affine + np.diag([0, 0, 0.1, 0])), tmp_path / "spacing.nii")
     voxels[3, 3, 3] += 1e-3
     nib.save(nib.Nifti1Image(voxels, affine), tmp_path / "voxel.nii")
-    files = ["a.nii.gz", "b.nii", "turned0.nii.gz", "turned1.nii.gz", "swapped.nii", "spacing.nii", "voxel.nii"]
-    found = [of_voxels((v := read_volume(tmp_path / name)).x_CDHW, v.affine) for name in files]
-    assert len(set(found[:5])) == 1 and len(set(found[4:])) == 3
-    for form in (VolumeForm(), VolumeForm((2.0, 2.0, 2.0))):  # resampled or not, and again from the cache
-        for decoded in (7, 0):
+    files = [*same, "surfer.mgz", "spacing.nii", "voxel.nii"]
+    expected = [of_voxels((v := read_volume(tmp_path / name)).x_CDHW, v.affine) for name in files]
+    assert len(set(expected[:8])) == 1 and len(set(expected[7:])) == 3 and expected[0].startswith("v2:")
+    for form in (VolumeForm(), VolumeForm((2.0, 2.0, 2.0)), VolumeForm(window=(90.0, 110.0))):
+        for decoded in (10, 0):  # resampled or not, and again from the cache
             cache = cache_volumes([tmp_path / name for name in files], form, tmp_path / "cache")
-            assert cache.identities == found and cache.decoded == decoded
-            assert cache.content.tolist() == [0, 0, 0, 0, 0, 5, 6]
+            assert cache.identities == expected and cache.decoded == decoded
+            assert cache.content.tolist() == [0] * 8 + [8, 9]
+
+
+def test_whole_numbers_are_equal_whatever_type_stores_them(tmp_path: Path) -> None:
+    hu = DRAW.integers(-1024, 3000, (6, 5, 4)).astype(np.int16)
+    series = save_series(tmp_path / "ct", hu, (2.4999998, 0.703125, 0.703125))
+    one = read_volume(series)
+    for n, kind in enumerate((np.int16, np.int32, np.float32, np.float64, ">i2")):
+        # as a converter writes it: rows from below, and an affine of 32 bits
+        image = nib.Nifti1Image(one.x_CDHW[0].T.astype(kind), one.affine.astype(np.float32))
+        image.header.set_sform(one.affine.astype(np.float32))
+        nib.save(image.as_reoriented(np.array([[0, -1], [1, 1], [2, 1]])), tmp_path / f"{n}.nii.gz")
+    scaled = nib.Nifti1Image((one.x_CDHW[0].T.astype(np.float64) + 1024) / 4, one.affine)
+    scaled.set_data_dtype(np.int16)
+    nib.save(scaled, tmp_path / "quarters.nii")
+    again = nib.Nifti1Image(np.asarray(nib.load(tmp_path / "quarters.nii").get_fdata(), np.float32), one.affine)
+    nib.save(again, tmp_path / "floats.nii")
+    cache = cache_volumes([series, *(tmp_path / f"{n}.nii.gz" for n in range(5))], VolumeForm(), tmp_path / "cache")
+    assert cache.content.tolist() == [0] * 6 and not cache.problems
+    pair = cache_volumes([tmp_path / "quarters.nii", tmp_path / "floats.nii"], VolumeForm(), tmp_path / "cache")
+    assert pair.identities[0] == pair.identities[1] != cache.identities[0]
 
 
 def test_a_bag_is_its_features_in_any_order() -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import gzip
+import sys
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from scipy.ndimage import affine_transform
 
+from medtrain.io.content import of_voxels
 from medtrain.io.dicom_series import read_series
 from medtrain.io.nifti import read_channels, read_nifti
-from medtrain.io.resample import to_spacing
+from medtrain.io.resample import labels_to_spacing, to_spacing
 from medtrain.io.volume import VolumeError
+from medtrain.io.volume_source import channels_of, read_volume
 from tests.volumes import save, save_series
 
 VOXELS = np.random.default_rng(0).integers(-1000, 1000, (7, 6, 5)).astype(np.int16)  # right, front, head
@@ -57,7 +61,7 @@ def test_coarser_voxels_average_what_lies_between_them(tmp_path: Path) -> None:
 
 def test_labels_stay_labels(tmp_path: Path) -> None:
     labels = np.random.default_rng(1).choice(np.array([0, 3, 7], np.uint8), (9, 9, 9))
-    resampled = to_spacing(read_nifti(save(tmp_path / "a.nii", labels)), (0.7, 1.3, 1.0), nearest=True)
+    resampled = labels_to_spacing(read_nifti(save(tmp_path / "a.nii", labels)), (0.7, 1.3, 1.0))[0]
     assert set(np.unique(resampled.x_CDHW)) == {0, 3, 7}
 
 
@@ -99,6 +103,107 @@ def test_bad_files_say_why(tmp_path: Path) -> None:
     for name, reason in expected.items():
         with pytest.raises(VolumeError, match=reason):
             read_nifti(tmp_path / name)
+
+
+def test_a_packed_file_is_read_to_its_end(tmp_path: Path) -> None:
+    """Deflated bytes with one flipped bit mostly unpack; the checksum behind them does not fit, and gzip -t says so."""
+    whole = save(tmp_path / "whole.nii.gz", np.random.default_rng(0).normal(size=(20, 20, 20)).astype(np.float32))
+    surfer = nib.MGHImage(np.random.default_rng(0).normal(size=(20, 20, 20)).astype(np.float32), np.eye(4))
+    nib.save(surfer, tmp_path / "whole.mgz")
+    for suffix in (".mha", ".nrrd"):
+        sitk.WriteImage(sitk.ReadImage(str(whole)), str(tmp_path / f"whole{suffix}"), useCompression=True)
+    for file in (tmp_path / "whole.mha", tmp_path / "whole.nrrd"):
+        for number, at in enumerate(np.random.default_rng(2).integers(2000, 20000, 20)):
+            flipped = bytearray(file.read_bytes())
+            flipped[at] ^= 1 << number % 8
+            (bad := tmp_path / f"{number}{file.suffix}").write_bytes(flipped)
+            with pytest.raises(VolumeError, match="damaged"):
+                read_volume(bad)
+        read_volume(file)
+    for file in (whole, tmp_path / "whole.mgz"):
+        raw, suffix = file.read_bytes(), "".join(file.suffixes)
+        draw, silent = np.random.default_rng(1), 0
+        for number in range(60):
+            flipped, at = bytearray(raw), int(draw.integers(400, len(raw)))
+            flipped[at] ^= 1 << int(draw.integers(8))
+            bad = tmp_path / f"{number}{suffix}"
+            bad.write_bytes(flipped)
+            try:
+                np.asanyarray(nib.load(bad).dataobj)
+                silent += 1
+            except Exception:  # the stream itself is broken: everyone sees that
+                pass
+            with pytest.raises(VolumeError, match="damaged"):
+                read_volume(bad)
+        assert silent > 40  # nibabel alone takes most of them
+        (tmp_path / f"more{suffix}").write_bytes(raw + gzip.compress(b"of another file"))  # a second part of the stream
+        (tmp_path / f"short{suffix}").write_bytes(raw[:-5])
+        (tmp_path / f"rest{suffix}").write_bytes(raw + b"\0\0garbage")
+        for name in ("short", "rest"):
+            with pytest.raises(VolumeError, match="damaged"):
+                read_volume(tmp_path / f"{name}{suffix}")
+        read_volume(tmp_path / f"more{suffix}")
+
+
+@pytest.mark.parametrize("orientation", ["RAS", "LPS", "PSL"])
+def test_freesurfer_and_itk_files_are_the_same_volume(tmp_path: Path, orientation: str) -> None:
+    nifti = save(tmp_path / "a.nii.gz", VOXELS, (0.5, 1.0, 3.0), orientation)
+    image = nib.load(nifti)
+    nib.save(nib.MGHImage(np.asarray(image.dataobj, np.int16), image.affine), tmp_path / "a.mgz")
+    sitk.WriteImage(sitk.ReadImage(str(nifti)), str(tmp_path / "a.mha"), useCompression=True)
+    sitk.WriteImage(sitk.ReadImage(str(nifti)), str(tmp_path / "a.nrrd"))
+    expected = read_nifti(nifti)
+    for name in ("a.mgz", "a.mha", "a.nrrd"):
+        volume = read_volume(tmp_path / name)
+        assert np.array_equal(volume.x_CDHW, expected.x_CDHW) and np.allclose(volume.affine, expected.affine, atol=1e-4)
+        assert volume.source.orientation == orientation and volume.spacing == pytest.approx((3.0, 1.0, 0.5))
+        assert of_voxels(volume.x_CDHW, volume.affine) == of_voxels(expected.x_CDHW, expected.affine)
+    vector = sitk.GetImageFromArray(np.stack([VOXELS, VOXELS + 1], -1), isVector=True)
+    sitk.WriteImage(vector, str(tmp_path / "two.mha"))
+    assert channels_of([str(tmp_path / "two.mha")]) == 2 and read_volume(tmp_path / "two.mha").x_CDHW.shape[0] == 2
+
+
+def test_volumes_that_are_not_read_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = sitk.GetImageFromArray(VOXELS)
+    sitk.WriteImage(image, str(tmp_path / "a.mhd"))
+    sitk.WriteImage(image, str(tmp_path / "a.nrrd"))
+    attached = (tmp_path / "a.nrrd").read_bytes().replace(b"encoding", b"data file: b.raw\nencoding", 1)
+    (tmp_path / "b.nrrd").write_bytes(attached)
+    (tmp_path / "c.mha").write_bytes(b"ObjectType = Image\nNDims = 3\n")
+    whole = tmp_path / "d.mha"
+    sitk.WriteImage(image, str(whole))
+    (tmp_path / "e.mha").write_bytes(whole.read_bytes()[:-40])
+    expected = {"a.mhd": r"save it as \.nii\.gz", "b.nrrd": "in another file", "c.mha": "damaged", "e.mha": "damaged"}
+    for name, reason in expected.items():
+        with pytest.raises(VolumeError, match=reason):
+            read_volume(tmp_path / name)
+    monkeypatch.setitem(sys.modules, "SimpleITK", None)
+    with pytest.raises(VolumeError, match=r"pip install 'medtrain\[itk\]'"):
+        read_volume(whole)
+
+
+def test_where_a_header_leaves_in_doubt_where_it_lies_is_told(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(VOXELS, np.diag([1, 1, 2, 1]))
+    image.header.set_qform(np.diag([1, 1, 2, 1]), 1)
+    nib.save(image, tmp_path / "agree.nii")
+    image.header.set_qform(np.diag([-1, 1, 2, 1]), 1)
+    nib.save(image, tmp_path / "flipped.nii")
+    moved = np.diag([1.0, 1, 2, 1])
+    moved[0, 3] = 7
+    image.header.set_qform(moved, 1)
+    nib.save(image, tmp_path / "moved.nii")
+    image.header.set_sform(None, 0)
+    image.header.set_qform(None, 0)
+    nib.save(nib.Nifti1Image(VOXELS, None, image.header), tmp_path / "neither.nii")
+    notes = {file.stem: read_nifti(file).notes for file in tmp_path.iterdir()}
+    assert notes["agree"] == {}
+    # the far corner lies 2 x 6 mm away, and the axes differ in one letter
+    assert (
+        notes["flipped"]["two_places"]
+        == "qform and sform disagree by 12 mm; sform is taken, whose axes are RAS, not LAS"
+    )
+    assert notes["moved"]["two_places"] == "qform and sform disagree by 7 mm; sform is taken"
+    assert notes["neither"]["no_place"].startswith("has neither qform nor sform")
 
 
 def test_a_series_is_the_volume_that_it_shows(tmp_path: Path) -> None:

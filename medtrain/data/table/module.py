@@ -37,12 +37,14 @@ class Files:
         identities: what each row is, by `medtrain.io.content`; '' where that is unknown.
         problems: {position: reason} of those that cannot be read.
         read: how many were read now, rather than found in a cache.
+        warnings: what is worth telling of them.
     """
 
     content: NDArray[np.int64]
     identities: Sequence[str]
     problems: Mapping[int, str] = field(default_factory=dict)
     read: int = 0
+    warnings: Sequence[Problem] = ()
 
 
 class TableData(Data):
@@ -98,6 +100,8 @@ class TableData(Data):
         self._judge(manifest, bad, leaks, skip)
         for kind in dict.fromkeys(warning.kind for warning in manifest.warnings):
             self._warn([warning for warning in manifest.warnings if warning.kind == kind], "")
+        if files.warnings:
+            self._warn(files.warnings, "")
         self._keep(manifest, rows, splits)
         self.content = [files.identities[row] for row in rows]
         self.site = None if manifest.site is None else [manifest.site[row] for row in rows]

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medtrain.core.errors import Problem
 from medtrain.core.progress import Progress
 from medtrain.data.volume.dataset import Case
 from medtrain.io.cache_root import cache_root
 from medtrain.io.content import of_several
+from medtrain.io.store.voxel_limits import Ends
 from medtrain.io.store.voxels import Stored, VolumeForm, cache_volumes
-from medtrain.io.volume import Triple
+from medtrain.io.volume import Notes, Triple
 
 APART = 0.01  # mm that places of one voxel in two files may differ, a voxel
 
@@ -28,11 +30,13 @@ class CaseFiles:
         problems: why, by number.
         content: the number of the first case with the same first image, for each.
         identities: what each case's images are together, by `medtrain.io.content`; masks don't count.
+        notes: what is worth telling of a case's files, by number: a kind and a sentence each.
         read: how many files were read now.
     """
 
     cases: list[Case | None]
     problems: dict[int, str] = field(default_factory=dict)
+    notes: dict[int, Notes] = field(default_factory=dict)
     content: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     identities: list[str] = field(default_factory=list)
     read: int = 0
@@ -46,6 +50,7 @@ def read_cases(
     images: Sequence[Sequence[str]],
     masks: Sequence[str] | None,
     spacing: Triple | None,
+    window: Ends | None,
     cfg: Mapping[str, Any],
     progress: Progress | None = None,
     report: Callable[[str], None] = print,
@@ -56,11 +61,12 @@ def read_cases(
         images: N paths for each image that a case has.
         masks: N paths, '' for none; None where masks are of no use.
         spacing: mm along D, H, W; None keeps each file's own.
+        window: the values that are shown; None: each volume's own percentiles.
         cfg: the data node (cache_dir).
     """
     root, number = cache_root(cfg.get("cache_dir")), len(images[0])
     paths = [path for column in images for path in column]
-    cache = cache_volumes(paths, VolumeForm(spacing), root, progress, report=report)
+    cache = cache_volumes(paths, VolumeForm(spacing, window=window), root, progress, report=report)
     named = {n: path for n, path in enumerate(masks or ()) if path}
     marks = cache_volumes(list(named.values()), VolumeForm(spacing, mask=True), root, progress, report=report)
     of_case = {n: at for at, n in enumerate(named)}
@@ -79,7 +85,33 @@ def read_cases(
         found.cases.append(None if faults else case)
         if faults:
             found.problems[n] = "; ".join(faults)
+        elif notes := _notes(case):
+            found.notes[n] = notes
     return found
+
+
+def told(notes: Mapping[int, Notes], where: Sequence[str]) -> list[Problem]:
+    """Put notes on cases together, one warning a kind.
+
+    Args:
+        where: a place for each case.
+    """
+    kinds = dict.fromkeys(kind for own in notes.values() for kind in own)
+    warnings = []
+    for kind in kinds:
+        first, *more = (n for n, own in notes.items() if kind in own)
+        others = f"; {len(more):,} other volumes likewise" * bool(more)
+        warnings.append(Problem(kind, where[first], notes[first][kind] + others, "warning"))
+    return warnings
+
+
+def _notes(case: Case | None) -> Notes:
+    """Collect the notes on the files of a case, the mask's marked as such."""
+    if case is None:
+        return {}
+    own = {kind: text for image in reversed(case.images) for kind, text in image.notes.items()}
+    mask = {} if case.mask is None else case.mask.notes
+    return own | {kind: f"its mask: {text}" for kind, text in mask.items() if kind not in own}
 
 
 def _unlike(case: Case) -> list[str]:

@@ -11,15 +11,15 @@ import numpy as np
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
-from medtrain.core.progress import Progress
+from medtrain.core.progress import Progress, to_stderr
 from medtrain.core.truth import Truth
 from medtrain.data.loading import LaterBatches, loader, ranks
 from medtrain.data.table.inputs import list_inputs
 from medtrain.data.volume.dataset import Batch, GridPatches
-from medtrain.data.volume.files import read_cases
+from medtrain.data.volume.files import read_cases, told
 from medtrain.data.volume.settings import patch_form, spacing_of
 from medtrain.io.dicom import dicom_files
-from medtrain.io.nifti import is_nifti
+from medtrain.io.volume_source import WHAT, is_volume_file
 from medtrain.sampler import EvalSampler
 from medtrain.target import DataSpec
 
@@ -49,14 +49,15 @@ class InputVolumes(pl.LightningDataModule):
         super().__init__()
         self.cfg, self.spec = dict(cfg), spec
         form = patch_form(cfg, spec)
-        what = "volumes (.nii, .nii.gz, or folders with a DICOM series)"
-        self.cases, beside = list_inputs(path, cfg, find_volumes, what, folders=True)
+        self.cases, beside = list_inputs(path, cfg, find_volumes, WHAT, folders=True)
         columns = list(beside.values())
         images = cfg["columns"].get("path")
         more = 0 if images is None or isinstance(images, str) else len(images) - 1
         masks = columns[more] if form.center == "mask" and len(columns) > more else None
         paths = [self.cases["path"].tolist(), *columns[:more]]
-        self.files = read_cases(paths, masks, spacing_of(cfg, spec), cfg, progress)
+        self.files = read_cases(paths, masks, spacing_of(cfg, spec), form.window, cfg, progress)
+        for problem in told(self.files.notes, self.cases["case"].tolist()):
+            to_stderr(str(problem))
         self.errors = dict(self.files.problems)
         for row, case in enumerate(self.files.cases):
             if case is not None and case.channels != spec.channels:
@@ -76,10 +77,10 @@ class InputVolumes(pl.LightningDataModule):
 
 
 def find_volumes(folder: Path) -> list[Path]:
-    """NIfTI files and folders with DICOM files, from `folder` down, sorted."""
+    """Files of volumes and folders with DICOM files, from `folder` down, sorted."""
     found = []
     for place, _, names in os.walk(folder):
-        found += [Path(place) / name for name in names if is_nifti(name)]
-        if any(not is_nifti(name) for name in names) and dicom_files(place):
+        found += [Path(place) / name for name in names if is_volume_file(name)]
+        if any(not is_volume_file(name) for name in names) and dicom_files(place):
             found.append(Path(place))
     return sorted(found)

@@ -16,7 +16,7 @@ from medtrain.data.settings import normalisation
 from medtrain.data.table.manifest import Manifest, read_manifest
 from medtrain.data.table.module import Files, TableData
 from medtrain.data.volume.dataset import Case, GridPatches, TrainingPatches, Visits
-from medtrain.data.volume.files import read_cases
+from medtrain.data.volume.files import read_cases, told
 from medtrain.data.volume.inputs import InputVolumes
 from medtrain.data.volume.picture import middle_slice
 from medtrain.data.volume.settings import PatchForm, patch_form, spacing_of
@@ -79,13 +79,14 @@ class VolumeData(TableData):
         wanted = column is not None and (form.wants_mask or self.always_masks)
         masks = manifest.beside[column] if column is not None and wanted else None
         spacing = spacing_of(self.cfg, self.model_spec)
-        found = read_cases(self.images(manifest), masks, spacing, self.cfg, self.progress, self.report)
+        images = self.images(manifest)
+        found = read_cases(images, masks, spacing, form.window, self.cfg, self.progress, self.report)
         self.files = found
         problems = dict(found.problems)
         for n, case in enumerate(found.cases):
             if case is not None and (fault := self._unfit(case, form, manifest.targets[n])):
                 problems[n] = fault
-        return Files(found.content, found.identities, problems, found.read)
+        return Files(found.content, found.identities, problems, found.read, told(found.notes, manifest.where))
 
     def _unfit(self, case: Case, form: PatchForm, target: Any) -> str:
         """Why a case that can be read cannot be used, or ''."""

@@ -6,11 +6,12 @@ the last of it.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
@@ -20,6 +21,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from medtrain.core.errors import MedtrainError
 from medtrain.core.progress import Progress
 from medtrain.io.cache_root import writing_to
 from medtrain.io.image import why_no_file
@@ -34,6 +36,7 @@ Opened = TypeVar("Opened")
 COMMIT_SECONDS = 2.0  # what a kill loses at most
 SHOW_SECONDS = 0.1  # between news of the progress of small files
 CHANGED = "changed while it was read"
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class ChangedError(Exception):
@@ -152,6 +155,18 @@ class _Look:
     later: bool = False  # another thread is reading the same content
 
 
+def _is_no_fault_of_the_file(error: Exception) -> bool:
+    """Tell whether the store, its disk or its processes have failed; all else costs one row."""
+    full = isinstance(error, OSError) and error.errno in DISK
+    return full or isinstance(error, MedtrainError | BrokenExecutor)
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "does not fit in memory"
+    return f"cannot be read ({type(error).__name__}{f': {error}' * bool(str(error))})"
+
+
 class _Filling:
     """A list of files, and a store that takes in what is new of them."""
 
@@ -228,6 +243,10 @@ class _Filling:
             reason = str(error) or type(error).__name__
         except ChangedError:
             return _Look(number, reason=CHANGED)
+        except Exception as error:
+            if _is_no_fault_of_the_file(error):
+                raise
+            return _Look(number, reason=_words(error))
         if codec.state(path) != before:
             return _Look(number, reason=CHANGED)
         return _Look(number, content, place, read, reason)

@@ -30,11 +30,12 @@ from medtrain.io.store.files import mapped
 from medtrain.io.store.fill import ChangedError, Codec, keep
 from medtrain.io.store.index import FACTS, Place
 from medtrain.io.store.segment import Segment
+from medtrain.io.store.voxel_limits import Ends
 from medtrain.io.store.voxel_values import Box, prepared
-from medtrain.io.volume import Source, Triple
+from medtrain.io.volume import Notes, Source, Triple, VolumeError
 from medtrain.io.volume_source import content_of, read_volume, state_of
 
-VERSION = 3  # of reading, resampling and keeping: raise it when the same file gives other voxels or another identity
+VERSION = 4  # of reading, resampling and keeping: raise it when the same file gives other voxels or another identity
 ALONE = 8 << 20  # bytes of files that are not worth starting processes
 
 
@@ -45,10 +46,12 @@ class VolumeForm:
     Args:
         spacing: mm a voxel along D, H, W; None keeps the file's.
         mask: labels, kept as they are and by the nearest voxel.
+        window: the values that are shown, where that is known: what is no whole number is stored by it.
     """
 
     spacing: Triple | None = None
     mask: bool = False
+    window: Ends | None = None
 
     @property
     def folder(self) -> str:
@@ -63,7 +66,7 @@ class Stored:
     """A volume in the cache. Its values are ``stored * scale + offset``, with one scale and offset a channel.
 
     Attributes:
-        file: its voxels, int16 or uint8, in the order C, D, H, W; named by the content of the volume.
+        file: its voxels in the order C, D, H, W, int16, or of a mask uint8 or uint16; named by the volume's content.
         shape: (C, D, H, W).
         affine: as of `Volume`.
         spacing: mm along D, H, W.
@@ -72,6 +75,7 @@ class Stored:
         marked: voxels that a mask marks.
         source: the file that it was made from.
         identity: what its voxels are as read, whatever was stored of them (`medtrain.io.content`).
+        notes: what is worth telling of it.
     """
 
     file: Path
@@ -87,6 +91,7 @@ class Stored:
     marked: int
     source: Source
     identity: str
+    notes: Notes
 
     @classmethod
     def of(cls, folder: Path, facts: dict[str, Any]) -> Stored:
@@ -195,7 +200,13 @@ def write_voxels(path: str, form: VolumeForm, file: Path, state: tuple[int, int]
         VolumeError: it is none.
         ChangedError: it is no longer in `state`.
     """
-    stored_CDHW, facts = prepared(read_volume(path), form.spacing, form.mask)
+    volume = read_volume(path)
+    try:
+        stored_CDHW, facts = prepared(volume, form.spacing, form.mask, form.window)
+    except (VolumeError, MemoryError):
+        raise
+    except Exception as error:  # as of `read_volume`
+        raise VolumeError(f"its voxels cannot be stored ({type(error).__name__}: {error})") from error
     if state_of(path) != state:
         raise ChangedError
     with atomic_path(file) as temporary, open(temporary, "wb") as out:
