@@ -43,7 +43,7 @@ def dataset(pixels: np.ndarray, bits: int | None = None, **elements: Any) -> Fil
     ds["PixelData"].VR = "OB" if ds.BitsAllocated == 8 else "OW"
     for name, value in elements.items():
         if value is None:
-            del ds[name]
+            ds.pop(name, None)
         else:
             setattr(ds, name, value)
     return ds
@@ -76,4 +76,39 @@ def write(path: Path, pixels: np.ndarray, bits: int | None = None, syntax: str =
         writer.SetImage(change.GetOutput())
         assert writer.Write()
         assert pydicom.dcmread(path).file_meta.TransferSyntaxUID == UID(SYNTAXES[syntax][0])
+    return path
+
+
+def group(**macros: dict[str, Any]) -> Dataset:
+    """A functional group: of each macro (PixelMeasures, PlanePosition, ...) its attributes."""
+    item = Dataset()
+    for name, elements in macros.items():
+        inner = Dataset()
+        for keyword, value in elements.items():
+            setattr(inner, keyword, value)
+        setattr(item, f"{name}Sequence", [inner])
+    return item
+
+
+def place(position: Any, direction: Any = (1, 0, 0, 0, 1, 0), spacing: Any = (0.8, 0.6)) -> dict[str, dict[str, Any]]:
+    """Macros that place a frame."""
+    return {
+        "PlanePosition": {"ImagePositionPatient": list(position)},
+        "PlaneOrientation": {"ImageOrientationPatient": list(direction)},
+        "PixelMeasures": {"PixelSpacing": list(spacing)},
+    }
+
+
+def write_frames(
+    path: Path, frames: np.ndarray, shared: dict[str, Any], per_frame: list[dict[str, Any]], **elements: Any
+) -> Path:
+    """An enhanced object of `frames` (N, H, W): macros that all of them share, and of each frame."""
+    own: dict[str, Any] = {
+        "SOPClassUID": "1.2.840.10008.5.1.4.1.1.2.1", "Modality": "CT", "SeriesInstanceUID": "1.2.3", "SeriesNumber": 4,
+        "NumberOfFrames": len(frames), "PixelData": frames.astype(frames.dtype.newbyteorder("<")).tobytes(),
+    }  # fmt: skip
+    ds = dataset(frames[0], 16, **own | elements)
+    ds.SharedFunctionalGroupsSequence = [group(**shared)]
+    ds.PerFrameFunctionalGroupsSequence = [group(**macros) for macros in per_frame]
+    ds.save_as(path, enforce_file_format=True)
     return path

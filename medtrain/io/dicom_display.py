@@ -92,13 +92,17 @@ def _padding(stored: NDArray[Any], dataset: Any) -> NDArray[np.bool_] | None:
     return padding if padding.any() else None
 
 
-def modality(stored: Grey, dataset: Any) -> Grey:
-    """Convert stored values to the modality's units: by its LUT, else by rescale slope and intercept (DicomError)."""
+def modality(stored: Grey, dataset: Any, real_world: bool = False) -> Grey:
+    """Convert stored values to the modality's units: by its LUT, else by rescale slope and intercept (DicomError).
+
+    Args:
+        real_world: where a file has neither, take its mapping to real world values (PS3.3 C.7.6.16.2.11).
+    """
     if luts := dataset.get("ModalityLUTSequence"):
         return _lut(stored, luts[0])
-    slope, intercept = (
-        _number(dataset, name, default) for name, default in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0))
-    )
+    of_units = real_world and not has_rescale(dataset) and dataset.get("RealWorldValueSlope") is not None
+    names = ("RealWorldValueSlope", "RealWorldValueIntercept") if of_units else ("RescaleSlope", "RescaleIntercept")
+    slope, intercept = (_number(dataset, name, default) for name, default in zip(names, (1.0, 0.0), strict=True))
     if slope is None or intercept is None or slope == 0:
         raise DicomError("DICOM whose rescale slope or intercept is no number other than 0")
     with np.errstate(over="ignore", invalid="ignore"):
@@ -106,6 +110,12 @@ def modality(stored: Grey, dataset: Any) -> Grey:
     if not np.isfinite(values).all():
         raise DicomError("DICOM whose rescale slope and intercept lead to infinite values")
     return values
+
+
+def has_rescale(dataset: Any) -> bool:
+    """Tell whether a header says how stored values become the modality's: by slope, intercept or LUT."""
+    said = [dataset.get(name) for name in ("RescaleSlope", "RescaleIntercept")]
+    return bool(dataset.get("ModalityLUTSequence")) or any(value not in (None, "") for value in said)
 
 
 def _number(dataset: Any, name: str, default: float | None = None) -> float | None:

@@ -1,4 +1,4 @@
-"""What counts as one volume on the disk: a file of a format with voxels, or a folder with one DICOM series."""
+"""What counts as one volume on the disk: a file of voxels, a folder with a DICOM series, or a multi-frame DICOM file."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import os
 from collections.abc import Sequence
 
 from medtrain.io import itk, nifti
-from medtrain.io.dicom import dicom_files
+from medtrain.io.dicom import dicom_files, is_dicom_file
 from medtrain.io.dicom_series import read_series
 from medtrain.io.store.files import digest, digest_file
 from medtrain.io.volume import Volume, VolumeError
 
 FILES = (*nifti.SUFFIXES, *nifti.FREESURFER, *itk.SUFFIXES)
-WHAT = f"volumes ({', '.join(FILES)}, or folders with a DICOM series)"
+WHAT = f"volumes ({', '.join(FILES)}, multi-frame DICOM, or folders with a DICOM series)"
 
 
 def is_volume_file(path: str | os.PathLike[str]) -> bool:
@@ -27,7 +27,7 @@ def read_volume(path: str | os.PathLike[str]) -> Volume:
         VolumeError: whatever its reader makes of it, in a few words.
     """
     try:
-        if os.path.isdir(path):
+        if is_series(path):
             return read_series(path)
         return itk.read_itk(path) if _by_itk(path) else nifti.read_nifti(path)
     except (VolumeError, MemoryError):
@@ -36,11 +36,16 @@ def read_volume(path: str | os.PathLike[str]) -> Volume:
         raise VolumeError(f"cannot be read ({type(error).__name__}): damaged, or not what its name says") from error
 
 
+def is_series(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a volume is one of DICOM slices: a folder, or a file of them."""
+    return os.path.isdir(path) or (not is_volume_file(path) and is_dicom_file(path))
+
+
 def channels_of(paths: Sequence[str]) -> int:
     """Channels of the first of these files whose header can be read; 1 if there is none."""
     for path in paths:
         try:
-            if os.path.isdir(path):
+            if is_series(path):
                 return 1
             return itk.itk_channels(path) if _by_itk(path) else nifti.read_channels(path)
         except Exception:  # said of the row when the file is read

@@ -125,6 +125,13 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
      "without a picture: Basic Text SR Storage"),
     ("short", {"PixelData": b"\1\2\3\4"}, "truncated DICOM: 4 bytes of pixels of 816"),
     ("no rows", {"Rows": None}, "damaged DICOM: no Rows"),
+    ("no depth", {"BitsAllocated": None}, "damaged DICOM: no BitsAllocated"),
+    ("no bits", {"BitsStored": None, "HighBit": None}, "damaged DICOM: no BitsStored"),
+    ("no sign", {"PixelRepresentation": None}, "damaged DICOM: no PixelRepresentation"),
+    ("no colours", {"PhotometricInterpretation": None}, "damaged DICOM: no PhotometricInterpretation"),
+    ("no samples", {"SamplesPerPixel": None}, "damaged DICOM: no SamplesPerPixel"),
+    ("two", {"BitsAllocated": None, "Columns": None}, "damaged DICOM: no Columns, BitsAllocated"),
+    ("no order", {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "no PlanarConfiguration"),
     ("nothing", {"Rows": 0}, "DICOM of 0 pixels"),
     ("huge", {"Rows": 65000, "Columns": 65000}, "178 million pixels"),
     ("high bit", {"BitsStored": 12, "HighBit": 15}, "12 bits stored below bit 15"),
@@ -144,14 +151,19 @@ def test_what_is_refused(tmp_path: Path, name: str, elements: dict[str, Any], re
     assert SECRET not in str(caught.value)
 
 
-def test_syntaxes_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+def test_syntaxes_that_cannot_be_read_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ds = dataset(ramp(12), 12)
-    ds.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.4.201")
     ds.PixelData = pydicom.encaps.encapsulate([b"\xff\x4f" + bytes(64) + b"\xff\xd9"])
     ds["PixelData"].VR = "OB"
-    ds.save_as(tmp_path / "a.dcm")
-    with pytest.raises(ValueError, match="High-Throughput JPEG 2000"):
-        read_image(tmp_path / "a.dcm")
+    for syntax, name in (
+        ("102", "MPEG-4 AVC/H.264 High Profile"),
+        ("201", "High-Throughput JPEG 2000.*pip install -U"),
+    ):
+        ds.file_meta.TransferSyntaxUID = UID(f"1.2.840.10008.1.2.4.{syntax}")
+        ds.save_as(tmp_path / "a.dcm")
+        monkeypatch.setattr("medtrain.io.dicom_pixels.features.version_codec", lambda codec: "2.4.0")
+        with pytest.raises(ValueError, match=name):
+            read_image(tmp_path / "a.dcm")
     with pytest.raises(ValueError, match=r"JPEG Extended.* 12 bits"):
         read_image(str(get_testdata_file("JPGExtended.dcm", download=False)))
 

@@ -18,7 +18,7 @@ from medtrain.data.table.inputs import list_inputs
 from medtrain.data.volume.dataset import Batch, GridPatches
 from medtrain.data.volume.files import read_cases, told
 from medtrain.data.volume.settings import patch_form, spacing_of
-from medtrain.io.dicom import dicom_files
+from medtrain.io.dicom import dicom_files, is_multi_frame
 from medtrain.io.volume_source import WHAT, is_volume_file
 from medtrain.sampler import EvalSampler
 from medtrain.target import DataSpec
@@ -77,10 +77,10 @@ class InputVolumes(pl.LightningDataModule):
 
 
 def find_volumes(folder: Path) -> list[Path]:
-    """Files of volumes and folders with DICOM files, from `folder` down, sorted."""
+    """Files of volumes and folders with DICOM files, from `folder` down, sorted; multi-frame ones alone are one each."""
     found = []
     for place, _, names in os.walk(folder):
         found += [Path(place) / name for name in names if is_volume_file(name)]
-        if any(not is_volume_file(name) for name in names) and dicom_files(place):
-            found.append(Path(place))
+        if any(not is_volume_file(name) for name in names) and (files := dicom_files(place)):
+            found += files if all(map(is_multi_frame, files)) else [Path(place)]
     return sorted(found)

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from medtrain.core.progress import Progress, to_stderr
 from medtrain.io.content import PIXELS, first_with_same, from_bytes
+from medtrain.io.dicom_notes import tell_notes
 from medtrain.io.image import ImageForm, Pixels, read_identified
 from medtrain.io.stats import absolute, stat_files
 from medtrain.io.store.files import mapped
@@ -29,7 +30,7 @@ from medtrain.io.store.fill import Codec, Kept, keep
 from medtrain.io.store.index import KINDS, Place
 from medtrain.io.store.segment import Segment
 
-VERSION = 4  # of decoding and keeping: raise it when the same file gives other pixels or another identity
+VERSION = 5  # of decoding and keeping: raise it when the same file gives other pixels or another identity
 BLACK = -1
 
 
@@ -149,7 +150,7 @@ def cache_images(
         folder: the root of all caches (see `cache_root`).
         progress: called with (done, total) of the new files.
         workers: decoding threads; by default one a core.
-        report: is told whom we wait for.
+        report: is told whom we wait for, and what must not pass in silence of pictures that are read.
         states: of the files, from `stat_files`, where they are known; `paths` are absolute then.
 
     Raises:
@@ -158,6 +159,7 @@ def cache_images(
     files = absolute(paths) if states is None else [str(path) for path in paths]
     states = stat_files(files) if states is None else states
     kept = keep(files, states, PixelCodec(form, folder), progress, workers, report)
+    tell_notes(files, states, folder, report)
     return _open(kept, (form.channels, *form.size))
 
 

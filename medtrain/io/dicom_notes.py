@@ -1,0 +1,93 @@
+"""What must not pass in silence of DICOM pictures that are read all the same: told for all files together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.encaps import generate_frames
+from pydicom.uid import JPEGBaseline8Bit, JPEGExtended12Bit
+
+from medtrain.io.dicom import is_dicom_file
+from medtrain.io.dicom_frames import FrameHeader
+from medtrain.io.dicom_jpeg import decode_colours
+from medtrain.io.store.remembered import Remembered
+
+WORDS = {
+    "raw": "are marked FOR PROCESSING: a detector's raw values, which radiologists don't read; look for the ones FOR "
+    "PRESENTATION",
+    "oblong": "have pixels that are not square, and are shown as if they were (PixelAspectRatio, PixelSpacing)",
+    "colours": "are JPEGs whose colours are not those that the header names; they are read as what they hold",
+}
+OBLONG = 0.01  # of their height that pixels may be wider or narrower than high
+SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+WIDTH = 32  # characters that are remembered of a file
+TAGS = [
+    "PresentationIntentType", "PixelAspectRatio", *SPACINGS, "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence", "SamplesPerPixel",
+]  # fmt: skip
+
+
+def picture_notes(path: str | os.PathLike[str]) -> list[str]:
+    """List what is to be told of a picture, in keys of `WORDS`; nothing of other files and of damaged ones."""
+    if not is_dicom_file(path):
+        return []
+    try:
+        head = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS), force=True)
+        header = FrameHeader(head)
+        notes = ["raw"] * (str(header.get("PresentationIntentType") or "").upper() == "FOR PROCESSING")
+        notes += ["oblong"] * _oblong(header)
+        if header.get("SamplesPerPixel") == 3:
+            notes += ["colours"] * _miscalled(path)
+        return notes
+    except Exception:  # whatever is wrong with the file is told where its pixels are read
+        return []
+
+
+def tell_notes(
+    paths: Sequence[str], states: NDArray[np.int64], folder: Path, report: Callable[[str], None], what: str = "pictures"
+) -> None:
+    """Tell what there is to tell of these files, a line a kind; files that are as they were are not opened again.
+
+    Args:
+        paths: absolute.
+        states: of the files, from `stat_files`.
+        folder: the root of all caches.
+    """
+    memory = Remembered(folder / "picture_notes.npy", WIDTH)
+    known = memory.recall(paths, states)
+    new = [n for n, text in enumerate(known) if text is None and states[n, 0] >= 0]
+    for n in new:
+        known[n] = " ".join(picture_notes(paths[n]))
+    if new:
+        memory.add([paths[n] for n in new], states[new], [known[n] or "" for n in new])
+    for word, text in WORDS.items():
+        files = [path for path, notes in zip(paths, known, strict=True) if notes and word in notes.split()]
+        if files:
+            report(f"{len(files):,} of {len(paths):,} {what} {text}; the first is {Path(files[0]).name}")
+
+
+def _oblong(header: FrameHeader) -> bool:
+    """Tell whether pixels are not square: by the ratio, else by the first spacing that the header has."""
+    for name in ("PixelAspectRatio", *SPACINGS):
+        pair: Any = header.get(name)
+        if pair not in (None, "") and len(pair) == 2:
+            down, across = (float(value) for value in pair)
+            return bool(down > 0 and across > 0 and abs(across / down - 1) > OBLONG)
+    return False
+
+
+def _miscalled(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a JPEG of 8 bits says RGB and holds YCbCr, or the other way round."""
+    dataset = pydicom.dcmread(path, force=True)
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    if syntax not in (JPEGBaseline8Bit, JPEGExtended12Bit) or int(dataset.BitsStored) > 8:
+        return False
+    says_rgb = dataset.PhotometricInterpretation == "RGB"
+    _, holds = decode_colours(next(generate_frames(dataset.PixelData, number_of_frames=1)), says_rgb)
+    return holds != says_rgb
