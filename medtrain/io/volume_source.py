@@ -1,4 +1,4 @@
-"""What counts as one volume on the disk: a file of voxels, a folder with a DICOM series, or a multi-frame DICOM file."""
+"""What counts as one volume on the disk: a file of voxels, multi-frame DICOM, or a folder with one DICOM series."""
 
 from __future__ import annotations
 

@@ -77,10 +77,10 @@ class InputVolumes(pl.LightningDataModule):
 
 
 def find_volumes(folder: Path) -> list[Path]:
-    """Files of volumes and folders with DICOM files, from `folder` down, sorted; multi-frame ones alone are one each."""
+    """Files of volumes and folders with DICOM files, from `folder` down, sorted; a multi-frame one by itself."""
     found = []
     for place, _, names in os.walk(folder):
         found += [Path(place) / name for name in names if is_volume_file(name)]
         if any(not is_volume_file(name) for name in names) and (files := dicom_files(place)):
-            found += files if all(map(is_multi_frame, files)) else [Path(place)]
+            found += files if all(is_multi_frame(file) for file in files) else [Path(place)]
     return sorted(found)
