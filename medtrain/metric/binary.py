@@ -181,7 +181,9 @@ def ece(bins: Array) -> Array:
 
 @metric
 def calibration_slope(line: tuple[Array, Array], areas: tuple[Array, Array]) -> Array:
-    return np.where((areas[0] > 0) & (areas[0] < 1), line[0], np.nan)  # 0 and 1: separated
+    """Give the slope; infinite where the classes are separated, which has no fit."""
+    separated = np.select([np.isnan(areas[0]), areas[0] > 0.5, areas[0] < 0.5], [np.nan, np.inf, -np.inf], np.nan)
+    return np.where((areas[0] > 0) & (areas[0] < 1) & np.isfinite(line[0]), line[0], separated)
 
 
 @metric

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, ndtri, stdtrit
+from scipy.special import ndtr, stdtrit
 
 from medtrain.core.streams import stream
 
@@ -114,8 +114,8 @@ def percentile_interval(values_R: Array, level: float = 0.95, patients: int | No
     """Compute the percentile interval of replicate values (Efron & Tibshirani 1993, section 13.3).
 
     Replicates in which the statistic is undefined (NaN: say, no positive case was drawn) are dropped; None when
-    nothing is left. A statistic at the end of its range in the data (an AUROC of exactly 1) gets an interval
-    without width: that shows too few cases, not certainty.
+    nothing is left. A statistic at the end of its range in the data (an AUROC of exactly 1) doesn't vary in
+    replicates: the intervals of metrics come from `medtrain.metric.interval`, this one is of differences.
 
     Args:
         values_R: the replicates.
@@ -132,14 +132,3 @@ def percentile_interval(values_R: Array, level: float = 0.95, patients: int | No
         tail = float(ndtr(np.sqrt(patients / (patients - 1)) * stdtrit(patients - 1, tail)))
     low, high = np.percentile(defined, [100 * tail, 100 * (1 - tail)])
     return float(low), float(high)
-
-
-def edge_interval(share: float, patients: int, level: float = 0.95) -> Interval:
-    """Compute Wilson's score interval (JASA 1927) of a share of exactly 0 or 1, which no bootstrap can vary.
-
-    Args:
-        share: 0 or 1.
-        patients: how many patients it comes from; their cases count as one, since they may all be alike.
-    """
-    z2 = float(ndtri((1 + level) / 2)) ** 2
-    return (patients / (patients + z2), 1.0) if share > 0.5 else (0.0, z2 / (patients + z2))

@@ -30,8 +30,9 @@ class Reliability:
 
     def __init__(self, probs_N: Array, target_N: Array, bins: int = BINS) -> None:
         self.bins, self.n_rows = bins, 3 * bins
+        self.probs_N, self.positive_N = probs_N, target_N > 0.5
         self.bin_N = equal_mass_bins(probs_N, bins)
-        self.rows_N = np.concatenate([self.bin_N, np.where(target_N > 0.5, bins, 2 * bins) + self.bin_N])
+        self.rows_N = np.concatenate([self.bin_N, np.where(self.positive_N, bins, 2 * bins) + self.bin_N])
         self.values_N = np.concatenate([probs_N, np.ones(len(probs_N))])
 
     def sums(self, weights_N: Array) -> Array:

@@ -8,7 +8,7 @@ is the replicate in which each case weighs one.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,11 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from medtrain.core.errors import MedtrainError
-from medtrain.metric.bootstrap import Array, edge_interval, patient_index, percentile_interval
+from medtrain.metric.bootstrap import Array, patient_index
 from medtrain.metric.groups import by_group
+from medtrain.metric.interval import NOTHING, RELIABLE, Form, averaged, correlation, missing, rising, write
+from medtrain.metric.limits import SheetForms
 from medtrain.metric.options import EvalOptions
 from medtrain.metric.ranking import ratio
-from medtrain.metric.sheet import OBSERVED, Key, Sheet
+from medtrain.metric.share import share_forms
+from medtrain.metric.sheet import Key, Sheet
 
 Results = dict[str, Any]
 
@@ -93,10 +96,8 @@ def evaluate(
     negatives in these data, as no model could have a value there; a class that is in the data but has no value
     (never predicted: no ppv) makes the mean None.
 
-    Intervals are `percentile_interval` for the number of patients; replicates without a value are dropped. One of
-    ``ece``, a sum of absolute deviations, would sit above the value: it is shifted so that the replicates' median is
-    the value. A share of cases that is 0 or 1 (every positive found), which replicates can't vary, has
-    `edge_interval`.
+    Intervals: see `medtrain.metric.interval`. ``ece`` has none, being biased: beside it stands ``if_calibrated``, what
+    a calibrated model would be expected to show in as many cases; ``ece_debiased`` has one.
 
     Args:
         cases: predictions and truth. Cases without any label are left out, but by a sheet of partial labels.
@@ -138,44 +139,62 @@ class Measured:
         self.sheet = sheet(cases.probs_NC, cases.target_NC, cases.predicted_NC, self.classes)
         self.values, self.bins = self.sheet.values()
         self.replicates = self.sheet.replicates(self.patient_N, self.n_patients, bootstrap, seed)
+        self.forms = SheetForms(self.sheet, self.values, self.replicates, self.patient_N, self.n_patients)
+        self.bootstrap = bootstrap
 
     def metrics(self) -> Results:
-        """Write every metric's value and interval, of the whole and of each class."""
+        """Write every metric's value and interval, of the whole and of each class; and classes of few patients."""
         results: Results = {"metrics": {}, "per_class": {name: {} for name in self.classes}}
-        for (name, metric), value in self.values.items():
-            owner = results["metrics"] if name is None else results["per_class"][name]
-            owner[metric] = self._entry((name, metric), value)
-        return results
+        for key, value in self.values.items():
+            owner = results["metrics"] if key[0] is None else results["per_class"][key[0]]
+            owner[key[1]] = self._entry(key, value)
+            if key[1] == "ece":
+                owner.update(self._calibration_errors(key[0], owner["ece"]))
+        return results | {"few": self._few()}
+
+    def _calibration_errors(self, name: str | None, plain: Results) -> Results:
+        """Write ``ece_debiased``, and beside the plain ECE what a calibrated model would show."""
+        parts = [c for c, _ in self.sheet.parts("ece")] if name is None else [name]
+        errors = [self.forms.calibration(part) for part in parts or [None]]
+        value = float(np.mean([error.value for error in errors]))
+        if plain["value"] is None or math.isnan(value):
+            return {"ece_debiased": write(math.nan, None)}
+        plain["if_calibrated"] = float(np.mean([error.if_calibrated for error in errors]))
+        limits = averaged(np.array([error.value for error in errors]), np.array([error.limits for error in errors]))
+        form = Form((max(0.0, limits[0]), limits[1]), (self.n_patients,)) if self.bootstrap else None
+        return {"ece_debiased": write(value, form)}
+
+    def _few(self) -> dict[str, dict[str, int]] | None:
+        """Count the patients of classes with under ten positive or negative ones; None where there is no such class."""
+        names = [self.sheet.whole_class] if self.sheet.whole_class is not None else self.classes
+        behind = {name: self.forms.pools[name].behind for name in names}
+        few = {n: {"positive": k, "negative": m} for n, (k, m) in behind.items() if min(k, m) < RELIABLE}
+        return few or None
 
     def _entry(self, key: Key, value: float) -> Results:
-        values_R = self.replicates.get(key)
-        behind = self.sheet.patients_behind(key, self.patient_N) if value in (0, 1) else None
-        if values_R is not None and key[1] == "ece":
-            values_R = np.clip(values_R - np.median(values_R) + value, 0, 1)
-        return self._written(value, values_R, behind)
-
-    def _written(self, value: float, values_R: Array | None, behind: int | None = None) -> Results:
-        """Write value and interval; `behind`: the patients behind a share of cases that is 0 or 1."""
-        if np.isnan(value):
-            return {"value": None, "ci95": None}
-        span = None
-        if values_R is not None:
-            span = edge_interval(value, behind) if behind else percentile_interval(values_R, patients=self.n_patients)
-        return {"value": float(value), "ci95": None if span is None else list(span)}
+        if not self.bootstrap:
+            return write(value, None)
+        if not self.replicates:
+            return write(value, Form(NOTHING, (self.n_patients,)))
+        return write(value, self.forms.of(key), self.replicates[key])
 
     def reliability(self) -> dict[str, list[Results]]:
         """List the bins in use of each diagram: of the positive class (binary), the predicted one and each class."""
         return {"top_label" if name is None else name: self._diagram(name) for name in self.sheet.diagrams}
 
     def _diagram(self, name: str | None) -> list[Results]:
-        rows, observed_RB = [], self.replicates.get((name, OBSERVED))
         sheet, cases = self.sheet.diagram(name)
+        shape = (sheet.bins, self.n_patients)
+        cell_N = sheet.bin_N * self.n_patients + self.patient_N[cases]
+        cases_BP = np.bincount(cell_N, minlength=shape[0] * shape[1]).reshape(shape)
+        hits_BP = np.bincount(cell_N[sheet.positive_N], minlength=shape[0] * shape[1]).reshape(shape)
+        forms = share_forms(hits_BP, cases_BP)[1]
+        rows = []
         for b, (n, predicted, observed) in enumerate(zip(*self.bins[name], strict=True)):
             if n:
-                behind = len(np.unique(self.patient_N[cases[sheet.bin_N == b]])) if observed in (0, 1) else None
-                entry = self._written(observed, None if observed_RB is None else observed_RB[:, b], behind)
-                row = {"n": int(n), "predicted": float(predicted), "observed": entry["value"]}
-                rows.append(row | {"ci95": entry["ci95"]})
+                entry = write(observed, forms[b] if self.bootstrap else None)
+                row = {"n": int(n), "predicted": float(predicted), "observed": entry.pop("value")}
+                rows.append(row | entry)
         return rows
 
     def at_prevalence(self, prevalence: float) -> Results:
@@ -192,18 +211,42 @@ class Measured:
         whole = self.sheet.averaged
         if self.sheet.whole_class is not None:
             shares |= {name: 1 - prevalence for name in self.classes if name != self.sheet.whole_class}
-        values, drawn = (
-            {n: predictive(source[n, "sensitivity"], source[n, "specificity"], shares[n]) for n in shares if source}
-            for source in (self.values, self.replicates)
-        )
         results: Results = {"prevalence": prevalence, "metrics": {}, "per_class": {name: {} for name in self.classes}}
         owners = [(whole, results["metrics"]), *(([name], results["per_class"][name]) for name in self.classes)]
         for i, metric in enumerate(("ppv", "npv")):
             for names, owner in owners:
-                value = float(np.mean([values[name][i] for name in names])) if names else math.nan
-                values_R = np.mean([drawn[name][i] for name in names], axis=0) if names and drawn else None
-                owner[metric] = self._written(value, values_R)
+                owner[metric] = self._there(names, shares, i)
         return results
+
+    def _there(self, names: Sequence[str], shares: Mapping[str, float], i: int) -> Results:
+        """Write the mean over classes of a predictive value, the i-th of `predictive`, at each one's prevalence."""
+        if not names:
+            return write(math.nan, None)
+        values, drawn, forms = [], [], []
+        for name in names:
+            se, sp = (name, "sensitivity"), (name, "specificity")
+            values.append(float(predictive(self.values[se], self.values[sp], shares[name])[i]))
+            if self.replicates:
+                drawn.append(predictive(self.replicates[se], self.replicates[sp], shares[name])[i])
+                forms.append(self._form_there(name, shares[name], i))
+        if not self.bootstrap:
+            return write(float(np.mean(values)), None)
+        reason = next((form.reason for form in forms if form.reason), "")
+        if reason or not forms:
+            return write(float(np.mean(values)), Form(NOTHING, (self.n_patients,), reason=reason))
+        limits = averaged(np.array(values), np.array([form.limits for form in forms]), correlation(drawn))
+        return write(float(np.mean(values)), Form(limits), np.mean(drawn, axis=0))
+
+    def _form_there(self, name: str, prevalence: float, i: int) -> Form:
+        """Give the form of a predictive value: from the limits of sensitivity and specificity."""
+        keys: list[Key] = [(name, "sensitivity"), (name, "specificity")]
+        forms = [self.forms.of(key) for key in keys]
+        for key, form in zip(keys, forms, strict=True):
+            if reason := missing(self.values[key], form, self.replicates[key]):
+                return Form(NOTHING, reason=f"{key[1]}: {reason}")
+        pair = [np.array([self.values[key], *form.limits]) for key, form in zip(keys, forms, strict=True)]
+        low, high = rising(lambda se, sp: predictive(se, sp, prevalence)[i], *pair)
+        return Form((float(low), float(high)))
 
 
 def predictive(sensitivity: npt.ArrayLike, specificity: npt.ArrayLike, prevalence: float) -> tuple[Array, Array]:

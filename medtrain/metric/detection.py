@@ -10,7 +10,8 @@ import numpy as np
 
 from medtrain.core.errors import UsageError
 from medtrain.core.truth import PredictedBoxes, Truth
-from medtrain.metric.bootstrap import Array, patient_counts, patient_index, percentile_interval
+from medtrain.metric.bootstrap import Array, patient_counts, patient_index
+from medtrain.metric.box_limits import BoxForms, Key
 from medtrain.metric.groups import by_group
 from medtrain.metric.hits import BY_OVERLAP, HitRule, Hits, find_hits
 from medtrain.metric.matching import COCO_MOST, SIZES, match
@@ -21,7 +22,6 @@ COCO = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 LOOSE = (0.1, 0.3)
 AT = {"map50": 0.5, "map75": 0.75, "ap10": 0.1, "ap30": 0.3}
 POLICIES = "a number from 0 to 1, f1, sensitivity@X with 0 < X <= 1, or fp_per_image@X with X > 0"
-Key = tuple[str | None, str]  # (class or None for the whole, metric)
 
 
 def parse_box_policy(policy: str | float) -> tuple[str, float]:
@@ -153,16 +153,11 @@ def _judged(
         for key, value_R in sheet.statistics(counts_RP.T.astype(np.float64)).items():
             drawn.setdefault(key, []).append(value_R)
 
-    def entry(key: Key) -> dict[str, Any]:
-        value = values[key]
-        if not np.isfinite(value):
-            return {"value": None, "ci95": None}
-        interval = percentile_interval(np.concatenate(drawn[key]), patients=n_patients) if drawn else None
-        return {"value": value, "ci95": None if interval is None else list(interval)}
-
-    whole = {name: entry((cls, name)) for cls, name in values if cls is None}
-    per_class = {c: {name: entry((cls, name)) for cls, name in values if cls == c} for c in classes}
-    return {"metrics": whole, "per_class": per_class}
+    forms = BoxForms(classes, sheet.counts, values, {key: np.concatenate(parts) for key, parts in drawn.items()})
+    written = {key: forms.written(key) for key in values}
+    whole = {name: entry for (cls, name), entry in written.items() if cls is None}
+    per_class = {c: {name: entry for (cls, name), entry in written.items() if cls == c} for c in classes}
+    return {"metrics": whole, "per_class": per_class, "few": forms.few()}
 
 
 class BoxSheet:
@@ -208,6 +203,13 @@ class BoxSheet:
             for n in [len(self.classes)]
             for part in (shown & hits.true_E, shown & ~hits.true_E)
         )
+
+    @property
+    def counts(self) -> dict[str, Array]:
+        """Give the counts behind rates at the threshold, by patient, as `BoxForms` takes them."""
+        boxes_CP = np.stack([curve.boxes_P for curve in self.froc])
+        decided = {"true": self.true_CP, "false": self.false_CP, "boxes": boxes_CP}
+        return decided | {"alarms": self.alarms_P, "negative": self.negative_P}
 
     def statistics(self, weights_PR: Array) -> dict[Key, Array]:
         """Compute values_R of every metric, NaN where undefined; of the whole the mean over classes that have boxes."""

@@ -6,6 +6,7 @@ patient weighs one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,9 +18,18 @@ from medtrain.metric.calibration import Reliability
 from medtrain.metric.ranking import Ranking, ratio
 
 MICRO = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "f1")
-OBSERVED = "observed"  # not a metric: the shares of the reliability diagram, (R, B)
+TOGETHER = ("accuracy", "mcc", "kappa", "brier", "ece")  # of several classes that exclude each other
 EXACT = 2**24  # whole numbers up to here are exact in single precision
-DENOMINATORS = {"accuracy": (0, 1, 2, 3), "sensitivity": (0, 2), "specificity": (1, 3), "ppv": (0, 1), "npv": (2, 3)}
+SHARES = {
+    "accuracy": ((0, 3), (0, 1, 2, 3)),
+    "sensitivity": ((0,), (0, 2)),
+    "specificity": ((3,), (1, 3)),
+    "ppv": ((0,), (0, 1)),
+    "npv": ((3,), (2, 3)),
+    "f1": ((0,), (0, 1, 2)),
+}
+"""The kinds of cases (see `OneClass.cell`) that a metric is a share of: those that count, of which. F1 is 2 s / (1 + s)
+of its share s, Jaccard's index."""
 Key = tuple[str | None, str]  # (class or None for the whole, metric)
 Bins = tuple[Array, Array, Array]  # n_B, predicted_B, observed_B
 
@@ -75,10 +85,11 @@ class Sheet:
         sums = [np.asarray(matrix.sum(axis=1))[:, None] for matrix in self._matrices]
         metrics = self._statistics(sums, exact=True)
         bins: dict[str | None, Bins] = {name: _first(shares) for name, shares in self._shares(sums).items()}
-        return {key: float(v[0]) for key, v in metrics.items() if key[1] != OBSERVED}, bins
+        values = {key: float(v[0]) for key, v in metrics.items()}
+        return {key: value if np.isfinite(value) else math.nan for key, value in values.items()}, bins
 
     def replicates(self, patient_N: Array, n_patients: int, replicates: int, seed: int) -> dict[Key, Array]:
-        """Draw bootstrap replicates over patients: values_R of each metric, and (R, B) shares under `OBSERVED`.
+        """Draw bootstrap replicates over patients: values_R of each metric.
 
         Weights and their sums are held in single precision, in which counts are exact and the rest is right to about
         1e-5, far below the chance of 2,000 replicates. Empty for no replicates and for fewer than two patients,
@@ -110,14 +121,9 @@ class Sheet:
         """Compute n_BR, predicted_BR and observed_BR of each diagram."""
         return {name: column.bins(s) for name, column, s in zip(self.classes, self.columns, sums, strict=False)}
 
-    def patients_behind(self, key: Key, patient_N: Array) -> int | None:
-        """Count the patients whose cases a metric is the share of; None for what is no share of cases."""
-        name, metric = key
-        name = self.whole_class if name is None else name
-        if metric not in DENOMINATORS or name is None:
-            return None
-        column = self.columns[self.classes.index(name)]
-        return len(np.unique(patient_N[column.cases[np.isin(column.cell, DENOMINATORS[metric])]]))
+    def parts(self, metric: str) -> list[Key]:
+        """Name the metrics of classes whose mean a metric of the whole is; none where it is not a mean."""
+        return [] if self.whole_class is None else [(self.whole_class, metric)]
 
     def _statistics(self, sums: list[Array], exact: bool = False) -> dict[Key, Array]:
         """Compute values_R of every metric, from the sums_KR of each matrix."""
@@ -125,7 +131,7 @@ class Sheet:
         out: dict[Key, Array] = {(None, name): values for name, values in self.whole(by_class, sums).items()}
         for name, values in zip(self.classes, by_class, strict=True):
             out |= {(name, metric): v for metric, v in values.items()}
-        return out | {(name, OBSERVED): shares[2].T for name, shares in self._shares(sums).items()}
+        return out
 
 
 class PositiveSheet(Sheet):
@@ -166,6 +172,10 @@ class LabelsSheet(Sheet):
         cases = np.concatenate([column.cases for column in self.columns])
         self._matrices.append(_summed(self.pooled.n_rows, self.pooled.rows_M, cases, np.ones(len(cases)), probs_NC))
 
+    def parts(self, metric: str) -> list[Key]:
+        """Name the metric of each class in the mean."""
+        return [] if metric.endswith("_micro") else [(name, metric) for name in self.averaged]
+
     def whole(self, by_class: list[dict[str, Array]], sums: list[Array]) -> dict[str, Array]:
         """Average the classes, and pool all (case, class) pairs."""
         counts_C4R = np.stack([column.counts(s) for column, s in zip(self.columns, sums, strict=False)])
@@ -175,7 +185,8 @@ class LabelsSheet(Sheet):
         present = [values for values, column in zip(by_class, self.columns, strict=True) if column.two_sided]
         if not present:
             return {name: np.full(replicates, np.nan) for name in NAMES}
-        return {name: np.mean([values[name] for values in present], axis=0) for name in NAMES}
+        with np.errstate(invalid="ignore"):  # slopes of infinity and of minus infinity have no mean
+            return {name: np.mean([values[name] for values in present], axis=0) for name in NAMES}
 
     def _micro(self, sums_KR: Array, counts_C4R: Array) -> dict[str, Array]:
         auroc, auprc = self.pooled.areas(sums_KR)
@@ -198,6 +209,12 @@ class ExclusiveSheet(LabelsSheet):
         self.top = Reliability(confidence, correct.astype(float))
         cases = np.tile(np.arange(n), 2)
         self._matrices.append(_summed(self.top.n_rows, self.top.rows_N, cases, self.top.values_N, probs_NC))
+
+    def parts(self, metric: str) -> list[Key]:
+        """Name the metric of each class in the mean; none of what is defined on all classes together."""
+        if metric in TOGETHER:
+            return []
+        return super().parts("sensitivity" if metric == "balanced_accuracy" else metric)
 
     def whole(self, by_class: list[dict[str, Array]], sums: list[Array]) -> dict[str, Array]:
         """Average the classes, pool all pairs, and judge all classes together."""

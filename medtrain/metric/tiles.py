@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medtrain.metric.bootstrap import percentile_interval, replicate
+from medtrain.metric.bootstrap import replicate
+from medtrain.metric.interval import Form, spread, write
 from medtrain.metric.ranking import auroc
+from medtrain.metric.share import bounded_limits
 
 Array = npt.NDArray[Any]
 
@@ -28,7 +30,8 @@ def tile_auroc(
         bootstrap: replicates of the interval, over patients.
 
     Returns:
-        ``value`` and ``ci95``, both None where no slide holds both; ``slides``: how many do.
+        ``value`` and ``ci95`` as `medtrain.metric.interval.write` makes them, both None where no slide holds both;
+        ``slides``: how many do.
     """
     aurocs = np.array([auroc(scores, marks) for scores, marks in zip(relevance, tumour, strict=True)])
     both = np.isfinite(aurocs)
@@ -39,10 +42,9 @@ def tile_auroc(
     def mean(weights_RM: Array) -> dict[str, Array]:
         return {"auroc": (weights_RM @ values_M) / weights_RM.sum(1)}
 
-    means = replicate(mean, of, len(values_M), bootstrap)
-    interval = percentile_interval(means["auroc"], patients=len(set(of))) if means else None
-    return {
-        "value": float(values_M.mean()),
-        "ci95": None if interval is None else list(interval),
-        "slides": len(values_M),
-    }
+    value, n = float(values_M.mean()), len(set(of))
+    means_R = replicate(mean, of, len(values_M), max(0, bootstrap)).get("auroc")
+    if means_R is None:
+        return write(value, Form((np.nan, np.nan), (n,)) if bootstrap else None) | {"slides": len(values_M)}
+    form = Form(bounded_limits(value, spread(means_R, n), n, n * min(value, 1 - value)), (n,))
+    return write(value, form, means_R) | {"slides": len(values_M)}

@@ -143,7 +143,7 @@ class Facts:
         if not self.run.test:
             return None
         n = self.get("eval.bootstrap")
-        return f"95 % intervals by bootstrap over patients{f', {n:,} replicates' if isinstance(n, int) else ''}"
+        return f"95 % intervals over patients{f', bootstrap of {n:,} replicates' if isinstance(n, int) else ''}"
 
     def decision(self) -> str | None:
         return decision_text(self.run)[0] if self.run.test.get("decision") else None

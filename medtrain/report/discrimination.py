@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medtrain.metric import auroc
-from medtrain.metric.binary import ppv, sensitivity, specificity
-from medtrain.metric.operating import span
 from medtrain.report.canvas import BANDS, colour, diagonal, dot, legend, legible, new_axes, style, tidy
 from medtrain.report.explorer import Curve
 from medtrain.report.folder import Array, Predictions
@@ -65,28 +63,28 @@ def precision_recall(curves: Sequence[Curve]) -> Figure | None:
 
 
 def roc_band(curve: Curve) -> tuple[Array, Array]:
-    """Compute the pointwise 95 % band of sensitivity at the rates `GRID` of false positives, over the replicates."""
-    counts = np.moveaxis(curve.points.replicates_RT4[:, ::-1], -1, 0)  # descending thresholds: rising rates
-    fpr_RT, tpr_RT = 1 - specificity(*counts), sensitivity(*counts)
-    whole = np.isfinite(fpr_RT).all(axis=1) & np.isfinite(tpr_RT).all(axis=1)  # both classes were drawn
-    rows = zip(fpr_RT[whole], tpr_RT[whole], strict=True)
-    return _band([np.interp(GRID, [0, *x, 1], [0, *y, 1]) for x, y in rows])
+    """Compute a pointwise 95 % band of the curve at the rates `GRID` of false positives.
+
+    At each threshold both rates err: the band runs through the points at which each is 1 / sqrt(2) of the way to its
+    limit, so that both together are as unlikely as either limit is.
+    """
+    (se_T, se_T2), (sp_T, sp_T2) = (curve.points.rate(name) for name in ("sensitivity", "specificity"))
+    ends = []
+    for side in (0, 1):
+        tpr, fpr = (v + (ends_T2[:, side] - v) / np.sqrt(2) for v, ends_T2 in ((se_T, se_T2), (sp_T, sp_T2)))
+        known = np.isfinite(tpr) & np.isfinite(fpr)
+        x, y = 1 - fpr[known][::-1], tpr[known][::-1]  # descending thresholds: rising rates
+        outer = ([0, *x, 1], [0, *y, 1]) if side == 0 else ([0, *x, 1], [y[0] if len(y) else 0, *y, 1])
+        ends.append(np.interp(GRID, *outer) if len(x) else np.full(len(GRID), np.nan))
+    return ends[0], ends[1]
 
 
 def precision_band(curve: Curve) -> tuple[Array, Array]:
-    """Compute the pointwise 95 % band of precision at the recalls `GRID`, where a replicate reaches them."""
-    counts = np.moveaxis(curve.points.replicates_RT4[:, ::-1], -1, 0)
-    recall_RT, precision_RT = sensitivity(*counts), ppv(*counts)
-    rows = []
-    for recall, precision in zip(recall_RT, precision_RT, strict=True):
-        known = np.isfinite(recall) & np.isfinite(precision)
-        x, y = recall[known], precision[known]
-        rows.append(np.interp(GRID, x, y, left=np.nan, right=np.nan) if len(x) else np.full(len(GRID), np.nan))
-    return _band(rows)
-
-
-def _band(rows: list[Array]) -> tuple[Array, Array]:
-    if not rows:
+    """Compute the pointwise 95 % limits of precision at the recalls `GRID`, within those that thresholds reach."""
+    recall_T, (_, limits_T2) = curve.points.rate("sensitivity")[0][::-1], curve.points.rate("ppv")
+    known = np.isfinite(limits_T2[::-1]).all(axis=1) & np.isfinite(recall_T)
+    if not known.any():
         return np.full(len(GRID), np.nan), np.full(len(GRID), np.nan)
-    low, high = span(np.array(rows)).T
+    x, ends = recall_T[known], limits_T2[::-1][known].T
+    low, high = (np.interp(GRID, x, y, left=np.nan, right=np.nan) for y in ends)
     return low, high

@@ -13,13 +13,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from medtrain.metric.binary import npv, ppv, sensitivity, specificity
-from medtrain.metric.operating import OperatingPoints, even_npv, even_ppv, operating_points, threshold_grid
+from medtrain.metric.operating import EVEN, RATES, OperatingPoints, operating_points, threshold_grid
 from medtrain.report.folder import Array, RunFolder
 from medtrain.report.views import Cell, Section, Table, part, section
 from medtrain.report.words import label, number
 
-RATES = {"sensitivity": sensitivity, "specificity": specificity, "ppv": ppv, "npv": npv}
 THRESHOLDS = 200  # of a class; fewer where there are many classes
 NUMBERS = 2400  # thresholds of all classes together: about 300 kB of the page
 MOST = 40  # classes that can be chosen
@@ -44,7 +42,7 @@ class Curve:
     score: Array
 
 
-@lru_cache(maxsize=1)  # the figures and the explorer ask for the same ones, and the bootstrap takes seconds
+@lru_cache(maxsize=1)  # the figures and the explorer ask for the same ones, and they take seconds
 def curves_of(run: RunFolder) -> tuple[Curve, ...]:
     """Find the classes that can be told apart in the test: both with positives and with negatives."""
     predictions = run.predictions()
@@ -53,7 +51,7 @@ def curves_of(run: RunFolder) -> tuple[Curve, ...]:
     limits = run.thresholds
     numbers = [len(run.classes) - 1] if run.target.positive else list(range(len(run.classes)))[:MOST]
     size = min(THRESHOLDS, max(20, NUMBERS // max(1, len(numbers))))
-    replicates = 400 if predictions.probs_NC.size < 200_000 else 200
+    everyone = len(predictions.target_NC) if predictions.patients is None else len(set(predictions.patients))
     curves = []
     for c in numbers:
         target, score = predictions.target_NC[:, c], predictions.probs_NC[:, c]
@@ -68,7 +66,7 @@ def curves_of(run: RunFolder) -> tuple[Curve, ...]:
         limit = limits.get(name)
         decision = float(limit) if isinstance(limit, (int, float)) else None
         grid = threshold_grid(score, target, size, keep=() if decision is None else (decision,))
-        points = operating_points(score, target, patients, grid, replicates=replicates)
+        points = operating_points(score, target, patients, grid, everyone)
         curves.append(Curve(c, name, points, decision, target, score))
     return tuple(curves)
 
@@ -76,9 +74,7 @@ def curves_of(run: RunFolder) -> tuple[Curve, ...]:
 def data_of(curve: Curve) -> dict[str, Any]:
     """Give what the script needs of a class: JSON values, undefined ones null."""
     points = curve.points
-    rates = {
-        name: _triples(points.rate(of)) for name, of in (RATES | {"even_ppv": even_ppv, "even_npv": even_npv}).items()
-    }
+    rates = {name: _triples(points.rate(name)) for name in (*RATES, *EVEN)}
     return {
         "name": curve.name,
         "start": start_of(curve),
@@ -132,8 +128,8 @@ def _at_decision(curves: Sequence[Curve]) -> Table:
     for curve in curves:
         i = start_of(curve)
         cells = [Cell(number(float(curve.points.thresholds_T[i])))]
-        for of in RATES.values():
-            value, low, high = _triples(curve.points.rate(of))[i]
+        for name in RATES:
+            value, low, high = _triples(curve.points.rate(name))[i]
             cells.append(Cell(number(value), "" if low is None else f"{number(low)} to {number(high)}"))
         cells += [Cell(f"{int(n):,}") for n in curve.points.counts_T4[i]]
         rows.append((curve.name, cells))

@@ -25,7 +25,7 @@ CAPTIONS = {
     "froc": (
         "FROC",
         "Share of the lesions that are found, by false positives an image; a dot marks the threshold. Whiskers are "
-        "95 % intervals of the mean of the classes, by bootstrap over patients.",
+        "95 % intervals of the mean of the classes, over patients.",
     ),
     "reliability": ("Reliability", ""),
     "confusion": ("Decisions", "Number of cases; the shade is the share of its row."),

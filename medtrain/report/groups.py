@@ -6,7 +6,7 @@ from typing import Any
 
 from medtrain.report.folder import RunFolder
 from medtrain.report.views import Bar, Cell, Note, Section, Table, part, section, table
-from medtrain.report.words import count, headline, label, number, with_interval
+from medtrain.report.words import cautions, count, headline, label, number, with_interval
 
 BESIDE = ("sensitivity", "specificity", "ppv", "npv")
 Entry = dict[str, Any]
@@ -35,6 +35,7 @@ def groups(run: RunFolder) -> Section | None:
         "groups",
         "Subgroups",
         *tables,
+        *map(Note, cautions({"groups": by_column})),
         Note(
             f"The bar is the 95 % interval of {label(name)} over the patients of the group, the thin line the value of "
             "all cases. Groups were looked at one by one: with many, some differ by chance, and a wide interval that "

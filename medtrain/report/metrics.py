@@ -9,7 +9,7 @@ from medtrain.report.counts import positives
 from medtrain.report.cross_validation import decided_by_fold
 from medtrain.report.folder import RunFolder
 from medtrain.report.views import Cell, Note, Section, Table, part, section, table, texts
-from medtrain.report.words import ABSENT, entry, label, label_in, number, numeric, one_line, with_interval
+from medtrain.report.words import ABSENT, cautions, entry, label, label_in, number, numeric, one_line, with_interval
 
 PER_CLASS = (
     "auroc_within_folds",
@@ -34,7 +34,7 @@ def metrics(run: RunFolder) -> Section | None:
     results = run.test.get("metrics") or {}
     of_all = [(label_in(name, results), *entry(result)) for name, result in results.items()]
     rows = [(name, [Cell(value), *texts(interval)]) for name, value, interval in [*of_all, *_at_prevalence(run)]]
-    notes = map(Note, decision_text(run)) if rows else ()
+    notes = map(Note, [*cautions({"few": run.test.get("few")}), *decision_text(run)]) if rows else ()
     together = table(["Metric", "Value", "95 % interval"], rows, "metrics", "Metrics of all cases")
     return part("metrics", "Metrics", together, *notes, _per_class(run))
 

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from medtrain.report.words import entry, label, label_in, split_name
+from medtrain.report.words import cautions, entry, label, label_in, split_name
 
 MOST = 3  # classes whose cases are counted in the table of groups
 
@@ -45,6 +45,7 @@ def metrics_table(
         value, interval = entry(result)
         table.add_row(Text(f"{label(name)} at prevalence {elsewhere['prevalence']:g}"), Text(value), Text(interval))
     lines: list[RenderableType] = [table]
+    lines += [Text(sentence) for sentence in cautions(test_metrics)]
     decided = list((test_metrics.get("decision") or {}).get("thresholds") or {})
     for column, groups in (test_metrics.get("groups") or {}).items():
         lines.append(_group_table(column, groups, decided[:MOST]))

@@ -132,7 +132,7 @@ def summary(run: RunFolder) -> str:
     if best is None:
         return f"{where} no metric is defined."
     value, interval = entry(results[best])
-    sure = "" if interval == ABSENT else f" (95 % interval {interval}, by bootstrap over patients)"
+    sure = "" if interval == ABSENT else f" (95 % interval: {interval})"
     positive = run.target.positive
     return f"{where}, {label(best)}{f' for {positive}' if positive else ''} is {value}{sure}."
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
+from medtrain.metric.interval import RELIABLE
+
 LABELS = {
     "auroc_within_folds": "AUROC within folds",
     "auroc": "AUROC",
@@ -20,6 +22,7 @@ LABELS = {
     "kappa": "Cohen's kappa",
     "brier": "Brier score",
     "ece": "Calibration error (ECE)",
+    "ece_debiased": "Calibration error without bias",
     "calibration_slope": "Calibration slope",
     "calibration_intercept": "Calibration intercept",
     "map": "mAP",
@@ -35,6 +38,7 @@ LABELS = {
     "tile_auroc": "Tile AUROC",
 }
 ABSENT = "n/a"
+LISTED = 5  # classes of few patients that are named
 OUT_OF_FOLD = "out of fold"
 """The name of what a cross-validation tests: all cases, each by networks that had not learned it."""
 ACROSS = ("auroc", "auprc")  # metrics that rank cases of different folds against each other
@@ -73,17 +77,47 @@ def number(value: Any) -> str:
 
 
 def entry(result: Any) -> tuple[str, str]:
-    """Write value and interval of ``{"value", "ci95"}`` or of a bare number: ("0.912", "0.880 to 0.941")."""
+    """Write value and interval of ``{"value", "ci95"}`` or of a bare number: ("0.912", "0.880 to 0.941").
+
+    Where there is no interval, the reason stands in its place; where some replicates had no value, how many had one.
+    """
     if not isinstance(result, Mapping):
         return number(result), ABSENT
     value, interval = result.get("value"), result.get("ci95")
-    return number(value), ABSENT if not interval else f"{number(interval[0])} to {number(interval[1])}"
+    if numeric(result.get("if_calibrated")):
+        return number(value), f"{number(result['if_calibrated'])} expected of a calibrated model"
+    if not interval:
+        return number(value), f"none: {result['reason']}" if result.get("reason") else ABSENT
+    of = f", defined in {result['defined']:,} of {result['replicates']:,} replicates" if "defined" in result else ""
+    return number(value), f"{number(interval[0])} to {number(interval[1])}{of}"
 
 
 def with_interval(result: Any) -> tuple[str, str]:
-    """Write as `entry` does, but nothing where there is no interval: for cells that stand under their value."""
+    """Write as `entry` does but shorter, for cells that stand under their value."""
     value, interval = entry(result)
-    return value, "" if interval == ABSENT else interval
+    if not isinstance(result, Mapping) or result.get("ci95") is None:
+        return value, "no interval" if isinstance(result, Mapping) and result.get("reason") else ""
+    return value, interval.split(",")[0]
+
+
+def cautions(test: Mapping[str, Any]) -> list[str]:
+    """Word which intervals are not to be relied on: those of classes of few patients, over all cases and by group."""
+    sentences = [_caution("", test.get("few"))]
+    for column, groups in (test.get("groups") or {}).items():
+        sentences += [_caution(f"{column} {name}: ", group.get("few")) for name, group in groups.items()]
+    return [sentence for sentence in sentences if sentence]
+
+
+def _caution(where: str, few: Mapping[str, Mapping[str, int]] | None) -> str:
+    if not few:
+        return ""
+    names = [f"{name} ({', '.join(f'{n} {side}' for side, n in sides.items())})" for name, sides in few.items()]
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    start = f"{where}fewer" if where else "Fewer"
+    return (
+        f"{start} than {RELIABLE} positive or negative patients: {', '.join(names[:LISTED])}{more}. Their intervals "
+        "are not to be relied on."
+    )
 
 
 HEADLINES = ("auroc_within_folds", "auroc", "map", "map50", "cpm", "accuracy")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, norm
+from scipy.stats import norm
 from scipy.stats import t as student
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from medtrain.metric import Ranking, patient_weights, percentile_interval, replicate
-from medtrain.metric.bootstrap import edge_interval, patient_index
+from medtrain.metric.bootstrap import patient_index
 from scripts.coverage import coverage
 from tests.metric.by_kind import evaluate
 
@@ -71,14 +71,6 @@ def test_few_patients_get_wider_intervals():
     assert percentile_interval(values, patients=100_000)[1] == pytest.approx(percentile_interval(values)[1], abs=1e-3)
 
 
-@pytest.mark.parametrize("patients", [1, 9, 400])
-def test_a_share_of_all_or_none_has_wilsons_interval(patients):
-    known = binomtest(patients, patients).proportion_ci(method="wilson")
-    assert edge_interval(1.0, patients) == pytest.approx((known.low, known.high))
-    known = binomtest(0, patients).proportion_ci(method="wilson")
-    assert edge_interval(0.0, patients) == pytest.approx((known.low, known.high))
-
-
 def test_patient_intervals_cover_and_image_intervals_do_not():
     """A short version of scripts/coverage.py, which says more exactly: 95 % of 60 is 52 or more almost surely."""
     found = coverage(patients=40, images=8, repetitions=60, replicates=200)
@@ -95,7 +87,7 @@ def test_evaluate_repeats_itself_and_depends_on_patients():
     width = {k: np.ptp(evaluate(*data, g, 200)["metrics"]["auroc"]["ci95"]) for k, g in (("p", patients), ("i", None))}
     assert width["p"] > 1.5 * width["i"]
     for name, entry in first["metrics"].items():
-        assert entry["ci95"][0] <= entry["value"] <= entry["ci95"][1], name
+        assert name == "ece" or entry["ci95"][0] <= entry["value"] <= entry["ci95"][1], name
 
 
 def test_twenty_thousand_cases_by_two_thousand_replicates():

@@ -1,14 +1,12 @@
-"""Counts at thresholds against scikit-learn, intervals against a bootstrap written out, Bayes by hand."""
+"""Counts at thresholds against scikit-learn, intervals against those of the metrics, Bayes by hand."""
 
 import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix
 
-from medtrain.core.streams import stream
-from medtrain.metric.binary import npv, ppv, sensitivity, specificity
-from medtrain.metric.operating import even_npv, even_ppv, operating_points, threshold_grid
-
-RATES = (sensitivity, specificity, ppv, npv)
+from medtrain.metric import operating
+from medtrain.metric.operating import RATES, even_npv, even_ppv, operating_points, threshold_grid
+from tests.metric.by_kind import evaluate
 
 
 @pytest.fixture(scope="module")
@@ -21,45 +19,53 @@ def cases():
 
 def test_counts_are_those_of_scikit_learn(cases):
     scores, target, patients = cases
-    points = operating_points(scores, target, patients, replicates=0)
+    points = operating_points(scores, target, patients)
     assert len(points.thresholds_T) > 50
     for t, counts in zip(points.thresholds_T, points.counts_T4, strict=True):
         tn, fp, fn, tp = confusion_matrix(target, scores >= t, labels=[0, 1]).ravel()
         assert counts.tolist() == [tp, fp, fn, tn]
 
 
-def test_intervals_are_those_of_resampled_patients(cases):
-    """The replicates are drawn again by hand, patient by patient, from the same stream."""
+def test_intervals_are_those_of_the_table(cases):
+    """At the decision's threshold the explorer shows what the table of metrics shows, to the last digit."""
     scores, target, patients = cases
-    grid, replicates = np.array([0.2, 0.5]), 60
-    points = operating_points(scores, target, patients, grid, replicates=replicates)
-    names, index = np.unique(patients, return_inverse=True)
-    drawn = stream(0, "bootstrap").integers(0, len(names), size=(replicates, len(names)))
-    by_hand = []
-    for who in drawn:
-        rows = np.concatenate([np.flatnonzero(index == p) for p in who])
-        tables = [confusion_matrix(target[rows], scores[rows] >= t, labels=[0, 1]).ravel() for t in grid]
-        by_hand.append([tp / (tp + fn) for _, _, fn, tp in tables])
-    low, high = np.percentile(by_hand, [2.5, 97.5], axis=0)
-    values, intervals = points.rate(sensitivity)
-    np.testing.assert_allclose(intervals, np.stack([low, high], axis=1))
-    assert ((intervals[:, 0] < values) & (values < intervals[:, 1])).all()
+    for threshold in (0.02, 0.2, 0.5, 0.7):
+        points = operating_points(scores, target, patients, np.array([threshold]))
+        probs = np.stack([1 - scores, scores], 1)
+        found = evaluate("binary", probs, target, scores >= threshold, 2, patients, 100, prevalence=0.03)
+        for name in RATES:
+            assert found["metrics"][name]["value"] == pytest.approx(points.rate(name)[0][0])
+            assert found["metrics"][name]["ci95"] == pytest.approx(points.rate(name)[1][0].tolist())
+        for name, share in (("ppv", 0.03), ("npv", 0.97)):
+            value, interval = points.rate(f"even_{name}")
+            even = np.array([*value, *interval[0]])
+            there = found["prevalence"]["metrics"][name]
+            at_share = even * share / (even * share + (1 - even) * (1 - share))
+            assert [there["value"], *there["ci95"]] == pytest.approx(at_share.tolist(), abs=1e-9)
+
+
+def test_many_patients_are_counted_in_parts(cases, monkeypatch):
+    scores, target, patients = cases
+    whole = operating_points(scores, target, patients)
+    monkeypatch.setattr(operating, "CELLS", 700)
+    parts = operating_points(scores, target, patients)
+    np.testing.assert_array_equal(parts.counts_T4, whole.counts_T4)
+    for name in RATES:
+        np.testing.assert_allclose(parts.limits[name], whole.limits[name])
 
 
 def test_undefined_rates_have_no_interval():
-    points = operating_points(
-        np.array([0.1, 0.2, 0.3, 0.4]), np.array([0, 1, 0, 1]), list("abcd"), np.array([0.0, 0.9])
-    )
-    values, intervals = points.rate(ppv)  # nothing is called positive from 0.9 on
+    scores, target = np.array([0.1, 0.2, 0.3, 0.4]), np.array([0, 1, 0, 1])
+    points = operating_points(scores, target, list("abcd"), np.array([0.0, 0.9]))
+    values, intervals = points.rate("ppv")  # nothing is called positive from 0.9 on
     assert values[0] == 0.5 and np.isnan(values[1]) and np.isnan(intervals[1]).all()
     one = operating_points(np.array([0.1, 0.4]), np.array([0, 1]), ["a", "a"], np.array([0.2]))
-    assert np.isnan(one.rate(sensitivity)[1]).all()  # one patient has no spread
+    assert np.isnan(one.rate("sensitivity")[1]).all()  # one patient has no spread
 
 
 def test_predictive_values_at_another_prevalence():
     """Se 0.9, Sp 0.8: at 1 % prevalence PPV = 0.009 / (0.009 + 0.198), NPV = 0.792 / (0.792 + 0.001)."""
-    counts = tuple(np.array([n], float) for n in (90, 20, 10, 80))
-    v, w, p = even_ppv(*counts)[0], even_npv(*counts)[0], 0.01
+    v, w, p = even_ppv(np.array(0.9), np.array(0.8)), even_npv(np.array(0.9), np.array(0.8)), 0.01
     assert v == pytest.approx(0.9 / 1.1) and w == pytest.approx(0.8 / 0.9)
     assert v * p / (v * p + (1 - v) * (1 - p)) == pytest.approx(0.009 / 0.207)
     assert w * (1 - p) / (w * (1 - p) + (1 - w) * p) == pytest.approx(0.792 / 0.793)

@@ -87,11 +87,11 @@ def test_the_value_is_the_difference_of_two_evaluations() -> None:
         for name, entry in found["metrics"].items():
             assert entry["value"] == pytest.approx(second["metrics"][name]["value"] - first["metrics"][name]["value"])
             assert entry["ci95"] is None and entry["p"] is None
-        assert found["per_class"]["b"].keys() == first["per_class"]["b"].keys()
+        assert found["per_class"]["b"].keys() == first["per_class"]["b"].keys() - {"ece_debiased"}
 
 
 def test_models_that_err_alike_differ_surely_though_their_intervals_overlap() -> None:
-    targets, one, other, patients = two_models("binary", 150)
+    targets, one, other, patients = two_models("binary", 140)
     low, high = paired_differences("binary", targets, one, other, ["a", "b"], patients, 200)["metrics"]["auroc"]["ci95"]
     spans = [
         evaluate("binary", p, targets, d, ["a", "b"], patients, 200)["metrics"]["auroc"]["ci95"]
