@@ -77,6 +77,13 @@ def _with_errors_told(argv: Sequence[str], work: Callable[[], int]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a full disk, a folder that is not ours
+        from medtrain.launch.execute import unexpected
+
+        if "debug=true" in argv:
+            traceback.print_exc()
+        print(f"error: {unexpected(error)}", file=sys.stderr)
+        return 1
     except Exception as error:
         if "debug=true" in argv:
             traceback.print_exc()

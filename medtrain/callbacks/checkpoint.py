@@ -127,16 +127,26 @@ class WholeCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         try:
-            with atomic_path(path) as temporary:
-                torch.save(checkpoint, temporary)
+            # to an open file, whose error says why it can't be written; torch's own says at which byte
+            with atomic_path(path) as temporary, open(temporary, "wb") as file:
+                torch.save(checkpoint, file)
         except (OSError, RuntimeError) as error:
-            reason = getattr(error, "strerror", None) or str(error).split("\n")[0]
             raise MedtrainError(
-                f"cannot write the checkpoint {path}: {reason}; free some space, then resume"
+                f"cannot write the checkpoint {path}: {_reason(error)}; free some space, then resume"
             ) from error
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         return dict(load(path, map_location or "cpu"))
+
+
+def _reason(error: BaseException) -> str:
+    """Say what the system said, if anywhere in the chain of errors, else what the last one says."""
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, OSError) and link.strerror:
+            return link.strerror
+        link = link.__cause__ or link.__context__
+    return str(error).split("\n")[0]
 
 
 def load(path: Any, map_location: Any = "cpu") -> dict[str, Any]:

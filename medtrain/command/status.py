@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from yaml import YAMLError
 
 from medtrain.command.sweep import monitored, refresh
 from medtrain.config.runs import in_order, run_folders
@@ -22,8 +24,15 @@ from medtrain.launch.slurm import queue
 from medtrain.launch.slurm.cluster import submitted
 from medtrain.launch.slurm.queue import State
 
-BAD = ("failed", "lost")
-COLOURS = {"finished": "green", "running": "cyan", "failed": "red", "lost": "red", "interrupted": "yellow"}
+BAD = ("failed", "lost", record.DAMAGED)
+COLOURS = {
+    "finished": "green",
+    "running": "cyan",
+    "failed": "red",
+    "lost": "red",
+    "damaged": "red",
+    "interrupted": "yellow",
+}
 
 
 @dataclass
@@ -108,7 +117,7 @@ def jobs(sweep: Path, known: Mapping[str, State] | None) -> list[Seen]:
 
 
 def _seen(folder: Path, job: str, known: Mapping[str, State] | None, mode: str) -> Seen:
-    fields = record.read(folder)
+    fields = record.look(folder)
     state = (known or {}).get(job)
     reason = str(fields.get("error") or "").split("\n")[0]
     status = record.status(fields)
@@ -136,14 +145,21 @@ def _seen(folder: Path, job: str, known: Mapping[str, State] | None, mode: str) 
 
 def progress(folder: Path, mode: str) -> tuple[str, str]:
     """Read epochs done and wanted, and the best value of the monitored metric so far, from the run's own files."""
-    rows: list[dict[str, str]] = []
-    if (folder / "metrics.csv").is_file():
-        with open(folder / "metrics.csv", encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    config: Any = OmegaConf.load(folder / "config.yaml") if (folder / "config.yaml").is_file() else {}
-    wanted = OmegaConf.select(config, "trainer.max_epochs") if config else None
-    monitor = monitored(folder.parent)[0]
-    values = [float(row[monitor]) for row in rows if row.get(monitor)]
+    try:
+        rows = _metrics(folder / "metrics.csv")
+        config: Any = OmegaConf.load(folder / "config.yaml") if (folder / "config.yaml").is_file() else {}
+        wanted = OmegaConf.select(config, "trainer.max_epochs") if config else None
+        monitor = monitored(folder.parent)[0]
+        values = [float(row[monitor]) for row in rows if row.get(monitor)]
+        done = max((int(row["epoch"]) + 1 for row in rows if row.get("epoch")), default=0)
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException, csv.Error) as error:
+        return f"unknown: {type(error).__name__} in config.yaml or metrics.csv", ""
     best = (max if mode == "max" else min)(values) if values else None
-    done = max((int(row["epoch"]) + 1 for row in rows if row.get("epoch")), default=0)
     return (f"{done}/{wanted}" if wanted else ""), ("" if best is None else f"{best:.4f}")
+
+
+def _metrics(file: Path) -> list[dict[str, str]]:
+    if not file.is_file():
+        return []
+    with open(file, encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))

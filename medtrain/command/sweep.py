@@ -77,11 +77,11 @@ def jobs(sweep: Path) -> list[Row]:
     best_score, the test metrics as test_NAME, test_NAME_lo and test_NAME_hi (95 % interval), costs.
     """
     folders = in_order(path for path in sweep.iterdir() if (path / record.FILE).is_file())
-    fields = {folder: record.read(folder) for folder in folders}
+    fields = {folder: record.look(folder) for folder in folders}
     words = {folder: overrides(fields[folder].get("overrides") or ()) for folder in folders}
     keys = list(*words.values()) if len(folders) == 1 else varying(list(words.values()))
     tests = {folder: _tested(folder) for folder in folders}
-    columns = dict.fromkeys(column for test in tests.values() for column in test)
+    columns = dict.fromkeys(column for test, _ in tests.values() for column in test)
     monitor, mode = monitored(sweep)
     rows = []
     for number, folder in enumerate(folders):
@@ -90,11 +90,11 @@ def jobs(sweep: Path) -> list[Row]:
             "job": int(folder.name) if folder.name.isdigit() else number,
             "folder": folder.name,
             "status": record.status(facts),
-            "error": next(iter(str(facts.get("error") or "").splitlines()), ""),
+            "error": next(iter(str(facts.get("error") or tests[folder][1]).splitlines()), ""),
             **{key: words[folder].get(key) for key in keys},
             "monitor": monitor,
             "best_score": facts.get("best_score"),
-            **{column: tests[folder].get(column) for column in columns},
+            **{column: tests[folder][0].get(column) for column in columns},
             **{key: memory(facts.get(key)) for key in COSTS},
         }
         rows.append(row)
@@ -104,7 +104,12 @@ def jobs(sweep: Path) -> list[Row]:
 def monitored(sweep: Path) -> tuple[str, str]:
     """Read the metric that chooses checkpoints, and whether its max or min is best, from a job's configuration."""
     for file in sorted(sweep.glob("*/config.yaml")):
-        config = yaml.load(file.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        try:
+            config = yaml.load(file.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        except (OSError, ValueError, yaml.YAMLError):  # its own job says so, if it is started
+            continue
+        if not isinstance(config, dict):
+            continue
         for node in (config.get("callbacks") or {}).values():
             if isinstance(node, dict) and node.get("monitor") and "Checkpoint" in str(node.get("_target_")):
                 return str(node["monitor"]), str(node.get("mode") or "min")
@@ -120,14 +125,18 @@ def _rank(row: Row, mode: str) -> tuple[bool, float, int]:
     )
 
 
-def _tested(folder: Path) -> Row:
+def _tested(folder: Path) -> tuple[Row, str]:
+    """Read the test metrics of a job, and what is wrong with their file."""
     file = folder / "test_metrics.json"
-    metrics: Mapping[str, Any] = read_json(file)["metrics"] if file.is_file() else {}
     row: Row = {}
-    for name, result in metrics.items():
-        low, high = result.get("ci95") or (None, None)
-        row |= {f"test_{name}": result.get("value"), f"test_{name}_lo": low, f"test_{name}_hi": high}
-    return row
+    try:
+        metrics: Mapping[str, Any] = read_json(file)["metrics"] if file.is_file() else {}
+        for name, result in metrics.items():
+            low, high = result.get("ci95") or (None, None)
+            row |= {f"test_{name}": result.get("value"), f"test_{name}_lo": low, f"test_{name}_hi": high}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        return {}, f"{file} is damaged ({type(error).__name__}): test the run again"
+    return row, ""
 
 
 def as_csv(rows: list[Row]) -> str:

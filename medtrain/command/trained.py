@@ -53,7 +53,7 @@ def open_run(run: str | None) -> Trained:
     folder = Path(run)
     best = folder / "checkpoints" / "best.ckpt"
     if not best.is_file() or not (folder / "decision.json").is_file():
-        state = record.status(record.read(folder))
+        state = record.status(record.look(folder))
         missing = best.relative_to(folder) if not best.is_file() else "decision.json"
         advice = "it was removed" if state == "finished" else f"medtrain resume={folder} goes on with it"
         raise UsageError(f"run={folder}: it has no {missing} (status: {state}); {advice}")

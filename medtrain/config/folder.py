@@ -13,7 +13,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from medtrain.core.errors import UsageError
+from medtrain.config.compose import load_saved
+from medtrain.core import process
+from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.data import sources
 from medtrain.io import record
 from medtrain.io.files import sha256, write_text
@@ -44,8 +46,8 @@ def claim(folder: Path) -> Path:
     Raises:
         UsageError: a run is there.
     """
-    fields = record.read(folder)
-    lost_nothing = fields.get("status") in ("failed", "interrupted") and not list(folder.glob("checkpoints/*"))
+    fields = record.look(folder)
+    lost_nothing = fields.get("status") in ("failed", "interrupted") and not list(folder.glob("checkpoints/*.ckpt"))
     if ((folder / "config.yaml").is_file() or fields) and not lost_nothing:
         advice = f"go on with it by resume={folder}, or give another hydra.run.dir"
         raise UsageError(f"hydra.run.dir={folder} already holds a run ({state(folder)}); {advice}")
@@ -62,7 +64,7 @@ def retake(cfg: DictConfig, folder: Path) -> None:
     Raises:
         UsageError: what lies there is a run of another configuration, or on other data.
     """
-    fields = record.read(folder)
+    fields = record.look(folder)
     if fields and fields.get("fingerprint") != fingerprint(cfg):
         raise UsageError(
             f"{folder} holds a run of another configuration, or its table has changed; can't go on with it"
@@ -71,7 +73,8 @@ def retake(cfg: DictConfig, folder: Path) -> None:
 
 
 def state(folder: Path) -> str:
-    return record.status(record.read(folder))
+    fields = record.look(folder)
+    return str(fields["error"]) if fields.get("status") == record.DAMAGED else record.status(fields)
 
 
 def fingerprint(cfg: DictConfig, read_files: bool = True) -> str:
@@ -109,7 +112,11 @@ def to_resume(cfg: DictConfig, home: Path, own: Path | None) -> Path | None:
         return _not_alive(folder)
     same = fingerprint(cfg)
     runs = [own] if own is not None else list(home.glob("*")) if home.is_dir() else []
-    found = [(r, folder) for folder in runs if (r := record.read(folder)) and r.get("fingerprint") == same]
+    read = [(record.look(folder), folder) for folder in runs]
+    for fields, folder in read:
+        if fields.get("status") == record.DAMAGED:
+            print(f"resume=auto: not going on with {folder}: {fields['error']}")
+    found = [(fields, folder) for fields, folder in read if fields and fields.get("fingerprint") == same]
     if own is None:
         found = [(r, folder) for r, folder in found if r.get("status") != "finished"]
     if not found:
@@ -123,19 +130,34 @@ def _tell_of_other_files(cfg: DictConfig, runs: list[Path]) -> None:
     same = fingerprint(cfg, read_files=False)
     for folder in sorted(runs):
         file = folder / "config.yaml"
-        if not file.is_file() or record.read(folder).get("status") in (None, "finished"):
+        if not file.is_file() or record.look(folder).get("status") in (None, "finished", record.DAMAGED):
             continue
-        saved = OmegaConf.load(file)
+        try:
+            saved = load_saved(folder)
+        except MedtrainError as error:
+            print(f"resume=auto: not going on with {folder}: {error}")
+            continue
         if isinstance(saved, DictConfig) and "data" in saved and fingerprint(saved, read_files=False) == same:
             names = ", ".join(f"data.{key}" for key in sources.files_of(cfg.data))
             print(f"resume=auto: not going on with {folder}: {names} has changed since it began; a new run starts")
 
 
 def _not_alive(folder: Path) -> Path:
+    """Make sure that nobody works in a run folder.
+
+    Raises:
+        UsageError: its process runs, or has given a sign of life within the last minute.
+    """
     fields = record.read(folder)
+    if record.is_alive(fields) and process.lives(fields) is None and process.is_here(fields):
+        print(
+            f"{folder}: of another container on this machine; waiting for a sign of life, a minute at most", flush=True
+        )
+        fields = record.watch(folder)
     if record.is_alive(fields):
-        who = f"process {fields.get('pid')} on {fields.get('host')}"
-        raise UsageError(f"resume: {folder} is still running ({who}); wait for it, or end it first")
+        who = f"process {fields.get('pid')} on {fields.get('host')}, heard of {max(0, record.age_s(fields)):.0f} s ago"
+        after = "" if process.lives(fields) else f"; after {record.LOST_AFTER_S:.0f} s of silence it counts as lost"
+        raise UsageError(f"resume: {folder} is still running ({who}); wait for it, or end it first{after}")
     return folder
 
 

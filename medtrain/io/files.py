@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
+import re
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+_PARTIAL = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")  # as `atomic_path` calls what is being written
+_OLD_S = 3600.0  # where a file system has no locks, nobody writes that long without a byte
+
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Open a temporary path beside `path`, which replaces it when the block ends well, else vanishes."""
+    """Open a temporary path beside `path`, which replaces it when the block ends well, else vanishes.
+
+    It is locked meanwhile, and a lock ends with its process: so what a killed one leaves is known as such.
+    """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
-    os.close(handle)
     temporary = Path(name)
+    _lock(handle)
     try:
         yield temporary
         umask = os.umask(0)
@@ -30,6 +39,36 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def sweep_partial(folder: Path) -> int:
+    """Remove, in a folder and those within, what killed processes were writing by `atomic_path`; returns the bytes."""
+    removed = 0
+    for path in folder.rglob(".*.tmp"):
+        if not _PARTIAL.fullmatch(path.name) or path.is_symlink():
+            continue
+        try:
+            with open(path, "rb") as file:
+                state = os.fstat(file.fileno())
+                free = _lock(file.fileno())
+                if free or (free is None and time.time() - state.st_mtime > _OLD_S):
+                    path.unlink()
+                    removed += state.st_size
+        except OSError:  # just gone, or not ours
+            continue
+    return removed
+
+
+def _lock(handle: int) -> bool | None:
+    """Lock an open file for this process; False if another one has it, None where the file system has no locks."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

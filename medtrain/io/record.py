@@ -1,27 +1,42 @@
 """The record of a run, run.json: what it is, was and came to, kept true while it runs.
 
 A heartbeat thread rewrites the file every few seconds, so that a reader can tell a running job from one that
-lost its machine; every write is atomic, so that it is never half a file.
+lost its machine; every write is atomic, so that it is never half a file. Whoever reads it reads it here: a damaged one
+costs its own run, and is named.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
-import socket
 import subprocess
 import threading
 import time
 from datetime import UTC, datetime
 from importlib import metadata
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from medtrain.io.files import read_json, write_json
+from medtrain.core import process
+from medtrain.core.errors import MedtrainError
+from medtrain.io.files import read_json, sweep_partial, write_json
 
 LOST_AFTER_S = 60.0
 FILE = "run.json"
+DAMAGED = "damaged"
+_RESERVE, _RESERVED = ".run.json.reserve", 64 * 1024  # given up for the last words on a full disk
 _PACKAGES = ("medtrain", "torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy", "scikit-learn", "timm")
+_TEXTS = ("status", "verb", "task", "model", "data", "host", "heartbeat", "started", "ended", "error", "fingerprint")
+_NUMBERS = ("pid", "seed", "wall_time_s", "best_score", "tests_counted", "images_per_s")
+_NODES = ("process", "spec", "fingerprints", "excluded", "imbalance", "before", "devices", "versions", "peak_memory_mb")
+_TYPES: dict[str, tuple[type, str]] = {
+    **dict.fromkeys(_TEXTS, (str, "a text")),
+    **dict.fromkeys(_NUMBERS, ((int, float), "a number")),  # type: ignore[arg-type]
+    **dict.fromkeys(_NODES, (dict, "a node")),
+    "overrides": (list, "a list"),
+}
 
 
 class RunRecord:
@@ -30,6 +45,9 @@ class RunRecord:
     Args:
         folder: the run folder.
         facts: first fields, such as verb and seed; fields of an existing file (a resumed run) are kept beneath.
+
+    Raises:
+        MedtrainError: the existing file is damaged.
     """
 
     beat_s = 10.0
@@ -37,17 +55,21 @@ class RunRecord:
     def __init__(self, folder: Path, **facts: Any) -> None:
         self.folder = folder
         self.fields: dict[str, Any] = read(folder) | facts
+        self.swept = 0  # bytes of what a killed process had left
         self._started = time.monotonic()
         self._before = float(self.fields.get("wall_time_s") or 0.0)
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def start(self) -> RunRecord:
+        """Write that the run is running, and clear away what a killed process has left half written."""
+        self.swept += sweep_partial(self.folder)
+        with contextlib.suppress(OSError):  # there is no space to reserve
+            (self.folder / _RESERVE).write_bytes(os.urandom(_RESERVED))  # zeros may take none
         self.fields.pop("error", None)
         self.update(
             status="running",
-            host=socket.gethostname(),
-            pid=os.getpid(),
+            **process.identity(),
             started=self.fields.get("started") or now(),
             versions=versions(),
             git=git_state(),
@@ -64,11 +86,18 @@ class RunRecord:
             write_json(self.folder / FILE, self.fields)
 
     def finish(self, status: str, error: str | None = None) -> None:
-        """Write for the last time: finished, failed, interrupted or preempted."""
+        """Write for the last time: finished, failed, interrupted or preempted; also where the disk is full."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
-        self.update(status=status, ended=now(), **({"error": error} if error else {}))
+        sweep_partial(self.folder)
+        (self.folder / _RESERVE).unlink(missing_ok=True)
+        last: dict[str, Any] = {"status": status, "ended": now()} | ({"error": error} if error else {})
+        if status == "finished":
+            self.update(**last)
+            return
+        with contextlib.suppress(OSError):  # what ended the run is told rather than that this can't be written
+            self.update(**last)
 
     def _beat(self) -> None:
         while not self._stop.wait(self.beat_s):
@@ -79,24 +108,70 @@ class RunRecord:
 
 
 def read(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read the run.json of a folder, {} if there is none."""
+    """Read the run.json of a folder, {} if there is none.
+
+    Raises:
+        MedtrainError: it is damaged.
+    """
     file = Path(folder) / FILE
-    return dict(read_json(file)) if file.is_file() else {}
+    return read_file(file) if file.is_file() else {}
+
+
+def look(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read the run.json of one of several folders: of a damaged one the status ``damaged``, and ``error`` says why."""
+    try:
+        return read(folder)
+    except MedtrainError as error:
+        return {"status": DAMAGED, "error": str(error)}
+
+
+def read_file(file: Path) -> dict[str, Any]:
+    """Read a run.json that is there.
+
+    Raises:
+        MedtrainError: it can't be read, is no record, or a field is not what it has to be; names the file.
+    """
+    try:
+        fields = read_json(file)
+    except OSError as error:
+        raise MedtrainError(f"{file}: can't be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise _damaged(file, f"it is no JSON: {str(error)[:100]}" if file.stat().st_size else "it is empty") from error
+    if not isinstance(fields, dict):
+        raise _damaged(file, f"it holds a {type(fields).__name__}, not fields")
+    for name, (kind, words) in _TYPES.items():
+        value = fields.get(name)
+        if value is not None and (not isinstance(value, kind) or (isinstance(value, float) and not isfinite(value))):
+            raise _damaged(file, f"'{name}' is {str(value)[:40]!r}, not {words}")
+    for name in ("heartbeat", "started", "ended"):
+        if fields.get(name) and not _is_moment(fields[name]):
+            raise _damaged(file, f"'{name}' is {fields[name][:40]!r}, not a moment with its time zone")
+    if not all(isinstance(word, str) for word in fields.get("overrides") or ()):
+        raise _damaged(file, "'overrides' holds more than texts")
+    return fields
 
 
 def is_alive(fields: dict[str, Any]) -> bool:
-    """Tell whether the process still runs: by its pid on its own host, else by a heartbeat under a minute old."""
+    """Tell whether the process still runs: by itself where it can be seen, else by a heartbeat under a minute old."""
     if fields.get("status") != "running":
         return False
-    if fields.get("host") == socket.gethostname() and fields.get("pid"):
-        return _is_medtrain(int(fields["pid"]))
-    return age_s(fields) < LOST_AFTER_S
+    lives = process.lives(fields)
+    return age_s(fields) < LOST_AFTER_S if lives is None else lives
 
 
 def status(fields: dict[str, Any]) -> str:
     """Name the status as a reader shows it: 'lost' for a run that says running and doesn't."""
-    state = str(fields.get("status", "unknown"))
+    state = str(fields.get("status") or "unknown")
     return "lost" if state == "running" and not is_alive(fields) else state
+
+
+def watch(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """Wait for a run whose process can't be seen: until it gives a sign of life, or a minute has passed without one."""
+    first = fields = read(folder)
+    while is_alive(fields) and fields.get("heartbeat") == first.get("heartbeat"):
+        time.sleep(1.0)
+        fields = read(folder)
+    return fields
 
 
 def age_s(fields: dict[str, Any]) -> float:
@@ -131,16 +206,12 @@ def git_state() -> dict[str, Any] | None:
         return None
 
 
-def _is_medtrain(pid: int) -> bool:
-    """Tell whether there is such a process, and it is one of ours (a pid is used again after a restart)."""
+def _damaged(file: Path, why: str) -> MedtrainError:
+    return MedtrainError(f"{file}: damaged: {why}; put it back from a copy, or move the run's folder away")
+
+
+def _is_moment(text: str) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
         return False
-    except PermissionError:
-        return True
-    try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return True
-    return b"python" in command or b"medtrain" in command

@@ -85,7 +85,7 @@ def _read_job(job: Any) -> tuple[DictConfig, Path]:
 def _close_record(folder: Path, code: int, count: int) -> None:
     """Note in run.json how the ranks ended, where the first of them could not."""
     status = "interrupted" if code in STOPPED else "failed"
-    if code and record.read(folder).get("status") != status:
+    if code and record.look(folder).get("status") not in (status, record.DAMAGED):
         error = None if code in STOPPED else _reason(folder, count, code)
         record.RunRecord(folder).finish(status, error)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import logging
 import signal
 import sys
+import termios
 import traceback
 import warnings
 from pathlib import Path
@@ -20,17 +23,20 @@ from medtrain.launch import processes
 from medtrain.launch.environment import own_environment
 
 PREEMPTED = 75  # the exit code for "try again later" (sysexits.h)
-INTERRUPTED, TERMINATED = 130, 143  # 128 + the number of SIGINT, of SIGTERM
-STOPPED = (INTERRUPTED, TERMINATED)
+INTERRUPTED, TERMINATED, HUNG_UP = 130, 143, 129  # 128 + the number of SIGINT, of SIGTERM, of SIGHUP
+STOPPED = (INTERRUPTED, TERMINATED, HUNG_UP)
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @own_environment()
 def execute(verb: Verb, cfg: DictConfig, folder: Path) -> int:
     """Carry out a job in this process; returns the exit code, prints what went wrong."""
     handler = _log_to(folder)
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     if not notice.listening:  # else the signal has its owner
         signal.signal(signal.SIGTERM, _terminated)
+    if before[signal.SIGHUP] != signal.SIG_IGN:  # else the person wants it to go on without them: nohup
+        signal.signal(signal.SIGHUP, _terminated)
     try:
         if verb.ranks:
             processes.fit(cfg)
@@ -41,15 +47,18 @@ def execute(verb: Verb, cfg: DictConfig, folder: Path) -> int:
         if notice.given is not None:
             return PREEMPTED
         advice = f"; go on with: medtrain resume={folder}" if verb.place is Place.RUN else ""
-        print(f"interrupted{advice}", file=sys.stderr)
-        return TERMINATED if _was_terminated(stopped) else INTERRUPTED
+        _say(f"interrupted{advice}")
+        return 128 + (stopped_by(stopped) or signal.SIGINT)
     except Exception as error:
+        if (number := stopped_by(error)) is not None:
+            return 128 + number
         if notice.given is not None:  # a rank that was still waiting for one that had stopped
             logging.getLogger("medtrain").info("stopped by %r", error)
             return PREEMPTED
         return tell(error, cfg.debug, folder)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, former in before.items():
+            signal.signal(number, former or signal.SIG_DFL)
         logging.getLogger().removeHandler(handler)
         handler.close()
         _leave_group()
@@ -68,7 +77,7 @@ def tell(error: Exception, debug: bool, folder: Path | None = None) -> int:
         text = unexpected(error)
         if folder is not None:
             text += f"; the traceback is in {folder / 'train.log'}"
-    print(f"error: {text}", file=sys.stderr, flush=True)
+    _say(f"error: {text}")
     return error.exit_code if isinstance(error, MedtrainError) else 1
 
 
@@ -78,7 +87,8 @@ def unexpected(error: BaseException) -> str:
     if "out of memory" in first.lower():
         return f"{first[:200]}; lower data.batch_size, or set trainer.accumulate_grad_batches"
     if isinstance(error, OSError) and error.errno is not None:
-        return f"{error.strerror}: {error.filename or ''}".rstrip(": ")
+        advice = "; free some space, then resume" if error.errno in FULL else ""
+        return f"{error.strerror}: {error.filename or ''}".rstrip(": ") + advice
     return f"{type(error).__name__}: {first[:300]}"
 
 
@@ -93,7 +103,7 @@ def _write_problems(error: DataError, folder: Path) -> Path:
 
 def _log_to(folder: Path) -> logging.Handler:
     rank = processes.global_rank()
-    handler = logging.FileHandler(folder / ("train.log" if rank == 0 else f"train.rank{rank}.log"), encoding="utf-8")
+    handler = _Log(folder / ("train.log" if rank == 0 else f"train.rank{rank}.log"), encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
@@ -106,20 +116,47 @@ def _log_to(folder: Path) -> logging.Handler:
     return handler
 
 
+class _Log(logging.FileHandler):
+    """A log whose disk may be full: that costs the log, not what a person is told."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        return
+
+
 class _Terminated(KeyboardInterrupt):
-    """SIGTERM, to be handled like Ctrl-C: at once, everything on disk kept."""
+    """SIGTERM or SIGHUP, to be handled like Ctrl-C: at once, everything on disk kept."""
 
 
 def _terminated(number: int, frame: Any) -> None:
-    raise _Terminated
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a shell that goes may send several; nothing cuts the closing short
+    raise _Terminated(number)
 
 
-def _was_terminated(error: BaseException | None) -> bool:
+def stopped_by(error: BaseException | None) -> int | None:
+    """Find the signal that ended the work, also where closing it has failed since: the terminal is gone, say."""
     while error is not None:
         if isinstance(error, _Terminated):
-            return True
+            return int(error.args[0])
+        if isinstance(error, OSError) and error.errno == errno.EIO and _is_hung_up():
+            return int(signal.SIGHUP)  # which is about to come
         error = error.__cause__ or error.__context__
+    return None
+
+
+def _is_hung_up() -> bool:
+    """Tell whether a terminal that this process writes to is gone."""
+    for stream in (1, 2):
+        try:
+            termios.tcgetattr(stream)
+        except termios.error as error:
+            if error.args[0] == errno.EIO:
+                return True
     return False
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal may be gone, or be a file on a full disk
+        print(text, file=sys.stderr, flush=True)
 
 
 def _leave_group() -> None:

@@ -88,9 +88,11 @@ def run_ranks(count: int, job: Path, folder: Path) -> Ended:
     def forward(number: int, _frame: FrameType | None) -> None:
         received.append(number)
         # an interrupt stops a rank at once; Lightning answers SIGTERM with a collective that the others don't join
-        _signal_all(processes, signal.SIGINT if number == signal.SIGTERM else number)
+        _signal_all(processes, number if number == signal.SIGUSR1 else signal.SIGINT)
 
     forwarded = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # else nohup: go on without the terminal
+        forwarded.append(signal.SIGHUP)
     before: dict[int, Any] = {number: signal.signal(number, forward) for number in forwarded}
     try:
         for rank in range(count):
@@ -107,7 +109,7 @@ def run_ranks(count: int, job: Path, folder: Path) -> Ended:
         _end_all(processes, GRACE_S if received else FAILED_GRACE_S)
         for number, handler in before.items():
             signal.signal(number, handler)
-    stopped = [n for n in received if n in (signal.SIGTERM, signal.SIGINT)]
+    stopped = [n for n in received if n != signal.SIGUSR1]
     return Ended(128 + stopped[0], True) if stopped else ended
 
 

@@ -85,8 +85,12 @@ class Sweep:
         if cfg.sweep.retry is None:
             before = folder.to_resume(cfg, place.parent, place if cfg.resume == "auto" else None)
             place = before or folder.claim(place)
-        elif place.name in busy or record.is_alive(record.read(place)):
+        elif place.name in busy or record.is_alive(fields := record.look(place)):
             print(f"{place} waits or runs: left alone")
+            return place, None
+        elif fields.get("status") == record.DAMAGED:
+            print(f"{place} is left alone: {fields['error']}")
+            self.codes.append(1)
             return place, None
         else:
             folder.retake(cfg, place)
@@ -136,5 +140,5 @@ def check_cluster(cfg: DictConfig, is_sweep: bool) -> bool:
 
 def best_score(place: Path) -> float | None:
     """Read the best monitored metric of a run, None where there is none yet."""
-    value = record.read(place).get("best_score")
+    value = record.look(place).get("best_score")
     return None if value is None else float(value)

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from medtrain.core.errors import UsageError
+from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.core.words import overrides, varying
-from medtrain.io.files import read_json
+from medtrain.io import record
 from medtrain.metric import Cases, holm
 from medtrain.report.folder import Array, RunFolder, read_folder
 from medtrain.report.words import ABSENT, count, headline, label, number
@@ -75,9 +75,11 @@ class Compared:
 
 def read_compared(path: Path) -> Compared | str:
     """Read the run at `path`, or say why there is nothing to compare."""
-    folder = read_folder(path)
-    above = path.resolve().parent / "run.json"
-    facts = (read_json(above) if folder.run.get("verb") == "test" and above.is_file() else {}) | folder.run
+    try:
+        folder = read_folder(path)
+        facts = (record.read(path.resolve().parent) if folder.run.get("verb") == "test" else {}) | folder.run
+    except MedtrainError as error:
+        return str(error)
     predictions = folder.predictions()
     if predictions is None or not predictions.cases or not isinstance(folder.target, ClassTarget):
         return f"no test_predictions.csv with probabilities (status: {facts.get('status', 'unknown')})"

@@ -18,6 +18,7 @@ import pandas as pd
 import yaml
 
 from medtrain.core.errors import MedtrainError
+from medtrain.io import record
 from medtrain.io.files import read_json
 from medtrain.target import Target, kinds, target_from, target_of_columns
 from medtrain.target.classes import ClassTarget
@@ -154,7 +155,7 @@ def read_folder(path: str | Path) -> RunFolder:
     """
     here = Path(path)
     text = _read(here, "config.yaml", lambda p: p.read_text(encoding="utf-8"), above=True)
-    run = _read(here, "run.json", read_json, above=True)
+    run = _read(here, record.FILE, record.read_file, above=True)
     test = _read(here, "test_metrics.json", read_json)
     if run is None and test is None:
         raise MedtrainError(f"{here} is no run folder: neither run.json nor test_metrics.json is there.")
@@ -171,7 +172,7 @@ def read_folder(path: str | Path) -> RunFolder:
         pictures=_read(here, "pictures/pictures.csv", _read_text_table),
         detections=_read(here, "test_predictions.json", read_json),
         truth=_read(here, "test_truth.json", read_json),
-        above=read_folder(parent) if own and (parent / "run.json").is_file() else None,
+        above=read_folder(parent) if own and (parent / record.FILE).is_file() else None,
     )
 
 
@@ -179,7 +180,7 @@ def _read(folder: Path, name: str, reader: Callable[[Path], T], above: bool = Fa
     """Apply `reader` to the file here or, if `above`, one level up next to a run.json; None if absent."""
     parent = folder.resolve().parent
     places = [folder / name]
-    if above and (parent / "run.json").is_file():
+    if above and (parent / record.FILE).is_file():
         places.append(parent / name)
     for place in places:
         if place.is_file():

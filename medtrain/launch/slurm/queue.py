@@ -96,8 +96,8 @@ def log_file(sweep: Path, job: str) -> Path:
 def settle(sweep: Path, known: Mapping[str, State]) -> None:
     """Write into run folders what their processes could not: that SLURM ended them, and why."""
     for name, job in submitted(sweep).items():
-        state, fields = known.get(job), record.read(sweep / name)
-        if not fields or fields.get("status") in ENDED or state is None or not state.ended:
+        state, fields = known.get(job), record.look(sweep / name)
+        if not fields or fields.get("status") in (*ENDED, record.DAMAGED) or state is None or not state.ended:
             continue
         if state.name != "COMPLETED" or not record.is_alive(fields):  # the file may reach this machine late
             status = "interrupted" if state.name == "CANCELLED" else "failed"

@@ -56,12 +56,12 @@ def wait(sweep: Path, names: Sequence[str], changed: Callable[[Path], None]) -> 
 def _over(folder: Path, state: State | None, patient: bool) -> bool:
     """Tell whether a job has ended; between two starts of a requeued job SLURM's word counts, not the folder's."""
     if state is not None:
-        return state.ended and (state.name != "COMPLETED" or not record.is_alive(record.read(folder)))
-    return not patient or record.read(folder).get("status") in queue.ENDED
+        return state.ended and (state.name != "COMPLETED" or not record.is_alive(record.look(folder)))
+    return not patient or record.look(folder).get("status") in queue.ENDED
 
 
 def _words(folder: Path, state: State | None, is_open: bool) -> str:
-    fields = record.read(folder)
+    fields = record.look(folder)
     if not is_open or state is None:
         return record.status(fields) + (f": {fields['error']}" if fields.get("error") else "")
     if state.waits:
