@@ -49,8 +49,10 @@ def claim(folder: Path) -> Path:
     fields = record.look(folder)
     lost_nothing = fields.get("status") in ("failed", "interrupted") and not list(folder.glob("checkpoints/*.ckpt"))
     if ((folder / "config.yaml").is_file() or fields) and not lost_nothing:
-        advice = f"go on with it by resume={folder}, or give another hydra.run.dir"
-        raise UsageError(f"hydra.run.dir={folder} already holds a run ({state(folder)}); {advice}")
+        go_on = "" if fields.get("status") == record.DAMAGED else f"go on with it by resume={folder}, or "
+        raise UsageError(
+            f"hydra.run.dir={folder} already holds a run ({state(folder)}); {go_on}give another hydra.run.dir"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

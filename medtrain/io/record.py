@@ -143,9 +143,9 @@ def read_file(file: Path) -> dict[str, Any]:
         value = fields.get(name)
         if value is not None and (not isinstance(value, kind) or (isinstance(value, float) and not isfinite(value))):
             raise _damaged(file, f"'{name}' is {str(value)[:40]!r}, not {words}")
-    for name in ("heartbeat", "started", "ended"):
-        if fields.get(name) and not _is_moment(fields[name]):
-            raise _damaged(file, f"'{name}' is {fields[name][:40]!r}, not a moment with its time zone")
+    beat = fields.get("heartbeat")
+    if beat and fields.get("status") == "running" and not _is_moment(beat):
+        raise _damaged(file, f"'heartbeat' is {beat[:40]!r}, not a moment with its time zone")
     if not all(isinstance(word, str) for word in fields.get("overrides") or ()):
         raise _damaged(file, "'overrides' holds more than texts")
     return fields

@@ -98,3 +98,17 @@ def test_a_full_disk_does_not_end_a_sweep(tmp_path: Path, monkeypatch: pytest.Mo
     refresh(tmp_path)
     with pytest.raises(OSError):
         outcome(tmp_path)
+
+
+def test_a_damaged_job_is_a_row_of_its_own(tmp_path: Path) -> None:
+    job(tmp_path, "0", 0.8)
+    job(tmp_path, "1", 0.9)
+    job(tmp_path, "2", 0.7)
+    (tmp_path / "0" / "run.json").write_text("{")
+    (tmp_path / "0" / "config.yaml").write_text("a: [")
+    (tmp_path / "2" / "test_metrics.json").write_text('{"metrics": [1]}')
+    assert outcome(tmp_path) == 1
+    rows = {row["job"]: row for row in table(tmp_path)}
+    assert rows["1"]["status"] == "finished" and rows["1"]["monitor"] == "val_auroc" and not rows["1"]["error"]
+    assert rows["0"]["status"] == "damaged" and str(tmp_path / "0" / "run.json") in rows["0"]["error"]
+    assert rows["2"]["status"] == "finished" and "test_metrics.json is damaged" in rows["2"]["error"]
