@@ -155,10 +155,10 @@ class Measured:
     def _calibration_errors(self, name: str | None, plain: Results) -> Results:
         """Write ``ece_debiased``, and beside the plain ECE what a calibrated model would show."""
         parts = [c for c, _ in self.sheet.parts("ece")] if name is None else [name]
+        if plain["value"] is None:
+            return {"ece_debiased": write(math.nan, None)}
         errors = [self.forms.calibration(part) for part in parts or [None]]
         value = float(np.mean([error.value for error in errors]))
-        if plain["value"] is None or math.isnan(value):
-            return {"ece_debiased": write(math.nan, None)}
         plain["if_calibrated"] = float(np.mean([error.if_calibrated for error in errors]))
         limits = averaged(np.array([error.value for error in errors]), np.array([error.limits for error in errors]))
         form = Form((max(0.0, limits[0]), limits[1]), (self.n_patients,)) if self.bootstrap else None

@@ -184,3 +184,14 @@ def test_a_rising_function_of_two_numbers_by_hand():
     low, high = rising(np.add, a, b)
     assert (low, high) == (pytest.approx(1.1 - 0.5, abs=1e-3), pytest.approx(1.1 + 0.5, abs=1e-3))
     assert rising(np.add, a, np.array([0.5] * 3)) == pytest.approx([0.8, 1.4])
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
+def test_labels_that_nothing_tells_apart_are_judged(kind):
+    """All cases of one class: no label has both positives and negatives, so the whole is no mean of any."""
+    target = np.ones(8) if kind == "multiclass" else np.tile([1.0, 0.0], (8, 1))
+    probs = np.tile([0.3, 0.7], (8, 1))
+    predicted = np.ones(8, int) if kind == "multiclass" else probs > 0.5
+    found = evaluate(kind, probs, target, predicted, 2, list("aabbccdd"), 50, prevalence=0.1)
+    assert found["metrics"]["auroc"] == {"value": None, "ci95": None}
+    json.dumps(found, allow_nan=False)
