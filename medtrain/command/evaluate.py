@@ -37,6 +37,7 @@ def write_outcome(folder: Path, outcome: Outcome, decision: Decision, **facts: A
     """Write test_metrics.json, `facts` first, and the files of a judged split; return the metrics."""
     metrics = {**facts, **outcome.metrics}
     metrics.setdefault("decision", decision.to_dict())
+    metrics["warnings"] = outcome.warnings
     metrics |= {part: outcome.metrics.get(part) for part in ("calibration", "prevalence", "groups", "abstention")}
     write_json(folder / "test_metrics.json", metrics)
     for name, content in outcome.files.items():

@@ -71,10 +71,12 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
         run_loader(trainer, task, data.val_dataloader)
         decision = task.fit_decision(task.results, cfg.eval.threshold)
         if record:
-            decision.save(folder / "decision.json", sha256(best))
             validated = task.evaluate(task.results, data.cases, decision, EvalOptions(bootstrap=0))
+            decision.save(folder / "decision.json", sha256(best), warnings=validated.warnings)
             for name, content in validated.files.items():
                 write(folder / name.replace("test_", "val_", 1), content)
+            for warning in validated.warnings:
+                build.say(f"warning: validation: {warning}")
         outcome = evaluate(cfg, trainer, task, data, decision, folder, split="test")
         score = getattr(scored, "best_model_score", None)
         value = float(score) if score is not None and isfinite(score) else None

@@ -7,6 +7,7 @@ from medtrain.metric.abstention import abstention_curve, distance, lead, spread
 from medtrain.metric.bootstrap import patient_weights, percentile_interval, replicate
 from medtrain.metric.calibration import reliability
 from medtrain.metric.classification import Cases, evaluate
+from medtrain.metric.constant import constant_decisions, constant_scores
 from medtrain.metric.detection import evaluate_boxes, fit_box_thresholds, map50, parse_box_policy
 from medtrain.metric.hits import Hit, HitRule, find_hits
 from medtrain.metric.options import EvalOptions
@@ -32,6 +33,8 @@ __all__ = [
     "Sheet",
     "abstention_curve",
     "auroc",
+    "constant_decisions",
+    "constant_scores",
     "distance",
     "evaluate",
     "evaluate_boxes",

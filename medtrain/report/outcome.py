@@ -46,6 +46,7 @@ def metrics_table(
         table.add_row(Text(f"{label(name)} at prevalence {elsewhere['prevalence']:g}"), Text(value), Text(interval))
     lines: list[RenderableType] = [table]
     lines += [Text(sentence) for sentence in cautions(test_metrics)]
+    lines += [Text(f"warning: {warning}", "yellow") for warning in test_metrics.get("warnings") or ()]
     decided = list((test_metrics.get("decision") or {}).get("thresholds") or {})
     for column, groups in (test_metrics.get("groups") or {}).items():
         lines.append(_group_table(column, groups, decided[:MOST]))

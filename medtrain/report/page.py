@@ -63,6 +63,7 @@ class Page:
         kicker: in small print above them.
         synthetic: the data were phantoms.
         stopped: the status of a run that did not finish, else "".
+        warnings: what makes the numbers mean little.
         tiles: (name, value, interval) of the numbers to see first.
         sections: what follows.
     """
@@ -72,6 +73,7 @@ class Page:
     kicker: str
     synthetic: bool
     stopped: str
+    warnings: Sequence[str]
     tiles: Sequence[tuple[str, str, str]]
     sections: Sequence[Section]
     template: ClassVar[str] = "page.html.j2"
@@ -106,6 +108,7 @@ def page(run: RunFolder, sections: Sequence[Drawer] = SECTIONS) -> Page:
         kicker=", ".join(text for text in (run.name("task"), str(run.run.get("started") or "")) if text),
         synthetic=run.synthetic,
         stopped=str(status) if status in ("failed", "interrupted", "preempted") else "",
+        warnings=[str(warning) for warning in run.test.get("warnings") or ()],
         tiles=tiles(run),
         sections=[drawn for drawer in sections if (drawn := drawer(run)) is not None],
     )

@@ -20,6 +20,8 @@ from medtrain.metric import (
     Sheet,
     abstention_curve,
     auroc,
+    constant_decisions,
+    constant_scores,
     evaluate,
     fit_threshold,
     paired_differences,
@@ -213,7 +215,18 @@ class ClassTarget(PredictionColumns, Target):
         metrics["calibration"] = {"temperature": decision.temperature, **metrics["calibration"]}
         counts = {"n_cases": len(rows), "n_patients": int(rows["patient"].nunique())}
         curve = {"by": predicted.by, "curve": self.abstention(cases, predicted.doubt)}
-        return Outcome(counts | metrics | {"abstention": curve}, {"test_predictions.csv": self.table(predicted)})
+        files = {"test_predictions.csv": self.table(predicted)}
+        return Outcome(counts | metrics | {"abstention": curve}, files, self.constant(predicted))
+
+    def constant(self, predicted: Predicted) -> list[str]:
+        """Say what is predicted alike for all cases, in a sentence each."""
+        shown = [self.positive] if self.positive else self.classes
+        scores = {f"the probability of {name!r}": predicted.probs[:, self.classes.index(name)] for name in shown}
+        same = constant_scores(scores)
+        if same or self.several or predicted.values is None or not len(predicted.predicted):
+            return same
+        first = self.classes[int(predicted.predicted[0])]
+        return constant_decisions(predicted.predicted, predicted.values, f"predicted as {first!r}")
 
     def score(self, probs_NC: Array, values: Array) -> float:
         """Compute the AUROC, quick enough for each validation epoch; NaN where undefined."""

@@ -38,7 +38,9 @@ class Outcome:
         metrics: of test_metrics.json: n_cases, n_patients, metrics, per_class, and where the task has them
             calibration, prevalence, groups.
         files: {name: table or JSON value} to write beside it.
+        warnings: what makes the metrics mean little, such as a constant prediction, in a sentence each.
     """
 
     metrics: dict[str, Any]
     files: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)

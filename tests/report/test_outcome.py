@@ -40,6 +40,11 @@ def test_synthetic_data_are_named():
     assert "report" not in printed(TEST, True, "run", None)
 
 
+def test_warnings_are_told():
+    text = printed(TEST | {"warnings": ["constant prediction: [x]"]}, True, "run", None)
+    assert "warning: constant prediction: [x]" in text and "warning" not in printed(TEST, True, "run", None)
+
+
 def test_groups_and_another_prevalence_are_told():
     auroc = {"auroc": {"value": 0.75, "ci95": None}}
     site = {"n_cases": 12, "n_patients": 9, "events": {"well": 8, "sick": 4}, "metrics": auroc}

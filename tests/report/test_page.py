@@ -79,6 +79,14 @@ def test_the_banner_appears_only_for_synthetic_data(binary, tmp_path):
     assert "ynthetic" not in write_report(real).read_text(encoding="utf-8")
 
 
+def test_a_constant_prediction_is_a_banner(binary, tmp_path):
+    folder = copy(binary[0], tmp_path / "flat")
+    test = json.loads((folder / "test_metrics.json").read_text())
+    (folder / "test_metrics.json").write_text(json.dumps(test | {"warnings": [f"constant prediction: {EVIL}"]}))
+    html = write_report(folder).read_text(encoding="utf-8")
+    assert "constant prediction: &lt;script" in html and "constant prediction" not in binary[1]
+
+
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])
 def test_user_text_is_escaped(kind, tmp_path):
     classes = ["a & b $x_$", EVIL] if kind == "binary" else ["a & b $x_$", EVIL, "_c"]

@@ -114,6 +114,10 @@ def test_judged_with_files_that_can_be_read_back() -> None:
     assert made.score(outputs)["map50"] == 1
     judged = made.evaluate(outputs, CASES, decision, EvalOptions(0))
     assert judged.metrics["n_cases"] == 2 and judged.metrics["metrics"]["map"]["value"] == 1
+    assert judged.warnings == []
+    blind = task(Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0).long(), torch.zeros(0).long()), truth)
+    (text,) = blind.evaluate([blind.outputs(batch([0, 1, 2]))], CASES, decision, EvalOptions(0)).warnings
+    assert "highest score of 'a' in an image (0)" in text and "'b' in an image (0)" in text and "all 3 cases" in text
     files = judged.files
     assert files["test_predictions.json"][0] | {"score": 0} == {
         "image_id": 11, "category_id": 2, "bbox": [4.0, 4.0, 12.0, 12.0], "score": 0,

@@ -17,7 +17,7 @@ from medtrain.core.coco import results, truth_file
 from medtrain.core.truth import PredictedBoxes, Truth
 from medtrain.data.base import Data, Inputs
 from medtrain.io.files import write_json
-from medtrain.metric import EvalOptions, Hit, HitRule, evaluate_boxes, fit_box_thresholds, map50
+from medtrain.metric import EvalOptions, Hit, HitRule, constant_scores, evaluate_boxes, fit_box_thresholds, map50
 from medtrain.model import losses_wanted
 from medtrain.report import write_box_pictures
 from medtrain.target import DataSpec, Decision, Outcome, Target
@@ -192,7 +192,12 @@ class Detection(Task):
             "test_predictions.json": results(boxes, truth.image_id_N),
             "test_truth.json": truth_file(truth, rows["case"].tolist(), patients, classes),
         }
-        return Outcome(counts | metrics, files)
+        highest_CN = np.zeros((len(classes), len(judged_cases)))
+        np.maximum.at(highest_CN, (boxes.label_N, boxes.image_N), boxes.score_N)
+        scores = {
+            f"the highest score of {name!r} in an image": row for name, row in zip(classes, highest_CN, strict=True)
+        }
+        return Outcome(counts | metrics, files, constant_scores(scores))
 
     def save(self, output: Path, outputs: Outputs, inputs: Inputs, decision: Decision) -> None:
         """Write COCO results."""
