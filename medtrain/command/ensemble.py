@@ -43,7 +43,8 @@ def main(cfg: DictConfig, make_folder: Callable[[], Path]) -> int:
     assert isinstance(target, ClassTarget)
     folds, splits = [_judgeable(unit, target, cfg.eval.threshold) for unit in units], _splits(units)
     order = splits.loc[splits["split"] == "test", "case"].tolist()
-    decision = Decision(cfg.eval.threshold, 1.0, *fit_whole(target, folds, order, cfg.eval.threshold))
+    options = EvalOptions.read(cfg.eval)
+    decision = fit_whole(target, folds, order, cfg.eval.threshold, options)
     folder = make_folder()
     with recorded(cfg, folder) as record:
         assert record is not None
@@ -52,7 +53,7 @@ def main(cfg: DictConfig, make_folder: Callable[[], Path]) -> int:
         write_text(folder / "splits.csv", splits.to_csv(index=False))
         write_text(folder / TRAINED_ON, _learned(members).fillna("").to_csv(index=False))
         checkpoint = _write_weights(members, folder / "checkpoints" / "best.ckpt")
-        outcome = judge_folds(target, folds, decision, order, EvalOptions.read(cfg.eval))
+        outcome = judge_folds(target, folds, decision, order, options)
         by_fold = _by_fold(units, outcome.metrics.get("cross_validation"))
         decision.save(folder / "decision.json", sha256(checkpoint), members=_described(members), folds=by_fold)
         if units[0].fold is not None:
@@ -70,9 +71,11 @@ def main(cfg: DictConfig, make_folder: Callable[[], Path]) -> int:
 def _judgeable(unit: Unit, target: ClassTarget, policy: str | float) -> Fold:
     """Read what a unit's runs say of their validation and test cases; the former fit the thresholds of the latter."""
     tuned = RunPredictions.read([member.folder / "val_predictions.csv" for member in unit.members], target)
-    thresholds = target.fit_thresholds(tuned.probs_NSC.mean(axis=1), tuned.values, policy)
+    patients = tuned.rows["patient"].tolist()
+    thresholds = target.fit_thresholds(tuned.probs_NSC.mean(axis=1), tuned.values, policy, patients)
     files = [member.folder / "test_predictions.csv" for member in unit.members]
-    return Fold(unit.repeat, unit.fold, tuned, RunPredictions.read(files, target, thresholds))
+    tested = RunPredictions.read(files, target, thresholds)
+    return Fold(unit.repeat, unit.fold, tuned.decided_by(target, thresholds), tested)
 
 
 def _by_fold(units: Sequence[Unit], judged: dict[str, Any] | None) -> list[dict[str, Any]]:

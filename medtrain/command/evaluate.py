@@ -15,7 +15,7 @@ from medtrain.data.base import Data
 from medtrain.io.files import write_json, write_text
 from medtrain.metric import EvalOptions
 from medtrain.report import write_report
-from medtrain.target import Decision, Outcome
+from medtrain.target import Decision, Outcome, reached, side_by_side
 from medtrain.task.base import Task
 
 
@@ -30,6 +30,9 @@ def evaluate(
     groups: Any = None if data.groups is None else data.groups.to_dict("list")
     options = EvalOptions.read(cfg.eval).with_groups(groups)
     outcome = task.evaluate(task.results, data.cases, decision, options)
+    tested = reached(outcome.metrics, decision.thresholds)
+    asked = task.spec.target.grammar.parse(decision.policy)
+    outcome.metrics["operating_point"] = side_by_side(asked, decision.validation, tested)
     return write_outcome(folder, outcome, decision, split=split)
 
 

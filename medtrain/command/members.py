@@ -115,7 +115,7 @@ def _read(folder: Path) -> Member:
         fields,
         load_saved(folder, "runs"),
         spec,
-        Decision.load(folder / "decision.json", folder / "checkpoints" / "best.ckpt"),
+        Decision.load(folder / "decision.json", folder / "checkpoints" / "best.ckpt", spec.target.thresholded),
         splits,
         parts,
         None if parts is None else int(tested[0]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from medtrain.io.files import sha256, write_text
 from medtrain.metric import EvalOptions
 from medtrain.model import warm_start
 from medtrain.report import metrics_table
+from medtrain.target import reached
 from medtrain.task.base import Task
 
 log = logging.getLogger("medtrain")
@@ -69,9 +71,10 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
         task.load_state_dict(weights)
         attach_gate(cfg, trainer, task, data.cases)
         run_loader(trainer, task, data.val_dataloader)
-        decision = task.fit_decision(task.results, cfg.eval.threshold)
+        decision = task.fit_decision(task.results, cfg.eval.threshold, data.cases)
         if record:
-            validated = task.evaluate(task.results, data.cases, decision, EvalOptions(bootstrap=0))
+            validated = task.evaluate(task.results, data.cases, decision, EvalOptions.read(cfg.eval))
+            decision = replace(decision, validation=reached(validated.metrics, decision.thresholds))
             decision.save(folder / "decision.json", sha256(best), warnings=validated.warnings)
             for name, content in validated.files.items():
                 write(folder / name.replace("test_", "val_", 1), content)

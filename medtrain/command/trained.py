@@ -61,6 +61,6 @@ def open_run(run: str | None) -> Trained:
     facts = checkpoint.get("medtrain")
     if not isinstance(facts, dict) or "spec" not in facts:
         raise MedtrainError(f"{best}: not a checkpoint of medtrain (it says nothing of its data)")
-    decision = Decision.load(folder / "decision.json", best)
-    weights = network_weights(checkpoint["state_dict"])
-    return Trained(folder, DataSpec.from_dict(facts["spec"]), decision, weights, facts.get("members"))
+    spec = DataSpec.from_dict(facts["spec"])
+    decision = Decision.load(folder / "decision.json", best, spec.target.thresholded)
+    return Trained(folder, spec, decision, network_weights(checkpoint["state_dict"]), facts.get("members"))

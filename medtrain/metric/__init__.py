@@ -8,14 +8,15 @@ from medtrain.metric.bootstrap import patient_weights, percentile_interval, repl
 from medtrain.metric.calibration import reliability
 from medtrain.metric.classification import Cases, evaluate
 from medtrain.metric.constant import constant_decisions, constant_scores
-from medtrain.metric.detection import evaluate_boxes, fit_box_thresholds, map50, parse_box_policy
+from medtrain.metric.detection import evaluate_boxes, fit_box_thresholds, map50
 from medtrain.metric.hits import Hit, HitRule, find_hits
 from medtrain.metric.options import EvalOptions
 from medtrain.metric.paired import holm, paired_differences
+from medtrain.metric.policy import Parsed, parse_box_policy, parse_policy
 from medtrain.metric.ranking import Ranking, auroc
 from medtrain.metric.sheet import ExclusiveSheet, LabelsSheet, PositiveSheet, Sheet
 from medtrain.metric.temperature import SURE, sigmoid_temperature, softmax_temperature
-from medtrain.metric.thresholds import fit_threshold, parse_policy
+from medtrain.metric.thresholds import fit_threshold
 from medtrain.metric.tiles import tile_auroc
 from medtrain.metric.unseen import means_of_all
 from medtrain.metric.within import within_folds
@@ -28,6 +29,7 @@ __all__ = [
     "Hit",
     "HitRule",
     "LabelsSheet",
+    "Parsed",
     "PositiveSheet",
     "Ranking",
     "Sheet",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
+import functools
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from medtrain.core.errors import UsageError
 from medtrain.core.truth import PredictedBoxes, Truth
 from medtrain.metric.bootstrap import Array, patient_counts, patient_index
 from medtrain.metric.box_limits import BoxForms, Key
@@ -16,55 +16,61 @@ from medtrain.metric.groups import by_group
 from medtrain.metric.hits import BY_OVERLAP, HitRule, Hits, find_hits
 from medtrain.metric.matching import COCO_MOST, SIZES, match
 from medtrain.metric.options import EvalOptions
+from medtrain.metric.policy import parse_box_policy
 from medtrain.metric.recall import FALSE_POSITIVES, Curve, curve_of
+from medtrain.metric.thresholds import surely
+
+log = logging.getLogger(__name__)
 
 COCO = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 LOOSE = (0.1, 0.3)
 AT = {"map50": 0.5, "map75": 0.75, "ap10": 0.1, "ap30": 0.3}
-POLICIES = "a number from 0 to 1, f1, sensitivity@X with 0 < X <= 1, or fp_per_image@X with X > 0"
-
-
-def parse_box_policy(policy: str | float) -> tuple[str, float]:
-    """Read (``fixed``, score), (``f1``, nan), (``sensitivity``, X) or (``fp_per_image``, X).
-
-    Raises:
-        UsageError: anything else.
-    """
-    text = str(policy).strip()
-    named = re.fullmatch(r"(sensitivity|fp_per_image)@([0-9.]+(?:e-?\d+)?)", text)
-    if text == "f1":
-        return text, float("nan")
-    try:
-        name, value = (named[1], float(named[2])) if named else ("fixed", float(text))
-    except ValueError:
-        name, value = "", float("nan")
-    most = float("inf") if name == "fp_per_image" else 1.0
-    if isinstance(policy, bool) or not (0 <= value <= most if name == "fixed" else 0 < value <= most):
-        raise UsageError(f"eval.threshold={policy} is not {POLICIES}.")
-    return name, value
 
 
 def fit_box_thresholds(
-    truth: Truth, predicted: PredictedBoxes, classes: Sequence[str], policy: str | float, rule: HitRule = BY_OVERLAP
+    truth: Truth,
+    predicted: PredictedBoxes,
+    classes: Sequence[str],
+    policy: str | float,
+    rule: HitRule = BY_OVERLAP,
+    patients: Sequence[Any] | None = None,
 ) -> dict[str, float]:
     """Choose the score from which on a box of each class is shown, from validation data.
 
     f1: where F1 is largest, the highest of equals. sensitivity@X: the highest score that finds this share of the boxes.
     fp_per_image@X: the lowest score with no more false positives an image of that class. Where validation has no box of
-    a class, or the sensitivity is out of reach, the score is 0.5, or the lowest.
+    a class, or the sensitivity is out of reach, the score is 0.5, or the lowest. sensitivity@X+: see `surely`.
+
+    Args:
+        patients: of each image; None: each image is its own.
 
     Raises:
         UsageError: no such policy.
     """
-    name, value = parse_box_policy(policy)
-    if name == "fixed":
-        return dict.fromkeys(classes, value)
+    parsed = parse_box_policy(policy)
+    if parsed.name == "fixed":
+        return dict.fromkeys(classes, parsed.value)
     hits, limits = find_hits(truth, predicted, rule), {}
+    patient_I, n = patient_index(patients, len(truth))
     for number, cls in enumerate(classes):
         own, boxes = hits.label_E == number, int((hits.label_M == number).sum())
         score, true = hits.score_E[own], hits.true_E[own]
-        limits[cls] = _threshold(score, true, boxes, len(truth), name, value) if boxes and len(score) else 0.5
+        if not boxes or not len(score):
+            log.warning("%s: no %s in the validation data to fit a threshold on; 0.5 is used", cls,
+                        "box is found" if boxes else "box")  # fmt: skip
+            limits[cls] = 0.5
+        elif parsed.sure:
+            patient_E = patient_I[hits.image_E[own]]
+            found = functools.partial(_found, score, true, patient_E, n)
+            limits[cls] = surely(np.unique(score)[::-1], found, hits.curve(number, patient_I, n).boxes_P, parsed, cls)
+        else:
+            limits[cls] = _threshold(score, true, boxes, len(truth), parsed.name, parsed.value)
     return limits
+
+
+def _found(score_E: Array, true_E: Array, patient_E: Array, patients: int, limit: float) -> Array:
+    """Count each patient's boxes that are found at a threshold."""
+    return np.bincount(patient_E[true_E & (score_E >= limit)], minlength=patients)
 
 
 def _threshold(score_N: Array, hit_N: Array, boxes: float, images: int, name: str, value: float) -> float:

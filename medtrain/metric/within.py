@@ -12,8 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from medtrain.metric.bootstrap import Array, patient_counts, percentile_interval
+from medtrain.metric.area import auroc_limits
+from medtrain.metric.bootstrap import Array, patient_counts
 from medtrain.metric.classification import Cases
+from medtrain.metric.interval import NOTHING, Form, averaged, correlation, missing, real, spread, write
+from medtrain.metric.limits import UNBOUNDED
 from medtrain.metric.options import EvalOptions
 from medtrain.metric.ranking import Ranking
 
@@ -52,9 +55,42 @@ def within_folds(
     counts = patient_counts(len(names), options.bootstrap if len(names) > 1 else 0, options.seed)
     drawn = [statistics(counts_RP.astype(np.float64)) for counts_RP in counts]
     replicates_KR = np.concatenate(drawn, axis=1) if drawn else np.empty((len(values_K), 0))
-    entries = [_entry(float(v), row_R, len(names)) for v, row_R in zip(values_K, replicates_KR, strict=True)]
+    forms: list[Form | None] = [None] * len(values_K)
+    if options.bootstrap:
+        of_classes = [
+            _form(*one, within[c].behind, len(names)) for c, one in enumerate(_rows(values_K, replicates_KR)[:-2])
+        ]
+        part = [c for c in of_whole if np.isfinite(values_K[c])]
+        forms = [*of_classes, _mean_form(values_K, of_classes, replicates_KR, part), None]
+        limits = real(values_K[-1], spread(replicates_KR[-1], len(names)), len(names))
+        forms[-1] = Form(limits, (len(names),), UNBOUNDED)
+    entries = [write(v, form, row_R) for (v, row_R), form in zip(_rows(values_K, replicates_KR), forms, strict=True)]
     per_class = dict(zip(pooled.classes, entries, strict=False))
     return {"auroc": entries[-2], "per_class": per_class, "pooled_minus_within": entries[-1]}
+
+
+def _rows(values_K: Array, replicates_KR: Array) -> list[tuple[float, Array]]:
+    return [(float(value), row_R) for value, row_R in zip(values_K, replicates_KR, strict=True)]
+
+
+def _form(value: float, values_R: Array, behind: tuple[int, int], patients: int) -> Form:
+    """Give the form of one class's area: as that of an AUROC, its spread from replicates."""
+    if not np.isfinite(value) or min(behind) < 2:
+        return Form(NOTHING, behind)
+    return Form(auroc_limits(value, spread(values_R, patients), *behind), behind)
+
+
+def _mean_form(values_K: Array, forms: Sequence[Form], replicates_KR: Array, part: Sequence[int]) -> Form:
+    """Give the form of the mean over some classes; without an interval where one of them has none."""
+    if len(part) == 1:
+        return forms[part[0]]
+    for c in part:
+        if reason := missing(float(values_K[c]), forms[c], replicates_KR[c]):
+            return Form(NOTHING, reason=reason)
+    if not part:
+        return Form(NOTHING)
+    limits_C2 = np.array([forms[c].limits for c in part])
+    return Form(averaged(values_K[list(part)], limits_C2, correlation([replicates_KR[c] for c in part])))
 
 
 class _Within:
@@ -62,14 +98,17 @@ class _Within:
 
     Args:
         folds: scores, whether positive, and the number of the patient, of the cases of each fold.
+
+    Attributes:
+        behind: patients with a positive, and with a negative case in a fold that has pairs.
     """
 
     def __init__(self, folds: Sequence[tuple[Array, Array, Array]]) -> None:
-        self.folds = [
-            (Ranking(score_N, positive_N), positive_N, patient_N)
-            for score_N, positive_N, patient_N in folds
-            if 0 < positive_N.sum() < len(positive_N)
-        ]
+        folds = [fold for fold in folds if 0 < fold[1].sum() < len(fold[1])]
+        sides = [(patient_N[positive_N], patient_N[~positive_N]) for _, positive_N, patient_N in folds]
+        positive, negative = ({n for one in sides for n in one[side].tolist()} for side in (0, 1))
+        self.behind = len(positive), len(negative)
+        self.folds = [(Ranking(score_N, positive_N), positive_N, patient_N) for score_N, positive_N, patient_N in folds]
 
     def auroc(self, weights_RP: Array) -> Array:
         """Compute the share of pairs in order, [R], for weights of the patients; NaN without a pair."""
@@ -96,10 +135,3 @@ def _mean(values_CR: Array) -> Array:
     """Average over the classes that have a value in any replicate."""
     some = values_CR[np.isfinite(values_CR).any(axis=1)]
     return np.asarray(some.mean(axis=0) if len(some) else np.full(values_CR.shape[1], np.nan))
-
-
-def _entry(value: float, values_R: Array, patients: int) -> dict[str, Any]:
-    if not np.isfinite(value):
-        return {"value": None, "ci95": None}
-    span = percentile_interval(values_R, patients=patients)
-    return {"value": value, "ci95": None if span is None else list(span)}

@@ -28,6 +28,9 @@ PER_CLASS = (
 )
 
 
+REACHED = {"sensitivity": "positive", "specificity": "negative", "ppv": ""}  # and the cases that it is a share of
+
+
 @section()
 def metrics(run: RunFolder) -> Section | None:
     """Draw the tables of metrics, with notes on how to read them."""
@@ -36,7 +39,7 @@ def metrics(run: RunFolder) -> Section | None:
     rows = [(name, [Cell(value), *texts(interval)]) for name, value, interval in [*of_all, *_at_prevalence(run)]]
     notes = map(Note, [*cautions({"few": run.test.get("few")}), *decision_text(run)]) if rows else ()
     together = table(["Metric", "Value", "95 % interval"], rows, "metrics", "Metrics of all cases")
-    return part("metrics", "Metrics", together, *notes, _per_class(run))
+    return part("metrics", "Metrics", together, *notes, _operating_point(run), _per_class(run))
 
 
 def decision_text(run: RunFolder) -> list[str]:
@@ -59,10 +62,28 @@ def decision_text(run: RunFolder) -> list[str]:
     return [*notes, averages] if averages else notes
 
 
+def _operating_point(run: RunFolder) -> Table | None:
+    """Put what the thresholds reach on validation beside the test, and by how much it falls short of the policy."""
+    rows = []
+    for name, point in (run.test.get("operating_point") or {}).items():
+        asked, sides = point["asked"] or {}, (point["validation"] or {}, point["test"])
+        for metric in (metric for metric in REACHED if metric in point["test"]):
+            goal = asked.get("value") if asked.get("metric") == metric else None
+            cells = [Cell("" if goal is None else number(goal))]
+            for side in sides:
+                cells += [Cell(*with_interval(side.get(metric))), Cell(number(side.get(REACHED[metric], "")))]
+            cells.append(Cell("" if goal is None or point["short_by"] is None else number(point["short_by"])))
+            rows.append((f"{name}: {label(metric)}", cells))
+    header = ["At the threshold", "Asked for", "Validation", "Of cases", "Test", "Of cases", "Short by"]
+    return table(header, rows, "names", "What the thresholds reach on validation and on the test")
+
+
 def _decided(decision: dict[str, Any]) -> str:
     limits = decision.get("thresholds") or {}
     if len(limits) == 1:
         name, limit = next(iter(limits.items()))
+        if limit > 1:
+            return f"No case counts as {name}: {one_line(decision.get('policy'))} asks for more than any probability."
         return f"A case counts as {name} from a probability of {number(limit)} on."
     if limits:
         return f"A label counts as present from these probabilities on: {_listed(limits)}."

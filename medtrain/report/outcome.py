@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from medtrain.report.words import cautions, entry, label, label_in, split_name
+from medtrain.report.words import cautions, count, entry, label, label_in, number, split_name
 
 MOST = 3  # classes whose cases are counted in the table of groups
 
@@ -50,12 +50,35 @@ def metrics_table(
     decided = list((test_metrics.get("decision") or {}).get("thresholds") or {})
     for column, groups in (test_metrics.get("groups") or {}).items():
         lines.append(_group_table(column, groups, decided[:MOST]))
+    lines += [Text(line) for line in reached_lines(test_metrics)]
     if synthetic:
         lines.append(Text("Synthetic data: these numbers show that the pipeline works, nothing about patients."))
     lines.append(Text(f"run     {run_folder}", overflow="ignore", no_wrap=True))
     if report is not None:
         lines.append(Text(f"report  {report}", overflow="ignore", no_wrap=True))
     return Group(*lines)
+
+
+def reached_lines(test_metrics: Mapping[str, Any]) -> list[str]:
+    """Say, for each class, what a policy asked for, and what came of it on validation and on the test."""
+    points = test_metrics.get("operating_point") or {}
+    lines = []
+    for name, point in list(points.items())[:MOST]:
+        asked = point["asked"]
+        if asked is None:
+            continue
+        metric, side = asked["metric"], "negative" if asked["metric"] == "specificity" else "positive"
+        shares = [
+            f"{entry(part[metric])[0]} ({entry(part[metric])[1]}; {count(part[side], f'{side} case')}) on {where}"
+            for where, part in (("validation", point["validation"]), (split_name(test_metrics), point["test"]))
+            if part
+        ]
+        short = point["short_by"]
+        end = "" if short is None else f": {number(short)} short" if short > 0 else ": reached"
+        lines.append(f"{label(metric)} of {name}, {asked['value']:g} asked for: {', '.join(shares)}{end}")
+    if len(points) > MOST and lines:
+        lines.append(f"and {len(points) - MOST} more classes in test_metrics.json (operating_point)")
+    return lines
 
 
 def _group_table(column: str, groups: Mapping[str, Any], classes: Sequence[str]) -> Table:

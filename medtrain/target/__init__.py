@@ -11,6 +11,7 @@ from medtrain.target.counts import LabelCounts
 from medtrain.target.decision import Decision
 from medtrain.target.find import kinds, target_from, target_of, target_of_columns
 from medtrain.target.outcome import Outcome, Predicted
+from medtrain.target.reached import reached, side_by_side
 from medtrain.target.spec import DataSpec
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "Predicted",
     "Target",
     "kinds",
+    "reached",
+    "side_by_side",
     "target_from",
     "target_of",
     "target_of_columns",

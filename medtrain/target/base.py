@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from medtrain.metric.policy import PROBABILITIES, Grammar
 from medtrain.target.counts import LabelCounts
 
 Form = Literal["labels", "probabilities", "boxes"]
@@ -52,6 +53,7 @@ class Target(ABC):
         forms: the forms in which predictions of this kind come.
         exclusive: a case has exactly one of the classes, so that outputs go through a softmax.
         several: a case may have any number of the classes, none too.
+        grammar: of `eval.threshold`.
         words: of reports.
     """
 
@@ -61,6 +63,7 @@ class Target(ABC):
     forms: ClassVar[frozenset[Form]]
     exclusive: ClassVar[bool] = False
     several: ClassVar[bool] = False
+    grammar: ClassVar[Grammar] = PROBABILITIES
     words: ClassVar[Words] = Words()
 
     @property
@@ -72,6 +75,11 @@ class Target(ABC):
     def positive(self) -> str | None:
         """Name the one class that is looked for; None where there are several, or none stands out."""
         return None
+
+    @property
+    def thresholded(self) -> tuple[str, ...]:
+        """Name the classes that are decided by a threshold each."""
+        return self.classes
 
     @abstractmethod
     def indicators(self, values: NDArray[Any]) -> NDArray[np.float64]:
@@ -96,9 +104,9 @@ class Target(ABC):
     def cannot_choose(self, values: NDArray[Any], monitors: Collection[str]) -> tuple[str, str] | None:
         """Tell why validation cases with these values can't choose a checkpoint by `monitors`, and what to do."""
 
-    @abstractmethod
     def check_policy(self, policy: Policy) -> None:
         """Refuse a policy of `eval.threshold` that has no meaning for this kind (UsageError)."""
+        self.grammar.parse(policy)
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain values, as JSON and `weights_only` checkpoints take them."""

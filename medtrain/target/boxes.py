@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from medtrain.metric import parse_box_policy
-from medtrain.target.base import Form, Policy, Target
+from medtrain.metric.policy import BOXES
+from medtrain.target.base import Form, Target
 
 
 class BoxTarget(Target):
@@ -18,6 +18,7 @@ class BoxTarget(Target):
     kind = "boxes"
     forms: ClassVar[frozenset[Form]] = frozenset({"boxes"})
     several = True
+    grammar = BOXES
 
     @property
     def n_outputs(self) -> int:
@@ -25,9 +26,6 @@ class BoxTarget(Target):
 
     def indicators(self, values: NDArray[Any]) -> NDArray[np.float64]:
         return np.asarray(values, np.float64)
-
-    def check_policy(self, policy: Policy) -> None:
-        parse_box_policy(policy)
 
     def cannot_choose(self, values: NDArray[Any], monitors: Collection[str]) -> tuple[str, str] | None:
         if (values == 1).any():

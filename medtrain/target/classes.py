@@ -25,7 +25,6 @@ from medtrain.metric import (
     evaluate,
     fit_threshold,
     paired_differences,
-    parse_policy,
     sigmoid_temperature,
 )
 from medtrain.target.base import Form, Policy, Target
@@ -65,11 +64,6 @@ class ClassTarget(PredictionColumns, Target):
 
     # decision
 
-    @property
-    def thresholded(self) -> tuple[str, ...]:
-        """Name the classes that are decided by a threshold each."""
-        return self.classes
-
     @abstractmethod
     def decide(self, probs_NC: npt.ArrayLike, limits: npt.ArrayLike = ()) -> Array:
         """Decide cases, coded as values.
@@ -84,21 +78,25 @@ class ClassTarget(PredictionColumns, Target):
         Raises:
             ValueError: it has not a threshold for each class that needs one.
         """
-        limits = list(decision.thresholds.values())
-        if len(limits) != len(self.thresholded):
+        if len(decision.thresholds) != len(self.thresholded):
             shape = np.shape(probs_NC)
-            raise ValueError(f"{len(limits)} thresholds don't fit {self.kind} probabilities of shape {shape}")
-        return self.decide(probs_NC, limits)
-
-    def check_policy(self, policy: Policy) -> None:
-        parse_policy(policy)
+            raise ValueError(
+                f"{len(decision.thresholds)} thresholds don't fit {self.kind} probabilities of shape {shape}"
+            )
+        return self.decide(probs_NC, list(decision.thresholds.values()))
 
     def fit_temperature(self, logits_NK: npt.ArrayLike, values: npt.ArrayLike) -> float:
         """Fit the temperature of least negative log-likelihood on validation data (Guo et al. 2017, section 4.2)."""
         logits = as_columns(logits_NK)
         return sigmoid_temperature(logits, np.asarray(values, np.float64).reshape(logits.shape))
 
-    def fit_thresholds(self, probs_NC: npt.ArrayLike, values: npt.ArrayLike, policy: Policy = 0.5) -> dict[str, float]:
+    def fit_thresholds(
+        self,
+        probs_NC: npt.ArrayLike,
+        values: npt.ArrayLike,
+        policy: Policy = 0.5,
+        patients: Sequence[Any] | None = None,
+    ) -> dict[str, float]:
         """Fit the thresholds of a decision to calibrated probabilities of validation cases.
 
         Without positives or without negatives a policy can't be fitted: that threshold is 0.5, with a warning in the
@@ -108,15 +106,22 @@ class ClassTarget(PredictionColumns, Target):
             UsageError: a policy that doesn't exist or doesn't apply.
         """
         self.check_policy(policy)
-        parsed, probs, thresholds = parse_policy(policy), np.asarray(probs_NC, np.float64), {}
+        parsed, probs, thresholds = self.grammar.parse(policy), np.asarray(probs_NC, np.float64), {}
         labels_NC = self.indicators(np.asarray(values))
         for name in self.thresholded:
             c = self.classes.index(name)
             known = np.isfinite(labels_NC[:, c])
-            thresholds[name] = fit_threshold(probs[known, c], labels_NC[known, c] > 0.5, parsed, name)
+            own = None if patients is None else [patients[n] for n in np.flatnonzero(known).tolist()]
+            thresholds[name] = fit_threshold(probs[known, c], labels_NC[known, c] > 0.5, parsed, name, own)
         return thresholds
 
-    def fit_decision(self, logits_NK: npt.ArrayLike, values: npt.ArrayLike, policy: Policy = 0.5) -> Decision:
+    def fit_decision(
+        self,
+        logits_NK: npt.ArrayLike,
+        values: npt.ArrayLike,
+        policy: Policy = 0.5,
+        patients: Sequence[Any] | None = None,
+    ) -> Decision:
         """Fit the temperature, then thresholds on the probabilities that it gives, on validation data.
 
         Raises:
@@ -125,7 +130,7 @@ class ClassTarget(PredictionColumns, Target):
         self.check_policy(policy)
         temperature = self.fit_temperature(logits_NK, values)
         probs_NC = self.probabilities(logits_NK, temperature)
-        return Decision(policy, temperature, self.fit_thresholds(probs_NC, values, policy))
+        return Decision(policy, temperature, self.fit_thresholds(probs_NC, values, policy, patients))
 
     @abstractmethod
     def nearness(self, probs_NC: npt.ArrayLike, limits: npt.ArrayLike = ()) -> Array:
@@ -213,7 +218,7 @@ class ClassTarget(PredictionColumns, Target):
         rows, cases = predicted.rows, self.of_predicted(predicted)
         metrics = evaluate(cases, self.sheet, options)
         metrics["calibration"] = {"temperature": decision.temperature, **metrics["calibration"]}
-        counts = {"n_cases": len(rows), "n_patients": int(rows["patient"].nunique())}
+        counts = {"n_cases": len(rows), "n_patients": int(rows["patient"].nunique()), "labels": _counted(cases)}
         curve = {"by": predicted.by, "curve": self.abstention(cases, predicted.doubt)}
         files = {"test_predictions.csv": self.table(predicted)}
         return Outcome(counts | metrics | {"abstention": curve}, files, self.constant(predicted))
@@ -241,6 +246,13 @@ class ClassTarget(PredictionColumns, Target):
             "give it more cases (the split column), or set callbacks.best.monitor=val_loss "
             "callbacks.best.mode=min callbacks.early_stopping=null",
         )
+
+
+def _counted(cases: Cases) -> dict[str, dict[str, int]]:
+    """Count the positive and negative cases of each class."""
+    sides = [(cases.target_NC == side).sum(axis=0).tolist() for side in (1, 0)]
+    rows = zip(cases.classes, *sides, strict=True)
+    return {name: {"positive": positive, "negative": negative} for name, positive, negative in rows}
 
 
 def as_columns(logits: npt.ArrayLike) -> Array:

@@ -9,8 +9,7 @@ import numpy.typing as npt
 from scipy.special import softmax
 
 from medtrain.core.errors import UsageError
-from medtrain.metric import ExclusiveSheet, lead, parse_policy, softmax_temperature, spread
-from medtrain.metric.thresholds import ALLOWED
+from medtrain.metric import ExclusiveSheet, lead, softmax_temperature, spread
 from medtrain.target.base import Policy, Words
 from medtrain.target.classes import Array, ClassTarget, as_columns, indicators_as_numbers, numbers_as_indicators
 
@@ -55,10 +54,11 @@ class Multiclass(ClassTarget):
 
     def check_policy(self, policy: Policy) -> None:
         """Refuse all but 0.5: the class of the highest probability needs no threshold."""
-        if parse_policy(policy) != ("fixed", 0.5):
+        if self.grammar.parse(policy)[:2] != ("fixed", 0.5):
             raise UsageError(
                 f"eval.threshold={policy} has no meaning for a multiclass problem, which takes the class of the "
-                f"highest probability: leave it at 0.5. (Of binary and multilabel problems it is {ALLOWED}.)"
+                "highest probability: leave it at 0.5. (Of binary and multilabel problems it is "
+                f"{self.grammar.allowed}.)"
             )
 
     def fit_temperature(self, logits_NK: npt.ArrayLike, values: npt.ArrayLike) -> float:

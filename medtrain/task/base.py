@@ -135,8 +135,12 @@ class Task(pl.LightningModule):
         """Compute quick metrics of a whole set, logged as ``val_NAME`` after each epoch."""
 
     @abstractmethod
-    def fit_decision(self, outputs: Outputs, policy: str | float) -> Decision:
-        """Fit temperature and thresholds to the outputs of the validation cases."""
+    def fit_decision(self, outputs: Outputs, policy: str | float, cases: pd.DataFrame | None = None) -> Decision:
+        """Fit temperature and thresholds to the outputs of the validation cases.
+
+        Args:
+            cases: the data's table of cases, for policies that look at patients; None: each case is its own.
+        """
 
     @abstractmethod
     def evaluate(

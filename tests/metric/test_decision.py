@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 
 import numpy as np
 import pytest
+from scipy.stats import beta
 from sklearn.metrics import roc_curve
 
 from medtrain.core.errors import MedtrainError, UsageError
+from medtrain.io.files import sha256
 from medtrain.metric.thresholds import fit_threshold
 from medtrain.target import Decision
 from tests.metric.by_kind import fit_decision, fit_temperature, parse_policy, predict, probabilities
@@ -136,3 +139,85 @@ def test_a_decision_belongs_to_its_checkpoint(tmp_path):
     path.write_text("{}")
     with pytest.raises(MedtrainError, match="no readable decision"):
         Decision.load(path, checkpoint)
+
+
+def patients_of(n: int, each: int) -> list[str]:
+    return [f"p{i // each}" for i in range(n)]
+
+
+def lower_limit(hits: int, n: int) -> float:
+    """Clopper and Pearson's, which is below the mid-P limit."""
+    return float(beta.ppf(0.025, hits, n - hits + 1))
+
+
+def test_a_sure_policy_reaches_its_share_with_the_lower_limit():
+    rng = np.random.default_rng(2)
+    truth = rng.random(800) < 0.5
+    probs = rng.random(800) * 0.6 + 0.4 * truth
+    plain, sure = (fit_threshold(probs, truth, parse_policy(f"sensitivity@0.9{end}")) for end in ("", "+"))
+    hits, n = int((probs[truth] >= sure).sum()), int(truth.sum())
+    assert sure < plain and lower_limit(hits, n) > 0.9 - 0.01 and lower_limit(hits - 3, n) < 0.9
+    plain, sure = (fit_threshold(probs, truth, parse_policy(f"specificity@0.9{end}")) for end in ("", "+"))
+    hits, n = int((probs[~truth] < sure).sum()), int((~truth).sum())
+    assert sure > plain and lower_limit(hits, n) > 0.9 - 0.01 and lower_limit(hits - 3, n) < 0.9
+
+
+def test_a_sure_policy_counts_patients_not_cases():
+    rng = np.random.default_rng(3)
+    level = np.repeat(rng.random(80), 10)
+    truth, patients = np.ones(801, bool), [*patients_of(800, 10), "healthy"]
+    truth[-1] = False
+    probs = np.append(np.clip(level + rng.normal(0, 0.01, 800), 0, 1), 0.0)
+    alone, together = (fit_threshold(probs, truth, parse_policy("sensitivity@0.8+"), "", p) for p in (None, patients))
+    assert together < alone - 0.02
+
+
+def test_too_few_for_a_sure_policy_are_told_with_what_is_done(caplog):
+    truth = np.arange(30) < 15
+    probs = np.linspace(1, 0.1, 30)
+    assert fit_threshold(probs, truth, parse_policy("sensitivity@0.95+"), "sick") == probs[14]
+    assert "sick: even with sensitivity 1" in caplog.text and "too few patients (15)" in caplog.text
+
+
+@pytest.mark.parametrize("policy", ["youden+", "0.5+", "sensitivity@1+", "specificity@+", "f1"])
+def test_policies_that_can_not_be_sure(policy):
+    with pytest.raises(UsageError, match=r"eval\.threshold"):
+        parse_policy(policy)
+
+
+def test_ties_are_taken_or_left_together():
+    probs, truth = np.array([0.9, 0.5, 0.5, 0.5, 0.5, 0.2]), np.array([1, 1, 1, 0, 0, 0], bool)
+    assert fit_threshold(probs, truth, parse_policy("sensitivity@0.5")) == 0.5
+    assert fit_threshold(probs, truth, parse_policy("specificity@0.5")) == 0.9
+    assert fit_threshold(np.full(6, 0.5), truth, parse_policy("youden")) == 0.5
+    never = fit_threshold(np.array([1.0, 1.0, 0.3]), np.array([1, 0, 0], bool), parse_policy("specificity@1"))
+    assert never > 1 and Decision("specificity@1", 1.0, {"yes": never}).fault() == ""
+
+
+@pytest.mark.parametrize(
+    ("decision", "text"),
+    [
+        (Decision(0.5, 0.0, {"yes": 0.5}), "temperature 0 is no positive number"),
+        (Decision(0.5, -2.0, {"yes": 0.5}), "temperature -2"),
+        (Decision(0.5, float("nan"), {"yes": 0.5}), "temperature nan"),
+        (Decision(0.5, float("inf"), {"yes": 0.5}), "temperature inf"),
+        (Decision(0.5, 1.0, {"yes": 1.5}), "threshold of yes is 1.5"),
+        (Decision(0.5, 1.0, {"yes": -0.1}), "threshold of yes is -0.1"),
+        (Decision(0.5, 1.0, {"yes": float("nan")}), "threshold of yes is nan"),
+        (Decision(0.5, 1.0, {"no": 0.5}), "thresholds of no; this run decides by thresholds of yes"),
+        (Decision(0.5, 1.0, {}), "thresholds of nothing"),
+    ],
+)
+def test_a_decision_that_can_not_be_is_refused(decision, text, tmp_path):
+    (tmp_path / "best.ckpt").write_bytes(b"weights")
+    plain = decision.to_dict() | {"checkpoint_sha256": sha256(tmp_path / "best.ckpt")}
+    (tmp_path / "decision.json").write_text(json.dumps(plain))  # as a person may write it: NaN, Infinity
+    with pytest.raises(MedtrainError, match=re.escape(text)):
+        Decision.load(tmp_path / "decision.json", tmp_path / "best.ckpt", ["yes"])
+
+
+def test_thresholds_are_read_by_name(tmp_path):
+    (tmp_path / "best.ckpt").write_bytes(b"weights")
+    Decision(0.5, 1.0, {"b": 0.2, "a": 0.7}).save(tmp_path / "decision.json", sha256(tmp_path / "best.ckpt"))
+    read = Decision.load(tmp_path / "decision.json", tmp_path / "best.ckpt", ["a", "b"])
+    assert list(read.thresholds.items()) == [("a", 0.7), ("b", 0.2)]

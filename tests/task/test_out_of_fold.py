@@ -103,9 +103,11 @@ def test_spread_leaves_out_what_is_undefined() -> None:
 def test_seeds_of_one_split_fit_on_the_mean_of_their_validation(drawn: np.ndarray, tmp_path: Path) -> None:
     files = [said_by(tmp_path / f"{s}.csv", list(range(N)), drawn[s]) for s in range(4)]
     tuned = RunPredictions.read(files, SPEC.target)
-    thresholds, basis = fit_whole(SPEC.target, [Fold(0, None, tuned, tuned)], ORDER, "sensitivity@0.9")
+    whole = fit_whole(SPEC.target, [Fold(0, None, tuned, tuned)], ORDER, "sensitivity@0.9", EvalOptions(20))
     mean = np.sort(drawn.mean(0)[Y == 1])[::-1]
-    assert thresholds == {"yes": pytest.approx(mean[17])} and basis == "validation data"
+    assert whole.thresholds == {"yes": pytest.approx(mean[17])} and whole.basis == "validation data"
+    told = whole.validation["yes"]
+    assert told["positive"] == told["negative"] == N // 2 and told["sensitivity"]["value"] == 0.9
 
 
 def cross_validated(tmp_path: Path, odds: np.ndarray, y: np.ndarray, policy: str) -> list[Fold]:
@@ -121,7 +123,7 @@ def cross_validated(tmp_path: Path, odds: np.ndarray, y: np.ndarray, policy: str
             table.to_csv(tmp_path / "one.csv", index=False)
             limits = None if not parts else SPEC.target.fit_thresholds(parts[0].probs_NSC[:, 0], y[tuned], policy)
             parts.append(RunPredictions.read([tmp_path / "one.csv"], SPEC.target, limits))
-        folds.append(Fold(0, k, *parts))
+        folds.append(Fold(0, k, parts[0].decided_by(SPEC.target, limits or {}), parts[1]))
     return folds
 
 
@@ -135,12 +137,17 @@ def test_the_threshold_of_a_cross_validation_is_for_the_mean_of_its_networks(tmp
     y, odds = study(1500)
     folds = cross_validated(tmp_path, odds, y, "sensitivity@0.95")
     order = [f"c{i}" for i in range(len(y))]
-    thresholds, basis = fit_whole(SPEC.target, folds, order, "sensitivity@0.95")
+    decision = fit_whole(SPEC.target, folds, order, "sensitivity@0.95", EvalOptions(20))
     new, all_of_new = study(20_000)
     p = (1 / (1 + np.exp(-all_of_new))).mean(axis=1)
-    assert (p[new == 1] >= thresholds["yes"]).mean() == pytest.approx(0.95, abs=0.02) and "2 of 5 a case" in basis
+    assert (p[new == 1] >= decision.thresholds["yes"]).mean() == pytest.approx(0.95, abs=0.02)
+    expected = decision.validation["yes"]
+    assert expected["sensitivity"]["value"] == pytest.approx(0.95, abs=0.001) and expected["positive"] == y.sum()
+    assert expected["specificity"]["value"] == pytest.approx(
+        (p[new == 0] < decision.thresholds["yes"]).mean(), abs=0.05
+    )
+    assert "2 of 5 a case" in decision.basis
 
-    decision = Decision("sensitivity@0.95", 1.0, thresholds, basis)
     metrics = judge_folds(SPEC.target, folds, decision, order, EvalOptions(50)).metrics
     told = metrics["cross_validation"]["folds"]
     assert next(iter(metrics["metrics"])) == "auroc_within_folds" and [fold["fold"] for fold in told] == [*range(5)]
@@ -150,6 +157,11 @@ def test_the_threshold_of_a_cross_validation_is_for_the_mean_of_its_networks(tmp
         assert one["n_cases"] == len(positive) and one["events"] == {"no": (~positive).sum(), "yes": positive.sum()}
         assert one["metrics"]["sensitivity"] == pytest.approx(decided[positive].mean())
         assert one["metrics"]["auroc"] == pytest.approx(roc_auc_score(positive, fold.tested.probs_NSC[:, 0, 1]))
+    point = metrics["operating_point"]["yes"]
+    tuned = [(fold.tuned.probs_NSC[:, 0, 1] >= fold.tuned.limits_NT[:, 0])[fold.tuned.values == 1] for fold in folds]
+    assert point["validation"]["sensitivity"]["value"] == pytest.approx(np.concatenate(tuned).mean())
+    assert point["asked"] == {"metric": "sensitivity", "value": 0.95} and point["validation"]["positive"] == y.sum()
+    assert point["short_by"] == pytest.approx(max(0, 0.95 - metrics["metrics"]["sensitivity"]["value"]))
     pairs = [one["events"]["no"] * one["events"]["yes"] for one in told]
     mean = np.average([one["metrics"]["auroc"] for one in told], weights=pairs)
     assert metrics["metrics"]["auroc_within_folds"]["value"] == pytest.approx(mean)

@@ -205,9 +205,10 @@ class Classification(Task):
         probs_NC = self._probs(cases["logits"], calm).mean(axis=1)
         return {"loss": float(loss), "auroc": self.target.score(probs_NC, self._values(cases["y"]))}
 
-    def fit_decision(self, outputs: Outputs, policy: str | float) -> Decision:
-        cases = self.cases(outputs)
-        return self.target.fit_decision(cases["logits"].numpy(), self._values(cases["y"]), policy)
+    def fit_decision(self, outputs: Outputs, policy: str | float, cases: pd.DataFrame | None = None) -> Decision:
+        known = self.cases(outputs)
+        patients = None if cases is None else cases["patient"].iloc[known["case"].numpy()].tolist()
+        return self.target.fit_decision(known["logits"].numpy(), self._values(known["y"]), policy, patients)
 
     def evaluate(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pandas as pd
 from medtrain.core.errors import MedtrainError
 from medtrain.metric import EvalOptions, means_of_all, within_folds
 from medtrain.metric.unseen import DRAWS
-from medtrain.target import Decision, Outcome, Predicted
+from medtrain.target import Decision, Outcome, Predicted, reached, side_by_side
 from medtrain.target.classes import ClassTarget
 
 log = logging.getLogger(__name__)
@@ -48,9 +48,9 @@ class RunPredictions:
         alone = []
         for file in files:
             rows, probs, values = target.read_file(file)
-            limits = np.tile(list((thresholds or {}).values()), (len(rows), 1))
-            alone.append(cls(rows, probs[:, None], values, limits))
-        return together(alone)
+            alone.append(cls(rows, probs[:, None], values, np.empty((len(rows), 0))))
+        joined = together(alone)
+        return joined if thresholds is None else joined.decided_by(target, thresholds)
 
     def in_order(self, cases: Sequence[str]) -> RunPredictions:
         """Put the cases into this order.
@@ -70,6 +70,16 @@ class RunPredictions:
         """Average over the runs and decide by the cases' own thresholds; the spread of several is their doubt."""
         decided = target.decide(self.probs_NSC.mean(axis=1), self.limits_NT)
         return target.predictions(self.rows, self.probs_NSC, decided, self.limits_NT, self.values)
+
+    def decided_by(self, target: ClassTarget, thresholds: Mapping[str, float]) -> RunPredictions:
+        """Decide all cases by these thresholds."""
+        limits = [thresholds[name] for name in target.thresholded]
+        return replace(self, limits_NT=np.tile(limits, (len(self.rows), 1)))
+
+    def reached(self, target: ClassTarget, options: EvalOptions) -> dict[str, dict[str, Any]]:
+        """Compute what the thresholds reach, as `medtrain.target.reached` gives it."""
+        judged = target.judge(self.predicted(target), Decision(), options).metrics
+        return reached(judged, target.thresholded)
 
     def metrics(self, target: ClassTarget) -> dict[str, float | None]:
         """Compute the metrics, without intervals."""
@@ -104,7 +114,7 @@ class Fold:
         repeat: which of several cross-validations, from 0.
         number: which part of it; None where the runs share a test split.
         tuned: the validation cases.
-        tested: the test cases, with the thresholds that were fitted on the validation cases.
+        tested: the test cases; both with the thresholds that were fitted on the former.
     """
 
     repeat: int
@@ -149,6 +159,9 @@ def judge_folds(
     facts = [fold.facts(target) for fold in folds]
     outcome.metrics["folds"] = spread_over([fold["metrics"] for fold in facts])
     outcome.metrics["repeats"] = spread_over([whole.metrics(target) for whole in wholes])
+    tuned = end_to_end([fold.tuned for fold in folds]).reached(target, options)
+    tested = reached(outcome.metrics, target.thresholded)
+    outcome.metrics["operating_point"] = side_by_side(target.grammar.parse(decision.policy), tuned, tested)
     if folds[0].number is not None:
         _add_cross_validation(target, outcome, folds, facts, predicted, options)
     return outcome
@@ -175,32 +188,42 @@ def _add_cross_validation(
 
 
 def fit_whole(
-    target: ClassTarget, folds: Sequence[Fold], order: Sequence[str], policy: str | float
-) -> tuple[dict[str, float], str]:
-    """Fit the thresholds of the mean of all runs; tell on what.
+    target: ClassTarget, folds: Sequence[Fold], order: Sequence[str], policy: str | float, options: EvalOptions
+) -> Decision:
+    """Fit the decision on the mean of all runs, each of which has its own temperature.
 
     Where the runs share a split, on their mean over its validation cases. In a cross-validation no case is new to all
     of them, so the mean is estimated from those runs that have not learned it; see `medtrain.metric.unseen`.
 
     Args:
         order: of the cases.
+        options: how to judge what the thresholds reach there; what they reach by estimated means has no interval.
     """
     if folds[0].number is None:
         tuned = folds[0].tuned
-        return target.fit_thresholds(tuned.probs_NSC.mean(axis=1), tuned.values, policy), Decision.basis
+        patients = tuned.rows["patient"].tolist()
+        thresholds = target.fit_thresholds(tuned.probs_NSC.mean(axis=1), tuned.values, policy, patients)
+        validation = tuned.decided_by(target, thresholds).reached(target, options)
+        return Decision(policy, 1.0, thresholds, validation=validation)
     probs_NSC, whole = _by_unseen(target, folds, order)
-    values_D, probs_DNC = [whole.values] * DRAWS, _estimated(target, probs_NSC, whole.values)
+    probs_DNC = _estimated(target, probs_NSC, whole.values)
     if probs_DNC is None:
         log.warning("too few cases were predicted by two networks that had not learned them: the threshold of the "
                     "ensemble is fitted on single predictions, and finds more than it says")  # fmt: skip
-        values_D, probs_DNC = [whole.values], whole.probs_NSC.mean(axis=1)[None]
+        probs_DNC = whole.probs_NSC.mean(axis=1)[None]
+    many = len(probs_DNC)
+    rows = pd.concat([whole.rows] * many, ignore_index=True)
+    drawn = RunPredictions(rows, np.concatenate(probs_DNC)[:, None], np.concatenate([whole.values] * many), np.empty(0))
+    thresholds = target.fit_thresholds(drawn.probs_NSC[:, 0], drawn.values, policy, rows["patient"].tolist())
+    validation = drawn.decided_by(target, thresholds).reached(target, EvalOptions(0))
+    for one in validation.values():
+        one |= {side: one[side] // many for side in ("positive", "negative")}
     unseen = np.isfinite(probs_NSC[:, :, 0]).sum(axis=1).mean()
     basis = (
         f"what networks said of cases that they had not learned ({unseen:.3g} of {probs_NSC.shape[1]} a case), from "
         "which the mean of all was estimated"
     )
-    thresholds = target.fit_thresholds(np.concatenate(probs_DNC), np.concatenate(values_D), policy)
-    return thresholds, basis
+    return Decision(policy, 1.0, thresholds, basis, validation)
 
 
 def _by_unseen(target: ClassTarget, folds: Sequence[Fold], order: Sequence[str]) -> tuple[np.ndarray, RunPredictions]:

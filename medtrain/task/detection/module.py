@@ -165,9 +165,10 @@ class Detection(Task):
             {"loss": float(torch.cat(losses).double().mean())} if losses else {}
         )
 
-    def fit_decision(self, outputs: Outputs, policy: str | float) -> Decision:
-        truth, boxes, _ = self.judged(outputs)
-        return Decision(policy, 1.0, fit_box_thresholds(truth, boxes, self.spec.classes, policy, self.rule))
+    def fit_decision(self, outputs: Outputs, policy: str | float, cases: pd.DataFrame | None = None) -> Decision:
+        truth, boxes, numbers = self.judged(outputs)
+        patients = None if cases is None else cases["patient"].iloc[numbers].tolist()
+        return Decision(policy, 1.0, fit_box_thresholds(truth, boxes, self.spec.classes, policy, self.rule, patients))
 
     def evaluate(
         self,
@@ -181,10 +182,12 @@ class Detection(Task):
         patients = rows["patient"].tolist()
         own = options.of_cases(judged_cases.tolist())
         metrics = evaluate_boxes(truth, boxes, classes, decision.thresholds, patients, own, rule=self.rule)
+        boxes_C = np.bincount(truth.label_M[~truth.crowd_M], minlength=len(classes))
         counts = {
             "n_cases": len(judged_cases),
             "n_patients": int(rows["patient"].nunique()),
             "n_boxes": len(truth.boxes_M4),
+            "labels": {name: {"positive": int(n)} for name, n in zip(classes, boxes_C, strict=True)},
             "hit": self.rule.hit,
             "iou": self.rule.iou,
         }

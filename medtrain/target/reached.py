@@ -1,0 +1,57 @@
+"""What a decision reaches: on the validation cases that it was fitted on, on the test, and how far short it falls.
+
+A threshold is chosen because it reaches something on validation data, so what it reaches there is too good, the more so
+the fewer cases there were. Both stand side by side, with their intervals and what they were counted on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from medtrain.metric import Parsed
+
+SHOWN = ("sensitivity", "specificity", "ppv")
+
+
+def reached(judged: Mapping[str, Any], classes: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Pick out of a judged split what the thresholds of these classes reach.
+
+    Args:
+        judged: as test_metrics.json has it: ``per_class`` and ``labels``.
+
+    Returns:
+        {class: {"positive": n, "negative": n, "sensitivity": ENTRY, "specificity": ENTRY}}; of boxes, which have no
+        negatives, "ppv" instead of the last.
+    """
+    out = {}
+    for name in classes:
+        metrics = judged["per_class"][name]
+        entries = {metric: metrics[metric] for metric in SHOWN if metric in metrics}
+        if "specificity" in entries:
+            entries.pop("ppv", None)
+        out[name] = {**judged["labels"][name], **entries}
+    return out
+
+
+def side_by_side(
+    asked: Parsed, validation: Mapping[str, Any], tested: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Put what was reached on validation beside the test, class by class.
+
+    Args:
+        asked: the policy.
+        validation: as `reached` gives it; {} where it is not known.
+        tested: likewise.
+
+    Returns:
+        {class: {"asked": None or {"metric", "value"}, "validation", "test", "short_by"}}: by how much the test's value
+        is less than what was asked for; 0 where it is not less, None where nothing was asked for or it is undefined.
+    """
+    out = {}
+    for name, test in tested.items():
+        goal = {"metric": asked.name, "value": asked.value} if asked.name in SHOWN else None
+        value = (test.get(asked.name) or {}).get("value") if goal else None
+        short = None if value is None else max(0.0, asked.value - value)
+        out[name] = {"asked": goal, "validation": validation.get(name), "test": dict(test), "short_by": short}
+    return out
