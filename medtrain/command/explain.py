@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
@@ -23,7 +22,7 @@ from medtrain.io.files import write_json, write_text
 from medtrain.report.html import draw
 from medtrain.report.progress import bar
 from medtrain.report.views import PicturesPage
-from medtrain.task.explanation import Request
+from medtrain.task.explanation import Explanation, Request
 
 
 def main(cfg: DictConfig, folder: Path) -> None:
@@ -41,8 +40,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     attach_gate(cfg, build.trainer(cfg, folder, training=False), task, data.cases)
     form, options = build.plain(cfg.data), build.plain(cfg.explain)
     explanation = task.explain(Request(data, form, run.decision, output, device, **options))
-    checks = explanation.checks
-    write_json(output / "sanity.json", checks)
+    write_json(output / "sanity.json", explanation.checks)
     rows = explanation.rows + [
         {"row": i, "case": data.cases["case"].iloc[i], "patient": data.cases["patient"].iloc[i], "error": why}
         for i, why in data.errors.items()
@@ -51,15 +49,17 @@ def main(cfg: DictConfig, folder: Path) -> None:
     table = pd.DataFrame(rows, columns=["row", *columns]).sort_values("row", kind="stable")[columns]
     table = table.astype({name: "Int64" for name in table if re.fullmatch("peak_[xyijk]", str(name))})
     write_text(output / "explain.csv", table.to_csv(index=False))
-    _page(output, table, checks, run)
-    _say(output, table, checks)
+    _page(output, table, explanation, run)
+    _say(output, table, explanation)
     refuse_bad(data)
 
 
-def _say(output: Path, table: pd.DataFrame, checks: dict[str, Any]) -> None:
-    """Print what was written, and how the check came out."""
+def _say(output: Path, table: pd.DataFrame, explanation: Explanation) -> None:
+    """Print what was written, what is to be told of it, and how the check came out."""
+    for note in explanation.notes:
+        build.say(note)
     build.say(f"{table['picture'].nunique():,} pictures of {table['case'].nunique():,} cases: {output / 'index.html'}")
-    for name, check in checks.items():
+    for name, check in explanation.checks.items():
         if check["passed"] is None:
             build.say(f"weight randomisation, {name}: nothing to compare, the maps are flat")
         else:
@@ -69,14 +69,15 @@ def _say(output: Path, table: pd.DataFrame, checks: dict[str, Any]) -> None:
                 build.warn(f"the {name} maps hardly depend on what the network learned: don't read them as its reasons")
 
 
-def _page(output: Path, table: pd.DataFrame, checks: dict[str, Any], run: Trained) -> None:
+def _page(output: Path, table: pd.DataFrame, explanation: Explanation, run: Trained) -> None:
     fields = record.read(run.folder)
     lines = [f"Run {run.folder.name}: {fields.get('model')} on {fields.get('task')}."]
     lines += ["The network was trained on synthetic data."] * bool(fields.get("synthetic"))
+    lines += explanation.notes
     lines += [
         f"{name}: the maps {'hardly depend' if check['passed'] is False else 'depend'} on the learned weights "
         f"(correlation with maps of random weights {check['spearman']['all']}, limit {check['limit']})."
-        for name, check in checks.items()
+        for name, check in explanation.checks.items()
         if check["passed"] is not None
     ]
     lines.append("A picture says where the network found what speaks for a class, not whether it is right.")

@@ -120,7 +120,10 @@ class Eval:
 
 
 class Explain:
-    method: Literal["all", "attention", "gradcam", "contribution"]
+    method: Literal["all", "attention", "gradcam", "occlusion", "contribution"]
+    occlusion_size: Count | list | None
+    occlusion_stride: Count | list | None
+    occlusion_fill: Literal["mean", "lowest"]
     region_threshold: Inside
     classes: str | list
     sanity: Natural

@@ -1,22 +1,29 @@
-"""Maps of where a network looks: its own attention map, and Grad-CAM for any convolutional network.
+"""Maps of where a network looks: its own attention map, Grad-CAM on its last features, occlusion for any network.
 
-Selvaraju et al., Grad-CAM, ICCV 2017, by captum, on the last feature map, which is found by watching one forward pass.
+Selvaraju et al., Grad-CAM, ICCV 2017.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
-from captum.attr import LayerGradCam
 from torch import Tensor, nn
 
 from medtrain.core.errors import UsageError
+from medtrain.explain.features import last_features
+from medtrain.explain.occlusion import Covers, occlude
 from medtrain.model import attention_map, class_logits, has_attention, members_of
-from medtrain.model.attention import AttentionPool
 
+TITLES = {"attention": "attention;", "gradcam": "Grad-CAM for", "occlusion": "occlusion for"}
+SCALES = {
+    "attention": "attention, relative to its maximum",
+    "gradcam": "Grad-CAM, relative to its maximum",
+    "occlusion": "fall of the logit under a cover, relative to its maximum",
+}
 LINEAR = {2: "bilinear", 3: "trilinear"}
 Method = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
@@ -69,59 +76,73 @@ def grad_cam(network: nn.Module, x: Tensor, classes_B: Tensor) -> Tensor:
         speaks for the class.
 
     Raises:
-        UsageError: the network doesn't end in a feature map (a vision transformer).
+        UsageError: the network's last features have no place in the image (`last_features`).
+    """
+    logits = partial(_logits, network)
+    features = last_features(network, x[:1], logits)
+    seen: list[Tensor] = []
+
+    def note(module: nn.Module, inputs: object, output: Tensor) -> Tensor:
+        seen.append(output)
+        return output.clone()  # what comes in place later leaves it as it was
+
+    handle = features.layer.register_forward_hook(note)
+    try:
+        with torch.enable_grad():
+            chosen = logits(x.detach().requires_grad_()).gather(1, classes_B[:, None]).sum()
+            gradient = torch.autograd.grad(chosen, seen[-1])[0]
+    finally:
+        handle.remove()
+    maps, slopes = features.form(seen[-1].detach()), features.form(gradient)
+    weights = slopes.mean(tuple(range(2, slopes.ndim)), keepdim=True)
+    return (weights * maps).sum(1).relu().detach()
+
+
+def occlusion(network: nn.Module, x: Tensor, classes_B: Tensor, covers: Covers) -> Tensor:
+    """Map how much each place adds to a class's logit, by covering it (`occlude`); of an ensemble see `of_members`.
+
+    Returns:
+        (B, H, W) or (B, D, H, W), not negative.
     """
 
-    def logits(x: Tensor) -> Tensor:
-        logits_BK = class_logits(network, x)
-        return torch.cat([-logits_BK, logits_BK], 1) if logits_BK.shape[1] == 1 else logits_BK
+    def of_one(member: nn.Module, x: Tensor, classes_B: Tensor) -> Tensor:
+        return occlude(partial(_logits, member), x, classes_B, covers)
 
-    layer = feature_layer(network, x[:1])
-    maps = LayerGradCam(logits, layer).attribute(x, target=classes_B, relu_attributions=True)
-    return maps[:, 0].detach()
+    return of_members(of_one)(network, x, classes_B)
 
 
-def feature_layer(network: nn.Module, x: Tensor) -> nn.Module:
-    """Find the module whose output is the last feature map (1, C, [d,] h, w) of more than one position.
+def _logits(network: nn.Module, x: Tensor) -> Tensor:
+    """Give logits of all classes, both of two where the network has one for them."""
+    logits_BK = class_logits(network, x)
+    return torch.cat([-logits_BK, logits_BK], 1) if logits_BK.shape[1] == 1 else logits_BK
+
+
+def method_of(name: str, covers: Covers) -> Method:
+    """Look up a method by its name."""
+    methods: dict[str, Method] = {"attention": attention, "gradcam": grad_cam}
+    return methods.get(name, partial(occlusion, covers=covers))
+
+
+def allowed(network: nn.Module, wanted: str, x_1: Tensor) -> tuple[list[str], list[str]]:
+    """List the methods to show, and what is to be told of them.
+
+    Args:
+        wanted: one of them; or all: attention and Grad-CAM where the network has them, occlusion where it has neither.
+        x_1: one input.
 
     Raises:
-        UsageError: what comes last is no such map but tokens, or channels that stand last.
+        UsageError: the network doesn't have the one wanted.
     """
-    inside = {m for pool in network.modules() if isinstance(pool, AttentionPool) for m in pool.modules()}
-    seen: list[tuple[nn.Module, torch.Size]] = []
-
-    def note(module: nn.Module, inputs: object, output: object) -> None:
-        if isinstance(output, Tensor) and output.ndim > 2 and any(n > 1 for n in output.shape[2:]):
-            seen.append((module, output.shape))
-
-    handles = [m.register_forward_hook(note) for m in network.modules() if m not in inside and m is not network]
+    members = members_of(network)
+    attentive = all(has_attention(member) for member in members)
+    if wanted in ("attention", "occlusion"):
+        return [wanted], []
+    named = ["attention"] if attentive and wanted == "all" else []
     try:
-        with torch.no_grad():
-            network(x)
-    finally:
-        for handle in handles:
-            handle.remove()
-    if not seen or not _is_map(seen[-1][1], x.shape):
-        raise UsageError(
-            f"{type(network).__name__} doesn't end in a feature map, which Grad-CAM needs; explain.method=attention"
-            " takes networks with model.attention=true"
-        )
-    return seen[-1][0]
-
-
-def _is_map(shape: torch.Size, image: torch.Size) -> bool:
-    """Tell whether (1, C, h, w) divides all sides of the image alike; tokens (1, N, C) and (1, h, w, C) do not."""
-    if len(shape) != len(image):
-        return False
-    cells, sides = shape[2:], image[2:]
-    share = cells[0] / sides[0]
-    return all(n <= side and abs(side * share - n) <= 1 for n, side in zip(cells, sides, strict=True))
-
-
-METHODS = {"attention": attention, "gradcam": grad_cam}
-
-
-def methods(network: nn.Module, wanted: str) -> list[str]:
-    """List the methods to show: the one wanted, or with ``all`` what the network allows."""
-    attentive = all(has_attention(member) for member in members_of(network))
-    return ["attention"] * attentive + ["gradcam"] if wanted == "all" else [wanted]
+        for member in members:
+            last_features(member, x_1, partial(_logits, member))
+    except UsageError as error:
+        if wanted != "all":
+            raise
+        return named or ["occlusion"], [f"no Grad-CAM: {error}"]
+    return [*named, "gradcam"], []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,12 +63,25 @@ def colour_bar(figure: Figure, painted: Any, axes: Any, scale: str) -> None:
     bar.set_label(scale, fontsize=9)
 
 
-def peak(heat: Map) -> tuple[float, ...] | None:
-    """Find where the map is highest along each of its axes, from 0 to 1, the middle of its cell; None if it is flat."""
+def peak(heat: Map, block: Sequence[int] = ()) -> tuple[float, ...] | None:
+    """Find where the map is highest along each of its axes, from 0 to 1, the middle of its cell; None if it is flat.
+
+    Args:
+        block: elements along each axis that make one cell; one each by default.
+    """
     if np.ptp(heat) == 0:
         return None
-    cell = np.unravel_index(int(heat.argmax()), heat.shape)
-    return tuple((float(index) + 0.5) / n for index, n in zip(cell, heat.shape, strict=True))
+    highest = np.unravel_index(int(heat.argmax()), heat.shape)
+    middles = []
+    for index, n, step in zip(highest, heat.shape, block or (1,) * heat.ndim, strict=True):
+        first = int(index) // step * step
+        middles.append((first + min(first + step, n)) / 2 / n)
+    return tuple(middles)
+
+
+def cell(heat: Map, block: Sequence[int] = ()) -> tuple[float, ...]:
+    """Give the size of a map's cells as shares of each axis; `block` as of `peak`."""
+    return tuple(step / n for n, step in zip(heat.shape, block or (1,) * heat.ndim, strict=True))
 
 
 def half_area(heat: Map) -> float | None:

@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 
+from medtrain.core.errors import UsageError
 from medtrain.data.base import Inputs
+from medtrain.explain import Covers
 from medtrain.target import Decision
 
 
@@ -27,6 +29,7 @@ class Request:
         classes: ``predicted``, ``all``, or names.
         sanity: cases for the test of randomised weights; 0 leaves it out.
         region_threshold: tiles from this score on are put together to lesions.
+        occlusion_size, occlusion_stride, occlusion_fill: of the method occlusion, see `medtrain.explain.Covers`.
     """
 
     data: Inputs
@@ -38,6 +41,23 @@ class Request:
     classes: str | list[str] = "predicted"
     sanity: int = 4
     region_threshold: float = 0.5
+    occlusion_size: int | list[int] | None = None
+    occlusion_stride: int | list[int] | None = None
+    occlusion_fill: str = "mean"
+
+    def covers(self, sides: tuple[int, ...]) -> Covers:
+        """Make what the method occlusion covers inputs of these sides with.
+
+        Raises:
+            UsageError: its sizes are for inputs of other dimensions.
+        """
+        for key, value in (("size", self.occlusion_size), ("stride", self.occlusion_stride)):
+            if isinstance(value, list) and len(value) != len(sides):
+                raise UsageError(
+                    f"explain.occlusion_{key}={value}: give one number, or {len(sides)} (the input is "
+                    f"{' x '.join(map(str, sides))})"
+                )
+        return Covers(self.occlusion_size, self.occlusion_stride, self.occlusion_fill, int(self.form["batch_size"]))
 
 
 @dataclass
@@ -48,8 +68,10 @@ class Explanation:
         columns: of explain.csv, in order.
         rows: of explain.csv, each with ``row`` too, the number of its case.
         checks: of randomised weights, by method.
+        notes: what is to be told of how the maps were made.
     """
 
     columns: tuple[str, ...]
     rows: list[dict[str, Any]] = field(default_factory=list)
     checks: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)

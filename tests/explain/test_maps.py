@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from medtrain.core.errors import UsageError
 from medtrain.data.phantom.anatomy import draw_anatomy, draw_chest, grid
 from medtrain.data.phantom.xray import soft_nodules
-from medtrain.explain import attention, grad_cam, half_area, overlay, peak, sanity_check
-from medtrain.explain.maps import feature_layer, methods
+from medtrain.explain import attention, cell, grad_cam, half_area, overlay, peak, sanity_check
+from medtrain.explain.features import last_features
+from medtrain.explain.maps import allowed
 from medtrain.explain.sanity import randomised
 from medtrain.model import Ensemble, convnext_tiny, densenet121, efficientnet_b0, resnet18
 from medtrain.model.attention import AttentionPool
@@ -49,8 +49,9 @@ def test_grad_cam_is_the_weighted_sum_of_features(logits):
 def test_the_last_feature_map_is_found(build, with_average, with_attention):
     for attentive, name in ((False, with_average), (True, with_attention)):
         network = build(GREY, attention=attentive).eval()
-        assert feature_layer(network, torch.rand(1, 1, 64, 64)) is network.get_submodule(name)
-        assert methods(network, "all") == ["attention"] * attentive + ["gradcam"]
+        x = torch.rand(1, 1, 64, 64)
+        assert last_features(network, x, network).layer is network.get_submodule(name)
+        assert allowed(network, "all", x) == (["attention"] * attentive + ["gradcam"], [])
     heat = grad_cam(network, torch.rand(1, 1, 64, 64), torch.tensor([1]))
     assert heat.shape == (1, 2, 2) and (heat >= 0).all()
 
@@ -58,10 +59,7 @@ def test_the_last_feature_map_is_found(build, with_average, with_attention):
 def test_any_timm_network():
     timm = pytest.importorskip("timm")
     network = timm.create_model("resnet10t", num_classes=2, in_chans=1).eval()
-    assert feature_layer(network, torch.rand(1, 1, 64, 96)) is network.layer4
-    network = timm.create_model("vit_tiny_patch16_224", num_classes=2, in_chans=1, img_size=64, depth=1).eval()
-    with pytest.raises(UsageError, match="doesn't end in a feature map"):
-        grad_cam(network, torch.rand(1, 1, 64, 64), torch.tensor([1]))
+    assert last_features(network, torch.rand(1, 1, 64, 96), network).layer is network.layer4
 
 
 def edges(network, x_BCHW, classes_B):
@@ -120,6 +118,9 @@ def test_peak_and_area_by_hand():
     heat = np.zeros((4, 8), np.float32)
     heat[1, 6], heat[2, 0] = 3, 1
     assert peak(heat) == (1.5 / 4, 6.5 / 8) and half_area(heat) == 1 / 32
+    assert cell(heat) == (1 / 4, 1 / 8)
+    covered = np.kron(np.array([[0, 1], [5, 2]], np.float32), np.ones((3, 2), np.float32))[:5]  # cells of 3 x 2, cut
+    assert peak(covered, (3, 2)) == (4 / 5, 1 / 4) and cell(covered, (3, 2)) == (3 / 5, 2 / 4)
     assert peak(np.ones((2, 2))) is None and half_area(np.ones((2, 8))) == 0.5 and half_area(np.zeros((2, 2))) is None
 
 
@@ -144,7 +145,7 @@ def test_the_map_of_an_ensemble_is_the_mean_of_its_members():
     fine = [maps[0], nn.functional.interpolate(maps[1][:, None], (16, 16), mode="bilinear")[:, 0]]
     scaled = [each / each.amax((1, 2), keepdim=True).clamp(min=1e-12) for each in fine]
     torch.testing.assert_close(grad_cam(both, x, numbers), (scaled[0] + scaled[1]) / 2)
-    assert methods(both, "all") == ["gradcam"]
+    assert allowed(both, "all", x[:1]) == (["gradcam"], [])
     top = randomised(both, 0, 2)
     for before, after, name in ((members[0], top.members[0], "8"), (members[1], top.members[1], "fc")):
         assert not torch.equal(before.get_submodule(name).weight, after.get_submodule(name).weight)

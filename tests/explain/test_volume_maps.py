@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 from torch import nn
 
 from medtrain.explain import attention, grad_cam, peak, sanity_check, stitched, three_planes
-from medtrain.explain.maps import feature_layer
+from medtrain.explain.features import last_features
 from medtrain.explain.volumes import plane
 from medtrain.io.nifti import read_nifti
 from medtrain.io.nifti_map import grid_of_file, onto_grid, write_map
@@ -44,7 +44,7 @@ def test_the_last_feature_map_of_our_networks(build):
     network = score_instances(build(PATCH, attention=True, norm="group", stem="standard", **more)).eval()
     x, yes = torch.rand(1, 1, 33, 33, 33), torch.tensor([1])
     name = "layer4" if build is resnet10_3d else "features.relu5"
-    assert feature_layer(network, x) is network.get_submodule(name)
+    assert last_features(network, x, network).layer is network.get_submodule(name)
     if build is resnet10_3d:
         for method in (grad_cam, attention):
             assert method(network, x, yes).shape == (1, 2, 2, 2)

@@ -54,10 +54,27 @@ def test_pictures_maps_and_a_table(medtrain: Callable[..., Ran], folder: Path, t
             assert min(picture.size) >= 512
             if heat.max() > heat.min():
                 assert 0 <= row["peak_x"] < film.width and 0 <= row["peak_y"] < film.height
+                assert row["peak_cell_w"] == pytest.approx(film.width / 4, rel=0.3)  # the film is padded to a square
+                assert row["peak_cell_h"] == pytest.approx(film.height / 4, rel=0.3)
         assert row["picture"] in page
     assert table["picture"].dropna().nunique() == 2
     check = json.loads((folder / "out" / "sanity.json").read_text())
     assert set(check) == {"gradcam"} and check["gradcam"]["images"] == 1
+
+
+@pytest.mark.drawn
+def test_occlusion_says_what_it_covers(medtrain: Callable[..., Ran], folder: Path, trained: Path, films: Path) -> None:
+    words = ["explain", f"run={trained}", f"input={films / 'a b.png'}", "output=out", "explain.method=occlusion"]
+    ran = medtrain(*words, "explain.occlusion_size=16", "explain.occlusion_fill=lowest", "explain.sanity=0")
+    assert ran.code == 0, ran.err
+    text = "covers of 16 x 16 in 32 x 32, every 8 x 8, filled with its lowest value: 9 forward passes each"
+    assert text in ran.out and text in (folder / "out" / "index.html").read_text()
+    row = pd.read_csv(folder / "out" / "explain.csv").iloc[0]
+    heat = np.load(folder / "out" / row["map"])
+    assert row["method"] == "occlusion" and heat.shape == (32, 32)
+    assert (heat == np.kron(heat[::8, ::8], np.ones((8, 8), np.float32))).all()
+    ran = medtrain(*words, "explain.occlusion_size=[8,8,8]")
+    assert ran.code == 2 and "explain.occlusion_size=[8, 8, 8]: give one number, or 2" in ran.err
 
 
 def test_what_cannot_be_explained(medtrain: Callable[..., Ran], folder: Path, trained: Path, films: Path) -> None:

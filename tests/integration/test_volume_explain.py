@@ -62,9 +62,16 @@ def test_maps_pictures_and_a_table(medtrain: Callable[..., Ran], folder: Path, a
             index = [int(row[f"peak_{axis}"]) for axis in "ijk"]
             mm = source.affine[:3] @ [*index, 1]
             np.testing.assert_allclose(mm, [row[f"peak_{axis}_mm"] for axis in "xyz"], atol=3)
+            assert all(row[f"peak_cell_{axis}_mm"] > 0 for axis in "xyz")
         with Image.open(folder / "out" / row["picture"]) as picture:
             assert min(picture.size) >= 500
     assert "synthetic" in (folder / "out" / "index.html").read_text()
+    one = sorted(scans.glob("*.nii.gz"))[0]
+    more = ["explain.method=occlusion", "explain.occlusion_size=8", "explain.occlusion_stride=8", "explain.sanity=0"]
+    ran = medtrain("explain", f"run={attentive}", f"input={one}", "output=covered", *more)
+    assert ran.code == 0 and "filled with the image's mean" in ran.out, ran.err
+    (row,) = pd.read_csv(folder / "covered" / "explain.csv").to_dict("records")
+    assert row["method"] == "occlusion" and nib.load(folder / "covered" / row["map"]).shape == nib.load(one).shape[:3]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""explain for images: attention maps and Grad-CAM over the film."""
+"""explain for images: attention maps, Grad-CAM and occlusion over the film."""
 
 from __future__ import annotations
 
@@ -11,32 +11,29 @@ import torch
 from torch import Tensor
 
 from medtrain.data.settings import image_form
-from medtrain.explain import half_area, overlay, peak, sanity_check
-from medtrain.explain.maps import METHODS, methods
+from medtrain.explain import cell, half_area, overlay, peak
+from medtrain.explain.maps import SCALES, TITLES
 from medtrain.explain.names import safe_name, unique_names
 from medtrain.io.files import atomic_path
-from medtrain.io.image import original_point, read_fitted, read_image
+from medtrain.io.image import original_point, placement, read_fitted, read_image
 from medtrain.report.progress import bar
 from medtrain.task.classification.classes import decided, predicted, wanted_classes
+from medtrain.task.classification.methods import Methods, check, methods_of
 from medtrain.task.explanation import Explanation, Request
 
 SHOWN = 512
 """Pixels of the shorter side of the film in a picture, at least."""
 
-TITLES = {"attention": "attention;", "gradcam": "Grad-CAM for"}
-SCALES = {"attention": "attention, relative to its maximum", "gradcam": "Grad-CAM, relative to its maximum"}
-
-
 COLUMNS = (
     "case", "patient", "prediction", "class", "prob", "method",
-    "peak_x", "peak_y", "half_area", "picture", "map", "error",
+    "peak_x", "peak_y", "peak_cell_w", "peak_cell_h", "half_area", "picture", "map", "error",
 )  # fmt: skip
 
 
 def explain_images(task: Any, request: Request) -> Explanation:
     """Write a picture and a map for each image, method and class."""
     explanation, data = Explanation(COLUMNS), request.data
-    named = methods(task.model, request.method)
+    methods = methods_of(task, request, explanation)
     wanted = wanted_classes(request.classes, task.spec.classes)
     rows = explanation.rows
     first, progress = None, bar("explaining", "images")
@@ -44,16 +41,17 @@ def explain_images(task: Any, request: Request) -> Explanation:
     for batch in data.predict_dataloader() if len(data.readable) else ():
         batch = {key: value.to(request.device) for key, value in batch.items()}
         first = first or batch
-        for item in _explained(task, batch, request, named, wanted):
-            rows.append(_written(item, task, request, names[item["row"]]))
+        for item in _explained(task, batch, request, methods, wanted):
+            block = methods.block(item["method"])
+            rows.append(_written(item, task, request, names[item["row"]], block))
         progress(len({row["row"] for row in rows}), len(data.readable))
     if first is not None and request.sanity:
-        explanation.checks = _check(task, {key: value[: request.sanity] for key, value in first.items()}, named)
+        explanation.checks = check(task, {key: value[: request.sanity] for key, value in first.items()}, methods)
     return explanation
 
 
 def _explained(
-    task: Any, batch: dict[str, Tensor], request: Request, named: list[str], wanted: list[str] | None
+    task: Any, batch: dict[str, Tensor], request: Request, methods: Methods, wanted: list[str] | None
 ) -> Iterator[dict[str, Any]]:
     """Compute a map for each image, method and class of a batch."""
     classes = list(task.spec.classes)
@@ -62,21 +60,25 @@ def _explained(
         table = task.predictions(outputs, request.data.cases, request.decision)
         x = task.inputs(batch)
     decisions = [predicted(table.loc[row], classes) for row in batch["case"].tolist()]
-    for method in named:
+    for method in methods.names:
         shown = [names[:1] if method == "attention" else wanted or names for names in decisions]
         pairs = [(i, name) for i, names in enumerate(shown) for name in names]
         for start in range(0, len(pairs), len(x)):
             part = pairs[start : start + len(x)]
             rows = torch.tensor([i for i, _ in part], device=x.device)
             number = torch.tensor([classes.index(name) for _, name in part], device=x.device)
-            for (i, name), heat in zip(part, METHODS[method](task.model, x[rows], number), strict=True):
+            for (i, name), heat in zip(part, methods[method](task.model, x[rows], number), strict=True):
                 row = int(batch["case"][i])
                 facts = {"row": row, "prediction": "|".join(decided(table.loc[row], classes)), "class": name}
                 yield facts | {"prob": table.loc[row, f"prob_{name}"], "method": method, "heat": heat.cpu().numpy()}
 
 
-def _written(item: dict[str, Any], task: Any, request: Request, name: str) -> dict[str, Any]:
-    """Write one map and its picture; returns its row of explain.csv."""
+def _written(item: dict[str, Any], task: Any, request: Request, name: str, block: tuple[int, ...]) -> dict[str, Any]:
+    """Write one map and its picture; returns its row of explain.csv.
+
+    Args:
+        block: elements of the map that make one cell.
+    """
     case, heat = request.data.cases.iloc[item["row"]], item.pop("heat").astype(np.float32)
     form = image_form(request.form, task.spec)
     stored = read_image(case["path"]).shape[:2]
@@ -93,17 +95,10 @@ def _written(item: dict[str, Any], task: Any, request: Request, name: str) -> di
         with atomic_path(request.output / folder / f"{file}.{suffix}") as temporary, open(temporary, "wb") as stream:
             figure.savefig(stream, format="png") if suffix == "png" else np.save(stream, heat)
     row = item | {"case": case["case"], "patient": case["patient"], "half_area": half_area(heat), "error": ""}
-    if (highest := peak(heat)) is not None:
+    if (highest := peak(heat, block)) is not None:
         point = (highest[0] * form.size[0], highest[1] * form.size[1])
         row["peak_y"], row["peak_x"] = (round(v) for v in original_point(point, stored, form))
+        wide, high = placement(stored, form)[:2]
+        row["peak_cell_h"] = round(cell(heat, block)[0] * form.size[0] / high, 1)
+        row["peak_cell_w"] = round(cell(heat, block)[1] * form.size[1] / wide, 1)
     return row | {"picture": f"pictures/{file}.png", "map": f"maps/{file}.npy"}
-
-
-def _check(task: Any, few: dict[str, Tensor], named: list[str]) -> dict[str, Any]:
-    """Test maps of the first images with randomised weights, for the class that is most probable."""
-    with torch.no_grad():
-        x = task.inputs(few)
-        logits = task.model(x)
-        logits = logits.mean(1) if logits.ndim == 3 else logits  # of an ensemble's members
-    number = task.target.likely(logits)
-    return {name: sanity_check(task.model, METHODS[name], x, number) for name in named}

@@ -11,22 +11,21 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from medtrain.explain import half_area, peak, sanity_check, stitched, three_planes
-from medtrain.explain.maps import METHODS, methods
+from medtrain.explain import cell, half_area, peak, stitched, three_planes
+from medtrain.explain.maps import SCALES, TITLES
 from medtrain.explain.names import safe_name, unique_names
 from medtrain.io.files import atomic_path
 from medtrain.io.nifti_map import grid_of_file, onto_grid, write_map
 from medtrain.io.store.voxels import Stored
-from medtrain.model import class_logits
 from medtrain.report.progress import bar
 from medtrain.task.classification.classes import decided, predicted, wanted_classes
+from medtrain.task.classification.methods import Methods, check, methods_of
 from medtrain.task.explanation import Explanation, Request
 
-TITLES = {"attention": "attention;", "gradcam": "Grad-CAM for"}
-SCALES = {"attention": "attention, relative to its maximum", "gradcam": "Grad-CAM, relative to its maximum"}
 COLUMNS = (
     "case", "patient", "prediction", "class", "prob", "method", "peak_i", "peak_j", "peak_k",
-    "peak_x_mm", "peak_y_mm", "peak_z_mm", "half_volume", "picture", "map", "error",
+    "peak_x_mm", "peak_y_mm", "peak_z_mm",
+    "peak_cell_x_mm", "peak_cell_y_mm", "peak_cell_z_mm", "half_volume", "picture", "map", "error",
 )  # fmt: skip
 
 Maps = dict[tuple[str, str], list[tuple[int, np.ndarray]]]  # of (method, class): instance and map
@@ -37,22 +36,22 @@ def explain_volumes(task: Any, request: Request) -> Explanation:
     explanation = Explanation(COLUMNS)
     if not len(request.data.readable):
         return explanation
-    loader, named = request.data.predict_dataloader(), methods(task.model, request.method)
+    loader, methods = request.data.predict_dataloader(), methods_of(task, request, explanation)
     with torch.no_grad():
         outputs = [_on(task.final_outputs(_on(batch, request.device)), "cpu") for batch in loader]
     table = task.predictions(outputs, request.data.cases, request.decision)
     shares = _shares(outputs) if task.pool == "attention" else {}
     names = unique_names([safe_name(case) for case in request.data.cases["case"]])
     progress, done = bar("explaining", "volumes"), 0
-    for case, maps in _by_case(task, request, loader, table, named, shares):
+    for case, maps in _by_case(task, request, loader, table, methods, shares):
         for (method, name), parts in maps.items():
             decision = "|".join(decided(table.loc[case], task.spec.classes))
-            map_ = _Map(method, name, parts, table.loc[case], decision)
+            map_ = _Map(method, name, parts, table.loc[case], decision, methods.block(method))
             explanation.rows.append(_written(map_, request, loader.dataset, case, names[case]))
         progress(done := done + 1, len(request.data.readable))
     if request.sanity:
         few = {key: value[: request.sanity] for key, value in next(iter(loader)).items()}
-        explanation.checks = _check(task, _on(few, request.device), named)
+        explanation.checks = check(task, _on(few, request.device), methods)
     return explanation
 
 
@@ -77,7 +76,7 @@ def _by_case(
     request: Request,
     loader: Any,
     table: pd.DataFrame,
-    named: list[str],
+    methods: Methods,
     shares: dict[tuple[int, int], float],
 ) -> Iterator[tuple[int, Maps]]:
     """Yield each case with the maps of its patches, as soon as all of them are there."""
@@ -86,7 +85,7 @@ def _by_case(
     for loaded in loader:
         batch = _on(loaded, request.device)
         x, cases, instances = task.inputs(batch), loaded["case"].tolist(), loaded["instance"].tolist()
-        for method in named:
+        for method in methods.names:
             pairs = []
             for i, case in enumerate(cases):
                 chosen = predicted(table.loc[case], classes)
@@ -95,7 +94,7 @@ def _by_case(
                 part = pairs[start : start + len(x)]
                 rows = torch.tensor([i for i, _ in part], device=x.device)
                 number = torch.tensor([classes.index(name) for _, name in part], device=x.device)
-                heats = METHODS[method](task.model, x[rows], number).float().cpu().numpy()
+                heats = methods[method](task.model, x[rows], number).float().cpu().numpy()
                 for (i, name), heat in zip(part, heats, strict=True):
                     place = (cases[i], instances[i])
                     of_case = pending.setdefault(cases[i], {}).setdefault((method, name), [])
@@ -113,6 +112,7 @@ class _Map:
         parts: of each patch its number and map.
         prediction: the row of predictions of the case.
         decision: the classes decided for, '' for none.
+        block: elements of a patch's map that make one cell.
     """
 
     method: str
@@ -120,6 +120,7 @@ class _Map:
     parts: list[tuple[int, np.ndarray]]
     prediction: pd.Series
     decision: str
+    block: tuple[int, ...]
 
 
 def _written(map_: _Map, request: Request, patches: Any, row: int, file: str) -> dict[str, Any]:
@@ -146,6 +147,9 @@ def _written(map_: _Map, request: Request, patches: Any, row: int, file: str) ->
     if highest is not None:
         mm = (image.affine @ [*voxel[::-1], 1.0])[:3]  # an affine takes W, H, D
         facts |= {f"peak_{axis}_mm": round(float(v), 2) for axis, v in zip("xyz", mm, strict=True)}
+        shares = cell(map_.parts[0][1], map_.block)
+        size = [share * n * step for share, n, step in zip(shares, patches.form.size, image.spacing, strict=True)]
+        facts |= {f"peak_cell_{axis}_mm": round(float(v), 2) for axis, v in zip("zyx", size, strict=True)}
         facts |= {f"peak_{axis}": v for axis, v in zip("ijk", grid.voxel(mm), strict=True)}
     return facts | {"picture": f"pictures/{file}.png", "map": f"maps/{file}.nii.gz"}
 
@@ -155,13 +159,3 @@ def _grey(image: Stored, window: tuple[float, float] | None) -> np.ndarray:
     low, high = window or (image.low[0], image.high[0])
     values = image.mapped()[0] * np.float32(image.scale[0]) + np.float32(image.offset[0])
     return np.clip((values - low) / max(high - low, 1e-6), 0, 1).astype(np.float32)
-
-
-def _check(task: Any, few: dict[str, Tensor], named: list[str]) -> dict[str, Any]:
-    """Test maps of the first patches with randomised weights, for the class that is most probable."""
-    with torch.no_grad():
-        x = task.inputs(few)
-        logits = class_logits(task.model, x)
-        logits = logits.mean(1) if logits.ndim == 3 else logits  # of an ensemble's members
-    number = task.target.likely(logits)
-    return {name: sanity_check(task.model, METHODS[name], x, number) for name in named}

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from medtrain.core.errors import UsageError
 from medtrain.explain.names import safe_name, unique_names
 from medtrain.io.files import atomic_path
 from medtrain.report import on_film, over_film
@@ -19,7 +20,15 @@ EDGES = ["x_min", "y_min", "x_max", "y_max"]
 
 
 def explain_boxes(task: Any, request: Request) -> Explanation:
-    """Draw a picture an image; a row a box, in pixels of the file, or one of class '' where none is shown."""
+    """Draw a picture an image; a row a box, in pixels of the file, or one of class '' where none is shown.
+
+    Raises:
+        UsageError: maps are wanted.
+    """
+    if request.method != "all":
+        raise UsageError(
+            f"explain.method={request.method}: detection shows its boxes alone, which explain.method=all does"
+        )
     data: Any = request.data
     task.truth = data.truth
     explanation = Explanation(COLUMNS)
