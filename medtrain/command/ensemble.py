@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 
 from medtrain.callbacks.checkpoint import WholeCheckpointIO, load
 from medtrain.command import build
+from medtrain.command.counted import count_ensemble
 from medtrain.command.evaluate import write_outcome
 from medtrain.command.members import Member, Unit, read_members, units_of
 from medtrain.command.own_data import TRAINED_ON
@@ -48,7 +49,10 @@ def main(cfg: DictConfig, make_folder: Callable[[], Path]) -> int:
     folder = make_folder()
     with recorded(cfg, folder) as record:
         assert record is not None
-        record.update(**_facts(members))
+        record.update(
+            **_facts(members),
+            tests_counted=count_ensemble([[member.folder for member in unit.members] for unit in units]),
+        )
         save_config(_config(cfg), folder)
         write_text(folder / "splits.csv", splits.to_csv(index=False))
         write_text(folder / TRAINED_ON, _learned(members).fillna("").to_csv(index=False))
@@ -124,7 +128,6 @@ def _facts(members: Sequence[Member]) -> dict[str, Any]:
         "members": _described(members),
         "fingerprints": {k: v for k, v in first["fingerprints"].items() if k != "split" or members[0].parts is None},
         "synthetic": any(member.fields.get("synthetic") for member in members),
-        "tests_counted": max(int(member.fields.get("tests_counted") or 0) for member in members),
     }
 
 

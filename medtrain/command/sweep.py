@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from medtrain.command.counted import note_sweep, split_of, tests_of_splits
 from medtrain.config.compose import Composition
 from medtrain.config.runs import in_order
 from medtrain.core.verb import LookUp, Verb
@@ -60,6 +61,9 @@ def outcome(sweep: Path) -> int:
         table.add_row(row["folder"], Text(overrides), Text(status), best, _auroc(row))
     console = Console()
     console.print(table)
+    if (looks := note_sweep([sweep / row["folder"] for row in rows])) > 1:
+        advice = f"choose by {monitor or 'validation'}: the best of several test figures is too good"
+        console.print(Text(f"the same test split was looked at {looks} times; {advice}"), soft_wrap=True)
     console.print(Text(f"table   {sweep / FILE}"), soft_wrap=True)
     return int(any(row["status"] != "finished" for row in rows))
 
@@ -74,7 +78,9 @@ def jobs(sweep: Path) -> list[Row]:
     """List a row a job, those with the best monitored metric first, those that didn't finish last; all with equal keys.
 
     Keys: job, folder (below the sweep's), status, error, an override each that is not the same in all jobs, monitor,
-    best_score, the test metrics as test_NAME, test_NAME_lo and test_NAME_hi (95 % interval), costs.
+    best_score, tests_of_split (how often the jobs of the sweep together have tested the split of this job, and so how
+    little the best of the test columns is worth), the test metrics as test_NAME, test_NAME_lo and test_NAME_hi (95 %
+    interval), costs.
     """
     folders = in_order(path for path in sweep.iterdir() if (path / record.FILE).is_file())
     fields = {folder: record.look(folder) for folder in folders}
@@ -83,7 +89,7 @@ def jobs(sweep: Path) -> list[Row]:
     tests = {folder: _tested(folder) for folder in folders}
     columns = dict.fromkeys(column for test, _ in tests.values() for column in test)
     monitor, mode = monitored(sweep)
-    rows = []
+    looks, rows = tests_of_splits(fields.values()), []
     for number, folder in enumerate(folders):
         facts = fields[folder]
         row: Row = {
@@ -94,6 +100,7 @@ def jobs(sweep: Path) -> list[Row]:
             **{key: words[folder].get(key) for key in keys},
             "monitor": monitor,
             "best_score": facts.get("best_score"),
+            "tests_of_split": looks[split_of(facts)] or None,
             **{column: tests[folder][0].get(column) for column in columns},
             **{key: memory(facts.get(key)) for key in COSTS},
         }

@@ -42,6 +42,7 @@ def facts(run: RunFolder) -> list[tuple[str, str]]:
         ("Peak memory", _megabytes(memory)),
         ("Held out", r.get("held_out")),
         ("Times tested", r.get("tests_counted")),
+        ("Tests by its sweep", r.get("tests_of_sweep")),
         ("Versions", r.get("versions")),
         ("Code", r.get("git")),
         ("Fingerprints", r.get("fingerprints")),

@@ -69,7 +69,7 @@ def reached_lines(test_metrics: Mapping[str, Any]) -> list[str]:
             continue
         metric, side = asked["metric"], "negative" if asked["metric"] == "specificity" else "positive"
         shares = [
-            f"{entry(part[metric])[0]} ({entry(part[metric])[1]}; {count(part[side], f'{side} case')}) on {where}"
+            f"{where} {entry(part[metric])[0]} ({entry(part[metric])[1]}; {count(part[side], f'{side} case')})"
             for where, part in (("validation", point["validation"]), (split_name(test_metrics), point["test"]))
             if part
         ]

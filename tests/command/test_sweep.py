@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from medtrain.command.counted import count_ensemble
 from medtrain.command.sweep import outcome, refresh
 from medtrain.io.files import write_text
 
@@ -52,8 +53,8 @@ def test_the_best_first_and_failures_last(tmp_path: Path, capsys: pytest.Capture
     assert (
         list(rows[0])
         == (
-            "job folder status error model optimizer.lr monitor best_score test_auroc test_auroc_lo test_auroc_hi "
-            "test_mcc test_mcc_lo test_mcc_hi wall_time_s images_per_s peak_memory_mb"
+            "job folder status error model optimizer.lr monitor best_score tests_of_split test_auroc test_auroc_lo "
+            "test_auroc_hi test_mcc test_mcc_lo test_mcc_hi wall_time_s images_per_s peak_memory_mb"
         ).split()
     )
     best, failed = rows[0], rows[-1]
@@ -112,3 +113,26 @@ def test_a_damaged_job_is_a_row_of_its_own(tmp_path: Path) -> None:
     assert rows["1"]["status"] == "finished" and rows["1"]["monitor"] == "val_auroc" and not rows["1"]["error"]
     assert rows["0"]["status"] == "damaged" and str(tmp_path / "0" / "run.json") in rows["0"]["error"]
     assert rows["2"]["status"] == "finished" and "test_metrics.json is damaged" in rows["2"]["error"]
+
+
+def test_jobs_that_test_one_split_count_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, split, tests in (("0", "a", 1), ("1", "a", 2), ("2", "b", 1), ("3", None, 1)):
+        job(tmp_path, name, 0.8, tests_counted=tests, fingerprints={"split": split} if split else {})
+    job(tmp_path, "4", None, status="failed", fingerprints={"split": "a"})
+    outcome(tmp_path)
+    assert {row["folder"]: row["tests_of_split"] for row in table(tmp_path)} == {
+        "0": "3", "1": "3", "2": "1", "3": "", "4": "3",
+    }  # fmt: skip
+    told = " ".join(capsys.readouterr().out.split())
+    assert "the same test split was looked at 3 times; choose by val_auroc" in told
+    noted = {n: json.loads((tmp_path / n / "run.json").read_text()).get("tests_of_sweep") for n in "01234"}
+    assert noted == {"0": 3, "1": 3, "2": None, "3": None, "4": None}
+
+
+def test_an_ensemble_counts_the_looks_of_its_members_and_its_own_again(tmp_path: Path) -> None:
+    for name, tests in (("0", 1), ("1", 2), ("2", 1)):
+        job(tmp_path, name, 0.8, tests_counted=tests)
+    on_one_split, folds = [[tmp_path / name for name in "012"]], [[tmp_path / name] for name in "012"]
+    assert count_ensemble(on_one_split) == 1 + 2 + 1 + 1
+    assert count_ensemble(on_one_split) == 6, "judged again, by another policy"
+    assert count_ensemble(folds) == 2 + 3, "the fold looked at most: two tests, now in a third ensemble"

@@ -31,8 +31,8 @@ def test_a_shortfall_is_what_the_test_lacks() -> None:
     point = side_by_side(parse("sensitivity@0.95"), validation, tested)["yes"]
     assert point["short_by"] == pytest.approx(0.05) and point["asked"] == {"metric": "sensitivity", "value": 0.95}
     (line,) = reached_lines({"operating_point": {"yes": point}})
-    assert line.startswith("Sensitivity of yes, 0.95 asked for: 0.950 (") and line.endswith(": 0.050 short")
-    assert "20 positive cases) on validation" in line and "50 positive cases) on test" in line
+    assert line.startswith("Sensitivity of yes, 0.95 asked for: validation 0.950 (") and line.endswith(": 0.050 short")
+    assert "20 positive cases), test 0.900 (" in line and "50 positive cases): 0.050" in line
     assert side_by_side(parse("specificity@0.95"), validation, tested)["yes"]["short_by"] == 0
     none = side_by_side(parse("youden"), {}, tested)["yes"]
     assert none["asked"] is None and none["short_by"] is None and none["validation"] is None
