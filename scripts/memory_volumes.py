@@ -25,7 +25,7 @@ import torch
 from medtrain.command.build import plain
 from medtrain.config.compose import compose
 from medtrain.config.quote import quote_paths
-from medtrain.data.volume.module import VolumeData
+from medtrain.data.batches.volumes import VolumeData
 from medtrain.sampler import Weighted
 
 

@@ -23,7 +23,7 @@ Batch = dict[str, Tensor]
 
 
 class AugmentBoxes(nn.Module):
-    """Random changes of batches of ``x``, ``boxes``, ``labels`` and ``image`` (see `medtrain.data.boxes`).
+    """Random changes of batches of ``x``, ``boxes``, ``labels`` and ``image`` (see `medtrain.data.batches.boxes`).
 
     Of each image that has boxes, one drawn at random stays wholly in view, or in the middle if it is larger than that.
 

@@ -19,8 +19,9 @@ from medtrain.callbacks import Mining, Preemption, Progress, Speed, WholeCheckpo
 from medtrain.config import allowed
 from medtrain.core.errors import UsageError
 from medtrain.core.notice import notice
-from medtrain.data import source
-from medtrain.data.base import Data, Inputs
+from medtrain.data.base import Data
+from medtrain.data.batches import module_of
+from medtrain.data.source import declared
 from medtrain.launch import ranks
 from medtrain.model import Ensemble, build_model, check_passes, kept_bytes
 from medtrain.report.progress import bar
@@ -60,24 +61,21 @@ def checkpoint_of(init_from: str) -> Path:
 
 def data(cfg: DictConfig, **more: Any) -> Data:
     """Build the data module, not yet prepared; `more` as its constructor takes it."""
-    kind = source(cfg.data.name)
-    more |= data_parts(cfg, kind)
+    kind = module_of(cfg.data.name)
+    more |= data_parts(cfg)
     sampler = allowed.partial("sampler", cfg.sampler) if cfg.get("sampler") is not None else None
     usual = {"build_sampler": sampler, "seed": cfg.seed, "report": warn, "progress": bar("preparing data")}
-    made: Data = kind(plain(cfg.data), groups=plain(cfg.eval.get("groups")) or [], **usual | more)
-    return made
+    return kind(plain(cfg.data), groups=plain(cfg.eval.get("groups")) or [], **usual | more)
 
 
-def inputs(cfg: DictConfig, spec: DataSpec, progress: Callable[[int, int], None] | None = None) -> Inputs:
+def inputs(cfg: DictConfig, spec: DataSpec, progress: Callable[[int, int], None] | None = None) -> Data:
     """Read the cases of `cfg.input`, without labels, as a trained model takes them."""
-    kind = source(cfg.data.name)
-    made: Inputs = kind.for_inputs(plain(cfg.data), spec, cfg.input, progress, **data_parts(cfg, kind))
-    return made
+    return module_of(cfg.data.name).for_inputs(plain(cfg.data), spec, cfg.input, progress, **data_parts(cfg))
 
 
-def data_parts(cfg: DictConfig, kind: type[Data]) -> dict[str, Any]:
-    """Build what a source takes of other groups."""
-    return {"encoder": allowed.build("encoder", cfg.encoder)} if "encoder" in kind.takes else {}
+def data_parts(cfg: DictConfig) -> dict[str, Any]:
+    """Build what the batches of a source take of other groups."""
+    return {name: allowed.build(name, cfg[name]) for name in declared(cfg.data.name).takes}
 
 
 def task(

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omegaconf import DictConfig
 
 from medtrain.command import build
 from medtrain.config import allowed
 from medtrain.core.errors import DataError, Problem, UsageError
+from medtrain.data.slide.embed import Bagged
+from medtrain.data.source import declared
 from medtrain.report.progress import bar
-
-if TYPE_CHECKING:
-    from medtrain.data.slide.embed import Bagged
 
 
 def main(cfg: DictConfig, folder: Path) -> None:
@@ -24,10 +23,9 @@ def main(cfg: DictConfig, folder: Path) -> None:
         DataError: at the end, where there were bad slides; the others are done.
     """
     allowed.check_targets(cfg)
-    data: Any = build.data(cfg)  # of slides; others have no `embed`
-    if not hasattr(data, "embed"):
+    if "encoder" not in declared(cfg.data.name).takes:
         raise UsageError(f"embed is for slides: data=slide_table or data=phantom_slide, not data={cfg.data.name}")
-    data.progress = bar("embedding", "tiles")
+    data: Any = build.data(cfg, progress=bar("embedding", "tiles"))
     build.say(f"encoder: {data.encoder.label}, {data.encoder.dim} features a tile")
     place, made = data.embed()
     build.say(summary(made, data.synthetic, place))

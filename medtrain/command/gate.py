@@ -16,7 +16,7 @@ from medtrain.command.evaluate import run_loader
 from medtrain.command.trained import Trained, open_run
 from medtrain.config.compose import load_saved
 from medtrain.core.errors import MedtrainError, UsageError
-from medtrain.data import source
+from medtrain.data.batches import module_of
 from medtrain.task.base import Task
 
 
@@ -61,7 +61,7 @@ def gate_factors(cfg: DictConfig, gate: Trained, trainer: pl.Trainer, paths: pd.
     with tempfile.TemporaryDirectory() as place:
         listed = Path(place) / "images.csv"
         pd.DataFrame({"path": [str(Path(path).absolute()) for path in paths]}).to_csv(listed, index=False)
-        data = source(saved.data.name).for_inputs(node, gate.spec, listed)
+        data = module_of(saved.data.name).for_inputs(node, gate.spec, listed)
     if data.errors:
         row, why = next(iter(data.errors.items()))
         raise MedtrainError(f"eval.gate: {paths.iloc[row]}: {why}")

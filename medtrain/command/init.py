@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from medtrain.core.errors import UsageError
-from medtrain.data.table.columns import find_columns
+from medtrain.data.rows.columns import find_columns
 from medtrain.io.files import write_text
 from medtrain.io.table import RawTable, read_table
 from medtrain.target.labels import negative_first, without_decimals

@@ -17,7 +17,7 @@ from medtrain.config.compose import load_saved
 from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.data.base import Data
 from medtrain.data.changes import changes, in_words, read_splits
-from medtrain.data.sources import path_keys
+from medtrain.data.source import path_keys
 from medtrain.data.used import has_content, meet, recognised
 from medtrain.io import record
 from medtrain.target import DataSpec

@@ -12,7 +12,7 @@ from medtrain.command.evaluate import run_loader
 from medtrain.command.gate import attach_gate
 from medtrain.command.trained import open_run
 from medtrain.core.errors import MedtrainError, UsageError
-from medtrain.data.base import Inputs
+from medtrain.data.base import Data
 
 
 def main(cfg: DictConfig, folder: Path) -> None:
@@ -38,7 +38,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     refuse_bad(data)
 
 
-def refuse_bad(data: Inputs) -> None:
+def refuse_bad(data: Data) -> None:
     """Refuse, when the others are done, the files that could not be read, if there are any (MedtrainError)."""
     if data.errors:
         shown = [f"  {data.cases['case'].iloc[i]}: {why}" for i, why in list(data.errors.items())[:20]]

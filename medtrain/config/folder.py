@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from medtrain.config.compose import load_saved
 from medtrain.core import process
 from medtrain.core.errors import MedtrainError, UsageError
-from medtrain.data import sources
+from medtrain.data import source
 from medtrain.io import record
 from medtrain.io.files import sha256, write_text
 
@@ -88,7 +88,7 @@ def fingerprint(cfg: DictConfig, read_files: bool = True) -> str:
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     plain = {k: v for k, v in plain.items() if k not in (*NEUTRAL, "hydra")}
     data = plain["data"] = {k: v for k, v in plain["data"].items() if k not in ("cache_dir", "num_workers")}
-    for key, files in sources.files_of(data).items() if read_files else ():
+    for key, files in source.files_of(data).items() if read_files else ():
         hashes = [sha256(file) for file in files]
         data[key] = hashes if isinstance(data[key], list) else hashes[0]
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()
@@ -140,7 +140,7 @@ def _tell_of_other_files(cfg: DictConfig, runs: list[Path]) -> None:
             print(f"resume=auto: not going on with {folder}: {error}")
             continue
         if isinstance(saved, DictConfig) and "data" in saved and fingerprint(saved, read_files=False) == same:
-            names = ", ".join(f"data.{key}" for key in sources.files_of(cfg.data))
+            names = ", ".join(f"data.{key}" for key in source.files_of(cfg.data))
             print(f"resume=auto: not going on with {folder}: {names} has changed since it began; a new run starts")
 
 
@@ -175,7 +175,7 @@ def save_config(cfg: DictConfig, folder: Path, *, of_run: bool = True) -> None:
 
 def absolute_paths(cfg: DictConfig) -> None:
     """Make the data's paths independent of the working folder, in place."""
-    for key in (*sources.path_keys(cfg.data.name), sources.CACHE):
+    for key in (*source.path_keys(cfg.data.name), source.CACHE):
         if cfg.data.get(key.name):
             cfg.data[key.name] = key.absolute(cfg.data)
     if cfg.get("init_from"):

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 
 from medtrain.core.errors import UsageError
-from medtrain.data import sources
+from medtrain.data import source
 
 WHOLE = ("filter", "patient_pattern")  # a query, a regular expression: a comma in them separates nothing
 LISTS = ("runs", "annotations")  # their value may be a list in brackets
 # Keys whose value is text, by their last component: paths, and names that may look like numbers.
-TEXT_KEYS = sources.NAMES | {
+TEXT_KEYS = source.path_names() | {
     *("run", "runs", "input", "output", "dir", "weights", "resume", "init_from", "baseline", "name", "format", *WHOLE)
 }
 

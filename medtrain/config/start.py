@@ -11,7 +11,7 @@ from medtrain.config.compose import load_saved
 from medtrain.config.runs import run_folders
 from medtrain.core.errors import UsageError
 from medtrain.core.verb import Origin, Verb
-from medtrain.data.sources import moved
+from medtrain.data.source import moved
 
 FIXED_IN_A_RUN = (
     "task",

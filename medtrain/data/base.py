@@ -1,54 +1,69 @@
-"""Data: what a command may ask of any source of cases, whatever a case is made of."""
+"""Data: rows of a source, content of a store, and batches of both, whatever a case is made of.
+
+All that can be wrong with rows and files is found before training, at once. A concrete kind of batches is a file of
+`medtrain.data.batches`: it says how files behind rows are read and how cases become tensors.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from medtrain.core.errors import Problem
+from medtrain.core.errors import Problem, UsageError
 from medtrain.core.progress import Progress, to_stderr
 from medtrain.core.truth import Truth
-from medtrain.data.loading import LaterBatches, loader, ranks
+from medtrain.data.fingerprint import digest, label_digests, row_texts
+from medtrain.data.loading import LaterBatches, as_labels, loader, ranks
+from medtrain.data.refusal import refuse_or_tell, unreadable
+from medtrain.data.rows.groups import group_columns
+from medtrain.data.rows.manifest import Manifest
+from medtrain.data.source import declared, reader
+from medtrain.data.splitting import Splitting, excluded
 from medtrain.sampler import EvalSampler, Shuffle
 from medtrain.target import DataSpec
 
+Rows = NDArray[np.int64]
 
-class Inputs(Protocol):
-    """Cases without labels, to predict or to explain.
 
-    Attributes:
-        cases: a row a case: case, patient, path.
-        truth: sizes of images whose boxes are predicted; None of other cases.
-        errors: why a case cannot be read, by row number; those rows are in no batch.
-        readable: the other row numbers.
+@dataclass
+class Files:
+    """What reading the files behind the rows of a manifest has shown.
+
+    Args:
+        content: the position of the first row with the same content, for each row.
+        identities: what each row is, by `medtrain.io.content`; '' where that is unknown.
+        problems: {position: reason} of those that cannot be read.
+        read: how many were read now, rather than found in a store.
+        warnings: what is worth telling of them.
     """
 
-    cases: pd.DataFrame
-    truth: Truth | None
-    errors: dict[int, str]
-    readable: NDArray[np.int64]
-
-    def predict_dataloader(self) -> DataLoader[Any]:
-        """Batches without labels, in order; ranks get equally many, so some may come twice (tell by ``case``)."""
+    content: Rows
+    identities: Sequence[str]
+    problems: Mapping[int, str] = field(default_factory=dict)
+    read: int = 0
+    warnings: Sequence[Problem] = ()
 
 
 class Data(pl.LightningDataModule):
-    """Cases with labels and splits.
+    """Cases, with labels and splits, or without (`for_inputs`).
 
     A batch is a dict; ``case`` int64 (B,) is the row number in `cases`, ``y`` float32 (B, K) for binary (K=1) and
-    multilabel (NaN unknown), int64 (B,) for multiclass; ``draw`` int64 (B,), where a sampler repeats cases: which time
-    in the epoch it is; ``instance`` int64 (B,), where a case has several rows: which of them it is.
+    multilabel (NaN unknown), int64 (B,) for multiclass, not there without labels; ``draw`` int64 (B,), where a sampler
+    repeats cases: which time in the epoch it is; ``instance`` int64 (B,), where a case has several rows: which of them
+    it is.
 
     Args:
-        cfg: the data node of the configuration.
+        cfg: the data node of the configuration; its ``name`` is the source.
         build_sampler: called with labels, groups (patients), batch_size, seed, rank and world; gives positions, or
             pairs (position, draw).
         seed: of the run, for the sampler.
@@ -61,36 +76,43 @@ class Data(pl.LightningDataModule):
 
     Attributes:
         inspector: the file of `medtrain.inspection` that looks such data over.
-        takes: further arguments of the constructor and of `for_inputs` that are built from the configuration.
+        synthetic: made up by the program.
 
     Known after `prepare`:
         spec: DataSpec.
-        cases: a row a case: case, patient, split, fold, path.
+        cases: a row a case: case, patient, path; with labels split and fold too.
         targets: binary float [N] 0/1, multiclass int [N], multilabel float [N, C] with NaN unknown; boxes
             float [N, C] 0/1, the classes that an image shows; None without labels.
-        truth: boxes of the cases; None where labels are all there is.
+        truth: boxes of the cases, or their sizes where boxes are predicted; None where labels are all there is.
+        slots: the position in the manifest of each row of `cases`.
+        errors: why a case without labels cannot be read, by row number; those rows are in no batch.
+        readable: the other row numbers.
         groups: the columns asked for as written, a row a case; None where there are none.
         held_out: with data.split_by=site the site that tests, its fold and the number of sites; else None.
         fingerprints: SHA-256 of the cases, labels and patients (``table``) and of cases and splits
             (``split``); of cases and folds (``folds``) too where there are folds, equal for all runs of one
             cross-validation.
+        content: what each case is, by `medtrain.io.content`; '' where that is unknown.
+        site: of each case, as the table has it; None where it has none.
         problems: what was skipped or warned of.
         excluded: {reason: cases} of what the data list and the run doesn't use.
-        synthetic: made up by the program.
+        decoded: how many files were read now.
         noun: what people call the cases.
     """
 
-    takes: ClassVar[tuple[str, ...]] = ()
-    unlabelled: ClassVar[type[Any]]  # of `for_inputs`, the `Inputs` of this kind of cases
     inspector = "cases"
-    synthetic = False
-    noun = "images"
+    noun: str = "images"
     held_out: dict[str, Any] | None = None
     targets: NDArray[Any] | None = None
     truth: Truth | None = None
     groups: pd.DataFrame | None = None
+    site: list[str] | None = None
+    decoded = 0
     spec: DataSpec
     cases: pd.DataFrame
+    slots: Rows
+    readable: Rows
+    content: list[str]
 
     def __init__(
         self,
@@ -110,9 +132,13 @@ class Data(pl.LightningDataModule):
         self.report, self.progress = report, progress
         self.all_test, self.known, self.group_by = all_test, splits, groups
         self.model_spec = spec
+        self.synthetic = declared(str(cfg["name"])).synthetic
         self.problems: list[Problem] = []
         self.fingerprints: dict[str, str] = {}
         self.excluded: dict[str, int] = {}
+        self.errors: dict[int, str] = {}
+        self.input: Path | None = None
+        self._ready = False
 
     @classmethod
     def for_inputs(
@@ -122,57 +148,169 @@ class Data(pl.LightningDataModule):
         input_path: str | Path,
         progress: Progress | None = None,
         **parts: Any,
-    ) -> Inputs:
-        """Cases without labels (a file, a folder, a table) as a trained model takes them."""
-        found: Inputs = cls.unlabelled(cfg, spec, Path(input_path), progress, **parts)
-        return found
-
-    @abstractmethod
-    def prepare(self) -> None:
-        """Read, check and split all of it, once.
+    ) -> Self:
+        """Take cases without labels (a file, a folder, a table) as a trained model does; a bad one costs itself alone.
 
         Raises:
-            UsageError: the configuration doesn't fit the data. DataError: with all that is wrong in the data.
+            UsageError: the path is not there. DataError: it holds no cases.
+        """
+        data = cls(cfg, spec=spec, progress=progress, **parts)
+        data.input = Path(input_path)
+        data.prepare()
+        return data
+
+    @abstractmethod
+    def inputs(self, path: Path) -> Manifest:
+        """List cases without labels."""
+
+    @abstractmethod
+    def describe(self, manifest: Manifest) -> DataSpec:
+        """Describe new data, before any file is read; UsageError where the configuration doesn't fit them."""
+
+    @abstractmethod
+    def read(self, manifest: Manifest, everything: bool = False) -> Files:
+        """Read the files behind the rows, or find them in a store.
+
+        Args:
+            everything: what batches don't need, such as masks, too.
         """
 
     @abstractmethod
-    def dataset(self, rows: NDArray[np.int64]) -> Dataset[Any]:
-        """These rows of `cases`, in their order; its ``__getitems__`` gives a whole batch."""
+    def dataset(self, rows: Rows) -> Dataset[Any]:
+        """Take these rows of `cases`, in their order; its ``__getitems__`` gives a whole batch."""
+
+    def arrange(self, manifest: Manifest) -> Manifest:
+        """Make cases of the rows of a source, where they are others; and look at how they will be read (UsageError)."""
+        return manifest
+
+    def settle(self) -> None:
+        """Learn what is only known once files are read and splits are made."""
 
     def pixels(self, cases: Sequence[str]) -> NDArray[Any] | None:
         """(B, C, H, W), uint8 or uint16, of cases by their names, for pictures in a report; None without pictures."""
         return None
 
-    @abstractmethod
-    def split_table(self) -> pd.DataFrame:
-        """What splits.csv keeps of each case: names, split, fold, content, and a digest of its labels."""
+    def prepare(self) -> None:
+        """Read, check and split all of it, once; the complete list of problems is raised at the end.
 
-    @abstractmethod
+        Raises:
+            UsageError: the configuration doesn't fit the data. DataError: with all that is wrong in the data.
+        """
+        if not self._ready:
+            if self.input is None:
+                self._prepare_labelled()
+            else:
+                self._prepare_inputs(self.input)
+            self._ready = True
+
+    def listed(self, **assumed: Any) -> Manifest:
+        """Read the labelled rows; `spec` is known from here on.
+
+        Args:
+            assumed: keys of the data node that hold for this reading.
+        """
+        manifest = self.arrange(reader(self.cfg["name"])({**self.cfg, **assumed}, self.model_spec, self.progress))
+        if manifest.target is None:
+            raise UsageError("data.columns.label=none: without labels there is nothing to learn or to judge by")
+        self.spec = self.model_spec or self.describe(manifest)
+        return manifest
+
+    def strata(self, manifest: Manifest, rows: Rows) -> NDArray[Any]:
+        """Give (N, C) indicators by which splits are stratified."""
+        return self.spec.target.indicators(manifest.targets[rows])
+
+    def _prepare_labelled(self) -> None:
+        manifest = self.listed()
+        groups = group_columns(manifest, self.group_by)
+        splitting = Splitting(self.cfg, self.known, self.all_test)
+        splitting.check(manifest)  # before any file is read, which may take hours
+        files = self.read(manifest)
+        bad = manifest.bad + unreadable(manifest, files.problems)
+        dealt = splitting.deal(manifest, bad, files.content, self.strata)
+        warnings = [*manifest.warnings, *files.warnings]
+        self.problems += refuse_or_tell(manifest, bad, dealt.leaks, warnings, self.cfg, self.report)
+        rows = dealt.rows
+        self._take(manifest, rows, files)
+        self.cases.insert(2, "split", dealt.splits["split"].to_numpy())
+        self.cases.insert(3, "fold", dealt.splits["fold"].astype("Int64").set_axis(self.cases.index))
+        self.fingerprints |= dealt.fingerprints
+        self.held_out = splitting.held_out(self.cases, self.site)
+        self.settle()
+        self.fingerprints["table"] = self.table_digest(self.cases["patient"].tolist())
+        self.groups = groups.iloc[rows].reset_index(drop=True)
+        self.excluded = excluded(manifest, bad, len(rows), "leaking" if self.known is None else "unlisted")
+
+    def _prepare_inputs(self, path: Path) -> None:
+        manifest = self.arrange(self.inputs(path))
+        assert self.model_spec is not None
+        self.spec = self.model_spec
+        files = self.read(manifest)
+        self._take(manifest, np.arange(len(manifest)), files)
+        for warning in files.warnings:
+            self.report(str(warning))
+        self.errors = dict(files.problems)
+        self.readable = np.array([row for row in range(len(manifest)) if row not in self.errors], np.int64)
+        self.settle()
+
+    def _take(self, manifest: Manifest, rows: Rows, files: Files) -> None:
+        """Make cases of these rows."""
+        self.slots, self.decoded, self._raw = rows, files.read, manifest.raw
+        columns = {"case": manifest.case, "patient": manifest.patient, "path": manifest.path}
+        self.cases = pd.DataFrame({name: [column[row] for row in rows.tolist()] for name, column in columns.items()})
+        self.targets = None if manifest.target is None else manifest.targets[rows]
+        self.truth = None if manifest.truth is None else manifest.truth.select(rows)
+        self.content = [files.identities[row] for row in rows]
+        self.site = None if manifest.site is None else [manifest.site[row] for row in rows]
+        self.readable = np.arange(len(rows))
+
     def table_digest(self, patients: Sequence[str]) -> str:
-        """The fingerprint of cases, labels and these patients, one a case (see `fingerprints`)."""
+        """Give the fingerprint of cases, labels and these patients, one a case (see `fingerprints`)."""
+        assert self.targets is not None
+        return digest(self.cases["case"].tolist(), list(patients), row_texts(self.targets))
+
+    def label_texts(self) -> list[str]:
+        """Write the labels of each case as text, with what else is learned from."""
+        assert self.targets is not None
+        return row_texts(self.targets)
+
+    def split_table(self) -> pd.DataFrame:
+        """Give what splits.csv keeps of each case: names, split, fold, content, and a digest of its labels."""
+        fold = self.cases["fold"].astype("Int64").astype(str).replace("<NA>", "")
+        table = self.cases[["case", "patient", "split"]].assign(fold=fold, content=self.content)
+        table["labels"] = label_digests(self.label_texts())
+        return table if self.site is None else table.assign(site=self.site)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The user's own columns, a row a case, indexed by the row numbers of the file."""
+        return self._raw.typed.iloc[self.slots]
 
     def setup(self, stage: str | None = None) -> None:
         self.prepare()
 
-    def rows(self, split: str) -> NDArray[np.int64]:
-        """Row numbers in `cases` of one split."""
+    def rows(self, split: str) -> Rows:
+        """Number the rows in `cases` of one split."""
         return np.flatnonzero(self.cases["split"].to_numpy() == split)
 
-    def labels(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """What a sampler goes by: a label for each sample of `dataset(rows)`."""
+    def y(self, rows: Rows) -> Tensor | None:
+        """Give labels of these cases as batches have them; None without labels."""
+        return None if self.targets is None else as_labels(self.spec.target, self.targets[rows])
+
+    def labels(self, rows: Rows) -> NDArray[Any]:
+        """Give what a sampler goes by: a label for each sample of `dataset(rows)`."""
         assert self.targets is not None
         return self.targets[rows]
 
-    def patients(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """The patient of each sample of `dataset(rows)`."""
+    def patients(self, rows: Rows) -> NDArray[Any]:
+        """Name the patient of each sample of `dataset(rows)`."""
         return np.asarray(self.cases["patient"].to_numpy()[rows])
 
-    def training_set(self, rows: NDArray[np.int64]) -> Dataset[Any]:
-        """`dataset`, where training sees other samples of a case than evaluation does."""
+    def training_set(self, rows: Rows) -> Dataset[Any]:
+        """Take these rows as `dataset` does, where training sees no other samples of a case than evaluation."""
         return self.dataset(rows)
 
-    def sampler(self, rows: NDArray[np.int64], batch_size: int) -> Sampler[Any]:
-        """What draws positions of `training_set`."""
+    def sampler(self, rows: Rows, batch_size: int) -> Sampler[Any]:
+        """Build what draws positions of `training_set`."""
         rank, world = ranks()
         return self.build_sampler(
             labels=self.labels(rows),
@@ -189,9 +327,9 @@ class Data(pl.LightningDataModule):
         batches = self.batches(rows, self.sampler(rows, int(self.cfg["batch_size"])), training=True)
         return loader(self.training_set(rows), batches, self.workers)
 
-    def batches(self, rows: NDArray[np.int64], sampler: Sampler[Any], training: bool = False) -> LaterBatches:
-        """What a sampler of these rows gives, put together to batches."""
-        size, count = int(self.cfg["batch_size"]), len(sampler)  # type: ignore[arg-type]
+    def batches(self, rows: Rows, sampler: Sampler[Any], training: bool = False) -> LaterBatches:
+        """Put what a sampler of these rows gives together to batches."""
+        size, count = int(self.cfg["batch_size"]), _length(sampler)
         lonely = training and count > size and count % size == 1  # batch norm cannot learn from one image
         return LaterBatches(sampler, size, drop_last=lonely)
 
@@ -201,14 +339,24 @@ class Data(pl.LightningDataModule):
     def test_dataloader(self) -> DataLoader[Any]:
         return self.eval_dataloader("test")
 
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """Load what can be read, in order; ranks get equally many, so some may come twice (tell by ``case``)."""
+        return self._in_order(self.readable)
+
     def eval_dataloader(self, split: str) -> DataLoader[Any]:
-        """The cases of a split in their order; ranks get equally many, so some may come twice (tell by ``case``)."""
+        """Load the cases of a split in their order; ranks get equally many, so some may come twice."""
         self.prepare()
-        rows = self.rows(split)
+        return self._in_order(self.rows(split))
+
+    def _in_order(self, rows: Rows) -> DataLoader[Any]:
         dataset = self.dataset(rows)
-        sampler = EvalSampler(len(dataset), *ranks())  # type: ignore[arg-type]
-        return loader(dataset, self.batches(rows, sampler), self.workers)
+        return loader(dataset, self.batches(rows, EvalSampler(_length(dataset), *ranks())), self.workers)
 
     @property
     def workers(self) -> int:
         return int(self.cfg.get("num_workers") or 0)
+
+
+def _length(of: Any) -> int:
+    """Count samples; torch leaves open whether its samplers and data sets have a length, all of ours have."""
+    return len(of)

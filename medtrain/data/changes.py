@@ -6,7 +6,6 @@ of all labels (run.json), so of them it can be said that labels have changed, no
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ import pandas as pd
 from medtrain.core.errors import Problem
 from medtrain.data.base import Data
 
-KINDS = {  # in the order in which they are told
+KINDS = {  # in the order of a message
     "case_gone": "{} cases are gone",
     "case_new": "{} cases are new",
     "split_changed": "the split of {} cases",
@@ -27,14 +26,7 @@ KINDS = {  # in the order in which they are told
     "labels_changed": "labels",
     "classes_changed": "the classes",
 }
-UNKNOWN_CASES = "all cases together"
-
-
-def label_digests(texts: Sequence[str]) -> list[str]:
-    """Hash the labels of each case, written as text, to 12 hexadecimal digits; of a million few are different."""
-    code, distinct = pd.factorize(pd.Series(texts, dtype=object))
-    digests = [hashlib.sha256(text.encode()).hexdigest()[:12] for text in distinct]
-    return [digests[number] for number in code.tolist()]
+UNKNOWN_CASES, UNKNOWN_LABELS = "all cases together", "other labels; a run of 0.1 doesn't know of which"
 
 
 def read_splits(file: Path) -> pd.DataFrame:
@@ -53,37 +45,37 @@ def changes(data: Data, before: pd.DataFrame, table_digest: str | None) -> list[
     now = data.split_table().astype(str).set_index("case")
     before = before.set_index("case")
     gone, new = before.index.difference(now.index, sort=False), now.index.difference(before.index, sort=False)
-    found = [Problem("case_gone", case, "the run has used it, the data lack it") for case in gone]
-    found += [Problem("case_new", case, "the run has not used it") for case in new]
+    problems = [Problem("case_gone", case, "the run has used it, the data lack it") for case in gone]
+    problems += [Problem("case_new", case, "the run has not used it") for case in new]
     common = now.index.intersection(before.index, sort=False)
     then, here = before.loc[common], now.loc[common]
-    found += _split_changes(then, here)
+    problems += _split_changes(then, here)
     regrouped = not _same_groups(then["patient"], here["patient"])
     if regrouped:
-        found += _differing("patient_changed", then["patient"], here["patient"], "patient {1!r}, in the run {0!r}")
+        problems += _differing("patient_changed", then["patient"], here["patient"], "patient {1!r}, in the run {0!r}")
     if "content" in then:
-        found += _differing("content_changed", *_comparable(then["content"], here["content"]), "other content")
+        problems += _differing("content_changed", *_comparable(then["content"], here["content"]), "other content")
     if "labels" in then:
-        found += _differing("label_changed", then["labels"], here["labels"], "other labels than the run has learned")
+        problems += _differing("label_changed", then["labels"], here["labels"], "other labels than the run has learned")
     elif table_digest and not (len(gone) or len(new) or regrouped):
         patients = before["patient"].reindex(now.index).tolist()  # a header's pseudonym depends on the person's key
         if data.table_digest(patients) != table_digest:
-            found.append(Problem("labels_changed", UNKNOWN_CASES, "other labels; a run of 0.1 doesn't know of which"))
-    return found
+            problems.append(Problem("labels_changed", UNKNOWN_CASES, UNKNOWN_LABELS))
+    return problems
 
 
-def in_words(found: Sequence[Problem]) -> str:
+def in_words(problems: Sequence[Problem]) -> str:
     """Say how much of which kind has changed: ``the labels of 63 cases, 2 cases are new``."""
-    counts = Counter(problem.kind for problem in found)
+    counts = Counter(problem.kind for problem in problems)
     return ", ".join(text.format(f"{counts[kind]:,}") for kind, text in KINDS.items() if counts[kind])
 
 
 def _split_changes(then: pd.DataFrame, here: pd.DataFrame) -> list[Problem]:
-    found = _differing("split_changed", then["split"], here["split"], "in {1}, in the run in {0}")
+    problems = _differing("split_changed", then["split"], here["split"], "in {1}, in the run in {0}")
     if "fold" in then and (then["fold"] != "").any():
         same = then["split"] == here["split"]
-        found += _differing("split_changed", then["fold"][same], here["fold"][same], "fold {1}, in the run {0}")
-    return found
+        problems += _differing("split_changed", then["fold"][same], here["fold"][same], "fold {1}, in the run {0}")
+    return problems
 
 
 def _differing(kind: str, then: pd.Series, here: pd.Series, detail: str) -> list[Problem]:
@@ -94,7 +86,7 @@ def _differing(kind: str, then: pd.Series, here: pd.Series, detail: str) -> list
 
 
 def _comparable(then: pd.Series, here: pd.Series) -> tuple[pd.Series, pd.Series]:
-    """The contents that were hashed by the same rule."""
+    """Take the contents that were hashed by the same rule."""
     same_rule = then.str.partition(":")[0] == here.str.partition(":")[0]
     known = same_rule & (then != "") & (here != "")
     return then[known], here[known]

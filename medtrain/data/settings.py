@@ -15,15 +15,20 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def choice(cfg: Mapping[str, Any], key: str, allowed: Sequence[str]) -> str:
-    """A key that is one of a few words; the first is the default."""
+    """Read a key that is one of a few words; the first is the default."""
     value = str(cfg.get(key) or allowed[0])
     if value not in allowed:
         raise UsageError(f"data.{key}={value} is none of {', '.join(allowed)}{nearest(value, allowed)}")
     return value
 
 
+def skips(cfg: Mapping[str, Any]) -> bool:
+    """Tell whether bad rows are left out (data.on_bad=skip)."""
+    return choice(cfg, "on_bad", ("error", "skip")) == "skip"
+
+
 def image_form(cfg: Mapping[str, Any], spec: DataSpec | None = None) -> ImageForm:
-    """Working size, channels, fit and window; a trained model's `spec` decides on the first two."""
+    """Read working size, channels, fit and window; a trained model's `spec` decides on the first two."""
     size, channels = cfg.get("image_size") or 224, cfg.get("channels") or 1
     if spec is not None:
         size, channels = spec.size, spec.channels
@@ -41,9 +46,9 @@ def image_form(cfg: Mapping[str, Any], spec: DataSpec | None = None) -> ImageFor
 
 
 def normalisation(cfg: Mapping[str, Any], channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """data.mean and data.std, one value a channel in units of 0..1; by default ImageNet's."""
+    """Read data.mean and data.std, one value a channel in units of 0..1; by default ImageNet's."""
     default = IMAGENET if channels == 3 else tuple(values * channels for values in GREY)
-    found = []
+    pair = []
     for key, usual in zip(("mean", "std"), default, strict=True):
         value = cfg.get(key)
         values = (
@@ -53,5 +58,5 @@ def normalisation(cfg: Mapping[str, Any], channels: int) -> tuple[tuple[float, .
             raise UsageError(
                 f"data.{key}={value}: give {channels} positive value(s), one a channel, for inputs in 0..1"
             )
-        found.append(values)
-    return found[0], found[1]
+        pair.append(values)
+    return pair[0], pair[1]

@@ -32,7 +32,7 @@ NO_FOLDS = "data.fold={} needs data.folds=K, a fold column (data.columns.fold), 
 
 @dataclass(frozen=True)
 class Splits:
-    """The split of every row, and its part (fold) number where there are parts, else None."""
+    """Hold the split of every row, and its part (fold) number where there are parts, else None."""
 
     split: NDArray[np.str_]
     fold: NDArray[np.int64] | None = None
@@ -104,9 +104,9 @@ def _iterate(
 
 
 def distinct(names_N: ArrayLike) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
-    """The sorted names, as strings, and the number among them of each: `np.unique`, by a hash table."""
-    index, found = pd.factorize(np.array(list(map(str, np.asarray(names_N).tolist())), dtype=object))
-    names = np.array(found, dtype=str)
+    """Sort the names, as strings, and number every one among them: `np.unique`, by a hash table."""
+    index, distinct_names = pd.factorize(np.array(list(map(str, np.asarray(names_N).tolist())), dtype=object))
+    names = np.array(distinct_names, dtype=str)
     order = np.argsort(names, kind="stable")
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
@@ -114,7 +114,7 @@ def distinct(names_N: ArrayLike) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
 
 
 def join_groups(groups_N: ArrayLike, content_N: ArrayLike) -> NDArray[np.str_]:
-    """Patients who share a file (by content number) become one group, named after the first of their names."""
+    """Join patients who share a file (by content number) to one group, named after the first of their names."""
     names, parent_N = distinct(groups_N)
     parent = list(range(len(names)))
 
@@ -138,7 +138,7 @@ def join_groups(groups_N: ArrayLike, content_N: ArrayLike) -> NDArray[np.str_]:
 def official_names(
     split_N: Sequence[str], where_N: Sequence[str]
 ) -> tuple[NDArray[np.str_], list[tuple[int, Problem]]]:
-    """train, val and test from what tables call them ('' stays ''), and a problem for every other name, by position."""
+    """Translate what tables call train, val and test ('' stays ''), and a problem for every other name, by position."""
     names = np.array([NAMES.get(str(name).strip().lower(), "") for name in split_N], dtype="<U5")
     bad = [
         (n, Problem("bad_split", where_N[n], f"split {name!r} is none of train, val (valid, validation), test"))
@@ -165,55 +165,68 @@ def check_folds(cfg: Mapping[str, Any]) -> None:
         raise UsageError(NO_FOLDS.format(fold))
 
 
-def assign_splits(
-    labels_NC: NDArray[np.float64],
-    groups_N: NDArray[np.str_],
-    *,
-    official_N: NDArray[np.str_] | None = None,
-    parts_N: Sequence[str] | None = None,
-    parts_name: str = FOLD_COLUMN,
-    folds: int | None = None,
-    fold: int | None = None,
-    seed: int = 0,
-) -> Splits:
-    """train, val or test for every row.
+@dataclass(frozen=True)
+class Way:
+    """How rows are split: by the table's own splits, by given parts, in stratified folds, or 70/10/20.
 
     Args:
-        labels_NC: indicators to stratify by.
-        groups_N: patients, joined by `join_groups`.
         official_N: the table's own split names ('' where blank), from `official_names`.
         parts_N: a fold or site of each row; test is part `fold`, train the rest. Of three and more folds the next one
             is val; of sites, whose number and sizes nobody chose, val is cut from train.
         parts_name: FOLD_COLUMN or SITE_COLUMN.
         folds, fold: as many stratified parts, and which one is tested.
         seed: data.split_seed.
+    """
+
+    official_N: NDArray[np.str_] | None = None
+    parts_N: Sequence[str] | None = None
+    parts_name: str = FOLD_COLUMN
+    folds: int | None = None
+    fold: int | None = None
+    seed: int = 0
+
+    def check(self) -> None:
+        """Refuse `fold` and `folds` that don't fit what there is (UsageError)."""
+        folds, fold = self.folds, self.fold
+        if self.official_N is not None:
+            if fold is not None or folds is not None:
+                raise UsageError(OFFICIAL)
+        elif self.parts_N is not None:
+            _given_parts(self.parts_N, self.parts_name, folds, fold)
+        elif folds is not None:
+            if folds < 2:
+                raise UsageError(f"data.folds={folds}: a cross-validation has two parts or more")
+            if fold is None or not 0 <= fold < folds:
+                raise UsageError(f"data.folds={folds} needs data.fold=0...{folds - 1}, not {fold}")
+        elif fold is not None:
+            raise UsageError(NO_FOLDS.format(fold))
+
+
+def assign_splits(labels_NC: NDArray[np.float64], groups_N: NDArray[np.str_], way: Way) -> Splits:
+    """Put every row into train, val or test.
+
+    Args:
+        labels_NC: indicators to stratify by.
+        groups_N: patients, joined by `join_groups`.
 
     Raises:
-        UsageError: `fold` and `folds` don't fit what there is.
-        DataError: a split has no rows.
+        UsageError: as of `Way.check`. DataError: a split has no rows.
     """
-    part = None
-    if official_N is not None:
-        if fold is not None or folds is not None:
-            raise UsageError(OFFICIAL)
-        split = _complete(official_N, labels_NC, groups_N, seed)
+    way.check()
+    part, folds, fold, seed = None, way.folds, way.fold, way.seed
+    if way.official_N is not None:
+        split = _complete(way.official_N, labels_NC, groups_N, seed)
         why = "in the table's split column"
-    elif parts_N is not None:
-        position, numbers, test = _given_parts(parts_N, parts_name, folds, fold)
-        val = _next(test, len(numbers)) if parts_name == FOLD_COLUMN else None
+    elif way.parts_N is not None:
+        position, numbers, test = _given_parts(way.parts_N, way.parts_name, folds, fold)
+        val = _next(test, len(numbers)) if way.parts_name == FOLD_COLUMN else None
         split = _from_parts(position, test, val, labels_NC, groups_N, seed)
         part = np.array(numbers)[position]
         why = f"with data.fold={fold} of {len(numbers)} parts"
-    elif folds is not None:
-        if folds < 2:
-            raise UsageError(f"data.folds={folds}: a cross-validation has two parts or more")
-        if fold is None or not 0 <= fold < folds:
-            raise UsageError(f"data.folds={folds} needs data.fold=0...{folds - 1}, not {fold}")
+    elif folds is not None and fold is not None:
         part = stratified_groups(labels_NC, groups_N, [1.0] * folds, seed)
         split = _from_parts(part, fold, _next(fold, folds), labels_NC, groups_N, seed)
         why = f"with data.folds={folds} data.fold={fold}"
-    elif fold is not None:
-        raise UsageError(NO_FOLDS.format(fold))
     else:
         split = np.array(SPLITS)[stratified_groups(labels_NC, groups_N, SHARES, seed)]
         why = "in a 70/10/20 split"
@@ -239,7 +252,7 @@ def _cut_val(split: NDArray[np.str_], labels_NC: NDArray[np.float64], groups_N: 
 def _given_parts(
     parts_N: Sequence[str], name: str, folds: int | None, fold: int | None
 ) -> tuple[NDArray[np.int64], list[int], int]:
-    """Positions of the parts in the order of their names, their numbers, and the position of the tested one."""
+    """Find positions of the parts in the order of their names, their numbers, and the position of the tested one."""
     names = sorted(set(parts_N), key=lambda text: (int(text) if text.isdigit() else -1, text))
     # A fold column of numbers is meant by value (1 is the fold called 1); names, and sites, count from 0.
     by_value = name == FOLD_COLUMN and all(text.isdigit() for text in names)
@@ -250,14 +263,14 @@ def _given_parts(
     if folds is not None and folds != len(names):
         raise UsageError(f"data.folds={folds}, but the {name} has {len(names)} parts: {shown}")
     if fold not in numbers:
-        said = "data.fold is missing" if fold is None else f"data.fold={fold} is not there"
-        raise UsageError(f"{said}: the {name} has the parts {shown}")
+        fault = "data.fold is missing" if fold is None else f"data.fold={fold} is not there"
+        raise UsageError(f"{fault}: the {name} has the parts {shown}")
     index = {text: n for n, text in enumerate(names)}
     return np.array([index[text] for text in parts_N], np.int64), numbers, numbers.index(fold)
 
 
 def _next(test: int, count: int) -> int | None:
-    """The part that validates; of two parts none, or nothing would be left to train on."""
+    """Choose the part that validates; of two parts none, or nothing would be left to train on."""
     return (test + 1) % count if count > 2 else None
 
 

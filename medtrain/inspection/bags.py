@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtrain.core.errors import Problem
-from medtrain.data.slide.module import BagData
+from medtrain.data.batches.bags import BagData
 from medtrain.inspection import Finding, Inspection, look
 from medtrain.inspection.findings import Bars, no_bar
 

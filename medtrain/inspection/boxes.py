@@ -13,8 +13,8 @@ from PIL import Image, ImageDraw
 from medtrain.core.anchors import EDGES, anchor_recall, as_pairs, recall_by_size, typical_shapes
 from medtrain.core.errors import Problem
 from medtrain.core.truth import Truth
-from medtrain.data.boxes.geometry import places
-from medtrain.data.boxes.module import BoxData
+from medtrain.data.batches.box_places import places
+from medtrain.data.batches.boxes import BoxData
 from medtrain.inspection import Finding, Inspection, images
 from medtrain.inspection.findings import Bars, no_bar
 from medtrain.model.anchors import level_shapes
@@ -28,9 +28,9 @@ COLOURS = ("#ffb000", "#00c2ff", "#ff4f81", "#7ee081", "#c79bff", "#ffffff")
 def inspect(data: BoxData, near: bool = True, progress: Bars = no_bar) -> Inspection:
     """Inspect the images, and add the boxes' own findings, facts and pictures; arguments as there."""
     inspection = images.inspect(data, near, progress)
-    if inspection.spec is None:
+    truth, rows = inspection.truth, inspection.used
+    if inspection.spec is None or truth is None:
         return inspection
-    truth, rows = data.listing.truth, inspection.used
     used, place_N4 = truth.select(rows), places(truth.size_N2, data.form)
     wh_M2 = (used.boxes_M4[:, 2:] - used.boxes_M4[:, :2]) * place_N4[rows][used.case_M, :2]
     inspection.add(

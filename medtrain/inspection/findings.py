@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medtrain.core.errors import Problem
+from medtrain.core.truth import Truth
 from medtrain.data.split import SPLITS
 from medtrain.target import DataSpec
 
@@ -40,8 +41,9 @@ class Inspection:
         findings: errors first.
         spec: None where the table as a whole could not be read.
         cases: a row an image: case, patient, split ('' where it cannot be used).
-        targets: as `ImageData.targets`, a row an image.
+        targets: as `Data.targets`, a row an image.
         images: sizes, depths and the like, as plain numbers.
+        truth: boxes, if the rows have any, of all rows.
         picture: the pixels (C, H, W) of a row, None where it has none.
         decoded: how many files were decoded now.
     """
@@ -51,6 +53,7 @@ class Inspection:
     cases: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=CASES, dtype=object))
     targets: NDArray[Any] = field(default_factory=lambda: np.empty(0))
     images: dict[str, Any] = field(default_factory=dict)
+    truth: Truth | None = None
     picture: Callable[[int], NDArray[Any] | None] = lambda row: None
     decoded: int = 0
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from medtrain.data.xray.module import ImageData
+from medtrain.data.batches.boxes import BoxData
+from medtrain.data.batches.images import ImageData
 from medtrain.inspection import (
     Finding,
     Inspection,
@@ -19,11 +20,11 @@ from medtrain.inspection import (
     odd_pictures,
 )
 from medtrain.inspection.findings import Bars, no_bar
-from medtrain.io.image import content_box
+from medtrain.io.image import ImageForm, content_box
 from medtrain.io.image_header import Header
 
 
-def inspect(data: ImageData, near: bool = True, progress: Bars = no_bar) -> Inspection:
+def inspect(data: ImageData | BoxData, near: bool = True, progress: Bars = no_bar) -> Inspection:
     """Inspect all there is to say of `data`, which need not be fit to train.
 
     Args:
@@ -37,6 +38,8 @@ def inspect(data: ImageData, near: bool = True, progress: Bars = no_bar) -> Insp
     if isinstance(table, Inspection):
         return table
     pictures, form, seen = data.cache, data.form, table.seen
+    if not isinstance(form, ImageForm):  # grey levels and looks are measured of pictures only
+        return table.outcome(data)
     headers = data.headers(table.manifest, seen, progress("reading headers"))
     boxes = [content_box(header.size if header else form.size, form.size, form.fit) for header in headers]
     measures = measure(pictures, seen, boxes, progress("measuring"))

@@ -1,6 +1,6 @@
 """A table of cases inspected, whatever a case is made of: rows, labels, splits, leaks, files of one content.
 
-Training (`TableData.prepare`) stops at what makes results wrong; here the same checks run, what they say is kept, and
+Training (`Data.prepare`) stops at what makes results wrong; here the same checks run, what they say is kept, and
 the rest is looked at all the same.
 """
 
@@ -15,13 +15,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medtrain.core.errors import DataError, Problem
+from medtrain.data.base import Data
 from medtrain.data.leakage import leaks, straddling
+from medtrain.data.refusal import unreadable
+from medtrain.data.rows.manifest import Manifest
 from medtrain.data.settings import choice
-from medtrain.data.sources import path_keys
+from medtrain.data.source import path_keys
 from medtrain.data.split import SPLITS
-from medtrain.data.table.manifest import Manifest
-from medtrain.data.table.module import TableData, unreadable
-from medtrain.data.table.splitting import split_manifest
+from medtrain.data.splitting import POLICIES, Splitting
 from medtrain.inspection.findings import CASES, Finding, Inspection, as_severity
 from medtrain.inspection.twins import duplicates
 from medtrain.target.labels import WhichIsPositive
@@ -54,14 +55,15 @@ class Looked:
     findings: list[Finding]
     decoded: int
 
-    def outcome(self, data: TableData, **more: Any) -> Inspection:
+    def outcome(self, data: Data, **more: Any) -> Inspection:
         """All of it, and what the files themselves have shown (see `Inspection`)."""
         manifest = self.manifest
         cases = pd.DataFrame(dict(zip(CASES, (manifest.case, manifest.patient, self.split), strict=True)))
-        return Inspection(self.findings, data.spec, cases, manifest.targets, decoded=self.decoded, **more)
+        more |= {"truth": manifest.truth, "decoded": self.decoded}
+        return Inspection(self.findings, data.spec, cases, manifest.targets, **more)
 
 
-def look(data: TableData) -> Looked | Inspection:
+def look(data: Data) -> Looked | Inspection:
     """Everything there is to say of the rows of `data`, which need not be fit to train; an Inspection if nothing else.
 
     Raises:
@@ -72,16 +74,16 @@ def look(data: TableData) -> Looked | Inspection:
     except DataError as error:
         named = (data.cfg.get(key.name) for key in path_keys(data.cfg["name"]))
         where = Path(str(next(filter(None, named), data.cfg["name"]))).name
-        found = error.problems or [Problem("unusable", where, str(error))]
-        return Inspection([Finding(problem) for problem in found])
-    files = data.read(manifest)
+        problems = error.problems or [Problem("unusable", where, str(error))]
+        return Inspection([Finding(problem) for problem in problems])
+    files = data.read(manifest, everything=True)
     bad = manifest.bad + unreadable(manifest, files.problems)
     severity = "warning" if data.cfg.get("on_bad") == "skip" else "error"
     findings += [Finding(as_severity(problem, severity), (row,)) for row, problem in bad]
     findings += [Finding(as_severity(problem, severity)) for problem in manifest.faults]
     findings += [Finding(problem) for problem in manifest.warnings]
     places = _places(manifest)
-    used = np.setdiff1d(np.arange(len(manifest)), [row for row, _ in bad])
+    used = manifest.usable(bad)
     split, about_splits = _split(data, manifest, used, files.content)
     labels = np.full((len(manifest), len(data.spec.classes)), np.nan)
     labels[used] = data.strata(manifest, used)
@@ -92,14 +94,13 @@ def look(data: TableData) -> Looked | Inspection:
     return Looked(manifest, files.content, split, labels, places, seen, findings, files.read)
 
 
-def _listed(data: TableData) -> tuple[Manifest, list[Finding]]:
+def _listed(data: Data) -> tuple[Manifest, list[Finding]]:
     """The manifest; where only the positive class is not named, it is guessed and said so."""
     try:
         return data.listed(), []
     except WhichIsPositive as error:
-        data.cfg["classes"] = error.names
         guess = f"{error}; here {error.names[1]!r} is taken"
-        return data.listed(), [Finding(Problem("no_positive", "data.positive", guess, "warning"))]
+        return data.listed(classes=error.names), [Finding(Problem("no_positive", "data.positive", guess, "warning"))]
 
 
 def _places(manifest: Manifest) -> list[str]:
@@ -108,31 +109,31 @@ def _places(manifest: Manifest) -> list[str]:
 
 
 def _split(
-    data: TableData, manifest: Manifest, used: NDArray[np.int64], content: NDArray[np.int64]
+    data: Data, manifest: Manifest, used: NDArray[np.int64], content: NDArray[np.int64]
 ) -> tuple[NDArray[np.str_], list[Finding]]:
     """The split of every row, '' where it cannot be used, and why the data cannot be split, if so."""
     split = np.full(len(manifest), "", "<U5")
     if not len(used):
         return split, []
     try:
-        frame = split_manifest(manifest, used, content[used], data.cfg, data.strata(manifest, used), all_test=False)
+        frame = Splitting(data.cfg).deal_anew(manifest, used, content[used], data.strata(manifest, used))
     except DataError as error:
         split[used] = WHOLE if manifest.split is None else manifest.split[used]
-        found = error.problems or [Problem("no_split", "the splits", str(error))]
-        return split, [Finding(problem) for problem in found]
+        problems = error.problems or [Problem("no_split", "the splits", str(error))]
+        return split, [Finding(problem) for problem in problems]
     split[used] = frame["split"].to_numpy(str)
     return split, []
 
 
 def _leaks(
-    data: TableData,
+    data: Data,
     manifest: Manifest,
     used: NDArray[np.int64],
     content: NDArray[np.int64],
     split: NDArray[np.str_],
     places: list[str],
 ) -> list[Finding]:
-    policy = choice(data.cfg, "leakage", ("error", "warn", "drop"))
+    policy = choice(data.cfg, "leakage", POLICIES)
     parted = used[np.isin(split[used], SPLITS)]
     patient = np.array(manifest.patient, dtype=object)[parted]
     where, severity = [places[row] for row in parted], "error" if policy == "error" else "warning"
@@ -141,7 +142,7 @@ def _leaks(
     return [Finding(problem, tuple(parted[g].tolist())) for problem, g in zip(found, groups, strict=True)]
 
 
-def _absent(data: TableData, labels: NDArray[np.float64], split: NDArray[np.str_]) -> list[Finding]:
+def _absent(data: Data, labels: NDArray[np.float64], split: NDArray[np.str_]) -> list[Finding]:
     """Splits that lack a class: it can't be learned, or nothing can be said of it."""
     found = []
     for name in dict.fromkeys(split[split != ""].tolist()):

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtrain.core.errors import Problem
-from medtrain.data.volume.dataset import Case
-from medtrain.data.volume.module import VolumeData
-from medtrain.data.volume.picture import middle_slice
+from medtrain.data.batches.middle_slice import middle_slice
+from medtrain.data.batches.patches import Case
+from medtrain.data.batches.volumes import VolumeData
 from medtrain.inspection import Finding, Inspection, look
 from medtrain.inspection.findings import Bars, no_bar, of_the_set
 from medtrain.io.volume import OBLIQUE
@@ -33,13 +33,12 @@ def inspect(data: VolumeData, near: bool = True, progress: Bars = no_bar) -> Ins
     Raises:
         UsageError: the configuration does not fit the table, so that nothing can be said.
     """
-    data.always_masks = True
     table = look(data)
     if isinstance(table, Inspection):
         return table
     rows, cases = [], []
     for row in table.seen.tolist():
-        case = data.files.cases[row]
+        case = data.volumes[row]
         if case is not None:
             rows.append(row)
             cases.append(case)

@@ -30,6 +30,14 @@ NOWHERE = np.eye(4)  # such volumes say neither place nor spacing
 CHUNK = 256  # pictures in memory at a time
 
 
+@dataclass(frozen=True)
+class WholeForm:
+    """The form of volumes as the file has them: (D, H, W), one channel."""
+
+    size: tuple[int, ...]
+    channels: int = 1
+
+
 @dataclass
 class MedMNIST:
     """An opened file; the pictures of the splits in the order train, val, test.
@@ -37,6 +45,7 @@ class MedMNIST:
     Attributes:
         labels: (N, 1) class numbers or (N, C) indicators.
         split: the split of each picture.
+        form: of the pictures.
         identities: what each picture is, by `medtrain.io.content`.
         problems, decoded: as `ImageCache`'s; an archive that opens has no bad pictures.
     """
@@ -44,6 +53,7 @@ class MedMNIST:
     file: Path
     labels: NDArray[np.int64]
     split: NDArray[np.str_]
+    form: ImageForm | WholeForm
     identities: list[str]
     problems: dict[int, str] = field(default_factory=dict)
     decoded: int = 0
@@ -62,14 +72,6 @@ class MedMNIST:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_map": None}  # workers open it anew
-
-
-@dataclass(frozen=True)
-class WholeForm:
-    """The form of volumes as the file has them: (D, H, W), one channel."""
-
-    size: tuple[int, ...]
-    channels: int = 1
 
 
 def size_and_channels(file: Path) -> tuple[tuple[int, ...], int]:
@@ -107,7 +109,9 @@ def open_medmnist(file: Path, form: ImageForm | WholeForm, folder: Path) -> MedM
     names = np.repeat(splits, [headers[f"{split}_images"][0][0] for split in splits])
     built = build_once(place, lambda temporary: _unpack(file, form, splits, len(labels), temporary))
     identities = (place / CONTENTS).read_text(encoding="ascii").split()
-    return MedMNIST((place / "pixels.npy").absolute(), labels, names, identities, decoded=len(labels) if built else 0)
+    return MedMNIST(
+        (place / "pixels.npy").absolute(), labels, names, form, identities, decoded=len(labels) if built else 0
+    )
 
 
 def _headers(file: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from medtrain.data.table.columns import USUAL
+from medtrain.data.rows.columns import USUAL
 from medtrain.report.counts import SplitCounts, by_class, counted, counts_by_split
 from medtrain.report.facts import facts
 from medtrain.report.flow import excluded_of, external

@@ -21,7 +21,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from medtrain.core.errors import UsageError
 from medtrain.core.streams import torch_seed
-from medtrain.data.base import Data, Inputs
+from medtrain.data.base import Data
 from medtrain.metric import EvalOptions
 from medtrain.report.page import SECTIONS
 from medtrain.report.views import Drawer
@@ -158,7 +158,7 @@ class Task(pl.LightningModule):
         """
 
     @abstractmethod
-    def save(self, output: Path, outputs: Outputs, inputs: Inputs, decision: Decision) -> None:
+    def save(self, output: Path, outputs: Outputs, inputs: Data, decision: Decision) -> None:
         """Write the predictions of `predict`, and why inputs could not be read.
 
         Args:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from medtrain.core.errors import UsageError
-from medtrain.data.base import Inputs
+from medtrain.data.base import Data
 from medtrain.explain import Covers
 from medtrain.target import Decision
 
@@ -32,7 +32,7 @@ class Request:
         occlusion_size, occlusion_stride, occlusion_fill: of the method occlusion, see `medtrain.explain.Covers`.
     """
 
-    data: Inputs
+    data: Data
     form: Mapping[str, Any]
     decision: Decision
     output: Path

@@ -22,8 +22,8 @@ import torch
 from torch import nn
 
 from medtrain.core.segments import Packed, segment_offsets
+from medtrain.data.batches.packed import CaseBags, PackedBatches, even_cuts
 from medtrain.data.loading import loader
-from medtrain.data.slide.bags import CaseBags, PackedBatches, even_cuts
 from medtrain.io.store.features import PackedBags, pack_bags
 from medtrain.io.trident import write_trident
 from medtrain.model import gated_attention_mil

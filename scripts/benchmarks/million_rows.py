@@ -22,15 +22,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from medtrain.data.table import manifest, module
+from medtrain.data.xray import module as images
 from numpy.typing import NDArray
 from PIL import Image
 
 from medtrain.command.build import plain
 from medtrain.config.compose import compose
 from medtrain.config.quote import quote_paths
-from medtrain.data.table import manifest, module
-from medtrain.data.xray import module as images
-from medtrain.data.xray.module import ImageData
+from medtrain.data.batches.images import ImageData
 from medtrain.io.store import pixels
 
 Seconds = NDArray[np.float64]  # of the clock, of the processor

@@ -50,7 +50,7 @@ def medtrain_loader(files: list[Path], place: Path, workers: int) -> Any:
     from medtrain.command.build import plain
     from medtrain.config.compose import compose
     from medtrain.config.quote import quote_paths
-    from medtrain.data.volume.module import VolumeData
+    from medtrain.data.batches.volumes import VolumeData
 
     table = place / "table.csv"
     rows = [{"image": str(f), "label": n % 2, "patient": f.name} for n, f in enumerate(files)]
@@ -119,7 +119,7 @@ def drain(loader: Iterable[Any]) -> int:
 
 
 CONTESTANTS: dict[str, tuple[Callable[[list[Path], Path, int], Any], tuple[str, ...]]] = {
-    "medtrain": (medtrain_loader, ("medtrain.data.volume.module", "pandas", "yaml")),
+    "medtrain": (medtrain_loader, ("medtrain.data.batches.volumes", "pandas", "yaml")),
     "MONAI PersistentDataset": (monai_loader("persistent"), ("monai.data", "monai.transforms")),
     "MONAI CacheDataset": (monai_loader("cache"), ("monai.data", "monai.transforms")),
     "TorchIO Queue": (torchio_loader, ("torchio",)),

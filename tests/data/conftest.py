@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from medtrain.data.xray.module import ImageData
+from medtrain.data.batches.images import ImageData
 from tests.data.tables import config, write_images, write_table
 
 

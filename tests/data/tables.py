@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from medtrain.data.table.manifest import Manifest, read_manifest
+from medtrain.data.batches import module_of
+from medtrain.data.rows.manifest import Manifest, read_manifest
 from medtrain.target import DataSpec
 from tests.repository import data_option
 
@@ -19,6 +20,11 @@ def config(option: str = "image_table", **changed: Any) -> dict[str, Any]:
     columns = node["columns"] | changed.pop("columns", {})
     assert columns.keys() == node["columns"].keys() and not changed.keys() - node.keys()
     return node | {"num_workers": 0} | changed | {"columns": columns}
+
+
+def opened(name: str, cfg: dict[str, Any], **options: Any) -> Any:
+    """The data module of a source with this data node."""
+    return module_of(name)({**cfg, "name": name}, **options)
 
 
 def write_table(folder: Path, text: str, name: str = "table.csv") -> str:

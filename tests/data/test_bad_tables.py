@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from medtrain.core.errors import MedtrainError
-from medtrain.data.xray.module import ImageData
+from medtrain.data.batches.images import ImageData
 from tests.data.tables import config, write_images
 
 LINES = ["path,label,patient", *(f"{n}.png,{n // 2 % 2},p{n // 2}" for n in range(20))]

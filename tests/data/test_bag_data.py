@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from medtrain.core.errors import DataError, UsageError
-from medtrain.data.slide.module import BagData
+from medtrain.data.batches.bags import BagData
 from medtrain.inspection import inspect_data
 from medtrain.io.csv_bags import is_csv_bags, read_csv_bags
 
-CFG: dict[str, Any] = {"batch_size": 4, "instances": 100, "standardise": True, "unit": "slide"}
+CFG: dict[str, Any] = {"name": "feature_bags", "batch_size": 4, "instances": 100, "standardise": True, "unit": "slide"}
 
 
 def bag(file: Path, features: np.ndarray) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from medtrain.data.slide.bags import CaseBags, PackedBatches, even_cuts
+from medtrain.data.batches.packed import CaseBags, PackedBatches, even_cuts
 from medtrain.sampler import EvalSampler, Shuffle, Weighted
 
 LENGTHS = np.array([3, 1, 4, 2, 5])

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from medtrain.core.errors import DataError, UsageError
-from medtrain.data import source
-from medtrain.data.boxes.module import BoxData
+from medtrain.data.batches.boxes import BoxData
 from medtrain.sampler import Negatives
 from medtrain.target import DataSpec
 from tests import dicom_files
 from tests.data.boxes import forty, make_coco, option
+from tests.data.tables import opened
 
 Build = Callable[..., BoxData]
 
@@ -32,7 +32,7 @@ def coco(tmp_path: Path) -> Build:
         if images is not None or not root.exists():
             make_coco(root, forty() if images is None else images)
         cfg = option("coco", root=str(root), cache_dir=str(tmp_path / "cache"), **{"image_size": 64, **changes})
-        data: BoxData = source("coco")(cfg, report=said.append, **(options or {}))
+        data: BoxData = opened("coco", cfg, report=said.append, **(options or {}))
         data.said = said  # type: ignore[attr-defined]
         return data
 
@@ -101,7 +101,7 @@ def test_splits_are_by_patient_and_images_without_boxes_stay(coco: Build) -> Non
 
 def test_deep_files_keep_their_depth(tmp_path: Path) -> None:
     make_coco(tmp_path, forty(), deep=True)
-    data = source("coco")(option("coco", root=str(tmp_path), cache_dir=str(tmp_path / "c"), image_size=64), report=str)
+    data = opened("coco", option("coco", root=str(tmp_path), cache_dir=str(tmp_path / "c"), image_size=64), report=str)
     data.prepare()
     batch = next(iter(data.train_dataloader()))
     assert batch["x"].dtype == torch.float32 and batch["x"].max() <= 1
@@ -121,7 +121,7 @@ def test_dicom_of_a_box_table_keeps_its_depth_and_patients(tmp_path: Path) -> No
     (tmp_path / "boxes.csv").write_text("\n".join(rows))
     cfg = option("box_table", table=str(tmp_path / "boxes.csv"), root=str(tmp_path / "images"), image_size=64)
     cfg |= {"cache_dir": str(tmp_path / "c"), "columns": cfg["columns"] | {"patient": "none"}}
-    data = source("box_table")(cfg, report=str)
+    data = opened("box_table", cfg, report=str)
     data.prepare()
     assert data.spec.classes == ("lesion",) and len(data.truth.boxes_M4) == 6 and data.cases["patient"].nunique() == 6
     assert not data.cases["patient"].str.contains("secret").any()
@@ -248,7 +248,7 @@ def test_inputs_are_placed_and_need_no_boxes(coco: Build, tmp_path: Path) -> Non
 
 def test_official_splits_are_kept_unless_switched_off(test_data: Path, tmp_path: Path) -> None:
     cfg = option("voc", root=str(test_data / "bccd"), image_size=[60, 80], cache_dir=str(tmp_path))
-    data = source("voc")(cfg, report=str)
+    data = opened("voc", cfg, report=str)
     data.prepare()
     assert data.cases["split"].value_counts().to_dict() == {"train": 205, "val": 87, "test": 72}
     assert len(data.truth.boxes_M4) == 4886 and data.spec.channels == 3  # 4888 but the two of no area
@@ -256,5 +256,5 @@ def test_official_splits_are_kept_unless_switched_off(test_data: Path, tmp_path:
         "BloodImage_00343.xml object 4",
         "BloodImage_00338.xml object 13",
     ]
-    own = source("voc")({**cfg, "columns": {"split": "none"}}, report=str)
+    own = opened("voc", {**cfg, "columns": {"split": "none"}}, report=str)
     assert own.listed().split is None and data.listed().split is not None

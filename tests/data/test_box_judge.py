@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from medtrain.core.errors import DataError
-from medtrain.data.boxes.judge import judge
+from medtrain.data.rows.box_faults import judge
 from medtrain.io.boxes import Annotations
 
 SIZE = np.array([[40.0, 60.0], [100.0, 100.0]])

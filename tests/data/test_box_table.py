@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from medtrain.core.errors import UsageError
-from medtrain.data.boxes.table import read_box_table
+from medtrain.data.source.box_table import read_box_table
 from medtrain.io.boxes import Annotations
 from tests.data.boxes import option, picture
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medtrain.data.xray.module import ImageData
+from medtrain.data.batches.images import ImageData
 from tests.data.tables import spoil
 
 Make = Callable[..., ImageData]

@@ -10,11 +10,9 @@ import pytest
 from PIL import Image
 
 from medtrain.core.errors import UsageError
-from medtrain.data.table.groups import BLANK
-from medtrain.data.xray.folder import FolderData
-from medtrain.data.xray.medmnist import MedMNISTData
-from medtrain.data.xray.module import ImageData
-from tests.data.tables import config
+from medtrain.data.batches.images import ImageData
+from medtrain.data.rows.groups import BLANK
+from tests.data.tables import config, opened
 
 SITES = {"hospital": [f"h{n % 3}" for n in range(40)], "code": [f"0{n % 2}" if n else "" for n in range(40)]}
 
@@ -73,8 +71,10 @@ def test_without_a_table_there_are_no_columns(tmp_path: Path) -> None:
         arrays[f"{split}_labels"] = (np.arange(n) % 2)[:, None]
     np.savez(file, **arrays)
     cache = {"cache_dir": str(tmp_path / "cache"), "positive": "b"}
-    folder = FolderData(config() | cache | {"root": str(tmp_path / "films"), "image_size": 8}, groups=["label"])
-    pictures = MedMNISTData(config() | cache | {"file": str(file), "positive": None}, groups=["label"])
+    folder = opened(
+        "image_folder", config() | cache | {"root": str(tmp_path / "films"), "image_size": 8}, groups=["label"]
+    )
+    pictures = opened("medmnist", config() | cache | {"file": str(file), "positive": None}, groups=["label"])
     for data in (folder, pictures):
         with pytest.raises(UsageError, match=r"eval\.groups=\[label\]: these data come without a table"):
             data.prepare()

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medtrain.data.table import header_patients as room
-from medtrain.data.table.header_patients import header_patients
+from medtrain.data.rows import header_patients as room
+from medtrain.data.rows.header_patients import header_patients
 from medtrain.io.pseudonym import pseudonym
 from tests.dicom_files import write
 

@@ -15,9 +15,9 @@ import torch
 from torch.utils.data import Sampler
 
 from medtrain.core.errors import DataError, UsageError
-from medtrain.data import source
-from medtrain.data.sources import SOURCES
-from medtrain.data.xray.module import ImageData
+from medtrain.data.batches import module_of
+from medtrain.data.batches.images import ImageData
+from medtrain.data.source import sources
 from medtrain.sampler import Balanced
 from medtrain.target import DataSpec
 from tests.data.tables import config, spoil, write_table
@@ -303,7 +303,7 @@ def test_coco_annotated_films_with_a_table_of_their_own(test_data: Path, tmp_pat
 
 
 def test_sources() -> None:
-    assert source("image_table") is ImageData
-    assert all(hasattr(source(name), "prepare") for name in SOURCES)
+    assert module_of("image_table") is ImageData
+    assert all(hasattr(module_of(name), "prepare") for name in sources())
     with pytest.raises(UsageError, match="none of .*image_folder, image_table"):
-        source("image_tabel")
+        module_of("image_tabel")

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from medtrain.core.errors import DataError, UsageError
-from medtrain.data.xray.module import ImageData
+from medtrain.data.batches.images import ImageData
 from medtrain.io.pseudonym import pseudonym
 from medtrain.target import DataSpec
 from tests.data.tables import config, spoil, write_table

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from medtrain.core.errors import UsageError
-from medtrain.data.xray.medmnist import MedMNISTData
 from medtrain.inspection import inspect_data
+from tests.data.tables import opened
 from tests.repository import data_option
 
 
@@ -22,11 +22,11 @@ def test_volumes_as_they_are(tmp_path: Path) -> None:
     np.savez(tmp_path / "nodules.npz", **arrays)
     cfg = data_option("medmnist")
     cfg |= {"file": str(tmp_path / "nodules.npz"), "cache_dir": str(tmp_path / "cache")}
-    data = MedMNISTData(cfg, report=lambda text: None)
+    data = opened("medmnist", cfg, report=lambda text: None)
     batch = next(iter(data.test_dataloader()))
     assert torch.equal(batch["x"][:, 0], torch.from_numpy(arrays["test_images"]))
     assert data.spec.size == (6, 7, 8) and data.spec.channels == 1 and data.spec.dims == 3
     assert data.pixels(["test/0"]).shape == (1, 1, 7, 8)
-    assert inspect_data(MedMNISTData(cfg, report=lambda text: None)).cases["split"].value_counts()["train"] == 8
+    assert inspect_data(opened("medmnist", cfg, report=lambda text: None)).cases["split"].value_counts()["train"] == 8
     with pytest.raises(UsageError, match="holds volumes, taken as they are"):
-        MedMNISTData(cfg | {"image_size": 32}).prepare()
+        opened("medmnist", cfg | {"image_size": 32}).prepare()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medtrain.data.volume.patches import anywhere, around, cut, grid, grid_starts
+from medtrain.data.batches.patch_places import anywhere, around, cut, grid, grid_starts
 
 
 @pytest.mark.parametrize("size", [1, 4, 7, 16])

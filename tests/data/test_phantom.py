@@ -13,9 +13,8 @@ from medtrain.core.errors import UsageError
 from medtrain.core.streams import stream
 from medtrain.data.phantom import xray
 from medtrain.data.phantom.anatomy import draw_anatomy
-from medtrain.data.phantom.source import PhantomXray
 from medtrain.data.phantom.xray import ChestFinding, make_phantom_xray
-from tests.data.tables import config
+from tests.data.tables import config, opened
 
 
 @pytest.fixture(scope="module")
@@ -71,14 +70,14 @@ def test_a_finding_brightens_the_lungs(finding: ChestFinding) -> None:
 
 def test_as_data(tmp_path: Path) -> None:
     cfg = config("phantom_xray", patients=24, image_size=16, cache_dir=str(tmp_path))
-    data = PhantomXray(cfg)
+    data = opened("phantom_xray", cfg)
     data.prepare()
     assert data.synthetic and data.spec.size == (16, 16) and data.spec.target.kind == "binary" and not data.problems
     assert data.table["site"].isin(xray.SITES).all()
     kinds = {"multilabel": ["opacity", "nodule"], "multiclass": "finding"}
     for kind, columns in kinds.items():
-        other = PhantomXray(config("phantom_xray", **{**cfg, "columns": {"label": columns}}))
+        other = opened("phantom_xray", config("phantom_xray", **{**cfg, "columns": {"label": columns}}))
         other.prepare()
         assert other.spec.target.kind == kind and other.decoded == 0
     with pytest.raises(UsageError, match="data=image_table"):
-        PhantomXray(cfg | {"table": "my.csv"})
+        opened("phantom_xray", cfg | {"table": "my.csv"}).prepare()

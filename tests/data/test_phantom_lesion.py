@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from medtrain.core.errors import UsageError
-from medtrain.data import source
 from medtrain.data.phantom.lesion import make_phantom_lesion
 from tests.data.boxes import option
+from tests.data.tables import opened
 
 
 def test_its_files(tmp_path: Path) -> None:
@@ -39,13 +39,13 @@ def test_its_files(tmp_path: Path) -> None:
 
 def test_it_is_the_default_of_detection_and_marked(tmp_path: Path) -> None:
     node = option("phantom_lesion", patients=20, image_size=64, cache_dir=str(tmp_path))
-    data = source("phantom_lesion")(node, report=str)
+    data = opened("phantom_lesion", node, report=str)
     data.prepare()
     assert data.synthetic and data.spec.classes == ("nodule",) and data.spec.size == (64, 64)
     assert data.cases.groupby("patient")["split"].nunique().max() == 1 and data.cases["patient"].nunique() == 20
-    again = source("phantom_lesion")({**node, "cache_dir": str(tmp_path / "other")}, report=str)
+    again = opened("phantom_lesion", {**node, "cache_dir": str(tmp_path / "other")}, report=str)
     again.prepare()
     assert again.fingerprints == data.fingerprints
     np.testing.assert_array_equal(again.truth.boxes_M4, data.truth.boxes_M4)
     with pytest.raises(UsageError, match="makes its own files"):
-        source("phantom_lesion")({**node, "root": "x"})
+        opened("phantom_lesion", {**node, "root": "x"}).prepare()

@@ -8,16 +8,16 @@ import pytest
 
 from medtrain.config import search
 from medtrain.core.errors import UsageError
-from medtrain.data.sources import NAMES, SOURCES, files_of, moved, path_keys
+from medtrain.data.source import files_of, moved, path_keys, path_names, sources
 from tests import options
 
 
 def test_every_source_declares_its_keys() -> None:
-    assert SOURCES.keys() == search.option_files()["data"].keys()
-    for name, declared in SOURCES.items():
+    assert sources().keys() == search.option_files()["data"].keys()
+    for name, declared in sources().items():
         needed = {key for key, value in options.read("data", name).items() if value == "???"}  # a file or a folder
         assert needed <= {key.name for key in declared.paths}, name
-    assert {"table", "root", "file", "bags", "annotations", "images", "cache_dir"} == NAMES
+    assert {"table", "root", "file", "bags", "annotations", "images", "cache_dir"} == path_names()
     with pytest.raises(UsageError, match="none of box_table"):
         path_keys("imagetable")
 

@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from medtrain.core.errors import DataError, MedtrainError, UsageError
-from medtrain.data import source
 from medtrain.target import DataSpec
-from tests.data.tables import write_images
+from tests.data.tables import opened, write_images
 from tests.repository import data_option
 
 
@@ -21,7 +20,7 @@ def data_of(option: str, said: list[str] | None = None, **changed: Any) -> Any:
     assert not changed.keys() - {"spec", "all_test"} - node.keys()
     more = {key: changed.pop(key) for key in ("spec", "all_test") if key in changed}
     said = [] if said is None else said
-    return source(option)(node | {"num_workers": 0} | changed, report=said.append, **more)
+    return opened(option, node | {"num_workers": 0} | changed, report=said.append, **more)
 
 
 def archive(file: Path, labels: int | tuple[int, ...] = 2, size: tuple[int, ...] = (8, 8), **arrays: Any) -> Path:

@@ -13,6 +13,7 @@ from medtrain.data.leakage import leaked, leaks
 from medtrain.data.split import (
     SHARES,
     SITE_COLUMN,
+    Way,
     assign_splits,
     check_folds,
     join_groups,
@@ -121,12 +122,12 @@ def test_splits_are_those_of_the_plain_algorithm(seed: int) -> None:
 
 
 def split(labels: np.ndarray, groups: np.ndarray, **options: object) -> np.ndarray:
-    return assign_splits(labels, groups, **options).split  # type: ignore[arg-type]
+    return assign_splits(labels, groups, Way(**options)).split  # type: ignore[arg-type]
 
 
 def test_folds_test_each_row_once() -> None:
     labels, groups = table(200, 80, 2)
-    runs = [assign_splits(labels, groups, folds=4, fold=fold) for fold in range(4)]
+    runs = [assign_splits(labels, groups, Way(folds=4, fold=fold)) for fold in range(4)]
     np.testing.assert_array_equal(sum((run.split == "test").astype(int) for run in runs), 1)
     np.testing.assert_array_equal(sum((run.split == "val").astype(int) for run in runs), 1)
     for fold, run in enumerate(runs):
@@ -138,7 +139,7 @@ def test_folds_test_each_row_once() -> None:
 def test_a_fold_column_is_meant_by_value_and_sites_by_order() -> None:
     labels, groups = table(120, 120, 2)
     column = [str(n % 3 + 1) for n in range(120)]
-    chosen = assign_splits(labels, groups, parts_N=column, fold=3)
+    chosen = assign_splits(labels, groups, Way(parts_N=column, fold=3))
     np.testing.assert_array_equal(chosen.split == "test", np.array(column) == "3")
     np.testing.assert_array_equal(chosen.split == "val", np.array(column) == "1")
     assert chosen.fold is not None and chosen.fold.tolist()[:3] == [1, 2, 3]
@@ -151,7 +152,7 @@ def test_of_sites_one_is_tested_and_val_is_cut_from_the_others_by_patient() -> N
     labels, groups = table(600, 200, 2)
     sites = np.array(["west", "east", "north", "south"])[np.unique(groups, return_inverse=True)[1] % 4]
     for fold, site in enumerate(["east", "north", "south", "west"]):
-        chosen = assign_splits(labels, groups, parts_N=list(sites), parts_name=SITE_COLUMN, fold=fold)
+        chosen = assign_splits(labels, groups, Way(parts_N=list(sites), parts_name=SITE_COLUMN, fold=fold))
         np.testing.assert_array_equal(chosen.split == "test", sites == site)
         assert not straddles(groups, chosen.split)
         val, rest = chosen.split == "val", sites != site
@@ -232,7 +233,7 @@ def test_leaks_and_what_drop_takes_out() -> None:
 @pytest.mark.parametrize("folds", [2, 3, 5])
 def test_every_case_is_tested_once_and_never_while_it_chooses(folds: int) -> None:
     labels, groups = table(400, 150, 3)
-    runs = [assign_splits(labels, groups, folds=folds, fold=k, seed=4) for k in range(folds)]
+    runs = [assign_splits(labels, groups, Way(folds=folds, fold=k, seed=4)) for k in range(folds)]
     tested = np.stack([run.split == "test" for run in runs])
     assert (tested.sum(0) == 1).all()
     for k, run in enumerate(runs):

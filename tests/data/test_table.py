@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from medtrain.core.errors import DataError, UsageError
-from medtrain.data.table.manifest import Manifest, read_inputs, read_manifest
+from medtrain.data.rows.manifest import Manifest, read_inputs, read_manifest
+from medtrain.io.table import read_table
 from medtrain.target import DataSpec
 from tests.data.tables import config, read, write_images, write_table
 
@@ -230,7 +231,7 @@ def test_unusable_files(images: Path) -> None:
 
 def test_inputs_need_only_a_path(images: Path) -> None:
     table = write_table(images, "file,subject\n0.png,a\n9.png,b\n0.png,a\n")
-    manifest = read_inputs(Path(table), config(columns={"path": "image", "label": ["x", "y"]}))
+    manifest = read_inputs(read_table(Path(table)), config(columns={"path": "image", "label": ["x", "y"]}))
     assert manifest.case == ["0.png", "9.png", "0.png"] and manifest.patient == ["a", "b", "a"]
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from medtrain.data.changes import in_words, label_digests
+from medtrain.data.changes import in_words
+from medtrain.data.fingerprint import label_digests
 from medtrain.data.used import meet, recognised
 
 RUN = pd.DataFrame(

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from medtrain.core.errors import DataError, UsageError
-from medtrain.data.volume.module import VolumeData
+from medtrain.data.batches.volumes import VolumeData
 from medtrain.target import DataSpec
 from tests.repository import data_option
 from tests.volumes import nodules, save, save_series
@@ -72,7 +72,7 @@ def test_a_case_is_judged_by_all_of_its_patches(table: Path, cache: Path) -> Non
     pairs = [(int(c), int(i)) for b in batches for c, i in zip(b["case"], b["instance"], strict=True)]
     assert pairs == [(int(row), n) for row in data.rows("test") for n in range(8)]
     x = torch.cat([batch["x"] for batch in batches])[:8, 0]
-    whole = data.files.cases[data.slots[data.rows("test")[0]]].images[0].values()[0]  # type: ignore[union-attr]
+    whole = data.volumes[data.slots[data.rows("test")[0]]].images[0].values()[0]  # type: ignore[union-attr]
     expected = np.clip((whole + 1000) / 1200, 0, 1)
     assert np.allclose(x[0], expected[:8, :8, :8], atol=1e-5) and np.allclose(x[7], expected[4:, 4:, 4:], atol=1e-5)
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from medtrain.data import source
 from medtrain.inspection import Inspection, inspect_data
 from medtrain.report.box_facts import box_tables
 from tests.data.boxes import forty, make_coco, option
+from tests.data.tables import opened
 
 
 def inspect(root: Path, **changes: Any) -> Inspection:
     cfg = option("coco", **{"root": str(root), "cache_dir": str(root / "cache"), "image_size": 60, **changes})
-    found: Inspection = inspect_data(source("coco")(cfg, report=str), near=False)
+    found: Inspection = inspect_data(opened("coco", cfg, report=str), near=False)
     return found
 
 

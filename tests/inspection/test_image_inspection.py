@@ -13,12 +13,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from medtrain.data import source
 from medtrain.data.phantom.xray import make_phantom_xray
 from medtrain.inspection import Inspection, Measures, inspect_data, measure, near_duplicates
 from medtrain.inspection.odd import likeness_of
 from medtrain.inspection.twins import candidates
-from tests.data.tables import config
+from tests.data.tables import config, opened
 
 SIZE = 64
 
@@ -57,7 +56,7 @@ class Films:
     def inspect(self, **changed: Any) -> Inspection:
         self.table.to_csv(self.folder / "table.csv", index=False)
         node = config(table=str(self.folder / "table.csv"), image_size=SIZE, cache_dir=str(self.folder / "cache"))
-        return inspect_data(source("image_table")(node | changed))
+        return inspect_data(opened("image_table", node | changed))
 
 
 @pytest.fixture
@@ -185,7 +184,7 @@ def test_folders(planted: Films, tmp_path: Path) -> None:
     first = sorted((tmp_path / "root" / "train" / "c0").glob("*.png"))[0]
     shutil.copy(first, leak)
     cfg = config() | {"root": str(tmp_path / "root"), "image_size": 32, "classes": ["c0", "c1"]}
-    found = inspect_data(source("image_folder")(cfg | {"cache_dir": str(tmp_path / "cache")}))
+    found = inspect_data(opened("image_folder", cfg | {"cache_dir": str(tmp_path / "cache")}))
     kinds = [(severity, kind) for severity, kind, _ in told(found)]
     assert kinds == [("error", "duplicate"), ("warning", "no_patient")]
 
@@ -193,7 +192,7 @@ def test_folders(planted: Films, tmp_path: Path) -> None:
 def test_the_known_leak_of_the_real_file(test_data: Path, tmp_path: Path) -> None:
     """Eight validation images of this copy of PneumoniaMNIST also stand in train (its page says so)."""
     node = {"file": str(test_data / "medmnist" / "pneumoniamnist.npz")}
-    found = inspect_data(source("medmnist")(node | {"cache_dir": str(tmp_path)}), near=False)
+    found = inspect_data(opened("medmnist", node | {"cache_dir": str(tmp_path)}), near=False)
     assert [kind for severity, kind, _ in told(found) if severity == "error"] == ["duplicate"] * 8
     assert "inverted" not in {kind for _, kind, _ in told(found)}
 
@@ -204,7 +203,7 @@ def test_the_negative_among_real_films(test_data: Path, tmp_path: Path) -> None:
     table = pd.DataFrame({"path": files, "label": [n % 2 for n in range(len(files))]})
     table.to_csv(tmp_path / "table.csv", index=False)
     node = config(table=str(tmp_path / "table.csv"), image_size=128, cache_dir=str(tmp_path / "cache"))
-    found = inspect_data(source("image_table")(node))
+    found = inspect_data(opened("image_table", node))
     negatives = [f.rows for f in found.findings if f.problem.kind == "inverted"]
     assert [files[row].name for (row,) in negatives] == ["Fake_MONOHR1.dcm"]
     assert "near_duplicate" not in {kind for _, kind, _ in told(found)}

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from medtrain.data.xray.module import ImageData
+from medtrain.data.batches.images import ImageData
 from medtrain.io.files import sha256
 from tests import preloaded
 from tests.data.tables import config
@@ -73,7 +73,7 @@ def test_a_full_disk_under_the_cache(folder: Path) -> None:
     """No file may grow beyond 1 KB, as a quota or a small filesystem has it; with more space it goes on."""
     script = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "from medtrain.data.xray.module import ImageData\nfrom medtrain.core.errors import MedtrainError\n"
+        "from medtrain.data.batches.images import ImageData\nfrom medtrain.core.errors import MedtrainError\n"
         "from tests.data.tables import config, write_images, write_table\nfrom pathlib import Path\n"
         "names = write_images(Path('.'), 20)\n"
         "table = write_table(Path('.'), '\\n'.join(['path,label', *(f'{n},{i % 2}' for i, n in enumerate(names))]))\n"

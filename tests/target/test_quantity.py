@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from medtrain.core.errors import UsageError
-from medtrain.data.boxes.manifest import list_boxes
-from medtrain.data.boxes.table import read_box_table
-from medtrain.data.slide.tables import csv_manifest
-from medtrain.data.xray.folder import FolderData
+from medtrain.data.rows.bags import csv_manifest
+from medtrain.data.rows.boxes import list_boxes
+from medtrain.data.source.box_table import read_box_table
+from medtrain.data.source.image_folder import FolderData
 from medtrain.io.csv_bags import CsvBags
 from medtrain.io.table import Listing
 from medtrain.target import Target

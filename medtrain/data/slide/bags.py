@@ -1,161 +1,106 @@
-"""Batches of bags: instances one after the other, about so many a batch, however large single bags are."""
+"""From slides to bags: features made where they are missing, or the tiles themselves."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from medtrain.core.errors import DataError
+from medtrain.core.progress import Progress
+from medtrain.data.rows.bags import SLIDE_NAMES, named_column, with_files
+from medtrain.data.rows.inputs import is_table, list_inputs, refuse_nowhere
+from medtrain.data.rows.manifest import Manifest
+from medtrain.data.slide.embed import Embedder
+from medtrain.data.slide.pixels import read_tiles
+from medtrain.data.slide.tiles import Tiling
+from medtrain.encoder import Encoder
+from medtrain.io.bags import SUFFIXES
+from medtrain.io.cache_root import cache_root
+from medtrain.io.slide_content import slide_contents
+from medtrain.io.store.features import PackedBags, pack_bags
+from medtrain.io.table import RawTable
 
-from medtrain.core.segments import segment_offsets
-from medtrain.core.streams import stream
-from medtrain.data.loading import LaterBatches
-
-Batch = dict[str, Any]
-Drawn = tuple[int, int, int]  # position, which draw of it in the epoch, epoch
+SLIDES = (".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".dcm", ".czi")
 
 
-class Bags(Protocol):
-    """Instances by the number of a bag; see `io.store.features.PackedBags`."""
+@dataclass(frozen=True)
+class SlideReader:
+    """How slides become bags.
+
+    Args:
+        cfg: the data node: how slides are cut, ``tiles``, ``bags``, ``cache_dir``.
+        encoder: tiles to features.
+        real: are these somebody's slides, for which random weights won't do?
+        progress: takes (tiles done, tiles in all).
+        report: takes a line on what is worth telling.
+    """
+
+    cfg: Mapping[str, Any]
+    encoder: Encoder
+    real: bool
+    progress: Progress | None
+    report: Callable[[str], None]
 
     @property
-    def lengths(self) -> NDArray[np.int64]: ...
+    def embedder(self) -> Embedder:
+        """Build what makes their features."""
+        return Embedder.of(self.cfg, self.encoder, self.real, self.progress, self.report)
 
-    def instances(self, bag: int) -> NDArray[Any]: ...
+    def open(self, slides: Sequence[str], names: Sequence[str]) -> PackedBags:
+        """Open the bags of slides, by their number; what is missing is made; arguments as of `Embedder.ensure`."""
+        root = cache_root(self.cfg.get("cache_dir"))
+        if self.cfg.get("tiles"):
+            tiling = Tiling.of(self.cfg)
+            name = f"tiles_{hashlib.sha256(json.dumps(asdict(tiling)).encode()).hexdigest()[:16]}"
+            read = partial(read_tiles, tiling=tiling)
+            return pack_bags(slides, root, self.progress, report=self.report, read=read, name=name)
+        embedder = self.embedder
+        made = embedder.ensure(slides, names)
+        files = [str((embedder.folder / bagged.bag).absolute()) for bagged in made]
+        problems = {number: bagged.error for number, bagged in enumerate(made) if bagged.error}
+        return pack_bags(files, root, report=self.report, problems=problems)
 
-
-class PackedBatches(LaterBatches):
-    """A fixed number of batches an epoch, each with about as many instances as the others.
-
-    The number follows from the mean size of the bags, so it is the same for all epochs and ranks, which schedules and
-    distributed training need; the bags of an epoch, in the sampler's order, are cut into so many runs where the running
-    sum of instances passes equal shares. A batch holds at most its share and one bag more.
-
-    Args:
-        sampler: gives positions, or pairs (position, draw).
-        lengths: instances of the bag at each position, as many as training takes of it.
-        bags: at most so many bags a batch, on average.
-        instances: at most so many instances a batch, on average.
-        training: give (position, draw, epoch), by which instances are drawn; else positions.
-    """
-
-    def __init__(
-        self, sampler: Sampler[Any], lengths: NDArray[np.int64], bags: int, instances: int, training: bool
-    ) -> None:
-        super().__init__(sampler, bags, drop_last=False)
-        self.lengths, self.training = lengths, training
-        self.bags = len(sampler)  # type: ignore[arg-type]
-        mean = float(lengths.mean()) if len(lengths) else 0.0
-        wanted = max(-(-self.bags // bags), int(np.ceil(self.bags * mean / instances)))
-        self.number = min(self.bags, max(wanted, 1))
-
-    def __len__(self) -> int:
-        return self.number
-
-    def whole_epoch(self) -> Iterator[list[Any]]:
-        drawn: list[Any] = list(self.sampler)
-        positions = np.array([each[0] if isinstance(each, tuple) else each for each in drawn], np.int64)
-        cuts = even_cuts(self.lengths[positions], self.number)
-        if self.training:  # the sampler knows the epoch by now
-            epoch = int(getattr(self.sampler, "epoch", 0))
-            drawn = [(*each, epoch) if isinstance(each, tuple) else (each, 0, epoch) for each in drawn]
-        for start, stop in zip([0, *cuts], [*cuts, len(drawn)], strict=True):
-            yield drawn[start:stop]
+    def identities(self, slides: Sequence[str], bags: PackedBags) -> list[str]:
+        """Say what each slide is; one that was moved away once it was embedded is what its bag is."""
+        contents = slide_contents(slides, cache_root(self.cfg.get("cache_dir")))
+        return [slide or bag for slide, bag in zip(contents, bags.identities, strict=True)]
 
 
-def even_cuts(lengths: NDArray[np.int64], parts: int) -> list[int]:
-    """Where to cut a row of lengths into so many runs of about equal sums, none of them empty."""
-    middle = lengths.cumsum() - lengths / 2
-    cuts = np.searchsorted(middle, np.arange(1, parts) * lengths.sum() / max(parts, 1)).tolist()
-    for k in range(len(cuts)):
-        cuts[k] = max(cuts[k], cuts[k - 1] + 1 if k else 1)
-    for k in reversed(range(len(cuts))):
-        cuts[k] = min(cuts[k], len(lengths) - (len(cuts) - k))
-    return [int(cut) for cut in cuts]
+def list_bags(path: Path, cfg: Mapping[str, Any]) -> Manifest:
+    """List the bags of a file, a folder or a table; errors as of `list_inputs`."""
+    return list_inputs(path, cfg, _ending(SUFFIXES), f"bags ({', '.join(SUFFIXES)})", arrange=with_files)
 
 
-class CaseBags(Dataset[Batch]):
-    """Cases of one or several bags by position; each fetch is a whole batch.
+def list_slides(path: Path, cfg: Mapping[str, Any]) -> Manifest | None:
+    """List the slides of a file, a folder or a table; None where these are bags; errors as of `list_inputs`."""
+    refuse_nowhere(path)
+    listed = None
+    if path.is_dir() and not _ending(SLIDES)(path):
+        if not _ending(SUFFIXES)(path):
+            raise DataError(f"input={path} holds neither slides ({', '.join(SLIDES)}) nor bags ({', '.join(SUFFIXES)})")
+    elif is_table(path) or not are_bags([path.name]):
+        listed = list_inputs(path, cfg, _ending(SLIDES), "slides", arrange=_with_slides)
+    return None if listed is None or are_bags(listed.path) else listed
 
-    Args:
-        bags: the instances.
-        members: the numbers in `bags` of each case; the slides of a patient make one bag.
-        cases: the row number in `cases` of each case.
-        y: targets as tensors, a row a case; None without labels.
-        most: instances that training takes of a case, drawn anew each epoch; None for all.
-        seed: of the run.
-        inside: gives for the number of a bag which of its instances lie in a known tumour, (N,) of 0, 1; None where
-            nobody knows.
-    """
 
-    def __init__(
-        self,
-        bags: Bags,
-        members: Sequence[Sequence[int]],
-        cases: NDArray[np.int64],
-        y: Tensor | None = None,
-        *,
-        most: int | None = None,
-        seed: int = 0,
-        inside: Any = None,
-    ) -> None:
-        self.bags, self.members, self.cases, self.y = bags, members, torch.from_numpy(cases), y
-        self.most, self.seed, self.inside = most, seed, inside
+def are_bags(paths: Sequence[str]) -> bool:
+    """Tell by their names whether all of these are bags, not slides."""
+    return all(name.lower().endswith(SUFFIXES) for name in paths)
 
-    def __len__(self) -> int:
-        return len(self.members)
 
-    def __getitem__(self, position: int) -> Batch:
-        return self.__getitems__([position])
+def _with_slides(raw: RawTable, cfg: Mapping[str, Any]) -> tuple[RawTable, Mapping[str, Any]]:
+    """Give a table of inputs the run's column of slides if it has it, else one of the usual names."""
+    columns = dict(cfg.get("columns") or {})
+    wanted = columns.get("path") if columns.get("path") in raw.text.columns else None
+    columns["path"] = named_column(raw, wanted, SLIDE_NAMES, "input")
+    return raw, {**cfg, "columns": columns}
 
-    def __getitems__(self, positions: Sequence[int | Drawn]) -> Batch:
-        """x (N, ...) of the files' own type, offsets int64 (B+1,), case int64 (B,), y.
 
-        Plain positions, of evaluation, also give ``tumour`` float32 (N,), NaN where unknown, if any is known.
-        """
-        index = [each[0] if isinstance(each, tuple) else each for each in positions]
-        chosen = [self._chosen(each) for each in positions]
-        parts = [self._parts(position, which) for position, which in zip(index, chosen, strict=True)]
-        lengths = [sum(map(len, of_case)) for of_case in parts]
-        batch: Batch = {
-            "x": torch.from_numpy(np.concatenate([part for of_case in parts for part in of_case])),
-            "offsets": segment_offsets(lengths),
-            "case": self.cases[index],
-        }
-        if self.y is not None:
-            batch["y"] = self.y[index]
-        if self.inside is not None and not isinstance(positions[0], tuple):
-            marks = [self._marks(position, length) for position, length in zip(index, lengths, strict=True)]
-            batch["tumour"] = torch.from_numpy(np.concatenate(marks))
-        return batch
-
-    def _chosen(self, drawn: int | Drawn) -> NDArray[np.int64] | None:
-        """Which instances of a case, ascending; None for all."""
-        if self.most is None or not isinstance(drawn, tuple):
-            return None
-        position, draw, epoch = drawn
-        total = int(self.bags.lengths[list(self.members[position])].sum())
-        if total <= self.most:
-            return None
-        random = stream(self.seed, "instances", epoch, int(self.cases[position]), draw)
-        return np.sort(random.choice(total, self.most, replace=False))
-
-    def _parts(self, position: int, which: NDArray[np.int64] | None) -> list[NDArray[Any]]:
-        """The instances of a case, an array a bag."""
-        bags = list(self.members[position])
-        if which is None:
-            return [self.bags.instances(bag) for bag in bags]
-        ends = self.bags.lengths[bags].cumsum()
-        cut = np.split(which, np.searchsorted(which, ends[:-1]))
-        starts = [0, *ends[:-1].tolist()]
-        return [self.bags.instances(bag)[of - start] for bag, of, start in zip(bags, cut, starts, strict=True)]
-
-    def _marks(self, position: int, length: int) -> NDArray[np.float32]:
-        found = [self.inside(bag) for bag in self.members[position]]
-        if any(each is None for each in found):
-            return np.full(length, np.nan, np.float32)
-        return np.concatenate(found).astype(np.float32)
+def _ending(suffixes: tuple[str, ...]) -> Callable[[Path], list[Path]]:
+    """Make what finds the files with such names in a folder and below."""
+    return lambda folder: sorted(file for file in folder.rglob("*") if file.suffix.lower() in suffixes)

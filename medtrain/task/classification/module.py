@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from medtrain.augment import mixup
 from medtrain.core.errors import UsageError
 from medtrain.core.pool import attend_cases, pool_cases
-from medtrain.data.base import Data, Inputs
+from medtrain.data.base import Data
 from medtrain.io.files import write_text
 from medtrain.metric import SURE, EvalOptions
 from medtrain.model import Ensemble, dropout_passes, score_instances
@@ -224,7 +224,7 @@ class Classification(Task):
         predicted = self.predicted(outputs, cases, decision)
         return self.target.table(predicted).set_index(predicted.rows.index)
 
-    def save(self, output: Path, outputs: Outputs, inputs: Inputs, decision: Decision) -> None:
+    def save(self, output: Path, outputs: Outputs, inputs: Data, decision: Decision) -> None:
         """Write a CSV: a row an input in order, the columns of predictions and ``error``."""
         tables = [self.predictions(outputs, inputs.cases, decision)] if outputs else []
         if inputs.errors:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from medtrain.core.boxes import Boxes, Detections, iou, moved, suppress
 from medtrain.core.coco import results, truth_file
 from medtrain.core.truth import PredictedBoxes, Truth
-from medtrain.data.base import Data, Inputs
+from medtrain.data.base import Data
 from medtrain.io.files import write_json
 from medtrain.metric import EvalOptions, Hit, HitRule, constant_scores, evaluate_boxes, fit_box_thresholds, map50
 from medtrain.model import losses_wanted
@@ -28,7 +28,7 @@ from medtrain.task.explanation import Explanation, Request
 
 
 class Detection(Task):
-    """A detector of batches ``{"x", "boxes", "labels", "image", "case", "place"}``; see `medtrain.data.boxes`.
+    """A detector of batches ``{"x", "boxes", "labels", "image", "case", "place"}``; see `medtrain.data.batches.boxes`.
 
     Rows of a case with an ``instance`` are tiles, whose boxes are merged.
 
@@ -202,7 +202,7 @@ class Detection(Task):
         }
         return Outcome(counts | metrics, files, constant_scores(scores))
 
-    def save(self, output: Path, outputs: Outputs, inputs: Inputs, decision: Decision) -> None:
+    def save(self, output: Path, outputs: Outputs, inputs: Data, decision: Decision) -> None:
         """Write COCO results."""
         write_json(output, self.predictions(outputs, inputs.cases, decision) if outputs else [])
 

@@ -1,0 +1,198 @@
+"""Bags of instances: what any source of feature bags or slides gives, from its rows to packed batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Sampler
+
+from medtrain.core.errors import DataError, Problem
+from medtrain.data.base import Data, Files, Rows
+from medtrain.data.batches.packed import CaseBags, PackedBatches
+from medtrain.data.batches.tumour import TumourMasks
+from medtrain.data.rows.bags import csv_rows
+from medtrain.data.rows.columns import IGNORED
+from medtrain.data.rows.manifest import Manifest
+from medtrain.data.rows.patients import Members, by_patient
+from medtrain.data.settings import choice, normalisation, skips
+from medtrain.data.slide.bags import SlideReader, are_bags, list_bags, list_slides
+from medtrain.data.slide.embed import Bagged
+from medtrain.data.source import reader
+from medtrain.encoder import Encoder
+from medtrain.io.cache_root import cache_root
+from medtrain.io.content import first_with_same, of_several
+from medtrain.io.csv_bags import CsvBags, is_csv_bags, read_csv_bags
+from medtrain.io.store.features import PackedBags, pack_bags
+from medtrain.target import DataSpec
+
+UNITS = ("slide", "patient")
+LOOKED_AT = 1000
+
+
+class BagData(Data):
+    """Bags from a packed store, or from a CSV; see `Data` for arguments and attributes.
+
+    A batch's ``x`` is (N, D) of all its bags, of the files' own type, ``offsets`` int64 (B+1,) where each begins;
+    evaluated batches have ``tumour`` float32 (N,) where masks are known.
+
+    Args:
+        encoder: makes the features of slides, whose bags these are; None where the rows are bags.
+
+    Attributes, known after `prepare`:
+        bags: by number.
+        members: the numbers of the bags of each row of the manifest.
+        slides: the file of each bag's slide; empty where only bags are there.
+    """
+
+    inspector = "bags"
+    bags: PackedBags | CsvBags
+    members: Members
+
+    def __init__(self, cfg: Mapping[str, Any], *, encoder: Encoder | None = None, **options: Any) -> None:
+        super().__init__(cfg, **options)
+        self.encoder = encoder
+        self.whole = choice(cfg, "unit", UNITS) == "patient"
+        self.noun = "patients" if self.whole else "bags" if encoder is None else "slides"
+        self.slides: list[str] = []
+
+    @property
+    def slide_reader(self) -> SlideReader:
+        """Build what makes bags of slides."""
+        assert self.encoder is not None
+        return SlideReader(self.cfg, self.encoder, not self.synthetic, self.progress, self.report)
+
+    def inputs(self, path: Path) -> Manifest:
+        if path.is_file() and is_csv_bags(path):
+            return csv_rows(read_csv_bags(path))
+        listed = None if self.encoder is None else list_slides(path, self.cfg)
+        return list_bags(path, self.cfg) if listed is None else listed
+
+    def arrange(self, manifest: Manifest) -> Manifest:
+        """Put the bags of a patient together with data.unit=patient."""
+        self._single, self.members = manifest, [[n] for n in range(len(manifest))]
+        if self.whole:
+            manifest, self.members = by_patient(manifest)
+        return manifest
+
+    def describe(self, manifest: Manifest) -> DataSpec:
+        assert manifest.target is not None
+        return DataSpec(manifest.target, channels=1)  # the features are counted later
+
+    def read(self, manifest: Manifest, everything: bool = False) -> Files:
+        self._open(self._single)
+        problems = dict(self.bags.problems)
+        width = self._width(problems)
+        for n in range(len(self.bags)):
+            if n not in problems and self.bags.shape(n) != width:
+                wanted = "the model takes" if self.model_spec else "most bags have"
+                problems[n] = f"has {_in_words(self.bags.shape(n))}, where {wanted} {_in_words(width)}"
+        return self._by_case(problems, skip=manifest.target is not None and skips(self.cfg))
+
+    def embed(self) -> tuple[Path, list[Bagged]]:
+        """Make the bags of all slides of a table, which needs no labels; the folder, and what became of each slide."""
+        unlabelled = {**self.cfg, "columns": {**(self.cfg.get("columns") or {}), "label": IGNORED}}
+        rows = reader(self.cfg["name"])(unlabelled, None, self.progress)
+        embedder = self.slide_reader.embedder
+        return embedder.folder, embedder.ensure(rows.path, rows.case)
+
+    def _open(self, rows: Manifest) -> None:
+        """Open the bags of rows, and say what each is."""
+        if rows.content is not None:
+            self.bags = rows.content
+        elif self.encoder is not None and not are_bags(rows.path):
+            self.slides, slides = rows.path, self.slide_reader
+            self.bags = opened = slides.open(rows.path, rows.case)
+            self._identities = slides.identities(rows.path, opened)
+            return
+        else:
+            root = cache_root(self.cfg.get("cache_dir"))
+            self.bags = pack_bags(rows.path, root, self.progress, report=self.report)
+        self._identities = self.bags.identities
+
+    def _width(self, problems: Mapping[int, str]) -> tuple[int, ...]:
+        """Find the shape of an instance: the model's, else what most bags have."""
+        if self.model_spec is not None:
+            return (self.model_spec.channels, *self.model_spec.size)
+        shapes = [self.bags.shape(n) for n in range(len(self.bags)) if n not in problems]
+        return max(dict.fromkeys(shapes), key=shapes.count, default=())
+
+    def _by_case(self, problems: Mapping[int, str], skip: bool) -> Files:
+        """Turn problems and contents of bags into those of cases, which may have several.
+
+        Args:
+            skip: a case goes without its bad bags, if it has others.
+        """
+        first: dict[int, int] = {}
+        bad, same, content = {}, np.arange(len(self.members)), first_with_same(self._identities)
+        for case, bags in enumerate(self.members):
+            wrong = [bag for bag in bags if bag in problems]
+            if wrong and (len(wrong) == len(bags) or not skip):
+                bad[case] = "; ".join(problems[bag] for bag in wrong)
+            elif wrong:
+                self.members[case] = [bag for bag in bags if bag not in problems]
+            same[case] = min(first.setdefault(int(content[bag]), case) for bag in bags)
+        whole = [of_several(sorted({self._identities[bag] for bag in bags})) for bags in self.members]
+        return Files(same, whole, bad, self.bags.packed)
+
+    def settle(self) -> None:
+        """Learn width and statistics of the features, the latter of training cases alone."""
+        if self.model_spec is not None:
+            return
+        channels, *size = self.bags.shape(self.members[self.slots[0]][0])
+        self.spec = replace(self.spec, channels=channels, size=tuple(size))
+        if size:
+            mean, std = normalisation(self.cfg, channels)
+            self.spec = replace(self.spec, mean=mean, std=std)
+        elif self.cfg.get("standardise"):
+            train = [bag for slot in self.slots[self.rows("train")] for bag in self.members[slot]]
+            mean, std = moments(self.bags, train)
+            self.spec = replace(self.spec, mean=mean, std=std)
+
+    def dataset(self, rows: Rows) -> CaseBags:
+        members = [self.members[slot] for slot in self.slots[rows]]
+        masks = self._single.masks
+        inside = TumourMasks(self.bags, masks) if masks is not None and self.targets is not None else None
+        most, cases = self.cfg.get("max_instances"), np.asarray(rows, np.int64)
+        return CaseBags(self.bags, members, cases, self.y(rows), most=most, seed=self.seed, inside=inside)
+
+    def batches(self, rows: Rows, sampler: Sampler[Any], training: bool = False) -> PackedBatches:
+        lengths = self.lengths[rows]
+        if training and self.cfg.get("max_instances"):
+            lengths = np.minimum(lengths, int(self.cfg["max_instances"]))
+        return PackedBatches(sampler, lengths, int(self.cfg["batch_size"]), int(self.cfg["instances"]), training)
+
+    @property
+    def workers(self) -> int:
+        return 0 if isinstance(self.bags, CsvBags) else super().workers  # memory needs nobody to fetch what is in it
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Count the instances of each case."""
+        return np.array([self.bags.lengths[self.members[slot]].sum() for slot in self.slots], np.int64)
+
+
+def _in_words(shape: tuple[int, ...]) -> str:
+    """Say the shape of an instance."""
+    return f"{shape[0]:,} features" if len(shape) == 1 else f"tiles of {' x '.join(map(str, shape))}"
+
+
+def moments(bags: PackedBags | CsvBags, which: Sequence[int]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Compute mean and standard deviation of each feature over the instances of bags; 1 where a feature is constant.
+
+    Of a bag at most `LOOKED_AT` instances count, evenly spaced: a mean of a million tiles is not worth reading all.
+    """
+    if not which:
+        raise DataError("no training bags to standardise features by", [Problem("no_split", "the splits", "no train")])
+    count, total, squares = 0, np.zeros(bags.shape(which[0])), np.zeros(bags.shape(which[0]))
+    centre = np.asarray(bags.instances(which[0]), np.float64).mean(0)  # so that squares of large values lose nothing
+    for bag in which:
+        x_ND = bags.instances(bag)[:: -(-int(bags.lengths[bag]) // LOOKED_AT)].astype(np.float64) - centre
+        count, total, squares = count + len(x_ND), total + x_ND.sum(0), squares + (x_ND**2).sum(0)
+    mean = total / count
+    std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    return tuple((mean + centre).tolist()), tuple(np.where(std > 1e-9, std, 1.0).tolist())

@@ -1,0 +1,145 @@
+"""Packed batches of cached images with their boxes, whole or in tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from medtrain.data.batches.pictures import Batch, drawn, scaled
+from medtrain.io.store.pixels import ImageCache
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Say what is cut from the cache: S images, or tiles of images.
+
+    Attributes:
+        slot_S: number of the image in the cache; case_S: row number in `cases`.
+        place_S4: (sx, sy, tx, ty) of each sample, x_net = sx * x_file + tx.
+        corner_S2: left and top of the sample in the cached image.
+        instance_S: number of the tile within its image.
+        size: (H, W) of each.
+        tiled: is `instance_S` worth telling?
+    """
+
+    slot_S: NDArray[np.int64]
+    case_S: NDArray[np.int64]
+    place_S4: Floats
+    corner_S2: NDArray[np.int64]
+    instance_S: NDArray[np.int64]
+    size: tuple[int, int]
+    tiled: bool
+
+    def __len__(self) -> int:
+        return len(self.slot_S)
+
+
+@dataclass(frozen=True)
+class SampleBoxes:
+    """Hold boxes of samples in pixels of each, (M, 4), with labels (M,), and the sample of each box (M,), ascending."""
+
+    boxes_M4: Floats
+    label_M: NDArray[np.int64]
+    sample_M: NDArray[np.int64]
+
+
+class BoxImages(Dataset[Batch]):
+    """Take images by position; each fetch is a whole batch (see `medtrain.data.batches.boxes`).
+
+    Args:
+        cache: the pixels.
+        samples: what is cut from it.
+        boxes: of the samples; None where nobody knows them.
+    """
+
+    def __init__(self, cache: ImageCache, samples: Samples, boxes: SampleBoxes | None = None) -> None:
+        self.cache, self.size, self.tiled = cache, samples.size, samples.tiled
+        # Tensors: processes started by spawn share them, where arrays would be copied to each.
+        self.slots, self.cases = torch.from_numpy(samples.slot_S), torch.from_numpy(samples.case_S)
+        self.places, self.corners = torch.from_numpy(samples.place_S4), torch.from_numpy(samples.corner_S2)
+        self.instances = torch.from_numpy(samples.instance_S)
+        self.boxes: tuple[Tensor, Tensor, Tensor] | None = None
+        if boxes is not None:
+            first = np.searchsorted(boxes.sample_M, np.arange(len(samples) + 1))
+            self.boxes = torch.from_numpy(boxes.boxes_M4), torch.from_numpy(boxes.label_M), torch.from_numpy(first)
+
+    def __len__(self) -> int:
+        return len(self.slots)
+
+    def __getitem__(self, position: int) -> Batch:
+        return self.__getitems__([position])
+
+    def __getitems__(self, positions: Sequence[int | tuple[int, int]]) -> Batch:
+        """Take positions, or pairs (position, draw) of samplers that repeat images."""
+        index, draw = drawn(positions)
+        batch = {"x": self._pixels(index), "case": self.cases[index], "place": self.places[index]} | draw
+        if self.tiled:
+            batch["instance"] = self.instances[index]
+        return batch | self._boxes(index)
+
+    def _pixels(self, index_B: Tensor) -> Tensor:
+        slot_B, corner_B2 = self.slots[index_B].numpy(), self.corners[index_B].numpy()
+        return scaled(self.cache.cut(slot_B, corner_B2, self.size) if self.tiled else self.cache[slot_B])
+
+    def _boxes(self, index_B: Tensor) -> Batch:
+        if self.boxes is None:
+            return {}
+        boxes, labels, first = self.boxes
+        count_B = first[index_B + 1] - first[index_B]
+        image_M = torch.repeat_interleave(torch.arange(len(index_B)), count_B)
+        within_M = torch.arange(len(image_M)) - (count_B.cumsum(0) - count_B)[image_M]
+        rows = first[index_B][image_M] + within_M
+        return {"boxes": boxes[rows], "labels": labels[rows], "image": image_M}
+
+
+def whole_samples(
+    slots: NDArray[np.int64], cases: NDArray[np.int64], place_N4: Floats, size: tuple[int, int]
+) -> Samples:
+    """Make a sample of each image."""
+    none = np.zeros(len(slots), np.int64)
+    return Samples(slots, cases, place_N4, np.zeros((len(slots), 2), np.int64), none, size, tiled=False)
+
+
+def tile_samples(whole: Samples, grids: Sequence[NDArray[np.int64]], tile: int) -> Samples:
+    """Cut the tiles of each image; `grids` has their corners (`medtrain.data.batches.box_places`)."""
+    of = np.repeat(np.arange(len(whole)), [len(grid) for grid in grids])
+    corner_S2 = np.concatenate([*grids, np.empty((0, 2), np.int64)])
+    number = np.concatenate([*(np.arange(len(grid)) for grid in grids), np.empty(0, np.int64)])
+    place_S4 = whole.place_S4[of].copy()
+    place_S4[:, 2:] -= corner_S2
+    return Samples(whole.slot_S[of], whole.case_S[of], place_S4, corner_S2, number, (tile, tile), tiled=True)
+
+
+def boxes_in(
+    samples: Samples,
+    boxes_M4: NDArray[np.float64],
+    label_M: NDArray[np.int64],
+    case_M: NDArray[np.int64],
+    min_visible: float,
+) -> SampleBoxes:
+    """Place the boxes of cases, in pixels of the files, as each sample shows them.
+
+    Boxes are cut at the edges, and left out where less than the share `min_visible` of their area is left.
+
+    Args:
+        case_M: ascending.
+    """
+    first, last = (np.searchsorted(case_M, samples.case_S, side) for side in ("left", "right"))
+    count_S = last - first
+    sample_K = np.repeat(np.arange(len(samples)), count_S)
+    box_K = np.arange(len(sample_K)) - np.repeat(np.cumsum(count_S) - count_S, count_S) + np.repeat(first, count_S)
+    scale_K2, shift_K2 = np.split(samples.place_S4[sample_K].astype(np.float64), 2, axis=1)
+    placed_K4 = boxes_M4[box_K] * np.tile(scale_K2, 2) + np.tile(shift_K2, 2)
+    height, width = samples.size
+    cut_K4 = np.clip(placed_K4, 0, [width, height, width, height])
+    side_K2, whole_K2 = cut_K4[:, 2:] - cut_K4[:, :2], placed_K4[:, 2:] - placed_K4[:, :2]
+    shown = (side_K2 > 0).all(1) & (side_K2.prod(1) >= min_visible * whole_K2.prod(1))
+    return SampleBoxes(cut_K4[shown].astype(np.float32), label_M[box_K[shown]], sample_K[shown])

@@ -1,0 +1,127 @@
+"""The files of volumes' cases: read into the cache, and what does not fit together told by case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medtrain.core.errors import Problem
+from medtrain.core.progress import Progress
+from medtrain.data.batches.patches import Case
+from medtrain.io.cache_root import cache_root
+from medtrain.io.content import of_several
+from medtrain.io.store.voxels import Stored, VolumeForm, cache_volumes
+from medtrain.io.volume import Notes
+
+APART = 0.01  # mm that places of one voxel in two files may differ, a voxel
+
+
+@dataclass
+class CaseFiles:
+    """Cases by number, from cached files.
+
+    Attributes:
+        cases: None where a file cannot be used.
+        problems: why, by number.
+        content: the number of the first case with the same first image, for each.
+        identities: what each case's images are together, by `medtrain.io.content`; masks don't count.
+        notes: what is worth telling of a case's files, by number: a kind and a sentence each.
+        read: how many files were read now.
+    """
+
+    cases: list[Case | None]
+    problems: dict[int, str] = field(default_factory=dict)
+    notes: dict[int, Notes] = field(default_factory=dict)
+    content: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    identities: list[str] = field(default_factory=list)
+    read: int = 0
+
+
+def read_cases(
+    images: Sequence[Sequence[str]],
+    masks: Sequence[str] | None,
+    form: VolumeForm,
+    cfg: Mapping[str, Any],
+    progress: Progress | None = None,
+    report: Callable[[str], None] = print,
+) -> CaseFiles:
+    """Read the files of N cases, or find them in the cache.
+
+    Args:
+        images: N paths for each image that a case has.
+        masks: N paths, '' for none; None where masks are of no use.
+        form: of the images; masks are kept at the same spacing.
+        cfg: the data node (cache_dir).
+    """
+    root, number = cache_root(cfg.get("cache_dir")), len(images[0])
+    paths = [path for column in images for path in column]
+    cache = cache_volumes(paths, form, root, progress, report=report)
+    named = {n: path for n, path in enumerate(masks or ()) if path}
+    of_masks = VolumeForm(form.spacing, mask=True)
+    marks = cache_volumes(list(named.values()), of_masks, root, progress, report=report)
+    mark_of = {n: position for position, n in enumerate(named)}
+    identities = cache.identities
+    files = CaseFiles([], content=cache.content[:number], read=cache.decoded + marks.decoded)
+    files.identities = [of_several(identities[n::number]) for n in range(number)]
+    for n in range(number):
+        own, mark = range(n, len(paths), number), mark_of.get(n)
+        faults = [cache.problems[image] for image in own if image in cache.problems]
+        if mark is not None and mark in marks.problems:
+            faults.append(f"its mask: {marks.problems[mark]}")
+        case = None
+        if not faults:
+            case = Case(tuple(cache[image] for image in own), None if mark is None else marks[mark])
+            faults = _unlike(case)
+        files.cases.append(None if faults else case)
+        if faults:
+            files.problems[n] = "; ".join(faults)
+        elif notes := _notes(case):
+            files.notes[n] = notes
+    return files
+
+
+def as_warnings(notes: Mapping[int, Notes], where: Sequence[str]) -> list[Problem]:
+    """Put notes on cases together, one warning a kind.
+
+    Args:
+        where: a place for each case.
+    """
+    kinds = dict.fromkeys(kind for own in notes.values() for kind in own)
+    warnings = []
+    for kind in kinds:
+        first, *more = (n for n, own in notes.items() if kind in own)
+        others = f"; {len(more):,} other volumes likewise" * bool(more)
+        warnings.append(Problem(kind, where[first], notes[first][kind] + others, "warning"))
+    return warnings
+
+
+def _notes(case: Case | None) -> Notes:
+    """Collect the notes on the files of a case, the mask's marked as such."""
+    if case is None:
+        return {}
+    own = {kind: text for image in reversed(case.images) for kind, text in image.notes.items()}
+    mask = {} if case.mask is None else case.mask.notes
+    return own | {kind: f"its mask: {text}" for kind, text in mask.items() if kind not in own}
+
+
+def _unlike(case: Case) -> list[str]:
+    """Say what of a case lies elsewhere than its first image."""
+    first = case.images[0].source
+    others = [("another image of the case", image) for image in case.images[1:]]
+    others += [("its mask", case.mask)] if case.mask is not None else []
+    faults = []
+    for what, other in others:
+        if sorted(other.source.shape) != sorted(first.shape) or other.shape[1:] != case.shape:
+            sizes = [" x ".join(map(str, source.shape)) for source in (other.source, first)]
+            faults.append(f"{what} has {sizes[0]} voxels, the image {sizes[1]}")
+        elif not _same_place(other, case.images[0]):
+            faults.append(f"{what} lies elsewhere than the image: their affines differ")
+    return faults
+
+
+def _same_place(one: Stored, other: Stored) -> bool:
+    return bool(np.allclose(one.affine, other.affine, rtol=1e-4, atol=APART * max(1.0, *other.spacing)))

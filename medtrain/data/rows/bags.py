@@ -1,0 +1,72 @@
+"""Tables of bags: the rows of a label table with the files that they mean, and CSV bags as such a table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from medtrain.core.errors import UsageError
+from medtrain.core.words import nearest
+from medtrain.data.rows.manifest import Manifest
+from medtrain.io.bags import find_bag
+from medtrain.io.csv_bags import CsvBags
+from medtrain.io.table import Listing, RawTable
+
+BAG_NAMES = ("bag", "slide", "slide_id", "path", "file", "filename", "image")
+SLIDE_NAMES = ("slide", "slide_path", "path", "file", "filename", "slide_id", "image")
+FILE = "file of the bag"  # the column that is added
+
+
+def with_files(raw: RawTable, cfg: Mapping[str, Any]) -> tuple[RawTable, dict[str, Any]]:
+    """Give a table a column of the bags' files, and the data node the columns that follow from it.
+
+    Slides' names may lack folder and ending (see `find_bag`). CLAM's tables are known by slide_id beside case_id, which
+    names the patient.
+    """
+    columns = dict(cfg.get("columns") or {})
+    name = named_column(raw, columns.get("path"), BAG_NAMES, "data.columns.path")
+    root = Path(str(cfg["root"])).expanduser() if cfg.get("root") else raw.file.parent
+    files = [str(find_bag(root, cell)) if cell else "" for cell in raw.column(name)]
+    columns |= {"path": FILE, "case": columns.get("case") or name}
+    lower = {str(column).lower(): str(column) for column in raw.text.columns}
+    if "case_id" in lower and name != lower["case_id"] and not columns.get("patient") and "patient" not in lower:
+        columns["patient"] = lower["case_id"]
+    added = replace(raw, text=raw.text.assign(**{FILE: [os.path.abspath(file) if file else "" for file in files]}))
+    return added, {**cfg, "columns": columns}
+
+
+def named_column(raw: RawTable, wanted: str | None, usual: tuple[str, ...], key: str) -> str:
+    """Name the column that is wanted, or the first of the usual names there is.
+
+    Raises:
+        UsageError: there is none.
+    """
+    columns = [str(column) for column in raw.text.columns]
+    if wanted:
+        if wanted not in columns:
+            raise UsageError(f"{key}: {raw.file.name} has no column {wanted!r}{nearest(wanted, columns)}")
+        return wanted
+    lower = {column.lower(): column for column in reversed(columns)}
+    column = next((lower[name] for name in usual if name in lower), None)
+    if column is None:
+        none = f"{raw.file.name} has no column called {', '.join(usual[:4])} or the like"
+        raise UsageError(f"{key}: {none}\nits columns: {', '.join(columns[:30])}")
+    return column
+
+
+def with_slides(raw: RawTable, cfg: Mapping[str, Any]) -> tuple[RawTable, dict[str, Any]]:
+    """Give a table of slides, and the data node with its column of slides."""
+    columns = dict(cfg.get("columns") or {})
+    columns["path"] = named_column(raw, columns.get("path"), SLIDE_NAMES, "data.columns.path")
+    return raw, {**cfg, "columns": columns}
+
+
+def csv_rows(bags: CsvBags) -> Manifest:
+    """List the bags of one CSV, a row each, without their labels; a bag is its own patient."""
+    where = [f"{bags.file.name} row {row}" for row in bags.first]
+    raw = Listing.of(bags.file, {"bag": bags.names, "label": bags.labels}, where)
+    path = [str(bags.file)] * len(bags)
+    return Manifest(raw, where, bags.names, path, bags.names, has_patients=False, content=bags)

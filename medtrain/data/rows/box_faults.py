@@ -1,0 +1,138 @@
+"""Boxes against the images they lie in: what has no area, lies outside, or is written in another unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medtrain.core.errors import DataError, Problem
+from medtrain.io.boxes import Annotations
+
+ROUNDING = 1.0  # pixels that a box may reach beyond its image without a word
+SHARE, LEAST = 0.1, 3  # of the boxes: what so many have in common is a mistake of the whole, not of single boxes
+SHARE_LIMIT = 1.5  # a share of the image that is larger is none
+
+ADVICE = {
+    "shares": "multiply them by width and height, or take data=yolo",
+    "xywh": "a box table has columns width and height for these (data.columns.width, data.columns.height)",
+    "xyxy": "COCO wants x, y, width, height; a box table has columns x_max and y_max for corners",
+    "scale": "are they in pixels of images of another size?",
+}
+
+
+@dataclass
+class Judged:
+    """Boxes that can be used.
+
+    Attributes:
+        boxes_M4: float64 in pixels of the files, within the images.
+        box_M: their positions among all boxes.
+        bad: problems of images whose boxes cannot be trusted.
+        warnings: of boxes that were left out or cut.
+    """
+
+    boxes_M4: NDArray[np.float64]
+    box_M: NDArray[np.int64]
+    bad: list[tuple[int, Problem]] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+
+
+def judge(boxes: Annotations, size_N2: NDArray[np.float64]) -> Judged:
+    """Zero-area, reversed, outside and repeated boxes are left out and told; those that reach outside are cut and told.
+
+    Args:
+        size_N2: (height, width) of the files; NaN where unknown, and their boxes are left out without a word.
+
+    Raises:
+        DataError: the boxes as a whole are in another unit.
+    """
+    box_M4 = np.array(boxes.box, np.float64).reshape(-1, 4)
+    image_M = np.array(boxes.image, np.int64)
+    edge_M4 = size_N2[image_M][:, [1, 0, 1, 0]]
+    out = Judged(box_M4, np.arange(len(box_M4)))
+    known_M = np.asarray(np.isfinite(edge_M4).all(1))
+    finite_M = np.asarray(np.isfinite(box_M4).all(1))
+    _blame(out, boxes, ~finite_M, "bad_box", "a coordinate is no number")
+    usable_M = known_M & finite_M
+    if boxes.unit == "share":
+        wild_M = usable_M & (box_M4.max(1, initial=0) > SHARE_LIMIT)
+        detail = "{} where shares of the image, 0 to 1, are wanted: are they pixels?"
+        _blame(out, boxes, wild_M, "box_unit", detail)
+        usable_M &= ~wild_M
+        box_M4 = box_M4 * np.where(known_M[:, None], edge_M4, 0)
+    else:
+        _refuse_units(boxes, box_M4[usable_M], edge_M4[usable_M])
+    reversed_M = usable_M & (box_M4[:, 2:] < box_M4[:, :2]).any(1)
+    empty_M = usable_M & ~reversed_M & (box_M4[:, 2:] == box_M4[:, :2]).any(1)
+    cut_M4 = np.clip(box_M4, 0, np.where(known_M[:, None], edge_M4, np.inf))
+    gone_M = usable_M & ~reversed_M & ~empty_M & (cut_M4[:, 2:] <= cut_M4[:, :2]).any(1)
+    left_M = usable_M & ~reversed_M & ~empty_M & ~gone_M
+    over_M = left_M & (np.abs(box_M4 - cut_M4) > ROUNDING).any(1)
+    again_M = left_M & _repeated(boxes, cut_M4)
+    for kind, which_M, detail in (
+        ("reversed_box", reversed_M, "{} ends before it begins; left out"),
+        ("zero_area", empty_M, "{} has no area; left out"),
+        ("outside_box", gone_M, "{} lies outside its image ({} x {} pixels); left out"),
+        ("clipped_box", over_M, "{} reaches beyond its image ({} x {} pixels); cut"),
+        ("duplicate_box", again_M, "{} comes twice; once left out"),
+    ):
+        out.warnings += [
+            Problem(kind, boxes.box_where[m], detail.format(_shown(box_M4[m]), *_size(edge_M4[m])), "warning")
+            for m in np.flatnonzero(which_M).tolist()
+        ]
+    out.box_M = np.flatnonzero(left_M & ~again_M)
+    out.boxes_M4 = cut_M4[out.box_M]
+    return out
+
+
+def _blame(out: Judged, boxes: Annotations, which_M: NDArray[np.bool_], kind: str, detail: str) -> None:
+    for m in np.flatnonzero(which_M).tolist():
+        text = detail.format(_shown(np.array(boxes.box[m])))
+        out.bad.append((boxes.image[m], Problem(kind, boxes.box_where[m], text)))
+
+
+def _refuse_units(boxes: Annotations, box_M4: NDArray[np.float64], edge_M4: NDArray[np.float64]) -> None:
+    """Another unit shows in many boxes at once, so it is no matter of single rows."""
+    total = len(box_M4)
+    if not total:
+        return
+    many = max(LEAST, SHARE * total)
+    turned = int((box_M4[:, 2:] < box_M4[:, :2]).any(1).sum())
+    beyond_M = (box_M4 > edge_M4 + ROUNDING).any(1)
+    wh_M2 = box_M4[:, 2:] - box_M4[:, :2]  # as written, where widths were
+    corners = (wh_M2 > box_M4[:, :2]).all() and (wh_M2 <= edge_M4[:, 2:] + ROUNDING).all()
+    if box_M4.max() <= 1:
+        detail, advice = f"all {total} boxes lie within 0..1: shares of the image, where pixels are wanted", "shares"
+    elif boxes.unit == "xyxy" and turned >= many:
+        detail = f"{turned} of {total} boxes end before they begin: x, y, width, height, where corners are wanted?"
+        advice = "xywh"
+    elif beyond_M.sum() >= many:
+        detail = f"{int(beyond_M.sum())} of {total} boxes reach beyond their images"
+        as_corners = boxes.unit == "xywh" and corners
+        advice = "xyxy" if as_corners else "scale"
+        detail += ": x_min, y_min, x_max, y_max, where x, y, width, height are wanted?" if as_corners else ""
+    else:
+        return
+    problem = Problem("box_unit", boxes.file.name, f"{detail}; {ADVICE[advice]}")
+    others = [*(problem for _, problem in boxes.bad)]
+    raise DataError("the boxes are in another unit:", [problem, *others])
+
+
+def _repeated(boxes: Annotations, box_M4: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Boxes of an image and class that stand there already."""
+    seen: set[tuple[object, ...]] = set()
+    again = np.zeros(len(box_M4), bool)
+    for m, key in enumerate(zip(boxes.image, boxes.label, map(tuple, box_M4.tolist()), strict=True)):
+        again[m] = key in seen
+        seen.add(key)
+    return again
+
+
+def _shown(box_4: NDArray[np.float64]) -> str:
+    return f"({', '.join(f'{value:.4g}' for value in box_4)})"
+
+
+def _size(edge_4: NDArray[np.float64]) -> tuple[str, str]:
+    return f"{edge_4[0]:.0f}", f"{edge_4[1]:.0f}"

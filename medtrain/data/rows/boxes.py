@@ -1,0 +1,206 @@
+"""From annotations to rows: images as a manifest, and the truth about their boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medtrain.core.errors import DataError, Problem, UsageError
+from medtrain.core.truth import Truth
+from medtrain.core.words import suggest
+from medtrain.data.rows.box_faults import Judged, judge
+from medtrain.data.rows.columns import IGNORED
+from medtrain.data.rows.filter import matching
+from medtrain.data.rows.manifest import Manifest, identified, sorted_out
+from medtrain.io.boxes import Annotations
+from medtrain.io.cache_root import cache_root
+from medtrain.io.image_header import Header, remembered_headers
+from medtrain.io.table import Listing
+from medtrain.target import DataSpec
+from medtrain.target.boxes import BoxTarget
+from medtrain.target.quantity import refuse_quantities
+
+BOX_COLUMNS = ("image", "label", "box", "box_where", "crowd", "area", "box_id")
+PARTS = ("patient", "split", "fold", "site")
+IMAGE_COLUMNS = ("path", "name", "where", "size", "image_id", *PARTS)
+UNIMAGINED = (1, 1)  # the size of an image that cannot be read, and is in no split
+
+
+def box_rows(annotations: Annotations, cfg: Mapping[str, Any], spec: DataSpec | None = None) -> Manifest:
+    """Make rows of the images that annotations name: their targets are the classes shown, and their truth the boxes.
+
+    Problems of single images and boxes are listed in the manifest.
+
+    Args:
+        cfg: the data node: classes, label_map, filter, columns, patient_pattern.
+        spec: of a trained model, whose classes hold then.
+
+    Raises:
+        UsageError: the configuration doesn't fit. DataError: no images, or boxes in another unit.
+    """
+    total = len(annotations)
+    if not total:
+        raise DataError(f"{annotations.file} lists no images")
+    annotations = _renamed(annotations, cfg.get("label_map"))
+    classes, warnings = _classes(annotations, cfg.get("classes"), spec)
+    if cfg.get("filter"):
+        annotations = _filtered(annotations, str(cfg["filter"]))
+    manifest = identified(_rows(annotations), _columns(annotations, cfg), {**cfg, "path_format": None})
+    manifest.filtered = total - len(annotations)
+    assert manifest.states is not None
+    headers = remembered_headers(manifest.path, manifest.states, cache_root(cfg.get("cache_dir")))
+    size_N2 = np.array([header.size if header else (np.nan, np.nan) for header in headers], np.float64)
+    judged = judge(annotations, size_N2)
+    manifest.bad += [(n, problem) for n, problem in annotations.bad if n is not None] + judged.bad
+    manifest.bad += _outside_classes(annotations, classes)
+    manifest.faults += [problem for n, problem in annotations.bad if n is None]
+    manifest.warnings += annotations.warnings + warnings + judged.warnings + _other_sizes(annotations, headers)
+    manifest.headers = headers
+    manifest.truth = _truth(annotations, judged, classes, size_N2)
+    manifest.target = BoxTarget(classes)
+    manifest.targets = shown_classes(manifest.truth, len(classes))
+    return sorted_out(manifest)
+
+
+def root_of(cfg: Mapping[str, Any]) -> Path:
+    """Find data.root, which must be there (UsageError)."""
+    if not cfg.get("root"):
+        raise UsageError(f"data.root is not set: give the folder of the {cfg.get('name')} data")
+    root = Path(str(cfg["root"])).expanduser()
+    if not root.is_dir():
+        raise UsageError(f"data.root={root}: no such folder")
+    return root
+
+
+def shown_classes(truth: Truth, number: int) -> NDArray[np.float64]:
+    """Tell, (N, C), 1 where an image shows a class, else 0; crowds show nothing."""
+    shown = np.zeros((len(truth), number))
+    sure = ~truth.crowd_M
+    shown[truth.case_M[sure], truth.label_M[sure]] = 1.0
+    return shown
+
+
+def _renamed(annotations: Annotations, wanted: Mapping[Any, Any] | None) -> Annotations:
+    """Apply data.label_map: {their name: our name}, several to one where that is meant, and null to leave boxes out."""
+    if not wanted:
+        return annotations
+    names = sorted({*annotations.label, *annotations.classes})
+    unknown = [str(name) for name in wanted if str(name) not in names]
+    if unknown:
+        file = annotations.file.name
+        faults = [f"data.label_map: {name!r} is no class of {file}; {suggest(name, names)}" for name in unknown]
+        raise UsageError("\n".join(faults))
+    to = {str(theirs): None if ours is None else str(ours) for theirs, ours in wanted.items()}
+    classes = list(dict.fromkeys(name for old in annotations.classes if (name := to.get(old, old)) is not None))
+    called = [to.get(label, label) for label in annotations.label]
+    left = [m for m, name in enumerate(called) if name is not None]
+    return replace(_selected(annotations, BOX_COLUMNS, left), classes=classes, label=[str(called[m]) for m in left])
+
+
+def _selected(annotations: Annotations, columns: Sequence[str], rows: Sequence[int]) -> Annotations:
+    """Take these rows of some columns, all of one length."""
+    taken: dict[str, Any] = {name: [getattr(annotations, name)[row] for row in rows] for name in columns}
+    return replace(annotations, **taken)
+
+
+def _filtered(annotations: Annotations, query: str) -> Annotations:
+    """Leave the images that data.filter asks for, numbered anew."""
+    keep_N = matching(_rows(annotations).typed, query)
+    if not keep_N.any():
+        raise DataError(f"data.filter={query!r} matches none of the {len(annotations)} images")
+    number = dict(zip(np.flatnonzero(keep_N).tolist(), range(int(keep_N.sum())), strict=True))
+    boxes = [m for m, image in enumerate(annotations.image) if image in number]
+    left = _selected(_selected(annotations, BOX_COLUMNS, boxes), IMAGE_COLUMNS, list(number))
+    bad = [(None if n is None else number[n], problem) for n, problem in left.bad if n is None or n in number]
+    return replace(left, image=[number[image] for image in left.image], bad=bad)
+
+
+def _classes(
+    annotations: Annotations, wanted: Sequence[Any] | None, spec: DataSpec | None
+) -> tuple[tuple[str, ...], list[Problem]]:
+    """Take the model's classes, else data.classes, else those of the file that any box has; and warn of the others."""
+    if spec is not None:
+        return spec.classes, []
+    if wanted:
+        return tuple(str(name) for name in wanted), []
+    if not annotations.classes:  # a file that lists its classes says that they are
+        refuse_quantities(annotations.label, "label", annotations.file.name)
+    used, warnings = set(annotations.label), []
+    unused = [name for name in annotations.classes if name not in used]
+    if unused and used:
+        detail = f"no box is called {', '.join(unused)}: left out of the classes (data.classes=[...] keeps them)"
+        warnings.append(Problem("absent_class", annotations.file.name, detail, "warning"))
+    classes = [name for name in annotations.classes if name in used] + sorted(used - set(annotations.classes))
+    if not classes:
+        raise DataError(f"{annotations.file} holds no box at all", [problem for _, problem in annotations.bad])
+    return tuple(classes), warnings
+
+
+def _outside_classes(annotations: Annotations, classes: Sequence[str]) -> list[tuple[int, Problem]]:
+    advice = (
+        f"it is none of the classes {', '.join(classes[:10])}; data.label_map can rename it, or leave it out (null)"
+    )
+    known = set(classes)
+    return [
+        (image, Problem("bad_label", where, f"the box is called {label!r}: {advice}"))
+        for image, label, where in zip(annotations.image, annotations.label, annotations.box_where, strict=True)
+        if label not in known
+    ]
+
+
+def _rows(annotations: Annotations) -> Listing:
+    parts = {name: getattr(annotations, name) for name in PARTS if any(getattr(annotations, name))}
+    columns = {"path": annotations.path, "case": annotations.name, **parts}
+    return Listing.of(annotations.file, columns, annotations.where)
+
+
+def _columns(annotations: Annotations, cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """Say which column of `_rows` has which role; data.columns.split=none and the like switch one off."""
+    named = cfg.get("columns") or {}
+    has = {name: any(getattr(annotations, name)) and str(named.get(name) or "").lower() != IGNORED for name in PARTS}
+    return {"path": "path", "case": "case"} | {name: name if there else None for name, there in has.items()}
+
+
+def _other_sizes(annotations: Annotations, headers: Sequence[Header | None]) -> list[Problem]:
+    return [
+        Problem(
+            "size_differs",
+            where,
+            f"declared as {size[1]} x {size[0]} pixels, but the file has {header.size[1]} x {header.size[0]}, "
+            "which the boxes are taken to be in",
+            "warning",
+        )
+        for where, size, header in zip(annotations.where, annotations.size, headers, strict=True)
+        if size is not None and header is not None and size != header.size
+    ]
+
+
+def _truth(annotations: Annotations, judged: Judged, classes: Sequence[str], size_N2: NDArray[np.float64]) -> Truth:
+    """Pack the usable boxes of known classes in the order of their images."""
+    number = {name: n for n, name in enumerate(classes)}
+    usable = [(n, m) for n, m in enumerate(judged.box_M.tolist()) if annotations.label[m] in number]
+    usable.sort(key=lambda pair: annotations.image[pair[1]])
+    rows = np.array([m for _, m in usable], np.int64)
+    boxes = judged.boxes_M4[[n for n, _ in usable]]
+    own = (boxes[:, 2:] - boxes[:, :2]).prod(1).tolist()
+    written = [annotations.area[m] for m in rows]
+    areas = [area if area is not None else side for area, side in zip(written, own, strict=True)]
+    ids, images = (
+        np.array([own_id if own_id is not None else n for n, own_id in enumerate(column, start=1)], np.int64)
+        for column in (annotations.box_id, annotations.image_id)
+    )
+    return Truth(
+        boxes,
+        np.array([number[annotations.label[m]] for m in rows], np.int64),
+        np.array(annotations.image, np.int64)[rows],
+        np.array(annotations.crowd, bool)[rows],
+        np.array(areas, np.float64),
+        ids[rows],
+        np.where(np.isfinite(size_N2), size_N2, UNIMAGINED).astype(np.int64),
+        images,
+    )

@@ -1,0 +1,82 @@
+"""What to predict, listed: a file, a folder or a table without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from medtrain.core.errors import DataError, UsageError
+from medtrain.data.rows.header_patients import header_patients
+from medtrain.data.rows.manifest import Manifest, match_patient, read_inputs
+from medtrain.io.cache_root import cache_root
+from medtrain.io.table import Listing, RawTable, read_table
+
+TABLES = (".csv", ".tsv", ".txt")
+
+Arrange = Callable[[RawTable, Mapping[str, Any]], tuple[RawTable, Mapping[str, Any]]]
+
+
+def is_table(path: Path) -> bool:
+    """Tell whether inputs are listed in this file."""
+    return path.is_file() and path.suffix.lower() in TABLES
+
+
+def list_inputs(
+    path: Path,
+    cfg: Mapping[str, Any],
+    find: Callable[[Path], list[Path]],
+    what: str,
+    *,
+    folders: bool = False,
+    arrange: Arrange = lambda raw, cfg: (raw, cfg),
+) -> Manifest:
+    """List a row a case, without labels.
+
+    Args:
+        cfg: the run's data node (columns, patient_pattern, cache_dir).
+        find: the cases in a folder and below, sorted.
+        what: they are, in a message.
+        folders: a case may be a folder.
+        arrange: says of a table and the data node which columns count.
+
+    Raises:
+        UsageError: the path is not there. DataError: it holds no cases.
+    """
+    refuse_nowhere(path)
+    if is_table(path):
+        return read_inputs(*arrange(read_table(path, "input"), {**cfg, "root": None}), folders)
+    if path.is_file():
+        files, names = [path], [path.name]
+    else:
+        files = find(path)
+        names = [file.relative_to(path).as_posix() if file != path else path.absolute().name for file in files]
+    if not files:
+        raise DataError(f"input={path} holds no {what}")
+    pattern = cfg.get("patient_pattern")
+    if pattern:
+        patients = [match_patient(str(pattern), name) for name in names]
+    else:
+        patients = header_patients(files, cache_root(cfg.get("cache_dir")))
+    return unlabelled(path, names, [str(file.absolute()) for file in files], patients)
+
+
+def refuse_nowhere(path: Path) -> None:
+    """Refuse an input that is not there (UsageError)."""
+    if not path.exists():
+        raise UsageError(f"input={path}: no such file or folder")
+
+
+def unlabelled(
+    origin: Path, names: list[str], paths: list[str], patients: Sequence[str | None], content: Any = None
+) -> Manifest:
+    """Make the rows of cases that stand in no table; where a patient is unknown, a case is its own."""
+    return Manifest(
+        Listing.of(origin, {"path": paths}, names),
+        names,
+        names,
+        path=paths,
+        patient=[patient or name for patient, name in zip(patients, names, strict=True)],
+        has_patients=all(patients),
+        content=content,
+    )

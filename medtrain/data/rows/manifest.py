@@ -1,0 +1,313 @@
+"""The manifest: one row a case, from the CSV that people have, with all that is wrong in it listed by row."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medtrain.core.errors import DataError, Problem, UsageError
+from medtrain.core.truth import Truth
+from medtrain.data.rows.columns import MASK, find_columns
+from medtrain.data.rows.filter import matching
+from medtrain.data.rows.header_patients import header_patients
+from medtrain.data.rows.label_map import renamed, unlike_the_model
+from medtrain.data.settings import choice
+from medtrain.data.split import official_names
+from medtrain.io.cache_root import cache_root
+from medtrain.io.image_header import Header
+from medtrain.io.stats import MISSING, NO_FILE, absolute, stat_files
+from medtrain.io.table import RawTable, read_table
+from medtrain.target import DataSpec, Target
+from medtrain.target.labels import POLICIES, Unsure, label_columns, read_labels
+
+
+@dataclass
+class Manifest:
+    """Cases by position, as a source gives them; all columns have one length N.
+
+    Attributes:
+        raw: the user's columns.
+        case: what names a case in results: the case column, else the path as written.
+        path: absolute.
+        patient: without a column or pattern the pseudonym of a DICOM header's patient, else the case itself
+            (`has_patients` is false then).
+        split: official train, val, test or '', None without such a column; fold and site likewise.
+        target, targets: what is predicted, and its values (see `read_labels`); None and empty without labels.
+        truth: boxes of the cases, or their sizes where nobody knows boxes; None where labels are all there is.
+        beside: the files of each further image that a row has, absolute.
+        masks: files of masks, absolute, '' where the cell is blank; None without such a column.
+        headers: what the files say of their pictures, where the source knows.
+        content: what the rows are made of, where it doesn't lie in a file a row: pictures or bags by position.
+        states: size and time of the files (see `stat_files`), so that they need not be looked at twice.
+        bad: positions and problems of rows that cannot be used.
+        faults: errors that belong to no row.
+        warnings: what holds for the whole table.
+        filtered: how many further rows data.filter has left out.
+    """
+
+    raw: RawTable
+    where: Sequence[str]
+    case: list[str]
+    path: list[str]
+    patient: list[str]
+    has_patients: bool
+    split: NDArray[np.str_] | None = None
+    fold: list[str] | None = None
+    site: list[str] | None = None
+    target: Target | None = None
+    targets: NDArray[Any] = field(default_factory=lambda: np.empty(0))
+    truth: Truth | None = None
+    beside: list[list[str]] = field(default_factory=list)
+    masks: list[str] | None = None
+    headers: list[Header | None] | None = None
+    content: Any = None
+    states: NDArray[np.int64] | None = None
+    bad: list[tuple[int, Problem]] = field(default_factory=list)
+    faults: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+    filtered: int = 0
+
+    def __len__(self) -> int:
+        return len(self.case)
+
+    def usable(self, bad: Iterable[tuple[int, Problem]]) -> NDArray[np.int64]:
+        """Number the rows without any of these problems."""
+        return np.setdiff1d(np.arange(len(self)), [row for row, _ in bad])
+
+
+_OF_INPUTS = ("path", "patient", "case", MASK)  # the roles of columns that count where there are no labels
+
+
+def read_manifest(cfg: Mapping[str, Any], spec: DataSpec | None = None, folders: bool = False) -> Manifest:
+    """Read the table of `cfg` (the data node: table, root, columns, filter, classes, positive, patient_pattern).
+
+    Args:
+        folders: a path may name a folder, too.
+
+    Raises:
+        UsageError: the configuration doesn't fit the table.
+        DataError: there is nothing to read in it. What is wrong with single rows is listed in `Manifest.bad`.
+    """
+    if not cfg.get("table"):
+        raise UsageError("data.table is not set: give a CSV with a path and a label column")
+    return manifest_of(read_table(Path(str(cfg["table"])).expanduser()), cfg, spec, folders)
+
+
+def manifest_of(raw: RawTable, cfg: Mapping[str, Any], spec: DataSpec | None = None, folders: bool = False) -> Manifest:
+    """Check the cases that `raw` lists, without labels where data.columns.label=none; errors as of `read_manifest`."""
+    raw, named = renamed(raw, cfg.get("columns") or {}, cfg.get("label_map"), cfg.get("classes"), spec)
+    columns = find_columns(raw, _for_spec(raw, named, spec), ("path", "label"))
+    listed, raw = len(raw.text), _filtered(raw, cfg.get("filter"))
+    manifest = identified(raw, columns, cfg, folders)
+    manifest.filtered = listed - len(raw.text)
+    label = columns["label"]
+    if label is None:  # data.columns.label=none
+        return manifest
+    unsure = Unsure(*(choice(cfg, key, tuple(POLICIES)) for key in ("uncertain", "blank")))
+    labels = read_labels(
+        raw, label, cfg.get("classes"), cfg.get("positive"), None if spec is None else spec.target, unsure
+    )
+    manifest.target, manifest.targets = labels.target, labels.values
+    manifest.bad += labels.bad
+    if spec is not None:
+        manifest.warnings += unlike_the_model(raw, labels, skip=choice(cfg, "on_bad", ("error", "skip")) == "skip")
+    return sorted_out(manifest)
+
+
+def identified(raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any], folders: bool = False) -> Manifest:
+    """Read case, path, patient, official split, fold and site of every row, without labels yet."""
+    manifest = _identify(raw, columns, cfg, folders)
+    _read_parts(manifest, raw, columns)
+    return manifest
+
+
+def sorted_out(manifest: Manifest) -> Manifest:
+    """Sort problems by row, once labels are known: rows that come twice are bad too."""
+    manifest.bad += _repeated(manifest)
+    manifest.bad.sort(key=lambda entry: entry[0])
+    return manifest
+
+
+def read_inputs(raw: RawTable, cfg: Mapping[str, Any], folders: bool = False) -> Manifest:
+    """Read a table without labels: paths, relative to data.root or the table's folder, patients and cases if any."""
+    named = {role: name for role, name in dict(cfg.get("columns") or {}).items() if role in _OF_INPUTS}
+    columns = find_columns(raw, named, ("path",), lenient=True)
+    return _identify(raw, columns, cfg, folders)
+
+
+def _for_spec(raw: RawTable, named: dict[str, Any], spec: DataSpec | None) -> dict[str, Any]:
+    """Name label columns for a trained multilabel model: those of its classes that the table has."""
+    want = named.get("label")
+    if spec is None or isinstance(want, str):
+        return named
+    there = [name for name in want or [] if name in raw.text.columns] or label_columns(
+        list(raw.text.columns), named, None if spec is None else spec.target
+    )
+    return {**named, "label": there} if there else named
+
+
+def _filtered(raw: RawTable, query: str | None) -> RawTable:
+    if not len(raw.text):
+        raise DataError(f"{raw.file} has a header but no rows")
+    if not query:
+        return raw
+    keep = matching(raw.typed, str(query))
+    if not keep.any():
+        raise DataError(f"data.filter={query!r} matches none of the {len(keep)} rows of {raw.file.name}")
+    return raw.select(keep)
+
+
+def _identify(raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any], folders: bool) -> Manifest:
+    """Read case, path, patient and further files of every row."""
+    if not len(raw.text):
+        raise DataError(f"{raw.file} has a header but no rows")
+    where = raw.places()
+    column, *others = [columns["path"]] if isinstance(columns["path"], str) else columns["path"]
+    written = [_as_path(name, cfg.get("path_format")) for name in raw.column(column)]
+    root = Path(str(cfg["root"])).expanduser() if cfg.get("root") else raw.file.parent
+    path = absolute(written, root)
+    states = stat_files(path)
+    bad = [(n, Problem("missing", where[n], "the path is blank")) for n, name in enumerate(written) if not name]
+    bad += _missing(written, path, states, where, folders)
+    beside: list[list[str]] = []
+    for name in others:
+        beside.append(_files(raw, name, root))
+        bad += _missing(raw.column(name), beside[-1], stat_files(beside[-1]), where, folders)
+        blank = f"the cell of {name!r} is blank"
+        bad += [(n, Problem("missing", where[n], blank)) for n, file in enumerate(beside[-1]) if not file]
+    masks = None
+    if columns.get(MASK):
+        masks = _files(raw, columns[MASK], root)
+        bad += _missing(raw.column(columns[MASK]), masks, stat_files(masks), where, folders)
+    case = (
+        [name or path for name, path in zip(raw.column(columns["case"]), written, strict=True)]
+        if columns["case"]
+        else written
+    )
+    patient, faults, has_patients = _patients(raw, columns["patient"], cfg.get("patient_pattern"), written, where)
+    if not has_patients:
+        named = header_patients(path, cache_root(cfg.get("cache_dir")), states)
+        patient = [pseudonym or name for pseudonym, name in zip(named, written, strict=True)]
+        has_patients = all(named)
+    manifest = Manifest(raw, where, case, path, patient, has_patients, bad=bad + faults, states=states)
+    manifest.beside, manifest.masks = beside, masks
+    if not has_patients:
+        manifest.warnings.append(
+            Problem(
+                "no_patient",
+                raw.file.name,
+                "no patient column: each file counts as a patient of its own, but for DICOM files whose header "
+                "names one (data.columns.patient or data.patient_pattern names them)"
+                if set(patient) - set(written)
+                else "no patient column: each file counts as a patient of its own "
+                "(data.columns.patient or data.patient_pattern names them)",
+                "warning",
+            )
+        )
+    return manifest
+
+
+def _missing(
+    written: Sequence[str], path: Sequence[str], states: NDArray[np.int64], where: Sequence[str], folders: bool
+) -> list[tuple[int, Problem]]:
+    """Find positions of files that are named, but not there."""
+    gone = (states[:, 0] == MISSING) | ((states[:, 0] == NO_FILE) & (not folders))
+    return [
+        (n, Problem("missing", where[n], f"no such file: {path[n]}"))
+        for n in np.flatnonzero(gone).tolist()
+        if written[n]
+    ]
+
+
+def _files(raw: RawTable, column: str, root: Path) -> list[str]:
+    """Make the cells of a column absolute paths; blank ones stay."""
+    cells = raw.column(column)
+    return [path if cell else "" for cell, path in zip(cells, absolute(cells, root), strict=True)]
+
+
+def _as_path(name: str, form: str | None) -> str:
+    return form.replace("{}", name) if form and name else name
+
+
+def _patients(
+    raw: RawTable, column: str | None, pattern: str | None, written: list[str], where: Sequence[str]
+) -> tuple[list[str], list[tuple[int, Problem]], bool]:
+    if pattern:
+        matched = [match_patient(pattern, name) for name in written]
+        detail = f"data.patient_pattern={pattern!r} does not match"
+        bad = [
+            (n, Problem("missing_patient", where[n], f"{detail} {written[n]!r}"))
+            for n, name in enumerate(matched)
+            if not name
+        ]
+        return [name or written[n] for n, name in enumerate(matched)], bad, True
+    if column is None:
+        return written, [], False
+    patient = raw.column(column)
+    bad = [
+        (n, Problem("missing_patient", where[n], f"the cell of {column!r} is blank"))
+        for n, name in enumerate(patient)
+        if not name
+    ]
+    return patient, bad, True
+
+
+def match_patient(pattern: str, path: str) -> str | None:
+    """Return what the first group (or all) of data.patient_pattern finds; None where it doesn't match.
+
+    It is looked for in the file's name first, then in the whole path as written: CheXpert has patients as folders.
+    """
+    try:
+        match = re.search(pattern, os.path.basename(path)) or re.search(pattern, path)
+    except re.error as error:
+        raise UsageError(f"data.patient_pattern={pattern!r} is no regular expression: {error}") from None
+    if match is None:
+        return None
+    return match.group(1) if match.re.groups else match.group(0)
+
+
+def _read_parts(manifest: Manifest, raw: RawTable, columns: Mapping[str, Any]) -> None:
+    if columns["split"]:
+        manifest.split, faults = official_names(raw.column(columns["split"]), manifest.where)
+        manifest.bad += faults
+        if not any(raw.column(columns["split"])):
+            manifest.split = None
+    if columns["fold"]:
+        manifest.fold = [re.sub(r"\.0+$", "", text) for text in raw.column(columns["fold"])]
+    if columns["site"]:
+        manifest.site = raw.column(columns["site"])
+
+
+def _repeated(manifest: Manifest) -> list[tuple[int, Problem]]:
+    """Find rows that name a file or a case again: the later ones with one label, all of them with several."""
+    missing = {n for n, problem in manifest.bad if problem.kind == "missing"}
+    bad: dict[int, Problem] = {}
+    for names, what in ((manifest.path, "file"), (manifest.case, "case")):
+        groups: dict[str, list[int]] = {}
+        for n in np.flatnonzero(pd.Series(names, dtype=object).duplicated(keep=False)).tolist():
+            if n not in missing:
+                groups.setdefault(names[n], []).append(n)
+        for rows in groups.values():
+            for n, problem in _again(manifest, rows, what) if len(rows) > 1 else ():
+                bad.setdefault(n, problem)
+    return list(bad.items())
+
+
+def _again(manifest: Manifest, rows: list[int], what: str) -> list[tuple[int, Problem]]:
+    where, targets = manifest.where, manifest.targets
+    named = f"{what} {manifest.case[rows[0]]!r}"
+    if what == "file" and not all(np.array_equal(targets[rows[0]], targets[n], equal_nan=True) for n in rows):
+        others = {n: where[rows[0]] if n != rows[0] else where[rows[1]] for n in rows}
+        return [
+            (n, Problem("label_conflict", where[n], f"another label than {other} for the same {named}"))
+            for n, other in others.items()
+        ]
+    return [(n, Problem("duplicate_row", where[n], f"the same {named} as {where[rows[0]]}")) for n in rows[1:]]

@@ -1,0 +1,42 @@
+"""Feature bags with a label table, or one CSV of bags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medtrain.core.errors import Problem, UsageError
+from medtrain.core.progress import Progress
+from medtrain.data.rows.bags import csv_rows, with_files
+from medtrain.data.rows.manifest import Manifest, manifest_of
+from medtrain.data.source import ROOT, TABLE, Source
+from medtrain.io.csv_bags import CsvBags, is_csv_bags, read_csv_bags
+from medtrain.io.table import read_table
+from medtrain.target import DataSpec
+from medtrain.target.labels import read_labels
+
+
+@Source(TABLE, ROOT, batches="bags")
+def feature_bags(cfg: Mapping[str, Any], spec: DataSpec | None, progress: Progress | None) -> Manifest:
+    """Read a row a bag; arguments as of `medtrain.data.source.reader`."""
+    if not cfg.get("table"):
+        raise UsageError("data.table is not set: give a table of bags and labels, or a CSV of bags")
+    table = Path(str(cfg["table"])).expanduser()
+    if is_csv_bags(table):
+        return _labelled(read_csv_bags(table), cfg, spec)
+    return manifest_of(*with_files(read_table(table), cfg), spec)
+
+
+def _labelled(bags: CsvBags, cfg: Mapping[str, Any], spec: DataSpec | None) -> Manifest:
+    """List the bags of one CSV with the labels that stand beside their features."""
+    rows = csv_rows(bags)
+    model = None if spec is None else spec.target
+    labels = read_labels(rows.raw, "label", cfg.get("classes"), cfg.get("positive"), model)
+    rows.target, rows.targets = labels.target, np.asarray(labels.values)
+    rows.bad = sorted(labels.bad + bags.conflicts, key=lambda entry: entry[0])
+    detail = "a CSV of bags names no patients: each bag is its own"
+    rows.warnings.append(Problem("no_patient", bags.file.name, detail, "warning"))
+    return rows
