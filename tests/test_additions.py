@@ -67,6 +67,36 @@ def flat(size: int = 8) -> Encoder:
     """Pixels as they are."""
     return Encoder(nn.Flatten(), Preprocessing(size), "flat")
 ''',
+    "data/source/text_list.py": '''
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from medtrain.core.progress import Progress
+from medtrain.data.rows.manifest import Manifest, manifest_of
+from medtrain.data.source import PathKey, Source
+from medtrain.io.table import Listing
+from medtrain.target import DataSpec
+
+
+@Source(PathKey("lines", holds_data=True), batches="images")
+def text_list(cfg: Mapping[str, Any], spec: DataSpec | None, progress: Progress | None) -> Manifest:
+    """Read images of a text file: a label and a path a line."""
+    file = Path(cfg["lines"])
+    lines = [line.split() for line in file.read_text().splitlines()]
+    columns = {"label": [label for label, _ in lines], "path": [path for _, path in lines]}
+    places = [f"{file.name} line {n}" for n in range(1, len(lines) + 1)]
+    return manifest_of(Listing.of(file, columns, places), cfg, spec)
+''',
+    "configs/data/text_list.yaml": """# Images of a text file
+defaults:
+  - _splits
+  - _images
+  - _self_
+
+name: text_list
+kind: image
+lines: ???
+""",
     "configs/loss/hinge.yaml": "# The hinge loss\n_target_: medtrain.loss.hinge\nmargin: 1.0\n",
     "configs/model/pooled.yaml": "# Average grey values\n_target_: medtrain.model.pooled\nkind: image\ndropout: 0.0\n",
     "configs/sampler/backwards.yaml": "# The last one first\n_target_: medtrain.sampler.Backwards\nstep: 1\n",
@@ -83,15 +113,31 @@ NAMES ="""
 USE = """
 import json
 import numpy as np
+from pathlib import Path
+from omegaconf import OmegaConf
+from PIL import Image
 import medtrain
+from medtrain.command import build
 from medtrain.config import allowed, search
 from medtrain.config.compose import compose
 from medtrain.config.compose import resolved
-from medtrain.core.errors import UsageError
+from medtrain.config.folder import absolute_paths
+from medtrain.config.quote import quote_paths
+from medtrain.core.errors import DataError, UsageError
+from medtrain.data.source import files_of
+from medtrain.inspection import inspect_data
 from medtrain.target import DataSpec
 from medtrain.model import build_model
 
+place = Path("a list, with = and #")
+place.mkdir()
+for n in range(30):
+    Image.fromarray(np.random.default_rng(n).integers(0, 256, (9, 9)).astype(np.uint8)).save(place / f"{n}.png")
+lines = [f"{n % 2} {n}.png" for n in range(30)]
+(place / "lines.txt").write_text("\\n".join(lines))
 words = ["loss=hinge", "model=pooled", "sampler=backwards", "encoder=flat"]
+source = ["data=text_list", "data.image_size=8", "data.num_workers=0", f"data.cache_dir={place / 'cache'}"]
+words += quote_paths([*source, f"data.lines={place / 'lines.txt'}"], multirun=False)
 cfg = resolved(compose(words, signatures=True).cfg)
 spec = DataSpec.of("binary", ("0", "1"), 1, (32, 32))
 allowed.check_targets(cfg)
@@ -106,12 +152,25 @@ for word in ("loss.margin=-1", "model.dropout=1", "sampler.step=0", "encoder.siz
         compose([*words, word], signatures=True)
     except UsageError as error:
         refused.append(str(error))
+absolute_paths(cfg)
+data = build.data(cfg, report=str)
+data.prepare()
+inputs = build.inputs(OmegaConf.merge(cfg, {"input": str(place)}), data.spec)
+inspection = inspect_data(build.data(cfg, report=str), near=False)
+(place / "lines.txt").write_text("\\n".join([*lines, "0 none.png", "1 0.png"]))
+try:
+    build.data(cfg, report=str).prepare()
+except DataError as error:
+    wrong = [(problem.kind, problem.where) for problem in error.problems]
 probs, y = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.7, 0.3]]), np.array([0, 1, 1, 1])
 report = spec.target.evaluate(probs, y, probs.argmax(1), None, bootstrap=0)
 print(json.dumps({
+    "source": [len(data.rows("train")) + len(data.rows("val")) + len(data.rows("test")), len(inputs.readable)],
+    "seen": [len(inspection.cases), cfg.data.lines, [str(file) for file in files_of(cfg.data)["lines"]], wrong],
     "from": medtrain.__file__, "refused": refused, "built": {k: type(v).__name__ for k, v in built.items()},
     "metric": report["metrics"]["prevalence_seen"]["value"],
-    "listed": [g for g in ("loss", "model", "sampler", "encoder") if {"hinge", "pooled", "backwards", "flat"}
+    "listed": [g for g in ("loss", "model", "sampler", "encoder", "data")
+               if {"hinge", "pooled", "backwards", "flat", "text_list"}
                & set(search.option_files()[g])],
 }))
 """
@@ -128,7 +187,7 @@ def copied(folder: Path, files: dict[str, str]) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(folder)}
 
 
-def test_a_loss_a_model_a_sampler_an_encoder_and_a_metric_are_one_file_each(tmp_path: Path) -> None:
+def test_a_loss_a_model_a_sampler_an_encoder_a_source_and_a_metric_are_one_file_each(tmp_path: Path) -> None:
     environment = copied(tmp_path, FILES)
     binary = tmp_path / "medtrain" / "metric" / "binary.py"
     binary.write_text(binary.read_text().replace("\n\nNAMES =", METRIC))
@@ -146,7 +205,12 @@ def test_a_loss_a_model_a_sampler_an_encoder_and_a_metric_are_one_file_each(tmp_
         "sampler.step=0: it must be at least 1",
         "encoder.size=x: text, where a whole number is wanted",
     ]
-    assert answer["metric"] == 0.75 and answer["listed"] == ["loss", "model", "sampler", "encoder"]
+    assert answer["metric"] == 0.75 and answer["listed"] == ["loss", "model", "sampler", "encoder", "data"]
+    lines = str(tmp_path / "a list, with = and #" / "lines.txt")  # quoted, resolved, and known to hold data
+    assert answer["source"] == [30, 30]
+    wrong = [["label_conflict", "lines.txt line 1"], ["missing", "lines.txt line 31"]]
+    wrong += [["label_conflict", "lines.txt line 32"]]
+    assert answer["seen"] == [30, lines, [lines], wrong]
 
 
 TASK = {

@@ -22,15 +22,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from medtrain.data.table import manifest, module
-from medtrain.data.xray import module as images
 from numpy.typing import NDArray
 from PIL import Image
 
 from medtrain.command.build import plain
 from medtrain.config.compose import compose
 from medtrain.config.quote import quote_paths
+from medtrain.data import splitting
+from medtrain.data.base import Data
+from medtrain.data.batches import pictures
 from medtrain.data.batches.images import ImageData
+from medtrain.data.rows import manifest
 from medtrain.io.store import pixels
 
 Seconds = NDArray[np.float64]  # of the clock, of the processor
@@ -40,11 +42,12 @@ STAGES = (
     (manifest, "_identify", "paths, patients, missing files"),
     (manifest, "read_labels", "labels"),
     (manifest, "_repeated", "rows and cases that repeat"),
-    (images, "cache_images", "the cache: stat, look-up, open"),
-    (module, "split_manifest", "splits (twice: before decoding and after)"),
-    (module, "drop_leaked", "leaks (twice)"),
-    (ImageData, "_keep", "cases and fingerprints"),
-    (ImageData, "train_dataloader", "sampler and loader"),
+    (pictures, "cache_images", "the cache: stat, look-up, open"),
+    (splitting, "assign_splits", "splits"),
+    (splitting, "drop_leaked", "leaks"),
+    (Data, "_take", "cases"),
+    (Data, "table_digest", "fingerprint"),
+    (Data, "train_dataloader", "sampler and loader"),
 )
 
 
