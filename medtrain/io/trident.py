@@ -44,7 +44,7 @@ def write_trident(
         encoder: what the features are of.
         own: what `read_own` gives back; plain values.
     """
-    with atomic_path(path) as temporary, hdf5().File(temporary, "w") as file:
+    with atomic_path(path) as temporary, hdf5().File(temporary, "w", locking=False) as file:  # locked already
         features = file.create_dataset("features", data=features_ND)
         features.attrs["encoder"] = encoder
         coords = file.create_dataset("coords", data=coords_N2)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from medtrain.core.errors import DataError
-from medtrain.data.volume.inputs import InputVolumes, find_volumes
+from medtrain.data.batches.volumes import VolumeData, find_volumes
 from medtrain.io.store import voxels
 from tests.data.test_volume_data import DEFAULTS, training, volumes
 from tests.volumes import nodules, save
@@ -82,6 +82,6 @@ def test_inputs_of_every_format_get_a_row(table: Path, tmp_path: Path, capsys: p
     (folder / "notes.txt").write_text("")
     assert [file.name for file in find_volumes(folder)] == ["a.nii.gz", "b.mgz", "c.mhd", "d.nii.zst", "e.nii"]
     cfg = DEFAULTS | {"cache_dir": str(tmp_path / "cache"), "patch_size": 8, "window": [-1000, 200]}
-    inputs = InputVolumes(cfg, data.spec, folder)
+    inputs = VolumeData.for_inputs(cfg, data.spec, folder)
     assert inputs.errors.keys() == {2, 3} and all("save it as .nii.gz" in reason for reason in inputs.errors.values())
     assert "e.nii: has neither qform nor sform" in capsys.readouterr().err
