@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,9 +21,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from medtrain.core.errors import Problem, UsageError
 from medtrain.core.progress import Progress, to_stderr
 from medtrain.core.truth import Truth
+from medtrain.data.files import Files, unreadable
 from medtrain.data.fingerprint import digest, label_digests, row_texts
 from medtrain.data.loading import LaterBatches, as_labels, loader, ranks
-from medtrain.data.refusal import refuse_or_tell, unreadable
+from medtrain.data.refusal import refuse_or_tell
 from medtrain.data.rows.groups import group_columns
 from medtrain.data.rows.manifest import Manifest
 from medtrain.data.source import declared, reader
@@ -33,25 +33,6 @@ from medtrain.sampler import EvalSampler, Shuffle
 from medtrain.target import DataSpec
 
 Rows = NDArray[np.int64]
-
-
-@dataclass
-class Files:
-    """What reading the files behind the rows of a manifest has shown.
-
-    Args:
-        content: the position of the first row with the same content, for each row.
-        identities: what each row is, by `medtrain.io.content`; '' where that is unknown.
-        problems: {position: reason} of those that cannot be read.
-        read: how many were read now, rather than found in a store.
-        warnings: what is worth telling of them.
-    """
-
-    content: Rows
-    identities: Sequence[str]
-    problems: Mapping[int, str] = field(default_factory=dict)
-    read: int = 0
-    warnings: Sequence[Problem] = ()
 
 
 class Data(pl.LightningDataModule):

@@ -15,16 +15,6 @@ from medtrain.data.settings import skips
 Bad = Sequence[tuple[int, Problem]]
 
 
-def unreadable(manifest: Manifest, problems: Mapping[int, str]) -> list[tuple[int, Problem]]:
-    """List why files cannot be read, {position: reason}, but for what the manifest says already."""
-    listed = {n for n, problem in manifest.bad if problem.kind == "missing"}
-    return [
-        (n, Problem("unreadable", f"{manifest.where[n]} ({manifest.case[n]})", reason))
-        for n, reason in sorted(problems.items())
-        if n not in listed
-    ]
-
-
 def refuse_or_tell(
     manifest: Manifest,
     bad: Bad,

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from medtrain.core.errors import DataError, Problem
 from medtrain.data.base import Data
+from medtrain.data.files import unreadable
 from medtrain.data.leakage import leaks, straddling
-from medtrain.data.refusal import unreadable
 from medtrain.data.rows.manifest import Manifest
 from medtrain.data.settings import choice
 from medtrain.data.source import path_keys

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from medtrain.core.errors import DataError, Problem
-from medtrain.data.base import Data, Files, Rows
+from medtrain.data.base import Data, Rows
 from medtrain.data.batches.packed import CaseBags, PackedBatches
 from medtrain.data.batches.tumour import TumourMasks
+from medtrain.data.files import Files
 from medtrain.data.rows.bags import csv_rows
 from medtrain.data.rows.columns import IGNORED
 from medtrain.data.rows.manifest import Manifest

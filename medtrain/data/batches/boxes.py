@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from medtrain.core.anchors import as_pairs, typical_shapes
 from medtrain.core.progress import Progress
 from medtrain.core.truth import Truth
-from medtrain.data.base import Data, Files, Rows
+from medtrain.data.base import Data, Rows
 from medtrain.data.batches.box_places import box_form, grids, places
 from medtrain.data.batches.box_samples import BoxImages, SampleBoxes, Samples, boxes_in, tile_samples, whole_samples
 from medtrain.data.batches.pictures import headers, list_pictures, numbers, open_pictures
+from medtrain.data.files import Files
 from medtrain.data.fingerprint import digest, row_texts
 from medtrain.data.rows.manifest import Manifest
 from medtrain.data.settings import normalisation

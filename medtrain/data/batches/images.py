@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from medtrain.core.progress import Progress
-from medtrain.data.base import Data, Files, Rows
+from medtrain.data.base import Data, Rows
 from medtrain.data.batches.pictures import (
     Batch,
     Pictures,
@@ -24,6 +24,7 @@ from medtrain.data.batches.pictures import (
     open_pictures,
     scaled,
 )
+from medtrain.data.files import Files
 from medtrain.data.rows.manifest import Manifest
 from medtrain.data.settings import image_form, normalisation
 from medtrain.io.image import ImageForm
