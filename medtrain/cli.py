@@ -16,6 +16,7 @@ from medtrain import __version__
 from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.core.verb import Place, Verb
 from medtrain.core.words import suggest
+from medtrain.launch import threads
 from medtrain.launch.environment import own_environment
 from medtrain.verbs import VERBS, help_text, look_up
 
@@ -37,6 +38,7 @@ class Words:
 
 def entry() -> int:
     """Run the console script."""
+    threads.settle(processes=int(os.environ.get("LOCAL_WORLD_SIZE") or 1))
     return main(sys.argv[1:])
 
 

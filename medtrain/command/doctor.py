@@ -15,8 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 from medtrain.config import search
+from medtrain.core.cores import cores, free_cores, limits
 from medtrain.io import record
 from medtrain.io.cache_root import FOLDERS, cache_root
+from medtrain.launch.threads import SPINNING
 
 Check = tuple[str, str, str]  # what, state (ok, note, error), detail
 
@@ -29,6 +31,8 @@ def main(cfg: DictConfig) -> int:
     checks = [
         *_versions(),
         *_devices(),
+        _cores(),
+        _guarded("threads", _threads),
         _guarded("DICOM", _dicom),
         _openslide(),
         _writable("working folder", Path(".")),
@@ -82,11 +86,36 @@ def _devices() -> list[Check]:
 
         count = torch.cuda.device_count()
         if count == 0:
-            return "GPU", "note", f"none; training runs on {os.cpu_count()} CPU cores"
+            return "GPU", "note", f"none; training runs on {cores()} CPU cores"
         names = [torch.cuda.get_device_name(i) for i in range(count)]
         return "GPU", "ok", f"{count}: {', '.join(names)}; bf16 {'yes' if torch.cuda.is_bf16_supported() else 'no'}"
 
     return [_guarded("torchvision operators", operators), _guarded("GPU", gpus)]
+
+
+def _cores() -> Check:
+    """Tell how many cores this process may use, who says so, and whether others want them too."""
+    known = limits()
+    strictest = min(known, key=lambda name: known[name])
+    by = f", by its {strictest} ({known[strictest]:g})" if cores() < known["machine"] else ""
+    told = f"{cores()} of {known['machine']:.0f}{by}"
+    free = free_cores()
+    if free is None or free >= 0.8 * cores():
+        return "cores", "ok", told
+    return "cores", "note", f"{told}; {free:.1f} are free, others use the rest: training will get its share only"
+
+
+def _threads() -> Check:
+    """Tell how many threads compute, and whether they spin while they wait."""
+    import torch
+
+    count, spinning = torch.get_num_threads(), {name: os.environ[name] for name in SPINNING if name in os.environ}
+    told = f"{count}; " + (", ".join(f"{name}={value}" for name, value in spinning.items()) or "waiting threads spin")
+    if count > cores():
+        return "threads", "note", f"{told}: more than cores; set OMP_NUM_THREADS={cores()}"
+    if spinning.get("OMP_WAIT_POLICY", "").upper() == "ACTIVE":
+        return "threads", "note", f"{told}: waiting threads spin, and training collapses where others want the cores"
+    return "threads", "ok", told
 
 
 def _dicom() -> Check:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 from omegaconf import DictConfig
 
 from medtrain.command import build
+from medtrain.core.cores import cores
 from medtrain.data.base import Data
 from medtrain.inspection import Inspection
 from medtrain.io.record import RunRecord
@@ -35,7 +35,8 @@ def note_data(record: RunRecord, data: Data, trainer: pl.Trainer) -> None:
             "accelerator": type(trainer.accelerator).__name__.removesuffix("Accelerator").lower(),
             "count": trainer.world_size,
             "name": device_name(trainer),
-            "cpus": os.cpu_count(),
+            "cpus": cores(),
+            "threads": torch.get_num_threads(),
         },
         precision=str(trainer.precision),
     )

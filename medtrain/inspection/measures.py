@@ -6,7 +6,6 @@ would not decode.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from medtrain.core.cores import cores
 from medtrain.core.progress import Progress
 from medtrain.io.image import LUMA
 
@@ -79,7 +79,7 @@ def measure(pictures: Pixels, row_M: NDArray[np.int64], boxes: Sequence[Box], pr
 
     nothing = np.empty((0, 5)), np.empty((0, THUMB**2), np.uint8), np.empty((0, HASH_SIDE**2 // 64), np.uint64)
     parts, done = [nothing], 0
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for part in pool.map(block, range(0, len(row_M), BLOCK)):
             parts.append(part)
             done += len(part[0])

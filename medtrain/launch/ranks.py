@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
 
+from medtrain.launch import threads
 from medtrain.launch.processes import PARENT, launched
 
 OPTION = "--job"  # the internal option of the command: a saved, resolved configuration to execute
@@ -80,7 +81,7 @@ def run_ranks(count: int, job: Path, folder: Path) -> Ended:
         "NODE_RANK": "0",
         PARENT: str(os.getpid()),
     }
-    environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
+    threads.settle(environment, count)
     command = [sys.executable, "-P", "-m", "medtrain", OPTION, str(job)]  # -P: no module of the working folder
     processes: list[subprocess.Popen[bytes]] = []
     received: list[int] = []

@@ -7,7 +7,6 @@ the last of it.
 from __future__ import annotations
 
 import errno
-import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +20,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from medtrain.core.cores import cores
 from medtrain.core.errors import MedtrainError
 from medtrain.core.progress import Progress
 from medtrain.io.cache_root import writing_to
@@ -138,7 +138,7 @@ def keep(
             with only_one(codec.folder / "lock", report):
                 index.load()  # with what another has added while we waited
                 if todo := filling.todo():
-                    filling.run(todo, progress, workers or os.cpu_count() or 1)
+                    filling.run(todo, progress, workers or cores())
         index.load()
     return filling.result()
 

@@ -102,12 +102,7 @@ class Cluster:
             "mem": self.memory,
             "gpus_per_node": self.gpus,
         }
-        # srun takes CPUs a task from sbatch only in some versions; without the second line each process would compute
-        # with as many threads as the node has CPUs
-        setup = [
-            "export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK",
-            "export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$SLURM_CPUS_PER_TASK}",
-        ]
+        setup = ["export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK"]  # srun takes it from sbatch only in some versions
         return limits | {
             "wckey": None,
             "job_name": name,

@@ -10,7 +10,7 @@ from pathlib import Path
 from medtrain.core.notice import notice
 from medtrain.core.verb import LookUp
 from medtrain.io import record
-from medtrain.launch import processes
+from medtrain.launch import processes, threads
 from medtrain.launch.slurm import cluster, queue
 
 
@@ -23,6 +23,7 @@ def run(look_up: LookUp, folder: str, patience_s: float, requeues: int) -> None:
         requeues: how often the job may start again.
     """
     notice.listen(patience_s)
+    threads.settle()
     from medtrain.launch.dispatch import execute_saved  # slow to import: after the signals have their owner
     from medtrain.launch.execute import PREEMPTED
 
