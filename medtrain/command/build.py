@@ -145,6 +145,9 @@ def model(cfg: DictConfig, spec: DataSpec, training: bool, members: list[dict[st
     nodes = [plain(cfg.model)] if members is None else members
     bare = [node if training or "weights" not in node else node | {"weights": "none"} for node in nodes]
     networks = [build_model(*allowed.builder("model", node), spec) for node in bare]
+    for node, network in zip(bare, networks, strict=True):
+        if hasattr(network, "loaded"):
+            say(f"model.weights={node['weights']}: {network.loaded}")
     networks = [task_class(cfg).fit_network(network, plain(cfg.task)) for network in networks]
     check_passes(networks[0], passes)
     return Ensemble(networks) if members else networks[0]

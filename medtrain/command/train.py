@@ -23,9 +23,9 @@ from medtrain.data.base import Data
 from medtrain.inspection import Inspection
 from medtrain.io.files import sha256, write_text
 from medtrain.metric import EvalOptions
-from medtrain.model import warm_start
+from medtrain.model import read_weights, warm_start
 from medtrain.report import metrics_table
-from medtrain.target import reached
+from medtrain.target import DataSpec, reached
 from medtrain.task.base import Task
 
 log = logging.getLogger("medtrain")
@@ -133,9 +133,31 @@ def go_on_from(trainer: pl.Trainer, last: Path) -> None:
 def start_from(cfg: DictConfig, task: Task) -> None:
     """Warm start: the weights of a run or a checkpoint, a head of other classes left fresh."""
     file = build.checkpoint_of(cfg.init_from)
-    saved = load(file)
-    skipped = warm_start(task.model, saved.get("state_dict", saved))
-    build.say(f"weights from {file}" + (f"; left fresh: {', '.join(skipped[:4])}" if skipped else ""))
+    try:
+        warm_start(task.model, read_weights(file))
+    except MedtrainError as error:
+        raise MedtrainError(f"init_from={cfg.init_from}: {error}") from error
+    build.say(f"weights from {file}: {task.model.loaded}")
+    tell_other_scale(trained_spec(file), task.spec)
+
+
+def trained_spec(file: Path) -> DataSpec | None:
+    """Read what a run's checkpoint says of its data; None for weights from elsewhere."""
+    if file.suffix != ".ckpt":
+        return None
+    facts = load(file).get("medtrain")
+    return DataSpec.from_dict(facts["spec"]) if isinstance(facts, dict) and "spec" in facts else None
+
+
+def tell_other_scale(trained: DataSpec | None, spec: DataSpec) -> None:
+    """Warn where weights were trained on inputs of another scale than these data have."""
+    if trained is None or trained.dims != spec.dims or len(trained.mean or ()) != len(spec.mean or ()):
+        return
+    if (trained.mean, trained.std) != (spec.mean, spec.std):
+        wanted = " ".join(f"data.{key}={list(getattr(trained, key) or ())}" for key in ("mean", "std")).replace(
+            ", ", ","
+        )
+        build.warn(f"the weights of init_from were trained with {wanted}; these data have another scale: set the same")
 
 
 def fit(trainer: pl.Trainer, task: Task, data: Data, checkpoint: str | None) -> None:

@@ -1,14 +1,14 @@
 """Start from trained weights: torchvision's by name, or a file, also for other classes or channels.
 
-Files come from many trainers, so wrappers and prefixes are removed; what still doesn't fit is an error rather than a
-network that is partly random without a word. Only the head may differ (other classes), and the stem is folded.
+Files come from many trainers, so wrappers and prefixes are removed (`placement`). What still doesn't fit is an error
+rather than a network that is partly random without a word: only the head may differ (other classes), and the stem is
+folded. What was loaded, and what of the file was not, is told with its number and names: `model.loaded`.
 """
 
 from __future__ import annotations
 
 import logging
 import pickle
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,18 +18,24 @@ from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
 from medtrain.core.errors import MedtrainError, UsageError
-from medtrain.model.head import Head
+from medtrain.model.placement import head_names, lacking, place
 from medtrain.model.stem import first_conv, fold_channels
 
 log = logging.getLogger(__name__)
 
 _SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
-_WRAPPERS = ("state_dict", "model", "net")
-_PREFIXES = ("module.", "model.", "_orig_mod.", "features.")
-_OLD_NAMES = (  # of torchvision's published files, and what the networks say today
-    (re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\."), r"\1\2."),
-    (re.compile(r"(fpn\.(?:inner|layer)_blocks\.\d+)\.(weight|bias)$"), r"\1.0.\2"),
-    (re.compile(r"(rpn\.head\.conv)\.(weight|bias)$"), r"\1.0.0.\2"),
+_WRAPPERS = (
+    *("state_dict", "model_state_dict", "model_state", "teacher", "model", "net", "network", "module", "weights"),
+    *("params", "encoder", "backbone", "student", "model_ema", "state_dict_ema"),
+)
+_OF_TRAINING = (
+    "optimizer",
+    "optimizers",
+    "optimizer_states",
+    "optimizer_state_dict",
+    "scheduler",
+    "lr_schedulers",
+    "loops",
 )
 _LOAD_ERRORS = (OSError, RuntimeError, EOFError, ValueError, KeyError)
 
@@ -40,7 +46,7 @@ def load_weights(model: nn.Module, weights: str | None, *names: type[WeightsEnum
     Args:
         model: the network; its head and its first convolution may differ from the weights'.
         weights: ``none`` or None, a name of `names` in any case, or a file (.pth, .pt, .ckpt, .bin, .safetensors)
-            with a state dict, plain or under ``state_dict`` (Lightning) or ``model``.
+            with a state dict, plain or within others; see `read_weights`.
         names: torchvision's enums for this network or its backbone, if there are any.
         key: of the configuration, for messages.
 
@@ -68,6 +74,8 @@ def load_weights(model: nn.Module, weights: str | None, *names: type[WeightsEnum
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Read the state dict in a file without running any code from it; wrappers are removed, prefixes kept.
 
+    It may lie under ``state_dict``, ``model_state_dict``, ``model`` and the like, also one within the other.
+
     Raises:
         MedtrainError: the file is damaged, needs code to be read, or holds no state dict.
     """
@@ -87,57 +95,94 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise MedtrainError(f"{path}: reading it takes the package safetensors (pip install safetensors)") from error
     except Exception as error:  # each format and version has exceptions of its own
         raise MedtrainError(f"{path}: cannot be read as weights ({_first_line(error)})") from error
-    for wrapper in _WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
-            break
-    state = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, Mapping) else {}
+    state = _tensors(_unwrapped(content))
     if not state:
-        raise MedtrainError(f"{path}: holds no state dict (names and tensors), plain or under {', '.join(_WRAPPERS)}")
+        raise MedtrainError(
+            f"{path}: holds no state dict (names and tensors), plain or under {', '.join(_WRAPPERS[:4])}"
+        )
     return state
 
 
 def warm_start(model: nn.Module, state_dict: Mapping[str, Tensor]) -> list[str]:
-    """Load all that fits, in place; for a run with other classes or channels, too.
+    """Load weights of the same body, in place; for a run with other classes or channels, too.
 
-    A head of another width is left as it is; the first convolution is folded to the model's number of channels. A
-    part that the state dict lacks is left as it is, with a warning.
+    A head of another width, or that the file lacks, is left as it is; the first convolution is folded to the model's
+    number of channels; a file of a part, such as a detector's backbone, leaves the rest as it is. What was done is told
+    in ``model.loaded``.
 
     Args:
         model: the network.
-        state_dict: names and tensors; prefixes ``module.``, ``model.`` and ``_orig_mod.`` are removed where needed.
+        state_dict: names and tensors, under any common prefix; see `placement`.
 
     Returns:
         The model's keys that were skipped (they keep their values).
 
     Raises:
-        MedtrainError: other shapes differ, or nothing matches; the message names the first keys.
+        MedtrainError: nothing matches, shapes differ, or tensors of the body are lacking or have no place; the message
+            counts them and names the first.
     """
-    own = model.state_dict()
-    inner, heads = (tuple(getattr(model, name, ())) for name in ("inner", "heads"))
-    state = {_own_name(key, own, inner): value for key, value in state_dict.items()}
-    state = _fold_stem(model, {key: value for key, value in state.items() if key in own})
+    own, placed = model.state_dict(), place(model, state_dict)
+    state, name = _fold_stem(model, placed.state), type(model).__name__
     if not state:
-        raise MedtrainError(
-            f"no key matches this {type(model).__name__}: it has {_first(list(own))}; given {_first(list(state_dict))}"
-        )
+        raise MedtrainError(f"no key matches this {name}: it has {_first(list(own))}; given {_first(list(state_dict))}")
     unlike = [key for key, value in state.items() if value.shape != own[key].shape]
-    layers = {name for name, module in model.named_modules() if isinstance(module, Head)}
-    head = [
-        key for key in unlike if key.startswith(heads) or key.rpartition(".")[0] in layers or _is_head(key, state, own)
-    ]
+    heads = head_names(model)
+    head = [key for key in unlike if key.startswith(heads) or _is_head(key, state, own)]
     wrong = [f"{k} {list(state[k].shape)} for {list(own[k].shape)}" for k in unlike if k not in head]
     if wrong:
-        raise MedtrainError(f"weights of another network than this {type(model).__name__}: {_first(wrong)}")
+        raise MedtrainError(f"weights of another network than this {name}: {_first(wrong)}")
     if len(head) == len(state):
-        raise MedtrainError(f"nothing but the head matches this {type(model).__name__}: {_first(head)}")
-    model.load_state_dict({k: v for k, v in state.items() if k not in head}, strict=False)
-    missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]
+        raise MedtrainError(f"nothing but the head matches this {name}: {_first(head)}")
+    _refuse_another_body(name, len(own), len(state), placed.surplus, lacking(model, placed))
     if head:
         log.info("head of another width skipped: %s", _first(head))
-    if missing:
-        log.warning("%d of %d tensors aren't in the weights and stay: %s", len(missing), len(own), _first(missing))
-    return [k for k in own if k in head or k in missing]
+    model.load_state_dict({k: v for k, v in state.items() if k not in head}, strict=False)
+    fresh = [k for k in own if k in head or (k not in state and not k.endswith("num_batches_tracked"))]
+    model.loaded = _told(len(state) - len(head), fresh, placed.others)  # type: ignore[assignment]
+    log.info("%s", model.loaded)
+    return fresh
+
+
+def _refuse_another_body(name: str, size: int, matching: int, surplus: Sequence[str], absent: Sequence[str]) -> None:
+    """Refuse a file of another body, such as one with more layers (MedtrainError)."""
+    faults = [f"{len(surplus)} of the file's have no place in it ({_first(surplus)})"] * bool(surplus)
+    faults += [f"{len(absent)} of its own are lacking ({_first(absent)})"] * bool(absent)
+    if faults:
+        raise MedtrainError(
+            f"weights of another network than this {name}: the file matches {matching} of its {size} tensors, "
+            f"{', '.join(faults)}; take the model that the file is of"
+        )
+
+
+def _told(loaded: int, fresh: Sequence[str], others: Sequence[str]) -> str:
+    """Say what was loaded and what was not."""
+    parts = [f"{loaded} tensors loaded"]
+    parts += [f"{len(fresh)} left fresh ({_first(fresh)})"] * bool(fresh)
+    parts += [f"{len(others)} of the file are not of this network ({_first(others)})"] * bool(others)
+    return "; ".join(parts)
+
+
+def _unwrapped(content: Any) -> Any:
+    """Open what a trainer has put around a state dict, however often."""
+    for _ in range(5):
+        wrapper = isinstance(content, Mapping) and next(
+            (w for w in _WRAPPERS if isinstance(content.get(w), Mapping)), None
+        )
+        if not wrapper:
+            break
+        content = content[wrapper]
+    return content
+
+
+def _tensors(content: Any, depth: int = 3) -> dict[str, Tensor]:
+    """Collect tensors by their names, with dots where they lie in each other; not those of an optimizer."""
+    state: dict[str, Tensor] = {}
+    for name, value in content.items() if isinstance(content, Mapping) else ():
+        if isinstance(value, Tensor):
+            state[str(name)] = value
+        elif depth and isinstance(value, Mapping) and name not in _OF_TRAINING:
+            state |= {f"{name}.{inner}": tensor for inner, tensor in _tensors(value, depth - 1).items()}
+    return state
 
 
 def _member(weights: str, names: type[WeightsEnum]) -> WeightsEnum | None:
@@ -154,17 +199,6 @@ def _download(member: WeightsEnum) -> dict[str, Tensor]:
             f"weights={member.name}: cannot be loaded from {member.url} ({_first_line(error)}).\n"
             f"Put that file at {expected}, or give a local file: weights=FILE"
         ) from error
-
-
-def _own_name(key: str, own: Mapping[str, Tensor], inner: Sequence[str] = ()) -> str:
-    """Find the model's name for a key of a file: without prefixes, in the present spelling, in the part it is in."""
-    while True:
-        spelt = [key, *(old.sub(now, key) for old, now in _OLD_NAMES)]
-        match = next((part + name for name in spelt for part in ("", *inner) if part + name in own), None)
-        prefix = next((p for p in _PREFIXES if key.startswith(p)), None)
-        if match is not None or prefix is None:
-            return match or key
-        key = key.removeprefix(prefix)
 
 
 def _fold_stem(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:

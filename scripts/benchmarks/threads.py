@@ -125,9 +125,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for worker in workers:
             worker.process.kill()
     whole = median(alone["library's own"] or [float("nan")])
-    print(
-        f"| waiting | quiet, images/s (samples) | of the library's own | beside {given.neighbours} busy | of its quiet |"
-    )
+    print(f"| waiting | quiet, images/s (samples) | of the library's own | beside {given.neighbours} busy | of it |")
     print("|---|---|---|---|---|")
     for name, rates in alone.items():
         rate, busy = median(rates or [float("nan")]), median(shared[name])

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torchvision import models
 
+import medtrain.model
 from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.model import densenet121, load_weights, resnet18, warm_start
 from medtrain.target import DataSpec
@@ -132,9 +133,101 @@ def test_densenet_weights_as_published_with_their_old_names(tmp_path):
     assert same(network, trained, but=("classifier", "features.conv0"))
 
 
-def test_warm_start_returns_what_it_skipped(trained, caplog):
-    state = trained.state_dict()
-    del state["layer4.1.conv2.weight"]
-    assert warm_start(resnet18(THREE), state) == ["layer4.1.conv2.weight", "fc.weight", "fc.bias"]
-    assert "1 of 122 tensors" in caplog.text
+def test_warm_start_returns_what_it_skipped(trained):
+    network = resnet18(THREE)
+    assert warm_start(network, trained.state_dict()) == ["fc.weight", "fc.bias"]
+    assert network.loaded == "120 tensors loaded; 2 left fresh (fc.weight, fc.bias)"
     assert warm_start(models.resnet18(weights=None, num_classes=5), trained.state_dict()) == []
+
+
+def nested(state, kind):
+    """The same weights, as trainers of several kinds save them."""
+    if kind == "moco":  # two networks, of which the query's is for use, and a queue
+        q = {f"module.encoder_q.{k}": v for k, v in state.items() if not k.startswith("fc.")}
+        q |= {f"module.encoder_q.fc.{n}.weight": torch.ones(8, 512) for n in (0, 2)}
+        k = {f"module.encoder_k.{k}": torch.zeros_like(v) for k, v in state.items()}
+        return {"epoch": 3, "state_dict": q | k | {"module.queue": torch.ones(2, 3)}, "optimizer": {"state": {}}}
+    return {
+        "backbone": {"state_dict": {f"backbone.{k}": v for k, v in state.items() if not k.startswith("fc.")}},
+        "model_state_dict": {"model_state_dict": state, "epoch": 1},
+        "deeper": {"checkpoint": {"model": {f"module.model.{k}": v for k, v in state.items()}}},
+        "lightning, compiled": {"state_dict": {f"model._orig_mod.module.{k}": v for k, v in state.items()}},
+        "compiled layers": {k.replace("layer1.", "layer1._orig_mod."): v for k, v in state.items()},
+        "dino": {
+            "student": {k: v * 0 for k, v in state.items()},
+            "teacher": {f"backbone.{k}": v for k, v in state.items()},
+        },
+        "any other word": {f"my_net.trunk.{k}": v for k, v in state.items()},
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "moco",
+        "backbone",
+        "model_state_dict",
+        "deeper",
+        "lightning, compiled",
+        "compiled layers",
+        "dino",
+        "any other word",
+    ],
+)
+def test_common_prefixes_and_wrappers(tmp_path, trained, kind):
+    torch.save(nested(trained.state_dict(), kind), tmp_path / "w.pth")
+    network = resnet18(THREE, weights=str(tmp_path / "w.pth"))
+    assert same(network, trained) and network.loaded.startswith("120 tensors loaded; 2 left fresh (fc.weight, fc.bias)")
+    if kind == "moco":
+        assert "105 of the file are not of this network (module.encoder_q.fc.0.weight, " in network.loaded
+
+
+DEEPER = models.resnet34(weights=None, num_classes=5).state_dict()
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "module.encoder_q."])
+def test_another_body_is_refused_with_counts_and_names(prefix):
+    with pytest.raises(
+        MedtrainError, match=r"another network.* 80 of the file's have no place in it \(.*layer1\.2\.conv1"
+    ):
+        warm_start(resnet18(THREE), {prefix + k: v for k, v in DEEPER.items()})
+
+
+def test_a_body_that_is_not_whole_is_refused(trained):
+    fresh = models.resnet34(weights=None, num_classes=5)
+    before = fresh.layer1[0].conv1.weight.clone()
+    with pytest.raises(
+        MedtrainError, match=r"matches \d+ of its 218 tensors, \d+ of its own are lacking \(layer1\.2\.conv1"
+    ):
+        warm_start(fresh, trained.state_dict())
+    assert torch.equal(before, fresh.layer1[0].conv1.weight)  # nothing is half loaded
+    state = trained.state_dict()
+    for lost in ("layer4.1.conv2.weight", "bn1.running_mean", "layer2.0.downsample.0.weight"):
+        with pytest.raises(MedtrainError, match=rf"1 of its own are lacking \({lost}\)"):
+            warm_start(resnet18(THREE), {k: v for k, v in state.items() if k != lost})
+    added = state | {"layer1.0.se.fc1.weight": torch.ones(3)}
+    with pytest.raises(MedtrainError, match=r"1 of the file's have no place in it \(layer1\.0\.se\.fc1\.weight\)"):
+        warm_start(resnet18(THREE), added)
+
+
+def test_what_is_beside_the_network_is_told_and_left_out(trained):
+    network = resnet18(THREE)
+    extra = {"queue": torch.ones(1), "decoder.0.weight": torch.ones(2, 2), "projector.weight": torch.ones(2)}
+    warm_start(network, {k: v for k, v in trained.state_dict().items() if not k.startswith("fc.")} | extra)
+    assert same(network, trained)
+    assert network.loaded.endswith("3 of the file are not of this network (queue, decoder.0.weight, projector.weight)")
+
+
+def test_counters_of_old_files_are_none_of_it(trained):
+    old = {k: v for k, v in trained.state_dict().items() if not k.endswith("num_batches_tracked")}
+    assert warm_start(resnet18(THREE), old) == ["fc.weight", "fc.bias"]
+
+
+@pytest.mark.parametrize("name", ["densenet121", "efficientnet_b0", "convnext_tiny", "resnet50"])
+def test_published_bodies_fit_also_with_attention_and_without_a_head(name):
+    theirs = getattr(models, name)(weights=None).state_dict()
+    body = {k: v for k, v in theirs.items() if not k.startswith(("fc.", "classifier."))}
+    for state in (theirs, body):
+        network = getattr(medtrain.model, name)(GREY, attention=True)
+        skipped = warm_start(network, state)
+        assert all(k.startswith(("fc.", "classifier.")) or ".map." in k for k in skipped), skipped
