@@ -13,7 +13,7 @@ from collections.abc import MutableMapping
 from medtrain.core.cores import cores, limits
 
 OURS = "MEDTRAIN_THREADS"  # the number of threads, where we chose it
-SPINS = "2000"  # turns of GNU's runtime before it sleeps, 300,000 by default: see scripts/benchmarks/threads.py
+SPINS = "3000"  # turns of GNU's runtime before it sleeps, 300,000 by default: see scripts/benchmarks/threads.py
 BLOCKTIME = "0"  # milliseconds of Intel's and LLVM's, 200 by default
 SPINNING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 

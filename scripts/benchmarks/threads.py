@@ -1,6 +1,6 @@
 """What do OpenMP's waiting threads cost? Training steps of DenseNet-121 at 64 px, quiet and beside busy programs.
 
-    python scripts/benchmarks/threads.py [--spins 1000,2000,4000] [--neighbours 2] [--samples 8] [--minutes 20]
+    python scripts/benchmarks/threads.py [--spins 2000,3000,4000] [--neighbours 2] [--samples 8] [--minutes 20]
 
 A process a setting: the libraries' own (spinning for milliseconds), one thread, and spinning so many turns
 (GOMP_SPINCOUNT). They take turns of a second, so that all see the same machine. A quiet turn counts only if other
@@ -113,7 +113,7 @@ def beside(workers: Sequence[Worker], samples: int, neighbours: int) -> dict[str
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--spins", default="1000,2000,4000,10000")
+    parser.add_argument("--spins", default="1000,2000,3000,4000,10000")
     for name, default in (("neighbours", 2), ("samples", 8), ("minutes", 20)):
         parser.add_argument(f"--{name}", type=int, default=default)
     given = parser.parse_args(argv)
