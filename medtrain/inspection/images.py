@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from medtrain.core.errors import Problem
 from medtrain.data.batches.boxes import BoxData
 from medtrain.data.batches.images import ImageData
 from medtrain.inspection import (
@@ -19,7 +22,8 @@ from medtrain.inspection import (
     near_duplicates,
     odd_pictures,
 )
-from medtrain.inspection.findings import Bars, no_bar
+from medtrain.inspection.findings import Bars, no_bar, of_the_set
+from medtrain.io.dicom_notes import WORDS, picture_notes
 from medtrain.io.image import ImageForm, content_box
 from medtrain.io.image_header import Header
 
@@ -43,6 +47,7 @@ def inspect(data: ImageData | BoxData, near: bool = True, progress: Bars = no_ba
     headers = data.headers(table.manifest, seen, progress("reading headers"))
     boxes = [content_box(header.size if header else form.size, form.size, form.fit) for header in headers]
     measures = measure(pictures, seen, boxes, progress("measuring"))
+    table.findings += _noted(headers, table.manifest.path, seen, table.places)
     table.findings += odd_pictures(measures, headers, form.size, table.places)
     if near:
         first = ~pd.Series(table.content[seen]).duplicated().to_numpy()
@@ -56,6 +61,21 @@ def inspect(data: ImageData | BoxData, near: bool = True, progress: Bars = no_ba
         images=_facts(headers, measures, table.findings),
         picture=lambda row: pictures[[row]][0] if row in visible else None,
     )
+
+
+def _noted(
+    headers: Sequence[Header | None], paths: Sequence[str], rows: NDArray[np.int64], places: Sequence[str]
+) -> list[Finding]:
+    """Warn of DICOM pictures that are read, but not without a word."""
+    findings = []
+    for word, text in WORDS.items():
+        noted = [
+            Finding(Problem(word, places[row], text, "warning"), (row,))
+            for header, row in zip(headers, rows.tolist(), strict=True)
+            if header is not None and header.format == "DICOM" and word in picture_notes(paths[row])
+        ]
+        findings += of_the_set(noted, len(rows), "have one thing in common")
+    return findings
 
 
 def _facts(headers: list[Header | None], measures: Measures, findings: list[Finding]) -> dict[str, Any]:

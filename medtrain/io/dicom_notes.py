@@ -19,10 +19,9 @@ from medtrain.io.dicom_jpeg import decode_colours
 from medtrain.io.store.remembered import Remembered
 
 WORDS = {
-    "raw": "are marked FOR PROCESSING: a detector's raw values, which radiologists don't read; look for the ones FOR "
-    "PRESENTATION",
-    "oblong": "have pixels that are not square, and are shown as if they were (PixelAspectRatio, PixelSpacing)",
-    "colours": "are JPEGs whose colours are not those that the header names; they are read as what they hold",
+    "raw": "marked FOR PROCESSING: a detector's raw values, which radiologists don't read; look for FOR PRESENTATION",
+    "oblong": "pixels that are not square, shown as if they were (PixelAspectRatio, PixelSpacing)",
+    "colours": "a JPEG of other colours than its header names, read as what it holds",
 }
 OBLONG = 0.01  # of their height that pixels may be wider or narrower than high
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
@@ -49,9 +48,7 @@ def picture_notes(path: str | os.PathLike[str]) -> list[str]:
         return []
 
 
-def tell_notes(
-    paths: Sequence[str], states: NDArray[np.int64], folder: Path, report: Callable[[str], None], what: str = "pictures"
-) -> None:
+def tell_notes(paths: Sequence[str], states: NDArray[np.int64], folder: Path, report: Callable[[str], None]) -> None:
     """Tell what there is to tell of these files, a line a kind; files that are as they were are not opened again.
 
     Args:
@@ -69,7 +66,7 @@ def tell_notes(
     for word, text in WORDS.items():
         files = [path for path, notes in zip(paths, known, strict=True) if notes and word in notes.split()]
         if files:
-            report(f"{len(files):,} of {len(paths):,} {what} {text}; the first is {Path(files[0]).name}")
+            report(f"{len(files):,} of {len(paths):,} pictures: {text}; the first is {Path(files[0]).name}")
 
 
 def _oblong(header: FrameHeader) -> bool:

@@ -52,7 +52,7 @@ class Slice:
         frame: its number in the file, from 0; `frames` that the file has.
         position, direction: mm and direction cosines (LPS); `spacing` of its pixels down and across.
         rounding: mm by which the position may be off, half of its last digit.
-        rescale: how values become the modality's, in words that can be compared.
+        rescale: how values become the modality's, in words that can be compared; `scale` with its numbers.
         marks: what the slice is of, by `MARKS`.
     """
 
@@ -70,6 +70,7 @@ class Slice:
     spacing: NDArray[np.float64]
     rounding: float
     rescale: str
+    scale: tuple[str, ...]
     marks: dict[str, str]
 
     @property
@@ -101,12 +102,14 @@ def read_slice_headers(files: Sequence[Path]) -> tuple[list[Slice], Notes]:
     notes = {"passed_over": f"leaves out what lies beside its slices: {passed}"} if passed else {}
     if copies:
         notes["copies"] = f"leaves out {copies} slices that are there twice, byte for byte"
-    return slices, notes | _units(slices[0])
+    return slices, notes | _units(slices)
 
 
 def _head(file: Path) -> Any:
     try:
-        return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(TAGS), force=True)
+        head = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(TAGS), force=True)
+        _other(head), _aside(head)  # elements are decoded when they are looked at
+        return head
     except Exception:
         raise VolumeError(f"{file.name}: damaged DICOM, whose header cannot be read") from None
 
@@ -151,7 +154,7 @@ def _of(file: Path, head: Any) -> list[Slice]:
     for number in range(frames):
         header = FrameHeader(head, number)
         marks = {what: _mark(header, names) for what, names in MARKS.items()}
-        slices.append(Slice(file, number, frames, *common, *_place(file, header), _rescale(header), marks))
+        slices.append(Slice(file, number, frames, *common, *_place(file, header), *_rescale(header), marks))
     return slices
 
 
@@ -183,11 +186,13 @@ def _mark(header: FrameHeader, names: Sequence[str]) -> str:
     return next((str(value) for value in values if value not in (None, "")), "")
 
 
-def _rescale(header: FrameHeader) -> str:
+def _rescale(header: FrameHeader) -> tuple[str, tuple[str, ...]]:
+    """Say how values become the modality's, and by which numbers; these are never shown."""
     if not has_rescale(header):
-        return "real world values" if header.get("RealWorldValueSlope") is not None else ""
+        return "real world values" if header.get("RealWorldValueSlope") is not None else "", ()
     unit = str(header.get("RescaleType") or header.get("Units") or "")
-    return f"rescaled {unit}" if unit.isalnum() else "rescaled"
+    numbers = tuple(str(header.get(name, "")) for name in ("RescaleSlope", "RescaleIntercept"))
+    return f"rescaled {unit}" if unit.isalnum() else "rescaled", numbers
 
 
 def _without_copies(slices: list[Slice]) -> tuple[list[Slice], int]:
@@ -243,11 +248,14 @@ def _check_alike(slices: Sequence[Slice]) -> None:
             raise VolumeError(f"slices that differ in their {what}: {other[0].name} and {first.name}")
 
 
-def _units(slice_: Slice) -> Notes:
-    if slice_.modality == "CT" and not slice_.rescale:
+def _units(slices: Sequence[Slice]) -> Notes:
+    first, scales = slices[0], {slice_.scale for slice_ in slices}
+    if first.modality == "CT" and not first.rescale:
         what = "has no rescale (RescaleSlope, RescaleIntercept): its values are as stored, not Hounsfield units"
         return {"no_rescale": what}
-    if slice_.rescale == "real world values":
+    if first.modality == "CT" and len(scales) > 1:
+        return {"rescales": f"has {len(scales)} different rescales, each applied to its slices: unusual for a CT"}
+    if first.rescale == "real world values":
         return {"real_world": "has no rescale, but a mapping to real world values, which is applied"}
     return {}
 

@@ -18,6 +18,7 @@ from medtrain.inspection import Inspection, Measures, inspect_data, measure, nea
 from medtrain.inspection.odd import likeness_of
 from medtrain.inspection.twins import candidates
 from tests.data.tables import config, opened
+from tests.dicom_files import write
 
 SIZE = 64
 
@@ -172,6 +173,17 @@ def test_a_table_of_one_class_is_an_error_not_a_crash(planted: Films) -> None:
     planted.table["label"] = "1"
     ((severity, kind, _),) = told(planted.inspect())
     assert (severity, kind) == ("error", "unusable")
+
+
+def test_dicom_that_is_read_but_not_without_a_word(planted: Films, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = planted.rows("train")[:2]
+    write(planted.file(rows[0]), planted.grey(rows[0]), PresentationIntentType="FOR PROCESSING")
+    write(planted.file(rows[1]), planted.grey(rows[1]), PixelAspectRatio=["2", "1"])
+    found = planted.inspect()
+    expected = [("warning", kind, at(planted, row)) for kind, row in zip(("raw", "oblong"), rows, strict=True)]
+    assert [one for one in told(found) if one[1] in ("raw", "oblong")] == expected
+    lines = capsys.readouterr()
+    assert f"1 of {len(planted.table)} pictures: marked FOR PROCESSING" in lines.out + lines.err
 
 
 def test_folders(planted: Films, tmp_path: Path) -> None:

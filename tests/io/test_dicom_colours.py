@@ -185,6 +185,6 @@ def test_notes_are_told_once_a_kind_and_remembered(tmp_path: Path, monkeypatch: 
     for _ in range(2):
         lines: list[str] = []
         tell_notes(paths, stat_files(paths), tmp_path / "cache", lines.append)
-        assert len(lines) == 1 and lines[0].startswith("3 of 8 pictures are marked FOR PROCESSING")
+        assert len(lines) == 1 and lines[0].startswith("3 of 8 pictures: marked FOR PROCESSING")
         assert lines[0].endswith("the first is 1.dcm")
         monkeypatch.setattr("medtrain.io.dicom_notes.picture_notes", lambda path: 1 / 0)

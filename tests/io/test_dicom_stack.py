@@ -113,6 +113,14 @@ def test_rounded_positions_are_fitted(series: Write, step: float, form: str, cou
         read_series(missing)
 
 
+def test_a_tilt_whose_positions_are_rounded_is_undone_too(series: Write) -> None:
+    c, s = np.cos(np.deg2rad(20)), np.sin(np.deg2rad(20))
+    direction = [f"{v:.3f}" for v in (1, 0, 0, 0, c, -s)]
+    volume = read_series(series(lambda k: (0, 0, 1.25 * k), form="{:.1f}", ImageOrientationPatient=direction))
+    assert volume.spacing[0] == pytest.approx(1.25 * c, rel=0.01) and {"tilt", "fitted"} <= set(volume.notes)
+    assert "20.0 degrees" in volume.notes["tilt"]
+
+
 def test_positions_that_are_written_well_are_taken_as_they_are(series: Write) -> None:
     volume = read_series(series(lambda k: (-3.04, 7.77, -41.3 + 0.625 * k), form="{:.4f}"))
     assert not volume.notes and volume.spacing[0] == pytest.approx(0.625, abs=1e-9)
@@ -177,6 +185,10 @@ def test_a_slice_without_its_rescale_is_refused(series: Write) -> None:
         lambda k: (0, 0, k), each=lambda k: {"RescaleSlope": None, "RescaleIntercept": None} if k == 4 else {}
     )
     assert "1 of 12 slices have no rescale" in reason(gone)
+    other = read_series(series(lambda k: (0, 0, k), "other", each=lambda k: {"RescaleIntercept": -1024 if k else 0}))
+    assert "2 different rescales" in other.notes["rescales"] and other.x_CDHW[0, 0, 0, 0] == 1000
+    pet = {"Modality": "PT", "SOPClassUID": "1.2.840.10008.5.1.4.1.1.128"}  # each slice has its own
+    assert not read_series(series(lambda k: (0, 0, k), "pet", each=lambda k: {"RescaleSlope": k + 1}, **pet)).notes
     bare = read_series(series(lambda k: (0, 0, k), "bare", RescaleSlope=None, RescaleIntercept=None))
     assert "not Hounsfield" in bare.notes["no_rescale"]
     mri = read_series(series(lambda k: (0, 0, k), "mr", RescaleSlope=None, RescaleIntercept=None, Modality="MR"))
