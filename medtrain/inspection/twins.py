@@ -72,9 +72,24 @@ def near_duplicates(
         for early in earlier.tolist()
         if _alike(pictures, measures, boxes, int(compared[early]), int(compared[late]))
     ]
+    return look_alikes(pairs, measures.row[compared], split_N, targets, places)
+
+
+def look_alikes(
+    pairs: list[tuple[int, int]],
+    rows_M: Rows,
+    split_N: NDArray[np.str_],
+    targets: NDArray[np.float64],
+    places: Sequence[str],
+) -> list[Finding]:
+    """Make findings of pairs that look the same, one a group.
+
+    Args:
+        pairs: positions in `rows_M`, whose rows the other arguments have an entry for.
+    """
     findings = []
-    for members in _groups(_joined(pairs, len(compared))):
-        rows = measures.row[compared[members]]
+    for members in _groups(_joined(pairs, len(rows_M))):
+        rows = rows_M[members]
         parts = [name for name in dict.fromkeys(split_N[rows].tolist()) if name]
         detail = f"looks the same as {_others(places, rows)}" + f" ({' and '.join(parts)})" * (len(parts) > 1)
         severity, where = "warning" if len(parts) > 1 else "note", tuple(rows.tolist())
@@ -83,6 +98,17 @@ def near_duplicates(
             detail = f"looks the same as {_others(places, rows)}, but has another label"
             findings.append(Finding(Problem("label_conflict", places[rows[0]], detail, "warning"), where))
     return findings
+
+
+def correlated(pictures_MP: NDArray[np.float32]) -> list[tuple[int, int]]:
+    """List the pairs of pictures, a row of pixels each, that correlate by `CORRELATION` or more; flat ones don't."""
+    x = pictures_MP - pictures_MP.mean(1, keepdims=True)
+    x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-6)
+    pairs: list[tuple[int, int]] = []
+    for start in range(0, len(x), CHUNK):
+        late, early = np.nonzero(x[start : start + CHUNK] @ x[: start + CHUNK].T >= CORRELATION)
+        pairs += [(int(i), int(j) + start) for j, i in zip(late, early, strict=True) if i < j + start]
+    return pairs
 
 
 def disagree(targets: NDArray[np.float64]) -> bool:

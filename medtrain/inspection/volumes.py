@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from medtrain.core.errors import Problem
-from medtrain.data.batches.middle_slice import middle_slice
+from medtrain.core.progress import Progress
+from medtrain.data.batches.middle_slice import middle_sections, middle_slice
+from medtrain.data.batches.patch_form import PatchForm
 from medtrain.data.batches.patches import Case
+from medtrain.data.batches.volume_files import notes_of
 from medtrain.data.batches.volumes import VolumeData
 from medtrain.inspection import Finding, Inspection, look
 from medtrain.inspection.findings import Bars, no_bar, of_the_set
+from medtrain.inspection.table import Looked
+from medtrain.inspection.twins import correlated, look_alikes
 from medtrain.io.volume import OBLIQUE
 from medtrain.metric import auroc
 
 SHORTCUT = 0.7  # AUROC from which on something else than the picture tells the classes apart
 FAR = 4.0  # times the median that a spacing or an extent may be, either way
 AXES = ("D", "H", "W")
+GOOD_TO_KNOW = ("padding", "rounded_labels")  # notes of readers that are no warning
 
 
 def inspect(data: VolumeData, near: bool = True, progress: Bars = no_bar) -> Inspection:
     """Inspect all there is to say of `data`, which need not be fit to train; masks are looked at in any case.
 
     Args:
-        near: not used: volumes are the same where their files are.
-        progress: not used: files are read with the data module's own.
+        near: also look for volumes that look the same.
+        progress: gives for the title of a pass what is called with (done, total) volumes.
 
     Raises:
         UsageError: the configuration does not fit the table, so that nothing can be said.
@@ -44,12 +51,15 @@ def inspect(data: VolumeData, near: bool = True, progress: Bars = no_bar) -> Ins
             cases.append(case)
     row_N = np.array(rows, np.int64)
     places = [table.places[row] for row in rows]
+    table.findings += _noted(cases, rows, places)
     table.findings += _odd(cases, rows, places)
     table.findings += _masks(cases, rows, places, table.labels[row_N], has_masks=any(case.mask for case in cases))
     table.findings += _padded(cases, rows, data)
     used = table.split[row_N] != ""
     table.findings += shortcuts(geometry(cases), table.labels[row_N], data.spec.classes, used)
     of_row = dict(zip(rows, cases, strict=True))
+    if near:
+        table.findings += _alike(of_row, table, data.form, progress("comparing"))
     return table.outcome(
         data,
         images=_facts(cases),
@@ -123,6 +133,35 @@ def _odd(cases: Sequence[Case], rows: Sequence[int], places: Sequence[str]) -> l
         if case.images[0].source.oblique >= OBLIQUE
     ]
     return findings + of_the_set(oblique, len(cases), "are oblique; their axes are taken as the body's nearest")
+
+
+def _noted(cases: Sequence[Case], rows: Sequence[int], places: Sequence[str]) -> list[Finding]:
+    """Find what their readers have noted on volumes: constant ones, extreme voxels, places in doubt."""
+    notes, findings = [notes_of(case) for case in cases], []
+    for kind in dict.fromkeys(kind for own in notes for kind in own):
+        severity = "note" if kind in GOOD_TO_KNOW else "warning"
+        some = [
+            Finding(Problem(kind, place, own[kind], severity), (row,))
+            for own, row, place in zip(notes, rows, places, strict=True)
+            if kind in own
+        ]
+        findings += some if severity == "warning" else of_the_set(some, len(rows), "are like that")
+    return findings
+
+
+def _alike(of_row: Mapping[int, Case], table: Looked, form: PatchForm, progress: Progress | None) -> list[Finding]:
+    """Group volumes of other content that look the same, by sections through their middle."""
+    rows = np.array(list(of_row), np.int64)
+    rows = rows[~pd.Series(table.content[rows]).duplicated().to_numpy()]
+    sections = []
+    for n, row in enumerate(rows.tolist(), start=1):
+        sections.append(middle_sections(of_row[row], form).ravel())
+        if progress is not None:
+            progress(n, len(rows))
+    if not sections:
+        return []
+    pairs = correlated(np.array(sections, np.float32))
+    return look_alikes(pairs, rows, table.split, table.labels, table.places)
 
 
 def _masks(

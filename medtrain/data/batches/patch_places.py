@@ -1,7 +1,7 @@
 """Where patches lie in a volume: on a grid that leaves no voxel out, around a point, or at random.
 
-All is counted in voxels along D, H, W of the resampled volume. A patch may stick out of a volume only along an axis on
-which the volume is smaller than it.
+All is counted in voxels along D, H, W of the resampled volume. A patch sticks out along an axis on which the
+volume is smaller than it, and a random one by a quarter of its size at most.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from medtrain.io.store.voxel_values import Box
 
+OUT = 0.25  # of a patch, that lies beyond the volume at most
 Zyx = tuple[int, int, int]
 Starts = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]  # along each axis; a grid is all combinations
 
@@ -53,12 +54,22 @@ def around(centre: Sequence[float], shape: Sequence[int], size: Zyx, off: Sequen
 
 
 def anywhere(draw: np.random.Generator, shape: Sequence[int], box: Box, size: Zyx) -> Zyx:
-    """Draw the start of a patch at random within `box`; all places are equally likely."""
-    z, y, x = (
-        int(settle(draw.integers(min(low, high - length), max(low, high - length) + 1), n, length))
-        for n, (low, high), length in zip(shape, box, size, strict=True)
-    )
+    """Draw the start of a patch at random within `box`, of whose border no less is seen than of its middle.
+
+    Places are drawn from all at which a patch touches the box, so that each of its voxels lies in equally many, and are
+    then moved to within `OUT` of a patch's size of it, so that no patch is mostly padding: nothing is lost by that
+    move, and what lies near a border is seen more often. Where the box is no larger than a patch, all of it is seen.
+    """
+    z, y, x = (_start(draw, n, *ends, length) for n, ends, length in zip(shape, box, size, strict=True))
     return z, y, x
+
+
+def _start(draw: np.random.Generator, n: int, low: int, high: int, size: int) -> int:
+    if high - low <= size:
+        return int(settle(draw.integers(high - size, low + 1), n, size))
+    out = min(int(OUT * size), high - low - size)
+    start = np.clip(draw.integers(low - size + 1, high), low - out, high - size + out)
+    return int(np.clip(start, -out, n - size + out))
 
 
 def cut(volume_CDHW: NDArray, start: Zyx, size: Zyx) -> tuple[NDArray, list[tuple[int, int]]]:

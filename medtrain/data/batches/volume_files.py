@@ -79,7 +79,7 @@ def read_cases(
         files.cases.append(None if faults else case)
         if faults:
             files.problems[n] = "; ".join(faults)
-        elif notes := _notes(case):
+        elif notes := notes_of(case):
             files.notes[n] = notes
     return files
 
@@ -99,7 +99,7 @@ def as_warnings(notes: Mapping[int, Notes], where: Sequence[str]) -> list[Proble
     return warnings
 
 
-def _notes(case: Case | None) -> Notes:
+def notes_of(case: Case | None) -> Notes:
     """Collect the notes on the files of a case, the mask's marked as such."""
     if case is None:
         return {}
