@@ -16,6 +16,7 @@ from rich.table import Table
 
 from medtrain.config import search
 from medtrain.core.cores import cores, free_cores, limits
+from medtrain.core.extras import pip_command
 from medtrain.io import record
 from medtrain.io.cache_root import FOLDERS, cache_root
 from medtrain.launch.threads import SPINNING
@@ -130,7 +131,7 @@ def _openslide() -> Check:
         openslide = importlib.import_module("openslide")
         return "OpenSlide", "ok", str(openslide.__library_version__)
     except ImportError:
-        return "OpenSlide", "note", "not installed; only whole-slide tasks need it"
+        return "OpenSlide", "note", f"not installed; only whole-slide tasks need it: {pip_command('openslide')}"
 
 
 def _writable(what: str, folder: Path) -> Check:

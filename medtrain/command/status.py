@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from yaml import YAMLError
 
 from medtrain.command.sweep import monitored, refresh
 from medtrain.config.runs import in_order, run_folders
 from medtrain.core.errors import UsageError
 from medtrain.core.words import overrides, varying
 from medtrain.io import record
+from medtrain.io.yaml_file import read_yaml
 from medtrain.launch.slurm import queue
 from medtrain.launch.slurm.cluster import submitted
 from medtrain.launch.slurm.queue import State
@@ -147,12 +146,12 @@ def progress(folder: Path, mode: str) -> tuple[str, str]:
     """Read epochs done and wanted, and the best value of the monitored metric so far, from the run's own files."""
     try:
         rows = _metrics(folder / "metrics.csv")
-        config: Any = OmegaConf.load(folder / "config.yaml") if (folder / "config.yaml").is_file() else {}
-        wanted = OmegaConf.select(config, "trainer.max_epochs") if config else None
+        config = read_yaml(folder / "config.yaml") if (folder / "config.yaml").is_file() else {}
+        wanted = (config.get("trainer") or {}).get("max_epochs")
         monitor = monitored(folder.parent)[0]
         values = [float(row[monitor]) for row in rows if row.get(monitor)]
         done = max((int(row["epoch"]) + 1 for row in rows if row.get("epoch")), default=0)
-    except (OSError, ValueError, YAMLError, OmegaConfBaseException, csv.Error) as error:
+    except (OSError, ValueError, TypeError, AttributeError, csv.Error) as error:
         return f"unknown: {type(error).__name__} in config.yaml or metrics.csv", ""
     best = (max if mode == "max" else min)(values) if values else None
     return (f"{done}/{wanted}" if wanted else ""), ("" if best is None else f"{best:.4f}")

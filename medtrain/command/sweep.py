@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -22,6 +21,7 @@ from medtrain.core.verb import LookUp, Verb
 from medtrain.core.words import overrides, varying
 from medtrain.io import record
 from medtrain.io.files import read_json, write_text
+from medtrain.io.yaml_file import read_yaml
 from medtrain.launch.execute import STOPPED
 from medtrain.launch.slurm import job as slurm_job
 from medtrain.launch.sweep import chosen, run_sweep
@@ -112,8 +112,8 @@ def monitored(sweep: Path) -> tuple[str, str]:
     """Read the metric that chooses checkpoints, and whether its max or min is best, from a job's configuration."""
     for file in sorted(sweep.glob("*/config.yaml")):
         try:
-            config = yaml.load(file.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        except (OSError, ValueError, yaml.YAMLError):  # its own job says so, if it is started
+            config = read_yaml(file)
+        except (OSError, ValueError):  # its own job says so, if it is started
             continue
         if not isinstance(config, dict):
             continue

@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from medtrain.config import search
 from medtrain.core.errors import UsageError
+from medtrain.core.extras import needs
 from medtrain.core.ranges import AtLeast, fault, hints
 from medtrain.core.words import suggest
 
@@ -135,7 +136,9 @@ def locate(name: str) -> Any:
             target = getattr(target, part)
     except ModuleNotFoundError as error:
         if error.name is None or not (name + ".").startswith(error.name + "."):
-            raise UsageError(f"_target_={name}: importing it needs {error.name}, which is not installed") from error
+            raise needs(f"_target_={name}: importing it", str(error.name)) from error
+        if error.name == parts[0] in KNOWN_PACKAGES:
+            raise needs(f"_target_={name}", parts[0]) from error
         if error.name == parts[0]:
             raise UsageError(f"_target_={name}: there is no module '{parts[0]}'; is it installed?") from error
         part = error.name.rpartition(".")[2]

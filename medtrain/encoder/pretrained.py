@@ -11,6 +11,7 @@ import torchvision as tv
 from torch import Tensor, nn
 
 from medtrain.core.errors import MedtrainError, UsageError
+from medtrain.core.extras import extra
 from medtrain.core.ranges import Count
 from medtrain.core.words import suggest
 from medtrain.encoder.base import Encoder, Preprocessing
@@ -98,10 +99,7 @@ def _take_in_order(network: nn.Module, state: Mapping[str, Tensor], weights: str
 
 
 def _timm(name: str, pretrained: bool, arguments: Mapping[str, Any]) -> nn.Module:
-    try:
-        library = importlib.import_module("timm")
-    except ImportError as error:
-        raise UsageError(f"this encoder is one of timm's: pip install 'medtrain[timm]' ({error})") from error
+    library: Any = extra("timm", "this encoder")
     if ":" not in name and not library.is_model(name):
         raise UsageError(f"encoder.name={name}: timm has no such network; {suggest(name, library.list_models())}")
     try:

@@ -8,8 +8,7 @@ holds the tensor alone, its coordinates in an HDF5 file beside it. STAMP: ``feat
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,16 @@ import torch
 from numpy.typing import NDArray
 
 from medtrain.core.errors import MedtrainError
+from medtrain.core.extras import extra
+from medtrain.io.files import why_not_regular
 
 HDF5 = (".h5", ".hdf5")
 SUFFIXES = (*HDF5, ".pt", ".pth")
 FEATURES = ("features", "feats", "embeddings")
 PLACES = ("", "h5_files", "pt_files")  # CLAM's folders below the one that people name
 FLOATS = ("float16", "float32")
+SMALL = 1 << 26  # bytes that may be declared whatever is held: a fill value is no attack
+MOST_PACKED = 100  # compression of features comes to 2, of tiles of empty glass to 50
 AT_40X = 10.0  # um/px times magnification
 
 
@@ -64,12 +67,19 @@ def read_bag(path: Path) -> Bag:
 
     Raises:
         ValueError: why it is no bag, in a few words.
-        MedtrainError: HDF5 can't be read here.
+        UsageError: HDF5 can't be read here.
     """
     try:
+        if reason := why_not_regular(path):
+            raise ValueError(reason)
         bag = _read_hdf5(path) if path.suffix.lower() in HDF5 else _read_tensor(path)
-    except OSError as error:
-        raise ValueError(f"cannot be read ({str(error).splitlines()[0][:120]})") from None
+    except (ValueError, MedtrainError):
+        raise
+    except MemoryError:
+        raise ValueError("more than this machine's memory holds") from None
+    except Exception as error:  # of a damaged file h5py raises anything, from KeyError to RuntimeError
+        reason = str(error.args[0] if error.args else error).partition("\n")[0]
+        raise ValueError(f"cannot be read ({reason[:120] or type(error).__name__})") from None
     if not len(bag.x):
         raise ValueError("an empty bag: it has no instances")
     finite = np.isfinite(bag.x).all(axis=1)
@@ -80,26 +90,48 @@ def read_bag(path: Path) -> Bag:
     return bag
 
 
-@contextmanager
-def open_hdf5(path: Path) -> Iterator[Any]:
-    """An HDF5 file for reading; MedtrainError where h5py is not installed, OSError where it is no such file."""
+def dataset(file: Any, name: str) -> Any:
+    """Open a dataset of an HDF5 file whose numbers lie in that file, all of those that it declares.
+
+    A file can declare a thousand times what it holds, or links to what lies elsewhere on this machine.
+
+    Raises:
+        ValueError: it is none, with the reason.
+    """
+    link = file.get(name, getlink=True)
+    if link is not None and type(link).__name__ == "ExternalLink":
+        raise ValueError(f"{name} is a link to another file ({link.filename}), not data")
     try:
-        import h5py
-    except ImportError:
-        raise MedtrainError(f"{path.name}: reading HDF5 bags needs h5py: pip install 'medtrain[slides]'") from None
-    with h5py.File(path, "r") as file:
-        yield file
+        opened = file[name]
+    except (KeyError, RuntimeError, OSError):
+        raise ValueError(f"{name} is a link that leads nowhere") from None
+    if not hasattr(opened, "dtype"):
+        raise ValueError(f"{name} is a group, not data")
+    if opened.file.filename != file.filename or opened.external or opened.is_virtual:
+        raise ValueError(f"{name} lies in another file, not in this one")
+    if opened.dtype.kind not in "fiu" or opened.shape is None:
+        raise ValueError(f"{name} {opened.shape} of {opened.dtype}; numbers are wanted")
+    _refuse_hollow(name, opened.shape, opened.nbytes, opened.id.get_storage_size())
+    return opened
+
+
+def _refuse_hollow(name: str, shape: Sequence[int], declared: int, held: int) -> None:
+    """Refuse what declares far more than compression explains, before memory is taken for it."""
+    if declared > SMALL and declared > MOST_PACKED * held:
+        raise ValueError(
+            f"{name} declares {tuple(shape)}, {declared / 1e9:,.1f} GB, and holds {held / 1e6:,.3f} MB of it: damaged"
+        )
 
 
 def _read_hdf5(path: Path) -> Bag:
-    with open_hdf5(path) as file:
-        name = next((name for name in FEATURES if name in file), None)
+    with extra("h5py", f"{path.name}: reading an HDF5 bag").File(path, "r") as file:
+        name = next((name for name in FEATURES if file.get(name, getlink=True) is not None), None)
         if name is None:
             raise ValueError(f"has no {' or '.join(FEATURES)}, but {', '.join(list(file)[:5]) or 'nothing'}")
-        features = _two_dimensional(file[name][()])
-        if "coords" not in file:
+        features = _two_dimensional(dataset(file, name))
+        if file.get("coords", getlink=True) is None:
             return Bag(features)
-        coords = np.asarray(file["coords"][()], np.float64)
+        coords = np.asarray(dataset(file, "coords")[()], np.float64)
         coords = coords[0] if coords.ndim == 3 and len(coords) == 1 else coords
         attributes = {**_plain(file.attrs), **_plain(file["coords"].attrs)}
     return Bag(features, *_placed(coords, attributes, stamp=name == "feats"))
@@ -117,7 +149,10 @@ def _read_tensor(path: Path) -> Bag:
         found, coords = loaded, None
     if not isinstance(found, torch.Tensor):
         raise ValueError(f"holds no tensor of features, but {type(loaded).__name__}")
-    features = _two_dimensional((found.float() if found.dtype == torch.bfloat16 else found).numpy())
+    if found.layout is not torch.strided or found.is_quantized:
+        raise ValueError("a sparse or quantized tensor; save features as a plain one")
+    _refuse_hollow("the tensor", found.shape, found.nbytes, found.untyped_storage().nbytes())
+    features = _two_dimensional((found.float() if found.dtype == torch.bfloat16 else found).detach().numpy())
     beside = path.parent.parent / "h5_files" / f"{path.stem}.h5"
     if coords is not None:
         return Bag(features, *_placed(np.asarray(coords, np.float64), {}))
@@ -128,11 +163,12 @@ def _read_tensor(path: Path) -> Bag:
     return Bag(features)
 
 
-def _two_dimensional(features: NDArray[Any]) -> NDArray[Any]:
-    if features.ndim == 3 and len(features) == 1:
-        features = features[0]
-    if features.ndim != 2 or features.dtype.kind not in "fiu":
-        raise ValueError(f"features {features.shape} of {features.dtype}; (instances, features) of numbers are wanted")
+def _two_dimensional(stored: Any) -> NDArray[Any]:
+    """Read the features of an array or a dataset, whose shape is looked at first."""
+    squeezed = stored.ndim == 3 and stored.shape[0] == 1
+    if stored.ndim - squeezed != 2 or stored.dtype.kind not in "fiu":
+        raise ValueError(f"features {stored.shape} of {stored.dtype}; (instances, features) of numbers are wanted")
+    features: NDArray[Any] = stored[0] if squeezed else stored[()]
     return features if features.dtype.name in FLOATS else features.astype(np.float32)
 
 
@@ -140,23 +176,41 @@ def _placed(
     coords: NDArray[np.float64], attributes: Mapping[str, Any], stamp: bool = False
 ) -> tuple[NDArray[np.float64], dict[str, Any]]:
     """Coordinates, and what the attributes of any of the three say of the tiles."""
-    unit, tile = "px", attributes.get("patch_size_level0")
-    if stamp and (attributes.get("unit") == "um" or "tile_size_um" in attributes):
-        unit, tile = "um", attributes.get("tile_size_um") or attributes.get("tile_size")
+    unit, tile = "px", _number(attributes, "patch_size_level0")
+    if stamp and (str(attributes.get("unit")) == "um" or "tile_size_um" in attributes):
+        unit, tile = "um", _number(attributes, "tile_size_um") or _number(attributes, "tile_size")
     elif stamp:
         unit, tile, coords = "um", 256.0, coords / 224 * 256
-    elif tile is None and "patch_size" in attributes:
-        tile = float(attributes["patch_size"]) * float(np.ravel(attributes.get("downsample", 1.0))[0])
+    elif tile is None and (side := _number(attributes, "patch_size")) is not None:
+        tile = side * (_number(attributes, "downsample") or 1.0)
     if tile is None and coords.ndim == 2 and len(coords) > 1:
         steps = np.concatenate([np.diff(np.unique(axis)) for axis in coords.T])
         tile = steps.min() if len(steps) else None  # of a grid without gaps in between
     geometry = {"unit": unit, "tile": None if tile is None else float(tile)}
     for key in ("width", "height", "mpp"):
-        if f"level0_{key}" in attributes:
-            geometry[key] = float(attributes[f"level0_{key}"])
-    if "mpp" not in geometry and attributes.get("level0_magnification", 0) > 0:
-        geometry["mpp"] = AT_40X / float(attributes["level0_magnification"])
+        if (value := _number(attributes, f"level0_{key}")) is not None:
+            geometry[key] = value
+    if "mpp" not in geometry and (power := _number(attributes, "level0_magnification") or 0) > 0:
+        geometry["mpp"] = AT_40X / power
     return coords, geometry
+
+
+def _number(attributes: Mapping[str, Any], key: str) -> float | None:
+    """Read an attribute that has to be a number, alone or as the first of a list; None where it is not there.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if key not in attributes:
+        return None
+    value = np.ravel(attributes[key])
+    try:
+        number = float(value[0])
+    except (ValueError, TypeError, IndexError):
+        raise ValueError(f"its attribute {key} is no number: {str(attributes[key])[:40]}") from None
+    if not np.isfinite(number):
+        raise ValueError(f"its attribute {key} is {number}")
+    return number
 
 
 def _plain(attributes: Any) -> dict[str, Any]:

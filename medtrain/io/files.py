@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,8 +15,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from medtrain.core.errors import MedtrainError
+
 _PARTIAL = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")  # as `atomic_path` calls what is being written
 _OLD_S = 3600.0  # where a file system has no locks, nobody writes that long without a byte
+MOST_BYTES = 1 << 31  # of a text that is read whole
+
+
+class Unreadable(MedtrainError, ValueError):
+    """A file of a run that cannot be read as what it should be; the message names it and says why."""
 
 
 @contextmanager
@@ -82,8 +90,60 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def why_not_regular(path: str | os.PathLike[str]) -> str:
+    """Say why a path is no file with bytes of its own, before it is opened: a pipe would be waited for; '' if it is one.
+
+    Raises:
+        OSError: it is not there, or cannot be looked at.
+    """
+    mode = os.stat(path).st_mode
+    if stat.S_ISREG(mode):
+        return ""
+    return "a folder, not a file" if stat.S_ISDIR(mode) else "not a file but a pipe or a device"
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """Read a text (UTF-8) that somebody else may have put there.
+
+    Raises:
+        Unreadable: no regular file, too large, or not UTF-8.
+        OSError: it is not there, or cannot be opened.
+    """
+    if reason := why_not_regular(path):
+        raise Unreadable(f"{path}: {reason}")
+    if (size := os.path.getsize(path)) > MOST_BYTES:
+        raise Unreadable(f"{path}: {size / 1e6:,.0f} MB, more than such a file can have; it is damaged")
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"{path}: not UTF-8 text (byte {error.start})") from None
+
+
 def read_json(path: str | os.PathLike[str]) -> Any:
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Read JSON.
+
+    Raises:
+        Unreadable: it is none, or nested beyond all measure.
+        OSError: it is not there, or cannot be opened.
+    """
+    try:
+        return json.loads(read_text(path))
+    except RecursionError:
+        raise Unreadable(f"{path} is no JSON: nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise Unreadable(f"{path} is no JSON: line {error.lineno}, column {error.colno}: {error.msg}") from None
+    except ValueError as error:
+        if isinstance(error, Unreadable):
+            raise
+        raise Unreadable(f"{path} is no JSON: {str(error)[:200]}") from None  # a number of thousands of digits
+
+
+def read_json_map(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read JSON that has to be a map; errors as of `read_json`."""
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise Unreadable(f"{path}: a {type(content).__name__}, where a map is wanted")
+    return content
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

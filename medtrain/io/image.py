@@ -7,7 +7,6 @@ see the same pixels.
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from medtrain.io.content import of_pixels
 from medtrain.io.dicom import HEAD, is_dicom, is_dicom_file, read_dicom_stored
+from medtrain.io.files import why_not_regular
 
 Pixels = NDArray[Any]  # uint8 or uint16
 
@@ -160,8 +160,8 @@ def why_no_file(path: str | os.PathLike[str]) -> str:
 
 def _head(path: Path) -> bytes:
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # before it is opened: a pipe would be waited for
-            raise ValueError("a folder, not a file" if path.is_dir() else "not a file but a pipe or a device")
+        if reason := why_not_regular(path):
+            raise ValueError(reason)
         with open(path, "rb") as file:
             head = file.read(HEAD)
     except FileNotFoundError:

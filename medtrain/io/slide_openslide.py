@@ -6,7 +6,6 @@ everything else: what the rest of the house asks for are pixels of a level on wh
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from medtrain.core.errors import UsageError
+from medtrain.core.extras import extra
 from medtrain.io.image import why_no_file
 
 WHITE = (255, 255, 255, 255)
@@ -26,10 +25,7 @@ def library() -> Any:
     Raises:
         UsageError: it is not installed.
     """
-    try:
-        return importlib.import_module("openslide")
-    except ImportError as error:
-        raise UsageError(f"slides are read with OpenSlide: pip install 'medtrain[slides]' ({error})") from error
+    return extra("openslide", "reading slides")
 
 
 class OpenSlideLevels:

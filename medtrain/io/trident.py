@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 from collections.abc import Mapping
@@ -12,19 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medtrain.core.errors import UsageError
-from medtrain.io.bags import HDF5
-from medtrain.io.files import atomic_path
+from medtrain.core.extras import extra
+from medtrain.io.bags import FLOATS, HDF5, dataset
+from medtrain.io.files import atomic_path, why_not_regular
 
 OWN = "medtrain"  # the attribute of the file that says how medtrain made the bag
 
 
 def hdf5() -> Any:
     """Import the module h5py; UsageError where it is not installed."""
-    try:
-        return importlib.import_module("h5py")
-    except ImportError as error:
-        raise UsageError(f"feature bags are HDF5 files: pip install 'medtrain[slides]' ({error})") from error
+    return extra("h5py", "a feature bag in HDF5")
 
 
 def write_trident(
@@ -57,9 +53,11 @@ def write_trident(
 def read_own(path: Path) -> dict[str, Any] | None:
     """Read how medtrain made a bag; None of a bag that somebody else made, or that cannot be read."""
     try:
+        if why_not_regular(path):
+            return None
         with hdf5().File(path, "r") as file:
             return dict(json.loads(file.attrs[OWN]))
-    except (OSError, KeyError, ValueError, TypeError):
+    except (OSError, KeyError, ValueError, TypeError, RecursionError):
         return None
 
 
@@ -74,8 +72,8 @@ def own_arrays(path: Path) -> dict[str, tuple[int, tuple[int, ...], str]] | None
     with hdf5().File(path, "r") as file:
         if OWN not in file.attrs:
             return None
-        arrays = {key: file[name] for key, name in (("x", "features"), ("coords", "coords"))}
+        arrays = {key: dataset(file, name) for key, name in (("x", "features"), ("coords", "coords"))}
         starts = {key: array.id.get_offset() for key, array in arrays.items()}
-        if None in starts.values():
+        if None in starts.values() or arrays["x"].ndim != 2 or arrays["x"].dtype.name not in FLOATS:
             return None
         return {key: (starts[key], array.shape, array.dtype.str) for key, array in arrays.items()}

@@ -10,6 +10,7 @@ from pytorch_lightning.loggers import MLFlowLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from medtrain.core.errors import UsageError
+from medtrain.core.extras import needs
 from medtrain.io.files import write_text
 
 
@@ -46,7 +47,7 @@ class MLflowLog(MLFlowLogger):
                 run_id=known,
             )
         except ModuleNotFoundError as error:
-            raise UsageError("logger=mlflow: MLflow is not installed; pip install 'medtrain[mlflow]'") from error
+            raise needs("logger=mlflow", "mlflow", error) from error
 
     @property
     def experiment(self) -> Any:

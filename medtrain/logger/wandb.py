@@ -11,6 +11,7 @@ from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from medtrain.core.errors import UsageError
+from medtrain.core.extras import needs
 from medtrain.io.files import write_text
 
 
@@ -47,7 +48,7 @@ class WandbLog(WandbLogger):
                 settings={"console": "off", "silent": True},
             )
         except ModuleNotFoundError as error:
-            raise UsageError("logger=wandb: wandb is not installed; pip install 'medtrain[wandb]'") from error
+            raise needs("logger=wandb", "wandb", error) from error
         self._wandb_init.pop("anonymous", None)  # wandb warns of it even where it is None
 
     @property

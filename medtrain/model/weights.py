@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
 from medtrain.core.errors import MedtrainError, UsageError
+from medtrain.core.extras import needs
 from medtrain.model.placement import head_names, lacking, place
 from medtrain.model.stem import first_conv, fold_channels
 
@@ -92,7 +93,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             " the state dict: torch.save(model.state_dict(), FILE)"
         ) from error
     except ImportError as error:
-        raise MedtrainError(f"{path}: reading it takes the package safetensors (pip install safetensors)") from error
+        raise needs(f"{path}: reading it", "safetensors", error) from error
     except Exception as error:  # each format and version has exceptions of its own
         raise MedtrainError(f"{path}: cannot be read as weights ({_first_line(error)})") from error
     state = _tensors(_unwrapped(content))

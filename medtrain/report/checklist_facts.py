@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
 from medtrain.data.rows.columns import USUAL
 from medtrain.report.counts import SplitCounts, by_class, counted, counts_by_split
 from medtrain.report.facts import facts
@@ -21,12 +19,7 @@ class Facts:
 
     def __init__(self, run: RunFolder) -> None:
         self.run = run
-        trained = run.above or run
-        try:
-            loaded = yaml.safe_load(trained.config)
-        except yaml.YAMLError:
-            loaded = None
-        self.config: dict[str, Any] = loaded if isinstance(loaded, dict) else {}
+        self.config = (run.above or run).configuration
 
     def get(self, path: str) -> Any:
         """Read a key of the configuration, such as ``data.leakage``; None where it isn't there."""

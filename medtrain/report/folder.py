@@ -15,11 +15,11 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import yaml
 
 from medtrain.core.errors import MedtrainError
 from medtrain.io import record
-from medtrain.io.files import read_json
+from medtrain.io.files import Unreadable, read_json, read_json_map
+from medtrain.io.yaml_file import parse_yaml, yaml_text
 from medtrain.target import Target, kinds, target_from, target_of_columns
 from medtrain.target.classes import ClassTarget
 from medtrain.target.multiclass import Multiclass
@@ -117,15 +117,20 @@ class RunFolder:
                 return named
         return [str(c) for c in (self.run.get("spec") or {}).get("classes") or self.test.get("per_class") or []]
 
+    @cached_property
+    def configuration(self) -> dict[str, Any]:
+        """Parse config.yaml; {} where it is none."""
+        try:
+            loaded = parse_yaml(self.config, "config.yaml")
+        except Unreadable:
+            loaded = None
+        return loaded if isinstance(loaded, dict) else {}
+
     def name(self, key: str) -> str:
         """Read the name of the `task`, `model` or `data` from run.json, else from config.yaml; may be empty."""
         value = self.run.get(key)
         if value is None:
-            try:
-                loaded = yaml.safe_load(self.config)
-            except yaml.YAMLError:
-                loaded = None
-            value = loaded.get(key) if isinstance(loaded, dict) else None
+            value = self.configuration.get(key)
         if isinstance(value, dict):
             value = value.get("name")
         return value if isinstance(value, str) else ""
@@ -154,9 +159,9 @@ def read_folder(path: str | Path) -> RunFolder:
         MedtrainError: there is nothing of a run, or a file can't be read.
     """
     here = Path(path)
-    text = _read(here, "config.yaml", lambda p: p.read_text(encoding="utf-8"), above=True)
+    text = _read(here, "config.yaml", yaml_text, above=True)
     run = _read(here, record.FILE, record.read_file, above=True)
-    test = _read(here, "test_metrics.json", read_json)
+    test = _read(here, "test_metrics.json", read_json_map)
     if run is None and test is None:
         raise MedtrainError(f"{here} is no run folder: neither run.json nor test_metrics.json is there.")
     parent, own = here.resolve().parent, test is not None

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from medtrain.core.errors import MedtrainError
-from medtrain.io.files import read_json, sha256, write_json
+from medtrain.io.files import read_json_map, sha256, write_json
 from medtrain.metric.thresholds import NEVER
 from medtrain.target.base import Policy
 
@@ -66,7 +66,7 @@ class Decision:
                 `checkpoint`.
         """
         try:
-            plain = read_json(path)
+            plain = read_json_map(path)
             belongs, decision = plain["checkpoint_sha256"], cls.from_dict(plain)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise MedtrainError(f"{path}: no readable decision ({type(error).__name__}: {error})") from error

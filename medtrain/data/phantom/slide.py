@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from medtrain.core.errors import UsageError
+from medtrain.core.extras import extra
 from medtrain.core.progress import Progress
 from medtrain.core.streams import stream
 from medtrain.data.phantom.histology import Field, Layout, draw_layout, draw_textures, stain
@@ -106,11 +106,8 @@ def write_slide(path: Path, pixels: NDArray[np.uint8], mpp: float = MPP, tile: i
     Raises:
         UsageError: tifffile or imagecodecs is not installed.
     """
-    try:
-        import imagecodecs  # noqa: F401  # encodes the tiles
-        import tifffile
-    except ImportError as error:
-        raise UsageError(f"slides are written with tifffile: pip install 'medtrain[slides]' ({error})") from error
+    extra("imagecodecs", "writing slides")  # encodes the tiles
+    tifffile: Any = extra("tifffile", "writing slides")
     whole = Image.fromarray(pixels)
     with tifffile.TiffWriter(path) as file:
         for times in LEVELS:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from medtrain.core.errors import DataError, Problem
 from medtrain.io.boxes.annotations import Annotations, first_folder, split_of
+from medtrain.io.files import Unreadable, read_json
 
 PARTS = ("images", "annotations", "categories")
 FOLDERS = ("images", "imgs", "img", "data", "JPEGImages")
@@ -57,12 +57,12 @@ def find_coco(root: Path) -> list[Path]:
 
 def _load(file: Path) -> Any:
     try:
-        return json.loads(file.read_bytes())
+        return read_json(file)
     except FileNotFoundError:
         raise DataError(f"{file}: no such file") from None
-    except json.JSONDecodeError as error:
-        raise DataError(f"{file} is no JSON: line {error.lineno}, column {error.colno}: {error.msg}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except Unreadable as error:
+        raise DataError(str(error)) from None
+    except OSError as error:
         raise DataError(f"{file} cannot be read: {error}") from None
 
 

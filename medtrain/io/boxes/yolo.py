@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from medtrain.core.errors import DataError, Problem
 from medtrain.io.boxes.annotations import SPLIT_WORDS, Annotations
+from medtrain.io.files import Unreadable
 from medtrain.io.image import SUFFIXES, is_picture
+from medtrain.io.yaml_file import read_yaml
 
 
 def read_yolo(root: Path, file: Path | None = None) -> Annotations:
@@ -51,11 +51,11 @@ def _find(root: Path) -> Path:
 
 def _load(file: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = read_yaml(file)
     except FileNotFoundError:
         raise DataError(f"{file}: no such file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} is no YAML: {' '.join(str(error).split())}") from None
+    except Unreadable as error:
+        raise DataError(str(error)) from None
     if not isinstance(content, dict) or not content.get("names"):
         raise DataError(f"{file} has no names: the classes, as a list or as {{0: name}}")
     return content
