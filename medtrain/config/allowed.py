@@ -68,8 +68,8 @@ SLOTS: dict[str, Slot] = {
 
 def trusted() -> tuple[str, ...]:
     """List prefixes that the person at the keyboard vouches for, and the modules of their own config folder."""
-    names = [name for name in os.environ.get("MEDTRAIN_TRUST", "").split(",") if name]
-    folder = search.code_folder()
+    names = search.trusted_names()
+    folder = search.vouched_folder()
     if folder is not None and folder.is_dir():
         names += [p.stem for p in folder.glob("*.py")] + [p.parent.name for p in folder.glob("*/__init__.py")]
         if str(folder) not in sys.path:
@@ -98,6 +98,11 @@ def _targets(node: Any, path: str) -> Iterator[tuple[str, Any]]:
     elif isinstance(node, list):
         for i, value in enumerate(node):
             yield from _targets(value, f"{path}[{i}]")
+
+
+def trusted_nodes(cfg: Mapping[str, Any]) -> tuple[str, ...]:
+    """List the beginnings of the keys of all nodes whose target the person vouches for."""
+    return tuple(f"{path}." for path, name in _targets(cfg, "") if isinstance(name, str) and _is_trusted(name))
 
 
 def check_names(cfg: Mapping[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ others know their keys and what these may hold (`schema`): a misspelt one never 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Any
 
 import yaml
@@ -16,10 +17,11 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from medtrain.config import allowed, schema, search
+from medtrain.config import allowed, schema, search, strangers
 from medtrain.core.words import suggest
 
 GROUPS_OF_TARGETS = ("callbacks", "logger")  # nodes that hold named targets: more may be added
+UNNEEDED = ("experiment", "encoder")
 MISSING = "???"
 Plain = dict[str, Any]
 
@@ -99,10 +101,46 @@ def check(cfg: Plain, base: Plain, overrides: list[Override], *, signatures: boo
     """
     lines = {o.key_or_group: str(o.input_line) for o in overrides}
     added = {o.key_or_group for o in overrides if o.is_add() or o.is_force_add()}
-    faults = _walk(cfg, base, "", lines, added)
+    faults = _walk(cfg, base, "", lines, added) + _taken_out(base, overrides)
     faults += [Fault("", text) for text in allowed.check_names(cfg)]
     faults += _arguments(cfg, {fault.key for fault in faults}, lines) if signatures else []
+    faults += _endless(cfg, {fault.key for fault in faults}, lines)
     return faults + _combination(cfg)
+
+
+def _taken_out(base: Plain, overrides: list[Override]) -> list[Fault]:
+    """Refuse ``~key`` of what is needed: all but named targets, arguments of a target, and keys of open maps."""
+    faults = []
+    for override in overrides:
+        key = override.key_or_group
+        group, *below = key.split(".")
+        node: Any = base.get(group)
+        for part in below[:-1]:
+            node = node.get(part) if isinstance(node, dict) else None
+        is_strict = isinstance(node, dict) and "_target_" not in node and below and below[-1] in node
+        is_argument = bool(below) and below[-1] != "_target_" and not is_strict
+        if not override.is_delete() or group in (*GROUPS_OF_TARGETS, *UNNEEDED) or is_argument:
+            continue
+        options = search.option_files().get(key)
+        value = f"={_choice(options)}" if options else "=... or, where there may be none, null"
+        faults.append(
+            Fault(str(override.input_line), f"{override.input_line}: {key} is needed; write {key}{value}", key)
+        )
+    return faults
+
+
+def _choice(options: Any) -> str:
+    return "none" if "none" in options else f"OPTION ({', '.join(sorted(options))})"
+
+
+def _endless(cfg: Plain, known: set[str], lines: dict[str, str]) -> list[Fault]:
+    """Refuse numbers that are none (nan, inf), but for keys that have a fault already and code that is trusted."""
+    own = allowed.trusted_nodes(cfg)
+    return [
+        Fault(lines.get(key, ""), f"{lines.get(key) or f'{key}={value}'}: it is no finite number", key)
+        for key, value in strangers.leaves(cfg)
+        if isinstance(value, float) and not isfinite(value) and key not in known and not key.startswith(own)
+    ]
 
 
 def _arguments(cfg: Plain, known: set[str], lines: dict[str, str]) -> list[Fault]:

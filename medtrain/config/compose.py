@@ -12,21 +12,22 @@ from pathlib import Path
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.utils import create_config_search_path
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.core.utils import setup_globals
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from medtrain.config import check, search
+from medtrain.config import check, hydra_keys, search, strangers
+from medtrain.config.loader import loader
 from medtrain.config.migrate import migrate
 from medtrain.core.errors import UsageError
 from medtrain.core.words import suggest
+from medtrain.io.files import Unreadable
+from medtrain.io.yaml_file import yaml_text
 
 SAVED = "medtrain_saved_run"
 
@@ -46,16 +47,6 @@ class Composition:
         return self.variants[0]
 
 
-def loader() -> ConfigLoaderImpl:
-    """Make a Hydra loader on the package's configs, the user's folder in front."""
-    setup_globals()
-    path = create_config_search_path(f"pkg://{search.PACKAGE}")
-    folder = search.user_folder()
-    if folder is not None:
-        path.prepend("user", f"file://{folder}")
-    return ConfigLoaderImpl(config_search_path=path)
-
-
 def compose(
     tokens: list[str], *, saved: DictConfig | None = None, multirun: bool = False, signatures: bool = False
 ) -> Composition:
@@ -70,16 +61,19 @@ def compose(
     try:
         configs = loader()
         primary = search.PRIMARY if saved is None else SAVED
-        overrides, problems = _parse(tokens, configs)
+        overrides, problems = _parse([hydra_keys.in_full(token) for token in tokens], configs)
         problems += _unknown_options(overrides, multirun)
+        problems += [check.Fault(*pair) for pair in hydra_keys.word_faults(overrides, configs)]
         if saved is not None:
             _store(saved, {o.key_or_group for o in overrides})
         usable = [o for o in overrides if o.input_line not in {p.token for p in problems}]
         variants = []
-        for variant in _variants(usable, multirun):
+        swept = _swept(_load(configs, primary, next(_variants(usable, True))), usable) if multirun else []
+        for variant in _variants([*swept, *usable], multirun):
             cfg = _load(configs, primary, variant)
             variants.append(cfg)
             problems += _check(cfg, saved, variant, signatures)
+            problems += [check.Fault(*pair) for pair in hydra_keys.faults(cfg, variant, multirun)]
             check.blame_files(problems, configs, primary, [_lenient(o) for o in variant])
     except (HydraException, OmegaConfBaseException) as error:
         raise UsageError(_one_line(error)) from error
@@ -147,6 +141,14 @@ def _variants(overrides: list[Override], multirun: bool) -> Iterator[list[Overri
             yield chosen({key: i})
 
 
+def _swept(cfg: DictConfig, overrides: list[Override]) -> list[Override]:
+    """Read the sweeps of ``hydra.sweeper.params``, but for those that the command line replaces."""
+    given = {o.key_or_group for o in overrides}
+    params = cfg.hydra.sweeper.get("params") or {}
+    words = [f"{key}={value}" for key, value in params.items() if str(key).lstrip("+~") not in given]
+    return OverridesParser.create().parse_overrides(words)
+
+
 def _single(override: Override) -> list[Override]:
     if not override.is_discrete_sweep():
         return []  # an interval: its sweeper draws the values
@@ -206,8 +208,12 @@ def resolved(cfg: DictConfig) -> DictConfig:
     copy = OmegaConf.create(container)
     try:
         OmegaConf.resolve(copy)
+        plain = OmegaConf.to_container(copy, resolve=False)
     except OmegaConfBaseException as error:
         raise UsageError(str(error).split("\n")[0]) from error
+    for key, value in strangers.leaves(plain):
+        if isinstance(value, str) and "${" in value:  # who reads it next would resolve it once more
+            raise UsageError(f"{key}={value[:80]}: a value can't hold '${{' (it starts an interpolation)")
     return copy
 
 
@@ -215,16 +221,23 @@ def load_saved(run: str | Path, key: str = "run") -> DictConfig:
     """Read RUN/config.yaml; `key` is the word that named it.
 
     Raises:
-        UsageError: no run there.
+        UsageError: no run there, or its configuration says what none can (see `strangers`).
     """
     file = Path(run) / "config.yaml"
     if not file.is_file():
         there = "it has no config.yaml" if Path(run).is_dir() else "no such folder"
         raise UsageError(f"{key}={run}: {there}; give the folder that a training printed, such as outputs/xray_cls/...")
     try:
-        saved = OmegaConf.load(file)
+        saved = OmegaConf.create(yaml_text(file))
+        plain: Any = OmegaConf.to_container(saved, resolve=False)
+    except Unreadable as error:
+        raise UsageError(str(error)) from None
     except Exception as error:  # YAML's errors have no common base with OmegaConf's
-        raise UsageError(f"{file}: not readable as YAML: {_one_line(error)}") from error
+        raise UsageError(f"{file} is no YAML: {_one_line(error)}") from error
+    nodes = ("task", "data", "eval", "trainer", "model", "callbacks", "logger")
     if not isinstance(saved, DictConfig) or "verb" not in saved or "task" not in saved:
         raise UsageError(f"{file}: not the configuration of a medtrain run")
+    if wrong := [node for node in nodes if node in plain and not isinstance(plain[node], dict)]:
+        raise UsageError(f"{file}: not the configuration of a medtrain run: {wrong[0]} is no map")
+    strangers.check_saved(plain, file)
     return migrate(saved)

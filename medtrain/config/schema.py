@@ -11,7 +11,7 @@ import functools
 import typing
 from typing import Annotated, Any, Literal
 
-from medtrain.core.ranges import Amount, AtLeast, Count, Inside, fault
+from medtrain.core.ranges import Amount, AtLeast, AtMost, Count, FileName, Inside, fault
 
 Natural = Annotated[int, AtLeast(0)]
 Resolution = Annotated[float, AtLeast(0.05)]  # um/px
@@ -87,6 +87,7 @@ class Data:
 
 
 class Task:
+    name: Annotated[str, FileName()]
     pool: Literal["mean", "max", "noisy_or", "attention"]
     mixup: Amount
     merge: Inside
@@ -134,7 +135,8 @@ class Sweep:
 
 
 class Configuration:
-    seed: int | None
+    seed: Annotated[int, AtLeast(0), AtMost(2**32 - 1)] | None
+    name: Annotated[str, FileName(before="test_")] | None
     runs: Names
     data: Data
     task: Task

@@ -20,13 +20,28 @@ def user_folder() -> Path | None:
     return here.resolve() if here.is_dir() else None
 
 
-def code_folder() -> Path | None:
-    """Find the folder whose modules may be targets: named by `MEDTRAIN_CONFIG_DIR`, not merely lying here."""
-    return user_folder() if os.environ.get("MEDTRAIN_CONFIG_DIR") else None
+def vouched_folder() -> Path | None:
+    """Find the user's folder if they vouch for it: named by `MEDTRAIN_CONFIG_DIR` or in `trust`, not merely lying here.
+
+    Its modules may be targets, and its files may set Hydra's own keys.
+    """
+    folder = user_folder()
+    named = os.environ.get("MEDTRAIN_CONFIG_DIR") or (folder is not None and folder.name in trusted_names())
+    return folder if named else None
+
+
+def trusted_names() -> list[str]:
+    """List what the person at the keyboard vouches for by name: prefixes of modules, or ``medtrain_configs``."""
+    return [name for name in os.environ.get("MEDTRAIN_TRUST", "").split(",") if name]
 
 
 def packaged_folder() -> Path:
     return Path(str(resources.files(PACKAGE)))
+
+
+def packaged_options(group: str) -> list[Path]:
+    """List the files of a group that the package ships."""
+    return list(_packaged_options().get(group, {}).values())
 
 
 def packaged_groups() -> list[str]:

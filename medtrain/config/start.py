@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from medtrain.config import strangers
 from medtrain.config.compose import load_saved
 from medtrain.config.runs import run_folders
 from medtrain.core.errors import UsageError
@@ -65,7 +67,7 @@ def saved_of(verb: Verb, given: dict[str, str]) -> DictConfig | None:
         _refuse_fixed(verb, given, {*FIXED_IN_A_RUN, "data", "eval.mc_dropout", "eval.groups"} - {*FREE_IN_AN_ENSEMBLE})
         if not given.get("runs"):
             raise UsageError(f"{verb.name} needs runs=..., run folders, a sweep's folder or a pattern")
-        return load_saved(run_folders(_listed(given["runs"]))[0], "runs")
+        return _settled(run_folders(_listed(given["runs"]))[0], "runs", given, training=False)
     if verb.origin is Origin.RUN:
         if not given.get("run"):
             raise UsageError(f"{verb.name} needs run=DIR, the folder of a finished training")
@@ -74,10 +76,24 @@ def saved_of(verb: Verb, given: dict[str, str]) -> DictConfig | None:
         key = "resume"
     elif verb.origin is Origin.PACKAGE or not given.get("run"):
         return None
-    saved = load_saved(_unquoted(given[key]), key)
+    saved = _settled(Path(_unquoted(given[key])), key, given, training=verb.origin is Origin.PACKAGE_OR_RUN)
     if verb.origin is Origin.PACKAGE_OR_RUN and saved.verb == "ensemble":
         raise UsageError(f"{key}={given[key]}: an ensemble, which isn't trained; train its members again")
     return saved
+
+
+def _settled(run: Path, key: str, given: dict[str, str], *, training: bool) -> DictConfig:
+    """Read a run's configuration without what it can't say for this start, which is told.
+
+    Raises:
+        UsageError: it sends or writes to a place that nobody else names.
+    """
+    file = run / "config.yaml"
+    plain: Any = OmegaConf.to_container(load_saved(run, key), resolve=False)
+    strangers.refuse_addresses(plain, file, given, training=training)
+    for text in strangers.settle(plain, file, given):
+        print(f"note: {text}", file=sys.stderr)
+    return OmegaConf.create(plain)
 
 
 def _refuse_fixed(verb: Verb, given: dict[str, str], fixed: set[str]) -> None:

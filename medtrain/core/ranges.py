@@ -86,7 +86,23 @@ class Fraction:
         return f"it must be a share: at least 0 and {'at most' if self.whole else 'below'} 1"
 
 
-Limit = AtLeast | AtMost | Above | Below | Between | Fraction
+@dataclass(frozen=True)
+class FileName:
+    """The limits of a text that becomes the name of a file or folder, after `before`."""
+
+    before: str = ""
+
+    def fault(self, value: Any) -> str:
+        name = self.before + str(value)
+        if not str(value).strip() or set(name) & set("/\\\0\n\r\t") or name in (".", ".."):
+            return "it names a folder, and may hold no /, \\ or line break"
+        if (size := len(name.encode())) > LONGEST_NAME:
+            return f"it names a folder, and has {size} bytes, where {LONGEST_NAME} are the most"
+        return ""
+
+
+LONGEST_NAME = 255  # bytes, on the usual file systems
+Limit = FileName | AtLeast | AtMost | Above | Below | Between | Fraction
 
 Count = Annotated[int, AtLeast(1)]
 """How many, and at least one."""

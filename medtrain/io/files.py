@@ -91,7 +91,7 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 
 
 def why_not_regular(path: str | os.PathLike[str]) -> str:
-    """Say why a path is no file with bytes of its own, before it is opened: a pipe would be waited for; '' if it is one.
+    """Say why a path is no regular file, before it is opened (a pipe would be waited for); '' if it is one.
 
     Raises:
         OSError: it is not there, or cannot be looked at.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
+from medtrain.config.strangers import refuse_word
 from medtrain.core.errors import UsageError
+from medtrain.io.yaml_file import read_yaml
 
 SAVED = "multirun.yaml"  # Hydra writes it into a sweep's folder
 _FREE = ("hydra.", "hydra/", "sweep.", "verb=", "trust=")  # may be other ones: memory, partition, launcher
@@ -30,8 +30,14 @@ def words(tokens: Sequence[str], sweep: str | None) -> list[str]:
     file = Path(sweep) / SAVED
     if not file.is_file():
         raise UsageError(f"hydra.sweep.dir={sweep}: no sweep to go on with (it has no {SAVED})")
-    saved = yaml.safe_load(file.read_text(encoding="utf-8"))["hydra"]["overrides"]
-    own = [str(word) for word in (*saved["task"], *saved["hydra"]) if not _is_of_a_start(str(word))]
+    try:
+        saved = read_yaml(file)["hydra"]["overrides"]
+        own = [str(word) for word in (*saved["task"], *saved["hydra"]) if not _is_of_a_start(str(word))]
+    except (TypeError, KeyError) as error:
+        raise UsageError(f"{file}: not the words of a sweep ({type(error).__name__}: {error})") from None
+    for word in own:
+        if word not in tokens:
+            refuse_word(word, file)
     other = [t for t in tokens if not t.startswith(_FREE) and t not in own]
     if other:
         raise UsageError(f"{other[0]}: sweep.retry goes on with the sweep as it was, and only hydra.* may be new")

@@ -1,0 +1,149 @@
+"""Hydra's loader on the package's configurations and the user's folder, and what its own node may hold.
+
+``hydra.callbacks`` of any file that is merged is instantiated, ``hydra.launcher.setup`` reaches a shell, and
+``hydra.run.dir`` says where files go. So each composition, a sweep's jobs included, has to come to the hydra node that
+the command line, the package and a folder that the person vouches for make of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.sources_registry import SourcesRegistry
+from hydra._internal.utils import create_config_search_path
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import setup_globals
+from hydra.plugins.config_source import ConfigResult, ConfigSource
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from medtrain.config import search, strangers
+from medtrain.core.errors import UsageError
+from medtrain.io.yaml_file import parse_yaml, yaml_text
+
+OF_ONE_COMPOSITION = ("overrides", "runtime", "mode")  # parts of the hydra node that tell how it came about
+OF_ONE_JOB = ("override_dirname", "config_name", "num", "id")  # the same of hydra.job
+
+
+class _UsersFiles(FileConfigSource):
+    """A folder of the person's own: its files are read once their size is known."""
+
+    @staticmethod
+    def scheme() -> str:
+        return "medtrain-user"
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        file = Path(self.path) / self._normalize_file_name(config_path)
+        self.check(file, config_path, yaml_text(file))
+        return super().load_config(config_path)
+
+    def check(self, file: Path, name: str, text: str) -> None:
+        """Check nothing more: the person vouches for it."""
+
+
+class _OthersFiles(_UsersFiles):
+    """A folder that merely lies here."""
+
+    @staticmethod
+    def scheme() -> str:
+        return "medtrain-others"
+
+    def check(self, file: Path, name: str, text: str) -> None:
+        header = ConfigSource._get_header_dict(text[:512]).get("package") or ""
+        strangers.check_option(parse_yaml(text, file), name.removesuffix(".yaml"), header, file)
+
+
+for _source in (_UsersFiles, _OthersFiles):
+    SourcesRegistry.instance().register(_source)
+
+
+class Loader(ConfigLoaderImpl):
+    """A loader whose every composition is checked for what its hydra node may hold."""
+
+    def load_configuration(
+        self,
+        config_name: str | None,
+        overrides: list[str],
+        run_mode: RunMode,
+        from_shell: bool = True,
+        validate_sweep_overrides: bool = True,
+    ) -> DictConfig:
+        cfg = super().load_configuration(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
+        folder = search.user_folder()
+        if folder is not None and search.vouched_folder() is None:
+            wanted = hydra_node(tuple(word for word in overrides if _is_of_hydra(word)), run_mode)
+            if differences := differing(plain_node(cfg), wanted):
+                raise UsageError(
+                    f"hydra.{differences[0]}: counts from the command line and from a folder that you vouch for, and "
+                    f"a file of {folder} sets it; {strangers.VOUCH}"
+                )
+        OmegaConf.set_struct(cfg, False)
+        for group in strangers.TRAINED_WITH:  # taken out whole: ~logger
+            cfg.setdefault(group, {})
+        OmegaConf.set_struct(cfg, True)
+        return cfg
+
+
+def loader() -> Loader:
+    """Make a loader on the package's configurations, the user's folder in front.
+
+    Raises:
+        UsageError: MEDTRAIN_CONFIG_DIR names no folder.
+    """
+    setup_globals()
+    path = create_config_search_path(f"pkg://{search.PACKAGE}")
+    folder = search.user_folder()
+    if folder is not None:
+        if not folder.is_dir():
+            raise UsageError(f"MEDTRAIN_CONFIG_DIR={folder}: no such folder")
+        source = _OthersFiles if search.vouched_folder() is None else _UsersFiles
+        path.prepend("user", f"{source.scheme()}://{folder}")
+    return Loader(config_search_path=path)
+
+
+def hydra_node(words: Sequence[str] = (), run_mode: RunMode = RunMode.RUN) -> dict[str, Any]:
+    """Compose the hydra node, unresolved, of the package, these words and a folder that the person vouches for."""
+    return plain_node(_composed(search.vouched_folder(), words, run_mode))
+
+
+def _composed(folder: Path | None, words: Sequence[str], run_mode: RunMode) -> DictConfig:
+    setup_globals()
+    path = create_config_search_path(f"pkg://{search.PACKAGE}")
+    if folder is not None:
+        path.prepend("user", f"{_UsersFiles.scheme()}://{folder}")
+    return ConfigLoaderImpl(config_search_path=path).load_configuration(search.PRIMARY, list(words), run_mode)
+
+
+@cache
+def shipped_node() -> dict[str, Any]:
+    """Compose the hydra node that the package alone makes."""
+    return plain_node(_composed(None, (), RunMode.RUN))
+
+
+def differing(node: Any, wanted: Any, path: str = "") -> list[str]:
+    """List the keys in which two plain nodes differ, in the order of the first."""
+    if not (isinstance(node, dict) and isinstance(wanted, dict)):
+        return [] if type(node) is type(wanted) and node == wanted else [path]
+    keys = dict.fromkeys([*node, *wanted])
+    absent = object()
+    return [
+        inner
+        for key in keys
+        for inner in differing(node.get(key, absent), wanted.get(key, absent), f"{path}.{key}" if path else str(key))
+    ]
+
+
+def _is_of_hydra(word: str) -> bool:
+    return OverridesParser.create().parse_overrides([word])[0].is_hydra_override()
+
+
+def plain_node(cfg: DictConfig) -> dict[str, Any]:
+    """Take the hydra node without what tells of one composition."""
+    node: Any = OmegaConf.to_container(cfg.hydra, resolve=False)
+    job = {key: value for key, value in node["job"].items() if key not in OF_ONE_JOB}
+    return {key: value for key, value in node.items() if key not in OF_ONE_COMPOSITION} | {"job": job}
