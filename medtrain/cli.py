@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from medtrain import __version__
+from medtrain.config import completion
 from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.core.verb import Place, Verb
 from medtrain.core.words import suggest
@@ -34,6 +35,33 @@ class Words:
     cfg: str | None = None
     resolve: bool = False
     package: str | None = None
+    info: str | None = None
+    completion: str | None = None
+    config_dir: str | None = None
+
+
+VALUED = {
+    **dict.fromkeys(("--cfg", "-c"), "cfg"),
+    **dict.fromkeys(("--package", "-p"), "package"),
+    **dict.fromkeys(("--config-dir", "-cd"), "config_dir"),
+    "--completion": "completion",
+}
+"""Options with a value, and where it goes."""
+FLAGS = ("--help", "--version", "--multirun", "--resolve", "--info", *(flag for flag in VALUED if flag[:2] == "--"))
+CHOICES = {
+    "cfg": ("job", "hydra", "all"),
+    "info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
+    "completion": ("bash", "zsh", "fish"),
+}
+INSTEAD = {  # options of Hydra's that have another form here
+    **dict.fromkeys(
+        ("--config-name", "-cn"), "there is one primary configuration; experiment=NAME takes a file on top of it"
+    ),
+    **dict.fromkeys(("--config-path", "-cp"), "write --config-dir DIR, or set MEDTRAIN_CONFIG_DIR"),
+    **dict.fromkeys(("--shell-completion", "-sc"), "write medtrain --completion bash (or zsh, fish)"),
+    "--hydra-help": "medtrain --help and docs/configuration.md say what of Hydra there is",
+    "--experimental-rerun": "medtrain run=RUN hydra.run.dir=NEW repeats a run, resume=RUN goes on with one",
+}
 
 
 def entry() -> int:
@@ -99,7 +127,17 @@ def _main(argv: list[str]) -> int:
         from medtrain.launch.dispatch import execute_saved
 
         return execute_saved(argv[1], look_up)
+    if argv[:1] == [completion.ASKED]:
+        print("".join(f"{word}\n" for word in completion.proposals(argv[1:], VERBS, FLAGS)), end="")
+        return 0
     words = parse(argv)
+    if words.config_dir is not None:
+        if not os.path.isdir(words.config_dir):
+            raise UsageError(f"--config-dir {words.config_dir}: no such folder")
+        os.environ["MEDTRAIN_CONFIG_DIR"] = os.path.abspath(words.config_dir)
+    if words.completion is not None:
+        print(completion.script(words.completion))
+        return 0
     if words.version:
         print(f"medtrain {__version__}")
         return 0
@@ -145,25 +183,28 @@ def parse(argv: list[str]) -> Words:
             words.multirun = True
         elif word == "--resolve":
             words.resolve = True
-        elif name in ("--cfg", "-c", "--package", "-p"):
+        elif word in ("-r", "--run"):
+            pass  # what happens anyway
+        elif name in ("--info", "-i"):
+            has_value = rest and "=" not in rest[0] and not rest[0].startswith("-") and rest[0] not in VERBS
+            words.info = value if equals else rest.pop(0) if has_value else "all"
+        elif name in VALUED:
             if not equals and not rest:
-                raise UsageError(f"{name} wants a value: --cfg job|hydra|all, --package GROUP")
-            value = value if equals else rest.pop(0)
-            if name in ("--cfg", "-c"):
-                words.cfg = value
-            else:
-                words.package = value
+                raise UsageError(f"{name} wants a value: {'|'.join(CHOICES.get(VALUED[name], ('...',)))}")
+            setattr(words, VALUED[name], value if equals else rest.pop(0))
+        elif name in INSTEAD:
+            raise UsageError(f"{name}: {INSTEAD[name]}")
         elif word.startswith("-"):
-            flags = ("--help", "--version", "--multirun", "--cfg", "--resolve", "--package")
-            raise UsageError(f"{word}: no such option; {suggest(word, flags)}")
+            raise UsageError(f"{word}: no such option; {suggest(word, FLAGS)}")
         elif not is_path and (equals or word.startswith("~")):
             words.tokens.append(word)
         elif not has_verb and not words.tokens and not words.plain:
             words.verb, has_verb = look_up(word).name, True
         else:
             words.plain.append(word)
-    if words.cfg not in (None, "job", "hydra", "all"):
-        raise UsageError(f"--cfg {words.cfg}: it can be job, hydra or all")
+    for key, choices in CHOICES.items():
+        if (value := getattr(words, key)) is not None and value not in choices:
+            raise UsageError(f"--{key} {value}: it can be {', '.join(choices)}")
     return words
 
 
@@ -174,6 +215,8 @@ def _configured(verb: Verb, words: Words) -> int:
     from medtrain.launch import retry, together
 
     together.alone(verb, words.multirun)
+    if any(token.startswith("hydra.run.dir=") for token in words.tokens) and not verb.place.has_folder:
+        raise UsageError(f"hydra.run.dir: {verb.name} makes no folder of its own that it could name")
     tokens = quote_paths(words.tokens, words.multirun)
     if words.plain:
         tokens.append(path_list(verb.words, words.plain, tokens))
@@ -187,12 +230,14 @@ def _configured(verb: Verb, words: Words) -> int:
     if given.get("sweep.retry") == "failed":
         tokens = retry.words(tokens, given.get("hydra.sweep.dir") if words.multirun else None)
     tokens = [*(t for t in tokens if t.partition("=")[0] not in ("trust", "verb")), f"verb={verb.name}"]
-    signatures = verb.builds and words.cfg is None  # only then torch is imported
+    signatures = verb.builds and words.cfg is None and words.info is None  # only then torch is imported
     composition = compose.compose(tokens, saved=saved, multirun=words.multirun, signatures=signatures)
     if composition.cfg.trust:
         raise UsageError("trust: it counts from the command line or MEDTRAIN_TRUST only, not from a file")
     if saved is not None:
         start.keep_to(saved, verb, composition.cfg, given)
+    if words.info is not None:
+        return compose.tell(composition, words.info, words.multirun)
     if words.cfg is not None:
         print(shown(composition.cfg, words), end="")
         return 0

@@ -159,6 +159,9 @@ _HEAD = "medtrain: train, test and explain medical imaging models"
 
 _FLAGS = """  -m, --multirun      a sweep: every combination of comma-separated values
   --cfg job           print the composed configuration and stop (also hydra, all; --resolve; --package GROUP)
+  --info WHAT         print where it comes from: defaults, defaults-tree, searchpath, plugins, config
+  --config-dir DIR    a folder of your own options, which is trusted (as MEDTRAIN_CONFIG_DIR)
+  --completion SHELL  print what bash, zsh or fish reads to complete words
   --help, --version"""
 
 

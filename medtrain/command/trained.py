@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from medtrain.callbacks.checkpoint import load, network_weights
 from medtrain.command import build
+from medtrain.config import strangers
 from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.io import record
 from medtrain.target import DataSpec, Decision
@@ -61,6 +62,9 @@ def open_run(run: str | None) -> Trained:
     facts = checkpoint.get("medtrain")
     if not isinstance(facts, dict) or "spec" not in facts:
         raise MedtrainError(f"{best}: not a checkpoint of medtrain (it says nothing of its data)")
+    members = facts.get("members")
+    nodes = {"model": {str(n): node for n, node in enumerate(members)}} if isinstance(members, list) else {}
+    strangers.refuse_addresses(nodes, best, {}, training=False)
     spec = DataSpec.from_dict(facts["spec"])
     decision = Decision.load(folder / "decision.json", best, spec.target.thresholded)
-    return Trained(folder, spec, decision, network_weights(checkpoint["state_dict"]), facts.get("members"))
+    return Trained(folder, spec, decision, network_weights(checkpoint["state_dict"]), members)

@@ -25,10 +25,12 @@ from omegaconf import DictConfig, OmegaConf
 from medtrain.config import search
 from medtrain.core.errors import UsageError
 from medtrain.core.extras import needs
+from medtrain.core.foreign import call_named
 from medtrain.core.ranges import AtLeast, fault, hints
 from medtrain.core.words import suggest
 
 KNOWN_PACKAGES = ("medtrain", "torch", "torchvision", "pytorch_lightning", "lightning", "timm", "monai")
+PLAIN_ONLY = "WEIGHTS_ONLY_LOAD"  # torch's own switch: files hold tensors and plain values, no code
 OURS = ("kind",)  # keys of a target's node that are medtrain's, not arguments
 
 
@@ -81,6 +83,8 @@ def trust(names: list[str]) -> None:
     """Add to what is trusted, for this process and those that it starts."""
     names = list(dict.fromkeys([*trusted(), *names]))
     os.environ["MEDTRAIN_TRUST"] = ",".join(names)
+    if not names and not os.environ.get(f"TORCH_FORCE_NO_{PLAIN_ONLY}"):
+        os.environ[f"TORCH_FORCE_{PLAIN_ONLY}"] = "1"  # also where a library asks for more
     if names and os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
 
@@ -276,7 +280,7 @@ def build(slot_name: str, node: Any, **supplied: Any) -> Any:
     """Build one object; arguments that the program supplies are given where the target takes them."""
     called, arguments = builder(slot_name, node)
     taken = inspect.signature(called).parameters
-    return called(**{k: v for k, v in supplied.items() if k in taken}, **arguments)
+    return call_named(called, **{k: v for k, v in supplied.items() if k in taken}, **arguments)
 
 
 def partial(slot_name: str, node: Any) -> Callable[..., Any]:
@@ -286,7 +290,7 @@ def partial(slot_name: str, node: Any) -> Callable[..., Any]:
 
     @functools.wraps(called)
     def later(*args: Any, **supplied: Any) -> Any:
-        return called(*args, **{k: v for k, v in supplied.items() if k in taken}, **arguments)
+        return call_named(called, *args, **{k: v for k, v in supplied.items() if k in taken}, **arguments)
 
     return later
 

@@ -51,7 +51,8 @@ def reference(cfg: Plain, choices: dict[str, str | None], saved: Plain | None) -
     for group in search.packaged_groups():
         node = cfg.get(group)
         name = node.get("name") if isinstance(node, dict) and group in ("data", "task") else None
-        choice = next((c for c in (choices.get(group), name) if c and _file(group, c).is_file()), None)
+        shipped = {file.stem for file in search.packaged_options(group)}
+        choice = next((c for c in (choices.get(group), name) if isinstance(c, str) and c in shipped), None)
         if choice is None and group in ("trainer", "eval"):
             choice = {"trainer": "auto", "eval": "default"}[group]  # every option of these has the same keys
         if choice is not None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.hydra import Hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -195,6 +196,13 @@ def _one_line(error: BaseException) -> str:
         known: Any = list(cause.parent_node) if isinstance(cause.parent_node, DictConfig) else []
         return f"{key}: no such key; {suggest(key.rpartition('.')[2], known)}"
     return " ".join(str(cause).split("\n")[0].split()) or type(error).__name__
+
+
+def tell(composition: Composition, what: str, multirun: bool) -> int:
+    """Print what ``--info`` asks for, as Hydra does: the search path, the defaults list, plugins, the configuration."""
+    mode = RunMode.MULTIRUN if multirun else RunMode.RUN
+    Hydra("medtrain", composition.loader).show_info(what, composition.primary, composition.tokens, mode)
+    return 0
 
 
 def resolved(cfg: DictConfig) -> DictConfig:

@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from medtrain.config import search, strangers
 from medtrain.core.errors import UsageError
+from medtrain.io.files import Unreadable
 from medtrain.io.yaml_file import parse_yaml, yaml_text
 
 OF_ONE_COMPOSITION = ("overrides", "runtime", "mode")  # parts of the hydra node that tell how it came about
@@ -39,7 +40,10 @@ class _UsersFiles(FileConfigSource):
 
     def load_config(self, config_path: str) -> ConfigResult:
         file = Path(self.path) / self._normalize_file_name(config_path)
-        self.check(file, config_path, yaml_text(file))
+        try:
+            self.check(file, config_path, yaml_text(file))
+        except Unreadable as error:
+            raise UsageError(str(error)) from None
         return super().load_config(config_path)
 
     def check(self, file: Path, name: str, text: str) -> None:

@@ -67,7 +67,7 @@ def saved_of(verb: Verb, given: dict[str, str]) -> DictConfig | None:
         _refuse_fixed(verb, given, {*FIXED_IN_A_RUN, "data", "eval.mc_dropout", "eval.groups"} - {*FREE_IN_AN_ENSEMBLE})
         if not given.get("runs"):
             raise UsageError(f"{verb.name} needs runs=..., run folders, a sweep's folder or a pattern")
-        return _settled(run_folders(_listed(given["runs"]))[0], "runs", given, training=False)
+        return load_settled(run_folders(_listed(given["runs"]))[0], "runs", given, training=False)
     if verb.origin is Origin.RUN:
         if not given.get("run"):
             raise UsageError(f"{verb.name} needs run=DIR, the folder of a finished training")
@@ -76,13 +76,13 @@ def saved_of(verb: Verb, given: dict[str, str]) -> DictConfig | None:
         key = "resume"
     elif verb.origin is Origin.PACKAGE or not given.get("run"):
         return None
-    saved = _settled(Path(_unquoted(given[key])), key, given, training=verb.origin is Origin.PACKAGE_OR_RUN)
+    saved = load_settled(Path(_unquoted(given[key])), key, given, training=verb.origin is Origin.PACKAGE_OR_RUN)
     if verb.origin is Origin.PACKAGE_OR_RUN and saved.verb == "ensemble":
         raise UsageError(f"{key}={given[key]}: an ensemble, which isn't trained; train its members again")
     return saved
 
 
-def _settled(run: Path, key: str, given: dict[str, str], *, training: bool) -> DictConfig:
+def load_settled(run: Path, key: str, given: dict[str, str], *, training: bool) -> DictConfig:
     """Read a run's configuration without what it can't say for this start, which is told.
 
     Raises:

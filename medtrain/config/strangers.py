@@ -25,7 +25,8 @@ OF_HYDRA = ("hydra", "defaults")  # keys that Hydra would act upon
 TRAINED_WITH = ("logger", "callbacks")  # groups that only a training builds, and that write
 VOUCH = "name its folder by MEDTRAIN_CONFIG_DIR or --config-dir, or in trust=[...], if you know it"
 
-_REFERENCE = re.compile(r"(?<!\\)\$\{\.*[\w.\[\]]+\}")  # to another key: ${data.image_size}
+# to another key: ${data.image_size}, ${oc.select:task.epochs,10}
+_REFERENCE = re.compile(r"(?<!\\)\$\{(?:\.*[\w.\[\]]+|oc\.select:[\w.]+(?:,[\w.-]+)?)\}")
 _HYDRA = re.compile(r"(^|[\s/@.])hydra([/@.:]|$)")
 _PLACE = re.compile(r"dir|path|folder|file|ur[il]|host|server|endpoint", re.IGNORECASE)
 _OUTSIDE = re.compile(r"^[/\\~$%]|^[A-Za-z]:[\\/]|(^|[/\\])\.\.($|[/\\])")
@@ -147,7 +148,7 @@ def is_address(key: str, value: str) -> bool:
     group, _, rest = key.partition(".")
     if rest.endswith("_target_"):
         return False
-    if group == "logger":
+    if group == "logger" and rest:
         return True
     return "://" in value or (group == "callbacks" and bool(_PLACE.search(rest) or _OUTSIDE.search(value)))
 
@@ -159,9 +160,11 @@ def _is_given(key: str, given: Plain) -> bool:
 
 def settle(saved: dict[str, Any], file: Path, given: Plain) -> list[str]:
     """Take out, in place, what a run's configuration can't say for this start; returns what was, to be told."""
-    told = []
+    told, shipped = [], read_yaml(search.packaged_folder() / f"{search.PRIMARY}.yaml")
     for key in OF_A_START:
-        value = saved.pop(key, None)
+        if key not in saved:
+            continue
+        value, saved[key] = saved[key], shipped[key]
         if any(leaf not in (None, False, []) for _, leaf in leaves(value)):
             told.append(f"{file}: {key}={value}: says what one start is to do, and doesn't count from there")
     data = saved.get("data")
@@ -190,6 +193,7 @@ def refuse_word(word: str, file: Path) -> None:
         bad = not _WORD_OF_LAUNCH.fullmatch(word)
     else:
         texts = [text.strip(" '\"") for text in re.split(r"[,{}\[\]]|(?<=\w):(?!//)", value)]
-        bad = "${" in word or "@" in key or any(is_address(key, text) and not said(text) for text in texts if text)
+        bad = "${" in word or "@" in key or (key in TRAINED_WITH and value[:1] == "{")
+        bad = bad or any(is_address(key, text) and not said(text) for text in texts if text)
     if bad:
         raise UsageError(f"{file}: {word}: counts from the command line only; give it again there if it is right")

@@ -28,6 +28,11 @@ class Place(Enum):
     WITHIN = auto()  # main(cfg, folder): the folder in the run that the module's ``place(cfg)`` names
     PASSING = auto()  # main(cfg, folder): a folder that is gone afterwards
 
+    @property
+    def has_folder(self) -> bool:
+        """Tell whether a folder is made that the person may name."""
+        return self in (Place.RUN, Place.BESIDE, Place.BESIDE_LATER)
+
 
 @dataclass(frozen=True)
 class Verb:

@@ -18,9 +18,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from medtrain.config import allowed
 from medtrain.config.compose import load_saved
+from medtrain.config.start import load_settled
 from medtrain.core.verb import LookUp, Place, Verb
 from medtrain.io import record
-from medtrain.io.files import write_text
+from medtrain.io.files import sha256, write_text
 from medtrain.launch import processes, ranks, together
 from medtrain.launch.execute import STOPPED, execute
 
@@ -42,12 +43,19 @@ def start(verb: Verb, cfg: DictConfig, folder: Path) -> int:
     return code if code in (0, 2, *STOPPED) else 1
 
 
-def execute_saved(job: str, look_up: LookUp) -> int:
-    """Carry out a saved job, as a rank does: a file of `start`, or a run folder that was made ready."""
+def execute_saved(job: str, look_up: LookUp, config_sha256: str = "") -> int:
+    """Carry out a saved job, as a rank does: a file of `start`, or a run folder that was made ready.
+
+    Args:
+        job: the file or folder.
+        config_sha256: of the folder's config.yaml as it was made ready; another one is anybody's, and sends nowhere.
+    """
     ranks.die_with_parent()
     allowed.trust([])
     if Path(job).is_dir():
-        cfg, folder = load_saved(job), Path(job)
+        folder = Path(job)
+        own = config_sha256 and config_sha256 == sha256(folder / "config.yaml")
+        cfg = load_saved(folder) if own else load_settled(folder, "--job", {}, training=True)
     else:
         cfg, folder = _read_job(OmegaConf.load(job))
     return execute(look_up(cfg.verb), cfg, folder)

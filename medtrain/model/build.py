@@ -15,6 +15,7 @@ import torchvision
 from torch import nn
 
 from medtrain.core.errors import UsageError
+from medtrain.core.foreign import call_named
 from medtrain.model.stem import set_channels
 from medtrain.model.weights import load_weights
 from medtrain.target import DataSpec
@@ -39,7 +40,7 @@ def build_model(builder: Callable[..., nn.Module], arguments: Mapping[str, Any],
     filled = fill_from_spec(builder, arguments, spec)
     names = _torchvision_weights(builder)
     weights = filled.pop("weights", None) if names else None
-    model = builder(**filled)
+    model = call_named(builder, **filled)
     if not isinstance(model, nn.Module):
         raise UsageError(f"{_name(builder)} built a {type(model).__name__}, not a network (torch.nn.Module)")
     if not any(name in filled for name in ("spec", *_CHANNELS)):

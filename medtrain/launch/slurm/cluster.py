@@ -16,7 +16,7 @@ from typing import Any
 
 from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.core.words import suggest
-from medtrain.io.files import read_json, write_json
+from medtrain.io.files import read_json, sha256, write_json
 
 FOLDER = "slurm"  # in the sweep's: what submitit writes, and the jobs' logs
 JOBS = f"{FOLDER}/jobs.json"  # {a job's folder: its id in SLURM}
@@ -25,7 +25,7 @@ _MEMORY = re.compile(r"\d+(\.\d+)?[KMGT]B?", re.IGNORECASE)
 _WRITTEN_HERE = ("array", "nodes", "ntasks", "ntasks-per-node", "signal", "output", "error", "open-mode", "requeue")
 
 Plain = dict[str, Any]
-Work = Callable[[str, float, int], None]  # what a job does: its folder, its patience, its requeues
+Work = Callable[[str, float, int, str], None]  # a job: its folder, patience, requeues, configuration's SHA-256
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,10 @@ def submit(cluster: Cluster, sweep: Path, jobs: Sequence[tuple[Path, Plain]], wo
             # -P: no module of the working folder
             executor = SlurmExecutor(sweep.absolute() / FOLDER, python=f"{shlex.quote(sys.executable)} -P")
             executor.update_parameters(**options)
-            arguments = [(str(folder.absolute()), cluster.warn_s / 2, cluster.max_requeues) for folder in folders]
+            arguments = [
+                (str(folder.absolute()), cluster.warn_s / 2, cluster.max_requeues, sha256(folder / "config.yaml"))
+                for folder in folders
+            ]
             for folder, job in zip(folders, executor.map_array(work, *zip(*arguments, strict=True)), strict=True):
                 ids[folder.name] = job.job_id
             write_json(sweep / JOBS, ids)

@@ -14,20 +14,21 @@ from medtrain.launch import processes, threads
 from medtrain.launch.slurm import cluster, queue
 
 
-def run(look_up: LookUp, folder: str, patience_s: float, requeues: int) -> None:
+def run(look_up: LookUp, folder: str, patience_s: float, requeues: int, config_sha256: str = "") -> None:
     """Carry out the run that was made ready in `folder`, or go on with it, as each process of a job does.
 
     Args:
         look_up: finds the verb that the run's configuration names.
         patience_s: between the signal and the latest moment to stop.
         requeues: how often the job may start again.
+        config_sha256: of the run's configuration as it was submitted.
     """
     notice.listen(patience_s)
     threads.settle()
     from medtrain.launch.dispatch import execute_saved  # slow to import: after the signals have their owner
     from medtrain.launch.execute import PREEMPTED
 
-    code = execute_saved(folder, look_up)
+    code = execute_saved(folder, look_up, config_sha256)
     if code == PREEMPTED:
         code = 0 if processes.global_rank() else preempted(Path(folder), requeues)
     if code:
