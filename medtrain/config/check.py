@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 
-import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
@@ -19,6 +18,7 @@ from omegaconf import OmegaConf
 
 from medtrain.config import allowed, schema, search, strangers
 from medtrain.core.words import suggest
+from medtrain.io.yaml_file import read_yaml
 
 GROUPS_OF_TARGETS = ("callbacks", "logger")  # nodes that hold named targets: more may be added
 UNNEEDED = ("experiment", "encoder")
@@ -70,7 +70,7 @@ def _file(group: str, name: str) -> Any:
 
 
 def _read(file: Any) -> Plain:
-    return dict(yaml.load(file.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {})
+    return dict(read_yaml(file) or {})
 
 
 def _option(group: str, name: str) -> Plain:

@@ -10,6 +10,7 @@ from medtrain.core.errors import UsageError
 EXTRAS = {
     **dict.fromkeys(("openslide", "tifffile", "imagecodecs", "h5py"), "medtrain[slides]"),
     "timm": "medtrain[timm]",
+    "SimpleITK": "medtrain[itk]",
     "wandb": "medtrain[wandb]",
     "mlflow": "medtrain[mlflow]",
     "hydra_plugins.hydra_optuna_sweeper": "hydra-optuna-sweeper",

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from medtrain.core.extras import pip_command
 from medtrain.io.volume import Volume, VolumeError, canonical
 
 SUFFIXES = (".mha", ".nrrd")
@@ -91,6 +92,6 @@ def _sitk(path: str | os.PathLike[str]) -> Any:
     try:
         import SimpleITK
     except ImportError:
-        raise VolumeError("read by SimpleITK, which isn't installed: pip install 'medtrain[itk]', or .nii.gz") from None
+        raise VolumeError(f"read by SimpleITK, which isn't installed: {pip_command('SimpleITK')}, or .nii.gz") from None
     SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)  # its complaints name no row
     return SimpleITK
