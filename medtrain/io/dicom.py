@@ -72,8 +72,12 @@ def is_dicom_file(path: str | os.PathLike[str]) -> bool:
 
 
 def dicom_files(folder: str | os.PathLike[str]) -> list[Path]:
-    """List the DICOM files that lie in a folder itself, sorted by name."""
-    return sorted(file for file in Path(folder).iterdir() if is_dicom_file(file) and file.name.upper() != "DICOMDIR")
+    """List the DICOM files that lie in a folder itself, sorted by name; [] of what is no folder, such as a device."""
+    try:
+        files = list(Path(folder).iterdir())
+    except OSError:
+        return []
+    return sorted(file for file in files if is_dicom_file(file) and file.name.upper() != "DICOMDIR")
 
 
 def read_patient_id(path: str | os.PathLike[str]) -> str | None:

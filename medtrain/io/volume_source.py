@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from medtrain.io import itk, nifti
 from medtrain.io.dicom import dicom_files, is_dicom_file
 from medtrain.io.dicom_series import read_series
+from medtrain.io.stats import stat_file
 from medtrain.io.store.files import digest, digest_file
 from medtrain.io.volume import Volume, VolumeError
 
@@ -58,11 +59,10 @@ def _by_itk(path: str | os.PathLike[str]) -> bool:
 
 
 def state_of(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Size and time (ns) of a file, or of all files in a folder together; (-1, 0) where nothing is there."""
+    """Size and time (ns) of a file, or of all files in a folder together; the size is negative where there is none."""
     try:
         if not os.path.isdir(path):
-            status = os.stat(path)
-            return status.st_size, status.st_mtime_ns
+            return stat_file(path)
         with os.scandir(path) as entries:
             stats = [entry.stat() for entry in entries if entry.is_file()]
         return sum(file.st_size for file in stats), max((file.st_mtime_ns for file in stats), default=0) + len(stats)

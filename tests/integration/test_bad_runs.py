@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -109,3 +110,26 @@ def test_a_folder_of_good_and_bad(medtrain: Callable[..., Ran], copy: Path, fold
     assert sorted(bad.index) == ["cine.dcm", "empty.png", "report.dcm"] and (bad["prediction"] == "").all()
     good = table[table["error"] == ""]
     assert (good["prob_1"].astype(float).between(0, 1)).all()
+
+
+def test_devices_in_a_table_cost_a_row_each(medtrain: Callable[..., Ran], copy: Path, folder: Path) -> None:
+    os.mkfifo("pipe.png")
+    Path("zero.png").symlink_to("/dev/zero")
+    bad = ["/dev/zero", "/dev/random", "/dev/full", "pipe.png", "zero.png", "/dev"]
+    Path("t.csv").write_text("\n".join(["path", "a.png", *bad]) + "\n")
+    ran = predict(medtrain, copy, "t.csv")
+    assert ran.code == 1 and f"{len(bad)} inputs could not be read" in ran.err and "Traceback" not in ran.err
+    table = pd.read_csv("out.csv", keep_default_na=False, dtype=str)
+    assert (table["error"] != "").sum() == len(bad) and (table["error"] == "").sum() == 1
+
+
+def test_a_stranger_s_run_runs_nothing(medtrain: Callable[..., Ran], copy: Path, folder: Path) -> None:
+    config = (copy / "config.yaml").read_text()
+    acts = "{_target_: pathlib.Path.write_text, _args_: [{_target_: pathlib.Path, _args_: [ran]}, x]}"
+    (copy / "config.yaml").write_text(f"{config}hydra:\n  callbacks:\n    e: {acts}\n")
+    before = sorted(folder.rglob("*"))
+    for words in (["-m", f"run={copy}", "seed=1"], [f"resume={copy}"], ["test", f"run={copy}"]):
+        ran = medtrain(*words)
+        assert ran.code == 2 and "hydra: no part of a run's configuration" in ran.err
+    assert predict(medtrain, copy).code == 2
+    assert sorted(folder.rglob("*")) == before
