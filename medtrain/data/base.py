@@ -168,7 +168,7 @@ class Data(pl.LightningDataModule):
         """Learn what is only known once files are read and splits are made."""
 
     def pixels(self, cases: Sequence[str]) -> NDArray[Any] | None:
-        """(B, C, H, W), uint8 or uint16, of cases by their names, for pictures in a report; None without pictures."""
+        """Give (B, C, H, W), uint8 or uint16, of cases by their names, for pictures of a report; None without any."""
         return None
 
     def prepare(self) -> None:
@@ -263,7 +263,7 @@ class Data(pl.LightningDataModule):
 
     @property
     def table(self) -> pd.DataFrame:
-        """The user's own columns, a row a case, indexed by the row numbers of the file."""
+        """Find the user's own columns, a row a case, indexed by the row numbers of the file."""
         return self._raw.typed.iloc[self.slots]
 
     def setup(self, stage: str | None = None) -> None:

@@ -93,5 +93,5 @@ def _comparable(then: pd.Series, here: pd.Series) -> tuple[pd.Series, pd.Series]
 
 
 def _same_groups(then: pd.Series, here: pd.Series) -> bool:
-    """Are the same cases of one patient, whatever patients are called?"""
+    """Tell whether the same cases are of one patient, whatever patients are called."""
     return pd.factorize(then)[0].tolist() == pd.factorize(here)[0].tolist()

@@ -20,29 +20,29 @@ def leaks(
     where_N: Sequence[str],
     severity: str = "error",
 ) -> list[Problem]:
-    """A problem for each patient (``patient_leak``) and each content (``duplicate``) that stands in two splits.
+    """Give a problem for each patient (``patient_leak``) and each content (``duplicate``) that stands in two splits.
 
     Args:
         content_N: the same number for cases with the same content (`medtrain.io.content`).
         where_N: file and row of each case, for the message.
     """
-    found = []
+    problems = []
     for rows in straddling(patient_N, split_N):
         counts = [f"{name} ({(split_N[rows] == name).sum()} files)" for name in SPLITS if name in split_N[rows]]
-        who = f"patient {patient_N[rows[0]]}"
-        found.append(
-            Problem("patient_leak", who, f"stands in {' and '.join(counts)}, first in {where_N[rows[0]]}", severity)
+        name = f"patient {patient_N[rows[0]]}"
+        problems.append(
+            Problem("patient_leak", name, f"stands in {' and '.join(counts)}, first in {where_N[rows[0]]}", severity)
         )
     for rows in straddling(content_N, split_N):
         others = ", ".join(f"{where_N[row]} ({split_N[row]})" for row in rows[1:4]) + ", ..." * (len(rows) > 4)
-        found.append(
+        problems.append(
             Problem("duplicate", where_N[rows[0]], f"({split_N[rows[0]]}) the same content as {others}", severity)
         )
-    return found
+    return problems
 
 
 def leaked(patient_N: NDArray[Any], content_N: NDArray[Any], split_N: NDArray[np.str_]) -> NDArray[np.bool_]:
-    """Rows that data.leakage=drop takes out: of train what stands in val or test too, of val what stands in test."""
+    """Mark what data.leakage=drop takes out: of train what stands in val or test too, of val what stands in test."""
     out = np.zeros(len(split_N), bool)
     for key_N in (patient_N, content_N):
         for rows in straddling(key_N, split_N):
@@ -52,7 +52,7 @@ def leaked(patient_N: NDArray[Any], content_N: NDArray[Any], split_N: NDArray[np
 
 
 def straddling(key_N: NDArray[Any], split_N: NDArray[np.str_]) -> list[NDArray[np.int64]]:
-    """The rows of each key that stands in two splits, in the order of their first rows."""
+    """Give the rows of each key that stands in two splits, in the order of their first rows."""
     key_N, parts_N = pd.factorize(np.asarray(key_N))[0], pd.factorize(np.asarray(split_N))[0]
     one_K = np.full(key_N.max(initial=-1) + 1, -1)
     one_K[key_N] = parts_N  # any of its splits: it straddles where another differs
@@ -60,4 +60,4 @@ def straddling(key_N: NDArray[Any], split_N: NDArray[np.str_]) -> list[NDArray[n
     astray_K[key_N[parts_N != one_K[key_N]]] = True
     rows = np.flatnonzero(astray_K[key_N])
     groups = pd.Series(rows).groupby(key_N[rows]).groups
-    return sorted((rows[np.asarray(at)] for at in groups.values()), key=lambda group: int(group[0]))
+    return sorted((rows[np.asarray(members)] for members in groups.values()), key=lambda group: int(group[0]))

@@ -24,7 +24,7 @@ class LaterBatches(BatchSampler):
         yield from islice(self.whole_epoch(), start, None)
 
     def whole_epoch(self) -> Iterator[list[Any]]:
-        """All batches; a subclass may put them together in another way."""
+        """Give all batches; a subclass may put them together in another way."""
         return super().__iter__()
 
 
@@ -49,7 +49,7 @@ class ResumableLoader(DataLoader[Any]):
 
 
 def loader(dataset: Dataset[Any], batches: LaterBatches, num_workers: int) -> DataLoader[Any]:
-    """Batches of a data set whose ``__getitems__`` gives whole ones."""
+    """Load batches of a data set whose ``__getitems__`` gives whole ones."""
     return ResumableLoader(
         dataset,
         batch_sampler=batches,
@@ -70,7 +70,7 @@ def _whole_batch(batch: Any) -> Any:
 
 
 def ranks() -> tuple[int, int]:
-    """(rank, world) of this process; (0, 1) where nothing is distributed."""
+    """Give (rank, world) of this process; (0, 1) where nothing is distributed."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1

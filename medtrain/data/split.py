@@ -41,7 +41,7 @@ class Splits:
 def stratified_groups(
     labels_NC: ArrayLike, groups_N: ArrayLike, shares: Sequence[float], seed: int, weight_N: ArrayLike | None = None
 ) -> NDArray[np.int64]:
-    """Iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011, algorithm 1) with whole groups as examples.
+    """Stratify iteratively (Sechidis, Tsoumakas and Vlahavas 2011, algorithm 1) with whole groups as examples.
 
     Where a label stands in as many groups as there are parts or more, every part gets one of them.
 

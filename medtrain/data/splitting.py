@@ -132,7 +132,7 @@ class Splitting:
 
     @property
     def _lenient(self) -> bool:
-        """May the run have left out rows?"""
+        """Tell whether the run may have left out rows."""
         return skips(self.cfg) or self.cfg.get("leakage") == "drop"
 
 

@@ -55,7 +55,7 @@ def meet(cases: pd.DataFrame, run: pd.DataFrame) -> Met:
 
 
 def has_content(run: pd.DataFrame) -> bool:
-    """Does the run know what its cases are? Those of 0.1 don't."""
+    """Tell whether the run knows what its cases are; those of 0.1 don't."""
     return "content" in run and bool((run["content"] != "").any())
 
 
@@ -94,13 +94,13 @@ def _among(values: pd.Series, known: pd.Series) -> NDArray[np.bool_]:
 
 
 def _at_site(cases: pd.DataFrame) -> pd.Series:
-    """Patients with their site; '' where no site is named."""
+    """Give patients with their site; '' where no site is named."""
     joined = cases["site"] + "\t" + cases["patient"]
     return joined.where(cases["site"] != "", "")
 
 
 def _same_names(cases: pd.DataFrame, run: pd.DataFrame) -> bool:
-    """Do both sides call the patient of any common case by the same name, that isn't just the case's own?"""
+    """Tell whether both sides call the patient of any common case by the same name, not just the case's own."""
     known = set(zip(run["content"], run["patient"], strict=True))
     named = cases[(cases["patient"] != cases["case"]) & (cases["content"] != "")]
     return any(pair in known for pair in zip(named["content"], named["patient"], strict=True))

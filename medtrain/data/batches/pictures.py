@@ -43,7 +43,7 @@ class Pictures(Protocol):
     def identities(self) -> Sequence[str]: ...
 
     def __getitem__(self, indices: ArrayLike) -> NDArray[Any]:
-        """(B, C, H, W), uint8 or uint16."""
+        """Give (B, C, H, W), uint8 or uint16."""
 
 
 def list_pictures(path: Path, cfg: Mapping[str, Any]) -> Manifest:

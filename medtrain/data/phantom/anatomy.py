@@ -54,7 +54,7 @@ def draw_anatomy(draw: np.random.Generator) -> Anatomy:
 
 
 def grid(height: int, width: int, draw: np.random.Generator) -> tuple[Picture, Picture]:
-    """Coordinates of a film's pixels under the pose of the day: turned, shifted, nearer or farther."""
+    """Compute coordinates of a film's pixels under the pose of the day: turned, shifted, nearer or farther."""
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
     y = (rows + 0.5) / height * 2 - 1
     x = ((columns + 0.5) / width * 2 - 1) * width / height
@@ -64,12 +64,12 @@ def grid(height: int, width: int, draw: np.random.Generator) -> tuple[Picture, P
 
 
 def soft_step(distance: Picture, softness: float) -> Picture:
-    """1 where `distance` is well below 0, 0 well above."""
+    """Give 1 where `distance` is well below 0, 0 well above."""
     return np.asarray(0.5 - 0.5 * np.tanh(distance / (2 * softness)), np.float32)
 
 
 def draw_chest(anatomy: Anatomy, x: Picture, y: Picture, supine: bool) -> tuple[Picture, Picture]:
-    """A healthy chest, and where its lungs are (0 to 1).
+    """Draw a healthy chest, and where its lungs are (0 to 1).
 
     Args:
         x, y: from `grid`.
@@ -95,7 +95,7 @@ def draw_chest(anatomy: Anatomy, x: Picture, y: Picture, supine: bool) -> tuple[
 
 
 def _body(a: Anatomy, x: Picture, y: Picture) -> Picture:
-    """Trunk, sloping shoulders and neck."""
+    """Draw trunk, sloping shoulders and neck."""
     flank = a.width + 0.13 + 0.06 * y
     trunk = soft_step(np.abs(x) - flank, 0.02) * soft_step(-0.93 - y + 0.3 * np.clip(np.abs(x) - 0.25, 0, None), 0.03)
     shoulders = (
@@ -106,7 +106,7 @@ def _body(a: Anatomy, x: Picture, y: Picture) -> Picture:
 
 
 def _lungs(a: Anatomy, x: Picture, y: Picture, base: float) -> Picture:
-    """Two fields that taper to the apex and stand on the diaphragm's domes, the right one higher."""
+    """Draw two fields that taper to the apex and stand on the diaphragm's domes, the right one higher."""
     out = np.zeros_like(x)
     for side in (-1.0, 1.0):
         centre = side * a.width * 0.52
@@ -121,7 +121,7 @@ def _lungs(a: Anatomy, x: Picture, y: Picture, base: float) -> Picture:
 
 
 def _mediastinum(a: Anatomy, x: Picture, y: Picture, base: float, heart_x: float) -> Picture:
-    """Central shadow, aortic arch, heart (two thirds of it on the patient's left) and trachea."""
+    """Draw central shadow, aortic arch, heart (two thirds of it on the patient's left) and trachea."""
     below = soft_step(y - base - 0.3, 0.1)
     central = soft_step(np.abs(x) - 0.1 - 0.05 * np.clip(y + 0.2, 0, 1), 0.025) * below
     arch = soft_step(np.hypot((x - 0.11) / 0.09, (y + 0.27) / 0.1) - 1, 0.15)
@@ -136,7 +136,7 @@ def _mediastinum(a: Anatomy, x: Picture, y: Picture, base: float, heart_x: float
 
 
 def _bones(a: Anatomy, x: Picture, y: Picture, body: Picture) -> Picture:
-    """Vertebrae, nine pairs of ribs (back: falling outwards; front: rising), clavicles."""
+    """Draw vertebrae, nine pairs of ribs (back: falling outwards; front: rising), clavicles."""
     vertebra = 0.5 + 0.5 * np.cos(y * 2 * np.pi / 0.14)
     out = (0.05 + 0.05 * vertebra) * soft_step(np.abs(x) - 0.075, 0.01)
     reach = np.clip(np.abs(x) / a.width, 0, 1)
@@ -164,7 +164,7 @@ def _bones(a: Anatomy, x: Picture, y: Picture, body: Picture) -> Picture:
 
 
 def _vessels(a: Anatomy, x: Picture, y: Picture, lungs: Picture) -> Picture:
-    """Hila, and vessels that branch from them and fade outwards."""
+    """Draw hila, and vessels that branch from them and fade outwards."""
     out = np.zeros_like(x)
     for side in (-1.0, 1.0):
         hilum = np.hypot((x - side * 0.17) / 0.08, (y - 0.0) / 0.15)

@@ -15,18 +15,18 @@ SITES = tuple(GAIN)
 
 
 def scattered(chest: Picture) -> Picture:
-    """Blurred by scatter and focal spot."""
+    """Blur a picture by scatter and focal spot."""
     return np.asarray(gaussian_filter(chest, 0.006 * len(chest)))
 
 
 def halved(picture: Picture) -> Picture:
-    """Half as high and wide; what is drawn at twice its size has smooth edges."""
+    """Halve height and width; what is drawn at twice its size has smooth edges."""
     height, width = picture.shape
     return np.asarray(picture.reshape(height // 2, 2, width // 2, 2).mean((1, 3)))
 
 
 def expose(draw: np.random.Generator, film: Picture, site: str) -> Picture:
-    """Quantum noise, and the exposure of a hospital on one day: 0 (black) to 1."""
+    """Add quantum noise, and the exposure of a hospital on one day: 0 (black) to 1."""
     film = film + draw.normal(0, draw.uniform(0.008, 0.02), film.shape)
     gain = GAIN[site] * draw.uniform(0.9, 1.1)
     film = np.clip((film + draw.uniform(-0.04, 0.04)) * gain, 0, 1) ** draw.uniform(0.85, 1.2)
@@ -34,7 +34,7 @@ def expose(draw: np.random.Generator, film: Picture, site: str) -> Picture:
 
 
 def mark(draw: np.random.Generator, film: Picture) -> Picture:
-    """What technicians leave on films: a side marker, ECG electrodes with their leads."""
+    """Mark a film as technicians do: a side marker, ECG electrodes with their leads."""
     height, width = film.shape
     if draw.random() < 0.7:
         top, left = int(height * draw.uniform(0.03, 0.1)), int(width * draw.uniform(0.86, 0.92))
@@ -53,7 +53,7 @@ def mark(draw: np.random.Generator, film: Picture) -> Picture:
 
 
 def save(film: Picture, path: Path, draw: np.random.Generator) -> None:
-    """Two in three as 8 bit, the others as 12-bit values in a 16-bit file, as detectors give them."""
+    """Save two in three as 8 bit, the others as 12-bit values in a 16-bit file, as detectors give them."""
     if draw.random() < 1 / 3:
         Image.fromarray(np.rint(film * 4095).astype(np.uint16)).save(path)
     else:

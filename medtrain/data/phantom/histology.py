@@ -47,7 +47,7 @@ NUCLEI = {
 
 
 def draw_textures(draw: np.random.Generator) -> Mapping[str, Field]:
-    """{kind: (2, BANK, BANK)} amounts of haematoxylin and eosin."""
+    """Draw {kind: (2, BANK, BANK)} amounts of haematoxylin and eosin."""
     return {kind: np.stack([_nuclei(draw, NUCLEI[kind]), _eosin(draw, kind)]) for kind in KINDS}
 
 
@@ -62,15 +62,15 @@ def _nuclei(draw: np.random.Generator, kind: Nuclei) -> Field:
         across = np.cos(angle) * rows - np.sin(angle) * columns
         distance = np.hypot(along / long, across) / radius
         stamp = dark / (1 + np.exp(6 * (distance - 1))) * (0.75 + 0.25 * distance.clip(0, 1))
-        at = draw.integers(0, BANK, 2)
-        where = np.ix_(np.arange(-reach, reach + 1) + at[0], np.arange(-reach, reach + 1) + at[1])
+        offset = draw.integers(0, BANK, 2)
+        where = np.ix_(np.arange(-reach, reach + 1) + offset[0], np.arange(-reach, reach + 1) + offset[1])
         wrapped = tuple(index % BANK for index in where)
         out[wrapped] = np.maximum(out[wrapped], stamp)
     return out
 
 
 def _eosin(draw: np.random.Generator, kind: str) -> Field:
-    """Fibres in stroma, little between lymphocytes, cytoplasm in tumour."""
+    """Draw fibres in stroma, little between lymphocytes, cytoplasm in tumour."""
     blur, level, depth = {"stroma": ((1.5, 9.0), 0.32, 0.12), "lymphoid": ((2, 2), 0.2, 0.04)}.get(
         kind, ((4, 4), 0.34, 0.07)
     )
@@ -89,7 +89,7 @@ class Layout:
 
 
 def draw_layout(draw: np.random.Generator, size: int, sick: bool, pen: bool) -> Layout:
-    """One to three pieces of tissue, with lymphoid aggregates and, if sick, one to three small tumours.
+    """Draw one to three pieces of tissue, with lymphoid aggregates and, if sick, one to three small tumours.
 
     Args:
         size: of the maps, pixels a side.
@@ -111,7 +111,7 @@ def draw_layout(draw: np.random.Generator, size: int, sick: bool, pen: bool) -> 
 
 
 def _within(draw: np.random.Generator, tissue: Field) -> tuple[float, float]:
-    """A place well inside the tissue, as shares of height and width."""
+    """Choose a place well inside the tissue, as shares of height and width."""
     deep = np.argwhere(gaussian_filter(tissue, 4) > 0.85)
     row, column = deep[draw.integers(len(deep))] if len(deep) else np.argwhere(tissue == tissue.max())[0]
     return (float(row) + 0.5) / len(tissue), (float(column) + 0.5) / len(tissue)
@@ -125,13 +125,13 @@ def _blob(draw: np.random.Generator, size: int, middle: tuple[float, float], rad
 
 
 def _holes(draw: np.random.Generator, size: int) -> Field:
-    """Vessels and fat."""
+    """Draw vessels and fat."""
     noise = gaussian_filter(draw.normal(size=(size, size)), 1.8)
     return np.asarray(noise / noise.std() > 2.4, np.float32)
 
 
 def _pen(draw: np.random.Generator, size: int) -> Field:
-    """A loop and a stroke, as people mark a finding."""
+    """Draw a loop and a stroke, as people mark a finding."""
     rows, columns = (np.mgrid[:size, :size].astype(np.float32) + 0.5) / size
     middle, radius = draw.uniform(0.3, 0.7, 2), draw.uniform(0.15, 0.3)
     loop = np.abs(np.hypot(rows - middle[0], columns - middle[1]) - radius) < 0.012
@@ -146,7 +146,7 @@ BAND = 128  # rows that are stained at a time: what fits a processor's cache
 
 
 def stain(draw: np.random.Generator, layout: Layout, textures: Mapping[str, Field], size: int) -> NDArray[np.uint8]:
-    """The slide's pixels, (size, size, 3) RGB: its own strength of each stain, its own cut of each texture."""
+    """Draw the slide's pixels, (size, size, 3) RGB: its own strength of each stain, its own cut of each texture."""
     strength = np.array([1.5, 1.0]) * draw.uniform(0.85, 1.2, 2)
     colours = np.stack([HAEMATOXYLIN, EOSIN]) * strength[:, None] * draw.normal(1, 0.04, (2, 3))
     pen = PENS[int(draw.integers(len(PENS)))]
@@ -176,6 +176,6 @@ def stain(draw: np.random.Generator, layout: Layout, textures: Mapping[str, Fiel
 
 
 def _cut(draw: np.random.Generator, texture: Field, size: int) -> Field:
-    """A texture from anywhere in it on, (2, BANK, size)."""
+    """Take a texture from anywhere in it on, (2, BANK, size)."""
     moved = np.roll(texture, tuple(draw.integers(0, BANK, 2)), (1, 2))
     return np.tile(moved, (1, 1, -(-size // BANK)))[..., :size]

@@ -34,11 +34,12 @@ Boxes = list[tuple[float, float, float, float]]
 
 
 def lesion_folder(cfg: Mapping[str, Any], progress: Progress | None = None) -> Path:
-    """The folder of the phantom that `cfg` asks for (patients, image_size, phantom_seed), made if need be."""
+    """Find the folder of the phantom that `cfg` asks for (patients, image_size, phantom_seed), made if need be."""
     patients, size, seed = int(cfg["patients"]), int(np.max(cfg["image_size"])), int(cfg.get("phantom_seed") or 0)
     folder = cache_root(cfg.get("cache_dir")) / "phantoms" / f"lesion_v{VERSION}_{patients}p_{size}px_seed{seed}"
     build_once(
-        folder, lambda at: make_phantom_lesion(at, patients=patients, image_size=size, seed=seed, progress=progress)
+        folder,
+        lambda place: make_phantom_lesion(place, patients=patients, image_size=size, seed=seed, progress=progress),
     )
     return folder
 
@@ -82,21 +83,21 @@ def _patient(folder: Path, number: int, image_size: int, seed: int) -> list[tupl
     anatomy = draw_anatomy(draw)
     sick = draw.random() < SICK
     site = SITES[int(draw.integers(len(SITES)))]
-    found = []
+    films = []
     for film in range(int(draw.integers(1, 4))):
         count = int(draw.choice((1, 2, 3, 4), p=(0.4, 0.3, 0.2, 0.1))) if sick and draw.random() < SHOWN else 0
         picture, boxes = draw_film(draw, anatomy, count, site, image_size)
         name = f"p{number:04d}_{film}.png"
         save(picture, folder / "images" / name, draw)
         size = {"height": picture.shape[0], "width": picture.shape[1]}
-        found.append(({"file_name": name, **size, "patient": f"p{number:04d}"}, boxes))
-    return found
+        films.append(({"file_name": name, **size, "patient": f"p{number:04d}"}, boxes))
+    return films
 
 
 def draw_film(
     draw: np.random.Generator, anatomy: Anatomy, count: int, site: str, image_size: int
 ) -> tuple[Picture, Boxes]:
-    """One film, 0 (black) to 1, with up to `count` nodules, and their boxes in its pixels."""
+    """Draw one film, 0 (black) to 1, with up to `count` nodules, and their boxes in its pixels."""
     height = round(image_size * draw.uniform(1.0, ENLARGED))
     width = round(height * draw.uniform(0.85, 1.0))
     chest, lungs = draw_chest(anatomy, *grid(height, width, draw), supine=False)

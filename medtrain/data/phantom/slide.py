@@ -34,7 +34,7 @@ SITES = ("north", "south")
 
 
 def phantom_slides(cfg: Mapping[str, Any], progress: Progress | None = None) -> Path:
-    """The folder of the phantom that `cfg` asks for (patients, slide_px, phantom_seed), made if need be."""
+    """Find the folder of the phantom that `cfg` asks for (patients, slide_px, phantom_seed), made if need be."""
     patients, size, seed = int(cfg["patients"]), int(cfg["slide_px"]), int(cfg.get("phantom_seed") or 0)
     folder = cache_root(cfg.get("cache_dir")) / "phantoms" / f"slide_v{VERSION}_{patients}p_{size}px_seed{seed}"
     build_once(folder, lambda place: make_phantom_slides(place, patients, size, seed, progress))
@@ -96,7 +96,7 @@ def _patient(
 
 
 def write_slide(path: Path, pixels: NDArray[np.uint8], mpp: float = MPP, tile: int = 256) -> None:
-    """A pyramidal TIFF of JPEG tiles, as OpenSlide reads it: each level a page of its own, the reduced ones marked.
+    """Write a pyramidal TIFF of JPEG tiles as OpenSlide reads it: a page a level, the reduced ones marked.
 
     Args:
         pixels: (H, W, 3) RGB of level 0.

@@ -47,7 +47,7 @@ class Nodule:
 
 
 def phantom_folder(cfg: Mapping[str, Any], progress: Progress | None = None) -> Path:
-    """The folder of the phantom that `cfg` asks for (patients, phantom_seed), made if need be."""
+    """Find the folder of the phantom that `cfg` asks for (patients, phantom_seed), made if need be."""
     patients, seed = int(cfg["patients"]), int(cfg.get("phantom_seed") or 0)
     folder = cache_root(cfg.get("cache_dir")) / "phantoms" / f"volume_v{VERSION}_{patients}p_seed{seed}"
     build_once(folder, lambda place: make_phantom_volume(place, patients=patients, seed=seed, progress=progress))
@@ -101,7 +101,7 @@ def _patient(folder: Path, number: int, seed: int) -> list[dict[str, Any]]:
 def draw_section(
     draw: np.random.Generator, malignant: bool
 ) -> tuple[NDArray[np.int16], NDArray[np.uint8], tuple[float, float, float], Nodule]:
-    """One section: Hounsfield units and the nodule's mask, both (right, front, head), mm a voxel, and what it shows."""
+    """Draw one section: Hounsfield units, the nodule's mask, both (right, front, head), mm a voxel, and the nodule."""
     within = draw.uniform(1.0, 1.9)
     spacing = (within, within, float(draw.choice((1.25, 2.0, 2.5, 3.0))))
     size = [round(draw.uniform(66, 84) / step) for step in spacing]
@@ -152,7 +152,7 @@ def _put(hu: Field, draw: np.random.Generator, axes: list[Field], nodule: Nodule
 
 
 def _vessel(draw: np.random.Generator, grid: Grid) -> Field:
-    """A gently bent tube through the section."""
+    """Draw a gently bent tube through the section."""
     x, y, z = grid
     way, across = draw.normal(0, 1, (2, 3))
     across = np.cross(way, across)
@@ -166,7 +166,7 @@ def _vessel(draw: np.random.Generator, grid: Grid) -> Field:
 
 
 def _wall(draw: np.random.Generator, grid: Grid) -> Field:
-    """The chest wall with its ribs on one side of the section, `AIR` where there is none."""
+    """Draw the chest wall with its ribs on one side of the section, `AIR` where there is none."""
     x, y, z = grid
     turn, depth, first = (float(draw.uniform(*ends)) for ends in ((0, 2 * np.pi), (20, 30), (0, 24)))
     deep = x * float(np.cos(turn)) + y * float(np.sin(turn)) - depth + (x * x + y * y + z * z) / 400
@@ -175,7 +175,7 @@ def _wall(draw: np.random.Generator, grid: Grid) -> Field:
 
 
 def _noise(draw: np.random.Generator, size: list[int], width: float) -> Field:
-    """Smooth noise of standard deviation 1."""
+    """Draw smooth noise of standard deviation 1."""
     rough = gaussian_filter(draw.standard_normal(size, dtype=np.float32), width)
     return np.asarray(rough / rough.std(), np.float32)
 
@@ -183,7 +183,7 @@ def _noise(draw: np.random.Generator, size: list[int], width: float) -> Field:
 def _save(
     voxels: NDArray[Any], spacing: tuple[float, float, float], place: NDArray[np.float64], orientation: str, file: Path
 ) -> None:
-    """A file whose axes run as `orientation` says; what it shows lies in the same place whatever that is."""
+    """Save a file whose axes run as `orientation` says; what it shows lies in the same place whatever that is."""
     affine = np.diag([*spacing, 1.0])
     affine[:3, 3] = place
     turn = nib.orientations.ornt_transform(

@@ -42,7 +42,7 @@ class ChestFinding:
 
 
 def phantom_folder(cfg: Mapping[str, Any], progress: Progress | None = None) -> Path:
-    """The folder of the phantom that `cfg` asks for (patients, image_size, phantom_seed), made if need be."""
+    """Find the folder of the phantom that `cfg` asks for (patients, image_size, phantom_seed), made if need be."""
     patients, size, seed = int(cfg["patients"]), int(cfg["image_size"]), int(cfg.get("phantom_seed") or 0)
     folder = cache_root(cfg.get("cache_dir")) / "phantoms" / f"xray_v{VERSION}_{patients}p_{size}px_seed{seed}"
     build_once(
@@ -85,18 +85,18 @@ def _patient(folder: Path, number: int, image_size: int, seed: int) -> list[dict
         view = "AP" if draw.random() < (0.4 if sick else 0.2) else "PA"
         name = f"images/p{number:04d}_{film}.png"
         save(draw_film(draw, anatomy, finding, view, site, image_size), folder / name, draw)
-        said = finding if draw.random() >= WRONG else _wrong(finding, draw)
+        reported = finding if draw.random() >= WRONG else _wrong(finding, draw)
         rows.append(
             {
                 "path": name,
-                "label": int(said.opacity or said.nodule),
+                "label": int(reported.opacity or reported.nodule),
                 "patient": f"p{number:04d}",
                 "sex": "F" if anatomy.breast else "M",
                 "site": site,
                 "view": view,
-                "opacity": int(said.opacity),
-                "nodule": int(said.nodule),
-                "finding": said.name,
+                "opacity": int(reported.opacity),
+                "nodule": int(reported.nodule),
+                "finding": reported.name,
             }
         )
     return rows
@@ -119,7 +119,7 @@ def _wrong(finding: ChestFinding, draw: np.random.Generator) -> ChestFinding:
 def draw_film(
     draw: np.random.Generator, anatomy: Anatomy, finding: ChestFinding, view: str, site: str, image_size: int
 ) -> Picture:
-    """One film, 0 (black) to 1, drawn at twice its size and averaged."""
+    """Draw one film, 0 (black) to 1, drawn at twice its size and averaged."""
     height = round(image_size * draw.uniform(1.0, 1.4))
     width = round(height * draw.uniform(0.85, 1.05))
     x, y = grid(2 * height, 2 * width, draw)
@@ -132,14 +132,14 @@ def draw_film(
 
 
 def inside(draw: np.random.Generator, x: Picture, y: Picture, lungs: Picture) -> tuple[float, float]:
-    """A point in a lung."""
+    """Choose a point in a lung."""
     spots = np.flatnonzero(lungs.ravel() > 0.7)
     spot = int(spots[draw.integers(len(spots))])
     return float(x.ravel()[spot]), float(y.ravel()[spot])
 
 
 def _opacities(draw: np.random.Generator, x: Picture, y: Picture, lungs: Picture) -> Picture:
-    """One to three soft, patchy consolidations, sometimes up to a lobe in extent."""
+    """Draw one to three soft, patchy consolidations, sometimes up to a lobe in extent."""
     out = np.zeros_like(x)
     for _ in range(int(draw.integers(1, 4))):
         cx, cy = inside(draw, x, y, lungs)

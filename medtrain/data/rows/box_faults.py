@@ -40,7 +40,7 @@ class Judged:
 
 
 def judge(boxes: Annotations, size_N2: NDArray[np.float64]) -> Judged:
-    """Zero-area, reversed, outside and repeated boxes are left out and told; those that reach outside are cut and told.
+    """Leave zero-area, reversed, outside and repeated boxes out, cut those that reach outside, and tell of all.
 
     Args:
         size_N2: (height, width) of the files; NaN where unknown, and their boxes are left out without a word.
@@ -94,7 +94,7 @@ def _blame(out: Judged, boxes: Annotations, which_M: NDArray[np.bool_], kind: st
 
 
 def _refuse_units(boxes: Annotations, box_M4: NDArray[np.float64], edge_M4: NDArray[np.float64]) -> None:
-    """Another unit shows in many boxes at once, so it is no matter of single rows."""
+    """Refuse boxes in another unit, which shows in many at once, so it is no matter of single rows."""
     total = len(box_M4)
     if not total:
         return
@@ -121,7 +121,7 @@ def _refuse_units(boxes: Annotations, box_M4: NDArray[np.float64], edge_M4: NDAr
 
 
 def _repeated(boxes: Annotations, box_M4: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Boxes of an image and class that stand there already."""
+    """Find boxes of an image and class that stand there already."""
     seen: set[tuple[object, ...]] = set()
     again = np.zeros(len(box_M4), bool)
     for m, key in enumerate(zip(boxes.image, boxes.label, map(tuple, box_M4.tolist()), strict=True)):

@@ -29,7 +29,7 @@ IGNORED = "none"  # data.columns.split=none: don't use the column that would be 
 def find_columns(
     raw: RawTable, named: Mapping[str, Any], needed: Sequence[str], lenient: bool = False, roles: Usual = USUAL
 ) -> dict[str, str | list[str] | None]:
-    """The column (or list of label columns) of each role, None where there is none.
+    """Give the column (or list of label columns) of each role, None where there is none.
 
     Args:
         named: data.columns; null is found by its usual names, ``none`` is not looked for.
@@ -43,17 +43,17 @@ def find_columns(
     """
     columns = [str(name) for name in raw.text.columns]
     lower = {name.lower(): name for name in reversed(columns)}
-    found: dict[str, str | list[str] | None] = {}
+    chosen: dict[str, str | list[str] | None] = {}
     faults = []
     for role, usual in (dict(roles) | {role: names for role, names in BESIDE.items() if role in named}).items():
         want = named.get(role)
         if isinstance(want, str) and want.lower() == IGNORED:
-            found[role] = None
+            chosen[role] = None
             continue
         wanted = [want] if isinstance(want, str | int) else list(want or [])
         missing = [str(name) for name in wanted if str(name) not in columns]
         if wanted and not missing:
-            found[role] = (
+            chosen[role] = (
                 [str(name) for name in wanted]
                 if isinstance(want, Sequence) and not isinstance(want, str)
                 else str(want)
@@ -61,17 +61,17 @@ def find_columns(
         elif missing and not lenient:
             where = f"data.columns.{role}: {raw.file.name}"
             faults += [f"{where} has no column {name!r}{nearest(name, columns)}" for name in missing]
-            found[role] = None
+            chosen[role] = None
         else:
-            found[role] = next((lower[name] for name in usual if name in lower), None)
-        if role in needed and found[role] is None and not missing:
+            chosen[role] = next((lower[name] for name in usual if name in lower), None)
+        if role in needed and chosen[role] is None and not missing:
             _refuse_headless(raw)
             faults.append(
                 f"data.columns.{role}: {raw.file.name} has no column called {', '.join(usual[:4])} or the like"
             )
     if faults:
         raise UsageError("\n".join([*faults, f"its columns: {', '.join(columns[:30])}"]))
-    return found
+    return chosen
 
 
 def _refuse_headless(raw: RawTable) -> None:

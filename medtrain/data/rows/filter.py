@@ -21,7 +21,7 @@ ASKING = re.compile(
 
 
 def matching(table: pd.DataFrame, query: str) -> NDArray[np.bool_]:
-    """Which rows of `table` the query selects; UsageError, naming data.filter, where it can't be evaluated."""
+    """Tell which rows of `table` the query selects; UsageError, naming data.filter, where it can't be evaluated."""
     bare = re.sub(r"`[^`]*`|'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"", " _ ", query)
     odd = [name for name in re.findall(r"\.\s*([^\W\d]\w*)", bare) if not ASKING.fullmatch(name)]
     if "@" in bare or "__" in bare or ";" in bare or odd:

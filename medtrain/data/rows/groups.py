@@ -16,7 +16,7 @@ BLANK = "(blank)"
 
 
 def group_columns(manifest: Manifest, names: Sequence[str]) -> pd.DataFrame:
-    """One column a name, a row an image, with the cells as the table has them and `BLANK` for empty ones.
+    """Give one column a name, a row an image, with the cells as the table has them and `BLANK` for empty ones.
 
     A name is that of a column, or ``site`` for the one that data.columns.site names.
 
@@ -29,7 +29,7 @@ def group_columns(manifest: Manifest, names: Sequence[str]) -> pd.DataFrame:
             f"eval.groups=[{','.join(map(str, names))}]: these data come without a table, so there are no columns to "
             f"group by{'' if manifest.site is None else ', but site'}"
         )
-    found, faults = {}, []
+    chosen, faults = {}, []
     for name in map(str, dict.fromkeys(names)):
         if name in columns:
             cells = manifest.raw.column(name)
@@ -39,12 +39,12 @@ def group_columns(manifest: Manifest, names: Sequence[str]) -> pd.DataFrame:
             few = ", ".join(columns[:30])
             faults.append(f"eval.groups: no column {name!r}{nearest(name, columns)} (the columns: {few})")
             continue
-        found[name] = [cell or BLANK for cell in cells]
-        if (count := len(set(found[name]))) > MOST:
+        chosen[name] = [cell or BLANK for cell in cells]
+        if (count := len(set(chosen[name]))) > MOST:
             faults.append(
                 f"eval.groups: column {name!r} has {count} values, and more than {MOST} are no groups; "
                 "add a column of ranges to the table (such as age_group) and name that"
             )
     if faults:
         raise UsageError("\n".join(faults))
-    return pd.DataFrame(found, index=range(len(manifest)))
+    return pd.DataFrame(chosen, index=range(len(manifest)))

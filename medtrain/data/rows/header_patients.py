@@ -27,16 +27,16 @@ OTHERS = tuple(
 def header_patients(
     paths: Sequence[str | os.PathLike[str]], folder: Path, states: NDArray[np.int64] | None = None
 ) -> list[str | None]:
-    """The pseudonym of each file's PatientID, of a folder's first DICOM file; None where there is none.
+    """Give the pseudonym of each file's PatientID, of a folder's first DICOM file; None where there is none.
 
     Args:
         folder: the root of all caches.
         states: of the files, from `stat_files`, where they are known; `paths` are absolute then.
     """
-    found: list[str | None] = [None] * len(paths)
+    patients: list[str | None] = [None] * len(paths)
     rows = [n for n, path in enumerate(paths) if not str(path).lower().endswith(OTHERS)]
     if not rows:
-        return found
+        return patients
     files = absolute([paths[row] for row in rows]) if states is None else [str(paths[row]) for row in rows]
     state = stat_files(files) if states is None else states[rows]
     folders = np.flatnonzero(state[:, 0] == NO_FILE).tolist()
@@ -53,8 +53,8 @@ def header_patients(
     if new:
         memory.add([files[n] for n in new], state[new], [known[n] or "" for n in new])
     for row, patient in zip(rows, known, strict=True):
-        found[row] = patient or None
-    return found
+        patients[row] = patient or None
+    return patients
 
 
 def _patient(path: str) -> str | None:

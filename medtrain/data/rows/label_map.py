@@ -28,7 +28,7 @@ def renamed(
     classes: Names | None,
     spec: DataSpec | None,
 ) -> tuple[RawTable, dict[str, Any]]:
-    """The table and its data.columns with the labels called as ours.
+    """Give the table and its data.columns with the labels called as ours.
 
     Columns of labels are renamed, in a single column the values or the parts of ``A|B`` lists; other columns, and the
     table as typed (which data.filter asks and results show), stay as they are.
@@ -54,15 +54,15 @@ def renamed(
     column = label or usual
     if column not in columns:
         return raw, dict(named)  # find_columns will tell
-    said = {cell: [without_decimals(part) for part in cell.split("|")] for cell in raw.text[column].unique()}
-    there = sorted({part for parts in said.values() for part in parts if part})
+    parts_of = {cell: [without_decimals(part) for part in cell.split("|")] for cell in raw.text[column].unique()}
+    there = sorted({part for parts in parts_of.values() for part in parts if part})
     to = directed(pairs, there, ours, raw.file.name)
-    cells = {cell: "|".join(dict.fromkeys(to.get(part, part) for part in parts)) for cell, parts in said.items()}
+    cells = {cell: "|".join(dict.fromkeys(to.get(part, part) for part in parts)) for cell, parts in parts_of.items()}
     return replace(raw, text=raw.text.assign(**{column: raw.text[column].map(cells)})), dict(named)
 
 
 def _has_columns(spec: DataSpec | None, columns: Names, mapped: Names, usual: str | None) -> bool:
-    """Has a table for this model one column a class? (`usual`: a single column of labels.)"""
+    """Tell whether a table for this model has one column a class (`usual`: a single column of labels)."""
     if spec is None or not spec.target.several:
         return False
     return usual is None or bool({*mapped, *spec.classes} & set(columns))
@@ -78,7 +78,7 @@ def _renamed_columns(raw: RawTable, named: Mapping[str, Any], to: Mapping[str, s
 
 
 def directed(pairs: Mapping[str, str], there: Names, classes: Names | None, table: str) -> dict[str, str]:
-    """{their name: our name}, whichever way the pairs were written, if only one makes sense.
+    """Give {their name: our name}, whichever way the pairs were written, if only one makes sense.
 
     Args:
         there: the names that the table has.
@@ -104,7 +104,7 @@ def _faults(pairs: Mapping[str, str], there: Names, classes: set[str] | None, ta
 
 
 def unlike_the_model(raw: RawTable, labels: Labels, skip: bool) -> list[Problem]:
-    """Warnings of what a table says otherwise than a trained model: classes it lacks, labels beyond them.
+    """Give warnings of what a table says otherwise than a trained model: classes it lacks, labels beyond them.
 
     Raises:
         DataError: labels that the model can't predict, or, of several labels an image, no label that it can.
@@ -117,11 +117,11 @@ def unlike_the_model(raw: RawTable, labels: Labels, skip: bool) -> list[Problem]
     if beyond and not several and not skip:
         more = "; data.on_bad=skip leaves those rows out"
         raise DataError(f"{file} has labels that the model doesn't know: {beyond}", advice=advice + more)
-    found = []
+    warnings = []
     if labels.lacking:
         text = f"{', '.join(labels.lacking)}: not in this table, so unknown: no metrics of these (see data.label_map)"
-        found.append(Problem("class_lacking", file, text, "warning"))
+        warnings.append(Problem("class_lacking", file, text, "warning"))
     if beyond and several:
         text = f"labels that the model doesn't know count nowhere: {beyond} (see data.label_map)"
-        found.append(Problem("label_beyond", file, text, "warning"))
-    return found
+        warnings.append(Problem("label_beyond", file, text, "warning"))
+    return warnings

@@ -122,17 +122,17 @@ class Embedder:
         progress: Progress | None = None,
         report: Callable[[str], None] = log.info,
     ) -> Embedder:
-        """From a data node: how slides are cut, ``bags``, ``num_workers``, ``tile_batch``; on a GPU where there is one.
+        """Read a data node: how slides are cut, ``bags``, ``num_workers``, ``tile_batch``; on a GPU where there is one.
 
         Without ``bags`` they are kept in the cache, apart for each encoder and way of cutting.
         """
         tiling = Tiling.of(cfg)
         key = hashlib.sha256(json.dumps([asdict(tiling), encoder.fingerprint()]).encode()).hexdigest()[:16]
-        kept = cache_root(cfg.get("cache_dir")) / "embedded" / key
+        own_folder = cache_root(cfg.get("cache_dir")) / "embedded" / key
         return cls(
             tiling,
             encoder,
-            Path(str(cfg["bags"])).expanduser() if cfg.get("bags") else kept,
+            Path(str(cfg["bags"])).expanduser() if cfg.get("bags") else own_folder,
             workers=int(cfg.get("num_workers") or 0),
             batch=int(cfg.get("tile_batch") or cls.batch),
             device="cuda" if torch.cuda.is_available() else "cpu",
@@ -142,7 +142,7 @@ class Embedder:
         )
 
     def ensure(self, slides: Sequence[str], names: Sequence[str] | None = None) -> list[Bagged]:
-        """A bag for each slide, made where it is missing; see the fields of `Bagged`, one a slide, in order.
+        """Make a bag of each slide where it is missing; see the fields of `Bagged`, one a slide, in order.
 
         Several processes may call this for one folder: one works, the others wait and find the bags there.
 
@@ -157,20 +157,20 @@ class Embedder:
         with writing_to(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             with only_one(self.folder / "lock", self.report):
-                found = [self._there(Path(slide), bag) for slide, bag in zip(slides, bags, strict=True)]
-                todo = [number for number, bagged in enumerate(found) if bagged is None]
+                made = [self._there(Path(slide), bag) for slide, bag in zip(slides, bags, strict=True)]
+                todo = [number for number, bagged in enumerate(made) if bagged is None]
                 try:
                     if todo:
-                        self._make(slides, bags, found, todo)
+                        self._make(slides, bags, made, todo)
                 finally:
                     called = names or slides
-                    rows = [replace(b, slide=called[n]) for n, b in enumerate(found) if b is not None]
+                    rows = [replace(b, slide=called[n]) for n, b in enumerate(made) if b is not None]
                     if todo and rows:
                         self._write_table(rows)
         return rows
 
     def _there(self, slide: Path, bag: Path) -> Bagged | None:
-        """What is in the folder already."""
+        """Say what is in the folder already."""
         if not bag.is_file():
             return None
         own = read_own(bag)
@@ -178,9 +178,9 @@ class Embedder:
             raise MedtrainError(f"{bag} is no bag of medtrain's making; give another folder: data.bags=...")
         unlike = [key for key in self.how if own["how"].get(key) != self.how[key]]
         if unlike:
-            told = ", ".join(f"{key} {own['how'].get(key)} (now {self.how[key]})" for key in unlike)
+            others = ", ".join(f"{key} {own['how'].get(key)} (now {self.how[key]})" for key in unlike)
             raise MedtrainError(
-                f"{bag} was made otherwise: {told}\ngive another folder, data.bags=..., or remove the bags in this one"
+                f"{bag} was made otherwise: {others}\ngive another folder, data.bags=..., or remove those in this one"
             )
         there = slide.is_file()  # a slide may be moved away once it is embedded: its bag is what counts
         if there and own["stat"] != list(stat_file(slide)) and own["fingerprint"] != slide_fingerprint(slide):
@@ -188,16 +188,16 @@ class Embedder:
             return None
         return Bagged(**own["slide"])
 
-    def _make(self, slides: Sequence[str], bags: list[Path], found: list[Bagged | None], todo: list[int]) -> None:
+    def _make(self, slides: Sequence[str], bags: list[Path], made: list[Bagged | None], todo: list[int]) -> None:
         self.encoder.to(self.device)
         self._done.clear()
         with Readers(self.workers, self.tiling.px, self.batch) as readers:
-            for at, number in enumerate(todo):
-                for later in todo[at : at + 3]:
+            for place, number in enumerate(todo):
+                for later in todo[place : place + 3]:
                     readers.expect(slides[later], self.tiling)
                 started = time.perf_counter()
-                bagged = self._tried(readers, slides[number], bags[number], len(todo) - at - 1)
-                found[number] = bagged
+                bagged = self._tried(readers, slides[number], bags[number], len(todo) - place - 1)
+                made[number] = bagged
                 if bagged.error:
                     self.report(f"{bagged.slide}: {bagged.error}")
                 log.info(
@@ -207,7 +207,7 @@ class Embedder:
             self.progress(sum(self._done), sum(self._done))
 
     def _tried(self, readers: Readers, slide: str, bag: Path, left: int) -> Bagged:
-        """One slide; a process that dies, of this slide or of one that is looked at meanwhile, gets a second try."""
+        """Embed one slide; a process that dies, of this slide or one that is looked at meanwhile, gets a second try."""
         for alone in (False, True):
             try:
                 return self._one(readers, slide, bag, left)
@@ -223,47 +223,49 @@ class Embedder:
 
     def _one(self, readers: Readers, slide: str, bag: Path, left: int) -> Bagged:
         started = time.perf_counter()
-        found = readers.survey(slide, self.tiling)
-        write_quality(self.folder / QUALITY, bag.stem, found)
-        if not len(found.coords):
+        surveyed = readers.survey(slide, self.tiling)
+        write_quality(self.folder / QUALITY, bag.stem, surveyed)
+        if not len(surveyed.coords):
             raise ValueError("no tissue was found on it (see its picture); data.tissue_threshold=0.03 is less strict")
-        features, bad = self._encode(readers, found, left)
-        if len(bad) > BAD_TILES * len(found.coords):
-            raise ValueError(f"{len(bad)} of {len(found.coords)} tiles cannot be read: {next(iter(bad.values()))}")
-        keep = np.setdiff1d(np.arange(len(found.coords)), list(bad))
+        features, bad = self._encode(readers, surveyed, left)
+        if len(bad) > BAD_TILES * len(surveyed.coords):
+            raise ValueError(f"{len(bad)} of {len(surveyed.coords)} tiles cannot be read: {next(iter(bad.values()))}")
+        keep = np.setdiff1d(np.arange(len(surveyed.coords)), list(bad))
         bagged = Bagged(
             slide=slide,
             bag=bag.name,
             tiles=len(keep),
             bad_tiles=len(bad),
-            tissue_mm2=round(found.tissue.mm2, 4),
-            pen=found.tissue.pen,
-            width=found.slide.sizes[0][0],
-            height=found.slide.sizes[0][1],
-            mpp=found.slide.mpp,
-            reader=found.slide.reader(found.view.level),
+            tissue_mm2=round(surveyed.tissue.mm2, 4),
+            pen=surveyed.tissue.pen,
+            width=surveyed.slide.sizes[0][0],
+            height=surveyed.slide.sizes[0][1],
+            mpp=surveyed.slide.mpp,
+            reader=surveyed.slide.reader(surveyed.view.level),
             seconds=round(time.perf_counter() - started, 2),
         )
         state = {"stat": list(stat_file(slide)), "fingerprint": slide_fingerprint(slide)}
         own = {"how": self.how, "slide": asdict(bagged) | {"slide": Path(slide).name}, **state}
-        write_trident(bag, features[keep], found.coords[keep], self._attributes(found, bag), self.encoder.label, own)
+        write_trident(
+            bag, features[keep], surveyed.coords[keep], self._attributes(surveyed, bag), self.encoder.label, own
+        )
         return bagged
 
-    def _encode(self, readers: Readers, found: Survey, left: int) -> tuple[NDArray[np.float16], dict[int, str]]:
-        """Features, a row a tile, and the tiles that cannot be read."""
+    def _encode(self, readers: Readers, surveyed: Survey, left: int) -> tuple[NDArray[np.float16], dict[int, str]]:
+        """Encode all tiles: features, a row a tile, and the tiles that cannot be read."""
         out: NDArray[np.float16] | None = None
         bad: dict[int, str] = {}
         self._done.append(0)
-        for read in readers.tiles(found):
+        for read in readers.tiles(surveyed):
             features = self._features(torch.from_numpy(np.asarray(read.tiles)))
             if out is None:
-                out = np.zeros((len(found.coords), features.shape[1]), np.float16)
+                out = np.zeros((len(surveyed.coords), features.shape[1]), np.float16)
             out[read.rows] = features
             bad |= read.bad
             self._done[-1] += len(read.rows)
             if self.progress is not None:
-                usual = (sum(self._done[:-1]) + len(found.coords)) / len(self._done)
-                self.progress(sum(self._done), sum(self._done[:-1]) + len(found.coords) + round(left * usual) + 1)
+                usual = (sum(self._done[:-1]) + len(surveyed.coords)) / len(self._done)
+                self.progress(sum(self._done), sum(self._done[:-1]) + len(surveyed.coords) + round(left * usual) + 1)
         assert out is not None
         return out, bad
 
@@ -275,25 +277,25 @@ class Embedder:
             raise MedtrainError(f"{self.encoder.label} gives features that are no numbers, or beyond what 16 bits hold")
         return features.astype(np.float16)
 
-    def _attributes(self, found: Survey, bag: Path) -> dict[str, Any]:
-        """TRIDENT's, by its names, and the um/px that they stand for."""
-        width, height = found.slide.sizes[0]
+    def _attributes(self, surveyed: Survey, bag: Path) -> dict[str, Any]:
+        """Give TRIDENT's attributes, by its names, and the um/px that they stand for."""
+        width, height = surveyed.slide.sizes[0]
         return {
-            "patch_size": found.view.px,
-            "patch_size_level0": round(found.view.edge),
-            "level0_magnification": round(found.slide.magnification, 2),
+            "patch_size": surveyed.view.px,
+            "patch_size_level0": round(surveyed.view.edge),
+            "level0_magnification": round(surveyed.slide.magnification, 2),
             "target_magnification": round(AT_40X / self.tiling.mpp, 2),
             "overlap": 0,
             "name": bag.stem,
             "savetodir": self.folder.name,
             "level0_width": width,
             "level0_height": height,
-            "mpp": found.view.mpp,
-            "level0_mpp": found.slide.mpp,
+            "mpp": surveyed.view.mpp,
+            "level0_mpp": surveyed.slide.mpp,
         }
 
     def _write_table(self, rows: list[Bagged]) -> None:
-        """embed.csv: these slides, and the others that it listed before."""
+        """Write embed.csv: these slides, and the others that it listed before."""
         table, file = pd.DataFrame([asdict(row) for row in rows]), self.folder / TABLE
         if file.is_file():
             before = pd.read_csv(file, keep_default_na=False)
@@ -302,7 +304,7 @@ class Embedder:
 
 
 def bag_names(slides: Sequence[str]) -> list[str]:
-    """A file name for each slide, without ending: its own, and where several have it, a mark of its path."""
+    """Give a file name for each slide, without ending: its own, and where several have it, a mark of its path."""
     stems = [Path(slide).stem for slide in slides]
     often = {stem for stem, count in Counter(stems).items() if count > 1}
     marks = (hashlib.sha256(slide.encode()).hexdigest()[:8] for slide in slides)

@@ -13,30 +13,30 @@ BAD_TILES = 0.05  # a slide of which more cannot be decoded is no slide
 
 
 def read_tiles(path: Path, tiling: Tiling) -> Bag:
-    """All tissue tiles of a slide, (N, 3, px, px) uint8.
+    """Read all tissue tiles of a slide, (N, 3, px, px) uint8.
 
     Raises:
         ValueError: with a short reason: no slide, no tissue, or too many tiles that cannot be decoded.
     """
-    found = survey(str(path), tiling)
-    if not len(found.coords):
+    surveyed = survey(str(path), tiling)
+    if not len(surveyed.coords):
         raise ValueError("no tissue was found on it; data.tissue_threshold=0.03 is less strict")
-    x_NCHW = np.empty((len(found.coords), 3, found.view.px, found.view.px), np.uint8)
-    kept: list[int] = []
+    x_NCHW = np.empty((len(surveyed.coords), 3, surveyed.view.px, surveyed.view.px), np.uint8)
+    readable: list[int] = []
     reason = ""
     try:
-        for number, (x, y) in enumerate(found.coords.tolist()):
+        for number, (x, y) in enumerate(surveyed.coords.tolist()):
             try:
-                x_NCHW[len(kept)] = np.moveaxis(found.slide.tile(found.view, x, y), -1, 0)
-                kept.append(number)
+                x_NCHW[len(readable)] = np.moveaxis(surveyed.slide.tile(surveyed.view, x, y), -1, 0)
+                readable.append(number)
             except ValueError as error:
                 reason = str(error)
     finally:
-        found.slide.close()
-    bad = len(found.coords) - len(kept)
-    if bad > BAD_TILES * len(found.coords):
-        raise ValueError(f"{bad} of {len(found.coords)} tiles cannot be read: {reason}")
-    width, height = found.slide.sizes[0]
-    geometry = {"unit": "px", "tile": float(found.view.edge), "width": float(width), "height": float(height)}
-    geometry["mpp"] = float(found.slide.mpp)
-    return Bag(x_NCHW[: len(kept)], found.coords[kept].astype(np.float64), geometry)
+        surveyed.slide.close()
+    bad = len(surveyed.coords) - len(readable)
+    if bad > BAD_TILES * len(surveyed.coords):
+        raise ValueError(f"{bad} of {len(surveyed.coords)} tiles cannot be read: {reason}")
+    width, height = surveyed.slide.sizes[0]
+    geometry = {"unit": "px", "tile": float(surveyed.view.edge), "width": float(width), "height": float(height)}
+    geometry["mpp"] = float(surveyed.slide.mpp)
+    return Bag(x_NCHW[: len(readable)], surveyed.coords[readable].astype(np.float64), geometry)

@@ -98,28 +98,28 @@ class Readers:
             self._expected[path] = self.pool.submit(survey, path, tiling)
 
     def survey(self, path: str, tiling: Tiling) -> Survey:
-        """Raises ValueError with a short reason; BrokenProcessPool where a process died."""
+        """Look a slide over; ValueError with a short reason, BrokenProcessPool where a process died."""
         if not self.workers:
             return survey(path, tiling)
         self.expect(path, tiling)
         return self._expected.pop(path).result()
 
-    def tiles(self, found: Survey) -> Iterator[Read]:
-        """All tiles of a survey, neighbours together; each `Read` holds until the next is asked for."""
-        order, size = reading_order(found.coords, found.view.edge), self.shape[0]
+    def tiles(self, surveyed: Survey) -> Iterator[Read]:
+        """Read all tiles of a survey, neighbours together; each `Read` holds until the next is asked for."""
+        order, size = reading_order(surveyed.coords, surveyed.view.edge), self.shape[0]
         parts = [order[start : start + size] for start in range(0, len(order), size)]
         if not self.workers:
             for rows in parts:
-                bad = _fill(self._slots[0], found.slide, found.view, found.coords[rows])
+                bad = _fill(self._slots[0], surveyed.slide, surveyed.view, surveyed.coords[rows])
                 yield self._read(0, rows, bad)
-            found.slide.close()
+            surveyed.slide.close()
             return
         waiting: deque[tuple[int, NDArray[np.int64], Future[dict[int, str]]]] = deque()
         free = list(range(len(self._slots)))
         try:
             for rows in parts:
                 slot = free.pop()
-                task = self.pool.submit(_fill_slot, slot, found.slide, found.view, found.coords[rows])
+                task = self.pool.submit(_fill_slot, slot, surveyed.slide, surveyed.view, surveyed.coords[rows])
                 waiting.append((slot, rows, task))
                 if not free:
                     slot, rows, task = waiting.popleft()
@@ -139,7 +139,7 @@ class Readers:
 
 
 def _shared(wanted: int) -> str | None:
-    """Where files are memory, if there is room for `wanted` bytes twice over; else None, the temporary folder."""
+    """Say where files are memory, if there is room for `wanted` bytes twice over; else None, the temporary folder."""
     if not (MEMORY.is_dir() and os.access(MEMORY, os.W_OK)):
         return None
     free = os.statvfs(MEMORY)
@@ -169,7 +169,7 @@ def _begin(files: list[str], shape: tuple[int, ...]) -> None:
 
 
 def _end_with_parent() -> None:
-    """A parent that was killed cannot end its children."""
+    """End when the parent is gone, since one that was killed cannot end its children."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -37,7 +37,7 @@ class Tiling:
 
     @classmethod
     def of(cls, cfg: Mapping[str, Any]) -> Tiling:
-        """From data.mpp, or data.magnification where given, data.tile_px, min_tissue, tissue_threshold, ..."""
+        """Read data.mpp, or data.magnification where given, data.tile_px, min_tissue, tissue_threshold, ..."""
         magnification = cfg.get("magnification")
         return cls(
             mpp=AT_40X / float(magnification) if magnification else float(cfg["mpp"]),
@@ -49,7 +49,7 @@ class Tiling:
         )
 
     def open(self, path: str) -> Slide:
-        """The slide, its um/px known. Raises ValueError with a short reason."""
+        """Open the slide, its um/px known; ValueError with a short reason."""
         return Slide(path, self.slide_mpp, self.default_mpp)
 
 
@@ -79,7 +79,7 @@ def survey(path: str, tiling: Tiling) -> Survey:
 
 
 def grid(size: tuple[int, int], view: View, tissue: Tissue, least: float) -> NDArray[np.int64]:
-    """Upper left corners, (N, 2) x and y at level 0, of the tiles of which `least` or more is tissue.
+    """List upper left corners, (N, 2) x and y at level 0, of the tiles of which `least` or more is tissue.
 
     Tiles don't overlap and start at the slide's corner, so at a level read as it is they meet its stored tiles. The
     last row and column may reach beyond the slide, into white.
@@ -89,13 +89,13 @@ def grid(size: tuple[int, int], view: View, tissue: Tissue, least: float) -> NDA
     """
     across, down = (max(1, int(np.ceil(length / view.edge - 1e-6))) for length in size)
     column, row = np.meshgrid(np.arange(across), np.arange(down))
-    at = np.stack([column.ravel(), row.ravel()], 1) * view.edge
-    share = box_means(tissue.mask, at / tissue.scale, view.edge / tissue.scale)
-    return np.rint(at[share >= max(least, 1e-6)]).astype(np.int64)
+    corner = np.stack([column.ravel(), row.ravel()], 1) * view.edge
+    share = box_means(tissue.mask, corner / tissue.scale, view.edge / tissue.scale)
+    return np.rint(corner[share >= max(least, 1e-6)]).astype(np.int64)
 
 
 def box_means(mask: NDArray[Any], corners_N2: NDArray[np.floating], edge: float) -> NDArray[np.float64]:
-    """Mean of a map within squares, (N,); what lies outside the map counts as 0.
+    """Compute the mean of a map within squares, (N,); what lies outside the map counts as 0.
 
     Args:
         mask: (H, W), bool or number.
@@ -105,7 +105,7 @@ def box_means(mask: NDArray[Any], corners_N2: NDArray[np.floating], edge: float)
     sums = np.pad(np.asarray(mask, np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
 
     def upto(points: NDArray[np.floating]) -> NDArray[np.float64]:
-        """The integral from (0, 0): linear between pixels, as the map is constant on them."""
+        """Give the integral from (0, 0): linear between pixels, as the map is constant on them."""
         x, y = points[:, 0].clip(0, mask.shape[1]), points[:, 1].clip(0, mask.shape[0])
         left, top = np.minimum(x.astype(int), mask.shape[1] - 1), np.minimum(y.astype(int), mask.shape[0] - 1)
         a, b = x - left, y - top
@@ -119,6 +119,6 @@ def box_means(mask: NDArray[Any], corners_N2: NDArray[np.floating], edge: float)
 
 
 def reading_order(coords: NDArray[np.int64], edge: float) -> NDArray[np.int64]:
-    """The order in which neighbours come together: block by block of `BLOCK` tiles a side."""
+    """Give the order in which neighbours come together: block by block of `BLOCK` tiles a side."""
     column, row = np.rint(coords / edge).astype(np.int64).T
     return np.lexsort((column, row, column // BLOCK, row // BLOCK))

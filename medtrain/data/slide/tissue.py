@@ -65,7 +65,7 @@ def find_tissue(slide: Slide, tile_um: float, threshold: float | None = None) ->
 
 
 def tissue_mask(picture: NDArray[np.uint8], ink: Mask, tile: float, threshold: float | None = None) -> Mask:
-    """Coloured, not black, no ink; closed, without crumbs and small holes.
+    """Mark what is coloured, not black, no ink; closed, without crumbs and small holes.
 
     Args:
         picture: (H, W, 3) RGB, 0 to 255.
@@ -86,7 +86,7 @@ def tissue_mask(picture: NDArray[np.uint8], ink: Mask, tile: float, threshold: f
 
 
 def pen_mask(picture: NDArray[np.uint8]) -> Mask:
-    """Green, blue or bright red ink with a rim of two pixels; a few such pixels by chance are none."""
+    """Mark green, blue or bright red ink with a rim of two pixels; a few such pixels by chance are none."""
     saturation, brightness, hue = hsv(picture)
     cold = (saturation > PEN) & (hue > PEN_HUES[0]) & (hue < PEN_HUES[1])
     red = (saturation > RED_PEN) & ((hue < 15) | (hue > 345)) & (brightness > 0.5)
@@ -95,7 +95,7 @@ def pen_mask(picture: NDArray[np.uint8]) -> Mask:
 
 
 def otsu(values: NDArray[np.floating]) -> float:
-    """Otsu's threshold of values from 0 to 1: the cut that leaves most variance between the two sides."""
+    """Find Otsu's threshold of values from 0 to 1: the cut that leaves most variance between the two sides."""
     counts, edges = np.histogram(values, 256, (0.0, 1.0))
     middles = (edges[:-1] + edges[1:]) / 2
     below = np.cumsum(counts)

@@ -50,27 +50,27 @@ class PackedBags:
 
     @property
     def identities(self) -> list[str]:
-        """What each bag is, by `medtrain.io.content`; '' of problems."""
+        """Say what each bag is, by `medtrain.io.content`; '' of problems."""
         return ["" if facts is None else facts["identity"] for facts in self._bags]
 
     @property
     def content(self) -> NDArray[np.int64]:
-        """(M,) the number of the first bag with the same features; problems are like no other."""
+        """Give (M,) the number of the first bag with the same features; problems are like no other."""
         return first_with_same(self.identities)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_maps": {}}  # a pickled map would be a copy of the data
 
     def shape(self, bag: int) -> tuple[int, ...]:
-        """Of one instance: (D,), or (C, H, W) of tiles."""
+        """Give the shape of one instance: (D,), or (C, H, W) of tiles."""
         return tuple(self._facts(bag)["x"][1][1:])
 
     def instances(self, bag: int) -> NDArray[Any]:
-        """(N, ...), a view of the file."""
+        """Give (N, ...), a view of the file."""
         return self._array(bag, "x")
 
     def coords(self, bag: int) -> NDArray[np.float64] | None:
-        """(N, 2), see `Bag`."""
+        """Give (N, 2), see `Bag`."""
         return self._array(bag, "coords").astype(np.float64, copy=False) if "coords" in self._facts(bag) else None
 
     def geometry(self, bag: int) -> dict[str, Any]:
@@ -160,6 +160,6 @@ def pack_bags(
     files, known = absolute(paths), problems or {}
     states = stat_files(files)
     states[list(known), 0] = NO_FILE
-    kept = keep(files, states, FeatureCodec(root, name, read), progress, 1, report)
-    bags = kept.opened(lambda folder, facts: facts | {"file": folder / facts["file"]})
-    return PackedBags(bags, kept.problems | dict(known), kept.looked_at)
+    entries = keep(files, states, FeatureCodec(root, name, read), progress, 1, report)
+    bags = entries.opened(lambda folder, facts: facts | {"file": folder / facts["file"]})
+    return PackedBags(bags, entries.problems | dict(known), entries.looked_at)

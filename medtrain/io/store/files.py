@@ -56,7 +56,7 @@ def file_records(paths: Sequence[str], states: NDArray[np.int64], dtype: Any = F
 
 
 class Finder:
-    """Finds records of a table that have the same fields, of several the last.
+    """Find records of a table that have the same fields, of several the last.
 
     Args:
         fields: the first is a hash.
@@ -68,7 +68,7 @@ class Finder:
         self._hashes = table[fields[0]][self._order, 0]
 
     def find(self, wanted: Table) -> NDArray[np.int64]:
-        """The number of the record that is like each of these, -1 where there is none."""
+        """Find the number of the record that is like each of these, -1 where there is none."""
         if not len(self.table):
             return np.full(len(wanted), -1)
         # Where 64 bits of two hashes tie, one of them is just not found.

@@ -63,16 +63,16 @@ class Codec(ABC):
         return stat_file(path)
 
     def digest(self, path: str) -> bytes:
-        """The hash of the content of a file."""
+        """Compute the hash of the content of a file."""
         return digest_file(path)
 
     def working(self, paths: Sequence[str], workers: int) -> AbstractContextManager[int]:
-        """What must be there while these files are read; gives the number of threads to read them by."""
+        """Start what must be there while these files are read; gives the number of threads to read them by."""
         return nullcontext(workers)
 
     @abstractmethod
     def read(self, path: str, content: bytes, state: tuple[int, int]) -> Any:
-        """What `write` takes of a file, in a thread; ValueError says why it is none."""
+        """Read what `write` takes of a file, in a thread; ValueError says why it is none."""
 
     @abstractmethod
     def write(self, segment: Segment, read: Any) -> Place:
@@ -80,7 +80,7 @@ class Codec(ABC):
 
 
 @dataclass(frozen=True)
-class Kept:
+class Entries:
     """What a store has of N files.
 
     Attributes:
@@ -117,7 +117,7 @@ def keep(
     progress: Progress | None,
     workers: int | None,
     report: Callable[[str], None],
-) -> Kept:
+) -> Entries:
     """Find these files in the store of `codec`, where what is new is read first.
 
     Args:
@@ -179,7 +179,7 @@ class _Filling:
         self.looked_at = self.decoded = 0
 
     def todo(self) -> list[int]:
-        """The numbers of the files to read."""
+        """Find the numbers of the files to read."""
         new = (self.index.find_files(self.files) < 0) & (self.files["size"] >= 0)
         return [int(n) for n in np.flatnonzero(new)]
 
@@ -206,7 +206,7 @@ class _Filling:
                 self.claims.clear()
 
     def _looks(self, numbers: list[int], threads: int) -> Iterator[_Look]:
-        """`_look` at each, by threads that are a few files ahead of who takes the results."""
+        """Look at files, by threads that are a few files ahead of who takes the results."""
         if threads == 1:
             yield from map(self._look, numbers)
             return
@@ -262,13 +262,13 @@ class _Filling:
             self.added[look.content] = place
         segment.note(self.files[look.number], look.content, place)
 
-    def result(self) -> Kept:
-        """What is known now."""
+    def result(self) -> Entries:
+        """Sum up what is known now."""
         index, rows = self.index, self.index.find_files(self.files)
         records = index.table[rows] if len(index.table) else np.zeros(len(rows), index.table.dtype)
         good = (rows >= 0) & (records["kind"] != REASONS)
         problems = {n: self._why(n, records[n] if rows[n] >= 0 else None) for n in np.flatnonzero(~good).tolist()}
-        return Kept(index, records, good, problems, self.looked_at, self.decoded)
+        return Entries(index, records, good, problems, self.looked_at, self.decoded)
 
     def _why(self, number: int, record: np.void | None) -> str:
         if record is not None:

@@ -80,22 +80,22 @@ class Index:
         self._states: dict[str, tuple[int, int]] = {}
 
     def _usable(self, table: Table) -> NDArray[np.bool_]:
-        """Records whose bytes are there; reasons that these readers gave."""
+        """Give records whose bytes are there; reasons that these readers gave."""
         known = (table["kind"] != REASONS) | (table["readers"] == self.readers)
         pairs, index = np.unique(table["segment"] * np.int64(len(KINDS)) + table["kind"], return_inverse=True)
         sizes = [stat_file(self.file(*divmod(int(pair), len(KINDS))))[0] for pair in pairs]
         return known & (table["start"] + table["length"] <= np.array(sizes, np.int64)[index])
 
     def file(self, segment: int, kind: int) -> Path:
-        """The file of a kind in a segment."""
+        """Give the file of a kind in a segment."""
         return self.folder / f"{segment:0{DIGITS}d}.{KINDS[kind]}"
 
     def find_files(self, files: Table) -> NDArray[np.int64]:
-        """The record of each file that is as it was and whose content is here, -1 for others."""
+        """Give the record of each file that is as it was and whose content is here, -1 for others."""
         return self._if_whole(self._by_file.find(files))
 
     def find_content(self, content: bytes) -> Place | None:
-        """The place of a content, if it has one."""
+        """Give the place of a content, if it has one."""
         wanted = np.frombuffer(content, [("content", "<u8", 2)])
         row = int(self._if_whole(self._by_content.find(wanted))[0])
         if row < 0:
@@ -104,14 +104,14 @@ class Index:
         return Place(segment, kind, start, length, identity.tobytes())
 
     def text(self, record: np.void) -> Any:
-        """The facts or the reason of a record."""
+        """Give the facts or the reason of a record."""
         file, start = self.file(int(record["segment"]), int(record["kind"])), int(record["start"])
         if file not in self._texts:
             self._texts[file] = file.read_bytes()
         return json.loads(self._texts[file][start : start + int(record["length"])])
 
     def _if_whole(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """These records, but -1 for facts about a file that is gone, cut short or, if not the store's own, changed."""
+        """Give these records, -1 for facts about a file that is gone, cut short or, if not the store's own, changed."""
         known = rows[rows >= 0]
         gone = [n for n in np.unique(known[self.table["kind"][known] == FACTS]).tolist() if not self._is_whole(n)]
         return np.where(np.isin(rows, gone), -1, rows) if gone else rows
@@ -126,13 +126,13 @@ class Index:
 
 
 def checks(table: Table) -> NDArray[np.uint32]:
-    """The checksum of each record."""
+    """Compute the checksum of each record."""
     words = np.ascontiguousarray(table).view("<u4").reshape(-1, _WORDS)[:, :-1]
     return words @ _WEIGHTS ^ np.uint32(0x6D656474)  # so that zeros are not right
 
 
 def versions(packages: Sequence[str]) -> int:
-    """A number for the installed versions of some packages."""
+    """Give a number for the installed versions of some packages."""
     names = []
     for name in packages:
         try:
@@ -143,7 +143,7 @@ def versions(packages: Sequence[str]) -> int:
 
 
 def _read(file: Path) -> Table:
-    """The whole records of an index; what a crash has left unfinished fails its checksum."""
+    """Give the whole records of an index; what a crash has left unfinished fails its checksum."""
     data = file.read_bytes()
     table = np.frombuffer(data[: len(data) // RECORD.itemsize * RECORD.itemsize], RECORD)
     return _only(table, table["check"] == checks(table))

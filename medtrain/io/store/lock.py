@@ -14,14 +14,14 @@ PATIENCE = 2.0  # seconds to wait for another process before saying so
 
 @contextmanager
 def only_one(lock: Path, report: Callable[[str], None]) -> Iterator[None]:
-    """Keeps two processes from decoding the same files; network file systems often lack flock, so by a file."""
+    """Keep two processes from decoding the same files; network file systems often lack flock, so by a file."""
     lease = SoftFileLease(lock, lease_duration=LEASE_SECONDS, poll_interval=0.2)
     try:
         lease.acquire(timeout=PATIENCE)
     except Timeout:
         owner = lease.owner
-        who = f"process {owner.pid} on {owner.hostname}" if owner else "another process"
-        report(f"waiting for {who}, which is filling the cache {lock.parent}")
+        holder = f"process {owner.pid} on {owner.hostname}" if owner else "another process"
+        report(f"waiting for {holder}, which is filling the cache {lock.parent}")
         lease.acquire()
     try:
         yield

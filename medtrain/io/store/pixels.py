@@ -26,7 +26,7 @@ from medtrain.io.dicom_notes import tell_notes
 from medtrain.io.image import ImageForm, Pixels, read_identified
 from medtrain.io.stats import absolute, stat_files
 from medtrain.io.store.files import mapped
-from medtrain.io.store.fill import Codec, Kept, keep
+from medtrain.io.store.fill import Codec, Entries, keep
 from medtrain.io.store.index import KINDS, Place
 from medtrain.io.store.segment import Segment
 
@@ -62,16 +62,16 @@ class ImageCache:
 
     @property
     def content(self) -> NDArray[np.int64]:
-        """(N,) the same number for pictures of the same decoded pixels; problems are like no other."""
+        """Give (N,) the same number for pictures of the same decoded pixels; problems are like no other."""
         return first_with_same(self.identities)
 
     @property
     def identities(self) -> list[str]:
-        """What each picture is, by `medtrain.io.content`; '' of problems."""
+        """Say what each picture is, by `medtrain.io.content`; '' of problems."""
         return from_bytes(PIXELS, self._identity_N2.numpy(), (self._file_N != BLACK).numpy())
 
     def __getitem__(self, indices: ArrayLike) -> Pixels:
-        """A copy of the pictures `indices`: (B, C, H, W)."""
+        """Copy the pictures `indices`: (B, C, H, W)."""
         index = torch.from_numpy(np.array(indices, np.int64))
         file_B, slot_B = self._file_N[index].numpy(), self._slot_N[index].numpy()
         numbers = np.unique(file_B)
@@ -84,7 +84,7 @@ class ImageCache:
         return out
 
     def cut(self, indices: ArrayLike, corner_B2: ArrayLike, size: tuple[int, int]) -> Pixels:
-        """A part of `size` (H, W) of each of the pictures `indices`, from (left, top) on: (B, C, H, W)."""
+        """Copy a part of `size` (H, W) of each of the pictures `indices`, from (left, top) on: (B, C, H, W)."""
         index = torch.from_numpy(np.array(indices, np.int64))
         out = np.zeros((len(index), self.shape[1], *size), self.dtype)
         places = zip(self._file_N[index].tolist(), self._slot_N[index].tolist(), np.asarray(corner_B2), strict=True)
@@ -158,21 +158,21 @@ def cache_images(
     """
     files = absolute(paths) if states is None else [str(path) for path in paths]
     states = stat_files(files) if states is None else states
-    kept = keep(files, states, PixelCodec(form, folder), progress, workers, report)
+    entries = keep(files, states, PixelCodec(form, folder), progress, workers, report)
     tell_notes(files, states, folder, report)
-    return _open(kept, (form.channels, *form.size))
+    return _open(entries, (form.channels, *form.size))
 
 
-def _open(kept: Kept, shape: tuple[int, int, int]) -> ImageCache:
-    index, good, here = kept.index, kept.good, kept.records
+def _open(entries: Entries, shape: tuple[int, int, int]) -> ImageCache:
+    index, good, here = entries.index, entries.good, entries.records
     pairs, number = np.unique(here["segment"] * np.int64(len(KINDS)) + here["kind"], return_inverse=True)
     where = [divmod(int(pair), len(KINDS)) for pair in pairs]
     slot = here["start"] // np.maximum(here["length"], 1)  # all records of a file are of one length
     return ImageCache(
         shape=(len(good), *shape),
         dtype=KINDS[int(here["kind"][good].max(initial=0))],
-        problems=kept.problems,
-        decoded=kept.decoded,
+        problems=entries.problems,
+        decoded=entries.decoded,
         _files=[(index.file(segment, kind).absolute(), KINDS[kind]) for segment, kind in where],
         _file_N=torch.from_numpy(np.where(good, number, BLACK).astype(np.int32)),
         _slot_N=torch.from_numpy(slot.astype(np.int64)),

@@ -25,7 +25,7 @@ class Remembered:
         self.record = np.dtype([*FILE, ("text", f"S{width}")])
 
     def recall(self, paths: Sequence[str], states: NDArray[np.int64]) -> list[str | None]:
-        """The text of each file that is as it was, None of others; paths are absolute, states as of `stat_files`."""
+        """Give the text of each file that is as it was, None of others; paths absolute, states as of `stat_files`."""
         known = self._load()
         rows = Finder(known, *FILE_FIELDS).find(file_records(paths, states)).tolist()
         return [known["text"][row].decode() if row >= 0 else None for row in rows]

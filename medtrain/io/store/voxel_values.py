@@ -78,7 +78,7 @@ def _image(volume: Volume, spacing: Triple | None, window: Ends | None) -> tuple
     own: dict[str, Any] = {"low": (low + origin).tolist(), "high": (high + origin).tolist(), "box": box, "marked": 0}
     own |= {
         "scale": [step for step, _ in steps],
-        "offset": [off + at for (_, off), at in zip(steps, origin, strict=True)],
+        "offset": [off + first for (_, off), first in zip(steps, origin, strict=True)],
     }
     return stored, _facts(placed, identity, notes) | own
 
@@ -152,7 +152,7 @@ def foreground(x_CDHW: NDArray[Any], limits: Sequence[Limits]) -> tuple[Box, NDA
 
 
 def otsu(x: NDArray[np.float32]) -> float:
-    """The threshold that parts values into the two classes of the greatest variance between them; -inf if all equal."""
+    """Find the threshold that parts values into two classes of the greatest variance between; -inf if all are equal."""
     if x.min() == x.max():
         return -np.inf  # one class
     count, edges = np.histogram(x, 256)
@@ -174,18 +174,18 @@ def _check_numbers(x_CDHW: NDArray[Any]) -> None:
 
 
 def _ends(marked: Sequence[NDArray[np.bool_]]) -> Box:
-    ends = [(int(at[0]), int(at[-1]) + 1) if len(at := np.flatnonzero(axis)) else (0, 0) for axis in marked]
+    ends = [(int(marks[0]), int(marks[-1]) + 1) if len(marks := np.flatnonzero(axis)) else (0, 0) for axis in marked]
     return ends[0], ends[1], ends[2]
 
 
 def _units(limit: Limits) -> tuple[float, float]:
-    """(scale, offset) that keep whole numbers as they are."""
+    """Give (scale, offset) that keep whole numbers as they are."""
     low = limit.low
     return 1.0, 0.0 if low >= -32768 and limit.high <= 32767 else float(np.floor(low)) + 32768
 
 
 def _steps(limit: Limits, window: Ends | None) -> tuple[float, float]:
-    """(scale, offset) that make an int16 of each value between the limits; beyond a window, within its width."""
+    """Give (scale, offset) that make an int16 of each value between the limits; beyond a window, within its width."""
     low, high = limit.low, limit.high
     if window is not None:
         wide = window[1] - window[0]

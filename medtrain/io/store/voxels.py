@@ -55,7 +55,7 @@ class VolumeForm:
 
     @property
     def folder(self) -> str:
-        """The name of the folder of all volumes in this form."""
+        """Name the folder of all volumes in this form."""
         digest = hashlib.sha256(repr([VERSION, asdict(self)]).encode()).hexdigest()[:12]
         spacing = "native" if self.spacing is None else "x".join(f"{step:g}" for step in self.spacing)
         return f"{'mask' if self.mask else 'image'}_{spacing}_{digest}"
@@ -101,11 +101,11 @@ class Stored:
         return cls(**plain | {"file": folder / facts["file"], "box": tuple(tuple(ends) for ends in facts["box"])})
 
     def mapped(self) -> NDArray[Any]:
-        """The stored voxels (C, D, H, W), mapped as long as the array lives: its pages leave the process with it."""
+        """Give the stored voxels (C, D, H, W), mapped as long as the array lives: pages leave the process with it."""
         return mapped(self.file).view(self.dtype).reshape(self.shape)
 
     def values(self) -> NDArray[np.float32]:
-        """The whole volume in its own units, (C, D, H, W)."""
+        """Give the whole volume in its own units, (C, D, H, W)."""
         scale, offset = (np.array(values, np.float32).reshape(-1, 1, 1, 1) for values in (self.scale, self.offset))
         return np.asarray(self.mapped() * scale + offset, np.float32)
 
@@ -129,12 +129,12 @@ class VolumeCache:
 
     @property
     def identities(self) -> list[str]:
-        """What each volume is, by `medtrain.io.content`; '' of problems."""
+        """Say what each volume is, by `medtrain.io.content`; '' of problems."""
         return ["" if one is None else one.identity for one in self.stored]
 
     @property
     def content(self) -> NDArray[np.int64]:
-        """(N,) the number of the first volume of the same voxels; problems are like no other."""
+        """Give (N,) the number of the first volume of the same voxels; problems are like no other."""
         return first_with_same(self.identities)
 
     def __getitem__(self, number: int) -> Stored:
@@ -163,7 +163,7 @@ class VoxelCodec(Codec):
         return state_of(path)
 
     def digest(self, path: str) -> bytes:
-        """The hash of a file, or of those in a folder."""
+        """Compute the hash of a file, or of those in a folder."""
         return content_of(path)
 
     @contextmanager
@@ -238,5 +238,5 @@ def cache_volumes(
     """
     files = absolute(paths)
     states = np.array([state_of(path) for path in files], np.int64).reshape(-1, 2)
-    kept = keep(files, states, VoxelCodec(form, folder), progress, workers, report)
-    return VolumeCache(kept.opened(Stored.of), kept.problems, kept.decoded)
+    entries = keep(files, states, VoxelCodec(form, folder), progress, workers, report)
+    return VolumeCache(entries.opened(Stored.of), entries.problems, entries.decoded)
