@@ -173,7 +173,8 @@ def _place(
         if max(abs(across @ across - 1), abs(down @ down - 1), abs(across @ down)) > 2 * UNIT:
             raise ValueError
     except Exception:
-        raise VolumeError(f"{file.name}: its header does not place it ({', '.join(absent or PLACE)})") from None
+        film = ": frames of time, not slices of a volume?" * (header.get("NumberOfFrames") is not None)
+        raise VolumeError(f"{file.name}: its header does not place it ({', '.join(absent or PLACE)}){film}") from None
     across = across / np.linalg.norm(across)
     down = down - (down @ across) * across
     digits = max(len(str(value).partition(".")[2].partition("e")[0]) for value in header.get(PLACE[0]))

@@ -102,7 +102,7 @@ def test_a_tilt_as_simpleitk_resamples_it(series: Write) -> None:
 
 @pytest.mark.parametrize(("step", "form"), [(0.625, "{:.1f}"), (0.75, "{:.1f}"), (1.25, "{:.1f}"), (0.3125, "{:.2f}"),
                                             (2.5, "{:.0f}"), (1 / 3, "{:.1f}")])  # fmt: skip
-@pytest.mark.parametrize("count", [5, 12, 80])
+@pytest.mark.parametrize("count", [5, 12, 33])
 def test_rounded_positions_are_fitted(series: Write, step: float, form: str, count: int) -> None:
     volume = read_series(series(lambda k: (-3.04, 7.77, -41.3 + step * k), form=form, count=count))
     assert volume.spacing[0] == pytest.approx(step, abs=0.12 * step / count**0.5 + 1e-9)
