@@ -118,6 +118,7 @@ class Eval:
     thumbnails: Natural
     bootstrap: Natural
     prevalence: Inside | None
+    patients: Literal["mean", "max"] | None
 
 
 class Explain:

@@ -3,7 +3,9 @@
 Everything here takes arrays, never a kind of what is predicted: `medtrain.target` knows which of it applies.
 """
 
+from medtrain.metric import smooth, subgroups, utility  # noqa: F401  analyses, which `analyse` looks up
 from medtrain.metric.abstention import abstention_curve, distance, lead, spread
+from medtrain.metric.analysis import Study, analyse, merge
 from medtrain.metric.bootstrap import patient_weights, percentile_interval, replicate
 from medtrain.metric.calibration import reliability
 from medtrain.metric.classification import Cases, evaluate
@@ -12,7 +14,9 @@ from medtrain.metric.detection import evaluate_boxes, fit_box_thresholds, map50
 from medtrain.metric.hits import Hit, HitRule, find_hits
 from medtrain.metric.options import EvalOptions
 from medtrain.metric.paired import holm, paired_differences
+from medtrain.metric.patients import WORDS, by_patient
 from medtrain.metric.policy import Parsed, parse_box_policy, parse_policy
+from medtrain.metric.precision import expected_precision
 from medtrain.metric.ranking import Ranking, auroc
 from medtrain.metric.sheet import ExclusiveSheet, LabelsSheet, PositiveSheet, Sheet
 from medtrain.metric.temperature import SURE, sigmoid_temperature, softmax_temperature
@@ -23,6 +27,7 @@ from medtrain.metric.within import within_folds
 
 __all__ = [
     "SURE",
+    "WORDS",
     "Cases",
     "EvalOptions",
     "ExclusiveSheet",
@@ -33,13 +38,17 @@ __all__ = [
     "PositiveSheet",
     "Ranking",
     "Sheet",
+    "Study",
     "abstention_curve",
+    "analyse",
     "auroc",
+    "by_patient",
     "constant_decisions",
     "constant_scores",
     "distance",
     "evaluate",
     "evaluate_boxes",
+    "expected_precision",
     "find_hits",
     "fit_box_thresholds",
     "fit_threshold",
@@ -47,6 +56,7 @@ __all__ = [
     "lead",
     "map50",
     "means_of_all",
+    "merge",
     "paired_differences",
     "parse_box_policy",
     "parse_policy",

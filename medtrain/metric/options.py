@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from medtrain.metric.patients import Rule
+
 
 @dataclass(frozen=True)
 class EvalOptions:
@@ -15,12 +17,15 @@ class EvalOptions:
         bootstrap: replicates of the intervals over patients; 0 for none.
         prevalence: of the positive class, or of each class of several, for which PPV and NPV are computed too.
         groups: {column: the group of each case}; each group is judged on its own, its own patients resampled.
+        patients: how the cases of a patient are put together for the metrics of patients: mean or max of their
+            probabilities; None for no such metrics.
         seed: of the replicates.
     """
 
     bootstrap: int = 2000
     prevalence: float | None = None
     groups: Mapping[str, Sequence[str]] | None = None
+    patients: Rule | None = "mean"
     seed: int = 0
 
     @classmethod

@@ -28,13 +28,29 @@ CAPTIONS = {
         "95 % intervals of the mean of the classes, over patients.",
     ),
     "reliability": ("Reliability", ""),
+    "calibration_curve": (
+        "Calibration curve",
+        "What came true of each predicted probability, by a restricted cubic spline; on the dashed line it is what was "
+        "predicted. The band is a 95 % interval over patients, point by point, from the 1st to the 99th percentile.",
+    ),
+    "decision_curve": (
+        "Decision curve",
+        "Net benefit of treating whom the model names, by threshold, beside treating everyone (dotted) and no one (0). "
+        "The threshold says how many one is willing to treat for one who is ill; a dot is the run's own. The band is a "
+        "95 % interval over patients, point by point.",
+    ),
     "confusion": ("Decisions", "Number of cases; the shade is the share of its row."),
     "abstention": (
         "Abstention",
         "What is left when the least certain cases are handed to a person: the metric by the share of cases kept.",
     ),
 }
-MAIN = {"roc": "auroc", "precision_recall": "auprc", "reliability": "ece"}  # the number that a figure is about
+MAIN = {
+    "roc": "auroc",
+    "precision_recall": "auprc",
+    "reliability": "ece",
+    "calibration_curve": "ici",
+}  # the number that a figure is about
 
 
 class Plot(NamedTuple):

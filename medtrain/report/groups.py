@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from medtrain.report.folder import RunFolder
-from medtrain.report.views import Bar, Cell, Note, Section, Table, part, section, table
-from medtrain.report.words import cautions, count, headline, label, number, with_interval
+from medtrain.report.views import Bar, Cell, Note, Section, Table, part, section, table, texts
+from medtrain.report.words import cautions, count, entry, headline, label, number, with_interval
 
 BESIDE = ("sensitivity", "specificity", "ppv", "npv")
 Entry = dict[str, Any]
@@ -41,6 +41,7 @@ def groups(run: RunFolder) -> Section | None:
             "all cases. Groups were looked at one by one: with many, some differ by chance, and a wide interval that "
             "holds the line is no proof of fairness."
         ),
+        _differences(run),
         None if events else part("events", "Events of each class", _events(run, by_column), link="", folded=True),
     )
 
@@ -55,6 +56,20 @@ def _row(
     bar = _bar(metrics.get(name), scale, overall[name])
     cells += [Cell(*with_interval(metrics.get(name))), Cell(bar=bar, number=False)]
     return cells + [Cell(*with_interval(metrics.get(other))) for other in beside]
+
+
+def _differences(run: RunFolder) -> Table | None:
+    """Tabulate what each group differs by from the largest one of its column, with p values corrected for all."""
+    rows = []
+    for row in run.test.get("group_differences") or []:
+        sides = f"{row['group'] or 'not given'} less {row['reference'] or 'not given'}"
+        value, interval = entry(row)
+        cells = [*texts(label(row["metric"])), Cell(value), Cell(interval), Cell(number(row["p_holm"]))]
+        rows.append((f"{row['column']}: {sides}", [*cells, *texts(row.get("reason") or "")]))
+    header = ["Groups", "Metric", "Difference", "95 % interval", "p (Holm)", ""]
+    return table(
+        header, rows, "names", "Differences between groups", heading="Differences, corrected for being several"
+    )
 
 
 def _events(run: RunFolder, by_column: dict[str, dict[str, Entry]]) -> Table | None:

@@ -24,6 +24,7 @@ from medtrain.report.folder import RunFolder, read_folder
 from medtrain.report.groups import groups
 from medtrain.report.html import draw
 from medtrain.report.metrics import metrics
+from medtrain.report.patients import patients
 from medtrain.report.views import Drawer, Section
 from medtrain.report.words import ABSENT, count, entry, headline, label, label_in, split_name, with_interval
 
@@ -33,6 +34,7 @@ SECTIONS = (
     cross_validation,
     figures,
     explorer,
+    patients,
     groups,
     gallery,
     box_gallery,

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from medtrain.io.files import atomic_path
+from medtrain.report.benefit import calibration_curve, decision_curve
 from medtrain.report.canvas import COLOURS, DRAWN, legible, name_ticks, new_axes, new_figure, tidy
 from medtrain.report.detection import detection_figures
 from medtrain.report.discrimination import precision_recall, roc
@@ -39,6 +40,8 @@ def draw(folder: RunFolder, to: Path, classes: Sequence[Curve]) -> dict[str, Pat
         figures["roc"] = roc(classes[:DRAWN], predictions)
         figures["precision_recall"] = precision_recall(classes[:DRAWN])
         figures["reliability"] = reliability_diagram(folder, predictions)
+        figures["calibration_curve"] = calibration_curve(folder)
+        figures["decision_curve"] = decision_curve(folder)
         figures["confusion"] = confusion(predictions, folder.classes, not folder.target.several)
     figures |= detection_figures(folder)
     figures["abstention"] = abstention(folder.test.get("abstention"))

@@ -18,18 +18,22 @@ from medtrain.metric import (
     Cases,
     EvalOptions,
     Sheet,
+    Study,
     abstention_curve,
+    analyse,
     auroc,
     constant_decisions,
     constant_scores,
     evaluate,
     fit_threshold,
+    merge,
     paired_differences,
     sigmoid_temperature,
 )
 from medtrain.target.base import Form, Policy, Target
 from medtrain.target.decision import Decision
 from medtrain.target.outcome import Outcome, Predicted
+from medtrain.target.patients import judge_patients
 from medtrain.target.table import PredictionColumns
 
 if TYPE_CHECKING:
@@ -152,10 +156,11 @@ class ClassTarget(PredictionColumns, Target):
             limits: the thresholds behind it.
             values: the truth; None where it is not known.
         """
-        probs = probs_NSC.mean(axis=1)
+        probs, own = probs_NSC.mean(axis=1), np.asarray(limits, np.float64)
         if probs_NSC.shape[1] > 1:
-            return Predicted(rows, probs, predicted, values, self.disagreement(probs_NSC, predicted), "ensemble")
-        return Predicted(rows, probs, predicted, values, self.nearness(probs, limits))
+            doubt = self.disagreement(probs_NSC, predicted)
+            return Predicted(rows, probs, predicted, values, doubt, "ensemble", own)
+        return Predicted(rows, probs, predicted, values, self.nearness(probs, limits), limits=own)
 
     # judgement
 
@@ -219,14 +224,24 @@ class ClassTarget(PredictionColumns, Target):
         metrics = evaluate(cases, self.sheet, options)
         metrics["calibration"] = {"temperature": decision.temperature, **metrics["calibration"]}
         counts = {"n_cases": len(rows), "n_patients": int(rows["patient"].nunique()), "labels": _counted(cases)}
+        thresholds = decision.thresholds if predicted.limits.ndim == 1 else {}  # else no one threshold decided
+        merge(metrics, analyse(Study(cases, self.sheet, options, thresholds, self.looked_for, metrics)))
         curve = {"by": predicted.by, "curve": self.abstention(cases, predicted.doubt)}
-        files = {"test_predictions.csv": self.table(predicted)}
-        return Outcome(counts | metrics | {"abstention": curve}, files, self.constant(predicted))
+        of_patients, files = judge_patients(self, predicted, options)
+        files = {"test_predictions.csv": self.table(predicted)} | files
+        return Outcome(
+            counts | metrics | {"abstention": curve, "patients": of_patients}, files, self.constant(predicted)
+        )
+
+    @property
+    def looked_for(self) -> tuple[str, ...]:
+        """Name the classes that one looks for: the positive one of two, else all."""
+        return (self.positive,) if self.positive else self.classes
 
     def constant(self, predicted: Predicted) -> list[str]:
         """Say what is predicted alike for all cases, in a sentence each."""
-        shown = [self.positive] if self.positive else self.classes
-        scores = {f"the probability of {name!r}": predicted.probs[:, self.classes.index(name)] for name in shown}
+        columns = {name: predicted.probs[:, self.classes.index(name)] for name in self.looked_for}
+        scores = {f"the probability of {name!r}": column for name, column in columns.items()}
         same = constant_scores(scores)
         if same or self.several or predicted.values is None or not len(predicted.predicted):
             return same

@@ -20,6 +20,7 @@ class Predicted:
         values: the truth, coded as the target has it; None where it is not known.
         doubt: how unsure each prediction is, [N], or [N, C] where each class is decided on its own.
         by: where that comes from: ``ensemble``, ``mc_dropout``, or ``confidence`` of a single prediction.
+        limits: the thresholds behind the decision, [T], or [N, T] where each case has its own.
     """
 
     rows: pd.DataFrame
@@ -28,6 +29,7 @@ class Predicted:
     values: np.ndarray | None
     doubt: np.ndarray
     by: str = "confidence"
+    limits: np.ndarray = field(default_factory=lambda: np.empty(0))
 
 
 @dataclass

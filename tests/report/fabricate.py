@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from medtrain.metric import reliability
+from medtrain.metric import EvalOptions, Study, analyse, merge, reliability
 from medtrain.report import write_failures
 from medtrain.target import Decision
-from tests.metric.by_kind import evaluate, fit_decision, predict, probabilities
+from tests.metric.by_kind import evaluate, fit_decision, predict, probabilities, target
 
 CONFIG = """task: xray_cls
 model:
@@ -70,12 +70,29 @@ def enrich(folder: Path) -> Path:
     row = {"images": 90, "patients": 40, "negatives": 210, "unknown": 0, "percent": 30.0, "factor": 2.3, "weight": 1.7}
     run["imbalance"] = {split: dict.fromkeys(classes, row) for split in ("train", "val", "test")}
     test["metrics"] |= {"calibration_slope": entry(0.81, 0.2), "calibration_intercept": entry(-0.12, 0.3)}
-    test["calibration"] = {"temperature": 1.2, "bins": _bins(table, classes, kind)}
+    test["calibration"] |= {"temperature": 1.2, "bins": _bins(table, classes, kind)}
     values = {"ppv": entry(0.31), "npv": entry(0.97)}
     test["prevalence"] = {"prevalence": 0.1, "metrics": values, "per_class": dict.fromkeys(classes, values)}
     test["groups"] = {
         "site": {name: _group(classes, x) for name, x in {"north": 0.86, "south & west": 0.71}.items()},
         "sex": {"f": _group(classes, 0.8), "m": _group(classes, 0.84), "": _group(classes, None)},
+    }
+    apart = {
+        "column": "site",
+        "group": "south & west",
+        "reference": "north",
+        "metric": "auroc",
+        "p": 0.01,
+        "p_holm": 0.02,
+    }
+    undefined = apart | {"value": None, "ci95": None, "p_holm": None, "reason": "undefined in one"}
+    test["group_differences"] = [apart | entry(-0.15), undefined]
+    test["patients"] = {
+        "rule": "max",
+        "n_patients": 80,
+        "n_mixed": 3,
+        "metrics": {"auroc": entry(0.9)},
+        "per_class": {},
     }
     curve = [{"kept": k, "n_cases": int(160 * k), "metrics": {"auroc": entry(0.95 - 0.1 * k)}} for k in (0.2, 0.6, 1)]
     test["abstention"] = {"by": "ensemble", "curve": curve}
@@ -124,8 +141,13 @@ def _bins(table: pd.DataFrame, classes: list[str], kind: str) -> dict:
 def _results(folder, kind, classes, probs, targets, decision: Decision, patients) -> None:
     n, predicted = len(probs), predict(decision, probs, kind)
     found = evaluate(kind, probs, targets, predicted, classes, patients, bootstrap=20)
+    made = target(kind, classes)
+    cases = made.cases(probs, targets, predicted, patients)
+    merge(
+        found, analyse(Study(cases, made.sheet, EvalOptions(bootstrap=20), decision.thresholds, made.looked_for, found))
+    )
     test = {"split": "test", "n_cases": n, "n_patients": len(set(patients)), **found}
-    test |= {"decision": decision.to_dict(), "calibration": None, "groups": None}
+    test |= {"decision": decision.to_dict(), "groups": None}
     (folder / "test_metrics.json").write_text(json.dumps(test, allow_nan=False))
     table = {"case": [f"c{i}" for i in range(n)], "patient": patients}
     if kind == "multilabel":

@@ -35,7 +35,7 @@ def test_one_file_that_asks_nothing_of_the_network(binary):
     _, html = binary
     assert "http://" not in html and "https://" not in html
     sources = re.findall(r'(?:src|href)="([^"]{0,30})', html)
-    assert sum(s.startswith("data:image/png") for s in sources) == 5
+    assert sum(s.startswith("data:image/png") for s in sources) == 7
     assert all(s.startswith(("data:", "#")) for s in sources)
     assert "url(" not in html and "@import" not in html
     for picture in re.findall(r"data:image/png;base64,([^\"]+)", html):
@@ -66,7 +66,8 @@ def test_it_says_what_the_run_found(binary):
 def test_figures_are_files_too(binary):
     folder, _ = binary
     names = {path.stem for path in (folder / "plots").iterdir()}
-    assert names == {"curves", "roc", "precision_recall", "reliability", "confusion"}
+    curves = {"curves", "roc", "precision_recall", "calibration_curve", "decision_curve"}
+    assert names == {*curves, "reliability", "confusion"}
 
 
 def test_the_banner_appears_only_for_synthetic_data(binary, tmp_path):
@@ -113,7 +114,7 @@ def test_user_text_is_escaped(kind, tmp_path):
 def test_missing_files_do_not_break_it(binary, tmp_path, missing):
     html = write_report(copy(binary[0], tmp_path / "run", *missing)).read_text(encoding="utf-8")
     assert ('<section id="metrics"' in html) == ("test_metrics.json" not in missing)
-    assert html.count("<img") == 5 - ("metrics.csv" in missing) - 4 * ("test_predictions.csv" in missing)
+    assert html.count("<img") == 7 - ("metrics.csv" in missing) - 6 * ("test_predictions.csv" in missing)
 
 
 def test_blank_and_empty_columns_do_not_break_it(binary, tmp_path):

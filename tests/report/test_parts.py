@@ -8,12 +8,14 @@ import re
 import pytest
 from fabricate import enrich, make_run
 
+from medtrain.report import plots
 from medtrain.report.checklist import ITEMS, TO_FILL, answers, checklist, filled
 from medtrain.report.counts import by_class
 from medtrain.report.flow import flow
 from medtrain.report.folder import RunFolder, read_folder
 from medtrain.report.groups import groups
 from medtrain.report.html import draw
+from medtrain.report.patients import patients
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +76,31 @@ def test_subgroups_on_one_scale(rich):
     at = [float(x) for x in re.findall(r'class="dot" d="M([\d.]+)', html)]
     ends = [tuple(map(float, pair)) for pair in re.findall(r'class="range" d="M([\d.]+) 5H([\d.]+)', html)]
     assert len(at) == 4 and at[1] < at[0] and all(0 <= a < x < b <= 100 for x, (a, b) in zip(at, ends, strict=True))
+
+
+def test_differences_between_groups_and_their_corrected_p(rich):
+    told = words(draw(groups(read_folder(rich))))
+    assert "site: south &amp; west less north AUROC -0.150 -0.210 to -0.090 0.020" in told
+    assert "undefined in one" in told
+
+
+def test_patients_stand_beside_cases(rich):
+    run = read_folder(rich)
+    told = words(draw(patients(run)))
+    auroc = f"{run.test['metrics']['auroc']['value']:.3f}"
+    assert f"AUROC 0.900 0.840 to 0.960 {auroc}" in told and "80 patients: the highest probability of any" in told
+    assert "3 patients with cases of several classes" in told
+    del run.test["patients"]
+    assert draw(patients(run)) == ""
+
+
+def test_curves_of_calibration_and_of_net_benefit(tmp_path):
+    for kind, classes in (("binary", ["well", "sick"]), ("multilabel", ["u", "v"]), ("multiclass", ["a", "b", "c"])):
+        run = read_folder(make_run(tmp_path / kind, kind, classes))
+        drawn = plots.draw(run, tmp_path / kind / "plots", [])
+        assert {"calibration_curve", "decision_curve"} <= set(drawn)
+        run.test["utility"], run.test["calibration"] = None, {"smooth": {"sick": {"reason": "too few"}}}
+        assert not {"calibration_curve", "decision_curve"} & set(plots.draw(run, tmp_path / "none", []))
 
 
 def test_the_checklist_holds_every_item_of_both_lists():

@@ -29,7 +29,17 @@ def links(folder):
 
 def test_sections_are_those_of_the_forms(tmp_path):
     rich = enrich(make_run(tmp_path / "run", "multiclass", ["a", "b", "c"], n=80))
-    assert links(rich) == ["data", "metrics", "figures", "explorer", "groups", "failures", "run", "checklist"]
+    assert links(rich) == [
+        "data",
+        "metrics",
+        "figures",
+        "explorer",
+        "patients",
+        "groups",
+        "failures",
+        "run",
+        "checklist",
+    ]
     boxes = tmp_path / "boxes"
     boxes.mkdir()
     test_box_report.run_folder(boxes)
