@@ -3,12 +3,13 @@
 Everything here takes arrays, never a kind of what is predicted: `medtrain.target` knows which of it applies.
 """
 
-from medtrain.metric import smooth, subgroups, utility  # noqa: F401  analyses, which `analyse` looks up
+from medtrain.metric import conformal, smooth, subgroups, utility  # noqa: F401  analyses, which `analyse` looks up
 from medtrain.metric.abstention import abstention_curve, distance, lead, spread
 from medtrain.metric.analysis import Study, analyse, merge
 from medtrain.metric.bootstrap import patient_weights, percentile_interval, replicate
 from medtrain.metric.calibration import reliability
 from medtrain.metric.classification import Cases, evaluate
+from medtrain.metric.conformal import fit_sets
 from medtrain.metric.constant import constant_decisions, constant_scores
 from medtrain.metric.detection import evaluate_boxes, fit_box_thresholds, map50
 from medtrain.metric.hits import Hit, HitRule, find_hits
@@ -51,6 +52,7 @@ __all__ = [
     "expected_precision",
     "find_hits",
     "fit_box_thresholds",
+    "fit_sets",
     "fit_threshold",
     "holm",
     "lead",

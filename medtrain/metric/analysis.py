@@ -7,7 +7,7 @@ a node of its own, or entries of ``metrics`` and ``per_class`` ({"value", "ci95"
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ class Study:
         sheet: how classes make a whole.
         options: the eval node's.
         thresholds: {class: positive from this probability on}, of the classes that are decided so.
+        sets: {class: least probability that puts it into a case's prediction set}; {} without any.
         results: what `evaluate` gave.
         looked_for: the classes that one looks for: the positive one of two, else all.
     """
@@ -37,6 +38,7 @@ class Study:
     thresholds: Mapping[str, float]
     looked_for: Sequence[str]
     results: Results
+    sets: Mapping[str, float] = field(default_factory=dict)
 
     def one_class(self, name: str) -> tuple[Array, Array, Array]:
         """Give probs_N, positive_N and patient_N (numbers from 0) of the cases whose label is known."""

@@ -18,7 +18,16 @@ from medtrain.metric.calibration import Reliability
 from medtrain.metric.ranking import Ranking, ratio
 
 MICRO = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "f1")
-TOGETHER = ("accuracy", "mcc", "kappa", "brier", "ece")  # of several classes that exclude each other
+WEIGHTED = ("kappa_linear", "kappa_quadratic")
+TOGETHER = (
+    "accuracy",
+    "mcc",
+    "kappa",
+    "kappa_linear",
+    "kappa_quadratic",
+    "brier",
+    "ece",
+)  # of several classes that exclude each other
 EXACT = 2**24  # whole numbers up to here are exact in single precision
 SHARES = {
     "accuracy": ((0, 3), (0, 1, 2, 3)),
@@ -208,6 +217,9 @@ class ExclusiveSheet(LabelsSheet):
         confidence = np.where(predicted_NC, probs_NC, 0).max(axis=1, initial=0)
         self.top = Reliability(confidence, correct.astype(float))
         cases = np.tile(np.arange(n), 2)
+        apart = np.abs(predicted_NC.argmax(axis=1) - np.nan_to_num(target_NC).argmax(axis=1)).astype(float)
+        rows, values = np.repeat([0, 1], n), np.concatenate([apart, apart**2])
+        self._matrices.append(_summed(2, rows, cases, values, probs_NC))
         self._matrices.append(_summed(self.top.n_rows, self.top.rows_N, cases, self.top.values_N, probs_NC))
 
     def parts(self, metric: str) -> list[Key]:
@@ -221,6 +233,7 @@ class ExclusiveSheet(LabelsSheet):
         counts_C4R = np.stack([column.counts(s) for column, s in zip(self.columns, sums, strict=False)])
         macro = self._macro(by_class, counts_C4R.shape[2])
         together = self._together(counts_C4R, by_class, macro["sensitivity"])
+        together |= _weighted_kappas(counts_C4R, sums[len(self.columns) + 1].astype(np.float64))
         together["ece"] = self.top.error(sums[-1].astype(np.float64))
         return macro | together | self._micro(sums[len(self.columns)], counts_C4R)
 
@@ -251,6 +264,23 @@ class ExclusiveSheet(LabelsSheet):
     def _shares(self, sums: list[Array]) -> dict[str | None, tuple[Array, Array, Array]]:
         top: dict[str | None, tuple[Array, Array, Array]] = {None: self.top.shares(sums[-1].astype(np.float64))}
         return top | super()._shares(sums)
+
+
+def _weighted_kappas(counts_C4R: Array, apart_2R: Array) -> dict[str, Array]:
+    """Compute Cohen's kappa with weights by how many classes a decision is off (Cohen, Psychological Bulletin 1968).
+
+    Args:
+        apart_2R: the sum over cases of the distance between the class and the decision, and of its square.
+    """
+    tp, fp, fn, _ = np.moveaxis(counts_C4R, 1, 0)
+    true_CR, predicted_CR, n = tp + fn, tp + fp, counts_C4R[0].sum(axis=0)
+    number_C = np.arange(len(counts_C4R))
+    distance_CC = np.abs(number_C[:, None] - number_C)
+    out = {}
+    for name, weight_CC, apart_R in zip(WEIGHTED, (distance_CC, distance_CC**2), apart_2R, strict=True):
+        chance_R = (true_CR * (weight_CC @ predicted_CR)).sum(axis=0)
+        out[name] = ratio(chance_R - n * apart_R, chance_R)
+    return out
 
 
 def _summed(rows: int, row_M: Array, case_M: Array, value_M: Array, probs_NC: Array) -> csr_array:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -25,6 +26,7 @@ from medtrain.metric import (
     constant_decisions,
     constant_scores,
     evaluate,
+    fit_sets,
     fit_threshold,
     merge,
     paired_differences,
@@ -134,7 +136,11 @@ class ClassTarget(PredictionColumns, Target):
         self.check_policy(policy)
         temperature = self.fit_temperature(logits_NK, values)
         probs_NC = self.probabilities(logits_NK, temperature)
-        return Decision(policy, temperature, self.fit_thresholds(probs_NC, values, policy, patients))
+        thresholds, sets = self.fit_thresholds(probs_NC, values, policy, patients), {}
+        if not self.several:
+            limits = fit_sets(probs_NC, self.indicators(np.asarray(values)), patients)
+            sets = dict(zip(self.classes, limits, strict=True))
+        return Decision(policy, temperature, thresholds, sets=sets)
 
     @abstractmethod
     def nearness(self, probs_NC: npt.ArrayLike, limits: npt.ArrayLike = ()) -> Array:
@@ -161,6 +167,13 @@ class ClassTarget(PredictionColumns, Target):
             doubt = self.disagreement(probs_NSC, predicted)
             return Predicted(rows, probs, predicted, values, doubt, "ensemble", own)
         return Predicted(rows, probs, predicted, values, self.nearness(probs, limits), limits=own)
+
+    def with_sets(self, predicted: Predicted, decision: Decision) -> Predicted:
+        """Add the prediction set of each case, where the decision has limits for it."""
+        if not decision.sets:
+            return predicted
+        limits = np.array([decision.sets[name] for name in self.classes])
+        return replace(predicted, sets=np.asarray(predicted.probs) >= limits)
 
     # judgement
 
@@ -225,7 +238,7 @@ class ClassTarget(PredictionColumns, Target):
         metrics["calibration"] = {"temperature": decision.temperature, **metrics["calibration"]}
         counts = {"n_cases": len(rows), "n_patients": int(rows["patient"].nunique()), "labels": _counted(cases)}
         thresholds = decision.thresholds if predicted.limits.ndim == 1 else {}  # else no one threshold decided
-        merge(metrics, analyse(Study(cases, self.sheet, options, thresholds, self.looked_for, metrics)))
+        merge(metrics, analyse(Study(cases, self.sheet, options, thresholds, self.looked_for, metrics, decision.sets)))
         curve = {"by": predicted.by, "curve": self.abstention(cases, predicted.doubt)}
         of_patients, files = judge_patients(self, predicted, options)
         files = {"test_predictions.csv": self.table(predicted)} | files

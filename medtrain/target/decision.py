@@ -29,6 +29,7 @@ class Decision:
         temperature: the logits are divided by it.
         thresholds: {class: positive at this probability, or shown at this score, or above}, in the order of the
             classes that the target decides by thresholds.
+        sets: {class: the probability from which on it belongs to a case's prediction set}; {} where none were fitted.
         basis: what the thresholds were fitted on, in words.
         validation: what they reach there, as `medtrain.target.reached` gives it; {} where it is not known.
     """
@@ -38,6 +39,7 @@ class Decision:
     thresholds: dict[str, float] = field(default_factory=dict)
     basis: str = "validation data"
     validation: dict[str, Any] = field(default_factory=dict)
+    sets: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -45,7 +47,8 @@ class Decision:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Decision:
         thresholds = {name: float(limit) for name, limit in plain["thresholds"].items()}
-        facts = plain.get("basis", cls.basis), dict(plain.get("validation") or {})
+        sets = {name: float(limit) for name, limit in (plain.get("sets") or {}).items()}
+        facts = plain.get("basis", cls.basis), dict(plain.get("validation") or {}), sets
         return cls(plain["policy"], float(plain["temperature"]), thresholds, *facts)
 
     def save(self, path: str | os.PathLike[str], checkpoint_sha256: str, **facts: Any) -> None:

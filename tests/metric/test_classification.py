@@ -111,6 +111,8 @@ def test_multiclass_is_scikit_learn():
         "f1": sk.f1_score(target, predicted, average="macro"),
         "mcc": sk.matthews_corrcoef(target, predicted),
         "kappa": sk.cohen_kappa_score(target, predicted),
+        "kappa_linear": sk.cohen_kappa_score(target, predicted, weights="linear"),
+        "kappa_quadratic": sk.cohen_kappa_score(target, predicted, weights="quadratic"),
         "brier": sk.brier_score_loss(target, probs, labels=range(4)),
         "ece": ece_by_loop(confidence, (predicted == target).astype(float)),
         "auroc_micro": sk.roc_auc_score(target, probs, multi_class="ovr", average="micro"),

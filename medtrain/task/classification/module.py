@@ -250,6 +250,7 @@ class Classification(Task):
         decided = self.target.predict(probs_NSC.mean(axis=1), decision)
         limits = list(decision.thresholds.values())
         predicted = self.target.predictions(rows, probs_NSC, decided, limits, values)
+        predicted = self.target.with_sets(predicted, decision)
         if "passes" in gathered:
             passes_NSC = self._probs(gathered["passes"], decision.temperature)
             return replace(predicted, doubt=self.target.disagreement(passes_NSC, decided), by="mc_dropout")

@@ -1,0 +1,79 @@
+"""Conformal prediction sets: the classes that a case may have, so that the true one is among them as often as promised.
+
+A probability of 0.7 promises nothing. A set of classes does: each class has a least probability, fitted on validation
+cases of that class alone, from which on it is in the set; then the true class is in the set of a new case in at least
+90 of 100, of each class (split conformal prediction by class, or Mondrian: Vovk, Gammerman & Shafer, Algorithmic
+Learning in a Random World, 2005, section 4.5; Sadinle, Lei & Wasserman, JASA 2019). What is exchangeable are patients,
+so each patient's cases count as one (Dunn, Wasserman & Ramdas, JASA 2023).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from medtrain.metric.analysis import Study, analysis
+from medtrain.metric.bootstrap import Array, patient_index
+from medtrain.metric.classification import Results
+from medtrain.metric.cluster import mean_over_cases, number
+from medtrain.metric.interval import write
+from medtrain.metric.share import share_forms
+
+COVERAGE = 0.9
+
+
+def fit_sets(probs_NC: Array, target_NC: Array, patients: Array | None, coverage: float = COVERAGE) -> list[float]:
+    """Fit the least probability of each class from which on it belongs to a case's set.
+
+    Of K patients who have cases of a class, it is the highest such limit that lets in the true class of at least
+    (K + 1) / K times the coverage of them, the cases of a patient weighing one together. 0, so that the class is in
+    every set, where K is too small for any (fewer than 9 for 0.9) or 0.
+
+    Args:
+        probs_NC: calibrated probabilities of validation cases.
+        target_NC: 1, 0, or NaN where unknown.
+        patients: of each case; None makes each case its own.
+    """
+    patient_N, _ = patient_index(patients, len(probs_NC))
+    limits = []
+    for c in range(probs_NC.shape[1]):
+        own = np.flatnonzero(target_NC[:, c] == 1)
+        _, of_own, cases_P = np.unique(patient_N[own], return_inverse=True, return_counts=True)
+        order = np.argsort(-probs_NC[own, c], kind="stable")
+        let_in = np.cumsum((1 / cases_P)[of_own][order])
+        needed = coverage * (len(cases_P) + 1)
+        place = int(np.searchsorted(let_in, needed - 1e-9))
+        limits.append(float(probs_NC[own[order[place]], c]) if place < len(own) else 0.0)
+    return limits
+
+
+@analysis
+def prediction_sets(study: Study) -> Results:
+    """Judge the sets that the decision's limits make: how often they hold the truth, and how large they are.
+
+    Returns:
+        ``{"prediction_sets": None or {"promised", "coverage": {CLASS: {"value", "ci95"}}, "size": {"value", "ci95"},
+        "empty", "one", "several"}}``: coverage is the mean over patients of the share of the patient's cases of the
+        class whose set holds it; ``size`` the mean number of classes in a set, the others shares of cases.
+    """
+    if not study.sets:
+        return {"prediction_sets": None}
+    cases, classes = study.cases, list(study.cases.classes)
+    inside_NC = cases.probs_NC >= np.array([study.sets[name] for name in classes])
+    patient_N, patients = patient_index(cases.patients, len(inside_NC))
+    coverage = {}
+    for c, name in enumerate(classes):
+        own = cases.target_NC[:, c] == 1
+        cases_P = np.bincount(patient_N[own], minlength=patients)
+        hits_P = np.bincount(patient_N[own & inside_NC[:, c]], minlength=patients)
+        share_P = np.divide(hits_P, cases_P, out=np.zeros(patients), where=cases_P > 0)
+        values, forms = share_forms(share_P[None], (cases_P > 0).astype(float)[None])
+        coverage[name] = write(float(values[0]), forms[0])
+    size_N = inside_NC.sum(axis=1)
+    sums_P = np.bincount(patient_N, size_N, minlength=patients)
+    mean, error = mean_over_cases(sums_P[:, None], np.bincount(patient_N, minlength=patients))
+    shares: dict[str, Any] = {"empty": size_N == 0, "one": size_N == 1, "several": size_N > 1}
+    sizes = {key: float(np.mean(where)) if len(size_N) else None for key, where in shares.items()}
+    size = number(float(mean[0]), float(error[0]), patients)
+    return {"prediction_sets": {"promised": COVERAGE, "coverage": coverage, "size": size, **sizes}}

@@ -1,0 +1,93 @@
+"""Conformal sets: the quantile by hand, coverage of new patients in simulation, and what is written of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medtrain.metric import EvalOptions
+from medtrain.metric.conformal import fit_sets
+from medtrain.target import Decision, target_of
+
+
+def one_hot(values: np.ndarray, classes: int) -> np.ndarray:
+    return np.eye(classes)[values]
+
+
+def test_of_single_cases_it_is_the_textbooks_quantile() -> None:
+    """Of n cases the ceil((n + 1) * 0.9)-th smallest of 1 - p (Angelopoulos & Bates 2023, section 1.1)."""
+    draw = np.random.default_rng(0)
+    for n in (9, 10, 19, 57, 200):
+        p = draw.random(n)
+        place = int(np.ceil((n + 1) * 0.9))
+        limits = fit_sets(np.stack([1 - p, p], 1), one_hot(np.ones(n, int), 2), None)
+        assert limits == [0.0, pytest.approx(1 - np.sort(1 - p)[place - 1])]
+
+
+def test_too_few_patients_have_every_class_in_every_set() -> None:
+    p = np.linspace(0.6, 0.9, 8)
+    assert fit_sets(np.stack([1 - p, p], 1), one_hot(np.ones(8, int), 2), None) == [0.0, 0.0]
+    many = np.tile(p, 5)  # forty cases, of eight patients
+    assert fit_sets(np.stack([1 - many, many], 1), one_hot(np.ones(40, int), 2), np.tile(np.arange(8), 5))[1] == 0.0
+
+
+def test_cases_of_a_patient_weigh_one_together() -> None:
+    """Ten patients of one case, and one of thirty bad ones: 0.9 * 12 = 10.8 must be let in, of 11."""
+    p = np.concatenate([np.linspace(0.5, 0.95, 10), np.linspace(0.01, 0.3, 30)])
+    patients = np.concatenate([np.arange(10), np.full(30, 10)])
+    limit = fit_sets(np.stack([1 - p, p], 1), one_hot(np.ones(40, int), 2), patients)[1]
+    assert limit == pytest.approx(np.sort(p[10:])[::-1][23])  # 24 thirtieths of the last patient
+
+
+def patients_of(draw: np.random.Generator, n: int, each: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Probabilities of three classes, alike within a patient, of whom each has one class."""
+    patient_N = np.repeat(np.arange(n), each)
+    value_N = draw.integers(0, 3, n)[patient_N]
+    logits = draw.normal(size=(n, 3))[patient_N] + 0.5 * draw.normal(size=(n * each, 3)) + 1.5 * np.eye(3)[value_N]
+    return np.exp(logits) / np.exp(logits).sum(1, keepdims=True), value_N, patient_N
+
+
+def test_new_patients_are_covered_as_promised() -> None:
+    """Mean coverage of each class over 150 fits: 0.9 to 0.9 + 1 / (K + 1) and what patients add."""
+    draw, covered = np.random.default_rng(1), []
+    new, truth, _ = patients_of(draw, 3000, 1)
+    for _ in range(150):
+        probs, values, patients = patients_of(draw, 120, 4)
+        inside = new >= np.array(fit_sets(probs, one_hot(values, 3), patients))
+        covered.append([inside[truth == c, c].mean() for c in range(3)])
+    mean = np.mean(covered, axis=0)
+    assert (mean > 0.893).all() and (mean < 0.94).all()
+
+
+def test_sets_are_kept_with_the_decision_written_and_judged() -> None:
+    draw, target = np.random.default_rng(2), target_of("multiclass")(("a", "b", "c"))
+    probs, values, patients = patients_of(draw, 200, 2)
+    decision = target.fit_decision(np.log(probs), values, 0.5, [f"p{n}" for n in patients])
+    again = Decision.from_dict(decision.to_dict())
+    assert again.sets == decision.sets and list(decision.sets) == ["a", "b", "c"] and min(decision.sets.values()) > 0
+    probs, values, patients = patients_of(draw, 150, 2)
+    calibrated = target.probabilities(np.log(probs), decision.temperature)
+    rows = pd.DataFrame({"case": [f"c{n}" for n in range(300)], "patient": [f"p{n}" for n in patients]})
+    decided = target.predict(calibrated, decision)
+    predicted = target.predictions(rows, calibrated[:, None], decided, [], values)
+    outcome = target.judge(target.with_sets(predicted, decision), decision, EvalOptions(bootstrap=20))
+    inside = calibrated >= np.array(list(decision.sets.values()))
+    written = outcome.files["test_predictions.csv"]["set"].tolist()
+    assert written == ["|".join(np.array(["a", "b", "c"])[row]) for row in inside]
+    found = outcome.metrics["prediction_sets"]
+    assert found["promised"] == 0.9 and found["size"]["value"] == pytest.approx(inside.sum(1).mean())
+    assert found["one"] == pytest.approx((inside.sum(1) == 1).mean())
+    of_b = [inside[(patients == p) & (values == 1), 1].mean() for p in np.unique(patients[values == 1])]
+    assert found["coverage"]["b"]["value"] == pytest.approx(np.mean(of_b))
+    low, high = found["coverage"]["b"]["ci95"]
+    assert low < np.mean(of_b) < high
+
+
+def test_a_run_without_limits_has_no_sets() -> None:
+    target, decision = target_of("binary")(("well", "sick")), Decision(0.5, 1.0, {"sick": 0.5})
+    rows, probs = pd.DataFrame({"case": ["a", "b"], "patient": ["p", "q"]}), np.array([[[0.4, 0.6]], [[0.9, 0.1]]])
+    predicted = target.with_sets(target.predictions(rows, probs, np.array([1, 0]), [0.5], np.array([1.0, 0])), decision)
+    outcome = target.judge(predicted, decision, EvalOptions(bootstrap=0))
+    assert outcome.metrics["prediction_sets"] is None and "set" not in outcome.files["test_predictions.csv"]
+    assert target_of("multilabel")(("u", "v")).fit_decision(np.zeros((4, 2)), np.eye(2)[[0, 1, 0, 1]]).sets == {}
