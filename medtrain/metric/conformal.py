@@ -9,6 +9,7 @@ so each patient's cases count as one (Dunn, Wasserman & Ramdas, JASA 2023).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,9 @@ from medtrain.metric.share import share_forms
 COVERAGE = 0.9
 
 
-def fit_sets(probs_NC: Array, target_NC: Array, patients: Array | None, coverage: float = COVERAGE) -> list[float]:
+def fit_sets(
+    probs_NC: Array, target_NC: Array, patients: Sequence[Any] | Array | None, coverage: float = COVERAGE
+) -> list[float]:
     """Fit the least probability of each class from which on it belongs to a case's set.
 
     Of K patients who have cases of a class, it is the highest such limit that lets in the true class of at least

@@ -9,11 +9,7 @@ import pytest
 from PIL import Image
 
 from medtrain.core.errors import UsageError
-from medtrain.data.rows.bags import csv_manifest
-from medtrain.data.rows.boxes import list_boxes
-from medtrain.data.source.box_table import read_box_table
-from medtrain.data.source.image_folder import FolderData
-from medtrain.io.csv_bags import CsvBags
+from medtrain.data.source import reader
 from medtrain.io.table import Listing
 from medtrain.target import Target
 from medtrain.target.labels import read_labels
@@ -118,16 +114,16 @@ def test_folders_named_by_numbers(tmp_path: Path) -> None:
             Image.fromarray(np.full((8, 8), n, np.uint8)).save(tmp_path / str(folder) / f"{n}.png")
     cfg = {"name": "image_folder", "root": str(tmp_path), "image_size": 8, "channels": 1}
     with pytest.raises(UsageError, match=r"12 different numbers in 24 cases"):
-        FolderData(cfg).manifest()
-    named = FolderData(cfg | {"classes": [str(n) for n in range(101, 113)]}).manifest()
+        reader("image_folder")(cfg, None, None)
+    named = reader("image_folder")(cfg | {"classes": [str(n) for n in range(101, 113)]}, None, None)
     assert named.target is not None and len(named.target.classes) == 12
 
 
-def test_bags_of_a_csv() -> None:
-    names, labels, x_ND = [f"b{n}" for n in range(9)], [f"{n}.5" for n in range(9)], np.zeros((9, 2), np.float32)
-    bags = CsvBags(Path("bags.csv"), names, labels, list(range(9)), x_ND, [np.array([n]) for n in range(9)], [], {})
+def test_bags_of_a_csv(tmp_path: Path) -> None:
+    (tmp_path / "bags.csv").write_text("label,bag,f0,f1\n" + "".join(f"{n}.5,b{n},0.1,{n}\n" for n in range(9)))
+    cfg = option("feature_bags", table=str(tmp_path / "bags.csv"))
     with pytest.raises(UsageError, match="9 different numbers in 9 cases, not all of them whole"):
-        csv_manifest(bags, {}, None)
+        reader("feature_bags")(cfg, None, None)
 
 
 def test_boxes_called_by_a_score(tmp_path: Path) -> None:
@@ -136,4 +132,4 @@ def test_boxes_called_by_a_score(tmp_path: Path) -> None:
     (tmp_path / "boxes.csv").write_text("path,x_min,y_min,x_max,y_max,class\n" + rows)
     cfg = option("box_table", table=str(tmp_path / "boxes.csv"))
     with pytest.raises(UsageError, match="5 different numbers in 5 cases, not all of them whole"):
-        list_boxes(read_box_table(cfg), cfg)
+        reader("box_table")(cfg, None, None)
