@@ -47,7 +47,7 @@ def make_run(folder: Path, kind: str, classes: list[str], n: int = 160, syntheti
         "status": "finished", "verb": "train", "host": "node1", "pid": 1, "started": "2025-01-31T12:00:00",
         "versions": {"medtrain": "0.1.0", "torch": "2.6.0"}, "git": {"commit": "0123abc", "dirty": False},
         "devices": {"processes": 1}, "seed": 42, "spec": {"label_kind": kind, "classes": classes, "channels": 1},
-        "wall_time_s": 372.5, "peak_memory_mb": 812.4, "images_per_s": 154.2, "data_wait": 0.04,
+        "wall_time_s": 372.5, "peak_memory_mb": {"process": 812.4}, "images_per_s": 154.2, "data_wait": 0.04,
         "fingerprints": {"table": "9f86d081884c7d65", "split": "2c26b46b68ffc68f"}, "world_size": 1,
         "synthetic": synthetic, "tests_counted": 1, "task": "xray_cls", "model": "densenet121", "data": "phantom_xray",
         "unit": "images",
