@@ -21,6 +21,7 @@ from medtrain.report import imbalance_table
 from medtrain.report.box_facts import box_tables
 from medtrain.report.contact_sheet import COLOURS, Tile, contact_sheet
 from medtrain.report.findings import findings_table
+from medtrain.report.precision import precision_table, precision_to_expect
 from medtrain.report.progress import bar
 
 COLUMNS = 6
@@ -71,6 +72,11 @@ def summary(inspection: Inspection, seconds: float) -> dict[str, Any]:
     used = inspection.cases.iloc[inspection.used]
     of_patient = used["patient"].value_counts()
     pictures = len(inspection.cases)
+    splits = {
+        name: {"images": len(part), "patients": int(part["patient"].nunique())}
+        for name, part in ((name, used[used["split"] == name]) for name in inspection.splits)
+    }
+    imbalance = imbalance_of(_labelled(inspection)) if len(used) else {}
     return {
         "problems": [
             {"severity": p.severity, "kind": p.kind, "where": p.where, "detail": p.detail}
@@ -87,11 +93,9 @@ def summary(inspection: Inspection, seconds: float) -> dict[str, Any]:
         },
         "label_kind": inspection.spec.target.kind if inspection.spec else None,
         "classes": list(inspection.spec.classes) if inspection.spec else [],
-        "splits": {
-            name: {"images": len(part), "patients": int(part["patient"].nunique())}
-            for name, part in ((name, used[used["split"] == name]) for name in inspection.splits)
-        },
-        "imbalance": imbalance_of(_labelled(inspection)) if len(used) else {},
+        "splits": splits,
+        "imbalance": imbalance,
+        "precision": precision_to_expect(inspection.spec, imbalance, splits) if inspection.spec else {},
         "images": inspection.images,
         "decoded": inspection.decoded,
         "seconds": round(seconds, 2),
@@ -110,6 +114,8 @@ def tell(inspection: Inspection, outcome: dict[str, Any]) -> None:
     """Print the tables on the terminal."""
     if inspection.spec and outcome["imbalance"]:
         build.say(imbalance_table(inspection.spec, outcome["imbalance"], outcome["unit"]))
+    if outcome["precision"]:
+        build.say(precision_table(outcome["precision"]))
     counts, images = outcome["counts"], outcome["images"]
     marked, noun = "SYNTHETIC data: " if outcome["synthetic"] else "", outcome["unit"]
     build.say(

@@ -28,6 +28,7 @@ LABELS = {
     "ici": "Integrated calibration index (ICI)",
     "e50": "Median calibration error (E50)",
     "e90": "90th percentile of calibration error (E90)",
+    "observed_over_expected": "Observed over expected",
     "calibration_slope": "Calibration slope",
     "calibration_intercept": "Calibration intercept",
     "map": "mAP",
