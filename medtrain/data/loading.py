@@ -36,7 +36,7 @@ class ResumableLoader(DataLoader[Any]):
     the sampler learns the epoch after `iter`.
     """
 
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+    def __iter__(self) -> Any:  # a generator, where torch names a class of its own
         yield from super().__iter__()
 
     def state_dict(self) -> dict[str, int]:
