@@ -25,6 +25,7 @@ from medtrain.report.groups import groups
 from medtrain.report.html import draw
 from medtrain.report.metrics import metrics
 from medtrain.report.patients import patients
+from medtrain.report.prediction_sets import prediction_sets
 from medtrain.report.views import Drawer, Section
 from medtrain.report.words import ABSENT, count, entry, headline, label, label_in, split_name, with_interval
 
@@ -35,6 +36,7 @@ SECTIONS = (
     figures,
     explorer,
     patients,
+    prediction_sets,
     groups,
     gallery,
     box_gallery,
