@@ -25,7 +25,7 @@ def prediction_sets(run: RunFolder) -> Section | None:
         table(["Class", "Coverage", "95 % interval"], rows, "metrics", "Coverage of prediction sets"),
         Note(
             f"Sets of classes, fitted on validation to hold the true one of {number(sets['promised'])} of patients' "
-            f"cases of each class; coverage is what came of it here, over patients. A set has {size} classes on average "
+            f"cases of each class; coverage is what came of it, over patients. A set has {size} classes on average "
             f"({interval}); of cases, sets are {shares} class(es)."
         ),
     )
