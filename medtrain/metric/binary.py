@@ -67,11 +67,15 @@ class OneClass:
         parts = [
             (4, self.cell, every, ones),
             (1, np.zeros(len(probs), dtype=np.int64), every, (probs - target) ** 2),
-            (bins.n_rows, bins.rows_N, np.tile(every, 2), bins.values_N),
             (fit.n_rows, fit.rows, every[fit.cases], fit.values),
             (self.ranking.n_rows, self.ranking.rows_M, every, ones),
+            (bins.n_rows, bins.rows_N, np.tile(every, 2), bins.values_N),  # last, so that it can be left out
         ]
         self.matrix, self._rows = sums_matrix(parts, len(target_N))
+
+    def unbinned(self) -> csr_array:
+        """Give the matrix without the bins, whose sums give all metrics but the ECE."""
+        return self.matrix[: self._rows[-1].start]
 
     def counts(self, sums_KR: Array) -> Array:
         """Count cases by weight, counts_4R: true positives, false positives, false negatives, true negatives."""
@@ -79,20 +83,20 @@ class OneClass:
 
     def bins(self, sums_KR: Array) -> tuple[Array, Array, Array]:
         """Compute n_BR, predicted_BR and observed_BR of the reliability diagram."""
-        return self.reliability.shares(sums_KR[self._rows[2]].astype(np.float64))
+        return self.reliability.shares(sums_KR[self._rows[-1]].astype(np.float64))
 
     def statistics(self, sums_KR: Array, exact: bool = False) -> dict[str, Array]:
-        """Compute {metric: values_R} of all `METRICS`, NaN where undefined.
+        """Compute {metric: values_R} of all `METRICS`, NaN where undefined; the ECE is NaN too without its bins.
 
         Args:
             exact: the weights are all one.
         """
-        _, error, bins, fit, ranks = (sums_KR[rows] for rows in self._rows)
+        _, error, fit, ranks, bins = (sums_KR[rows] for rows in self._rows)
         counts_4R = self.counts(sums_KR)
         given = dict(zip(COUNTS, counts_4R, strict=True)) | {
             "areas": self.ranking.areas(ranks),
             "error": ratio(error[0].astype(np.float64), counts_4R.sum(axis=0)),
-            "bins": self.reliability.error(bins.astype(np.float64)),
+            "bins": self.reliability.error(bins.astype(np.float64)) if len(bins) else np.full(bins.shape[1], np.nan),
             "line": self.recalibration.exact if exact else self.recalibration.fit(fit),
         }
         return {name: function(*(given[key] for key in TAKES[name])) for name, function in METRICS.items()}

@@ -129,16 +129,20 @@ def _group(cases: Cases, sheet: type[Sheet], options: EvalOptions) -> Results:
 
 
 class Measured:
-    """Values and replicates of one set of cases, and how they are written."""
+    """Values and replicates of one set of cases, and how they are written.
 
-    def __init__(self, cases: Cases, sheet: type[Sheet], bootstrap: int, seed: int) -> None:
+    Args:
+        binned: with replicates of the ECE, which `metrics` doesn't need.
+    """
+
+    def __init__(self, cases: Cases, sheet: type[Sheet], bootstrap: int, seed: int, binned: bool = False) -> None:
         if not sheet.partial:
             cases = cases.select(np.isfinite(cases.target_NC).any(axis=1))
         self.classes = list(cases.classes)
         self.patient_N, self.n_patients = patient_index(cases.patients, len(cases.probs_NC))
         self.sheet = sheet(cases.probs_NC, cases.target_NC, cases.predicted_NC, self.classes)
         self.values, self.bins = self.sheet.values()
-        self.replicates = self.sheet.replicates(self.patient_N, self.n_patients, bootstrap, seed)
+        self.replicates = self.sheet.replicates(self.patient_N, self.n_patients, bootstrap, seed, binned)
         self.forms = SheetForms(self.sheet, self.values, self.replicates, self.patient_N, self.n_patients)
         self.bootstrap = bootstrap
 
@@ -176,7 +180,7 @@ class Measured:
             return write(value, None)
         if not self.replicates:
             return write(value, Form(NOTHING, (self.n_patients,)))
-        return write(value, self.forms.of(key), self.replicates[key])
+        return write(value, self.forms.of(key), self.replicates.get(key))
 
     def reliability(self) -> dict[str, list[Results]]:
         """List the bins in use of each diagram: of the positive class (binary), the predicted one and each class."""

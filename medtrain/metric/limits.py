@@ -49,9 +49,15 @@ class Pool:
 
     def share(self, name: str) -> Form:
         """Give the form of a metric that is a share of cases."""
-        counted, of = (self.counts_4P[list(cells)].sum(axis=0) for cells in SHARES[name])
-        form = share_forms(counted[None], of[None])[1][0]
-        return of_jaccard(form) if name == "f1" else form
+        return self._shares[name]
+
+    @cached_property
+    def _shares(self) -> dict[str, Form]:
+        hits_TP, cases_TP = (
+            np.stack([self.counts_4P[list(cells[side])].sum(axis=0) for cells in SHARES.values()]) for side in (0, 1)
+        )
+        forms = dict(zip(SHARES, share_forms(hits_TP, cases_TP)[1], strict=True))
+        return forms | {"f1": of_jaccard(forms["f1"])}
 
     def auroc(self, area: float) -> Form:
         """Give the form of the AUROC."""
@@ -107,7 +113,9 @@ class SheetForms:
 
     def of(self, key: Key) -> Form:
         """Give the form of a metric."""
-        if key not in self._forms:
+        if key not in self._forms and key[1] == "ece":
+            self._forms[key] = Form(NOTHING, reason=PLAIN)
+        elif key not in self._forms:
             parts = self.sheet.parts(key[1]) if key[0] is None else []
             if parts:
                 self._forms[key] = self.of(parts[0]) if len(parts) == 1 else self._mean(parts)
@@ -147,8 +155,6 @@ class SheetForms:
             return pool.agreement(value, values_R, np.array([share, 1 - share]), pool.behind)
         if metric == "brier":
             return self._brier(value, values_R)
-        if metric == "ece":
-            return Form(NOTHING, reason=PLAIN)
         if min(pool.behind) < 2:
             return Form(NOTHING, pool.behind, UNBOUNDED)
         patient_M = np.unique(pool.patient_M, return_inverse=True)[1]
@@ -176,8 +182,6 @@ class SheetForms:
             return self._pooled.auroc(value) if name == "auroc" else self._pooled.auprc(value, values_R)
         if metric == "brier":
             return self._brier(value, values_R, top=2.0)
-        if metric == "ece":
-            return Form(NOTHING, reason=PLAIN)
         together = self._together
         if metric == "accuracy":
             return together.share(metric)

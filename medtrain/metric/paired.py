@@ -32,7 +32,7 @@ def paired_differences(one: Cases, other: Cases, sheet: type[Sheet], bootstrap: 
         ``{"metrics": {NAME: {"value", "ci95", "p"}}, "per_class": {CLASS: {...}}}``; None where undefined, and
         ``ci95`` and ``p`` None without replicates.
     """
-    first, second = (Measured(cases, sheet, bootstrap, seed) for cases in (one, other))
+    first, second = (Measured(cases, sheet, bootstrap, seed, binned=True) for cases in (one, other))
     results: Results = {"metrics": {}, "per_class": {name: {} for name in one.classes}}
     for key, value in second.values.items():
         name, metric = key

@@ -18,7 +18,7 @@ from medtrain.metric.bootstrap import Array
 from medtrain.metric.interval import NOTHING, TAIL, Form
 
 PRIOR = 1.0  # events, beyond the first, that the greatest design effect counts as
-STEPS = 40
+STEPS = 28
 RATE = (0.0, np.inf)
 
 
