@@ -2,19 +2,22 @@
 
 The spread of an area shrinks as it nears 1, so that a symmetric interval is wrong there: the limits are the areas from
 which the one seen is 1.96 of *their* standard errors away (Newcombe, Stat. Med. 2006, method 5). A separated
-sample gets a lower limit that way. Spread follows Newcombe's formula, times how much more or less of it the patients
-show (Obuchowski, Biometrics 1997; without patients that is DeLong et al., Biometrics 1988), averaged with the formula
-itself where patients of a class are few.
+sample gets a lower limit that way. Spread follows Newcombe's formula, times how much more or less of it the cases show
+(DeLong et al., Biometrics 1988), averaged with the formula itself where a class is rare, and times the design effect of
+patients (Obuchowski, Biometrics 1997).
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
 from medtrain.metric.bootstrap import Array
 from medtrain.metric.interval import NOTHING, Limits, Z
 
-PRIOR = 3.0  # patients that the formula counts as
+PRIOR = 3.0  # independent cases of the smaller class that the formula counts as
+EVENTS = 0.5  # misranked cases, beyond the first, that the greatest design effect counts as
 STEPS = 60
 
 
@@ -59,26 +62,39 @@ def newcombe(area: Array, k: float, m: float) -> Array:
     return area * (1 - area) / (k * m) * (1 + other * ((1 - area) / (2 - area) + area / (1 + area)))
 
 
-def auroc_limits(area: float, variance: float, k: int, m: int) -> Limits:
-    """Compute 95 % limits of an AUROC.
+def auroc_limits(area: float, placed_N: Array, positive_N: Array, patient_N: Array, n_patients: int) -> Limits:
+    """Compute 95 % limits of an AUROC over patients.
+
+    Newcombe's formula is taken at the numbers of positives and negatives that the cases are worth: divided by the
+    design effect, Obuchowski's variance over DeLong's, which few misranked cases say little of (see
+    `medtrain.metric.share`).
 
     Args:
-        variance: over patients, NaN where unknown.
-        k, m: patients with a positive case, and with a negative one.
+        placed_N, positive_N, patient_N, n_patients: as `obuchowski` takes them.
     """
-    if not np.isfinite(variance):
+    n = len(positive_N)
+    over_patients = obuchowski(placed_N, positive_N, patient_N, n_patients)[0]
+    if not np.isfinite(over_patients):
         return NOTHING
-    weight, effect = min(k, m), 1.0
+    over_cases = obuchowski(placed_N, positive_N, np.arange(n), n)[0]
+    fewest, size = int(min(positive_N.sum(), n - positive_N.sum())), float((np.bincount(patient_N) ** 2).sum() / n)
+    events = max(0.0, 2 * fewest * min(area, 1 - area) - 1)
+    shown = over_patients / over_cases if over_cases > 0 else size
+    effect = max(1.0, (events * shown + EVENTS * size) / (events + EVENTS))
+    worth = [max(1.0, float(own.sum()) / effect) for own in (positive_N, ~positive_N)]
+    spread = 1.0
     if 0 < area < 1:
-        effect = (weight * variance / float(newcombe(np.array(area), k, m)) + PRIOR) / (weight + PRIOR)
+        weight = fewest / effect
+        formula = float(newcombe(np.array(area), *(float(own.sum()) for own in (positive_N, ~positive_N))))
+        spread = (weight * over_cases / formula + PRIOR) / (weight + PRIOR)
 
     def beyond(x: float) -> bool:
-        return (area - x) ** 2 > Z**2 * effect * float(newcombe(np.array(x), k, m))
+        return (area - x) ** 2 > Z**2 * spread * float(newcombe(np.array(x), *worth))
 
     return _edge(beyond, area, 0.0), _edge(beyond, area, 1.0)
 
 
-def _edge(beyond, area: float, end: float) -> float:  # type: ignore[no-untyped-def]
+def _edge(beyond: Callable[[float], bool], area: float, end: float) -> float:
     """Find the last area towards an end that is not beyond what the spread allows."""
     if area == end:
         return end

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from medtrain.metric.area import auroc_limits, obuchowski, placements
+from medtrain.metric.area import auroc_limits, placements
 from medtrain.metric.bootstrap import Array
 from medtrain.metric.debiased import CalibrationError, calibration_error
 from medtrain.metric.interval import (
@@ -25,7 +25,6 @@ from medtrain.metric.slope import intercept_limits, slope_limits
 
 SIGNED = (-1.0, 1.0)
 UNBOUNDED = (-np.inf, np.inf)
-WRONG = 5  # patients of whom one may be badly wrong
 PLAIN = "the plain value is biased: see ece_debiased"
 
 
@@ -64,13 +63,15 @@ class Pool:
         if min(self.behind) < 2:
             return Form(NOTHING, self.behind)
         placed_M = placements(self.probs_M, self.positive_M)
-        variance, k, m = obuchowski(placed_M, self.positive_M, self.patient_M, self.n_patients)
-        return Form(auroc_limits(area, variance, k, m), (k, m))
+        limits = auroc_limits(area, placed_M, self.positive_M, self.patient_M, self.n_patients)
+        return Form(limits, self.behind)
 
     def auprc(self, area: float, values_R: Array) -> Form:
         """Give the form of the average precision: about a share of the positive patients."""
         k, m = self.behind
-        return Form(bounded_limits(area, spread(values_R, self.n_patients), k, k * min(area, 1 - area)), (k, m))
+        return Form(
+            bounded_limits(area, spread(values_R, self.n_patients), k, k * min(area, 1 - area), prior=1.0), (k, m)
+        )
 
     def agreement(self, value: float, values_R: Array, shares: Array, behind: tuple[int, ...]) -> Form:
         """Give the form of MCC and kappa: near 1 both lack errors / (cases x (1 - sum of squared class shares)).
@@ -80,8 +81,7 @@ class Pool:
             behind: patients of each class.
         """
         patients = int((self.counts_4P.sum(axis=0) > 0).sum())
-        size = float((self.counts_4P.sum(axis=0) ** 2).sum() / max(1.0, self.counts_4P.sum()))
-        wrong = float(self.counts_4P[1:3].sum()) / size
+        wrong = max(0.0, float(self.counts_4P[1:3].sum()) - 1)
         worth = max(1.0, 2 * (1 - float((shares**2).sum())) * patients)
         limits = bounded_limits(value, spread(values_R, self.n_patients), worth, wrong, SIGNED)
         return Form(limits, behind, SIGNED)
@@ -136,6 +136,8 @@ class SheetForms:
                 return Form(NOTHING, reason=f"{name}: {reason}")
         values_C, limits_C2 = np.array([self.values[part] for part in parts]), np.array([f.limits for f in forms])
         related = correlation([self.replicates[part] for part in parts], of_others)
+        if parts[0][1] == "calibration_slope":  # of few cases all are too steep: their errors have a part in common
+            related = np.ones_like(related)
         return Form(averaged(values_C, limits_C2, related), ends=forms[0].ends)
 
     def _class(self, name: str, metric: str) -> Form:
@@ -169,7 +171,8 @@ class SheetForms:
             top: its greatest value.
         """
         patients = self.n_patients
-        limits = bounded_limits(value, spread(values_R, patients), patients, patients / WRONG, (0.0, top))
+        wrong = patients * min(value / top, 1 - value / top)
+        limits = bounded_limits(value, spread(values_R, patients), patients, wrong, (0.0, top), prior=1.0)
         return Form(limits, (patients,), (0.0, top))
 
     def _whole(self, metric: str) -> Form:

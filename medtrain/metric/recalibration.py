@@ -38,6 +38,8 @@ class Recalibration:
         rows, cases, values: entries of the sparse matrix that makes sums of weights: M nodes, the positives, and
             their standardised logits.
         n_rows: M + 2.
+        start: intercept and slope by standardised logits, (2, 1), of all cases with weight one; of the identity where
+            they have no fit.
         exact: slope_R and intercept_R (R = 1) of all cases with weight one.
     """
 
@@ -58,12 +60,12 @@ class Recalibration:
         self.rows = np.concatenate([rows, np.full(len(positive), m), np.full(len(positive), m + 1)])
         self.cases = np.concatenate([cases, positive, positive])
         self.values = np.concatenate([values, np.ones(len(positive)), z_N[positive]])
-        self._start = np.array([[self.mean], [self.sd]])
+        self.start = np.array([[self.mean], [self.sd]])
         sums = np.array([[float(len(positive))], [z_N[positive].sum()]])
         counts = np.bincount(node_N, minlength=len(distinct))[:, None].astype(np.float64)
         self.exact = self._fit(distinct, counts, sums)
         if np.isfinite(self.exact[0]):
-            self._start = self._theta
+            self.start = self._theta
 
     def fit(self, sums_KR: Array) -> tuple[Array, Array]:
         """Fit slope_R and intercept_R; NaN where one class or one logit only is left, or no step comes to rest."""
@@ -80,7 +82,7 @@ class Recalibration:
         fixed = np.array([[self.mean], [self.sd]])
         intercept[usable] = newton(z_M, weights, sums, fixed, slope=False)[0] - self.mean
         if self.sd:
-            self._theta = newton(z_M, weights, sums, self._start)
+            self._theta = newton(z_M, weights, sums, self.start)
             slope[usable] = self._theta[1] / self.sd
         return slope, intercept
 

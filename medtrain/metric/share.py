@@ -17,7 +17,7 @@ from scipy.special import betainc, betaincinv, gammainc, gammaincc, gammaincinv,
 from medtrain.metric.bootstrap import Array
 from medtrain.metric.interval import NOTHING, TAIL, Form
 
-PRIOR = 1.0  # events, beyond the first, that the greatest design effect counts as
+PRIOR = 0.5  # events, beyond the first, that the greatest design effect counts as
 STEPS = 28
 RATE = (0.0, np.inf)
 

@@ -37,6 +37,8 @@ def slope_limits(line: Recalibration, probs_N: Array, target_N: Array, patient_N
     fit = _Fit(line)
     z_N = (logit(np.clip(probs_N, CLIP, 1 - CLIP)) - line.mean) / line.sd
     theta = fit.intercept(slope * line.sd), slope * line.sd
+    if not np.isfinite(theta[0]):
+        return NOTHING
     variance, effect = _spread(theta, np.stack([np.ones_like(z_N), z_N]), target_N, patient_N)
     low, high = _ends(lambda b: fit.log_likelihood(fit.intercept(b), b), theta[1], variance, effect, patient_N)
     return low / line.sd, high / line.sd
@@ -80,13 +82,13 @@ class _Fit:
     def __init__(self, line: Recalibration) -> None:
         sums_K = np.bincount(line.rows, line.values, minlength=line.n_rows)
         self.nodes, self.weights_M1, self.sums_21 = line.nodes, sums_K[:-2, None], sums_K[-2:, None]
-        self.near = 0.0
+        self.near = self.first = float(line.start[0, 0])
 
     def intercept(self, slope: float) -> float:
         """Fit the intercept at a slope; NaN where the steps don't come to rest."""
         start_2 = np.array([[self.near], [slope]])
         value = float(newton(self.nodes, self.weights_M1, self.sums_21, start_2, slope=False)[0, 0])
-        self.near = value if np.isfinite(value) else 0.0
+        self.near = value if np.isfinite(value) else self.first
         return value
 
     def log_likelihood(self, intercept: float, slope: float) -> float:

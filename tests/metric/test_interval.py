@@ -102,13 +102,26 @@ def test_the_spread_of_an_auroc_is_delongs_and_obuchowskis():
 
 
 def test_the_limits_of_an_auroc_are_those_from_which_it_is_196_errors_away():
-    low, high = auroc_limits(0.9, float(newcombe(np.array(0.9), 30, 50)), 30, 50)  # as much spread as the formula says
-    for limit in (low, high):
-        assert (0.9 - limit) ** 2 == pytest.approx(1.959964**2 * newcombe(np.array(limit), 30, 50), rel=1e-5)
-    assert (
-        auroc_limits(1.0, 0.0, 10, 10)[0] == pytest.approx(0.8002, abs=1e-4) and auroc_limits(1.0, 0.0, 10, 10)[1] == 1
-    )
-    assert auroc_limits(0.0, 0.0, 10, 10)[1] == pytest.approx(1 - 0.8002, abs=1e-4)
+    """Of two separated classes the spread is Newcombe's formula; eight alike images of each patient add nothing."""
+    positive = np.repeat([False, True], [12, 8])
+    scores = positive + np.linspace(0, 0.5, 20)
+    low, high = auroc_limits(1.0, placements(scores, positive), positive, np.arange(20), 20)
+    assert (1 - low) ** 2 == pytest.approx(1.959964**2 * newcombe(np.array(low), 8, 12), rel=1e-5) and high == 1
+    opposite = auroc_limits(0.0, placements(-scores, positive), positive, np.arange(20), 20)
+    assert opposite == pytest.approx((0, 1 - low))
+    alike, sick = np.repeat(scores, 8), np.repeat(positive, 8)
+    eight = auroc_limits(1.0, placements(alike, sick), sick, np.repeat(np.arange(20), 8), 20)
+    assert eight == pytest.approx((low, high), abs=1e-6)
+
+
+def test_the_limits_of_an_auroc_of_many_cases_are_delongs():
+    rng = np.random.default_rng(4)
+    positive = np.arange(4000) < 1500
+    scores = rng.normal(size=4000) + positive
+    variance, area = delong(scores[positive], scores[~positive])
+    limits = auroc_limits(area, placements(scores, positive), positive, np.arange(4000), 4000)
+    plain = (area - 1.96 * variance**0.5, area + 1.96 * variance**0.5)
+    assert limits == pytest.approx(plain, abs=0.0006)  # of a width of 0.03
 
 
 def test_ten_sick_and_ten_well_apart_are_no_certainty():
