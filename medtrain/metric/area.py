@@ -62,36 +62,47 @@ def newcombe(area: Array, k: float, m: float) -> Array:
     return area * (1 - area) / (k * m) * (1 + other * ((1 - area) / (2 - area) + area / (1 + area)))
 
 
-def auroc_limits(area: float, placed_N: Array, positive_N: Array, patient_N: Array, n_patients: int) -> Limits:
-    """Compute 95 % limits of an AUROC over patients.
-
-    Newcombe's formula is taken at the numbers of positives and negatives that the cases are worth: divided by the
-    design effect, Obuchowski's variance over DeLong's, which few misranked cases say little of (see
-    `medtrain.metric.share`).
+def auroc_limits(area: float, variance: float, k: float, m: float, effect: float = 1.0) -> Limits:
+    """Compute 95 % limits of an AUROC.
 
     Args:
-        placed_N, positive_N, patient_N, n_patients: as `obuchowski` takes them.
+        variance: of it, were the cases independent; NaN where unknown.
+        k, m: positive and negative cases.
+        effect: the design effect: how many of them are worth one.
     """
-    n = len(positive_N)
-    over_patients = obuchowski(placed_N, positive_N, patient_N, n_patients)[0]
-    if not np.isfinite(over_patients):
+    if not np.isfinite(variance):
         return NOTHING
-    over_cases = obuchowski(placed_N, positive_N, np.arange(n), n)[0]
-    fewest, size = int(min(positive_N.sum(), n - positive_N.sum())), float((np.bincount(patient_N) ** 2).sum() / n)
-    events = max(0.0, 2 * fewest * min(area, 1 - area) - 1)
-    shown = over_patients / over_cases if over_cases > 0 else size
-    effect = max(1.0, (events * shown + EVENTS * size) / (events + EVENTS))
-    worth = [max(1.0, float(own.sum()) / effect) for own in (positive_N, ~positive_N)]
     spread = 1.0
     if 0 < area < 1:
-        weight = fewest / effect
-        formula = float(newcombe(np.array(area), *(float(own.sum()) for own in (positive_N, ~positive_N))))
-        spread = (weight * over_cases / formula + PRIOR) / (weight + PRIOR)
+        weight = min(k, m) / effect
+        spread = (weight * variance / float(newcombe(np.array(area), k, m)) + PRIOR) / (weight + PRIOR)
+    worth = max(1.0, k / effect), max(1.0, m / effect)
 
     def beyond(x: float) -> bool:
         return (area - x) ** 2 > Z**2 * spread * float(newcombe(np.array(x), *worth))
 
     return _edge(beyond, area, 0.0), _edge(beyond, area, 1.0)
+
+
+def clustered_limits(area: float, placed_N: Array, positive_N: Array, patient_N: Array, n_patients: int) -> Limits:
+    """Compute 95 % limits of an AUROC over patients.
+
+    The design effect is Obuchowski's variance over DeLong's, of which few misranked cases say little (see
+    `medtrain.metric.share`).
+
+    Args:
+        placed_N, positive_N, patient_N, n_patients: as `obuchowski` takes them.
+    """
+    n, positives = len(positive_N), int(positive_N.sum())
+    over_patients = obuchowski(placed_N, positive_N, patient_N, n_patients)[0]
+    if not np.isfinite(over_patients):
+        return NOTHING
+    over_cases = obuchowski(placed_N, positive_N, np.arange(n), n)[0]
+    size = float((np.bincount(patient_N) ** 2).sum() / n)
+    events = max(0.0, 2 * min(positives, n - positives) * min(area, 1 - area) - 1)
+    shown = over_patients / over_cases if over_cases > 0 else size
+    effect = max(1.0, (events * shown + EVENTS * size) / (events + EVENTS))
+    return auroc_limits(area, over_cases, positives, n - positives, effect)
 
 
 def _edge(beyond: Callable[[float], bool], area: float, end: float) -> float:

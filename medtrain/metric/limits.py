@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from medtrain.metric.area import auroc_limits, placements
+from medtrain.metric.area import clustered_limits, placements
 from medtrain.metric.bootstrap import Array
 from medtrain.metric.debiased import CalibrationError, calibration_error
 from medtrain.metric.interval import (
@@ -63,7 +63,7 @@ class Pool:
         if min(self.behind) < 2:
             return Form(NOTHING, self.behind)
         placed_M = placements(self.probs_M, self.positive_M)
-        limits = auroc_limits(area, placed_M, self.positive_M, self.patient_M, self.n_patients)
+        limits = clustered_limits(area, placed_M, self.positive_M, self.patient_M, self.n_patients)
         return Form(limits, self.behind)
 
     def auprc(self, area: float, values_R: Array) -> Form:

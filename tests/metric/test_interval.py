@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, binomtest, poisson
 
-from medtrain.metric.area import auroc_limits, newcombe, obuchowski, placements
+from medtrain.metric.area import clustered_limits, newcombe, obuchowski, placements
 from medtrain.metric.interval import NOTHING, Form, averaged, correlation, missing, rising, write
 from medtrain.metric.share import mid_p, rate_form, share_forms
 from tests.metric.by_kind import evaluate
@@ -105,12 +105,12 @@ def test_the_limits_of_an_auroc_are_those_from_which_it_is_196_errors_away():
     """Of two separated classes the spread is Newcombe's formula; eight alike images of each patient add nothing."""
     positive = np.repeat([False, True], [12, 8])
     scores = positive + np.linspace(0, 0.5, 20)
-    low, high = auroc_limits(1.0, placements(scores, positive), positive, np.arange(20), 20)
+    low, high = clustered_limits(1.0, placements(scores, positive), positive, np.arange(20), 20)
     assert (1 - low) ** 2 == pytest.approx(1.959964**2 * newcombe(np.array(low), 8, 12), rel=1e-5) and high == 1
-    opposite = auroc_limits(0.0, placements(-scores, positive), positive, np.arange(20), 20)
+    opposite = clustered_limits(0.0, placements(-scores, positive), positive, np.arange(20), 20)
     assert opposite == pytest.approx((0, 1 - low))
     alike, sick = np.repeat(scores, 8), np.repeat(positive, 8)
-    eight = auroc_limits(1.0, placements(alike, sick), sick, np.repeat(np.arange(20), 8), 20)
+    eight = clustered_limits(1.0, placements(alike, sick), sick, np.repeat(np.arange(20), 8), 20)
     assert eight == pytest.approx((low, high), abs=1e-6)
 
 
@@ -119,7 +119,7 @@ def test_the_limits_of_an_auroc_of_many_cases_are_delongs():
     positive = np.arange(4000) < 1500
     scores = rng.normal(size=4000) + positive
     variance, area = delong(scores[positive], scores[~positive])
-    limits = auroc_limits(area, placements(scores, positive), positive, np.arange(4000), 4000)
+    limits = clustered_limits(area, placements(scores, positive), positive, np.arange(4000), 4000)
     plain = (area - 1.96 * variance**0.5, area + 1.96 * variance**0.5)
     assert limits == pytest.approx(plain, abs=0.0006)  # of a width of 0.03
 
