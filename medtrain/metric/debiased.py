@@ -88,7 +88,7 @@ def _deviations(bins: Reliability, patient_N: Array, n_patients: int) -> tuple[A
     cases_P = np.bincount(patient_N, minlength=n_patients)
     error_PB = (sums_PB - cases_P[:, None] * seen_B) / n
     covariance_BB = error_PB.T @ error_PB * n_patients / max(1, n_patients - 1)
-    alone_B = np.bincount(bins.bin_N, residual_N**2, minlength=b) / n**2
+    alone_B = np.bincount(bins.bin_N, residual_N**2, minlength=b) / (n * max(1, n - 1))
     effect = max(1.0, float(np.trace(covariance_BB)) / max(float(alone_B.sum()), 1e-300))
     chance_B = np.bincount(bins.bin_N, bins.probs_N * (1 - bins.probs_N), minlength=b) / n**2
     return seen_B, covariance_BB, effect * chance_B

@@ -88,6 +88,8 @@ def test_the_explorer_equals_scikit_learn(browser, binary):
                 assert text == interval == "n/a"
                 continue
             assert float(text) == pytest.approx(value, abs=6e-4)
+            if value in (0, 1) and interval == "n/a":  # from too few patients at the end of its range
+                continue
             low, high = map(float, interval.split(" to "))
             assert low - 1e-3 <= value <= high + 1e-3
 

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from medtrain.report import metrics_table
-from medtrain.report.words import duration, entry, label, number
+from medtrain.report.words import cautions, duration, entry, label, number, with_interval
 
 TEST = {
     "split": "test",
@@ -81,3 +81,24 @@ def test_words():
     assert label("f1_micro") == "F1, micro average" and label("own_metric") == "own_metric"
     assert entry(0.5) == ("0.500", "n/a")
     assert [duration(s) for s in (42.4, 372.5, 3725, "soon")] == ["42 s", "6 min 12 s", "1 h 2 min", "soon"]
+
+
+def test_an_interval_that_is_not_there_says_why_and_few_patients_are_named():
+    few = {"sick": {"positive": 3, "negative": 90}}
+    metrics = {
+        "auroc": {"value": 1.0, "ci95": None, "reason": "1 from 3 patients"},
+        "ppv": {"value": 0.5, "ci95": [0.2, 0.8], "defined": 1931, "replicates": 2000},
+        "ece": {"value": 0.08, "ci95": None, "reason": "biased", "if_calibrated": 0.07},
+    }
+    site = {"n_cases": 12, "n_patients": 9, "events": {}, "metrics": metrics, "few": few}
+    test = TEST | {"metrics": metrics, "few": few, "groups": {"site": {"north": site}}}
+    text = printed(test, False, "run", None, width=160)
+    assert "none: 1 from 3 patients" in text and "0.070 expected of a calibrated model" in text
+    assert "0.200 to 0.800, defined in 1,931 of 2,000 replicates" in text
+    sentences = cautions(test)
+    assert len(sentences) == 2 and all(sentence in text for sentence in sentences)
+    assert sentences[0].startswith("Fewer than 10 positive or negative patients: sick (3 positive, 90 negative)")
+    assert sentences[1].startswith("site north: fewer than 10")
+    assert cautions(TEST) == []
+    assert with_interval(metrics["ppv"]) == ("0.500", "0.200 to 0.800")
+    assert with_interval(metrics["auroc"]) == ("1.000", "no interval")

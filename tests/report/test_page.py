@@ -31,6 +31,32 @@ def copy(folder, to, *without):
     return to
 
 
+def test_explorer_table_and_file_have_the_same_intervals(binary):
+    folder, html = binary
+    metrics = json.loads((folder / "test_metrics.json").read_text())["metrics"]
+    curve = json.loads(re.search(r'id="explorer-data">(.*?)</script>', html, re.S)[1])[0]
+    for name in ("sensitivity", "specificity", "ppv", "npv"):
+        value, low, high = curve[name][curve["start"]]
+        assert [value, low, high] == pytest.approx([metrics[name]["value"], *metrics[name]["ci95"]], abs=1e-5)
+        assert f"{low:.3f} to {high:.3f}" in html
+
+
+def test_few_patients_of_a_class_are_told(binary, tmp_path):
+    folder = copy(binary[0], tmp_path / "run")
+    test = json.loads((folder / "test_metrics.json").read_text())
+    assert test["few"] is None and "not to be relied on" not in binary[1]
+    few = {"few": {"pneumonia": {"positive": 4, "negative": 76}}}
+    group = {"n_cases": 9, "n_patients": 9, "events": {"pneumonia": 4}, "metrics": test["metrics"]} | few
+    test |= few | {"groups": {"site": {"north": group}}}
+    test["metrics"]["auroc"] = {"value": 1.0, "ci95": None, "reason": "1 from 4 patients"}
+    (folder / "test_metrics.json").write_text(json.dumps(test))
+    html = write_report(folder).read_text(encoding="utf-8")
+    sentence = (
+        "ewer than 10 positive or negative patients: pneumonia (4 positive, 76 negative). Their intervals are not"
+    )
+    assert html.count(sentence) == 2 and "none: 1 from 4 patients" in html
+
+
 def test_one_file_that_asks_nothing_of_the_network(binary):
     _, html = binary
     assert "http://" not in html and "https://" not in html
