@@ -18,7 +18,7 @@ from PIL import Image
 
 from medtrain.core.errors import MedtrainError
 from medtrain.io.image import ImageForm, read_fitted
-from medtrain.io.store import fill, lock, segment
+from medtrain.io.store import fill, lock, pixels, segment
 from medtrain.io.store.index import RECORD
 from medtrain.io.store.pixels import ImageCache, cache_images
 
@@ -250,3 +250,25 @@ def test_memory_grows_neither_with_epochs_nor_with_workers(paths: list[Path], tm
     kb = [[int(word) for word in line.split()] for line in done.stdout.splitlines()]
     for passes in (kb[:3], kb[3:]):
         assert max(passes[-1]) - max(passes[1]) < 1000, kb  # of 40,000 entries
+
+
+def test_whatever_a_reader_stumbles_over_costs_one_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [tmp_path / f"{n}.png" for n in range(3)]
+    for n, path in enumerate(paths):
+        Image.fromarray(np.full((8, 8), n, np.uint8)).save(path)
+    read = pixels.read_identified
+
+    def stumbles(path: str, form: ImageForm) -> object:
+        if path.endswith("1.png"):
+            raise stumble
+        return read(path, form)
+
+    monkeypatch.setattr(pixels, "read_identified", stumbles)
+    for stumble in (OverflowError("too large"), MemoryError(), OSError(5, "input/output error"), KeyError("x")):
+        cache = cache_images(paths, ImageForm((8, 8)), tmp_path / type(stumble).__name__)
+        assert cache.problems.keys() == {1} and cache[[0, 2]].max() == 2
+    stumble = OSError(28, "no space left")  # the disk is full: no fault of the file
+    with pytest.raises(MedtrainError):
+        cache_images(paths, ImageForm((8, 8)), tmp_path / "full")
+    monkeypatch.undo()
+    assert not cache_images(paths, ImageForm((8, 8)), tmp_path / "MemoryError").problems  # not remembered
