@@ -67,6 +67,7 @@ class Data:
     jitter: Amount
     patches_per_volume: Count
     foreground_share: Amount
+    beyond: Amount
     patch_label: Literal["case", "mask"]
     min_share: Amount
     padding: Literal["lowest", "edge", "mirror"]

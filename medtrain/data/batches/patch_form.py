@@ -32,6 +32,7 @@ class PatchForm:
         control: replace what volumes show by a ``constant`` or by ``noise``; padding stays.
         per_volume: patches of a volume each time that training comes to it.
         foreground_share: of these, around a marked voxel, where the mask marks any.
+        beyond: share of its size by which a random patch begins or ends beyond the edges, at most.
         label: a training patch has the label of its case, or says whether the mask marks ``min_share`` of it.
     """
 
@@ -45,6 +46,7 @@ class PatchForm:
     control: str | None = None
     per_volume: int = 1
     foreground_share: float = 0.5
+    beyond: float = 0.25
     label: str = "case"
     min_share: float = 0.001
 
@@ -93,6 +95,7 @@ def patch_form(cfg: Mapping[str, Any], spec: DataSpec | None = None) -> PatchFor
         control=cfg.get("control"),
         per_volume=int(cfg.get("patches_per_volume") or 1),
         foreground_share=float(cfg.get("foreground_share") or 0),
+        beyond=float(cfg.get("beyond") or 0),  # runs that lack it go on as they began
         label=choice(cfg, "patch_label", LABELS),
         min_share=float(cfg.get("min_share") or 0),
     )

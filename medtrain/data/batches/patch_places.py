@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from medtrain.io.store.voxel_values import Box
 
-OUT = 0.25  # of a patch, that lies beyond the volume at most
 Zyx = tuple[int, int, int]
 Starts = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]  # along each axis; a grid is all combinations
 
@@ -53,21 +52,26 @@ def around(centre: Sequence[float], shape: Sequence[int], size: Zyx, off: Sequen
     return z, y, x
 
 
-def anywhere(draw: np.random.Generator, shape: Sequence[int], box: Box, size: Zyx) -> Zyx:
+def anywhere(draw: np.random.Generator, shape: Sequence[int], box: Box, size: Zyx, beyond: float = 0.25) -> Zyx:
     """Draw the start of a patch at random within `box`, of whose border no less is seen than of its middle.
 
     Places are drawn from all at which a patch touches the box, so that each of its voxels lies in equally many, and are
-    then moved to within `OUT` of a patch's size of it, so that no patch is mostly padding: nothing is lost by that
+    then moved to within `beyond` of a patch's size of it, so that no patch is mostly padding: nothing is lost by that
     move, and what lies near a border is seen more often. Where the box is no larger than a patch, all of it is seen.
+
+    Args:
+        beyond: the share of a patch that lies beyond the edges at most; with 0, the rule of runs that lack the key, all
+            places within are equally likely.
     """
-    z, y, x = (_start(draw, n, *ends, length) for n, ends, length in zip(shape, box, size, strict=True))
+    z, y, x = (_start(draw, n, *ends, length, beyond) for n, ends, length in zip(shape, box, size, strict=True))
     return z, y, x
 
 
-def _start(draw: np.random.Generator, n: int, low: int, high: int, size: int) -> int:
-    if high - low <= size:
-        return int(settle(draw.integers(high - size, low + 1), n, size))
-    out = min(int(OUT * size), high - low - size)
+def _start(draw: np.random.Generator, n: int, low: int, high: int, size: int, beyond: float) -> int:
+    spare = high - low - size
+    if spare <= 0 or not beyond:
+        return int(settle(draw.integers(min(low, high - size), max(low, high - size) + 1), n, size))
+    out = min(int(beyond * size), spare)
     start = np.clip(draw.integers(low - size + 1, high), low - out, high - size + out)
     return int(np.clip(start, -out, n - size + out))
 

@@ -138,7 +138,8 @@ class Visit:
     def _background(self, draw: np.random.Generator) -> Zyx:
         """Draw a patch anywhere; where the mask labels patches, one without a finding if that can be had."""
         for _ in range(TRIES if self.form.label == "mask" else 1):
-            start = anywhere(draw, self.case.shape, self.case.region(self.form.crop), self.form.size)
+            region = self.case.region(self.form.crop)
+            start = anywhere(draw, self.case.shape, region, self.form.size, self.form.beyond)
             if self.form.label != "mask" or not self.is_marked(start):
                 break
         return start
