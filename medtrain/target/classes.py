@@ -165,7 +165,7 @@ class ClassTarget(PredictionColumns, Target):
         probs, own = probs_NSC.mean(axis=1), np.asarray(limits, np.float64)
         if probs_NSC.shape[1] > 1:
             doubt = self.disagreement(probs_NSC, predicted)
-            return Predicted(rows, probs, predicted, values, doubt, "ensemble", own)
+            return Predicted(rows, probs, predicted, values, doubt, "ensemble", limits=own)
         return Predicted(rows, probs, predicted, values, self.nearness(probs, limits), limits=own)
 
     def with_sets(self, predicted: Predicted, decision: Decision) -> Predicted:

@@ -84,6 +84,17 @@ def test_sets_are_kept_with_the_decision_written_and_judged() -> None:
     assert low < np.mean(of_b) < high
 
 
+def test_an_ensemble_has_no_sets_but_limits_of_its_own() -> None:
+    target, decision = target_of("binary")(("well", "sick")), Decision(0.5, 1.0, {"sick": 0.3})
+    rows = pd.DataFrame({"case": ["a", "b"], "patient": ["p", "p"]})
+    probs = np.array([[[0.4, 0.6], [0.6, 0.4]], [[0.9, 0.1], [0.8, 0.2]]])
+    predicted = target.predictions(rows, probs, np.array([1, 0]), [0.3], np.array([1.0, 0]))
+    assert predicted.by == "ensemble" and predicted.sets is None and predicted.limits.tolist() == [0.3]
+    outcome = target.judge(predicted, decision, EvalOptions(bootstrap=0))
+    assert "set" not in outcome.files["test_predictions.csv"]
+    assert outcome.files["test_patients.csv"]["prediction"].tolist() == ["sick"]  # 0.325, from 0.3 on
+
+
 def test_a_run_without_limits_has_no_sets() -> None:
     target, decision = target_of("binary")(("well", "sick")), Decision(0.5, 1.0, {"sick": 0.5})
     rows, probs = pd.DataFrame({"case": ["a", "b"], "patient": ["p", "q"]}), np.array([[[0.4, 0.6]], [[0.9, 0.1]]])
