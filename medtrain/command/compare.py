@@ -14,7 +14,9 @@ from rich.text import Text
 from medtrain.config.runs import is_scores, run_folders
 from medtrain.core.errors import UsageError
 from medtrain.io.files import write_json
-from medtrain.report.comparison import Compared, compare, p_text, read_compared, signed
+from medtrain.metric import EvalOptions
+from medtrain.report.compared import Compared, ComparedRun, read_compared
+from medtrain.report.comparison import compare, p_text, signed
 from medtrain.report.scores import read_scores
 from medtrain.report.words import duration, entry, label, memory, number
 
@@ -23,10 +25,12 @@ SIDE_BY_SIDE = 4  # runs of which every metric is printed; of more, the one that
 
 def main(cfg: DictConfig) -> int:
     """Print the comparison of ``runs``; write it to ``output`` where that is given."""
-    wanted, baseline = cfg.compare.metric, cfg.compare.baseline
-    runs = readable(folders(cfg), cfg.eval.bootstrap)
+    wanted: Any = OmegaConf.to_container(cfg.compare.metric) if OmegaConf.is_config(cfg.compare.metric) else None
+    wanted, baseline = wanted or cfg.compare.metric, cfg.compare.baseline
+    options = EvalOptions.read(cfg.eval)
+    runs = readable(folders(cfg), options.bootstrap)
     first = position(runs, baseline) if baseline else 0
-    comparison = compare(runs, first, wanted, cfg.eval.bootstrap)
+    comparison = compare(runs, first, wanted, options.bootstrap, options.margin)
     if cfg.output:
         write_json(cfg.output, comparison)
     tell(comparison, first)
@@ -49,14 +53,14 @@ def folders(cfg: DictConfig) -> list[Path]:
     return [*paths, *(path for path in extra if path.resolve() not in {run.resolve() for run in paths})]
 
 
-def readable(paths: Sequence[Path], bootstrap: int) -> list[Compared]:
+def readable(paths: Sequence[Path], bootstrap: int) -> list[ComparedRun]:
     """Read the runs that hold predictions of cases, scores too; the others are told and left out.
 
     Raises:
         UsageError: fewer than two are left, or no run that files could be compared with.
     """
     tried = {path: read_compared(path) for path in paths if not is_scores(path)}
-    first = next((run for run in tried.values() if not isinstance(run, str)), None)
+    first = next((run for run in tried.values() if isinstance(run, Compared)), None)
     if first is not None:
         tried = {path: tried.get(path) or read_scores(path, first, bootstrap) for path in paths}
     for path, run in tried.items():
@@ -68,7 +72,7 @@ def readable(paths: Sequence[Path], bootstrap: int) -> list[Compared]:
     return runs
 
 
-def position(runs: Sequence[Compared], baseline: str) -> int:
+def position(runs: Sequence[ComparedRun], baseline: str) -> int:
     """Find which run the baseline is."""
     named = Path(baseline).expanduser().resolve()
     matches = [n for n, run in enumerate(runs) if Path(run.path).resolve() == named]
@@ -124,19 +128,25 @@ def metrics_table(runs: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def differences_table(comparison: Mapping[str, Any], baseline: int) -> Table:
-    """Make the table of paired differences: of two runs in every metric, of more in the one compared."""
+    """Make the table of paired differences: of two runs in every metric, of more in those tested."""
     table = Table(title=f"paired differences from run {baseline + 1}", title_justify="left")
-    others = [n + 1 for n in range(len(comparison["runs"])) if n != baseline]
-    few = len(others) == 1
-    p = "p" if few else f"p, corrected for {len(others)} comparisons"
-    for name in ("run", "metric", "difference", "95 % interval", p, "cases", "patients"):
+    found, tested = comparison["differences"], comparison["tested"]
+    number_of = {run["run"]: str(n) for n, run in enumerate(comparison["runs"], start=1)}
+    several = len(found) * len(tested)
+    p = "p" if several == 1 else f"p, corrected for {several} tests"
+    for name in ("run", "metric", "difference", "95 % interval", p, "other test", "cases", "patients"):
         table.add_column(name)
-    for n, difference in zip(others, comparison["differences"], strict=True):
+    for difference in found:
+        runs = ", ".join(number_of[run] for run in difference.get("runs") or [difference["run"]])
         for name, result in difference["metrics"].items():
-            if name == comparison["metric"] or (few and not name.endswith("_micro")):
+            if name in tested or (len(found) == 1 and not name.endswith("_micro")):
                 sizes = [f"{difference[key]:,}" for key in ("n_cases", "n_patients")]
-                shown = signed(result["value"]), entry(result)[1], p_text(result["p_holm"])
-                table.add_row(str(n), Text(label(name)), *shown, *sizes)
+                test = result.get("analytic")
+                other = f"{test['method']} {p_text(test['p'])}" if test else ""
+                p_value = p_text(result["p_holm"]) if name in tested else ""
+                table.add_row(
+                    runs, Text(label(name)), signed(result["value"]), entry(result)[1], p_value, other, *sizes
+                )
     return table
 
 

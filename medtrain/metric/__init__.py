@@ -11,10 +11,10 @@ from medtrain.metric.calibration import reliability
 from medtrain.metric.classification import Cases, evaluate
 from medtrain.metric.conformal import fit_sets
 from medtrain.metric.constant import constant_decisions, constant_scores
-from medtrain.metric.detection import evaluate_boxes, fit_box_thresholds, map50
+from medtrain.metric.detection import draw_boxes, evaluate_boxes, fit_box_thresholds, map50
 from medtrain.metric.hits import Hit, HitRule, find_hits
 from medtrain.metric.options import EvalOptions
-from medtrain.metric.paired import holm, paired_differences
+from medtrain.metric.paired import Drawn, add_area_tests, differences, draw_cases, holm, least_p, paired_differences
 from medtrain.metric.patients import WORDS, by_patient
 from medtrain.metric.policy import Parsed, parse_box_policy, parse_policy
 from medtrain.metric.precision import expected_precision
@@ -30,6 +30,7 @@ __all__ = [
     "SURE",
     "WORDS",
     "Cases",
+    "Drawn",
     "EvalOptions",
     "ExclusiveSheet",
     "Hit",
@@ -41,12 +42,16 @@ __all__ = [
     "Sheet",
     "Study",
     "abstention_curve",
+    "add_area_tests",
     "analyse",
     "auroc",
     "by_patient",
     "constant_decisions",
     "constant_scores",
+    "differences",
     "distance",
+    "draw_boxes",
+    "draw_cases",
     "evaluate",
     "evaluate_boxes",
     "expected_precision",
@@ -56,6 +61,7 @@ __all__ = [
     "fit_threshold",
     "holm",
     "lead",
+    "least_p",
     "map50",
     "means_of_all",
     "merge",

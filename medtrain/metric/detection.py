@@ -16,6 +16,7 @@ from medtrain.metric.groups import by_group
 from medtrain.metric.hits import BY_OVERLAP, HitRule, Hits, find_hits
 from medtrain.metric.matching import COCO_MOST, SIZES, match
 from medtrain.metric.options import EvalOptions
+from medtrain.metric.paired import Drawn
 from medtrain.metric.policy import parse_box_policy
 from medtrain.metric.recall import FALSE_POSITIVES, Curve, curve_of
 from medtrain.metric.thresholds import surely
@@ -151,6 +152,24 @@ def _judged(
     options: EvalOptions,
     rule: HitRule,
 ) -> dict[str, Any]:
+    sheet, drawn = draw_boxes(truth, predicted, patients, classes, thresholds, options, rule)
+    forms = BoxForms(classes, sheet.counts, drawn.values, drawn.replicates)
+    written = {key: forms.written(key) for key in drawn.values}
+    whole = {name: entry for (cls, name), entry in written.items() if cls is None}
+    per_class = {c: {name: entry for (cls, name), entry in written.items() if cls == c} for c in classes}
+    return {"metrics": whole, "per_class": per_class, "few": forms.few()}
+
+
+def draw_boxes(
+    truth: Truth,
+    predicted: PredictedBoxes,
+    patients: Sequence[Any],
+    classes: Sequence[str],
+    thresholds: Mapping[str, float],
+    options: EvalOptions,
+    rule: HitRule,
+) -> tuple[BoxSheet, Drawn]:
+    """Compute all metrics of a detector and their replicates; arguments as `evaluate_boxes` takes them."""
     patient_I, n_patients = patient_index(patients, len(truth))
     sheet = BoxSheet(truth, predicted, list(classes), thresholds, patient_I, n_patients, rule)
     values = {key: float(value[0]) for key, value in sheet.statistics(np.ones((n_patients, 1))).items()}
@@ -158,12 +177,7 @@ def _judged(
     for counts_RP in patient_counts(n_patients, options.bootstrap if n_patients > 1 else 0, options.seed):
         for key, value_R in sheet.statistics(counts_RP.T.astype(np.float64)).items():
             drawn.setdefault(key, []).append(value_R)
-
-    forms = BoxForms(classes, sheet.counts, values, {key: np.concatenate(parts) for key, parts in drawn.items()})
-    written = {key: forms.written(key) for key in values}
-    whole = {name: entry for (cls, name), entry in written.items() if cls is None}
-    per_class = {c: {name: entry for (cls, name), entry in written.items() if cls == c} for c in classes}
-    return {"metrics": whole, "per_class": per_class, "few": forms.few()}
+    return sheet, Drawn(values, {key: np.concatenate(parts) for key, parts in drawn.items()}, n_patients)
 
 
 class BoxSheet:

@@ -16,6 +16,7 @@ class EvalOptions:
     Args:
         bootstrap: replicates of the intervals over patients; 0 for none.
         prevalence: of the positive class, or of each class of several, for which PPV and NPV are computed too.
+        margin: by which the metric of one model may be less than another's and not matter; in comparisons.
         groups: {column: the group of each case}; each group is judged on its own, its own patients resampled.
         patients: how the cases of a patient are put together for the metrics of patients: mean or max of their
             probabilities; None for no such metrics.
@@ -24,6 +25,7 @@ class EvalOptions:
 
     bootstrap: int = 2000
     prevalence: float | None = None
+    margin: float | None = None
     groups: Mapping[str, Sequence[str]] | None = None
     patients: Rule | None = "mean"
     seed: int = 0

@@ -34,7 +34,7 @@ def test_two_runs(medtrain: Callable[..., Ran], runs: Path) -> None:
     assert "no difference in AUROC shown between resnet18 and densenet121 over 160 cases of 80 patients" in ran.out
     found = json.loads((runs / "found.json").read_text())
     assert [run["run"] for run in found["runs"]] == ["sweep/0", "a run, é #=1"] and found["bootstrap"] == 100
-    assert found["differences"][0]["metrics"]["auroc"].keys() == {"value", "ci95", "p", "p_holm"}
+    assert found["differences"][0]["metrics"]["auroc"].keys() >= {"value", "ci95", "p", "p_holm"}
 
 
 def test_a_sweep_and_a_baseline(medtrain: Callable[..., Ran], runs: Path) -> None:

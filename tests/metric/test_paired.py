@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import ttest_1samp
+from scipy.stats import norm, t, ttest_1samp
 from sklearn.metrics import accuracy_score, brier_score_loss, roc_auc_score
 
 from medtrain.metric import holm, patient_weights, percentile_interval
-from medtrain.metric.paired import bootstrap_p
+from medtrain.metric.paired import Between, Seeds, bootstrap_p, least_p
 from tests.metric.by_kind import evaluate, paired_differences
 
 Metric = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], float]
@@ -105,8 +106,9 @@ def test_a_model_against_itself_shows_nothing() -> None:
     targets, one, _, patients = two_models("multiclass")
     found = paired_differences("multiclass", targets, one, one, ["a", "b", "c"], patients, 50)["metrics"]
     assert {name: (e["value"], e["ci95"], e["p"]) for name, e in found.items()} == dict.fromkeys(
-        found, (0.0, [0.0, 0.0], 1.0)
+        found, (0.0, None, None)
     )
+    assert "doesn't vary" in found["auroc"]["reason"]
 
 
 def test_turned_round_the_difference_changes_its_sign() -> None:
@@ -165,3 +167,67 @@ def test_holm_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.5, None, 0.02]) == [pytest.approx(0.5), None, pytest.approx(0.04)]
     assert holm([0.9, 0.8]) == [1.0, 1.0] and holm([]) == []
+
+
+def plain_delong(one: np.ndarray, other: np.ndarray, y: np.ndarray) -> float:
+    """p by the formulas of DeLong, DeLong & Clarke-Pearson (1988), pair by pair."""
+    kernels = []
+    for score in (one, other):
+        pos, neg = score[y == 1], score[y == 0]
+        kernels.append((pos[:, None] > neg) + 0.5 * (pos[:, None] == neg))
+    areas = [kernel.mean() for kernel in kernels]
+    s10 = np.cov([kernel.mean(axis=1) for kernel in kernels])
+    s01 = np.cov([kernel.mean(axis=0) for kernel in kernels])
+    covariance = s10 / (y == 1).sum() + s01 / (y == 0).sum()
+    variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
+    return float(2 * norm.sf(abs(areas[1] - areas[0]) / np.sqrt(variance)))
+
+
+def areas_of(seed: int, n: int, patients: list[str] | None) -> tuple[dict[str, Any], float]:
+    rng = np.random.default_rng(seed)
+    y = (rng.random(n) < 0.4).astype(float)
+    shared = rng.normal(y, 1)
+    scores = [np.round(shared + rng.normal(0, 0.7, n), 1) for _ in range(2)]
+    probs = [np.stack([-s, s], 1) for s in scores]
+    decided = [(p, (p[:, 1] > 0.5).astype(int)) for p in probs]
+    found = paired_differences("binary", y, *decided, ["0", "1"], patients, 0)
+    return found["metrics"]["auroc"]["analytic"], plain_delong(*scores, y)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_delong_is_the_plain_formula(seed: int) -> None:
+    found, plain = areas_of(seed, 70, None)
+    assert found["method"] == "DeLong" and found["p"] == pytest.approx(plain, rel=1e-9)
+
+
+def test_cases_that_are_there_twice_say_no_more_by_obuchowski() -> None:
+    rng = np.random.default_rng(7)
+    y = (rng.random(60) < 0.4).astype(float)
+    scores = [rng.normal(y, 1), rng.normal(1.5 * y, 1)]
+    once, twice = [], []
+    for times, into in ((1, once), (2, twice)):
+        decided = [(np.stack([-s, s], 1).repeat(times, 0), (s > 0).astype(int).repeat(times)) for s in scores]
+        patients = [f"p{i // times}" for i in range(60 * times)]
+        found = paired_differences("binary", y.repeat(times), *decided, ["0", "1"], patients, 0)
+        into.append(found["metrics"]["auroc"]["analytic"])
+    assert twice[0]["method"] == "Obuchowski" and twice[0]["p"] == pytest.approx(once[0]["p"], rel=1e-6)
+
+
+def test_few_patients_can_not_give_a_small_p() -> None:
+    """Four patients of whom each favours the same model: a sign test's least p is 2 / 2^4."""
+    values = np.random.default_rng(0).normal(5, 1, 2000)
+    alone = bootstrap_p(values, 4)
+    assert alone is not None and alone < 0.1 < least_p(4) == 0.125 == Between(5.0, values, 4).p()
+    assert Between(5.0, values, 400).p() == bootstrap_p(values, 400)
+
+
+def test_seeds_add_their_spread_to_that_of_patients() -> None:
+    rng = np.random.default_rng(1)
+    values_R, sides = rng.normal(0.1, 0.02, 4000), [np.array([0.70, 0.74, 0.72]), np.array([0.80, 0.84])]
+    test = Seeds(0.1, values_R, 50, sides)
+    parts = [values_R.var() * 50 / 49, 0.0004 / 3, 0.0008 / 2]
+    freedom = sum(parts) ** 2 / (parts[0] ** 2 / 49 + parts[1] ** 2 / 2 + parts[2] ** 2 / 1)
+    half = t.ppf(0.975, freedom) * np.sqrt(sum(parts))
+    assert test.limits() == pytest.approx((0.1 - half, 0.1 + half))
+    assert test.p() == pytest.approx(2 * t.sf(0.1 / np.sqrt(sum(parts)), freedom))
+    assert half > 1.96 * 0.02, "wider than patients alone"

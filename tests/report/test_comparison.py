@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from medtrain.core.errors import UsageError
+from medtrain.metric import holm
 from medtrain.report.comparison import Compared, compare, read_compared, sentence
 from tests.report.fabricate import make_run
 from tests.report.fabricate_pair import worse
@@ -109,7 +111,7 @@ def test_what_a_run_was_and_where_it_differs(tmp_path: Path) -> None:
         {"model": "resnet50", "seed": "1", "optimizer.lr": "0.1"},
         {},
     )
-    assert second["epochs"] == 8 and second["images_per_s"] == 154.2 and second["peak_memory_mb"] == 812.4
+    assert second["epochs"] == 8 and second["images_per_s"] == 154.2 and second["peak_memory_mb"] == {"process": 812.4}
     assert second["metrics"]["auroc"]["ci95"]
     assert first["name"] == "densenet121" and third["name"] == str(three)  # two are resnet50
 
@@ -155,7 +157,77 @@ def test_sentences(value: Any, ci95: Any, p: Any, p_holm: Any, runs: int, said: 
 def test_several_comparisons_are_counted(tmp_path: Path) -> None:
     one = make_run(tmp_path / "one", "binary", CLASSES["binary"])
     others = [worse(one, tmp_path / f"w{n}", f"net{n}", 0.3) for n in range(3)]
-    found = compare(read(one, *others), bootstrap=100)
+    found = compare(read(one, *others), metric="brier", bootstrap=100)
     for entry in (difference["metrics"]["brier"] for difference in found["differences"]):
         assert entry["p_holm"] == pytest.approx(min(1, 3 * entry["p"]))  # three equal ones
     assert "choose between runs by validation" in found["notes"][-1]
+    assert all(difference["metrics"]["auroc"]["p"] is None for difference in found["differences"])
+
+
+def test_metrics_that_were_not_named_have_no_p_and_several_named_ones_are_corrected_together(tmp_path: Path) -> None:
+    one = make_run(tmp_path / "one", "binary", CLASSES["binary"])
+    runs = read(one, worse(one, tmp_path / "two", "resnet50", 0.3))
+    (alone,) = compare(runs, bootstrap=200)["differences"]
+    named = [(name, e["p"]) for part in (alone["metrics"], *alone["per_class"].values()) for name, e in part.items()]
+    assert [name for name, p in named if p is not None] == ["auroc"]
+    both = compare(runs, metric=["auroc", "mcc"], bootstrap=200)
+    tested = [both["differences"][0]["metrics"][name] for name in ("auroc", "mcc")]
+    assert [e["p_holm"] for e in tested] == pytest.approx(holm([e["p"] for e in tested])) and len(both["says"]) == 2
+    assert alone["metrics"]["auroc"]["analytic"]["method"] == "Obuchowski", "two cases a patient"
+
+
+def test_two_perfect_runs_say_nothing(tmp_path: Path) -> None:
+    one = make_run(tmp_path / "one", "binary", CLASSES["binary"])
+    table = pd.read_csv(one / "test_predictions.csv")
+    table["prob_sick"] = np.where(table["target"] == "sick", 0.9, 0.1)
+    table["prob_normal"], table["prediction"] = 1 - table["prob_sick"], table["target"]
+    table.to_csv(one / "test_predictions.csv", index=False)
+    two = tmp_path / "two"
+    shutil.copytree(one, two)
+    table.assign(prob_sick=table["prob_sick"] * 0.9, prob_normal=1 - table["prob_sick"] * 0.9).to_csv(
+        two / "test_predictions.csv", index=False
+    )
+    found = compare(read(one, two), bootstrap=100, margin=0.05)
+    entry = found["differences"][0]["metrics"]["auroc"]
+    assert entry["value"] == 0 and entry["ci95"] is None and entry["p"] is None
+    assert "nothing can be said" in found["says"][0] and "equivalent" not in " ".join(found["says"])
+
+
+@pytest.mark.parametrize(("by", "margin", "said"), [(0.004, 0.2, "equivalent"), (0.3, 0.01, "not shown to be as good")])
+def test_a_margin_is_tested(by: float, margin: float, said: str, tmp_path: Path) -> None:
+    one = make_run(tmp_path / "one", "binary", CLASSES["binary"])
+    found = compare(read(one, worse(one, tmp_path / "two", "resnet50", by)), bootstrap=400, margin=margin)
+    entry = found["differences"][0]["metrics"]["auroc"]
+    assert said in found["says"][1] and f"margin {margin:g} of AUROC" in found["says"][1]
+    assert (entry["p_worse"] < 0.025) == (entry["ci95"][0] > -margin)
+    assert (entry["p_other"] < 0.025) == (entry["ci95"][0] > -margin and entry["ci95"][1] < margin)
+
+
+@pytest.mark.parametrize(("metric", "margin"), [("calibration_slope", 0.1), ("auroc", 0.0), ("auroc", -0.1)])
+def test_margins_without_a_meaning(metric: str, margin: float, tmp_path: Path) -> None:
+    one = make_run(tmp_path / "one", "binary", CLASSES["binary"])
+    with pytest.raises(UsageError, match=r"eval\.margin"):
+        compare(read(one, worse(one, tmp_path / "two", "x")), metric=metric, bootstrap=20, margin=margin)
+
+
+def test_seeds_of_two_models_are_two_models(tmp_path: Path) -> None:
+    one = make_run(tmp_path / "a0", "binary", CLASSES["binary"])
+    folders = [
+        one,
+        *(worse(one, tmp_path / f"{m}{n}", m, b) for m, n, b in (("a", 1, 0.02), ("b", 0, 0.3), ("b", 1, 0.33))),
+    ]
+    for n, folder in enumerate(folders):
+        run = json.loads((folder / "run.json").read_text())
+        run |= {"model": "ab"[n // 2], "seed": n % 2, "overrides": [f"model={'ab'[n // 2]}", f"seed={n % 2}"]}
+        (folder / "run.json").write_text(json.dumps(run))
+    found = compare(read(*folders), bootstrap=200)
+    (difference,) = found["differences"]
+    areas = []
+    for folder in folders:
+        table = pd.read_csv(folder / "test_predictions.csv")
+        areas.append(roc_auc_score(table["target"] == "sick", table["prob_sick"]))
+    entry = difference["metrics"]["auroc"]
+    assert entry["value"] == pytest.approx(np.mean(areas[2:]) - np.mean(areas[:2])) and len(difference["runs"]) == 2
+    assert "b (2 seeds)" in found["says"][0] and any("patients and of seeds" in note for note in found["notes"])
+    alone = compare(read(folders[0], folders[2]), bootstrap=200)["differences"][0]["metrics"]["auroc"]
+    assert np.ptp(entry["ci95"]) != np.ptp(alone["ci95"])
