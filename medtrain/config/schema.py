@@ -80,6 +80,7 @@ class Data:
     slide_mpp: Resolution | None
     default_mpp: Resolution | None
     magnification: Annotated[float, AtLeast(0.5)] | None
+    tile_edge: Resolution | None
     tile_px: Annotated[int, AtLeast(32)]
     tile_batch: Count
     min_tissue: Amount

@@ -34,17 +34,21 @@ def painted(
 ) -> NDArray[np.float32]:
     """Paint a map (H, W) with each tile's value over the pixels that it covers, NaN where there is no tile.
 
+    Where tiles overlap, a pixel has the mean of those that cover it.
+
     Args:
         corners_N2: x and y of the tiles' upper left corners, in the map's pixels.
         edge: of a tile, in the same; of one that is smaller than a pixel, that pixel is its.
         shape: (H, W).
     """
-    heat = np.full(shape, np.nan, np.float32)
+    total, count = np.zeros(shape), np.zeros(shape)
     start = np.floor(corners_N2 + 0.5).astype(int)
     stop = np.maximum(np.floor(corners_N2 + edge + 0.5).astype(int), start + 1)
     for value, (left, top), (right, bottom) in zip(values_N, start.tolist(), stop.tolist(), strict=True):
-        heat[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = value
-    return heat
+        covered = slice(max(top, 0), max(bottom, 0)), slice(max(left, 0), max(right, 0))
+        total[covered] += value
+        count[covered] += 1
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
 
 
 def slide_overlay(

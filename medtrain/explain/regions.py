@@ -5,8 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
-from scipy.ndimage import label
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from medtrain.io.geojson import Polygon, union_polygons
+
+GAP = 0.01  # of a tile's side: what rounded coordinates may leave between neighbours
 
 
 @dataclass(frozen=True)
@@ -16,16 +22,18 @@ class Region:
     Args:
         tiles: their numbers.
         score: the highest of them; `mean` of them all.
-        mask: (rows, columns) of the grid around it.
-        corner: x and y of the mask's upper left corner, in the unit of the coordinates.
-        area: in mm2; None where nobody knows how large a tile is.
+        polygons: what they cover, in the unit of the coordinates; several where tiles touch by a corner alone.
+        corner: x and y of the upper left corner of the box around them, in the same unit.
+        size: width and height of that box.
+        area: in mm2, what several tiles cover counted once; None where nobody knows how large a tile is.
     """
 
     tiles: NDArray[np.int64]
     score: float
     mean: float
-    mask: NDArray[np.bool_]
+    polygons: list[Polygon]
     corner: tuple[float, float]
+    size: tuple[float, float]
     area: float | None
 
 
@@ -36,29 +44,49 @@ def lesions(
     threshold: float,
     edge_um: float | None = None,
 ) -> list[Region]:
-    """Join tiles that touch, by a side or a corner, to regions, the highest score first.
+    """Join tiles that touch or overlap, by a side or a corner, to regions, the highest score first.
 
     Args:
         scores_N: from 0 to 1.
-        coords_N2: x and y of the tiles' upper left corners, on a grid of step `edge`.
+        coords_N2: x and y of the tiles' upper left corners; on any grid, or several.
         edge: a tile's side in the unit of the coordinates.
         threshold: tiles from it on belong to regions.
         edge_um: a tile's side in um.
     """
-    start = coords_N2.min(0)
-    column, row = np.rint((coords_N2 - start) / edge).astype(np.int64).T
-    grid = np.full((int(row.max()) + 1, int(column.max()) + 1), -1, np.int64)
-    grid[row, column] = np.arange(len(scores_N))
-    high = np.zeros(grid.shape, bool)
-    high[row, column] = scores_N >= threshold
-    pieces, number = label(high, np.ones((3, 3)))
+    high = np.flatnonzero(scores_N >= threshold)
+    if not len(high):
+        return []
+    whole = float(edge).is_integer() and bool((coords_N2 == np.rint(coords_N2)).all())
+    side = edge if whole else edge * (1 + GAP / 2)  # or neighbours whose places were rounded would leave slits
+    squares_N4 = np.hstack([coords_N2[high], coords_N2[high] + side])
+    piece_N = _connected(squares_N4, edge * GAP)
     regions = []
-    for piece in range(1, number + 1):
-        rows, columns = np.nonzero(pieces == piece)
-        tiles = grid[rows, columns]
-        top, left = int(rows.min()), int(columns.min())
-        mask = (pieces == piece)[top : int(rows.max()) + 1, left : int(columns.max()) + 1]
-        corner = (float(start[0] + left * edge), float(start[1] + top * edge))
-        area = None if edge_um is None else len(tiles) * (edge_um / 1000) ** 2
-        regions.append(Region(tiles, float(scores_N[tiles].max()), float(scores_N[tiles].mean()), mask, corner, area))
+    for piece in range(int(piece_N.max()) + 1):
+        inside = squares_N4[piece_N == piece]
+        tiles, polygons = high[piece_N == piece], union_polygons(inside)
+        start, stop = inside[:, :2].min(0), inside[:, 2:].max(0)
+        covered = sum(_area(polygon) for polygon in polygons) / side**2  # in tiles
+        regions.append(
+            Region(
+                tiles,
+                float(scores_N[tiles].max()),
+                float(scores_N[tiles].mean()),
+                polygons,
+                (float(start[0]), float(start[1])),
+                (float(stop[0] - start[0]), float(stop[1] - start[1])),
+                None if edge_um is None else covered * (edge_um / 1000) ** 2,
+            )
+        )
     return sorted(regions, key=lambda region: -region.score)
+
+
+def _connected(squares_N4: NDArray[np.float64], gap: float) -> NDArray[np.int32]:
+    """Number squares, (N,), by the piece to which they belong; squares within `gap` of each other are of one."""
+    boxes = shapely.box(*squares_N4.T)
+    one, other = shapely.STRtree(boxes).query(boxes, "dwithin", gap)
+    links = coo_array((np.ones(len(one), bool), (one, other)), shape=(len(boxes), len(boxes)))
+    return np.asarray(connected_components(links, directed=False)[1])
+
+
+def _area(polygon: Polygon) -> float:
+    return float(shapely.Polygon(polygon[0], polygon[1:]).area)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from medtrain.core.errors import MedtrainError
 from medtrain.core.extras import extra
+from medtrain.io.bag_grid import clam_size, patch_files, tile_step
 from medtrain.io.files import why_not_regular
 
 HDF5 = (".h5", ".hdf5")
@@ -29,6 +30,7 @@ FLOATS = ("float16", "float32")
 SMALL = 1 << 26  # bytes that may be declared whatever is held: a fill value is no attack
 MOST_PACKED = 100  # compression of features comes to 2, of tiles of empty glass to 50
 AT_40X = 10.0  # um/px times magnification
+STEPS = "steps"
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class Bag:
         x: (N, D) float16 or float32; of tiles (N, C, H, W) uint8.
         coords: (N, 2), x and y of each tile's upper left corner, in level-0 pixels; None where the file has none.
         geometry: what is known of the tiles: ``tile`` (side in the unit of `coords`), ``unit`` (px, or um where it is
-            not pixels), ``width`` and ``height`` of level 0 in pixels, ``mpp`` of it in um/px.
+            not pixels), ``tile_from``, which is ``steps`` where only the distances between tiles say it, ``width`` and
+            ``height`` of level 0 in pixels, ``mpp`` of it in um/px.
     """
 
     x: NDArray[Any]
@@ -88,6 +91,29 @@ def read_bag(path: Path) -> Bag:
     if bag.coords is not None and bag.coords.shape != (len(bag.x), 2):
         raise ValueError(f"coords {bag.coords.shape} don't fit {len(bag.x)} instances")
     return bag
+
+
+def read_patches(bag: Path, coords: NDArray[np.float64]) -> dict[str, Any]:
+    """Read what CLAM's file of patches says of a bag's tiles, a geometry as of `Bag`; nothing where there is no such
+    file, it doesn't say it, or it is of other tiles."""
+    for file in patch_files(bag):
+        if not file.is_file() or file == bag:
+            continue
+        try:
+            known, about = _read_coords(file)
+        except (ValueError, OSError, RuntimeError, KeyError):
+            continue
+        listed = {tuple(corner) for corner in known.tolist()} if known.ndim == 2 else set()
+        if about.get("tile_from") != STEPS and about["tile"] and listed.issuperset(map(tuple, coords.tolist())):
+            return about
+    return {}
+
+
+def _read_coords(path: Path) -> tuple[NDArray[np.float64], dict[str, Any]]:
+    """Read coordinates and geometry of a file that has no features."""
+    with extra("h5py", f"{path.name}: reading an HDF5 bag").File(path, "r") as file:
+        coords = np.asarray(dataset(file, "coords")[()], np.float64)
+        return _placed(coords, {**_plain(file.attrs), **_plain(file["coords"].attrs)})
 
 
 def dataset(file: Any, name: str) -> Any:
@@ -183,10 +209,12 @@ def _placed(
         unit, tile, coords = "um", 256.0, coords / 224 * 256
     elif tile is None and (side := _number(attributes, "patch_size")) is not None:
         tile = side * (_number(attributes, "downsample") or 1.0)
-    if tile is None and coords.ndim == 2 and len(coords) > 1:
-        steps = np.concatenate([np.diff(np.unique(axis)) for axis in coords.T])
-        tile = steps.min() if len(steps) else None  # of a grid without gaps in between
-    geometry = {"unit": unit, "tile": None if tile is None else float(tile)}
+    if tile is not None and tile <= 0:
+        raise ValueError(f"says that its tiles are {tile:g} {unit} wide")
+    geometry = {"unit": unit, "tile": tile}
+    if tile is None and coords.ndim == 2 and (step := tile_step(coords)) is not None:
+        geometry |= {"tile": step, "tile_from": STEPS}
+    attributes = {**clam_size(attributes), **attributes}
     for key in ("width", "height", "mpp"):
         if (value := _number(attributes, f"level0_{key}")) is not None:
             geometry[key] = value

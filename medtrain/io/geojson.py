@@ -9,8 +9,8 @@ from typing import Any
 
 import contourpy
 import numpy as np
+import shapely
 from numpy.typing import NDArray
-from scipy.ndimage import label
 
 from medtrain.io.files import write_text
 
@@ -35,48 +35,23 @@ def mask_polygons(mask_HW: NDArray[np.bool_], scale: float) -> list[Polygon]:
     return polygons
 
 
-def cell_polygons(mask_HW: NDArray[np.bool_], scale: float) -> list[Polygon]:
-    """Draw the exact outlines, right angles and all, of a mask whose pixels are tiles; each with its holes.
+def union_polygons(squares_N4: NDArray[np.float64]) -> list[Polygon]:
+    """Draw the exact outline of what rectangles cover together; each piece with its holes, which may touch at corners.
 
     Args:
-        scale: a tile's side.
+        squares_N4: left, top, right, bottom of each; they may overlap.
     """
-    pieces, number = label(mask_HW)
-    return [_outline(pieces == piece, scale) for piece in range(1, number + 1)]
+    together = shapely.union_all(shapely.box(*squares_N4.T))
+    pieces = [shapely.orient_polygons(shapely.remove_repeated_points(piece.simplify(0))) for piece in _pieces(together)]
+    return [
+        [[[float(x), float(y)] for x, y in ring.coords] for ring in (piece.exterior, *piece.interiors)]
+        for piece in pieces
+    ]
 
 
-def _outline(mask_HW: NDArray[np.bool_], scale: float) -> Polygon:
-    """Draw one piece: its border goes round it clockwise, edge by edge, with the inside to the right."""
-    inside = np.pad(mask_HW, 1)
-    after: dict[tuple[int, int], list[tuple[int, int]]] = {}
-    for y, x in np.argwhere(inside).tolist():
-        corners = [(x, y), (x + 1, y), (x + 1, y + 1), (x, y + 1)]
-        beyond = [inside[y - 1, x], inside[y, x + 1], inside[y + 1, x], inside[y, x - 1]]
-        for side in range(4):
-            if not beyond[side]:
-                after.setdefault(corners[side], []).append(corners[(side + 1) % 4])
-    rings: Polygon = []
-    while after:
-        start = next(iter(after))
-        ring, corner = [start], start
-        while True:
-            corner = after[corner].pop() if len(after[corner]) > 1 else after.pop(corner)[0]
-            ring.append(corner)
-            if corner == start:
-                break
-        turns = [n for n in range(len(ring) - 1) if not _straight(ring[n - 1 if n else -2], ring[n], ring[n + 1])]
-        points = [[(ring[n][0] - 1) * scale, (ring[n][1] - 1) * scale] for n in turns]
-        rings.append([*points, points[0]])
-    return sorted(rings, key=_area, reverse=True)
-
-
-def _straight(a: tuple[int, int], b: tuple[int, int], c: tuple[int, int]) -> bool:
-    return (b[0] - a[0], b[1] - a[1]) == (c[0] - b[0], c[1] - b[1])
-
-
-def _area(ring: list[list[float]]) -> float:
-    x, y = np.array(ring).T
-    return float(abs(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1])) / 2)
+def _pieces(shape: Any) -> list[Any]:
+    """List the polygons of a shape, the largest first."""
+    return sorted(shapely.get_parts(shape), key=lambda piece: -piece.area)
 
 
 def feature(

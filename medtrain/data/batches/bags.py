@@ -13,6 +13,7 @@ from torch.utils.data import Sampler
 
 from medtrain.core.errors import DataError, Problem
 from medtrain.data.base import Data, Rows
+from medtrain.data.batches.bag_tiles import place_tiles
 from medtrain.data.batches.packed import CaseBags, PackedBatches
 from medtrain.data.batches.tumour import TumourMasks
 from medtrain.data.files import Files
@@ -112,7 +113,8 @@ class BagData(Data):
             return
         else:
             root = cache_root(self.cfg.get("cache_dir"))
-            self.bags = pack_bags(rows.path, root, self.progress, report=self.report)
+            self.bags = opened = pack_bags(rows.path, root, self.progress, report=self.report)
+            place_tiles(opened, rows.path, self.cfg.get("tile_edge"), self.report)
         self._identities = self.bags.identities
 
     def _width(self, problems: Mapping[int, str]) -> tuple[int, ...]:

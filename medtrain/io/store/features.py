@@ -26,7 +26,7 @@ from medtrain.io.store.index import FACTS, Place
 from medtrain.io.store.segment import Segment
 from medtrain.io.trident import own_arrays
 
-VERSION = 3  # of keeping: raise it when the same file gives another bag or another identity
+VERSION = 4  # of keeping: raise it when the same file gives another bag or another identity
 MOST_MAPS = 256  # files that a process holds open; each takes a handle
 
 
@@ -76,6 +76,11 @@ class PackedBags:
     def geometry(self, bag: int) -> dict[str, Any]:
         """See `Bag`."""
         return dict(self._facts(bag)["geometry"])
+
+    def place(self, bag: int, geometry: Mapping[str, Any]) -> None:
+        """Put what is known of a bag's tiles from elsewhere in the place of what it says itself."""
+        facts = self._facts(bag)
+        self._bags[bag] = facts | {"geometry": facts["geometry"] | dict(geometry)}
 
     def _facts(self, bag: int) -> dict[str, Any]:
         facts = self._bags[bag]

@@ -18,7 +18,7 @@ from medtrain.explain.names import safe_name, unique_names
 from medtrain.explain.regions import lesions
 from medtrain.explain.sanity import LIMIT
 from medtrain.io.files import atomic_path, write_text
-from medtrain.io.geojson import cell_polygons, feature, write_geojson
+from medtrain.io.geojson import feature, write_geojson
 from medtrain.io.slide_picture import SlidePicture
 from medtrain.report.contact_sheet import Tile, contact_sheet
 from medtrain.report.progress import bar
@@ -200,15 +200,12 @@ class _Slide:
         rows, features = [], []
         regions = lesions(self.values["score"], coords, edge, threshold, self.picture.edge_um)
         for number, region in enumerate(regions, start=1):
-            x, y = region.corner
-            height, width = (round(cells * edge) for cells in region.mask.shape)
+            (x, y), (width, height) = region.corner, region.size
             facts: Row = {"score": region.score, "mean_score": region.mean, "tiles": len(region.tiles)}
             facts["area_mm2"] = region.area
             measures = {key: float(value) for key, value in facts.items() if value is not None}
-            for polygon in cell_polygons(region.mask, edge):
-                moved = [[[px + x, py + y] for px, py in ring] for ring in polygon]
-                features.append(feature(moved, name, RED, measures=measures))
-            place = {"x": round(x), "y": round(y), "width": width, "height": height}
+            features += [feature(polygon, name, RED, measures=measures) for polygon in region.polygons]
+            place = {"x": round(x), "y": round(y), "width": round(width), "height": round(height)}
             rows.append({"slide": self.name, "region": number, "class": name, **facts, **place})
         if self.picture.placed:
             write_geojson(self.request.output / "geojson" / f"{self.name}_regions.geojson", features)
