@@ -27,6 +27,8 @@ def main(cfg: DictConfig, folder: Path) -> None:
         raise UsageError(f"embed is for slides: data=slide_table or data=phantom_slide, not data={cfg.data.name}")
     data: Any = build.data(cfg, progress=bar("embedding", "tiles"))
     build.say(f"encoder: {data.encoder.label}, {data.encoder.dim} features a tile")
+    if data.encoder.loaded:
+        build.say(f"encoder.weights: {data.encoder.loaded}")
     place, made = data.embed()
     build.say(summary(made, data.synthetic, place))
     if bad := [bagged for bagged in made if bagged.error]:

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
+from medtrain.core.errors import UsageError
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -47,6 +49,10 @@ class Encoder(nn.Module):
 
     Attributes:
         dim: D.
+        loaded: which tensors its weights have filled, in numbers; blank where it has none from a file.
+
+    Raises:
+        UsageError: the network does not take pictures of the preprocessing's size.
     """
 
     def __init__(self, network: nn.Module, preprocessing: Preprocessing, label: str, random: bool = False) -> None:
@@ -56,7 +62,16 @@ class Encoder(nn.Module):
         self.requires_grad_(False)
         self.eval()
         side = preprocessing.size or 64
-        self.dim = int(self(torch.zeros(1, side, side, 3, dtype=torch.uint8)).shape[1])
+        try:
+            self.dim = int(self(torch.zeros(1, side, side, 3, dtype=torch.uint8)).shape[1])
+        except (AssertionError, RuntimeError) as error:  # a network of fixed size refuses others in its own words
+            raise UsageError(
+                f"encoder.size={side}: {label} does not take it ({str(error).partition(chr(10))[0]})"
+            ) from error
+
+    @property
+    def loaded(self) -> str:
+        return str(getattr(self.network, "loaded", ""))
 
     def train(self, mode: bool = True) -> Encoder:
         """Stay in evaluation mode: BatchNorm's statistics would drift, even without gradients."""

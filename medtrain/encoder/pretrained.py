@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from medtrain.core.extras import extra
 from medtrain.core.ranges import Count
 from medtrain.core.words import suggest
 from medtrain.encoder.base import Encoder, Preprocessing
-from medtrain.model.weights import load_weights, read_weights, warm_start
+from medtrain.model.frozen import load_whole
+from medtrain.model.weights import load_weights, read_weights
 
 KEY = "encoder.weights"
 
@@ -36,8 +38,8 @@ def torchvision(name: str = "resnet50", weights: str = "DEFAULT", size: Count | 
         raise UsageError(f"encoder.name={name}: torchvision has no such network; {suggest(name, names)}")
     network = tv.models.get_model(name, weights=None)
     known = tv.models.get_model_weights(name)
-    load_weights(network, weights, known, key=KEY)
-    _cut_head(network)
+    fit = partial(load_whole, classifier=(_cut_head(network),))
+    load_weights(network, weights, known, key=KEY, fit=fit)
     member = known.__members__.get(weights.upper()) or next(iter(known))
     wanted = member.transforms()
     preprocessing = Preprocessing(size or wanted.crop_size[0], tuple(wanted.mean), tuple(wanted.std))
@@ -63,7 +65,7 @@ def timm(
     """
     network = _timm(name, weights == "pretrained", arguments or {})
     if weights != "pretrained":
-        load_weights(network, weights, key=KEY)
+        load_weights(network, weights, key=KEY, fit=partial(load_whole, classifier=_classifier(network)))
     return Encoder(network, _timm_preprocessing(network, size), f"{name} {_weights_name(weights)}", _is_none(weights))
 
 
@@ -80,22 +82,21 @@ def efficientnet_lite0(weights: str, size: Count | None = None) -> Encoder:
     Raises:
         UsageError, MedtrainError: as `torchvision`.
     """
-    network = _timm("tf_efficientnet_lite0", weights == "pretrained", {"num_classes": 1000})
+    network = _timm("tf_efficientnet_lite0", weights == "pretrained", {})
     file = Path(weights).expanduser()
     if file.is_file() and "_conv_stem.weight" in (state := read_weights(file)):
         _take_in_order(network, state, weights)
     elif weights != "pretrained":
-        load_weights(network, weights, key=KEY)
-    network.reset_classifier(0)  # type: ignore[operator]
+        load_weights(network, weights, key=KEY, fit=partial(load_whole, classifier=_classifier(network)))
     label = f"efficientnet_lite0 {_weights_name(weights)}"
     return Encoder(network, _timm_preprocessing(network, size), label, _is_none(weights))
 
 
 def _take_in_order(network: nn.Module, state: Mapping[str, Tensor], weights: str) -> None:
-    own = network.state_dict()
-    if [value.shape for value in own.values()] != [value.shape for value in state.values()]:
+    whole = _timm("tf_efficientnet_lite0", False, {"num_classes": 1000}).state_dict()  # the file has the classifier too
+    if [value.shape for value in whole.values()] != [value.shape for value in state.values()]:
         raise MedtrainError(f"{KEY}={weights}: the weights are not EfficientNet-Lite0's: number or shapes differ")
-    warm_start(network, dict(zip(own, state.values(), strict=True)))
+    load_whole(network, dict(zip(whole, state.values(), strict=True)), _classifier(network))
 
 
 def _timm(name: str, pretrained: bool, arguments: Mapping[str, Any]) -> nn.Module:
@@ -120,11 +121,18 @@ def _timm_preprocessing(network: nn.Module, size: int | None) -> Preprocessing:
     return Preprocessing(size or config["input_size"][-1], tuple(config["mean"]), tuple(config["std"]), resampling)
 
 
-def _cut_head(network: nn.Module) -> None:
-    """Put nothing in the place of the last linear layer."""
+def _classifier(network: nn.Module) -> tuple[str, ...]:
+    """List the layers that timm has left out of a network without classes, by its own account."""
+    name = network.pretrained_cfg.get("classifier") or ()  # type: ignore[operator,union-attr]
+    return (name,) if isinstance(name, str) else tuple(name)
+
+
+def _cut_head(network: nn.Module) -> str:
+    """Put nothing in the place of the last linear layer, and name it."""
     path = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)][-1]
     parent, _, last = path.rpartition(".")
     setattr(network.get_submodule(parent), last, nn.Identity())
+    return path
 
 
 def _weights_name(weights: str) -> str:

@@ -27,7 +27,7 @@ _OLD_NAMES = (  # of torchvision's published files, and what the networks say to
     (re.compile(r"(rpn\.head\.conv)\.(weight|bias)$"), r"\1.0.0.\2"),
 )
 _CHOSEN = ("encoder_q.", "base_encoder.", "teacher.")  # of two equal networks in a file, the one that is for use
-_HEADS = (  # as libraries call what comes after the body; a network made without one has no such layer
+HEAD_LAYERS = (  # as libraries call what comes after the body; a network made without one has no such layer
     *("fc", "head", "heads", "classifier", "last_linear", "logits", "head_dist", "aux", "aux1", "aux2", "AuxLogits"),
     *("projector", "projection_head", "predictor", "prediction_head", "contrastive_head"),
 )
@@ -40,12 +40,14 @@ class Placement:
 
     Args:
         state: by the network's names.
+        prefix: under which the file has them.
         part: the beginning of the names of the part that the file is of; blank: the whole.
         surplus: of this network in the file, without a place in it.
         others: of other things in the file: a second network, a queue, a loss.
     """
 
     state: dict[str, Tensor]
+    prefix: str
     part: str
     surplus: list[str]
     others: list[str]
@@ -68,7 +70,7 @@ def place(model: nn.Module, given: State) -> Placement:
             rests = [name.removeprefix(part) for name in names]
             is_of_it = any(rest.partition(".")[0] in tops and not rest.startswith(heads) for rest in rests)
             (surplus if is_of_it else others).append(key)
-    return Placement(state, part, surplus, others)
+    return Placement(state, prefix, part, surplus, others)
 
 
 def lacking(model: nn.Module, placement: Placement) -> list[str]:
@@ -89,7 +91,13 @@ def head_names(model: nn.Module) -> tuple[str, ...]:
     """List the beginnings of names of a head's tensors: of layers of logits, and of what libraries call so."""
     linear = [path for path, module in model.named_modules() if isinstance(module, nn.Linear)]
     logits = [path for path in linear if isinstance(model.get_submodule(path), Head)] or linear[-1:]
-    return (*getattr(model, "heads", ()), *(f"{name}." for name in (*logits, *_HEADS) if name))
+    own = getattr(model, "heads", ())  # torchvision's ViT calls a layer so
+    return (*(() if isinstance(own, nn.Module) else own), *(f"{name}." for name in (*logits, *HEAD_LAYERS) if name))
+
+
+def beneath(key: str, prefix: str) -> str | None:
+    """Give a key without a prefix and without the wrappers of layers; None where it lies elsewhere in the file."""
+    return next((name.removeprefix(prefix) for name in reversed(_spellings(key)) if name.startswith(prefix)), None)
 
 
 def _parts(model: nn.Module, own: State) -> list[str]:
@@ -111,7 +119,8 @@ def _best(own: State, heads: tuple[str, ...], parts: Sequence[str], given: State
 
     def rank(pair: tuple[str, str]) -> tuple[int, bool, int, int, int]:
         prefix, part = pair
-        return by_shape[pair], prefix.endswith(_CHOSEN), by_name[pair], -parts.index(part), -len(prefix)
+        chosen = any(f".{name}" in f".{prefix}" for name in _CHOSEN)  # also further in: teacher.backbone.
+        return by_shape[pair], chosen, by_name[pair], -parts.index(part), -len(prefix)
 
     return max(by_name, key=rank, default=("", ""))
 

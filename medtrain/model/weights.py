@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,13 @@ _OF_TRAINING = (
 _LOAD_ERRORS = (OSError, RuntimeError, EOFError, ValueError, KeyError)
 
 
-def load_weights(model: nn.Module, weights: str | None, *names: type[WeightsEnum], key: str = "model.weights") -> None:
+def load_weights(
+    model: nn.Module,
+    weights: str | None,
+    *names: type[WeightsEnum],
+    key: str = "model.weights",
+    fit: Callable[[nn.Module, dict[str, Tensor]], Any] | None = None,
+) -> None:
     """Load weights into a model in place.
 
     Args:
@@ -50,6 +56,7 @@ def load_weights(model: nn.Module, weights: str | None, *names: type[WeightsEnum
             with a state dict, plain or within others; see `read_weights`.
         names: torchvision's enums for this network or its backbone, if there are any.
         key: of the configuration, for messages.
+        fit: puts a state dict into the network, `warm_start` by default; see `medtrain.model.frozen` too.
 
     Raises:
         UsageError: no such name or file.
@@ -67,7 +74,7 @@ def load_weights(model: nn.Module, weights: str | None, *names: type[WeightsEnum
         kind = "there is no such file" if Path(weights).suffix.lower() in _SUFFIXES else "no such name"
         raise UsageError(f"{key}={weights}: {kind}; give one of {known}, or a file ({', '.join(_SUFFIXES)})")
     try:
-        warm_start(model, state)
+        (fit or warm_start)(model, state)
     except MedtrainError as error:
         raise MedtrainError(f"{key}={weights}: {error}") from None
 
@@ -125,18 +132,20 @@ def warm_start(model: nn.Module, state_dict: Mapping[str, Tensor]) -> list[str]:
     own, placed = model.state_dict(), place(model, state_dict)
     state, name = _fold_stem(model, placed.state), type(model).__name__
     if not state:
-        raise MedtrainError(f"no key matches this {name}: it has {_first(list(own))}; given {_first(list(state_dict))}")
+        raise MedtrainError(
+            f"no key matches this {name}: it has {first_of(list(own))}; given {first_of(list(state_dict))}"
+        )
     unlike = [key for key, value in state.items() if value.shape != own[key].shape]
     heads = head_names(model)
     head = [key for key in unlike if key.startswith(heads) or _is_head(key, state, own)]
     wrong = [f"{k} {list(state[k].shape)} for {list(own[k].shape)}" for k in unlike if k not in head]
     if wrong:
-        raise MedtrainError(f"weights of another network than this {name}: {_first(wrong)}")
+        raise MedtrainError(f"weights of another network than this {name}: {first_of(wrong)}")
     if len(head) == len(state):
-        raise MedtrainError(f"nothing but the head matches this {name}: {_first(head)}")
+        raise MedtrainError(f"nothing but the head matches this {name}: {first_of(head)}")
     _refuse_another_body(name, len(own), len(state), placed.surplus, lacking(model, placed))
     if head:
-        log.info("head of another width skipped: %s", _first(head))
+        log.info("head of another width skipped: %s", first_of(head))
     model.load_state_dict({k: v for k, v in state.items() if k not in head}, strict=False)
     fresh = [k for k in own if k in head or (k not in state and not k.endswith("num_batches_tracked"))]
     model.loaded = _told(len(state) - len(head), fresh, placed.others)  # type: ignore[assignment]
@@ -146,8 +155,8 @@ def warm_start(model: nn.Module, state_dict: Mapping[str, Tensor]) -> list[str]:
 
 def _refuse_another_body(name: str, size: int, matching: int, surplus: Sequence[str], absent: Sequence[str]) -> None:
     """Refuse a file of another body, such as one with more layers (MedtrainError)."""
-    faults = [f"{len(surplus)} of the file's have no place in it ({_first(surplus)})"] * bool(surplus)
-    faults += [f"{len(absent)} of its own are lacking ({_first(absent)})"] * bool(absent)
+    faults = [f"{len(surplus)} of the file's have no place in it ({first_of(surplus)})"] * bool(surplus)
+    faults += [f"{len(absent)} of its own are lacking ({first_of(absent)})"] * bool(absent)
     if faults:
         raise MedtrainError(
             f"weights of another network than this {name}: the file matches {matching} of its {size} tensors, "
@@ -158,8 +167,8 @@ def _refuse_another_body(name: str, size: int, matching: int, surplus: Sequence[
 def _told(loaded: int, fresh: Sequence[str], others: Sequence[str]) -> str:
     """Say what was loaded and what was not."""
     parts = [f"{loaded} tensors loaded"]
-    parts += [f"{len(fresh)} left fresh ({_first(fresh)})"] * bool(fresh)
-    parts += [f"{len(others)} of the file are not of this network ({_first(others)})"] * bool(others)
+    parts += [f"{len(fresh)} left fresh ({first_of(fresh)})"] * bool(fresh)
+    parts += [f"{len(others)} of the file are not of this network ({first_of(others)})"] * bool(others)
     return "; ".join(parts)
 
 
@@ -221,7 +230,8 @@ def _is_head(key: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -
     return given.ndim == wanted.ndim and given.shape[1:] == wanted.shape[1:] and wanted.shape[:1] == width
 
 
-def _first(items: Sequence[str], shown: int = 3) -> str:
+def first_of(items: Sequence[str], shown: int = 3) -> str:
+    """List the first names, and how many there are."""
     return ", ".join(items[:shown]) + (f", ... ({len(items)} in all)" if len(items) > shown else "")
 
 
