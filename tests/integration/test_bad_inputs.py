@@ -48,7 +48,7 @@ COMMANDS: list[tuple[str, int, list[str]]] = [
     ("init_from=nowhere", 2, ["init_from", "nowhere"]),
     ("trainer.accelerator=gpu trainer.devices=1 model=resnet18", 2, ["trainer", "accelerator=gpu"]),
     ("data.fold=1", 2, ["data.fold"]),
-    ("--cfg jobs", 2, ["--cfg jobs", "job, hydra or all"]),
+    ("--cfg jobs", 2, ["--cfg jobs", "job, hydra, all"]),
     ("list modles", 2, ["modles", "did you mean 'model'"]),
     ("data.root=a${b}", 2, ["data.root", "${"]),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -94,7 +95,7 @@ def test_moved_data_are_known_again(
     ran = medtrain(*source.words, *USUAL, "hydra.run.dir=run")
     assert ran.code == 0, ran.err
     splits = pd.read_csv("run/splits.csv", dtype=str)
-    assert splits["content"].str.fullmatch(r"[pvf]1:[0-9a-f]{32}").all() and splits["labels"].notna().all()
+    assert splits["content"].str.fullmatch(r"[pvf]\d:[0-9a-f]{32}").all() and splits["labels"].notna().all()
     moved = move()
     ran = medtrain("test", "run=run", *moved)
     assert ran.code == 0 and f"these are the {len(splits)} cases of run, by their content" in ran.out, ran.err
@@ -104,7 +105,8 @@ def test_moved_data_are_known_again(
         assert again["metrics"][name]["value"] == pytest.approx(result["value"], abs=1e-6)
     assert sorted(path.name for path in (folder / "run").glob("test_*") if path.is_dir()) == ["test_test"]
     assert record.read("run")["tests_counted"] == 2
-    assert "warning" not in ran.out or "no patient" in ran.out or "names no patients" in ran.out
+    warnings = re.findall(r"warning: (.*)", ran.out)  # some tiny runs predict the same for all; none may be of a leak
+    assert not [text for text in warnings if not re.match("constant|.*no patient|.*names no patients", text)], ran.out
     splits[OLD].to_csv("run/splits.csv", index=False)  # as 0.1 wrote it
     ran = medtrain("test", "run=run", *moved, "name=old")
     known = make in (sources.image_folder, sources.medmnist, sources.coco)  # by names and labels
