@@ -15,9 +15,10 @@ from rich.console import Console
 
 from medtrain.core.errors import UsageError
 from medtrain.data.rows.columns import find_columns
+from medtrain.io.cells import without_decimals
 from medtrain.io.files import write_text
 from medtrain.io.table import RawTable, read_table
-from medtrain.target.labels import negative_first, without_decimals
+from medtrain.target.order import negative_first
 from medtrain.target.quantity import refuse_quantities
 
 FLAGS = frozenset(("0", "1", "-1", "0.0", "1.0", "-1.0", ""))

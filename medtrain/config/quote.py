@@ -11,7 +11,7 @@ import os
 from medtrain.core.errors import UsageError
 from medtrain.data import source
 
-WHOLE = ("filter", "patient_pattern")  # a query, a regular expression: a comma in them separates nothing
+WHOLE = ("filter", "patient_pattern", "path_format")  # a query, a pattern, a form: a comma in them separates nothing
 LISTS = ("runs", "annotations")  # their value may be a list in brackets
 # Keys whose value is text, by their last component: paths, and names that may look like numbers.
 TEXT_KEYS = source.path_names() | {

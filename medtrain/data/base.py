@@ -202,7 +202,7 @@ class Data(pl.LightningDataModule):
 
     def _prepare_labelled(self) -> None:
         manifest = self.listed()
-        groups = group_columns(manifest, self.group_by)
+        groups = group_columns(manifest, self.group_by, bool(self.cfg.get("merge_case")))
         splitting = Splitting(self.cfg, self.known, self.all_test)
         splitting.check(manifest)  # before any file is read, which may take hours
         files = self.read(manifest)

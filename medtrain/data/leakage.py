@@ -41,6 +41,20 @@ def leaks(
     return problems
 
 
+def alike_leaks(
+    alike_N: NDArray[Any], patient_N: NDArray[Any], split_N: NDArray[np.str_], where_N: Sequence[str]
+) -> list[Problem]:
+    """Warn of patients who may be one, as `alike_N` names them, and stand in two splits under different names."""
+    problems = []
+    for rows in straddling(alike_N, split_N):
+        names = dict.fromkeys(patient_N[rows].tolist())
+        if len(names) > 1:
+            detail = f"stand in {' and '.join(dict.fromkeys(split_N[rows].tolist()))}: if they are one, it is a leak"
+            where = f"patients {' and '.join(map(repr, names))}, first in {where_N[rows[0]]}"
+            problems.append(Problem("patient_leak", where, detail, "warning"))
+    return problems
+
+
 def leaked(patient_N: NDArray[Any], content_N: NDArray[Any], split_N: NDArray[np.str_]) -> NDArray[np.bool_]:
     """Mark what data.leakage=drop takes out: of train what stands in val or test too, of val what stands in test."""
     out = np.zeros(len(split_N), bool)

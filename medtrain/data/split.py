@@ -20,7 +20,11 @@ from medtrain.core.streams import stream
 SPLITS = ("train", "val", "test")
 SHARES = (0.7, 0.1, 0.2)
 VAL_OF_TRAIN = 0.125  # 10 of the 80 % that official tables leave for train and val
-NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validate", "validation", "dev"), "val"),  # MIMIC-CXR says validate
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 FOLD_COLUMN, SITE_COLUMN = "fold column", "site column"
 EPSILON = 1e-9
 OFFICIAL = (
@@ -141,7 +145,7 @@ def official_names(
     """Translate what tables call train, val and test ('' stays ''), and a problem for every other name, by position."""
     names = np.array([NAMES.get(str(name).strip().lower(), "") for name in split_N], dtype="<U5")
     bad = [
-        (n, Problem("bad_split", where_N[n], f"split {name!r} is none of train, val (valid, validation), test"))
+        (n, Problem("bad_split", where_N[n], f"split {name!r} is none of {', '.join(NAMES)}"))
         for n, name in enumerate(split_N)
         if str(name).strip() and not names[n]
     ]

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.data.fingerprint import digest
-from medtrain.data.leakage import leaked, leaks
+from medtrain.data.leakage import alike_leaks, leaked, leaks
 from medtrain.data.rows.manifest import Manifest
+from medtrain.data.rows.people import kept_together
 from medtrain.data.settings import choice, skips
 from medtrain.data.split import FOLD_COLUMN, SITE_COLUMN, SPLITS, Splits, Way, assign_splits, join_groups
 
@@ -114,7 +115,7 @@ class Splitting:
         if self.all_test:
             official = np.full(len(rows), "", "<U5") if manifest.split is None else manifest.split[rows]
             return _frame(Splits(np.where(official == "", "test", official)))
-        groups = join_groups(np.array(manifest.patient, dtype=object)[rows], content)
+        groups = join_groups(_together(manifest, rows), content)
         return _frame(assign_splits(strata_NC, groups, way_of(manifest, rows, self.cfg)))
 
     def held_out(self, cases: pd.DataFrame, site: Sequence[str] | None) -> dict[str, Any] | None:
@@ -172,6 +173,12 @@ def _refuse_blank(texts: Any, manifest: Manifest, rows: Rows, what: str) -> None
     if blank:
         other = "leave them out with data.filter" if what == "site" else f"set data.columns.{what}=none"
         raise DataError(f"{len(blank)} rows have no {what}:", blank, f"fill them in, or {other}")
+
+
+def _together(manifest: Manifest, rows: Rows) -> NDArray[Any]:
+    """Name the patients of rows, alike where they may be one."""
+    patient = [manifest.patient[row] for row in rows]
+    return kept_together(patient) if manifest.has_patients else np.array(patient, dtype=object)
 
 
 def _frame(splits: Splits) -> pd.DataFrame:
@@ -241,6 +248,7 @@ def drop_leaked(
     patient, split = np.array(manifest.patient, dtype=object)[rows], splits["split"].to_numpy(str)
     where = _Chosen(manifest.where, rows)
     problems = leaks(patient, content, split, where, "error" if policy == "error" else "warning")
+    problems += alike_leaks(_together(manifest, rows), patient, split, where)
     if policy != "drop" or not problems:
         return np.zeros(len(rows), bool), problems
     out = leaked(patient, content, split)

@@ -25,7 +25,7 @@ from medtrain.data.split import SPLITS
 from medtrain.data.splitting import POLICIES, Splitting
 from medtrain.inspection.findings import CASES, Finding, Inspection, as_severity
 from medtrain.inspection.twins import duplicates
-from medtrain.target.labels import WhichIsPositive
+from medtrain.target.order import WhichIsPositive
 
 NO_FILE = ("missing", "unreadable", "duplicate_row")  # problems of rows without a file, or with one seen before
 WHOLE = "all"  # the split of all rows where the data cannot be split

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from medtrain.core.errors import DataError, UsageError
 from medtrain.core.words import nearest
+from medtrain.io.cells import names
 
 
 class Where(Sequence[str]):
@@ -64,6 +65,10 @@ class RawTable:
     def column(self, name: str) -> list[str]:
         """Take the cells of a column; to go through a Series itself takes ten times as long."""
         return list(self.text[name].tolist())
+
+    def known_names(self, column: str) -> list[str]:
+        """Take the cells of a column as names (see `medtrain.io.cells`), '' where nothing is known."""
+        return names(self.column(column), unknown=False)
 
     def select(self, keep: Any) -> RawTable:
         return replace(self, text=self.text[keep])

@@ -1,11 +1,10 @@
-"""Labels as tables write them (0/1, names, `A|B` lists, one column a class): which target they mean, and its values."""
+"""Labels as tables write them (0/1, names, lists, one column a class): which target they mean, and its values."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,15 +13,17 @@ from numpy.typing import NDArray
 
 from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.core.words import nearest
+from medtrain.io.cells import folded, is_unknown, names, without_decimals
 from medtrain.io.table import RawTable
 from medtrain.target.base import Target
 from medtrain.target.binary import Binary
+from medtrain.target.label_lists import NO_CLASS, parts_of, separator_of
 from medtrain.target.multiclass import Multiclass
 from medtrain.target.multilabel import Multilabel
+from medtrain.target.order import order_of, shown
 from medtrain.target.quantity import refuse_quantities
+from medtrain.target.spelling import one_way
 
-NO_CLASS = "no finding"
-NEGATIVE = frozenset("0 no negative neg normal healthy well control benign absent false none clear nofinding".split())
 POLICIES = {"ignore": np.nan, "zeros": 0.0, "ones": 1.0}  # what a label counts as that says neither yes nor no
 APART = ("support devices",)  # CheXpert: devices are no finding, so 'No Finding' says nothing of them
 
@@ -57,6 +58,7 @@ class Labels:
         bad: positions and problems of labels that can't be used.
         outside: labels that a trained model doesn't know, and how many rows have them.
         lacking: classes of a trained model that the table doesn't name: unknown in all rows.
+        notices: how cells were read that can be read in several ways.
     """
 
     target: Target
@@ -64,17 +66,7 @@ class Labels:
     bad: list[tuple[int, Problem]]
     outside: Mapping[str, int] = field(default_factory=dict)
     lacking: Sequence[str] = ()
-
-
-class WhichIsPositive(UsageError):
-    """Two classes, and nothing that says which is looked for; `names` has a proposal's order."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self.names = list(names)
-        super().__init__(
-            f"which of the labels {names[0]!r} and {names[1]!r} is the positive one? "
-            f"say it with data.positive={names[1]!r} or data.classes=[{names[0]},{names[1]}] (the last is positive)"
-        )
+    notices: list[Problem] = field(default_factory=list)
 
 
 def read_labels(
@@ -84,8 +76,11 @@ def read_labels(
     positive: Any = None,
     model: Target | None = None,
     unsure: Unsure = Unsure(),
+    merge_case: bool = False,
 ) -> Labels:
     """Read the labels of a table.
+
+    What says that nothing is known (`medtrain.io.cells.UNKNOWN`) is a bad row, as a blank cell is, unless a class.
 
     Args:
         column: a column, or a list of them: one a class.
@@ -94,46 +89,53 @@ def read_labels(
         model: what a trained model predicts, which holds then. Where that is several classes a case, labels that it
             doesn't know count nowhere, and classes that the table never names are unknown: a list tells what was
             found, not what was looked for.
-        unsure: of indicator columns. Where the table has a column 'No Finding' and it says 1, the blank findings of
-            that row are 0 whatever `unsure` says (but not 'Support Devices').
+        unsure: of indicator columns; of lists only that blank ones are zeros. Where the table has a column 'No
+            Finding' and it says 1, the blank findings of that row are 0 whatever `unsure` says (but not 'Support
+            Devices').
+        merge_case: names that differ by case or blanks alone are one (data.merge_case).
 
     Raises:
-        UsageError: classes or positive don't fit, a positive class must be named, or the labels are no classes
-            (see `refuse_quantities`).
+        UsageError: classes or positive don't fit, a positive class must be named, names differ by case or blanks alone,
+            or the labels are no classes (see `refuse_quantities`).
         DataError: there is only one class.
     """
     named = _named(classes) if model is None else model.classes
     if isinstance(column, list):
         return _from_columns(raw, column, named, model, unsure)
-    texts = _all_without_decimals(raw.text[column])
-    lists = any("|" in text for text in texts) or (
+    texts = names(raw.column(column))
+    separator = separator_of(set(texts), column, named)
+    lists = separator is not None or (
         named is not None and any(text.lower() == NO_CLASS for text in texts) and NO_CLASS not in map(str.lower, named)
     )
-    if lists if model is None else model.several:
-        return _from_lists(raw, texts, named, lenient=model is not None)
-    if named is None and positive is None:
-        refuse_quantities(texts, column, raw.file.name)
-    return _from_names(raw, texts, named, positive, model)
+    several = lists if model is None else model.several
+    codes, different = pd.factorize(np.array(texts, dtype=object))
+    cells = [parts_of(cell, separator if several else None) for cell in different]
+    cells, notices = one_way(cells, codes, column, named, merge_case)
+    if several:
+        labels = _from_lists(raw, (codes, list(different), cells), named, model is not None, unsure.blank == "zeros")
+        if separator not in (None, "|") and model is None:
+            notices.append(_told_lists(raw, column, list(different), labels.target.classes))
+    else:
+        texts = np.array([cell[0] if cell else "" for cell in cells], dtype=object)[codes].tolist()
+        if named is None and positive is None:
+            refuse_quantities([text for text in texts if not is_unknown(text)], column, raw.file.name)
+        labels = _from_names(raw, texts, named, positive, model)
+    return replace(labels, notices=notices)
+
+
+def _told_lists(raw: RawTable, column: str, cells: list[str], classes: Sequence[str]) -> Problem:
+    joint = max(cells, key=lambda cell: sum(name in cell for name in classes))
+    detail = f"the labels in {column!r} are read as lists: {joint!r} names several of {shown(classes)}"
+    return Problem("label_lists", raw.file.name, f"{detail}; data.classes with whole texts makes names of them", "note")
 
 
 def _named(classes: Sequence[Any] | None) -> tuple[str, ...] | None:
     if classes is None:
         return None
-    names = tuple(without_decimals(str(name)) for name in classes)
-    if len(set(names)) < len(names) or len(names) < 2:
-        raise UsageError(f"data.classes={list(names)}: give two or more classes, each once")
-    return names
-
-
-def without_decimals(text: str) -> str:
-    """Write 1.0 as 1: pandas and Excel write whole numbers so where a column has blanks."""
-    return re.sub(r"^(-?\d+)\.0+$", r"\1", str(text).strip())
-
-
-def _all_without_decimals(column: pd.Series) -> list[str]:
-    """Write each cell `without_decimals`; a column of a million has few different ones."""
-    codes, cells = pd.factorize(column.to_numpy(object))
-    return np.array([without_decimals(cell) for cell in cells], dtype=object)[codes].tolist()
+    chosen = tuple(without_decimals(str(name)) for name in classes)
+    if len(set(chosen)) < len(chosen) or len(chosen) < 2:
+        raise UsageError(f"data.classes={list(chosen)}: give two or more classes, each once")
+    return chosen
 
 
 def _from_columns(
@@ -152,7 +154,7 @@ def _from_columns(
     targets = np.full((len(raw.text), len(classes)), np.nan)
     bad, values, healthy = [], unsure.values(), _healthy(raw)
     for name in columns:
-        texts = raw.text[name].map({text: without_decimals(text).lower() for text in raw.text[name].unique()})
+        texts = raw.text[name].map({text: _indicator(text) for text in raw.text[name].unique()})
         found = texts.map(values).to_numpy(float, copy=True)
         if name.lower() not in (NO_CLASS, *APART):
             found[healthy & (texts == "").to_numpy()] = 0.0
@@ -164,6 +166,11 @@ def _from_columns(
     return Labels(Multilabel(classes), targets, bad, lacking=absent)
 
 
+def _indicator(text: str) -> str:
+    """Write a cell of a column of 0 and 1 in one way; what says that nothing is known is blank."""
+    return "" if is_unknown(text) else without_decimals(text).lower()
+
+
 def _healthy(raw: RawTable) -> NDArray[np.bool_]:
     """Rows whose column 'No Finding' says 1; none where there is no such column."""
     name = next((name for name in raw.text.columns if str(name).lower() == NO_CLASS), None)
@@ -172,12 +179,27 @@ def _healthy(raw: RawTable) -> NDArray[np.bool_]:
     return raw.text[name].isin(["1", "1.0"]).to_numpy(bool)
 
 
-def _from_lists(raw: RawTable, texts: list[str], named: tuple[str, ...] | None, lenient: bool) -> Labels:
-    codes, different = pd.factorize(np.array(texts, dtype=object))
-    lists = [[part.strip() for part in text.split("|") if part.strip()] for text in different]
+def _from_lists(
+    raw: RawTable,
+    cells: tuple[NDArray[Any], list[str], list[list[str]]],
+    named: tuple[str, ...] | None,
+    lenient: bool,
+    blank_is_none: bool,
+) -> Labels:
+    """Make indicators of lists.
+
+    Args:
+        cells: the number of each row's cell, the different cells, and the labels in them.
+        lenient: labels that are no class count nowhere; classes that are never named are unknown.
+        blank_is_none: a blank cell says that there is nothing.
+    """
+    codes, different, lists = cells
     lists = [[part for part in parts if part.lower() != NO_CLASS or (named and part in named)] for parts in lists]
-    found = {part for parts in lists for part in parts}
-    classes = named or tuple(sorted(found))
+    known = set(named or ())
+    dark = [n for n, parts in enumerate(lists) if any(is_unknown(part) and part not in known for part in parts)]
+    dark += [n for n, cell in enumerate(different) if not cell and not blank_is_none]
+    named_parts = {part for n, parts in enumerate(lists) if n not in dark for part in parts}
+    classes = named or tuple(sorted(named_parts))
     if not classes:
         raise DataError(f"{raw.file} names no class in any row")
     index = {name: n for n, name in enumerate(classes)}
@@ -185,15 +207,16 @@ def _from_lists(raw: RawTable, texts: list[str], named: tuple[str, ...] | None, 
     strange: dict[int, list[str]] = {}
     for n, parts in enumerate(lists):
         rows[n, [index[part] for part in parts if part in index]] = 1.0
-        strange[n] = [part for part in parts if part not in index]
-    targets, bad = rows[codes], _blank(raw, texts)
+        strange[n] = [part for part in parts if part not in index] if n not in dark else []
+    unknown = np.flatnonzero(np.isin(codes, dark)).tolist()
+    targets, bad = rows[codes], [(n, _unknown(raw, n, different[int(codes[n])])) for n in unknown]
     if not lenient:
         faulty = np.flatnonzero(np.isin(codes, [n for n, parts in strange.items() if parts]))
         bad += [(int(n), _outside(raw, int(n), strange[int(codes[n])][0], classes)) for n in faulty]
         targets[[n for n, _ in bad]] = 0.0
         return Labels(Multilabel(classes), targets, bad)
     targets[[n for n, _ in bad]] = 0.0
-    lacking = [name for name in classes if name not in found]
+    lacking = [name for name in classes if name not in named_parts]
     targets[:, [index[name] for name in lacking]] = np.nan
     sizes = np.bincount(codes, minlength=len(different))
     outside: Counter[str] = Counter()
@@ -205,17 +228,16 @@ def _from_lists(raw: RawTable, texts: list[str], named: tuple[str, ...] | None, 
 def _from_names(
     raw: RawTable, texts: list[str], named: tuple[str, ...] | None, positive: Any, model: Target | None
 ) -> Labels:
-    bad = _blank(raw, texts)
-    present = {text for text in texts if text}
-    classes = model.classes if model is not None else _order(raw, present, named, positive)
+    chosen = set(model.classes if model is not None else named or ()) | ({without_decimals(str(positive))} - {"None"})
+    dark = {text for text in set(texts) if is_unknown(text) and text not in chosen}
+    bad = [(n, _unknown(raw, n, text)) for n, text in enumerate(texts) if text in dark]
+    present = set(texts) - dark
+    if model is None:
+        _refuse_one_class(raw, texts, present & set(named or present), dark)
+    classes = model.classes if model is not None else order_of(raw, present, named, positive)
     index = {name: n for n, name in enumerate(classes)}
-    strange = [(n, text) for n, text in enumerate(texts) if text and text not in index]
+    strange = [(n, text) for n, text in enumerate(texts) if text not in dark and text not in index]
     bad += [(n, _outside(raw, n, text, classes)) for n, text in strange]
-    known = present & set(classes)
-    if model is None and len(known) == 1:
-        raise DataError(
-            f"{raw.file} has only one class ({known.pop()}) in the {len(texts)} rows used: nothing to learn"
-        )
     numbers = np.array([index.get(text, 0) for text in texts], np.int64)
     outside = Counter(text for _, text in strange) if model is not None else {}
     if len(classes) == 2:
@@ -223,48 +245,26 @@ def _from_names(
     return Labels(Multiclass(classes), numbers, bad, outside)
 
 
-def _order(raw: RawTable, present: set[str], named: tuple[str, ...] | None, positive: Any) -> tuple[str, ...]:
-    if positive is not None:
-        positive = without_decimals(str(positive))
-        among = named or tuple(sorted(present))
-        if positive not in among:
-            raise UsageError(
-                f"data.positive={positive!r} is none of the labels {_shown(among)}{nearest(positive, among)}"
-            )
-        if len(among) != 2:
-            raise UsageError(f"data.positive is for two classes; {raw.file.name} has {len(among)}: {_shown(among)}")
-        if named and named[-1] != positive:
-            raise UsageError(f"data.positive={positive!r}, but the last of data.classes={list(named)} is positive")
-        return tuple(sorted(among, key=lambda name: name == positive))
-    if named:
-        return named
-    names = sorted(present, key=lambda text: (not text.lstrip("-").isdigit(), int(text) if text.isdigit() else 0, text))
-    if len(names) == 2 and names != ["0", "1"]:
-        raise WhichIsPositive(negative_first(names))
-    return tuple(names)
+def _refuse_one_class(raw: RawTable, texts: list[str], known: set[str], dark: set[str]) -> None:
+    if len(known) != 1:
+        return
+    fault = f"{raw.file} has only one class ({min(known)}) in the {len(texts)} rows used: nothing to learn"
+    if words := ", ".join(sorted(map(repr, dark - {""}))):
+        count = sum(text in dark for text in texts)
+        fault += f"; {words} ({count:,} rows) counts as unknown: data.classes can make a class of it"
+    raise DataError(fault)
 
 
-def negative_first(names: Sequence[str]) -> list[str]:
-    """Class names with what usually says 'nothing found' in front: a proposal to people, never a decision."""
-    return sorted(names, key=lambda name: (re.sub(r"[^a-z0-9]", "", name.lower()) not in NEGATIVE, name))
-
-
-def _blank(raw: RawTable, texts: list[str]) -> list[tuple[int, Problem]]:
-    rows = raw.text.index
-    return [
-        (n, Problem("missing_label", raw.where(int(rows[n])), "the label is blank"))
-        for n, text in enumerate(texts)
-        if not text
-    ]
+def _unknown(raw: RawTable, n: int, text: str) -> Problem:
+    detail = f"the label is {text!r}: nothing is known (data.classes can make a class of it)" if text else ""
+    return Problem("missing_label", raw.where(int(raw.text.index[n])), detail or "the label is blank")
 
 
 def _outside(raw: RawTable, n: int, label: str, classes: Sequence[str]) -> Problem:
-    detail = f"label {label!r} is none of the classes {_shown(classes)}{nearest(label, classes)}"
+    detail = f"label {label!r} is none of the classes {shown(classes)}{nearest(label, classes)}"
+    if folded(label) in map(folded, classes):
+        detail += " data.merge_case=true joins them"
     return Problem("bad_label", raw.where(int(raw.text.index[n])), detail)
-
-
-def _shown(names: Sequence[str]) -> str:
-    return ", ".join(names[:20]) + ", ..." * (len(names) > 20)
 
 
 def label_columns(columns: Sequence[str], named: Mapping[str, Any], model: Target | None) -> list[str] | None:

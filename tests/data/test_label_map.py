@@ -61,8 +61,8 @@ def test_several_names_of_theirs_are_one_of_ours(images: Path) -> None:
 
 def test_in_training_any_name_will_do(images: Path) -> None:
     text = "path,label\n0.png,mild\n1.png,none\n2.png,severe\n"
-    manifest = read(images, text, label_map={"mild": "sick", "severe": "sick"}, positive="sick")
-    assert manifest.target.classes == ("none", "sick") and manifest.targets.tolist() == [1, 0, 1]
+    manifest = read(images, text, label_map={"mild": "sick", "severe": "sick", "none": "well"}, positive="sick")
+    assert manifest.target.classes == ("well", "sick") and manifest.targets.tolist() == [1, 0, 1]
 
 
 def test_a_folder_of_classes(tmp_path: Path) -> None:

@@ -171,10 +171,10 @@ def test_two_parts_leave_a_val_cut_from_train() -> None:
 def test_official_splits_are_kept_and_val_is_cut() -> None:
     labels, groups = table(400, 150, 2)
     names, bad = official_names(
-        ["Train", "TEST", "valid", " validation", "val", "", "dev"], [f"row {n}" for n in range(7)]
+        ["Train", "TEST", "valid", " validation", "val", "", "holdout"], [f"row {n}" for n in range(7)]
     )
     assert names.tolist() == ["train", "test", "val", "val", "val", "", ""]
-    assert [(n, problem.where) for n, problem in bad] == [(6, "row 6")] and "'dev'" in bad[0][1].detail
+    assert [(n, problem.where) for n, problem in bad] == [(6, "row 6")] and "'holdout'" in bad[0][1].detail
     official = np.where(np.char.endswith(groups, "1"), "test", "train").astype("<U5")
     given = split(labels, groups, official_N=official)
     np.testing.assert_array_equal(given == "test", official == "test")

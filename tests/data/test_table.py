@@ -181,7 +181,7 @@ def test_root(images: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 def test_split_fold_and_site_columns(images: Path) -> None:
-    text = "path,label,SPLIT,fold,Hospital\n0.png,0,Train,0,a\n1.png,1,dev,1.0,b\n"
+    text = "path,label,SPLIT,fold,Hospital\n0.png,0,Train,0,a\n1.png,1,holdout,1.0,b\n"
     manifest = read(images, text)
     assert manifest.split is not None and manifest.split.tolist() == ["train", ""]
     assert (manifest.fold, manifest.site) == (["0", "1"], ["a", "b"])

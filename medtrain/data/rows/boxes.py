@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +20,13 @@ from medtrain.data.rows.filter import matching
 from medtrain.data.rows.manifest import Manifest, identified, sorted_out
 from medtrain.io.boxes import Annotations
 from medtrain.io.cache_root import cache_root
+from medtrain.io.cells import one_spelling
 from medtrain.io.image_header import Header, remembered_headers
 from medtrain.io.table import Listing
 from medtrain.target import DataSpec
 from medtrain.target.boxes import BoxTarget
 from medtrain.target.quantity import refuse_quantities
+from medtrain.target.spelling import refuse_two_ways
 
 BOX_COLUMNS = ("image", "label", "box", "box_where", "crowd", "area", "box_id")
 PARTS = ("patient", "split", "fold", "site")
@@ -47,6 +50,9 @@ def box_rows(annotations: Annotations, cfg: Mapping[str, Any], spec: DataSpec | 
     if not total:
         raise DataError(f"{annotations.file} lists no images")
     annotations = _renamed(annotations, cfg.get("label_map"))
+    if cfg.get("merge_case"):
+        to = one_spelling(Counter(annotations.label), spec.classes if spec is not None else cfg.get("classes") or ())
+        annotations = _renamed(annotations, to)
     classes, warnings = _classes(annotations, cfg.get("classes"), spec)
     if cfg.get("filter"):
         annotations = _filtered(annotations, str(cfg["filter"]))
@@ -130,7 +136,9 @@ def _classes(
         return tuple(str(name) for name in wanted), []
     if not annotations.classes:  # a file that lists its classes says that they are
         refuse_quantities(annotations.label, "label", annotations.file.name)
-    used, warnings = set(annotations.label), []
+    counts = Counter(annotations.label)
+    refuse_two_ways("the boxes' classes", counts, "data.classes")
+    used, warnings = set(counts), []
     unused = [name for name in annotations.classes if name not in used]
     if unused and used:
         detail = f"no box is called {', '.join(unused)}: left out of the classes (data.classes=[...] keeps them)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import pandas as pd
@@ -9,19 +10,22 @@ import pandas as pd
 from medtrain.core.errors import UsageError
 from medtrain.core.words import nearest
 from medtrain.data.rows.manifest import Manifest
+from medtrain.io.cells import one_spelling
 from medtrain.io.table import Listing
+from medtrain.target.spelling import refuse_two_ways
 
 MOST = 30  # groups of a column; more are no subgroups but a measurement, or a name
 BLANK = "(blank)"
 
 
-def group_columns(manifest: Manifest, names: Sequence[str]) -> pd.DataFrame:
-    """Give one column a name, a row an image, with the cells as the table has them and `BLANK` for empty ones.
+def group_columns(manifest: Manifest, names: Sequence[str], merge_case: bool = False) -> pd.DataFrame:
+    """Give one column a name, a row an image, with names (`medtrain.io.cells`) and `BLANK` where nothing is known.
 
     A name is that of a column, or ``site`` for the one that data.columns.site names.
 
     Raises:
-        UsageError: there is no table, it has no such column, or the column has too many values to be groups.
+        UsageError: there is no table, it has no such column, the column has too many values to be groups, or, without
+            `merge_case`, values that differ by case or blanks alone.
     """
     columns = () if isinstance(manifest.raw, Listing) else tuple(map(str, manifest.raw.text.columns))
     if not columns and [str(name) for name in names if str(name) != "site" or manifest.site is None]:
@@ -32,14 +36,18 @@ def group_columns(manifest: Manifest, names: Sequence[str]) -> pd.DataFrame:
     chosen, faults = {}, []
     for name in map(str, dict.fromkeys(names)):
         if name in columns:
-            cells = manifest.raw.column(name)
+            cells = manifest.raw.known_names(name)
         elif name == "site" and manifest.site is not None:
             cells = manifest.site
         else:
             few = ", ".join(columns[:30])
             faults.append(f"eval.groups: no column {name!r}{nearest(name, columns)} (the columns: {few})")
             continue
-        chosen[name] = [cell or BLANK for cell in cells]
+        counts = Counter(cells)
+        to = one_spelling(counts) if merge_case else {}
+        if not merge_case:
+            refuse_two_ways(f"eval.groups: the groups in {name!r}", counts)
+        chosen[name] = [to.get(cell, cell) or BLANK for cell in cells]
         if (count := len(set(chosen[name]))) > MOST:
             faults.append(
                 f"eval.groups: column {name!r} has {count} values, and more than {MOST} are no groups; "

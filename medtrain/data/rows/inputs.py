@@ -8,7 +8,8 @@ from typing import Any
 
 from medtrain.core.errors import DataError, UsageError
 from medtrain.data.rows.header_patients import header_patients
-from medtrain.data.rows.manifest import Manifest, match_patient, read_inputs
+from medtrain.data.rows.manifest import Manifest, read_inputs
+from medtrain.data.rows.people import match_patient
 from medtrain.io.cache_root import cache_root
 from medtrain.io.table import Listing, RawTable, read_table
 

@@ -7,6 +7,7 @@ misspelt class would quietly become an unknown one.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,9 +15,11 @@ from typing import Any
 from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.core.words import suggest
 from medtrain.data.rows.columns import USUAL
+from medtrain.io.cells import without_decimals
 from medtrain.io.table import RawTable
 from medtrain.target import DataSpec
-from medtrain.target.labels import NO_CLASS, Labels, without_decimals
+from medtrain.target.label_lists import BRACKETS, NO_CLASS, parts_of, separator_of
+from medtrain.target.labels import Labels
 
 Names = Sequence[str]
 
@@ -54,11 +57,18 @@ def renamed(
     column = label or usual
     if column not in columns:
         return raw, dict(named)  # find_columns will tell
-    parts_of = {cell: [without_decimals(part) for part in cell.split("|")] for cell in raw.text[column].unique()}
-    there = sorted({part for parts in parts_of.values() for part in parts if part})
+    separator = separator_of({without_decimals(cell) for cell in raw.text[column].unique()}, column, ours)
+    parts = {cell: parts_of(without_decimals(cell), separator) for cell in raw.text[column].unique()}
+    there = sorted({part for listed in parts.values() for part in listed if part})
     to = directed(pairs, there, ours, raw.file.name)
-    cells = {cell: "|".join(dict.fromkeys(to.get(part, part) for part in parts)) for cell, parts in parts_of.items()}
+    cells = {cell: _joined([to.get(part, part) for part in listed], separator) for cell, listed in parts.items()}
     return replace(raw, text=raw.text.assign(**{column: raw.text[column].map(cells)})), dict(named)
+
+
+def _joined(parts: Names, separator: str | None) -> str:
+    """Write labels of a cell so that they are read as what they are: names, or lists with bars or brackets."""
+    parts = list(dict.fromkeys(parts))
+    return json.dumps(parts, ensure_ascii=False) if separator == BRACKETS and parts else "|".join(parts)
 
 
 def _has_columns(spec: DataSpec | None, columns: Names, mapped: Names, usual: str | None) -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,14 +18,17 @@ from medtrain.data.rows.columns import MASK, find_columns
 from medtrain.data.rows.filter import matching
 from medtrain.data.rows.header_patients import header_patients
 from medtrain.data.rows.label_map import renamed, unlike_the_model
+from medtrain.data.rows.people import patients_of, perhaps_one, told_alike
 from medtrain.data.settings import choice
 from medtrain.data.split import official_names
 from medtrain.io.cache_root import cache_root
+from medtrain.io.cells import one_spelling
 from medtrain.io.image_header import Header
 from medtrain.io.stats import MISSING, NO_FILE, absolute, stat_files
 from medtrain.io.table import RawTable, read_table
 from medtrain.target import DataSpec, Target
 from medtrain.target.labels import POLICIES, Unsure, label_columns, read_labels
+from medtrain.target.spelling import refuse_two_ways
 
 
 @dataclass
@@ -112,11 +114,11 @@ def manifest_of(raw: RawTable, cfg: Mapping[str, Any], spec: DataSpec | None = N
     if label is None:  # data.columns.label=none
         return manifest
     unsure = Unsure(*(choice(cfg, key, tuple(POLICIES)) for key in ("uncertain", "blank")))
-    labels = read_labels(
-        raw, label, cfg.get("classes"), cfg.get("positive"), None if spec is None else spec.target, unsure
-    )
+    model, merge = None if spec is None else spec.target, bool(cfg.get("merge_case"))
+    labels = read_labels(raw, label, cfg.get("classes"), cfg.get("positive"), model, unsure, merge)
     manifest.target, manifest.targets = labels.target, labels.values
     manifest.bad += labels.bad
+    manifest.warnings += labels.notices
     if spec is not None:
         manifest.warnings += unlike_the_model(raw, labels, skip=choice(cfg, "on_bad", ("error", "skip")) == "skip")
     return sorted_out(manifest)
@@ -125,7 +127,7 @@ def manifest_of(raw: RawTable, cfg: Mapping[str, Any], spec: DataSpec | None = N
 def identified(raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any], folders: bool = False) -> Manifest:
     """Read case, path, patient, official split, fold and site of every row, without labels yet."""
     manifest = _identify(raw, columns, cfg, folders)
-    _read_parts(manifest, raw, columns)
+    _read_parts(manifest, raw, columns, cfg)
     return manifest
 
 
@@ -192,13 +194,16 @@ def _identify(raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any],
         if columns["case"]
         else written
     )
-    patient, faults, has_patients = _patients(raw, columns["patient"], cfg.get("patient_pattern"), written, where)
+    patient, faults, has_patients = patients_of(raw, columns["patient"], cfg, written, where)
     if not has_patients:
         named = header_patients(path, cache_root(cfg.get("cache_dir")), states)
         patient = [pseudonym or name for pseudonym, name in zip(named, written, strict=True)]
         has_patients = all(named)
     manifest = Manifest(raw, where, case, path, patient, has_patients, bad=bad + faults, states=states)
     manifest.beside, manifest.masks = beside, masks
+    if columns["patient"] and not cfg.get("patient_pattern"):
+        how = "they count as different, and stay in one split; write them alike (data.merge_case=true joins cases)"
+        manifest.warnings += told_alike(patient, raw.file.name, "patients", perhaps_one, how)
     if not has_patients:
         manifest.warnings.append(
             Problem(
@@ -237,53 +242,28 @@ def _as_path(name: str, form: str | None) -> str:
     return form.replace("{}", name) if form and name else name
 
 
-def _patients(
-    raw: RawTable, column: str | None, pattern: str | None, written: list[str], where: Sequence[str]
-) -> tuple[list[str], list[tuple[int, Problem]], bool]:
-    if pattern:
-        matched = [match_patient(pattern, name) for name in written]
-        detail = f"data.patient_pattern={pattern!r} does not match"
-        bad = [
-            (n, Problem("missing_patient", where[n], f"{detail} {written[n]!r}"))
-            for n, name in enumerate(matched)
-            if not name
-        ]
-        return [name or written[n] for n, name in enumerate(matched)], bad, True
-    if column is None:
-        return written, [], False
-    patient = raw.column(column)
-    bad = [
-        (n, Problem("missing_patient", where[n], f"the cell of {column!r} is blank"))
-        for n, name in enumerate(patient)
-        if not name
-    ]
-    return patient, bad, True
-
-
-def match_patient(pattern: str, path: str) -> str | None:
-    """Return what the first group (or all) of data.patient_pattern finds; None where it doesn't match.
-
-    It is looked for in the file's name first, then in the whole path as written: CheXpert has patients as folders.
-    """
-    try:
-        match = re.search(pattern, os.path.basename(path)) or re.search(pattern, path)
-    except re.error as error:
-        raise UsageError(f"data.patient_pattern={pattern!r} is no regular expression: {error}") from None
-    if match is None:
-        return None
-    return match.group(1) if match.re.groups else match.group(0)
-
-
-def _read_parts(manifest: Manifest, raw: RawTable, columns: Mapping[str, Any]) -> None:
+def _read_parts(manifest: Manifest, raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any]) -> None:
     if columns["split"]:
-        manifest.split, faults = official_names(raw.column(columns["split"]), manifest.where)
+        cells = raw.known_names(columns["split"])
+        manifest.split, faults = official_names(cells, manifest.where)
         manifest.bad += faults
-        if not any(raw.column(columns["split"])):
+        if not any(cells):
             manifest.split = None
     if columns["fold"]:
-        manifest.fold = [re.sub(r"\.0+$", "", text) for text in raw.column(columns["fold"])]
+        manifest.fold = raw.known_names(columns["fold"])
     if columns["site"]:
-        manifest.site = raw.column(columns["site"])
+        manifest.site = _sites(raw, columns["site"], cfg)
+
+
+def _sites(raw: RawTable, column: str, cfg: Mapping[str, Any]) -> list[str]:
+    """Name the site of each row; UsageError where sites that split the data differ by case or blanks alone."""
+    sites = raw.known_names(column)
+    if cfg.get("merge_case"):
+        to = one_spelling(Counter(sites))
+        return [to.get(name, name) for name in sites]
+    if cfg.get("split_by") == "site":
+        refuse_two_ways(f"the sites in {column!r}", Counter(sites))
+    return sites
 
 
 def _repeated(manifest: Manifest) -> list[tuple[int, Problem]]:

@@ -17,10 +17,10 @@ from medtrain.data.rows.columns import USUAL, find_columns
 from medtrain.data.rows.manifest import Manifest
 from medtrain.data.source import ROOT, TABLE, Source
 from medtrain.io.boxes import Annotations
+from medtrain.io.cells import is_unknown, without_decimals
 from medtrain.io.image import SUFFIXES
 from medtrain.io.table import RawTable, read_table
 from medtrain.target import DataSpec
-from medtrain.target.labels import without_decimals
 
 CORNERS = ("x_min", "y_min", "x_max", "y_max")
 SIDES = ("width", "height")
@@ -77,7 +77,7 @@ class _Reading:
     ) -> None:
         self.raw, self.columns = raw, columns
         self.read = Annotations(raw.file, "xyxy" if corners else "xywh")
-        self.text_R4 = raw.text[numbers]
+        self.text_R4 = raw.text[numbers].map(lambda cell: "" if is_unknown(cell) else cell)
         self.value_R4: NDArray[np.float64] = self.text_R4.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
         self.label_R = self._labels()
         self.root = Path(str(cfg["root"])).expanduser() if cfg.get("root") else raw.file.parent
@@ -90,7 +90,7 @@ class _Reading:
         labels = [without_decimals(text) for text in self.raw.column(self.columns["label"])]
         if set(labels) <= {"0", "1", ""}:
             return [LESION if label == "1" else "" for label in labels]
-        return ["" if label.lower() in NOTHING else label for label in labels]
+        return ["" if label.lower() in NOTHING or is_unknown(label) else label for label in labels]
 
     def run(self) -> Annotations:
         places, names = self.raw.places(), self.raw.column(self.columns["path"])
@@ -116,7 +116,7 @@ class _Reading:
 
     def _column(self, role: str) -> list[str]:
         column = self.columns[role]
-        return self.raw.column(column) if column is not None else [""] * len(self.raw.text)
+        return self.raw.known_names(column) if column is not None else [""] * len(self.raw.text)
 
     def _box(self, row: int, image: int, where: str) -> None:
         value, label = self.value_R4[row], self.label_R[row]

@@ -34,7 +34,9 @@ def _labelled(bags: CsvBags, cfg: Mapping[str, Any], spec: DataSpec | None) -> M
     """List the bags of one CSV with the labels that stand beside their features."""
     rows = csv_rows(bags)
     model = None if spec is None else spec.target
-    labels = read_labels(rows.raw, "label", cfg.get("classes"), cfg.get("positive"), model)
+    merge = bool(cfg.get("merge_case"))
+    labels = read_labels(rows.raw, "label", cfg.get("classes"), cfg.get("positive"), model, merge_case=merge)
+    rows.warnings += labels.notices
     rows.target, rows.targets = labels.target, np.asarray(labels.values)
     rows.bad = sorted(labels.bad + bags.conflicts, key=lambda entry: entry[0])
     detail = "a CSV of bags names no patients: each bag is its own"
