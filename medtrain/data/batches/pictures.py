@@ -16,8 +16,9 @@ from medtrain.core.progress import Progress
 from medtrain.data.rows.inputs import list_inputs
 from medtrain.data.rows.manifest import Manifest
 from medtrain.io.cache_root import cache_root
-from medtrain.io.image import SUFFIXES, ImageForm, is_picture
+from medtrain.io.image import SUFFIXES, ImageForm
 from medtrain.io.image_header import Header, read_headers
+from medtrain.io.picture_files import pictures_below
 from medtrain.io.store.pixels import ImageCache, cache_images
 
 Batch = dict[str, Tensor]
@@ -48,11 +49,7 @@ class Pictures(Protocol):
 
 def list_pictures(path: Path, cfg: Mapping[str, Any]) -> Manifest:
     """List a row a picture: a file, those in a folder and below it, or a table's; errors as of `list_inputs`."""
-
-    def find(folder: Path) -> list[Path]:
-        return sorted(file for file in folder.rglob("*") if is_picture(file))
-
-    return list_inputs(path, cfg, find, f"images ({', '.join(SUFFIXES)})")
+    return list_inputs(path, cfg, pictures_below, f"images ({', '.join(SUFFIXES)})")
 
 
 def open_pictures(

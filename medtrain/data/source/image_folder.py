@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from medtrain.core.progress import Progress
 from medtrain.data.rows.manifest import Manifest, manifest_of
 from medtrain.data.source import ROOT, Source
 from medtrain.data.split import NAMES
-from medtrain.io.image import is_picture
+from medtrain.io.picture_files import pictures_below
 from medtrain.io.table import Listing
 from medtrain.target import DataSpec
 
@@ -40,7 +39,7 @@ def list_folder(root: Path) -> Listing:
     Raises:
         DataError: no images in folders, or some stand outside every class's folder.
     """
-    paths = sorted(_images(root))
+    paths = sorted(path.relative_to(root).as_posix() for path in pictures_below(root))
     tops = {path.split("/")[0] for path in paths if "/" in path}
     with_splits = bool(tops) and all(top.lower() in NAMES for top in tops)
     depth = 2 if with_splits else 1
@@ -53,18 +52,3 @@ def list_folder(root: Path) -> Listing:
     if with_splits:
         columns["split"] = [part[0] for part in parts]
     return Listing.of(root, columns, paths)
-
-
-def _images(root: Path) -> list[str]:
-    """Find pictures below `root`, as paths from it; hidden files and folders are left alone."""
-    paths: list[str] = []
-    seen: set[str] = set()  # links to folders are followed, but not in a circle
-    for folder, below, files in os.walk(root, followlinks=True):
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        if (real := os.path.realpath(folder)) in seen:
-            below.clear()
-            continue
-        seen.add(real)
-        place = Path(folder).relative_to(root)
-        paths += [(place / name).as_posix() for name in files if is_picture(Path(folder) / name)]
-    return paths

@@ -1,23 +1,24 @@
-"""YOLO's layout: a data.yaml, and beside each image a text of lines ``class x y width height`` in shares of the image.
-
-A line of a class and three points or more is a polygon; its bounding box counts.
-"""
+"""YOLO's layout: a data.yaml that names images by split; their label files are read by `yolo_labels`."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from medtrain.core.errors import DataError, Problem
+from medtrain.core.errors import DataError
 from medtrain.io.boxes.annotations import SPLIT_WORDS, Annotations
+from medtrain.io.boxes.yolo_labels import LabelFiles
 from medtrain.io.files import Unreadable
-from medtrain.io.image import SUFFIXES, is_picture
+from medtrain.io.picture_files import as_named, pictures_below
 from medtrain.io.yaml_file import read_yaml
 
 
 def read_yolo(root: Path, file: Path | None = None) -> Annotations:
-    """The images that data.yaml names, with the boxes of their label files; an image without one has no boxes.
+    """Read the images that data.yaml names, with the boxes of their label files; an image without one has no boxes.
+
+    How many those are is told of each folder. Images are called by their paths before links are followed.
 
     Args:
         file: the data.yaml; by default the one of `root`.
@@ -26,18 +27,18 @@ def read_yolo(root: Path, file: Path | None = None) -> Annotations:
         DataError: no such file, no YAML, or it lacks names or images.
     """
     file = file or _find(root)
-    content, root = _load(file), root.resolve()
-    found = Annotations(file, "share", classes=_names(content, file))
+    content, root = _load(file), Path(os.path.abspath(root))
+    read = Annotations(file, "share", classes=_names(content, file))
+    labels = LabelFiles(read, _keypoints(content, file))
     for word, split in SPLIT_WORDS.items():
         for entry in _entries(content.get(word)):
             for image in _images(file, content.get("path"), entry):
                 name = image.relative_to(root).as_posix() if image.is_relative_to(root) else image.as_posix()
-                at = found.add_image(image, name, f"{split} {name}", split=split)
-                _read_labels(found, at, image)
-    _orphans(found)
-    if not len(found):
+                labels.add(read.add_image(image, name, f"{split} {name}", split=split))
+    if not len(read):
         raise DataError(f"{file} names no images: it needs train, val and test, folders or lists of images")
-    return found
+    labels.finish()
+    return read
 
 
 def _find(root: Path) -> Path:
@@ -70,13 +71,24 @@ def _names(content: dict[str, Any], file: Path) -> list[str]:
     return [str(name) for name in names]
 
 
+def _keypoints(content: dict[str, Any], file: Path) -> int | None:
+    """Count the numbers that follow a box where kpt_shape says that lines are poses: [points, 2 or 3 of each]."""
+    shape = content.get("kpt_shape")
+    if shape is None:
+        return None
+    if not (isinstance(shape, list) and len(shape) == 2 and all(type(n) is int and n > 0 for n in shape)):
+        raise DataError(f"{file}: kpt_shape is {shape}, not [number of points, 2 or 3]")
+    return int(shape[0] * shape[1])
+
+
 def _entries(value: Any) -> list[str]:
     return [str(entry) for entry in (value if isinstance(value, list) else [value]) if entry]
 
 
 def _images(file: Path, base: Any, entry: str) -> Iterator[Path]:
-    """The images of a folder, or of a list of images."""
+    """Yield the images of a folder, or of a list of images, absolute and as they are named."""
     folder = file.parent
+    entry = entry.replace("\\", "/")
     # Roboflow writes '../train/images' beside a data.yaml that stands above train; elsewhere may be another data set.
     bare = Path(*[part for part in Path(entry).parts if part != ".."])
     tried = [folder / str(base) / entry] * bool(base) + [folder / bare, folder / entry]
@@ -84,63 +96,14 @@ def _images(file: Path, base: Any, entry: str) -> Iterator[Path]:
     if place is None:
         raise DataError(f"{file} names {entry}, which is not there; tried {', '.join(map(str, dict.fromkeys(tried)))}")
     if place.is_dir():
-        yield from (path.resolve() for path in sorted(place.rglob("*")) if is_picture(path))
+        yield from pictures_below(_tidy(place))
         return
-    for line in place.read_text(encoding="utf-8").splitlines():
+    for line in place.read_text(encoding="utf-8-sig").splitlines():
         if line.strip():
-            yield (place.parent / line.strip()).resolve()
+            yield _tidy(as_named(place.parent, line.strip()))
 
 
-def _labels_of(image: Path) -> Path:
-    """Where labels of an image lie: the last folder called images becomes labels; else beside it."""
-    parts = list(image.with_suffix(".txt").parts)
-    for at in range(len(parts) - 2, -1, -1):
-        if parts[at] == "images":
-            parts[at] = "labels"
-            break
-    return Path(*parts)
-
-
-def _read_labels(found: Annotations, at: int, image: Path) -> None:
-    file = _labels_of(image)
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return
-    except (OSError, UnicodeDecodeError) as error:
-        found.blame(at, "unreadable", found.where[at], f"its labels {file.name} cannot be read: {error}")
-        return
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            _line(found, at, line.split(), f"{file.parent.name}/{file.name} line {number}")
-
-
-def _line(found: Annotations, at: int, words: list[str], where: str) -> None:
-    try:
-        label, numbers = int(float(words[0])), [float(word) for word in words[1:]]
-    except ValueError:
-        found.blame(at, "bad_box", where, f"{' '.join(words)[:60]!r} is not: class x y width height")
-        return
-    if not 0 <= label < len(found.classes):
-        detail = f"class {label} is none of 0 to {len(found.classes) - 1} ({', '.join(found.classes[:10])})"
-        found.blame(at, "bad_label", where, detail)
-    elif len(numbers) == 4:
-        x, y, width, height = numbers
-        found.add_box(at, found.classes[label], (x - width / 2, y - height / 2, x + width / 2, y + height / 2), where)
-    elif len(numbers) >= 6 and len(numbers) % 2 == 0:
-        xs, ys = numbers[::2], numbers[1::2]
-        found.add_box(at, found.classes[label], (min(xs), min(ys), max(xs), max(ys)), where)
-    else:
-        detail = f"{len(numbers)} numbers after the class: a box has 4, a polygon 6 or more in pairs"
-        found.blame(at, "bad_box", where, detail)
-
-
-def _orphans(found: Annotations) -> None:
-    """Label files without an image: the image is lost, or was renamed."""
-    known = {_labels_of(Path(path)) for path in found.path}
-    for folder in dict.fromkeys(file.parent for file in known):
-        for file in sorted(folder.glob("*.txt")) if folder.name == "labels" else ():
-            if file not in known and file.stat().st_size and file.name != "classes.txt":  # of LabelImg
-                where = f"{folder.parent.name}/labels/{file.name}"
-                detail = f"no image {file.stem} ({', '.join(SUFFIXES[:3])}, ...) belongs to it"
-                found.bad.append((None, Problem("no_image", where, detail)))
+def _tidy(path: Path) -> Path:
+    """Make a path absolute without '..', unless a link before a '..' leads elsewhere; links stay."""
+    tidy = Path(os.path.abspath(path))
+    return tidy if not path.exists() or (tidy.exists() and tidy.samefile(path)) else path.absolute()
