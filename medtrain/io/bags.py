@@ -21,6 +21,7 @@ from medtrain.core.errors import MedtrainError
 from medtrain.core.extras import extra
 from medtrain.io.bag_grid import clam_size, patch_files, tile_step
 from medtrain.io.files import why_not_regular
+from medtrain.io.slide_names import slide_stems
 
 HDF5 = (".h5", ".hdf5")
 SUFFIXES = (*HDF5, ".pt", ".pth")
@@ -51,7 +52,9 @@ class Bag:
 
 
 def find_bag(folder: Path, name: str) -> Path:
-    """The file of a slide: `name` itself, or with a bag's ending for its own, in the folder or CLAM's below it.
+    """Find the file of a slide: `name` itself, or with a bag's ending for its own, in the folder or CLAM's below it.
+
+    Only what slides' files end in is taken off a name: `S.2` is no other name of `S`.
 
     Returns:
         A path that need not be there, so that the message can name it.
@@ -59,7 +62,7 @@ def find_bag(folder: Path, name: str) -> Path:
     given = folder / name
     if given.suffix.lower() in SUFFIXES:
         return given
-    stems = dict.fromkeys((given.name, given.stem))  # slide.svs and slide, and a name with dots
+    stems = dict.fromkeys((given.name, *slide_stems(given.name)))
     places = [given.parent / place for place in PLACES]
     tried = (place / f"{stem}{suffix}" for stem in stems for suffix in SUFFIXES for place in places)
     return next((path for path in tried if path.is_file()), given.parent / f"{given.name}{HDF5[0]}")

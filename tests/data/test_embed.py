@@ -15,7 +15,7 @@ import torch
 
 from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.data.slide import readers
-from medtrain.data.slide.embed import Embedder, bag_names
+from medtrain.data.slide.embed import Embedder
 from medtrain.data.slide.readers import Readers
 from medtrain.data.slide.tiles import Tiling, survey
 from medtrain.encoder import Encoder, descriptor
@@ -206,8 +206,3 @@ def test_memory_is_bounded_by_slots(slides: list[str]) -> None:
         rows = [read.rows for read in some.tiles(found)]
         assert max(map(len, rows)) == 8
         assert sorted(np.concatenate(rows).tolist()) == list(range(len(found.coords)))
-
-
-def test_slides_of_one_name_get_bags_of_their_own() -> None:
-    names = bag_names(["x/a.svs", "y/a.svs", "y/b.svs"])
-    assert len(set(names)) == 3 and names[2] == "b" and all(name.startswith("a-") for name in names[:2])

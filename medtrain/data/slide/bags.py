@@ -22,10 +22,9 @@ from medtrain.encoder import Encoder
 from medtrain.io.bags import SUFFIXES
 from medtrain.io.cache_root import cache_root
 from medtrain.io.slide_content import slide_contents
+from medtrain.io.slide_names import SLIDES
 from medtrain.io.store.features import PackedBags, pack_bags
 from medtrain.io.table import RawTable
-
-SLIDES = (".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".dcm", ".czi")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
@@ -21,13 +20,13 @@ from torch import Tensor
 
 from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.core.progress import Progress
+from medtrain.data.slide.ownership import Assigned, Ownership, record_of
 from medtrain.data.slide.quality import write_quality
 from medtrain.data.slide.readers import BrokenProcessPool, Readers
 from medtrain.data.slide.tiles import Survey, Tiling
 from medtrain.io.cache_root import cache_root, writing_to
 from medtrain.io.files import write_text
-from medtrain.io.slide import AT_40X, slide_fingerprint
-from medtrain.io.stats import stat_file
+from medtrain.io.slide import AT_40X
 from medtrain.io.store.lock import only_one
 from medtrain.io.trident import read_own, write_trident
 
@@ -153,42 +152,49 @@ class Embedder:
         Raises:
             MedtrainError: the folder holds bags of another encoder or tiling, or cannot be written.
         """
-        bags = [self.folder / f"{stem}.h5" for stem in bag_names(slides)]
+        called = names or slides
         with writing_to(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             with only_one(self.folder / "lock", self.report):
-                made = [self._there(Path(slide), bag) for slide, bag in zip(slides, bags, strict=True)]
+                bags = Ownership(self.folder).assign(slides, called)
+                made = [self._there(slide, bag) for slide, bag in zip(slides, bags, strict=True)]
                 todo = [number for number, bagged in enumerate(made) if bagged is None]
                 try:
                     if todo:
-                        self._make(slides, bags, made, todo)
+                        self._make(slides, called, [assigned.bag for assigned in bags], made, todo)
                 finally:
-                    called = names or slides
                     rows = [replace(b, slide=called[n]) for n, b in enumerate(made) if b is not None]
                     if todo and rows:
                         self._write_table(rows)
         return rows
 
-    def _there(self, slide: Path, bag: Path) -> Bagged | None:
-        """Say what is in the folder already."""
-        if not bag.is_file():
-            return None
-        own = read_own(bag)
-        if own is None:
+    def _there(self, slide: str, assigned: Assigned) -> Bagged | None:
+        """Say what is in the folder already; None of a bag that has to be made."""
+        bag = assigned.bag
+        if assigned.note:
+            self.report(f"{Path(slide).name} {assigned.note}")
+        if assigned.error:
+            return Bagged(slide, bag.name, error=assigned.error)
+        if bag.is_file() and read_own(bag) is None:
             raise MedtrainError(f"{bag} is no bag of medtrain's making; give another folder: data.bags=...")
-        unlike = [key for key in self.how if own["how"].get(key) != self.how[key]]
+        if assigned.own is None:
+            return None
+        unlike = [key for key in self.how if assigned.own["how"].get(key) != self.how[key]]
         if unlike:
-            others = ", ".join(f"{key} {own['how'].get(key)} (now {self.how[key]})" for key in unlike)
+            others = ", ".join(f"{key} {assigned.own['how'].get(key)} (now {self.how[key]})" for key in unlike)
             raise MedtrainError(
                 f"{bag} was made otherwise: {others}\ngive another folder, data.bags=..., or remove those in this one"
             )
-        there = slide.is_file()  # a slide may be moved away once it is embedded: its bag is what counts
-        if there and own["stat"] != list(stat_file(slide)) and own["fingerprint"] != slide_fingerprint(slide):
-            self.report(f"{slide.name} has changed since it was embedded: it is embedded again")
-            return None
-        return Bagged(**own["slide"])
+        return Bagged(**assigned.own["slide"])
 
-    def _make(self, slides: Sequence[str], bags: list[Path], made: list[Bagged | None], todo: list[int]) -> None:
+    def _make(
+        self,
+        slides: Sequence[str],
+        called: Sequence[str],
+        bags: list[Path],
+        made: list[Bagged | None],
+        todo: list[int],
+    ) -> None:
         self.encoder.to(self.device)
         self._done.clear()
         with Readers(self.workers, self.tiling.px, self.batch) as readers:
@@ -196,7 +202,11 @@ class Embedder:
                 for later in todo[place : place + 3]:
                     readers.expect(slides[later], self.tiling)
                 started = time.perf_counter()
-                bagged = self._tried(readers, slides[number], bags[number], len(todo) - place - 1)
+                twin = next((n for n in todo[:place] if bags[n] == bags[number]), None)  # the same slide, twice
+                if twin is not None:
+                    made[number] = made[twin]
+                    continue
+                bagged = self._tried(readers, (slides[number], called[number]), bags[number], len(todo) - place - 1)
                 made[number] = bagged
                 if bagged.error:
                     self.report(f"{bagged.slide}: {bagged.error}")
@@ -206,11 +216,12 @@ class Embedder:
         if self.progress is not None:
             self.progress(sum(self._done), sum(self._done))
 
-    def _tried(self, readers: Readers, slide: str, bag: Path, left: int) -> Bagged:
+    def _tried(self, readers: Readers, names: tuple[str, str], bag: Path, left: int) -> Bagged:
         """Embed one slide; a process that dies, of this slide or one that is looked at meanwhile, gets a second try."""
+        slide, _ = names
         for alone in (False, True):
             try:
-                return self._one(readers, slide, bag, left)
+                return self._one(readers, names, bag, left)
             except ValueError as error:
                 return Bagged(slide, bag.name, error=str(error))
             except BrokenProcessPool:
@@ -221,8 +232,8 @@ class Embedder:
             slide, bag.name, error="a reading process died of it: too little memory, or a file that crashes its reader"
         )
 
-    def _one(self, readers: Readers, slide: str, bag: Path, left: int) -> Bagged:
-        started = time.perf_counter()
+    def _one(self, readers: Readers, names: tuple[str, str], bag: Path, left: int) -> Bagged:
+        started, (slide, _) = time.perf_counter(), names
         surveyed = readers.survey(slide, self.tiling)
         write_quality(self.folder / QUALITY, bag.stem, surveyed)
         if not len(surveyed.coords):
@@ -244,8 +255,7 @@ class Embedder:
             reader=surveyed.slide.reader(surveyed.view.level),
             seconds=round(time.perf_counter() - started, 2),
         )
-        state = {"stat": list(stat_file(slide)), "fingerprint": slide_fingerprint(slide)}
-        own = {"how": self.how, "slide": asdict(bagged) | {"slide": Path(slide).name}, **state}
+        own = {"how": self.how, "slide": asdict(bagged) | {"slide": Path(slide).name}, **record_of(*names)}
         write_trident(
             bag, features[keep], surveyed.coords[keep], self._attributes(surveyed, bag), self.encoder.label, own
         )
@@ -301,11 +311,3 @@ class Embedder:
             before = pd.read_csv(file, keep_default_na=False)
             table = pd.concat([before[~before["bag"].isin(table["bag"])], table])
         write_text(file, table.sort_values("bag").to_csv(index=False))
-
-
-def bag_names(slides: Sequence[str]) -> list[str]:
-    """Give a file name for each slide, without ending: its own, and where several have it, a mark of its path."""
-    stems = [Path(slide).stem for slide in slides]
-    often = {stem for stem, count in Counter(stems).items() if count > 1}
-    marks = (hashlib.sha256(slide.encode()).hexdigest()[:8] for slide in slides)
-    return [f"{stem}-{mark}" if stem in often else stem for stem, mark in zip(stems, marks, strict=True)]
