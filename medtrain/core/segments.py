@@ -72,6 +72,13 @@ def segment_softmax(scores_N: Tensor, offsets: Tensor) -> Tensor:
     return weights / _summed(weights, ids_N, number)[ids_N]
 
 
+def segment_logsumexp(scores_N: Tensor, offsets: Tensor) -> Tensor:
+    """Compute the log of each segment's sum of exponentials, (N, ...) -> (B, ...); large scores don't overflow."""
+    ids_N, number = segment_ids(offsets, len(scores_N)), len(offsets) - 1
+    top = _maxima(scores_N.detach(), ids_N, number)
+    return _summed((scores_N - top[ids_N]).exp(), ids_N, number).log() + top
+
+
 def _summed(x: Tensor, ids_N: Tensor, number: int) -> Tensor:
     return x.new_zeros(number, *x.shape[1:]).index_add(0, ids_N, x)
 

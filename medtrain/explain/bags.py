@@ -24,13 +24,14 @@ def attention(network: nn.Module, bag: Packed, class_1: Tensor) -> Tensor:
 def contribution(network: nn.Module, bag: Packed, class_1: Tensor) -> Tensor:
     """Give (1, N): what each instance adds to a class's logit, negative what speaks against it; their sum is it.
 
+    With `PositiveEvidence` it is the odds that are added, and nothing speaks against the positive class.
+
     Args:
         class_1: its number, (1,). A binary problem's negative class has the positive one's, the sign turned.
     """
     contributions = []
     for member in _members(network):
-        evidence = member.evidence(bag)
-        parts_NK = evidence.weights * evidence.scores
+        parts_NK = member.evidence(bag).contributions
         binary = parts_NK.shape[1] == 1
         sign = -1.0 if binary and int(class_1[0]) == 0 else 1.0
         contributions.append(sign * parts_NK[:, 0 if binary else int(class_1[0])])

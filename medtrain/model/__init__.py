@@ -5,13 +5,13 @@ Each network of these files is `medtrain.model.NAME`; listed is only what other 
 
 from medtrain.core.offer import offer
 from medtrain.model.attention import attention_map, has_attention
+from medtrain.model.bag_network import BagNetwork, relevance
 from medtrain.model.build import build_model, fill_from_spec, fit_channels
 from medtrain.model.detector import Detector, losses_wanted
 from medtrain.model.dropout import check_passes, dropout_passes
 from medtrain.model.ensemble import Ensemble, members_of
 from medtrain.model.instance_attention import class_logits, score_instances
 from medtrain.model.memory import kept_bytes
-from medtrain.model.mil import BagNetwork, relevance
 from medtrain.model.weights import load_weights, read_weights, warm_start
 
 __all__ = [

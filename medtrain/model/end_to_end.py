@@ -16,10 +16,10 @@ from torch.utils.checkpoint import checkpoint
 from medtrain.core.errors import UsageError
 from medtrain.core.ranges import Count, Part, checked
 from medtrain.core.words import suggest
+from medtrain.model.bag_network import Attention, BagNetwork
 from medtrain.model.convnext import convnext_tiny
 from medtrain.model.efficientnet import efficientnet_b0, efficientnet_b3
 from medtrain.model.head import Head
-from medtrain.model.mil import Attention, BagNetwork
 from medtrain.model.resnet import resnet18, resnet34, resnet50
 from medtrain.target import DataSpec
 from medtrain.target.binary import Binary

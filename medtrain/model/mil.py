@@ -1,191 +1,19 @@
-"""Networks for bags: multiple-instance learning on packed instances (`core.segments`).
-
-All of them score each instance and weigh the scores: logits_BK = sum over a bag's instances of weight * score. Mean,
-max, top-k and attention differ in the weights alone. The last layer is linear and weights sum to 1, so weighing scores
-is the same as weighing features (equation 7 of Ilse et al., Attention-based deep multiple instance learning, ICML
-2018), and ``weight * score`` is exactly what an instance contributes to the bag's logit.
-"""
+"""Builders of networks for bags (`medtrain.model.bag_network`), by how they pool."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal
 
-import torch
-from torch import Tensor, nn
-
-from medtrain.core.errors import UsageError
 from medtrain.core.ranges import Count, Part, checked
-from medtrain.core.segments import Packed, segment_ids, segment_max, segment_offsets, segment_softmax, segment_sum
-from medtrain.model.ensemble import members_of
+from medtrain.model.bag_network import Attention, BagNetwork, Mean, TopK
+from medtrain.model.positive_evidence import PositiveEvidence
 from medtrain.target import DataSpec
+
+EvidenceForm = Literal["any", "positive"]
 
 SLIDE_FEATURES = 384
 """Encoders of tiles give this many features and more; tables of descriptors, such as MUSK's, have fewer."""
-
-
-class Evidence(NamedTuple):
-    """Logits of bags, and the instances that they rest on.
-
-    Args:
-        logits: (B, K).
-        weights: (N, 1) or (N, K), summing to 1 within each bag.
-        scores: (N, K) instance logits; ``weights * scores`` sums to `logits`.
-        offsets: (B+1,) of these instances, of which training may have dropped some.
-    """
-
-    logits: Tensor
-    weights: Tensor
-    scores: Tensor
-    offsets: Tensor
-
-
-class BagNetwork(nn.Module):
-    """Instances -> hidden features -> scores, weighed to the bag's logits.
-
-    Args:
-        spec: of the data; where it has `mean` and `std`, features are standardised with them, and the weights hold
-            them, so that each member of an ensemble keeps its own.
-        weigh: ``weigh(h_NH, scores_NK, offsets) -> (N, 1) or (N, K)``.
-        hidden: widths of the layers between features and scores.
-        width: of the features; by default the data's channels.
-        dropout: after each of these layers.
-        instance_dropout: share of a bag's instances left out in training; one always stays.
-
-    Attributes:
-        attends: whether the weights are learned attention.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(
-        self,
-        spec: DataSpec,
-        weigh: nn.Module,
-        *,
-        hidden: Sequence[int],
-        width: int | None = None,
-        dropout: float = 0.0,
-        instance_dropout: float = 0.0,
-    ) -> None:
-        super().__init__()
-        if spec.dims and width is None:
-            raise UsageError("data.tiles=true gives tiles, not features: model=end_to_end_mil takes them")
-        shape = (spec.channels, *[1] * spec.dims)
-        self.register_buffer("mean", torch.tensor(spec.mean or (0.0,) * spec.channels).float().view(shape))
-        self.register_buffer("std", torch.tensor(spec.std or (1.0,) * spec.channels).float().view(shape))
-        widths = [width or spec.channels, *hidden]
-        layers = [
-            (nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout))
-            for before, after in zip(widths, hidden, strict=False)
-        ]
-        self.embed = nn.Sequential(*[part for layer in layers for part in layer])
-        self.head = nn.Linear(widths[-1], spec.n_logits)
-        self.weigh, self.instance_dropout = weigh, instance_dropout
-
-    @property
-    def attends(self) -> bool:
-        """Tell whether attention is learned."""
-        return isinstance(self.weigh, Attention)
-
-    def forward(self, bags: Packed) -> Tensor:
-        """Compute logits (B, K)."""
-        return self.evidence(bags).logits
-
-    def evidence(self, bags: Packed) -> Evidence:
-        """Compute logits, and how much each instance has to do with them."""
-        if self.training and self.instance_dropout:
-            bags = drop_instances(bags, self.instance_dropout)
-        x_ND, offsets = bags
-        h_NH = self.embed(self.features(x_ND))
-        scores_NK = self.head(h_NH)
-        weights = self.weigh(h_NH, scores_NK, offsets)
-        return Evidence(segment_sum(weights * scores_NK, offsets), weights, scores_NK, offsets)
-
-    def features(self, x: Tensor) -> Tensor:
-        """Normalise instances as the data have them: (N, D), in the precision of the network."""
-        wide = x.to(self.mean.dtype)
-        return ((wide if x.is_floating_point() else wide / torch.iinfo(x.dtype).max) - self.mean).div_(self.std)
-
-
-class Mean(nn.Module):
-    """Equal weights for all instances."""
-
-    def forward(self, h_NH: Tensor, scores_NK: Tensor, offsets: Tensor) -> Tensor:
-        lengths_B = offsets.diff()
-        return (1 / lengths_B)[segment_ids(offsets, len(h_NH)), None].to(scores_NK.dtype)
-
-
-class TopK(nn.Module):
-    """Equal weights for the k highest scores of each class, none for all others; k = 1 is max pooling.
-
-    Args:
-        k: of bags with fewer instances, all of them.
-    """
-
-    def __init__(self, k: int) -> None:
-        super().__init__()
-        self.k = k
-
-    def forward(self, h_NH: Tensor, scores_NK: Tensor, offsets: Tensor) -> Tensor:
-        parts = scores_NK.detach().split(offsets.diff().tolist())
-        return torch.cat([self._of_bag(part) for part in parts])
-
-    def _of_bag(self, scores_nK: Tensor) -> Tensor:
-        k = min(self.k, len(scores_nK))
-        return torch.zeros_like(scores_nK).scatter(0, scores_nK.topk(k, dim=0).indices, 1 / k)
-
-
-class Attention(nn.Module):
-    """Learned weights: equation 8 of Ilse et al. 2018, with `gated` equation 9.
-
-    Args:
-        width: of the instances' hidden features.
-        hidden: of the attention.
-        gated: multiply by a learned gate.
-
-    Attributes:
-        of_head: see `core.stages`.
-    """
-
-    of_head = True
-
-    def __init__(self, width: int, hidden: int, gated: bool) -> None:
-        super().__init__()
-        self.tanh = nn.Linear(width, hidden)
-        self.gate = nn.Linear(width, hidden) if gated else None
-        self.score = nn.Linear(hidden, 1, bias=False)  # the softmax takes no notice of a bias
-
-    def forward(self, h_NH: Tensor, scores_NK: Tensor, offsets: Tensor) -> Tensor:
-        hidden = self.tanh(h_NH).tanh()
-        if self.gate is not None:
-            hidden = hidden * self.gate(h_NH).sigmoid()
-        return segment_softmax(self.score(hidden).float(), offsets)  # half precision has too few steps for 20,000
-
-
-def drop_instances(bags: Packed, share: float) -> Packed:
-    """Leave out each instance with this probability, but for one of each bag."""
-    x_ND, offsets = bags
-    luck_N = torch.rand(len(x_ND), device=x_ND.device)
-    stays_N = (luck_N >= share) | (luck_N == segment_max(luck_N, offsets)[segment_ids(offsets, len(luck_N))])
-    return Packed(x_ND[stays_N], segment_offsets(segment_sum(stays_N.long(), offsets)))
-
-
-def relevance(network: nn.Module, bags: Packed) -> Tensor | None:
-    """Compute (N,): how much each instance has to do with the prediction, of an ensemble the members' mean.
-
-    Attention where it is learned, else the score of the positive class; None where there is no such single number.
-    """
-    by_member = []
-    for member in members_of(network):
-        if not isinstance(member, BagNetwork):
-            return None
-        evidence = member.evidence(bags)
-        if not member.attends and evidence.scores.shape[1] > 1:
-            return None
-        by_member.append(evidence.weights[:, 0] if member.attends else evidence.scores[:, 0])
-    return torch.stack(by_member).mean(0)
 
 
 def widths(spec: DataSpec, hidden: Sequence[int] | None) -> list[int]:
@@ -227,16 +55,19 @@ def attention_mil(
     dropout: Part = 0.0,
     instance_dropout: Part = 0.0,
     gated: bool = False,
+    evidence: EvidenceForm = "any",
 ) -> BagNetwork:
     """Build a network that pools instances by attention.
 
     Args:
         attention: width of its hidden layer.
         gated: see `Attention`.
+        evidence: ``positive``: see `PositiveEvidence`.
     """
     layers = widths(spec, hidden)
     weigh = Attention(layers[-1] if layers else spec.channels, attention, gated)
-    return BagNetwork(spec, weigh, hidden=layers, dropout=dropout, instance_dropout=instance_dropout)
+    network = PositiveEvidence if evidence == "positive" else BagNetwork
+    return network(spec, weigh, hidden=layers, dropout=dropout, instance_dropout=instance_dropout)
 
 
 @checked("model")
@@ -246,6 +77,7 @@ def gated_attention_mil(
     attention: Count = 64,
     dropout: Part = 0.0,
     instance_dropout: Part = 0.0,
+    evidence: EvidenceForm = "any",
 ) -> BagNetwork:
     """Build a network that pools instances by gated attention."""
-    return attention_mil(spec, hidden, attention, dropout, instance_dropout, gated=True)
+    return attention_mil(spec, hidden, attention, dropout, instance_dropout, gated=True, evidence=evidence)

@@ -19,6 +19,7 @@ REFERENCE = {
     segments.segment_sum: lambda part: part.sum(0, keepdim=True),
     segments.segment_max: lambda part: part.amax(0, keepdim=True),
     segments.segment_softmax: lambda part: part.softmax(0),
+    segments.segment_logsumexp: lambda part: part.logsumexp(0, keepdim=True),
 }
 
 
@@ -39,6 +40,7 @@ def test_a_softmax_of_huge_scores_is_finite() -> None:
     weights = segments.segment_softmax(rows(scale=1e30).float(), OFFSETS)
     assert torch.isfinite(weights).all()
     torch.testing.assert_close(segments.segment_sum(weights, OFFSETS), torch.ones(3))
+    assert torch.isfinite(segments.segment_logsumexp(rows(scale=1e30).float(), OFFSETS)).all()
 
 
 def test_a_segment_of_low_scores_does_not_vanish_beside_one_of_high_scores() -> None:

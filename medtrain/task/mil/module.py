@@ -47,7 +47,9 @@ class MultipleInstance(Classification):
         super().__init__(*args, **more)
         self.entropy = entropy
         if entropy and self.loss is not None and not getattr(self.model, "attends", False):
-            raise UsageError(f"task.entropy={entropy} needs attention: model=gated_attention_mil or attention_mil")
+            raise UsageError(
+                f"task.entropy={entropy} needs attention: model=gated_attention_mil or attention_mil, evidence=any"
+            )
 
     def inputs(self, batch: Batch) -> Packed:  # type: ignore[override]
         """Give instances as the data have them: networks for bags standardise them, see `BagNetwork`."""
