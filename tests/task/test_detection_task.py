@@ -94,6 +94,18 @@ def test_tiles_of_a_case_are_merged_class_by_class() -> None:
     assert len(task(found, merge=1.0).detections([made.outputs(tiles)])[0].score_N) == 3
 
 
+def test_halves_of_a_lesion_in_two_tiles_are_one_in_pixels_of_the_original() -> None:
+    found = said((0, 0.6, 0, [10.0, 5, 32, 15]), (1, 0.9, 0, [0.0, 5, 20, 15]))
+    tiles = batch([0, 0], instance=torch.tensor([0, 1]))
+    tiles["place"] = torch.tensor([[0.5, 0.5, 0, 0], [0.5, 0.5, -16, 0]])  # tiles of 64 pixels at 0 and 32
+    made = task(found, Truth.unknown(np.array([[64, 96]])))
+    outputs = made.outputs(tiles)
+    assert outputs["view"].tolist() == [[0, 0, 64, 64, 6], [32, 0, 96, 64, 6]]
+    boxes, _ = made.detections([outputs])
+    np.testing.assert_allclose(boxes.boxes_N4, [[20, 10, 72, 30]])
+    assert boxes.score_N == pytest.approx([0.9])
+
+
 def test_a_gate_scales_scores_and_takes_boxes_away() -> None:
     made = task(said((0, 0.8, 0, [2.0, 2, 8, 8]), (1, 0.8, 0, [2.0, 2, 8, 8])))
     made.gate_N = np.array([0.5, 0.0, 1.0])

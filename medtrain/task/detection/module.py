@@ -12,8 +12,9 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from medtrain.core.boxes import Boxes, Detections, iou, moved, suppress
+from medtrain.core.boxes import Boxes, Detections, iou, moved
 from medtrain.core.coco import results, truth_file
+from medtrain.core.tile_merging import Views, merge_tiles
 from medtrain.core.truth import PredictedBoxes, Truth
 from medtrain.data.base import Data
 from medtrain.io.files import write_json
@@ -26,6 +27,8 @@ from medtrain.task.base import Batch, Outputs, Task, first_rows, refuse_unused, 
 from medtrain.task.detection.explain import explain_boxes
 from medtrain.task.explanation import Explanation, Request
 
+CUT_PX = 3.0  # of the network's input: detectors place edges about so exactly
+
 
 class Detection(Task):
     """A detector of batches ``{"x", "boxes", "labels", "image", "case", "place"}``; see `medtrain.data.batches.boxes`.
@@ -36,7 +39,7 @@ class Detection(Task):
         loss: ``loss(outputs, truth) -> {name: scalar}`` of what the network returns in training; None where nothing is
             trained.
         augment: ``augment(batch, seed, epoch) -> batch`` on inputs in 0..1; only in training.
-        merge: of two boxes of a class from different tiles with a larger IoU the surer one stays.
+        merge: boxes of a class from different tiles with a larger IoU, in what both tiles see, are one.
         iou: of ``hit`` iou: from which a box finds a lesion, in FROC and at the threshold.
         hit: by what a box finds a lesion there (see `HitRule`): iou, or centre.
     """
@@ -97,12 +100,17 @@ class Detection(Task):
 
     def outputs(self, batch: Batch) -> dict[str, Any]:
         """Detect boxes: ``case`` (B,), and of all boxes ``row`` (N,) of the batch and, in pixels of the originals,
-        ``box`` (N, 6): four edges, score, class."""
+        ``box`` (N, 6): four edges, score, class; of tiles also ``view`` (B, 5): their four edges in pixels of the
+        originals, and how near to one of them a box is cut."""
         detector: Any = self.model
         detections: Detections = detector.detect((scaled(batch["x"]) - self.mean) / self.std)
         boxes_N4 = moved(detections.boxes_N4, batch["place"][detections.image_N], back=True)
         box_N6 = torch.cat([boxes_N4, detections.scores_N[:, None], detections.labels_N[:, None].to(boxes_N4.dtype)], 1)
         known = {key: batch[key] for key in ("case", "instance") if key in batch}
+        if "instance" in known:
+            height, width = batch["x"].shape[-2:]
+            rect_B4 = moved(batch["place"].new_tensor([0, 0, width, height]), batch["place"], back=True)
+            known["view"] = torch.cat([rect_B4, CUT_PX / batch["place"][:, :1]], 1)
         return known | {"row": detections.image_N, "box": box_N6}
 
     def validated(self, batch: Batch) -> dict[str, Any]:
@@ -140,14 +148,15 @@ class Detection(Task):
         box_N6 = torch.cat([batch["box"] for batch in outputs])
         kept_R = torch.zeros(len(keys_RK), dtype=torch.bool)
         kept_R[first_rows(keys_RK)] = True
-        case_N, box_N6 = keys_RK[row_N[kept_R[row_N]], 0], box_N6[kept_R[row_N]]
-        if "instance" in names:
-            all_ = Detections(box_N6[:, :4], box_N6[:, 4], box_N6[:, 5].long(), case_N)
-            boxes, scores, labels, case_N = suppress(all_, self.merge, len(box_N6))
-            box_N6 = torch.cat([boxes, scores[:, None], labels[:, None]], 1)
-        box, case = box_N6.double().numpy(), case_N.numpy()
+        once_N = kept_R[row_N]
+        row_N, box = row_N[once_N], box_N6[once_N].double().numpy()
+        case = keys_RK[row_N, 0].numpy()
         edge_N4 = np.tile(self.truth.size_N2[case][:, ::-1], 2)
         detected = PredictedBoxes(np.clip(box[:, :4], 0, edge_N4), box[:, 4], box[:, 5].astype(np.int64), case)
+        if "instance" in names:
+            view = torch.cat([batch["view"] for batch in outputs])[row_N].double().numpy()
+            views = Views(keys_RK[row_N, 1].numpy(), view[:, :4], view[:, 4])
+            detected = merge_tiles(detected, views, self.truth.size_N2, self.merge)
         if self.gate_N is not None:
             detected = replace(detected, score_N=detected.score_N * self.gate_N[case])
             detected = detected.select(detected.score_N > 0)
