@@ -129,7 +129,8 @@ def _values(image: Any) -> NDArray[Any]:
     slope, inter = float(image.dataobj.slope), float(image.dataobj.inter)
     if (slope, inter) == (1.0, 0.0):
         return raw
-    if np.issubdtype(raw.dtype, np.integer) and raw.dtype.itemsize <= 2 and slope.is_integer() and inter.is_integer():
+    fits = abs(slope) * 2**16 + abs(inter) < 2**31
+    if fits and raw.dtype.kind in "iu" and raw.dtype.itemsize <= 2 and slope.is_integer() and inter.is_integer():
         return raw.astype(np.int32) * np.int32(slope) + np.int32(inter)
     values = np.empty(raw.shape, np.float32, order="F")
     with np.errstate(over="ignore"):  # infinity is refused later

@@ -80,6 +80,19 @@ def test_slope_and_intercept_count(tmp_path: Path) -> None:
     assert np.allclose(read_nifti(tmp_path / "a.nii").x_CDHW[0].T, nib.load(tmp_path / "a.nii").get_fdata())
 
 
+@pytest.mark.parametrize(("slope", "inter"), [(1e5, 0), (1, 3e9), (-7e4, 12), (3e38, 0)])
+def test_scaled_values_never_wrap(tmp_path: Path, slope: float, inter: float) -> None:
+    """Whole slopes of short integers may give more than 32 bits hold, as int16 of raw counts do."""
+    nib.save(nib.Nifti1Image(VOXELS, np.eye(4)), tmp_path / "a.nii")
+    raw = bytearray((tmp_path / "a.nii").read_bytes())
+    raw[112:120] = np.array([slope, inter], "<f4").tobytes()  # scl_slope, scl_inter
+    (tmp_path / "a.nii").write_bytes(raw)
+    x = read_nifti(tmp_path / "a.nii").x_CDHW[0].T
+    expected = VOXELS.astype(np.float64) * np.float32(slope) + np.float64(np.float32(inter))
+    with np.errstate(over="ignore"):
+        assert np.array_equal(x, expected.astype(np.float32))
+
+
 def test_bad_files_say_why(tmp_path: Path) -> None:
     whole = save(tmp_path / "whole.nii.gz", np.random.default_rng(0).normal(size=(20, 20, 20)).astype(np.float32))
     (tmp_path / "cut.nii.gz").write_bytes(whole.read_bytes()[:9000])
