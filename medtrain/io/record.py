@@ -135,8 +135,9 @@ def read_file(file: Path) -> dict[str, Any]:
         fields = read_json(file)
     except OSError as error:
         raise MedtrainError(f"{file}: can't be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise _damaged(file, f"it is no JSON: {str(error)[:100]}" if file.stat().st_size else "it is empty") from error
+    except ValueError as error:
+        why = str(error).removeprefix(f"{file} ")[:100]
+        raise _damaged(file, f"it {why}" if file.stat().st_size else "it is empty") from error
     if not isinstance(fields, dict):
         raise _damaged(file, f"it holds a {type(fields).__name__}, not fields")
     for name, (kind, words) in _TYPES.items():

@@ -32,7 +32,8 @@ def run(
     """A run folder of six cases; `folds` names its cross-validation."""
     (folder / "checkpoints").mkdir(parents=True)
     (folder / "checkpoints" / "best.ckpt").write_text(str(folder) if facts.pop("trained", True) else "same")
-    decision = {"policy": 0.5, "temperature": 1.0, "thresholds": {"1": 0.5}}
+    positive = facts.get("spec", SPEC)["classes"][-1]
+    decision = {"policy": 0.5, "temperature": 1.0, "thresholds": {positive: 0.5}}
     decision["checkpoint_sha256"] = sha256(folder / "checkpoints" / "best.ckpt")
     (folder / "decision.json").write_text(json.dumps(decision))
     rows = {"case": list("abcdef"), "patient": list("ppqqrr"), "split": split, "fold": fold_of or [None] * 6}

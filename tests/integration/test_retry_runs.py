@@ -17,7 +17,7 @@ def test_only_what_is_missing(medtrain: Callable[..., Ran], folder: Path, phanto
     assert medtrain("-m", *TINY, "seed=0,1,2", "hydra.sweep.dir=sweep").code == 0
     sweep = Path("sweep")
     fields = record.read(sweep / "1")
-    lost = {"status": "running", "host": "elsewhere", "heartbeat": "2020-01-01T00:00:00+00:00"}
+    lost = {"status": "running", "process": None, "host": "elsewhere", "heartbeat": "2020-01-01T00:00:00+00:00"}
     (sweep / "1" / "run.json").write_text(json.dumps(fields | lost))
     shutil.rmtree(sweep / "2")  # never started
     ended = record.read(sweep / "0")["ended"]

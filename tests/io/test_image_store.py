@@ -223,7 +223,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from medtrain.data.loading import LaterBatches, loader
-from medtrain.data.batches.pictures import CaseImages
+from medtrain.data.batches.images import CaseImages
 from medtrain.io.image import ImageForm
 from medtrain.io.store.pixels import cache_images
 paths = sorted(Path(sys.argv[1]).glob("*.png")) * 1000

@@ -119,7 +119,7 @@ def test_user_text_is_escaped(kind, tmp_path):
     classes = ["a & b $x_$", EVIL] if kind == "binary" else ["a & b $x_$", EVIL, "_c"]
     folder = make_run(tmp_path / "run", kind, classes, n=60)
     run = json.loads((folder / "run.json").read_text())
-    run |= {"model": EVIL, "status": "failed", "seed": EVIL, "started": EVIL}
+    run |= {"model": EVIL, "status": "failed", "host": EVIL, "started": EVIL}
     (folder / "run.json").write_text(json.dumps(run))
     html = write_report(folder).read_text(encoding="utf-8")
     assert EVIL not in html and "&lt;script&gt;" in html
@@ -197,5 +197,5 @@ def test_what_is_no_run_folder_and_what_is_broken_say_so(tmp_path):
     with pytest.raises(MedtrainError, match="is no run folder"):
         write_report(tmp_path)
     (tmp_path / "run.json").write_text("{")
-    with pytest.raises(MedtrainError, match=r"run\.json can't be read"):
+    with pytest.raises(MedtrainError, match=r"run\.json: damaged: it is no JSON: line 1"):
         write_report(tmp_path)
