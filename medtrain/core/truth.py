@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from medtrain.core.coco_ids import image_ids
+
+
+def id_array(ids: Sequence[Any]) -> NDArray[Any]:
+    """Hold ids of any kind and size, unchanged."""
+    held = np.empty(len(ids), object)
+    held[:] = ids
+    return held
 
 
 @dataclass(frozen=True)
@@ -19,9 +29,10 @@ class Truth:
         case_M: int64, the image of each box (its row among the cases), ascending.
         crowd_M: bool, boxes that count neither as found nor as missed (COCO's iscrowd, VOC's difficult).
         area_M: float64 square pixels; of COCO files as they say, which is the mask's.
-        id_M: int64, the annotation's number in COCO files, else from 1.
+        id_M: the annotation's id in the user's file, whatever it is (numbers, texts), else from 1.
         size_N2: int64 (height, width) of each image.
-        image_id_N: int64, the image's number in COCO files, else from 1.
+        image_id_N: the image's id in the user's file, else from 1.
+        category_id_C: the class's id in the user's file; empty: from 1.
     """
 
     boxes_M4: NDArray[np.float64]
@@ -29,9 +40,10 @@ class Truth:
     case_M: NDArray[np.int64]
     crowd_M: NDArray[np.bool_]
     area_M: NDArray[np.float64]
-    id_M: NDArray[np.int64]
+    id_M: NDArray[Any]
     size_N2: NDArray[np.int64]
-    image_id_N: NDArray[np.int64]
+    image_id_N: NDArray[Any]
+    category_id_C: tuple[Any, ...] = ()
 
     @classmethod
     def unknown(cls, size_N2: NDArray[np.int64]) -> Truth:
@@ -61,7 +73,17 @@ class Truth:
             self.id_M[rows],
             self.size_N2[cases],
             self.image_id_N[cases],
+            self.category_id_C,
         )
+
+    @property
+    def image_ids(self) -> list[Any]:
+        """Give the images' ids as files have them: the user's, or from 1 where those can't be read back."""
+        return image_ids(self.image_id_N.tolist())
+
+    def category_ids(self, classes: int) -> tuple[Any, ...]:
+        """Give the ids of so many classes as files have them."""
+        return self.category_id_C or tuple(range(1, classes + 1))
 
 
 @dataclass(frozen=True)

@@ -35,3 +35,29 @@ def as_named(folder: Path, name: str) -> Path:
     if "\\" in name and not path.exists():
         return folder / name.replace("\\", "/")
     return path
+
+
+class PictureFinder:
+    """Finds pictures by names that may lie in another folder than most: that folder first, then anywhere below `root`.
+
+    Args:
+        root: of the data set.
+        folder: where most pictures are.
+    """
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        self.root, self.folder = root, folder
+        self._below: dict[str, list[Path]] | None = None
+
+    def find(self, name: str) -> Path:
+        """Find a file; where none is in the folder, the only one of that name below the root, if there is one."""
+        path = as_named(self.folder, name)
+        if path.is_file():
+            return path
+        if self._below is None:
+            self._below = {}
+            for file in files_below(self.root):
+                self._below.setdefault(file.name, []).append(file)
+        tail = Path(name.replace("\\", "/"))
+        fitting = [file for file in self._below.get(tail.name, []) if file.parts[-len(tail.parts) :] == tail.parts]
+        return fitting[0] if len(fitting) == 1 else path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,8 +13,15 @@ from medtrain.metric.policy import BOXES
 from medtrain.target.base import Form, Target
 
 
+@dataclass(frozen=True)
 class BoxTarget(Target):
-    """Values are float [N, C]: 1 where an image shows a box of the class, else 0."""
+    """Values are float [N, C]: 1 where an image shows a box of the class, else 0.
+
+    Args:
+        category_ids: of the classes in the user's COCO file; empty: from 1.
+    """
+
+    category_ids: tuple[Any, ...] = field(default=(), compare=False)
 
     kind = "boxes"
     forms: ClassVar[frozenset[Form]] = frozenset({"boxes"})
@@ -34,3 +42,7 @@ class BoxTarget(Target):
             f"validation ({len(values)} cases) holds no box, so val_map50 is undefined and can't choose a checkpoint",
             "give it more cases (the split column), or another data.split_seed",
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        plain = super().to_dict()
+        return plain if self.category_ids else {key: plain[key] for key in plain if key != "category_ids"}

@@ -189,6 +189,19 @@ def test_problems_are_listed_at_once_and_nothing_else_is_lost(coco: Build) -> No
     assert left.excluded == {"bad_label": 1, "missing": 1}
 
 
+def test_categories_keep_their_ids_under_other_names_and_in_the_model(coco: Build) -> None:
+    data = coco(label_map={"nodule": "small"})
+    change(data, lambda content: [c.update(id=c["id"] * 10 - 10) for c in content["categories"]])
+    change(data, lambda content: [a.update(category_id=a["category_id"] * 10 - 10) for a in content["annotations"]])
+    data.prepare()
+    assert data.spec.classes == ("mass", "small") and data.truth.category_id_C == (0, 10)
+    spec = DataSpec.from_dict(data.spec.to_dict())
+    assert spec.target.category_ids == (0, 10)  # type: ignore[attr-defined]
+    joined = coco(label_map={"nodule": "mass"})
+    joined.prepare()
+    assert joined.truth.category_id_C == (0,)
+
+
 def test_a_zero_area_box_stops_nothing(coco: Build) -> None:
     data = coco()
     change(data, lambda content: content["annotations"][0].update(bbox=[5, 5, 0, 9]))

@@ -30,7 +30,7 @@ def run_folder(folder: Path) -> Path:
     files = {
         "run.json": {"spec": spec},
         "test_metrics.json": test,
-        "test_truth.json": {"images": images, "annotations": marked, "categories": []},
+        "test_truth.json": {"images": images, "annotations": marked, "categories": [{"id": 1, "name": "nodule"}]},
         "test_predictions.json": said,
     }
     for name, content in files.items():

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +20,7 @@ from medtrain.core.truth import Truth
 from medtrain.loss import OwnLoss
 from medtrain.metric import EvalOptions
 from medtrain.target import DataSpec, Decision
+from medtrain.target.boxes import BoxTarget
 from medtrain.task.detection import Detection
 
 SPEC = DataSpec.of("boxes", ("a", "b"), 1, (32, 32), mean=(0.5,), std=(0.25,))
@@ -168,3 +173,27 @@ def test_training_augments_and_normalises() -> None:
     labels = {"boxes": torch.zeros(1, 4), "labels": torch.tensor([0]), "image": torch.tensor([0])}
     assert set(made.losses(batch([0], **labels))) == {"class", "box"}
     assert seen["x"].max() == 1 and seen["seed"] == 5 and made.model.seen.max() == 2
+
+
+def test_saved_predictions_have_a_table_of_images_and_the_classes_own_ids(tmp_path: Path) -> None:
+    found = said((0, 0.9, 1, [2.0, 2, 8, 8]), (0, 0.8, 0, [2.0, 2, 8, 8]), (1, 0.4, 0, [2.0, 2, 8, 8]))
+    made = task(found)
+    made.spec = replace(SPEC, target=BoxTarget(("a", "b"), (90, 0)))
+    inputs = SimpleNamespace(cases=CASES, errors={1: "no picture"}, truth=made.truth)
+    decision = Decision(0.5, 1.0, {"a": 0.5, "b": 0.5})
+    made.save(tmp_path / "p.json", [made.outputs(batch([0, 2]))], inputs, decision)  # type: ignore[arg-type]
+    entries = json.loads((tmp_path / "p.json").read_text())
+    assert [(e["image_id"], e["category_id"], e["category"]) for e in entries] == [
+        (1, 0, "b"),
+        (1, 90, "a"),
+        (3, 90, "a"),
+    ]
+    table = pd.read_csv(tmp_path / "p.images.csv", dtype=str, keep_default_na=False)
+    assert table.to_dict("split")["data"] == [
+        ["1", "x.png", "64", "64", "2", ""],
+        ["2", "y.png", "", "", "0", "no picture"],
+        ["3", "z.png", "20", "40", "1", ""],
+    ]
+    assert list(table) == ["image_id", "case", "width", "height", "boxes", "error"]
+    made.save(tmp_path / "none", [], inputs, decision)  # type: ignore[arg-type]
+    assert json.loads((tmp_path / "none").read_text()) == [] and len(pd.read_csv(tmp_path / "none.images.csv")) == 3

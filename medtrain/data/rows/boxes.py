@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medtrain.core.coco_ids import category_ids
 from medtrain.core.errors import DataError, Problem, UsageError
-from medtrain.core.truth import Truth
+from medtrain.core.truth import Truth, id_array
 from medtrain.core.words import suggest
 from medtrain.data.rows.box_faults import Judged, judge
 from medtrain.data.rows.columns import IGNORED
@@ -28,7 +29,7 @@ from medtrain.target.boxes import BoxTarget
 from medtrain.target.quantity import refuse_quantities
 from medtrain.target.spelling import refuse_two_ways
 
-BOX_COLUMNS = ("image", "label", "box", "box_where", "crowd", "area", "box_id")
+BOX_COLUMNS = ("image", "label", "box", "box_where", "crowd", "area", "box_id", "outline", "reader")
 PARTS = ("patient", "split", "fold", "site")
 IMAGE_COLUMNS = ("path", "name", "where", "size", "image_id", *PARTS)
 UNIMAGINED = (1, 1)  # the size of an image that cannot be read, and is in no split
@@ -67,8 +68,9 @@ def box_rows(annotations: Annotations, cfg: Mapping[str, Any], spec: DataSpec | 
     manifest.faults += [problem for n, problem in annotations.bad if n is None]
     manifest.warnings += annotations.warnings + warnings + judged.warnings + _other_sizes(annotations, headers)
     manifest.headers = headers
-    manifest.truth = _truth(annotations, judged, classes, size_N2)
-    manifest.target = BoxTarget(classes)
+    numbers = _category_ids(annotations, cfg.get("label_map"), classes, spec)
+    manifest.truth = _truth(annotations, judged, classes, size_N2, numbers)
+    manifest.target = BoxTarget(classes, numbers)
     manifest.targets = shown_classes(manifest.truth, len(classes))
     return sorted_out(manifest)
 
@@ -188,7 +190,25 @@ def _other_sizes(annotations: Annotations, headers: Sequence[Header | None]) -> 
     ]
 
 
-def _truth(annotations: Annotations, judged: Judged, classes: Sequence[str], size_N2: NDArray[np.float64]) -> Truth:
+def _category_ids(
+    annotations: Annotations, renamed: Mapping[Any, Any] | None, classes: Sequence[str], spec: DataSpec | None
+) -> tuple[Any, ...]:
+    """Give the classes' ids: the file's, of joined classes the first's; else those of the model's own data."""
+    target: Any = None if spec is None else spec.target
+    own = dict(zip(classes, target.category_ids, strict=False)) if target is not None else {}
+    to = {str(theirs): str(ours) for theirs, ours in (renamed or {}).items() if ours is not None}
+    for name, number in reversed(annotations.category_id.items()):
+        own[to.get(name, name)] = number
+    return category_ids(classes, {name: own[name] for name in classes if name in own})
+
+
+def _truth(
+    annotations: Annotations,
+    judged: Judged,
+    classes: Sequence[str],
+    size_N2: NDArray[np.float64],
+    numbers: tuple[Any, ...],
+) -> Truth:
     """Pack the usable boxes of known classes in the order of their images."""
     number = {name: n for n, name in enumerate(classes)}
     usable = [(n, m) for n, m in enumerate(judged.box_M.tolist()) if annotations.label[m] in number]
@@ -199,7 +219,7 @@ def _truth(annotations: Annotations, judged: Judged, classes: Sequence[str], siz
     written = [annotations.area[m] for m in rows]
     areas = [area if area is not None else side for area, side in zip(written, own, strict=True)]
     ids, images = (
-        np.array([own_id if own_id is not None else n for n, own_id in enumerate(column, start=1)], np.int64)
+        id_array([own_id if own_id is not None else n for n, own_id in enumerate(column, start=1)])
         for column in (annotations.box_id, annotations.image_id)
     )
     return Truth(
@@ -211,4 +231,5 @@ def _truth(annotations: Annotations, judged: Judged, classes: Sequence[str], siz
         ids[rows],
         np.where(np.isfinite(size_N2), size_N2, UNIMAGINED).astype(np.int64),
         images,
+        numbers,
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from medtrain.core.errors import Problem
+from medtrain.io.picture_files import as_named
 
 Numbers = tuple[float, float, float, float]
 Unit = Literal["xyxy", "xywh", "share"]
@@ -24,11 +25,13 @@ class Annotations:
         file: where they came from.
         unit: what was written: corners or widths in pixels, or shares of the image (then `box` holds shares too).
         classes: in the order of the format; empty where it has none.
+        category_id: of classes, as the file has them; of several files the test split's.
         path: of each image, absolute; name: as written; where: its place for messages.
-        size: (height, width) as declared, None where not; image_id: a number of the file's, None where it has none.
+        size: (height, width) as declared, None where not; image_id: the file's, None where it has none.
         split, patient, fold, site: '' where not said.
         image: the image of each box, by position; label: its class; box_where: its place for messages.
-        crowd: neither found nor missed; area, box_id: as written, else None.
+        crowd: neither found nor missed; area, box_id: as written, else None; outline: bounds a polygon or a mask;
+            reader: who drew it, '' where not said.
         bad: problems by image; None where they belong to no image.
         warnings: of the whole.
     """
@@ -36,11 +39,12 @@ class Annotations:
     file: Path
     unit: Unit
     classes: list[str] = field(default_factory=list)
+    category_id: dict[str, Any] = field(default_factory=dict)
     path: list[str] = field(default_factory=list)
     name: list[str] = field(default_factory=list)
     where: list[str] = field(default_factory=list)
     size: list[tuple[int, int] | None] = field(default_factory=list)
-    image_id: list[int | None] = field(default_factory=list)
+    image_id: list[Any] = field(default_factory=list)
     split: list[str] = field(default_factory=list)
     patient: list[str] = field(default_factory=list)
     fold: list[str] = field(default_factory=list)
@@ -51,7 +55,9 @@ class Annotations:
     box_where: list[str] = field(default_factory=list)
     crowd: list[bool] = field(default_factory=list)
     area: list[float | None] = field(default_factory=list)
-    box_id: list[int | None] = field(default_factory=list)
+    box_id: list[Any] = field(default_factory=list)
+    outline: list[bool] = field(default_factory=list)
+    reader: list[str] = field(default_factory=list)
     bad: list[tuple[int | None, Problem]] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
 
@@ -65,7 +71,7 @@ class Annotations:
         where: str,
         *,
         size: tuple[int, int] | None = None,
-        image_id: int | None = None,
+        image_id: Any = None,
         split: str = "",
         patient: str = "",
         fold: str = "",
@@ -90,7 +96,9 @@ class Annotations:
         *,
         crowd: bool = False,
         area: float | None = None,
-        box_id: int | None = None,
+        box_id: Any = None,
+        outline: bool = False,
+        reader: str = "",
     ) -> None:
         x0, y0, x1, y1 = map(float, box)
         self.image.append(image)
@@ -100,6 +108,8 @@ class Annotations:
         self.crowd.append(crowd)
         self.area.append(area)
         self.box_id.append(box_id)
+        self.outline.append(outline)
+        self.reader.append(reader)
 
     def blame(self, image: int | None, kind: str, where: str, detail: str) -> None:
         """An error of one image (None: of none that there is)."""
@@ -115,4 +125,4 @@ def split_of(name: str) -> str:
 
 def first_folder(folders: Iterable[Path], names: Sequence[str]) -> Path | None:
     """The first folder that holds one of the first few files."""
-    return next((folder for folder in folders if any((folder / name).is_file() for name in names[:5])), None)
+    return next((folder for folder in folders if any(as_named(folder, name).is_file() for name in names[:5])), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from medtrain.core.coco import results, truth_file
 from medtrain.core.tile_merging import Views, merge_tiles
 from medtrain.core.truth import PredictedBoxes, Truth
 from medtrain.data.base import Data
-from medtrain.io.files import write_json
+from medtrain.io.files import write_json, write_text
 from medtrain.metric import EvalOptions, Hit, HitRule, constant_scores, evaluate_boxes, fit_box_thresholds, map50
 from medtrain.model import losses_wanted
 from medtrain.report import write_box_pictures
@@ -201,7 +202,7 @@ class Detection(Task):
             "iou": self.rule.iou,
         }
         files = {
-            "test_predictions.json": results(boxes, truth.image_id_N),
+            "test_predictions.json": results(boxes, truth.image_ids, truth.category_ids(len(classes))),
             "test_truth.json": truth_file(truth, rows["case"].tolist(), patients, classes),
         }
         highest_CN = np.zeros((len(classes), len(judged_cases)))
@@ -212,8 +213,10 @@ class Detection(Task):
         return Outcome(counts | metrics, files, constant_scores(scores))
 
     def save(self, output: Path, outputs: Outputs, inputs: Data, decision: Decision) -> None:
-        """Write COCO results."""
-        write_json(output, self.predictions(outputs, inputs.cases, decision) if outputs else [])
+        """Write COCO results, and beside them FILE.images.csv with a row an input."""
+        entries = self.predictions(outputs, inputs.cases, decision) if outputs else []
+        write_json(output, entries)
+        write_text(images_beside(output), _images_table(entries, inputs).to_csv(index=False))
 
     def draw_mistakes(self, folder: Path, data: Data, most: int) -> None:
         boxes: Any = data
@@ -224,13 +227,16 @@ class Detection(Task):
         return explain_boxes(self, request)
 
     def predictions(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision) -> list[dict[str, Any]]:
-        """Make COCO results, images numbered from 1; with file, class by name and whether the box is shown."""
+        """Make COCO results, images numbered from 1 and categories as in the training data's file; with file, class by
+        name and whether the box is shown."""
         boxes, _ = self.detections(outputs)
         names = cases["case"].astype(str).to_numpy()[boxes.image_N]
         limit_C = np.array([decision.thresholds[name] for name in self.spec.classes])
+        target: Any = self.spec.target
         return results(
             boxes,
-            self.truth.image_id_N,
+            self.truth.image_ids,
+            target.category_ids or range(1, len(self.spec.classes) + 1),
             file_name=names.tolist(),
             category=[self.spec.classes[label] for label in boxes.label_N],
             shown=(boxes.score_N >= limit_C[boxes.label_N]).tolist(),
@@ -255,3 +261,24 @@ class Detection(Task):
             },
             index=shown.image_N,
         )
+
+
+def images_beside(output: Path) -> Path:
+    """Name the table of images that stands beside a file of predicted boxes: FILE.images.csv for FILE.json."""
+    stem = output.stem if output.suffix.lower() == ".json" else output.name
+    return output.with_name(f"{stem}.images.csv")
+
+
+def _images_table(entries: list[dict[str, Any]], inputs: Data) -> pd.DataFrame:
+    """List every input: image_id, case, width and height in pixels, number of boxes in the file, error."""
+    truth: Any = inputs.truth
+    boxes = Counter(entry["image_id"] for entry in entries)
+    rows = zip(truth.image_ids, inputs.cases["case"].astype(str), truth.size_N2.tolist(), strict=True)
+    return pd.DataFrame(
+        [
+            {"image_id": number, "case": case}
+            | ({"width": "", "height": ""} if i in inputs.errors else {"width": width, "height": height})
+            | {"boxes": boxes[number], "error": inputs.errors.get(i, "")}
+            for i, (number, case, (height, width)) in enumerate(rows)
+        ]
+    )
