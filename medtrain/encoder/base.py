@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from medtrain.core.errors import UsageError
 
+RESAMPLINGS = ("bilinear", "bicubic")
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -20,20 +22,35 @@ class Preprocessing:
     Args:
         size: pixels a side; None takes tiles as they are.
         mean, std: of each colour, from 0 to 1.
-        resampling: ``bilinear`` or ``bicubic``, antialiased. The whole tile is seen, none of it cropped.
+        resampling: ``bilinear`` or ``bicubic``, antialiased.
+        resize: pixels a side before the middle of `size` is cut out; None sees the whole tile.
+
+    Raises:
+        UsageError: no such resampling, or `size` is beyond `resize`.
     """
 
     size: int | None = None
     mean: Sequence[float] = (0.0, 0.0, 0.0)
     std: Sequence[float] = (1.0, 1.0, 1.0)
     resampling: str = "bilinear"
+    resize: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.resampling not in RESAMPLINGS:
+            raise UsageError(f"encoder.preprocessing.resampling={self.resampling}: give {' or '.join(RESAMPLINGS)}")
+        if self.resize is not None and (self.size is None or self.size > self.resize):
+            raise UsageError(f"encoder.preprocessing.resize={self.resize}: it must be at least size={self.size}")
 
     def __call__(self, tiles_BHWC: Tensor) -> Tensor:
         """Turn uint8 tiles into (B, 3, size, size) float32."""
         x_BCHW = tiles_BHWC.permute(0, 3, 1, 2).float() / 255
-        if self.size is not None and x_BCHW.shape[-1] != self.size:
-            x_BCHW = nn.functional.interpolate(x_BCHW, (self.size, self.size), mode=self.resampling, antialias=True)
+        side = self.resize or self.size
+        if side is not None and x_BCHW.shape[-2:] != (side, side):
+            x_BCHW = nn.functional.interpolate(x_BCHW, (side, side), mode=self.resampling, antialias=True)
             x_BCHW = x_BCHW.clamp(0, 1)  # bicubic overshoots
+        if self.resize is not None and self.size is not None:
+            edge = (self.resize - self.size) // 2
+            x_BCHW = x_BCHW[..., edge : edge + self.size, edge : edge + self.size]
         mean, std = (x_BCHW.new_tensor(values)[:, None, None] for values in (self.mean, self.std))
         return (x_BCHW - mean) / std
 
@@ -85,7 +102,8 @@ class Encoder(nn.Module):
 
     def fingerprint(self) -> str:
         """Compute a hash that changes with anything that changes features: weights, architecture, preprocessing."""
-        digest = hashlib.sha256(json.dumps([str(self.network), asdict(self.preprocessing)], default=list).encode())
+        changes = {key: value for key, value in asdict(self.preprocessing).items() if (key, value) != ("resize", None)}
+        digest = hashlib.sha256(json.dumps([str(self.network), changes], default=list).encode())
         for name, value in self.network.state_dict().items():
             digest.update(name.encode())
             digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())

@@ -43,7 +43,7 @@ def torchvision(name: str = "resnet50", weights: str = "DEFAULT", size: Count | 
     member = known.__members__.get(weights.upper()) or next(iter(known))
     wanted = member.transforms()
     preprocessing = Preprocessing(size or wanted.crop_size[0], tuple(wanted.mean), tuple(wanted.std))
-    return Encoder(network, preprocessing, f"{name} {_weights_name(weights)}", _is_none(weights))
+    return Encoder(network, preprocessing, f"{name} {weights_name(weights)}", is_none(weights))
 
 
 def timm(
@@ -63,10 +63,10 @@ def timm(
     Raises:
         UsageError, MedtrainError: as `torchvision`.
     """
-    network = _timm(name, weights == "pretrained", arguments or {})
+    network = timm_network(name, weights == "pretrained", arguments or {})
     if weights != "pretrained":
         load_weights(network, weights, key=KEY, fit=partial(load_whole, classifier=_classifier(network)))
-    return Encoder(network, _timm_preprocessing(network, size), f"{name} {_weights_name(weights)}", _is_none(weights))
+    return Encoder(network, _timm_preprocessing(network, size), f"{name} {weights_name(weights)}", is_none(weights))
 
 
 def efficientnet_lite0(weights: str, size: Count | None = None) -> Encoder:
@@ -82,24 +82,27 @@ def efficientnet_lite0(weights: str, size: Count | None = None) -> Encoder:
     Raises:
         UsageError, MedtrainError: as `torchvision`.
     """
-    network = _timm("tf_efficientnet_lite0", weights == "pretrained", {})
+    network = timm_network("tf_efficientnet_lite0", weights == "pretrained", {})
     file = Path(weights).expanduser()
     if file.is_file() and "_conv_stem.weight" in (state := read_weights(file)):
         _take_in_order(network, state, weights)
     elif weights != "pretrained":
         load_weights(network, weights, key=KEY, fit=partial(load_whole, classifier=_classifier(network)))
-    label = f"efficientnet_lite0 {_weights_name(weights)}"
-    return Encoder(network, _timm_preprocessing(network, size), label, _is_none(weights))
+    label = f"efficientnet_lite0 {weights_name(weights)}"
+    return Encoder(network, _timm_preprocessing(network, size), label, is_none(weights))
 
 
 def _take_in_order(network: nn.Module, state: Mapping[str, Tensor], weights: str) -> None:
-    whole = _timm("tf_efficientnet_lite0", False, {"num_classes": 1000}).state_dict()  # the file has the classifier too
+    whole = timm_network(
+        "tf_efficientnet_lite0", False, {"num_classes": 1000}
+    ).state_dict()  # the file has the classifier too
     if [value.shape for value in whole.values()] != [value.shape for value in state.values()]:
         raise MedtrainError(f"{KEY}={weights}: the weights are not EfficientNet-Lite0's: number or shapes differ")
     load_whole(network, dict(zip(whole, state.values(), strict=True)), _classifier(network))
 
 
-def _timm(name: str, pretrained: bool, arguments: Mapping[str, Any]) -> nn.Module:
+def timm_network(name: str, pretrained: bool, arguments: Mapping[str, Any]) -> nn.Module:
+    """Make a network of timm without classifier; errors name the configuration's keys."""
     library: Any = extra("timm", "this encoder")
     if ":" not in name and not library.is_model(name):
         raise UsageError(f"encoder.name={name}: timm has no such network; {suggest(name, library.list_models())}")
@@ -135,10 +138,13 @@ def _cut_head(network: nn.Module) -> str:
     return path
 
 
-def _weights_name(weights: str) -> str:
+def weights_name(weights: str, hub: str = "") -> str:
     """Name weights for people, and for files that travel: no folder."""
-    return "random weights" if _is_none(weights) else Path(weights).name
+    if weights == "pretrained" and hub:
+        return hub
+    return "random weights" if is_none(weights) else Path(weights).name
 
 
-def _is_none(weights: str) -> bool:
+def is_none(weights: str) -> bool:
+    """Tell whether no weights are wanted."""
     return weights.lower() in ("none", "")
