@@ -72,10 +72,10 @@ _TABLE = (
     ),
     Verb(
         "embed",
-        "slides -> tissue tiles -> feature bags",
+        "slides -> tissue tiles -> feature bags; pictures -> a vector each",
         (
             "medtrain embed task=wsi_mil data=slide_table data.table=slides.csv encoder=torchvision data.bags=bags",
-            "medtrain embed task=wsi_mil data.patients=12 data.bags=phantom_bags",
+            "medtrain embed task=xray_cls data=image_table data.table=films.csv encoder=rad_dino output=features",
         ),
         "Writes data.bags (by default in the cache): one HDF5 file a slide, quality/ with pictures of the tissue, and\n"
         "embed.csv. What is there is not made again. The table needs no labels. Exit code 1 if any slide was bad.",
