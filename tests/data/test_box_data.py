@@ -131,7 +131,7 @@ def test_dicom_of_a_box_table_keeps_its_depth_and_patients(tmp_path: Path) -> No
 
 
 def test_tiles_cover_everything_and_show_the_same_boxes(coco: Build) -> None:
-    data = coco(image_size=[40, 60], fit="shrink", tile=32, tile_overlap=0.25)
+    data = coco(image_size=[40, 60], fit="shrink", tile=32, tile_overlap=0.25, tile_whole=False)
     data.prepare()
     assert data.spec.size == (32, 32)
     seen = np.zeros((40, 60), int)
@@ -156,6 +156,47 @@ def test_tiles_cover_everything_and_show_the_same_boxes(coco: Build) -> None:
         coco(tile=128).prepare()
     with pytest.raises(UsageError, match="data.tile_overlap=1"):
         coco(tile=32, tile_overlap=1).prepare()
+
+
+def test_the_whole_image_stands_beside_its_tiles_with_boxes_on_the_pixels(coco: Build) -> None:
+    data = coco(image_size=[40, 60], fit="shrink", tile=32, tile_overlap=0.25)
+    data.prepare()
+    rows = data.rows("train")
+    samples = data.samples(rows)
+    assert len(samples) == 7 * len(rows) and samples.shrunk_S.sum() == len(rows)
+    last = np.flatnonzero(samples.shrunk_S).tolist()
+    batch = data.dataset(rows).__getitems__(last)
+    assert batch["x"].shape == (len(rows), 1, 32, 32) and (batch["instance"] == 6).all()
+    assert not batch["x"][:, :, 21:].any() and batch["x"][:, :, 20].any()  # 60 x 40 becomes 32 x 21
+    torch.testing.assert_close(batch["place"][0], torch.tensor([32 / 60, 21 / 40, 0, 0]))
+    truth = data.truth.select(rows)
+    np.testing.assert_allclose(batch["boxes"], truth.boxes_M4 * np.tile([32 / 60, 21 / 40], 2), rtol=1e-5)
+    for row, x in enumerate(batch["x"][:, 0].float()):
+        for x0, y0, x1, y1 in batch["boxes"][batch["image"] == row].tolist():
+            assert x[int((y0 + y1) / 2), int((x0 + x1) / 2)] > x.max() / 2
+    single = coco(image_size=32, tile=32)
+    single.prepare()
+    assert not single.samples(rows).shrunk_S.any()  # one tile is the whole image
+
+
+def test_boxes_that_no_tile_shows_enough_of_are_told(coco: Build) -> None:
+    seen = coco(image_size=[40, 60], fit="shrink", tile=32, tile_overlap=0, tile_whole=False)
+    seen.prepare()
+    assert not [p for p in seen.problems if p.kind == "unseen_box"]
+
+    def enlarge(content: dict[str, Any]) -> None:
+        for entry in content["annotations"][:3]:
+            entry.update(bbox=[0, 0, 60, 40], area=2400)
+
+    change(seen, enlarge)
+    cut = coco(image_size=[40, 60], fit="shrink", tile=16, tile_whole=False)
+    cut.prepare()
+    (problem,) = [p for p in cut.problems if p.kind == "unseen_box"]
+    assert "3 of " in problem.detail and "data.tile_whole=true" in problem.detail and problem.severity == "warning"
+    assert any("no tile shows data.min_visible=0.3" in text for text in cut.said)
+    whole = coco(image_size=[40, 60], fit="shrink", tile=16)
+    whole.prepare()
+    assert not [p for p in whole.problems if p.kind == "unseen_box"]
 
 
 def test_a_share_of_negatives_goes_by_tiles_too(coco: Build) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
 
 from medtrain.data.batches.pictures import Batch, drawn, scaled
@@ -25,7 +26,8 @@ class Samples:
         slot_S: number of the image in the cache; case_S: row number in `cases`.
         place_S4: (sx, sy, tx, ty) of each sample, x_net = sx * x_file + tx.
         corner_S2: left and top of the sample in the cached image.
-        instance_S: number of the tile within its image.
+        instance_S: number of the tile within its image; that of the image shrunk as a whole is the last.
+        shrunk_S: is the sample the whole image at a tile's size?
         size: (H, W) of each.
         tiled: is `instance_S` worth telling?
     """
@@ -35,6 +37,7 @@ class Samples:
     place_S4: Floats
     corner_S2: NDArray[np.int64]
     instance_S: NDArray[np.int64]
+    shrunk_S: NDArray[np.bool_]
     size: tuple[int, int]
     tiled: bool
 
@@ -44,11 +47,16 @@ class Samples:
 
 @dataclass(frozen=True)
 class SampleBoxes:
-    """Hold boxes of samples in pixels of each, (M, 4), with labels (M,), and the sample of each box (M,), ascending."""
+    """Hold boxes of samples in pixels of each, (M, 4), with labels (M,).
+
+    Attributes:
+        sample_M: the sample of each box, ascending; number_M: which of the true boxes it is.
+    """
 
     boxes_M4: Floats
     label_M: NDArray[np.int64]
     sample_M: NDArray[np.int64]
+    number_M: NDArray[np.int64]
 
 
 class BoxImages(Dataset[Batch]):
@@ -65,7 +73,7 @@ class BoxImages(Dataset[Batch]):
         # Tensors: processes started by spawn share them, where arrays would be copied to each.
         self.slots, self.cases = torch.from_numpy(samples.slot_S), torch.from_numpy(samples.case_S)
         self.places, self.corners = torch.from_numpy(samples.place_S4), torch.from_numpy(samples.corner_S2)
-        self.instances = torch.from_numpy(samples.instance_S)
+        self.instances, self.shrunk = torch.from_numpy(samples.instance_S), torch.from_numpy(samples.shrunk_S)
         self.boxes: tuple[Tensor, Tensor, Tensor] | None = None
         if boxes is not None:
             first = np.searchsorted(boxes.sample_M, np.arange(len(samples) + 1))
@@ -87,7 +95,12 @@ class BoxImages(Dataset[Batch]):
 
     def _pixels(self, index_B: Tensor) -> Tensor:
         slot_B, corner_B2 = self.slots[index_B].numpy(), self.corners[index_B].numpy()
-        return scaled(self.cache.cut(slot_B, corner_B2, self.size) if self.tiled else self.cache[slot_B])
+        if not self.tiled:
+            return scaled(self.cache[slot_B])
+        x_BCHW = scaled(self.cache.cut(slot_B, corner_B2, self.size))
+        for row in torch.nonzero(self.shrunk[index_B]).ravel().tolist():
+            x_BCHW[row] = _shrunk(scaled(self.cache[slot_B[row : row + 1]]), self.size)
+        return x_BCHW
 
     def _boxes(self, index_B: Tensor) -> Batch:
         if self.boxes is None:
@@ -100,22 +113,47 @@ class BoxImages(Dataset[Batch]):
         return {"boxes": boxes[rows], "labels": labels[rows], "image": image_M}
 
 
+def _shrunk(x_1CHW: Tensor, size: tuple[int, int]) -> Tensor:
+    """Shrink a picture into `size` (h, w), from the left top corner on: (C, h, w) of the same type."""
+    sides = _shrunk_sides((x_1CHW.shape[-2], x_1CHW.shape[-1]), size)
+    small = interpolate(x_1CHW.float(), sides, mode="bilinear", antialias=True, align_corners=False)[0]
+    out_CHW = x_1CHW.new_zeros(x_1CHW.shape[1], *size)
+    out_CHW[:, : sides[0], : sides[1]] = small if x_1CHW.is_floating_point() else small.round().to(x_1CHW.dtype)
+    return out_CHW
+
+
+def _shrunk_sides(whole: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    scale = min(size[0] / whole[0], size[1] / whole[1])
+    return max(1, round(whole[0] * scale)), max(1, round(whole[1] * scale))
+
+
 def whole_samples(
     slots: NDArray[np.int64], cases: NDArray[np.int64], place_N4: Floats, size: tuple[int, int]
 ) -> Samples:
     """Make a sample of each image."""
     none = np.zeros(len(slots), np.int64)
-    return Samples(slots, cases, place_N4, np.zeros((len(slots), 2), np.int64), none, size, tiled=False)
+    return Samples(slots, cases, place_N4, np.zeros((len(slots), 2), np.int64), none, none > 0, size, tiled=False)
 
 
-def tile_samples(whole: Samples, grids: Sequence[NDArray[np.int64]], tile: int) -> Samples:
-    """Cut the tiles of each image; `grids` has their corners (`medtrain.data.batches.box_places`)."""
-    of = np.repeat(np.arange(len(whole)), [len(grid) for grid in grids])
-    corner_S2 = np.concatenate([*grids, np.empty((0, 2), np.int64)])
-    number = np.concatenate([*(np.arange(len(grid)) for grid in grids), np.empty(0, np.int64)])
+def tile_samples(whole: Samples, grids: Sequence[NDArray[np.int64]], tile: int, also_whole: bool = False) -> Samples:
+    """Cut the tiles of each image; `grids` has their corners (`medtrain.data.batches.box_places`).
+
+    Args:
+        also_whole: an image of several tiles is a sample as a whole too, shrunk to the size of a tile.
+    """
+    extra = [int(also_whole and len(grid) > 1) for grid in grids]
+    count = [len(grid) + more for grid, more in zip(grids, extra, strict=True)]
+    of = np.repeat(np.arange(len(whole)), count)
+    none = np.zeros((1, 2), np.int64)
+    corners = [part for grid, more in zip(grids, extra, strict=True) for part in (grid, none[:more])]
+    corner_S2 = np.concatenate([*corners, none[:0]])
+    number = np.concatenate([*(np.arange(n) for n in count), np.empty(0, np.int64)])
+    shrunk_S = number == np.array([len(grid) for grid in grids], np.int64)[of]
     place_S4 = whole.place_S4[of].copy()
     place_S4[:, 2:] -= corner_S2
-    return Samples(whole.slot_S[of], whole.case_S[of], place_S4, corner_S2, number, (tile, tile), tiled=True)
+    height, width = _shrunk_sides(whole.size, (tile, tile))
+    place_S4[shrunk_S] *= np.array([width / whole.size[1], height / whole.size[0]] * 2, np.float32)
+    return Samples(whole.slot_S[of], whole.case_S[of], place_S4, corner_S2, number, shrunk_S, (tile, tile), tiled=True)
 
 
 def boxes_in(
@@ -142,4 +180,5 @@ def boxes_in(
     cut_K4 = np.clip(placed_K4, 0, [width, height, width, height])
     side_K2, whole_K2 = cut_K4[:, 2:] - cut_K4[:, :2], placed_K4[:, 2:] - placed_K4[:, :2]
     shown = (side_K2 > 0).all(1) & (side_K2.prod(1) >= min_visible * whole_K2.prod(1))
-    return SampleBoxes(cut_K4[shown].astype(np.float32), label_M[box_K[shown]], sample_K[shown])
+    number_M = box_K[shown]
+    return SampleBoxes(cut_K4[shown].astype(np.float32), label_M[number_M], sample_K[shown], number_M)

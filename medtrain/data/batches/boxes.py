@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtrain.core.anchors import as_pairs, typical_shapes
+from medtrain.core.errors import Problem
 from medtrain.core.progress import Progress
 from medtrain.core.truth import Truth
 from medtrain.data.base import Data, Rows
@@ -37,8 +38,8 @@ from medtrain.target import DataSpec
 class BoxData(Data):
     """Images with boxes; see `Data` for arguments and attributes.
 
-    With data.tile, data.image_size is the size of whole images in the cache, and samples are tiles of them; spec.size
-    is what the network sees.
+    With data.tile, data.image_size is the size of whole images in the cache, and samples are tiles of them (and with
+    data.tile_whole the whole image shrunk to a tile's size); spec.size is what the network sees.
 
     Attributes, known after `prepare`:
         form: working size and channels of whole images.
@@ -71,7 +72,27 @@ class BoxData(Data):
         normalisation(self.cfg, self.form.channels)
         if self.cfg.get("tile"):
             grids(np.array([self.form.size]), self.cfg, self.form)
+        manifest.warnings += self._unseen(manifest)
         return manifest
+
+    def _unseen(self, manifest: Manifest) -> list[Problem]:
+        """Find boxes that no sample shows enough of: never learned, and missed in a test."""
+        truth = manifest.truth
+        if truth is None or not len(truth.boxes_M4):
+            return []
+        numbers = np.arange(len(truth))
+        seen = self._boxes(self._samples(numbers, numbers, truth.size_N2), truth)
+        hidden = np.setdiff1d(np.flatnonzero(~truth.crowd_M), np.flatnonzero(~truth.crowd_M)[seen.number_M])
+        if not len(hidden):
+            return []
+        share, case = self.cfg.get("min_visible"), manifest.case[truth.case_M[hidden[0]]]
+        detail = (
+            f"{len(hidden):,} of {int((~truth.crowd_M).sum()):,} boxes are not learned and cannot be hit, as no "
+            f"{'tile' if self.cfg.get('tile') else 'fitted image'} shows data.min_visible={share} of their area, the "
+            f"first in {case}: "
+        )
+        advice = "set data.tile_whole=true, or a larger data.tile" if self.cfg.get("tile") else "set data.fit=pad"
+        return [Problem("unseen_box", "the boxes", detail + advice, "warning")]
 
     def describe(self, manifest: Manifest) -> DataSpec:
         channels, tile = self.form.channels, self.cfg.get("tile")
@@ -110,15 +131,21 @@ class BoxData(Data):
 
     def samples(self, rows: Rows) -> Samples:
         """Take the images of these rows of `cases`, or with data.tile their tiles."""
-        size_N2, cases = self.truth.size_N2[rows], np.asarray(rows, np.int64)
-        whole = whole_samples(self.slots[rows], cases, places(size_N2, self.form), self.form.size)
+        return self._samples(self.slots[rows], np.asarray(rows, np.int64), self.truth.size_N2[rows])
+
+    def _samples(self, slots: Rows, cases: Rows, size_N2: NDArray[np.int64]) -> Samples:
+        whole = whole_samples(slots, cases, places(size_N2, self.form), self.form.size)
         if not self.cfg.get("tile"):
             return whole
-        return tile_samples(whole, grids(size_N2, self.cfg, self.form), int(self.cfg["tile"]))
+        tile, also_whole = int(self.cfg["tile"]), bool(self.cfg.get("tile_whole"))
+        return tile_samples(whole, grids(size_N2, self.cfg, self.form), tile, also_whole)
 
     def boxes(self, samples: Samples) -> SampleBoxes:
         """Take the boxes to learn in samples: crowds are none."""
-        truth, sure = self.truth, ~self.truth.crowd_M
+        return self._boxes(samples, self.truth)
+
+    def _boxes(self, samples: Samples, truth: Truth) -> SampleBoxes:
+        sure = ~truth.crowd_M
         visible = float(self.cfg.get("min_visible") or 0)
         return boxes_in(samples, truth.boxes_M4[sure], truth.label_M[sure], truth.case_M[sure], visible)
 
