@@ -79,6 +79,18 @@ def segment_logsumexp(scores_N: Tensor, offsets: Tensor) -> Tensor:
     return _summed((scores_N - top[ids_N]).exp(), ids_N, number).log() + top
 
 
+def segment_ranks(values_N: Tensor, offsets: Tensor) -> Tensor:
+    """Rank (N, ...) within each segment, column by column: 0 for the highest; of equal ones the first comes first."""
+    ids_N = segment_ids(offsets, len(values_N))
+    ids = ids_N.reshape(-1, *[1] * (values_N.ndim - 1)).expand_as(values_N)
+    order = values_N.argsort(dim=0, descending=True, stable=True)
+    order = order.gather(
+        0, ids.gather(0, order).argsort(dim=0, stable=True)
+    )  # segment by segment, in which it stays so
+    place = torch.arange(len(values_N), device=values_N.device).reshape(-1, *[1] * (values_N.ndim - 1))
+    return torch.empty_like(order).scatter(0, order, place.expand_as(order)) - offsets[ids]
+
+
 def _summed(x: Tensor, ids_N: Tensor, number: int) -> Tensor:
     return x.new_zeros(number, *x.shape[1:]).index_add(0, ids_N, x)
 

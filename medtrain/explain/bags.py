@@ -16,8 +16,13 @@ Method = Callable[[nn.Module, Packed, Tensor], Tensor]
 
 @torch.no_grad()
 def attention(network: nn.Module, bag: Packed, class_1: Tensor) -> Tensor:
-    """Give (1, N): the attention of each instance of one bag, summing to 1; of an ensemble the members' mean."""
-    return torch.stack([member.evidence(bag).weights[:, 0] for member in _members(network)]).mean(0)[None]
+    """Give (1, N): the attention of each instance of one bag, summing to 1; of an ensemble the members' mean.
+
+    Args:
+        class_1: its number, (1,), by whose attention networks go that have one a class.
+    """
+    weights = [member.evidence(bag).weights for member in _members(network)]
+    return torch.stack([w[:, int(class_1[0]) if w.shape[1] > 1 else 0] for w in weights]).mean(0)[None]
 
 
 @torch.no_grad()

@@ -15,7 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from medtrain.core.errors import UsageError
-from medtrain.core.segments import Packed, segment_ids, segment_max, segment_offsets, segment_softmax, segment_sum
+from medtrain.core.segments import (
+    Packed,
+    segment_ids,
+    segment_max,
+    segment_offsets,
+    segment_ranks,
+    segment_softmax,
+    segment_sum,
+)
 from medtrain.model.ensemble import members_of
 from medtrain.target import DataSpec
 
@@ -28,12 +36,14 @@ class Evidence(NamedTuple):
         weights: (N, 1) or (N, K), summing to 1 within each bag.
         scores: (N, K) instance logits; ``weights * scores`` sums to `logits`.
         offsets: (B+1,) of these instances, of which training may have dropped some.
+        hidden: (N, H) features of the instances, of networks whose `losses` take them.
     """
 
     logits: Tensor
     weights: Tensor
     scores: Tensor
     offsets: Tensor
+    hidden: Tensor | None = None
 
     @property
     def contributions(self) -> Tensor:
@@ -107,6 +117,15 @@ class BagNetwork(nn.Module):
         weights = self.weigh(h_NH, scores_NK, offsets)
         return Evidence(segment_sum(weights * scores_NK, offsets), weights, scores_NK, offsets)
 
+    def losses(self, evidence: Evidence, bag_loss: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """Name the parts of the training loss: the bags' alone, where a network adds no others.
+
+        Args:
+            bag_loss: of `evidence.logits`.
+            y: as the loss takes it, (B,) numbers of classes or (B, K) of 0, 1 and NaN.
+        """
+        return {"loss": bag_loss}
+
     def features(self, x: Tensor) -> Tensor:
         """Normalise instances as the data have them: (N, D), in the precision of the network."""
         wide = x.to(self.mean.dtype)
@@ -133,12 +152,8 @@ class TopK(nn.Module):
         self.k = k
 
     def forward(self, h_NH: Tensor, scores_NK: Tensor, offsets: Tensor) -> Tensor:
-        parts = scores_NK.detach().split(offsets.diff().tolist())
-        return torch.cat([self._of_bag(part) for part in parts])
-
-    def _of_bag(self, scores_nK: Tensor) -> Tensor:
-        k = min(self.k, len(scores_nK))
-        return torch.zeros_like(scores_nK).scatter(0, scores_nK.topk(k, dim=0).indices, 1 / k)
+        k_N1 = offsets.diff().clamp(max=self.k)[segment_ids(offsets, len(h_NH)), None]
+        return (segment_ranks(scores_NK.detach(), offsets) < k_N1).to(scores_NK.dtype) / k_N1
 
 
 class Attention(nn.Module):
@@ -148,6 +163,7 @@ class Attention(nn.Module):
         width: of the instances' hidden features.
         hidden: of the attention.
         gated: multiply by a learned gate.
+        branches: attentions side by side, (N, branches).
 
     Attributes:
         of_head: see `core.stages`.
@@ -155,22 +171,23 @@ class Attention(nn.Module):
 
     of_head = True
 
-    def __init__(self, width: int, hidden: int, gated: bool) -> None:
+    def __init__(self, width: int, hidden: int, gated: bool, branches: int = 1) -> None:
         super().__init__()
+        self.branches = branches
         self.tanh = nn.Linear(width, hidden)
         self.gate = nn.Linear(width, hidden) if gated else None
-        self.score = nn.Linear(hidden, 1, bias=False)  # the softmax takes no notice of a bias
+        self.score = nn.Linear(hidden, branches, bias=False)  # the softmax takes no notice of a bias
 
     def forward(self, h_NH: Tensor, scores_NK: Tensor, offsets: Tensor) -> Tensor:
         return segment_softmax(self.alone(h_NH), offsets)
 
     def alone(self, h_NH: Tensor) -> Tensor:
-        """Compute (N, 1): the attention of each instance before the softmax, whatever lies beside it."""
+        """Compute (N, branches): the attention of each instance before the softmax, whatever lies beside it."""
         hidden = self.tanh(h_NH).tanh()
         if self.gate is not None:
             hidden = hidden * self.gate(h_NH).sigmoid()
-        alone_N1: Tensor = self.score(hidden).float()  # half precision has too few steps for 20,000
-        return alone_N1
+        alone_NC: Tensor = self.score(hidden).float()  # half precision has too few steps for 20,000
+        return alone_NC
 
 
 def drop_instances(bags: Packed, share: float) -> Packed:
@@ -193,5 +210,16 @@ def relevance(network: nn.Module, bags: Packed) -> Tensor | None:
         evidence = member.evidence(bags)
         if not member.attends and evidence.scores.shape[1] > 1:
             return None
-        by_member.append(evidence.weights[:, 0] if member.attends else evidence.scores[:, 0])
+        by_member.append(evidence.weights.mean(1) if member.attends else evidence.scores[:, 0])
     return torch.stack(by_member).mean(0)
+
+
+SLIDE_FEATURES = 384
+"""Encoders of tiles give this many features and more; tables of descriptors, such as MUSK's, have fewer."""
+
+
+def widths(spec: DataSpec, hidden: Sequence[int] | None) -> list[int]:
+    """Choose the layers asked for, or usual ones: of Ilse et al. for MUSK, or one of 512 for features of tiles."""
+    if hidden is not None:
+        return list(hidden)
+    return [512] if spec.channels >= SLIDE_FEATURES else [256, 128, 64]

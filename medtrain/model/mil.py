@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 from medtrain.core.ranges import Count, Part, checked
-from medtrain.model.bag_network import Attention, BagNetwork, Mean, TopK
+from medtrain.model.bag_network import Attention, BagNetwork, Mean, TopK, widths
 from medtrain.model.positive_evidence import PositiveEvidence
 from medtrain.target import DataSpec
 
 EvidenceForm = Literal["any", "positive"]
-
-SLIDE_FEATURES = 384
-"""Encoders of tiles give this many features and more; tables of descriptors, such as MUSK's, have fewer."""
-
-
-def widths(spec: DataSpec, hidden: Sequence[int] | None) -> list[int]:
-    """Choose the layers asked for, or usual ones: of Ilse et al. for MUSK, or one of 512 for features of tiles."""
-    if hidden is not None:
-        return list(hidden)
-    return [512] if spec.channels >= SLIDE_FEATURES else [256, 128, 64]
 
 
 @checked("model")

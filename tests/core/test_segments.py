@@ -36,6 +36,14 @@ def test_values_and_gradients_are_those_of_each_segment_alone(operation, more) -
     )
 
 
+def test_ranks_are_those_of_each_segment_alone_and_equal_values_stay_in_order() -> None:
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 3, (9, 4), generator=draw).float()
+    alone = [part.argsort(dim=0, descending=True, stable=True).argsort(0) for part in x.split(LENGTHS)]
+    assert torch.equal(segments.segment_ranks(x, OFFSETS), torch.cat(alone))
+    assert torch.equal(segments.segment_ranks(x[:, 0], OFFSETS), torch.cat(alone)[:, 0])
+
+
 def test_a_softmax_of_huge_scores_is_finite() -> None:
     weights = segments.segment_softmax(rows(scale=1e30).float(), OFFSETS)
     assert torch.isfinite(weights).all()

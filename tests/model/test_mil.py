@@ -63,7 +63,7 @@ def test_neither_order_nor_batch_mates_matter(builder) -> None:  # type: ignore[
 @pytest.mark.parametrize("builder", BUILDERS)
 def test_contributions_sum_to_the_logits_and_weights_to_one(builder) -> None:  # type: ignore[no-untyped-def]
     net, batch = network(builder), bags()
-    logits, weights, scores, _ = net.evidence(batch)
+    logits, weights, scores, *_ = net.evidence(batch)
     parts = zip((weights * scores).split(LENGTHS), weights.split(LENGTHS), logits, strict=True)
     for contributed, weight, logit in parts:
         torch.testing.assert_close(contributed.sum(0), logit)

@@ -13,7 +13,7 @@ from medtrain.core.errors import UsageError
 from medtrain.core.segments import Packed
 from medtrain.loss import attention_entropy
 from medtrain.metric import EvalOptions, tile_auroc
-from medtrain.model import relevance
+from medtrain.model import BagNetwork, relevance
 from medtrain.target import DataSpec, Decision, Outcome
 from medtrain.task.base import Batch, Outputs, refuse_unused, shape_of
 from medtrain.task.classification import Classification
@@ -56,12 +56,15 @@ class MultipleInstance(Classification):
         return Packed(batch["x"], batch["offsets"])
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        if not self.entropy:
+        if not isinstance(self.model, BagNetwork):
             return super().losses(batch)
         assert self.loss is not None
-        evidence = self.model.evidence(self.inputs(batch))  # type: ignore[operator]
-        spread = attention_entropy(evidence.weights, evidence.offsets).mean()
-        return {"loss": self.loss(evidence.logits, batch["y"]), "entropy": self.entropy * spread}
+        evidence = self.model.evidence(self.inputs(batch))
+        parts = self.model.losses(evidence, self.loss(evidence.logits, batch["y"]), batch["y"])
+        if not self.entropy:
+            return parts
+        spread = attention_entropy(evidence.weights.mean(1), evidence.offsets).mean()
+        return parts | {"entropy": self.entropy * spread}
 
     def final_outputs(self, batch: Batch) -> dict[str, Any]:
         """Add ``tiles`` to those of `Classification`: of each case (n, 2) relevance, in a tumour."""
