@@ -11,7 +11,7 @@ from medtrain.command import build
 from medtrain.config import allowed
 from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.data.pictures_embed import TABLE, PictureEmbedder
-from medtrain.data.slide.embed import Bagged
+from medtrain.data.slide.bagged import Bagged
 from medtrain.data.source import declared
 from medtrain.report.progress import bar
 

@@ -85,6 +85,7 @@ class Data:
     tile_batch: Count
     min_tissue: Amount
     tissue_threshold: float | None
+    ink: bool | list[Literal["red", "green", "blue", "black"]]
     slide_px: Annotated[int, AtLeast(512)]
 
 

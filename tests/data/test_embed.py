@@ -206,3 +206,21 @@ def test_memory_is_bounded_by_slots(slides: list[str]) -> None:
         rows = [read.rows for read in some.tiles(found)]
         assert max(map(len, rows)) == 8
         assert sorted(np.concatenate(rows).tolist()) == list(range(len(found.coords)))
+
+
+def test_a_stain_that_may_be_ink_is_kept_and_told(tmp_path: Path) -> None:
+    pixels = np.full((1024, 1024, 3), 244, np.uint8)
+    pixels[128:900, 128:900] = (70, 110, 175)
+    pixels[940:1000, :] = (20, 60, 200)
+    slide = flat_slide(tmp_path / "m.tiff", pixels, resolution=(20000, 20000), resolutionunit="CENTIMETER")
+    told: list[str] = []
+    (made,) = embedder(tmp_path / "bags", report=told.append).ensure([str(slide)])
+    assert made.tiles and made.pen
+    assert [line.split(" (up to")[0] for line in told] == [
+        "1 slides: blue ink is no tissue",
+        "1 slides: blue may be ink or stain",
+    ]
+    without = embedder(tmp_path / "named", tiling=Tiling(px=64, mpp=1.0, ink="blue"))
+    (gone,) = without.ensure([str(slide)])
+    assert "left out were, of the slide, blue ink" in gone.error and "data.ink=false keeps" in gone.error
+    assert "data.ink" not in made.error and not embedder(tmp_path / "bags").ensure([str(slide)])[0].error

@@ -11,7 +11,8 @@ import h5py
 import pytest
 import torch
 
-from medtrain.data.slide.embed import Bagged, Embedder
+from medtrain.data.slide.bagged import Bagged
+from medtrain.data.slide.embed import Embedder
 from medtrain.data.slide.tiles import Tiling
 from medtrain.encoder import Encoder
 from medtrain.encoder.base import Preprocessing

@@ -22,8 +22,8 @@ from medtrain.data.rows.columns import IGNORED
 from medtrain.data.rows.manifest import Manifest
 from medtrain.data.rows.patients import Members, by_patient
 from medtrain.data.settings import choice, normalisation, skips
+from medtrain.data.slide.bagged import Bagged
 from medtrain.data.slide.bags import SlideReader, are_bags, list_bags, list_slides
-from medtrain.data.slide.embed import Bagged
 from medtrain.data.source import reader
 from medtrain.encoder import Encoder
 from medtrain.io.cache_root import cache_root

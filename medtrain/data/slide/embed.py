@@ -20,10 +20,12 @@ from torch import Tensor
 
 from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.core.progress import Progress
+from medtrain.data.slide.bagged import Bagged, worth_telling, written
 from medtrain.data.slide.ownership import Assigned, Ownership, record_of
 from medtrain.data.slide.quality import write_quality
 from medtrain.data.slide.readers import BrokenProcessPool, Readers
 from medtrain.data.slide.tiles import Survey, Tiling
+from medtrain.data.slide.tissue import why_none
 from medtrain.io.cache_root import cache_root, writing_to
 from medtrain.io.files import write_text
 from medtrain.io.slide import AT_40X
@@ -47,34 +49,6 @@ class Encodes(Protocol):
     def fingerprint(self) -> str: ...
 
     def to(self, *where: Any, **how: Any) -> Any: ...
-
-
-@dataclass(frozen=True)
-class Bagged:
-    """A slide and what became of it; a row of embed.csv.
-
-    Args:
-        slide: as it was named.
-        bag: the HDF5 file; there unless `error` says why not.
-        tiles: in the bag; `bad_tiles` could not be decoded and are not in it.
-        tissue_mm2, pen: area of the tissue; was there ink?
-        width, height, mpp: of level 0.
-        reader: tiff (tiles decoded directly) or openslide.
-        seconds: it took; of a bag that was there, at that time.
-    """
-
-    slide: str
-    bag: str
-    tiles: int = 0
-    bad_tiles: int = 0
-    tissue_mm2: float = 0.0
-    pen: bool = False
-    width: int = 0
-    height: int = 0
-    mpp: float = float("nan")
-    reader: str = ""
-    seconds: float = 0.0
-    error: str = ""
 
 
 @dataclass
@@ -103,6 +77,7 @@ class Embedder:
     progress: Progress | None = None
     report: Callable[[str], None] = log.info
     _done: list[int] = field(default_factory=list)
+    _older: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.real and self.encoder.random:
@@ -166,6 +141,9 @@ class Embedder:
                     rows = [replace(b, slide=called[n]) for n, b in enumerate(made) if b is not None]
                     if todo and rows:
                         self._write_table(rows)
+        for line in worth_telling(rows, self._older):
+            self.report(line)
+        self._older.clear()
         return rows
 
     def _there(self, slide: str, assigned: Assigned) -> Bagged | None:
@@ -179,9 +157,13 @@ class Embedder:
             raise MedtrainError(f"{bag} is no bag of medtrain's making; give another folder: data.bags=...")
         if assigned.own is None:
             return None
-        unlike = [key for key in self.how if assigned.own["how"].get(key) != self.how[key]]
+        how = assigned.own["how"]
+        if "rule" not in how:  # before there were versions
+            self._older.append(bag.name)
+            how = self.how | how
+        unlike = [key for key in self.how if how.get(key) != self.how[key]]
         if unlike:
-            others = ", ".join(f"{key} {assigned.own['how'].get(key)} (now {self.how[key]})" for key in unlike)
+            others = ", ".join(f"{key} {how.get(key)} (now {self.how[key]})" for key in unlike)
             raise MedtrainError(
                 f"{bag} was made otherwise: {others}\ngive another folder, data.bags=..., or remove those in this one"
             )
@@ -237,7 +219,7 @@ class Embedder:
         surveyed = readers.survey(slide, self.tiling)
         write_quality(self.folder / QUALITY, bag.stem, surveyed)
         if not len(surveyed.coords):
-            raise ValueError("no tissue was found on it (see its picture); data.tissue_threshold=0.03 is less strict")
+            raise ValueError(why_none(surveyed.tissue, self.tiling.min_tissue))
         features, bad = self._encode(readers, surveyed, left)
         if len(bad) > BAD_TILES * len(surveyed.coords):
             raise ValueError(f"{len(bad)} of {len(surveyed.coords)} tiles cannot be read: {next(iter(bad.values()))}")
@@ -249,6 +231,8 @@ class Embedder:
             bad_tiles=len(bad),
             tissue_mm2=round(surveyed.tissue.mm2, 4),
             pen=surveyed.tissue.pen,
+            left_out=written(surveyed.tissue.removed),
+            unsure=written(surveyed.tissue.doubts),
             width=surveyed.slide.sizes[0][0],
             height=surveyed.slide.sizes[0][1],
             mpp=surveyed.slide.mpp,

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from medtrain.data.slide.tiles import Tiling, survey
+from medtrain.data.slide.tissue import why_none
 from medtrain.io.bags import Bag
 
 BAD_TILES = 0.05  # a slide of which more cannot be decoded is no slide
@@ -20,7 +21,7 @@ def read_tiles(path: Path, tiling: Tiling) -> Bag:
     """
     surveyed = survey(str(path), tiling)
     if not len(surveyed.coords):
-        raise ValueError("no tissue was found on it; data.tissue_threshold=0.03 is less strict")
+        raise ValueError(why_none(surveyed.tissue, tiling.min_tissue))
     x_NCHW = np.empty((len(surveyed.coords), 3, surveyed.view.px, surveyed.view.px), np.uint8)
     readable: list[int] = []
     reason = ""

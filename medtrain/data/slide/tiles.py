@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from medtrain.data.slide.tissue import Tissue, find_tissue
 from medtrain.io.slide import AT_40X, Slide, View
@@ -26,6 +27,8 @@ class Tiling:
         threshold: of saturation, from which on there is tissue; None finds one a slide.
         slide_mpp: um/px of level 0 of all slides, whatever they say.
         default_mpp: um/px of level 0 of slides that don't say.
+        ink: what counts as ink, see `pen_masks`.
+        rule: version of how tissue is found, raised when the same slide gives other tiles.
     """
 
     mpp: float = 0.5
@@ -34,6 +37,8 @@ class Tiling:
     threshold: float | None = None
     slide_mpp: float | None = None
     default_mpp: float | None = None
+    ink: str = "pure"
+    rule: int = 2
 
     @classmethod
     def of(cls, cfg: Mapping[str, Any]) -> Tiling:
@@ -46,11 +51,19 @@ class Tiling:
             threshold=cfg.get("tissue_threshold"),
             slide_mpp=cfg.get("slide_mpp"),
             default_mpp=cfg.get("default_mpp"),
+            ink=_ink(cfg.get("ink", True)),
         )
 
     def open(self, path: str) -> Slide:
         """Open the slide, its um/px known; ValueError with a short reason."""
         return Slide(path, self.slide_mpp, self.default_mpp)
+
+
+def _ink(wanted: Any) -> str:
+    """Turn data.ink, true, false or colours, into the word that `pen_masks` takes."""
+    if isinstance(wanted, bool) or wanted is None:
+        return "none" if wanted is False else "pure"
+    return ",".join(sorted([wanted] if isinstance(wanted, str) else wanted)) or "pure"
 
 
 @dataclass(frozen=True)
@@ -74,7 +87,7 @@ def survey(path: str, tiling: Tiling) -> Survey:
     """Open a slide, find its tissue, lay the grid. Raises ValueError with a short reason."""
     slide = tiling.open(path)
     view = slide.view(tiling.mpp, tiling.px)
-    tissue = find_tissue(slide, view.mpp * view.px, tiling.threshold)
+    tissue = find_tissue(slide, view.mpp * view.px, tiling.threshold, tiling.ink)
     return Survey(slide, view, grid(slide.sizes[0], view, tissue, tiling.min_tissue), tissue)
 
 
@@ -90,8 +103,31 @@ def grid(size: tuple[int, int], view: View, tissue: Tissue, least: float) -> NDA
     across, down = (max(1, int(np.ceil(length / view.edge - 1e-6))) for length in size)
     column, row = np.meshgrid(np.arange(across), np.arange(down))
     corner = np.stack([column.ravel(), row.ravel()], 1) * view.edge
-    share = box_means(tissue.mask, corner / tissue.scale, view.edge / tissue.scale)
-    return np.rint(corner[share >= max(least, 1e-6)]).astype(np.int64)
+    corners_N2, edge = corner / tissue.scale, view.edge / tissue.scale
+    enough = box_means(tissue.mask, corners_N2, edge) >= max(least, 1e-6)
+    return np.rint(corner[enough | _of_needles(tissue.mask, corners_N2, edge, least)]).astype(np.int64)
+
+
+def _of_needles(
+    mask: NDArray[np.bool_], corners_N2: NDArray[np.floating], edge: float, least: float
+) -> NDArray[np.bool_]:
+    """Tell which squares hold enough of pieces that are thinner than a square, (N,).
+
+    Enough is `least` of what such a piece fills of a square that it runs through.
+    """
+    enough = np.zeros(len(corners_N2), bool)
+    pieces, count = ndimage.label(mask)
+    places = ndimage.find_objects(pieces)
+    depths = ndimage.maximum(ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1], pieces, range(1, count + 1))
+    for number, ((rows, columns), depth) in enumerate(zip(places, np.atleast_1d(depths), strict=True), start=1):
+        width = 2 * float(depth) - 1
+        if width >= edge:
+            continue
+        start, stop = np.array([columns.start, rows.start]), np.array([columns.stop, rows.stop])
+        near = np.flatnonzero(((corners_N2 + edge > start) & (corners_N2 < stop)).all(1))
+        share = box_means(pieces[rows, columns] == number, corners_N2[near] - start, edge)
+        enough[near] |= share >= max(least * width / edge, 1e-6)
+    return enough
 
 
 def box_means(mask: NDArray[Any], corners_N2: NDArray[np.floating], edge: float) -> NDArray[np.float64]:

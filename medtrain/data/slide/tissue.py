@@ -1,30 +1,32 @@
-"""Where on a slide there is tissue: glass, pen, black borders and crumbs left out.
+"""Where on a slide there is tissue: glass, ink, black borders and crumbs left out, and how much each of them took.
 
 Stained tissue is coloured and glass is not, so Otsu's threshold (IEEE Transactions on Systems, Man, and Cybernetics
-1979) on saturation parts them; it is held within bounds, since a slide may be all glass or all tissue.
+1979) on saturation parts them. Beside dark tissue one threshold leaves pale tissue with the glass, so what lies
+below it is parted once more where it falls apart clearly. The threshold is held within bounds, since a slide may be all
+glass or all tissue.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medtrain.io.slide import Slide
+from medtrain.data.slide.ink import Mask, pen_masks, without_small
+from medtrain.io.slide import LOST, Slide
 
 COARSEST = 8.0  # um/px of the picture on which tissue is looked for
 ACROSS = 16  # its pixels a side of a tile, where that is finer
 BOUNDS = (0.05, 0.15)  # of Otsu's threshold, in saturation from 0 to 1: glass has below 0.04, pale tissue 0.08
-BLACK = 0.2  # brightness below which nothing stained is
-PEN_HUES = (70.0, 245.0)  # degrees, yellow-green to blue: no stain of H&E has them
-PEN = 0.45  # saturation from which on such a hue is ink
-RED_PEN = 0.8  # saturation of a red that no eosin has
+CLEAR = 4.0  # standard deviations of the glass between its mean and that of pale tissue
+SMALL = "pieces smaller than a tile"
+EDGE = 4  # pixels around dark tissue that are mixed with it
 CLOSING = 3  # pixels a side
 CRUMB, HOLE = 1.0, 0.25  # share of a tile's area below which pieces are dust, and holes are filled
-
-Mask = NDArray[np.bool_]
+NEEDLE = (2.0, 0.1)  # tiles of length from which on a thin piece is a needle, no dust; and its least area in tiles
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,9 @@ class Tissue:
         scale: pixels of level 0 a side of one of theirs.
         mm2: area of the tissue.
         pen: is there ink?
+        removed: {what: share of the picture} of what is coloured or dark and was left out: ``red ink``, ..., ``black``,
+            `SMALL`.
+        doubts: {colour: share of the tissue} of what may be ink or stain.
     """
 
     mask: Mask
@@ -44,54 +49,110 @@ class Tissue:
     scale: float
     mm2: float
     pen: bool
+    removed: Mapping[str, float] = field(default_factory=dict)
+    doubts: Mapping[str, float] = field(default_factory=dict)
 
 
-def find_tissue(slide: Slide, tile_um: float, threshold: float | None = None) -> Tissue:
+def find_tissue(slide: Slide, tile_um: float, threshold: float | None = None, ink: str = "pure") -> Tissue:
     """Look for tissue on a small picture of a slide.
 
     Args:
         slide: an open slide.
         tile_um: a tile's side, by which pieces and holes count as small.
         threshold: of saturation, 0 to 1; by default Otsu's.
+        ink: as `pen_masks` takes it.
 
     Raises:
         ValueError: the slide cannot be read.
     """
     picture, scale = slide.overview(min(COARSEST, tile_um / ACROSS))
     mpp = scale * slide.mpp
-    ink = pen_mask(picture)
-    mask = tissue_mask(picture, ink, (tile_um / mpp) ** 2, threshold)
-    return Tissue(mask, picture, scale, float(mask.sum()) * (mpp / 1000) ** 2, bool(ink.any()))
+    colours = hsv(picture)
+    inks, doubts = pen_masks(colours, ink)
+    if threshold is None:
+        readable = ~np.any([*inks.values(), (picture == LOST).all(-1)], axis=0)
+        threshold = lowest_cut(smooth(colours[0]), readable)
+    mask, removed = tissue_mask(colours[0], inks, (tile_um / mpp) ** 2, threshold)
+    area = max(int(mask.sum()), 1)
+    unsure = {colour: float((where & mask).sum()) / area for colour, where in doubts.items()}
+    pen = any(bool(where.any()) for colour, where in inks.items() if colour != "black")
+    return Tissue(mask, picture, scale, float(mask.sum()) * (mpp / 1000) ** 2, pen, removed, unsure)
 
 
-def tissue_mask(picture: NDArray[np.uint8], ink: Mask, tile: float, threshold: float | None = None) -> Mask:
-    """Mark what is coloured, not black, no ink; closed, without crumbs and small holes.
+def tissue_mask(
+    saturation: NDArray[np.float32], inks: Mapping[str, Mask], tile: float, threshold: float
+) -> tuple[Mask, dict[str, float]]:
+    """Mark what is coloured and no ink; closed, without crumbs and small holes.
 
     Args:
-        picture: (H, W, 3) RGB, 0 to 255.
-        ink: where the pen was.
+        saturation: (H, W), from 0 to 1.
+        inks: {colour: where it was}.
         tile: pixels that a tile has on this picture, by which pieces and holes are small.
+        threshold: of saturation.
+
+    Returns:
+        The mask, and {what: share of the picture} of what was left out.
     """
-    saturation, brightness, _ = hsv(picture)
-    smooth = ndimage.gaussian_filter(saturation, 1.0)
-    candidates = (brightness >= BLACK) & ~ink
-    if threshold is None:
-        threshold = float(np.clip(otsu(smooth[candidates]), *BOUNDS)) if candidates.any() else BOUNDS[1]
-    mask = (smooth > threshold) & candidates
+    candidates = ~np.any(list(inks.values()), axis=0)
+    mask = (smooth(saturation) > threshold) & candidates
     # Outside the picture counts as what lies at its border, or tissue that is cut there would be eaten away.
     square = np.ones((CLOSING, CLOSING), bool)
     mask = ndimage.binary_erosion(ndimage.binary_dilation(mask, square, CLOSING), square, CLOSING, border_value=1)
     mask &= candidates
-    return ~_without_small(~_without_small(mask, tile * CRUMB), tile * HOLE)
+    length, least = NEEDLE
+    long = without_small(mask, np.inf, length * tile**0.5) & without_small(mask, least * tile)
+    pieces = without_small(mask, tile * CRUMB) | long
+    removed = {
+        colour if colour == "black" else f"{colour} ink": float(where.mean())
+        for colour, where in inks.items()
+        if where.any()
+    }
+    if (mask & ~pieces).any():
+        removed[SMALL] = float((mask & ~pieces).mean())
+    return ~without_small(~pieces, tile * HOLE), removed
 
 
-def pen_mask(picture: NDArray[np.uint8]) -> Mask:
-    """Mark green, blue or bright red ink with a rim of two pixels; a few such pixels by chance are none."""
-    saturation, brightness, hue = hsv(picture)
-    cold = (saturation > PEN) & (hue > PEN_HUES[0]) & (hue < PEN_HUES[1])
-    red = (saturation > RED_PEN) & ((hue < 15) | (hue > 345)) & (brightness > 0.5)
-    ink = _without_small((cold | red) & (brightness >= BLACK), 9)
-    return np.asarray(ndimage.binary_dilation(ink, iterations=2)) if ink.any() else ink
+def smooth(saturation: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Take out the noise of single pixels."""
+    return np.asarray(ndimage.gaussian_filter(saturation, 1.0))
+
+
+def lowest_cut(saturation: NDArray[np.floating], candidates: Mask) -> float:
+    """Find the saturation from which on there is tissue, be it pale beside dark.
+
+    Args:
+        saturation: (H, W), from 0 to 1.
+        candidates: (H, W), what may be tissue; the rest has no say.
+    """
+    if not candidates.any():
+        return BOUNDS[1]
+    cut = otsu(saturation[candidates])
+    # the blurred edges of the dark are neither glass nor pale tissue
+    rest = saturation[candidates & ~ndimage.binary_dilation(saturation >= cut, iterations=EDGE)]
+    if len(rest) and cut > BOUNDS[0]:
+        second = otsu(rest)
+        glass, pale = rest[rest < second], rest[rest >= second]
+        if len(glass) and len(pale) and pale.mean() - glass.mean() > CLEAR * max(float(glass.std()), 1e-3):
+            cut = second
+    return float(np.clip(cut, *BOUNDS))
+
+
+def why_none(tissue: Tissue, least: float) -> str:
+    """Say why a slide has no tile of tissue: what took the rest, and what keeps it.
+
+    Args:
+        least: share of a tile that had to be tissue.
+    """
+    if tissue.mask.any():
+        return (
+            f"{tissue.mm2:.3g} mm2 of tissue were found on it, but no tile of which {least:.0%} is tissue; "
+            "data.min_tissue=0.05 asks for less"
+        )
+    parts = [f"{what} {share:.1%}" for what, share in sorted(tissue.removed.items(), key=lambda part: -part[1])]
+    if not parts or max(tissue.removed.values()) < 0.0005:
+        return "no tissue was found on it (see its picture); data.tissue_threshold=0.03 is less strict"
+    kept = "; data.ink=false keeps ink and black" if any(what != SMALL for what in tissue.removed) else ""
+    return f"no tissue was found on it (see its picture): left out were, of the slide, {', '.join(parts)}{kept}"
 
 
 def otsu(values: NDArray[np.floating]) -> float:
@@ -118,12 +179,3 @@ def hsv(picture: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.flo
         np.where(top == green, (blue - red) / safe + 2, (red - green) / safe + 4),
     )
     return np.where(top > 0, spread / np.where(top > 0, top, 1), 0), top, hue * 60
-
-
-def _without_small(mask: Mask, least: float) -> Mask:
-    pieces, count = ndimage.label(mask)
-    if not count:
-        return mask
-    large = np.bincount(pieces.ravel()) >= least
-    large[0] = False
-    return np.asarray(large[pieces])

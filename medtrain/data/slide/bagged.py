@@ -1,0 +1,82 @@
+"""What became of a slide that was to be embedded, and what of it is worth telling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from medtrain.data.slide.tissue import SMALL
+
+TOLD = (  # a column of the table, the share from which on it is worth a line, and the line
+    ("left_out", 0.01, "{n} slides: {what} is no tissue (up to {most:.0%} of a slide): data.ink=false keeps it"),
+    (
+        "unsure",
+        0.02,
+        "{n} slides: {what} may be ink or stain (up to {most:.0%} of the tissue) and is kept as tissue: "
+        "data.ink=[{what}] leaves it out",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Bagged:
+    """A slide and what became of it; a row of embed.csv.
+
+    Args:
+        slide: as it was named.
+        bag: the HDF5 file; there unless `error` says why not.
+        tiles: in the bag; `bad_tiles` could not be decoded and are not in it.
+        tissue_mm2, pen: area of the tissue; was there ink?
+        left_out, unsure: shares of the slide that were coloured or dark and are no tissue, and why; of the tissue that
+            may be ink or stain.
+        width, height, mpp: of level 0.
+        reader: tiff (tiles decoded directly) or openslide.
+        seconds: it took; of a bag that was there, at that time.
+    """
+
+    slide: str
+    bag: str
+    tiles: int = 0
+    bad_tiles: int = 0
+    tissue_mm2: float = 0.0
+    pen: bool = False
+    left_out: str = ""
+    unsure: str = ""
+    width: int = 0
+    height: int = 0
+    mpp: float = float("nan")
+    reader: str = ""
+    seconds: float = 0.0
+    error: str = ""
+
+
+def written(shares: Mapping[str, float]) -> str:
+    """Write shares for a cell of a table, those of less than a tenth of a percent left out."""
+    return "; ".join(f"{what} {share:.1%}" for what, share in shares.items() if share >= 0.001)
+
+
+def _read(text: str) -> dict[str, float]:
+    """Read what `written` wrote."""
+    parts = (part.rpartition(" ") for part in text.split("; ") if part)
+    return {what: float(share.rstrip("%")) / 100 for what, _, share in parts}
+
+
+def worth_telling(rows: Sequence[Bagged], older: Sequence[str]) -> Iterator[str]:
+    """Say what was left out of slides, and what may be ink or stain; a line for all slides alike.
+
+    Args:
+        older: bags that an older rule of tissue has made.
+    """
+    if older:
+        yield (
+            f"{len(older)} bags ({older[0]}, ...) were made by the rule of tissue before 0.3: remove them to have them "
+            "made by today's"
+        )
+    for column, least, text in TOLD:
+        shares: dict[str, list[float]] = {}
+        for row in rows:
+            for what, share in _read(getattr(row, column)).items():
+                if share >= least and what != SMALL:
+                    shares.setdefault(what, []).append(share)
+        for what, of_slides in shares.items():
+            yield text.format(n=len(of_slides), what=what, most=max(of_slides))
