@@ -6,6 +6,10 @@ What one wants to know is the error of the same bins in a million cases. It is f
 from which true error would the one seen be expected, and from which would it be a rare one (a test inverted)? True
 deviations are taken to be those seen, all made smaller or larger by one factor; their errors are normal, with the
 covariance that patients show, and no less than that of a calibrated model.
+
+An error that is smaller than chance alone would show is no proof of a small one: the upper limit is no lower than what
+a calibrated model shows (as limits are constrained by their power: Cowan et al., arXiv:1105.3166). Where probabilities
+are so sure that not even one case is expected to go against them, and none does, nothing is known.
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ class CalibrationError:
         plain: what is seen.
         if_calibrated: what a calibrated model would be expected to show in as many cases.
         value: without bias; 0 where less is seen than of a calibrated model.
-        limits: of the true error.
+        limits: of the true error; NaN where nothing is known of it.
     """
 
     plain: float
@@ -62,7 +66,7 @@ def calibration_error(bins: Reliability, patient_N: Array, n_patients: int) -> C
         return float(_folded(factor * seen_B, wide_B).sum())
 
     value = plain * _bisect(lambda factor: expected(factor) < plain, 1.0) if plain > expected(0.0) else 0.0
-    if n_patients < 2:
+    if n_patients < 2 or _too_sure(bins):
         return CalibrationError(plain, if_calibrated, value, (np.nan, np.nan))
     noise_RB = _noise(covariance_BB, wide_B) * quantile(n_patients) / Z
 
@@ -72,7 +76,13 @@ def calibration_error(bins: Reliability, patient_N: Array, n_patients: int) -> C
     most = 1.0 + float(np.abs(noise_RB).sum(axis=1).max()) / max(plain, 1e-12)
     low = _bisect(lambda factor: share_below(factor) > 1 - TAIL, most) if share_below(0.0) > 1 - TAIL else 0.0
     high = _bisect(lambda factor: share_below(factor) > TAIL, most)
-    return CalibrationError(plain, if_calibrated, value, (plain * low, min(1.0, plain * high)))
+    return CalibrationError(plain, if_calibrated, value, (plain * low, min(1.0, max(plain * high, if_calibrated))))
+
+
+def _too_sure(bins: Reliability) -> bool:
+    """Tell whether fewer than one case is expected to go against its probability, and none does."""
+    expected = float((bins.probs_N * (1 - bins.probs_N)).sum())
+    return expected < 1 and bool((np.abs(bins.positive_N - bins.probs_N) < 0.5).all())
 
 
 def _deviations(bins: Reliability, patient_N: Array, n_patients: int) -> tuple[Array, Array, Array]:

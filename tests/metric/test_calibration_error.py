@@ -64,6 +64,23 @@ def test_what_a_calibrated_model_would_show_by_hand():
     assert error.plain == pytest.approx(0, abs=1e-6) and error.value == 0 and error.limits[0] == 0
 
 
+def test_a_sure_model_without_a_fault_has_no_interval():
+    """All 72 are right at p = 0.00004 or 0.99998: the rule of three allows 4 %, and [0, 5e-11] was written."""
+    target = np.arange(72) % 2
+    error = calibration_error(Reliability(np.where(target, 0.99998, 0.00004), target), np.arange(72), 72)
+    assert error.value == 0 and np.isnan(error.limits).all()
+    one_missed = target.copy()
+    one_missed[0] = 1
+    low, high = calibration_error(Reliability(np.where(target, 0.99998, 0.00004), one_missed), np.arange(72), 72).limits
+    assert 0 <= low <= 1 / 72 <= high
+
+
+def test_less_than_chance_shows_is_no_certainty():
+    """Every second of 100 cases at p = 0.5 is positive: nothing is seen, where chance would show 0.056."""
+    error = calibration_error(Reliability(np.full(100, 0.5), np.arange(100) % 2, bins=2), np.arange(100), 100)
+    assert error.limits[0] == 0 and error.limits[1] >= error.if_calibrated > 0.03
+
+
 def test_the_plain_error_has_no_interval_but_what_stands_beside_it():
     rng = np.random.default_rng(2)
     probs, target, patients = study(rng, 300, 2.0)
