@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from rich.console import Console
 
 from medtrain.core.errors import UsageError
 from medtrain.data.rows.columns import find_columns
-from medtrain.io.cells import without_decimals
+from medtrain.data.rows.paths import written_paths
+from medtrain.io.cells import spellings
 from medtrain.io.files import write_text
 from medtrain.io.table import RawTable, read_table
+from medtrain.target.label_lists import parts_of, separator_of
 from medtrain.target.order import negative_first
 from medtrain.target.quantity import refuse_quantities
 
@@ -67,10 +70,17 @@ def look_at(table: Path, cfg: DictConfig) -> Proposal:
     named = {k: v for k, v in cfg.data.columns.items() if v is not None}
     columns = find_columns(raw, named, ("path",), lenient=True)
     proposal = Proposal({"table": str(table)})
+    if cfg.data.get("root"):
+        proposal.data["root"] = str(cfg.data.root)
+    root = Path(str(cfg.data.root)).expanduser() if cfg.data.get("root") else table.parent
     path, patient = str(columns["path"]), columns["patient"]
+    written, form = written_paths(raw.column(path), cfg.data, root)
+    if form or cfg.data.get("path_format"):
+        proposal.data["path_format"] = form or str(cfg.data.path_format)
     images = f"{len(raw.text):,} images in column '{path}'"
     if patient:
-        proposal.facts.append(f"{images}, {raw.text[str(patient)].nunique():,} patients in column '{patient}'")
+        number = len(set(raw.known_names(str(patient))) - {""})
+        proposal.facts.append(f"{images}, {number:,} patients in column '{patient}'")
     elif raw.text[path].str.lower().str.endswith((".dcm", ".dicom")).all():
         proposal.facts.append(f"{images}, patients from their DICOM headers, under pseudonyms")
     else:
@@ -82,13 +92,12 @@ def look_at(table: Path, cfg: DictConfig) -> Proposal:
     roles = {role: name for role, name in columns.items() if name is not None and role != "label"}
     proposal.data["columns"] = roles
     _labels(raw, columns["label"], roles, proposal)
-    root = table.parent
-    missing = [name for name in raw.text[path].head(1000) if not (root / name).is_file()]
+    missing = [name for name in written[:1000] if not (root / name).is_file()]
     if missing:
         proposal.doubts.append(
             f"{len(missing)} of the first {min(1000, len(raw.text))} files are not under {root} "
             f"(such as {missing[0]}); "
-            "set data.root"
+            "set data.root or data.path_format"
         )
     return proposal
 
@@ -107,13 +116,16 @@ def _labels(raw: RawTable, label: str | list[str] | None, roles: dict[str, Any],
         proposal.facts.append(f"{'multilabel' if len(label) > 1 else 'binary'}: positives {positives}")
         return
     columns["label"] = label
-    texts = raw.text[label]
-    if texts.str.contains("|", regex=False).any():
-        counts = texts[texts != ""].str.split("|").explode().str.strip().value_counts()
-        proposal.facts.append(f"multilabel, 'A|B' lists: {_told(counts)}")
+    texts = pd.Series(raw.known_names(label), dtype=object)
+    separator = separator_of(set(texts), label)
+    if separator is not None:
+        counts = texts[texts != ""].map(lambda text: parts_of(text, separator)).explode().value_counts()
+        proposal.facts.append(f"multilabel, lists in column '{label}': {_told(counts)}")
         return
-    refuse_quantities([without_decimals(text) for text in texts], label, raw.file.name)
+    refuse_quantities(texts.tolist(), label, raw.file.name)
     counts = texts[texts != ""].value_counts()
+    if two := spellings(Counter(texts)):
+        proposal.doubts.append(f"{two[0]} differ by case or blanks alone: data.merge_case=true joins them")
     kind = "binary" if len(counts) == 2 else "multiclass"
     proposal.facts.append(f"{kind} in column '{label}': {_told(counts)}")
     names = [str(name) for name in counts.index]

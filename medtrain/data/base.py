@@ -28,7 +28,7 @@ from medtrain.data.refusal import refuse_or_tell
 from medtrain.data.rows.groups import group_columns
 from medtrain.data.rows.manifest import Manifest
 from medtrain.data.source import declared, reader
-from medtrain.data.splitting import Splitting, excluded
+from medtrain.data.splitting import Splitting, excluded, told_twins
 from medtrain.sampler import EvalSampler, Shuffle
 from medtrain.target import DataSpec
 
@@ -208,7 +208,7 @@ class Data(pl.LightningDataModule):
         files = self.read(manifest)
         bad = manifest.bad + unreadable(manifest, files.problems)
         dealt = splitting.deal(manifest, bad, files.content, self.strata)
-        warnings = [*manifest.warnings, *files.warnings]
+        warnings = [*manifest.warnings, *files.warnings, *told_twins(manifest, dealt, files.content, self.strata)]
         self.problems += refuse_or_tell(manifest, bad, dealt.leaks, warnings, self.cfg, self.report)
         rows = dealt.rows
         self._take(manifest, rows, files)

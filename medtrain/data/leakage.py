@@ -55,6 +55,48 @@ def alike_leaks(
     return problems
 
 
+def twins(
+    content_N: NDArray[Any], split_N: NDArray[np.str_], targets_NC: NDArray[np.float64], where_N: Sequence[str]
+) -> list[tuple[Problem, NDArray[np.int64]]]:
+    """Find equal contents within a split (``duplicate``), and with different labels (``label_conflict``).
+
+    Equal contents in two splits are a leak, see `leaks`.
+
+    Args:
+        content_N: the same number for cases with the same content.
+        targets_NC: indicators, NaN unknown (`medtrain.target.Target.indicators`).
+        where_N: file and row of each case.
+
+    Returns:
+        (problem, positions of the cases) for each group.
+    """
+    problems = []
+    for rows in repeated(content_N):
+        named, also = where_N[rows[0]], others(where_N, rows)
+        if len(set(split_N[rows])) == 1:
+            problems.append((Problem("duplicate", named, f"the same content as {also}", "warning"), rows))
+        if disagree(targets_NC[rows]):
+            problems.append((Problem("label_conflict", named, f"the same content as {also}, but another label"), rows))
+    return problems
+
+
+def disagree(targets: NDArray[np.float64]) -> bool:
+    """Tell whether one row says yes to a class where another says no; unknown labels contradict nothing."""
+    return bool(((targets == 1).any(0) & (targets == 0).any(0)).any())
+
+
+def repeated(number: NDArray[Any]) -> list[NDArray[np.int64]]:
+    """List the positions of each number that occurs more than once, in order of their first."""
+    rows = np.flatnonzero(pd.Series(number).duplicated(keep=False).to_numpy())
+    groups = pd.Series(rows).groupby(np.asarray(number)[rows], sort=False)
+    return [part.to_numpy() for _, part in groups]
+
+
+def others(places: Sequence[str], rows: NDArray[np.int64], most: int = 3) -> str:
+    """Name the places of all rows but the first."""
+    return ", ".join(places[row] for row in rows[1 : most + 1]) + ", ..." * (len(rows) > most + 1)
+
+
 def leaked(patient_N: NDArray[Any], content_N: NDArray[Any], split_N: NDArray[np.str_]) -> NDArray[np.bool_]:
     """Mark what data.leakage=drop takes out: of train what stands in val or test too, of val what stands in test."""
     out = np.zeros(len(split_N), bool)

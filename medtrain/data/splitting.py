@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.data.fingerprint import digest
-from medtrain.data.leakage import alike_leaks, leaked, leaks
+from medtrain.data.leakage import alike_leaks, leaked, leaks, twins
 from medtrain.data.rows.manifest import Manifest
 from medtrain.data.rows.people import kept_together
 from medtrain.data.settings import choice, skips
@@ -256,6 +256,18 @@ def drop_leaked(
     if lost:
         raise DataError(f"data.leakage=drop leaves no cases for {' and '.join(lost)}: all of them leak:", problems)
     return out, problems
+
+
+def told_twins(
+    manifest: Manifest, dealt: Dealt, content_N: Rows, strata: Callable[[Manifest, Rows], NDArray[Any]]
+) -> list[Problem]:
+    """Warn of equal contents within a split, and of equal contents with different labels; arguments as of `deal`."""
+    rows = dealt.rows
+    if not len(rows):
+        return []
+    split = dealt.splits["split"].to_numpy(str)
+    found = twins(content_N[rows], split, strata(manifest, rows), _Chosen(manifest.where, rows))
+    return [replace(problem, severity="warning") for problem, _ in found]
 
 
 def excluded(manifest: Manifest, bad: list[tuple[int, Problem]], used: int, rest: str) -> dict[str, int]:

@@ -12,6 +12,7 @@ from scipy.sparse.csgraph import connected_components
 
 from medtrain.core.errors import Problem
 from medtrain.core.progress import Progress
+from medtrain.data.leakage import disagree, others, repeated, twins
 from medtrain.inspection.findings import Finding
 from medtrain.inspection.measures import Box, Measures, Pixels, shrunk
 
@@ -35,16 +36,8 @@ def duplicates(
         targets: (N, C) indicators, NaN unknown (`medtrain.target.Target.indicators`).
         places: file and row of every row of the data.
     """
-    findings = []
-    for group in _groups(content):
-        named, others = places[rows[group[0]]], _others(places, rows[group])
-        where = tuple(rows[group].tolist())
-        if len(set(split_N[group])) == 1:
-            findings.append(Finding(Problem("duplicate", named, f"the same content as {others}", "warning"), where))
-        if disagree(targets[group]):
-            detail = f"the same content as {others}, but another label"
-            findings.append(Finding(Problem("label_conflict", named, detail), where))
-    return findings
+    found = twins(content, split_N, targets, [places[row] for row in rows])
+    return [Finding(problem, tuple(rows[group].tolist())) for problem, group in found]
 
 
 def near_duplicates(
@@ -88,14 +81,14 @@ def look_alikes(
         pairs: positions in `rows_M`, whose rows the other arguments have an entry for.
     """
     findings = []
-    for members in _groups(_joined(pairs, len(rows_M))):
+    for members in repeated(_joined(pairs, len(rows_M))):
         rows = rows_M[members]
         parts = [name for name in dict.fromkeys(split_N[rows].tolist()) if name]
-        detail = f"looks the same as {_others(places, rows)}" + f" ({' and '.join(parts)})" * (len(parts) > 1)
+        detail = f"looks the same as {others(places, rows)}" + f" ({' and '.join(parts)})" * (len(parts) > 1)
         severity, where = "warning" if len(parts) > 1 else "note", tuple(rows.tolist())
         findings.append(Finding(Problem("near_duplicate", places[rows[0]], detail, severity), where))
         if disagree(targets[rows]):
-            detail = f"looks the same as {_others(places, rows)}, but has another label"
+            detail = f"looks the same as {others(places, rows)}, but has another label"
             findings.append(Finding(Problem("label_conflict", places[rows[0]], detail, "warning"), where))
     return findings
 
@@ -109,11 +102,6 @@ def correlated(pictures_MP: NDArray[np.float32]) -> list[tuple[int, int]]:
         late, early = np.nonzero(x[start : start + CHUNK] @ x[: start + CHUNK].T >= CORRELATION)
         pairs += [(int(i), int(j) + start) for j, i in zip(late, early, strict=True) if i < j + start]
     return pairs
-
-
-def disagree(targets: NDArray[np.float64]) -> bool:
-    """Tell whether one row says yes to a class where another says no; unknown labels contradict nothing."""
-    return bool(((targets == 1).any(0) & (targets == 0).any(0)).any())
 
 
 def candidates(hash_M4: NDArray[np.uint64], progress: Progress | None) -> Iterator[tuple[int, NDArray[np.int64]]]:
@@ -162,14 +150,3 @@ def _joined(pairs: list[tuple[int, int]], total: int) -> NDArray[np.int64]:
     edges = np.array(pairs, np.int64).reshape(-1, 2).T
     graph = coo_array((np.ones(len(pairs), bool), (edges[0], edges[1])), shape=(total, total))
     return np.asarray(connected_components(graph, directed=False)[1], np.int64)
-
-
-def _groups(number: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """List the positions of each number that occurs more than once, in order of their first."""
-    rows = np.flatnonzero(pd.Series(number).duplicated(keep=False).to_numpy())
-    groups = pd.Series(rows).groupby(np.asarray(number)[rows], sort=False)
-    return [part.to_numpy() for _, part in groups]
-
-
-def _others(places: Sequence[str], rows: Rows, most: int = 3) -> str:
-    return ", ".join(places[row] for row in rows[1 : most + 1]) + ", ..." * (len(rows) > most + 1)

@@ -22,7 +22,10 @@ from medtrain.io.files import why_not_regular
 
 Pixels = NDArray[Any]  # uint8 or uint16
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom")
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp"),
+    *(".webp", ".gif", ".jp2", ".j2k", ".pgm", ".ppm", ".dcm", ".dicom"),
+)
 FITS = ("pad", "shrink", "stretch", "crop")
 PADDED = ("pad", "shrink")
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as JPEG and PIL weigh colours

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from medtrain.core.errors import DataError, UsageError
 from medtrain.core.words import nearest
-from medtrain.io.cells import names
+from medtrain.io.cells import cleaned, names
+from medtrain.io.table_files import is_table_name, table_text
 
 
 class Where(Sequence[str]):
@@ -98,21 +99,16 @@ class Listing(RawTable):
 
 
 def read_table(path: Path, key: str = "data.table") -> RawTable:
-    """Read a CSV (comma, semicolon or tab) with a header, UTF-8.
+    """Read a CSV (comma, semicolon or tab) with a header, or what else `table_text` knows.
 
     Raises:
-        UsageError: there is no such file, or it is a spreadsheet.
-        DataError: it is empty, not UTF-8, or ragged.
+        UsageError: there is no such file, or it is in a format that is not read.
+        DataError: it is empty, in an unknown encoding, or ragged.
     """
     if not path.is_file():
-        beside = [p.name for p in path.parent.glob("*.?sv")] if path.parent.is_dir() else []
+        beside = [p.name for p in path.parent.glob("*") if is_table_name(p)] if path.parent.is_dir() else []
         raise UsageError(f"{key}: no such file: {path}{nearest(path.name, beside)}")
-    if path.suffix.lower() in (".xlsx", ".xls", ".ods", ".parquet"):
-        raise UsageError(f"{key}: {path.name} is no CSV; save it as CSV (UTF-8)")
-    try:
-        content = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text (byte {error.start}); save it as CSV UTF-8") from None
+    content = table_text(path, key)
     if not content.strip():
         raise DataError(f"{path} is empty; it needs a header and a row for each image")
     if "\0" in content:
@@ -132,6 +128,16 @@ def read_table(path: Path, key: str = "data.table") -> RawTable:
 def _parse(content: str, separator: str, **options: Any) -> pd.DataFrame:
     # index_col=False: NIH's tables end each row with a comma too many.
     table = pd.read_csv(io.StringIO(content), sep=separator, index_col=False, skip_blank_lines=False, **options)
-    table.columns = [str(name).strip() for name in table.columns]
+    table.columns = _apart([cleaned(str(name)) for name in table.columns])
     table.index = pd.RangeIndex(2, len(table) + 2)
     return table
+
+
+def _apart(columns: list[str]) -> list[str]:
+    """Number columns of one name as pandas does, which took blanks around names for a difference: label, label.1."""
+    seen: dict[str, int] = {}
+    for n, name in enumerate(columns):
+        seen[name] = seen.get(name, -1) + 1
+        if seen[name]:
+            columns[n] = f"{name}.{seen[name]}"
+    return columns

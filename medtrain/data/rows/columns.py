@@ -6,14 +6,17 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from medtrain.core.errors import DataError, UsageError
+from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.core.words import nearest
 from medtrain.io.table import RawTable
 
 Usual = Mapping[str, tuple[str, ...]]
 
 USUAL: Usual = {
-    "path": ("path", "image", "image_path", "file", "filename", "image index"),
+    "path": (
+        *("path", "image", "image_path", "file", "filename", "image index"),
+        *("image_id", "imageid", "image id", "image_name", "dicom_id", "patientid"),  # RSNA's are called by patients
+    ),
     "label": ("label", "labels", "target", "class", "diagnosis", "finding labels"),
     "patient": ("patient", "patient_id", "patientid", "patient id", "subject", "subject_id"),
     "split": ("split",),
@@ -64,6 +67,7 @@ def find_columns(
             chosen[role] = None
         else:
             chosen[role] = next((lower[name] for name in usual if name in lower), None)
+            faults += _contradicting(raw, chosen[role], role)
         if role in needed and chosen[role] is None and not missing:
             _refuse_headless(raw)
             faults.append(
@@ -72,6 +76,50 @@ def find_columns(
     if faults:
         raise UsageError("\n".join([*faults, f"its columns: {', '.join(columns[:30])}"]))
     return chosen
+
+
+def _bare(name: str) -> str:
+    """Write a column's name without case and the number that pandas adds to a name that comes again."""
+    return re.sub(r"\.\d+$", "", name.lower())
+
+
+def _contradicting(raw: RawTable, column: Any, role: str) -> list[str]:
+    """Find columns of the same name, but for case, that say something else."""
+    others = [name for name in map(str, raw.text.columns) if column and name != column and _bare(name) == _bare(column)]
+    return [_difference(raw, str(column), other, role) for other in others if _rows(raw, str(column), other)]
+
+
+def _rows(raw: RawTable, one: str, other: str) -> list[int]:
+    pairs = zip(raw.text.index, raw.known_names(one), raw.known_names(other), strict=True)
+    return [int(row) for row, a, b in pairs if a != b]
+
+
+def _difference(raw: RawTable, one: str, other: str, role: str) -> str:
+    rows = _rows(raw, one, other)
+    where = f"{len(rows):,} rows, first in {raw.where(rows[0])}"
+    key = f"data.columns.{role}"
+    return f"{key}: columns {one!r} and {other!r} differ in {where}: say {key}={one} or {key}={other}"
+
+
+def rivals(raw: RawTable, columns: Mapping[str, Any], named: Mapping[str, Any]) -> list[Problem]:
+    """Tell of columns that could have a role too, and say something else than the one that was found for it.
+
+    Args:
+        columns: of each role, as `find_columns` gives them.
+        named: data.columns; what a person has named has no rival.
+    """
+    lower = {str(name).lower(): str(name) for name in reversed(list(raw.text.columns))}
+    problems = []
+    for role in ("label", "patient", "split", "fold", "site"):
+        column = columns.get(role)
+        if not isinstance(column, str) or named.get(role):
+            continue
+        for other in (lower[name] for name in USUAL[role] if name in lower and lower[name] != column):
+            if rows := _rows(raw, column, other):
+                detail = f"column {column!r} is the {role}; {other!r} differs in {len(rows):,} rows and is not used"
+                more = f" (data.columns.{role}={other} takes it instead)"
+                problems.append(Problem("other_column", raw.file.name, detail + more, "warning"))
+    return problems
 
 
 def _refuse_headless(raw: RawTable) -> None:

@@ -12,15 +12,14 @@ from medtrain.data.rows.manifest import Manifest, read_inputs
 from medtrain.data.rows.people import match_patient
 from medtrain.io.cache_root import cache_root
 from medtrain.io.table import Listing, RawTable, read_table
-
-TABLES = (".csv", ".tsv", ".txt")
+from medtrain.io.table_files import is_table_name
 
 Arrange = Callable[[RawTable, Mapping[str, Any]], tuple[RawTable, Mapping[str, Any]]]
 
 
 def is_table(path: Path) -> bool:
     """Tell whether inputs are listed in this file."""
-    return path.is_file() and path.suffix.lower() in TABLES
+    return path.is_file() and is_table_name(path)
 
 
 def list_inputs(

@@ -14,17 +14,18 @@ from numpy.typing import NDArray
 
 from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.core.truth import Truth
-from medtrain.data.rows.columns import MASK, find_columns
+from medtrain.data.rows.columns import MASK, find_columns, rivals
 from medtrain.data.rows.filter import matching
 from medtrain.data.rows.header_patients import header_patients
 from medtrain.data.rows.label_map import renamed, unlike_the_model
+from medtrain.data.rows.paths import files_of, missing, written_paths
 from medtrain.data.rows.people import patients_of, perhaps_one, told_alike
 from medtrain.data.settings import choice
 from medtrain.data.split import official_names
 from medtrain.io.cache_root import cache_root
 from medtrain.io.cells import one_spelling
 from medtrain.io.image_header import Header
-from medtrain.io.stats import MISSING, NO_FILE, absolute, stat_files
+from medtrain.io.stats import absolute, stat_files
 from medtrain.io.table import RawTable, read_table
 from medtrain.target import DataSpec, Target
 from medtrain.target.labels import POLICIES, Unsure, label_columns, read_labels
@@ -110,6 +111,7 @@ def manifest_of(raw: RawTable, cfg: Mapping[str, Any], spec: DataSpec | None = N
     listed, raw = len(raw.text), _filtered(raw, cfg.get("filter"))
     manifest = identified(raw, columns, cfg, folders)
     manifest.filtered = listed - len(raw.text)
+    manifest.warnings += rivals(raw, columns, named)
     label = columns["label"]
     if label is None:  # data.columns.label=none
         return manifest
@@ -173,22 +175,21 @@ def _identify(raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any],
         raise DataError(f"{raw.file} has a header but no rows")
     where = raw.places()
     column, *others = [columns["path"]] if isinstance(columns["path"], str) else columns["path"]
-    written = [_as_path(name, cfg.get("path_format")) for name in raw.column(column)]
     root = Path(str(cfg["root"])).expanduser() if cfg.get("root") else raw.file.parent
-    path = absolute(written, root)
-    states = stat_files(path)
+    written, form = written_paths(raw.column(column), cfg, root)
+    path, states = files_of(written, root)
     bad = [(n, Problem("missing", where[n], "the path is blank")) for n, name in enumerate(written) if not name]
-    bad += _missing(written, path, states, where, folders)
+    bad += missing(written, path, states, where, folders)
     beside: list[list[str]] = []
     for name in others:
         beside.append(_files(raw, name, root))
-        bad += _missing(raw.column(name), beside[-1], stat_files(beside[-1]), where, folders)
+        bad += missing(raw.column(name), beside[-1], stat_files(beside[-1]), where, folders)
         blank = f"the cell of {name!r} is blank"
         bad += [(n, Problem("missing", where[n], blank)) for n, file in enumerate(beside[-1]) if not file]
     masks = None
     if columns.get(MASK):
         masks = _files(raw, columns[MASK], root)
-        bad += _missing(raw.column(columns[MASK]), masks, stat_files(masks), where, folders)
+        bad += missing(raw.column(columns[MASK]), masks, stat_files(masks), where, folders)
     case = (
         [name or path for name, path in zip(raw.column(columns["case"]), written, strict=True)]
         if columns["case"]
@@ -201,6 +202,9 @@ def _identify(raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any],
         has_patients = all(named)
     manifest = Manifest(raw, where, case, path, patient, has_patients, bad=bad + faults, states=states)
     manifest.beside, manifest.masks = beside, masks
+    if form:
+        detail = f"names in {column!r} lack a suffix: files are taken to be called {form!r} (data.path_format)"
+        manifest.warnings.append(Problem("path_format", raw.file.name, detail, "warning"))
     if columns["patient"] and not cfg.get("patient_pattern"):
         how = "they count as different, and stay in one split; write them alike (data.merge_case=true joins cases)"
         manifest.warnings += told_alike(patient, raw.file.name, "patients", perhaps_one, how)
@@ -220,26 +224,10 @@ def _identify(raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any],
     return manifest
 
 
-def _missing(
-    written: Sequence[str], path: Sequence[str], states: NDArray[np.int64], where: Sequence[str], folders: bool
-) -> list[tuple[int, Problem]]:
-    """Find positions of files that are named, but not there."""
-    gone = (states[:, 0] == MISSING) | ((states[:, 0] == NO_FILE) & (not folders))
-    return [
-        (n, Problem("missing", where[n], f"no such file: {path[n]}"))
-        for n in np.flatnonzero(gone).tolist()
-        if written[n]
-    ]
-
-
 def _files(raw: RawTable, column: str, root: Path) -> list[str]:
     """Make the cells of a column absolute paths; blank ones stay."""
     cells = raw.column(column)
     return [path if cell else "" for cell, path in zip(cells, absolute(cells, root), strict=True)]
-
-
-def _as_path(name: str, form: str | None) -> str:
-    return form.replace("{}", name) if form and name else name
 
 
 def _read_parts(manifest: Manifest, raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any]) -> None:

@@ -15,10 +15,10 @@ from medtrain.core.progress import Progress
 from medtrain.data.rows.boxes import box_rows
 from medtrain.data.rows.columns import USUAL, find_columns
 from medtrain.data.rows.manifest import Manifest
+from medtrain.data.rows.paths import usual_form
 from medtrain.data.source import ROOT, TABLE, Source
 from medtrain.io.boxes import Annotations
 from medtrain.io.cells import is_unknown, without_decimals
-from medtrain.io.image import SUFFIXES
 from medtrain.io.table import RawTable, read_table
 from medtrain.target import DataSpec
 
@@ -26,7 +26,6 @@ CORNERS = ("x_min", "y_min", "x_max", "y_max")
 SIDES = ("width", "height")
 ROLES = {
     **USUAL,
-    "path": (*USUAL["path"], "image_id", "imageid", "patientid"),  # RSNA's images are called by their patients
     "label": ("class_name", *USUAL["label"], "finding label", "finding", "name", "category"),
     "x_min": ("x_min", "xmin", "x1", "x0", "left", "x", "bbox [x"),  # NIH's header is 'Bbox [x,y,w,h]'
     "y_min": ("y_min", "ymin", "y1", "y0", "top", "y"),
@@ -135,11 +134,3 @@ class _Reading:
         if self.read.unit == "xywh":
             right, bottom = x + right, y + bottom
         self.read.add_box(image, label, (x, y, right, bottom), where)
-
-
-def usual_form(root: Path, names: list[str]) -> str | None:
-    """Find '{}.dcm' or the like, where names lack the suffix that files have."""
-    name = next((name for name in names if name), "")
-    if not name or (root / name).is_file():
-        return None
-    return next((f"{{}}{suffix}" for suffix in SUFFIXES if (root / f"{name}{suffix}").is_file()), None)

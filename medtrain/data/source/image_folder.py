@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medtrain.core.errors import DataError, UsageError
+from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.core.progress import Progress
 from medtrain.data.rows.manifest import Manifest, manifest_of
 from medtrain.data.source import ROOT, Source
 from medtrain.data.split import NAMES
-from medtrain.io.picture_files import pictures_below
+from medtrain.io.image import is_picture
+from medtrain.io.picture_files import files_below, pictures_below
 from medtrain.io.table import Listing
 from medtrain.target import DataSpec
 
@@ -20,8 +23,8 @@ from medtrain.target import DataSpec
 def image_folder(cfg: Mapping[str, Any], spec: DataSpec | None, progress: Progress | None) -> Manifest:
     """List a row an image below ``data.root``; its label is its class's folder, at any depth below it.
 
-    Splits are kept where every folder under the root is called train, val (valid, validation) or test. Cases are
-    named by their paths below the root; data.filter can ask for ``path``, ``label`` and ``split``. Arguments as of
+    Splits are kept where folders under the root are called train, val (valid, validation) and test. Cases are named by
+    their paths below the root; data.filter can ask for ``path``, ``label`` and ``split``. Arguments as of
     `medtrain.data.source.reader`.
     """
     if not cfg.get("root"):
@@ -30,25 +33,83 @@ def image_folder(cfg: Mapping[str, Any], spec: DataSpec | None, progress: Progre
     if not root.is_dir():
         raise UsageError(f"data.root={root}: no such folder")
     # roles are known here: a table's data.columns would have nothing to name
-    return manifest_of(list_folder(root), {**cfg, "columns": {"patient": "none"}}, spec)
+    listing, told = list_folder(root)
+    manifest = manifest_of(listing, {**cfg, "columns": {"patient": "none"}}, spec)
+    manifest.warnings += told
+    return manifest
 
 
-def list_folder(root: Path) -> Listing:
-    """List columns path, label and, where the folders are so called, split; sorted by path.
+JUNK = frozenset(("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found", "__pycache__"))
+
+
+def list_folder(root: Path) -> tuple[Listing, list[Problem]]:
+    """List columns path, label and, where the folders are so called, split; sorted by path; and what was passed over.
+
+    Where two of train, val and test are there, other folders beside them are passed over, as are those that systems
+    leave behind (`JUNK`, hidden ones), and files that are no pictures by their names.
 
     Raises:
-        DataError: no images in folders, or some stand outside every class's folder.
+        DataError: no images in folders, some stand outside every class's folder, or it can't be told whether a folder
+            is a split or a class.
     """
-    paths = sorted(path.relative_to(root).as_posix() for path in pictures_below(root))
-    tops = {path.split("/")[0] for path in paths if "/" in path}
-    with_splits = bool(tops) and all(top.lower() in NAMES for top in tops)
-    depth = 2 if with_splits else 1
+    looked = _look(root)
+    tops = {path.split("/")[0] for path in looked.paths if "/" in path}
+    splits = {top for top in tops if top.lower() in NAMES}
+    others = sorted(tops - splits)
+    parted = len({NAMES[top.lower()] for top in splits}) > 1
+    if splits and others and not parted and all(p.count("/") > 1 for p in looked.paths if p.split("/")[0] in splits):
+        shown = ", ".join(others[:5])
+        raise DataError(
+            f"data.root={root}: are the folders of {min(splits)} classes of a split, and what is {shown}?",
+            advice=f"move {shown} out of the folder, or add the other splits (val, test)",
+        )
+    with_splits = bool(splits) and (parted or not others)
+    depth, paths = 2 if with_splits else 1, sorted(looked.paths)
+    if with_splits and others:
+        strange = Counter(path.split("/")[0] for path in paths if path.split("/")[0] in others)
+        looked.passed.update({f"{name}/": n for name, n in strange.items()})
+        paths = [path for path in paths if path.split("/")[0] not in others]
     outside = [path for path in paths if path.count("/") < depth]
     if outside or not paths:
         what = f"{len(outside)} images in no class's folder, such as {outside[0]}" if outside else "no images"
-        raise DataError(f"data.root={root} holds {what}; sort them as root/CLASS/image or root/train/CLASS/image")
+        raise DataError(
+            f"data.root={root} holds {what}; sort them as root/CLASS/image or root/train/CLASS/image", looked.told(root)
+        )
     parts = [path.split("/") for path in paths]
     columns = {"path": paths, "label": [part[depth - 1] for part in parts]}
     if with_splits:
         columns["split"] = [part[0] for part in parts]
-    return Listing.of(root, columns, paths)
+    return Listing.of(root, columns, paths), looked.told(root)
+
+
+@dataclass
+class _Looked:
+    """Pictures below a folder, as paths from it, and how many files of which folder/ or suffix were passed over."""
+
+    paths: list[str] = field(default_factory=list)
+    passed: Counter[str] = field(default_factory=Counter)
+
+    def told(self, root: Path) -> list[Problem]:
+        if not self.passed:
+            return []
+        shown = ", ".join(f"{name} ({n:,})" for name, n in self.passed.most_common(10))
+        more = ", ..." * (len(self.passed) > 10)
+        detail = f"passed over {self.passed.total():,} files of folders or names that are no classes' pictures: "
+        return [Problem("passed_over", root.name, f"{detail}{shown}{more}", "warning")]
+
+
+def _look(root: Path) -> _Looked:
+    looked = _Looked()
+    for file in files_below(root):
+        path = file.relative_to(root)
+        junk = next((n for n, part in enumerate(path.parts[:-1]) if part.lower() in JUNK), None)
+        if not is_picture(file):
+            looked.passed[path.suffix.lower() or "without a suffix"] += 1
+        elif junk is not None:
+            looked.passed[f"{Path(*path.parts[: junk + 1]).as_posix()}/"] += 1
+        else:
+            looked.paths.append(path.as_posix())
+    for folder in (*root.glob(".*/"), *root.glob("*/.*/")):
+        looked.passed[f"{folder.relative_to(root).as_posix()}/"] += len(pictures_below(folder))
+    looked.passed = +looked.passed
+    return looked
