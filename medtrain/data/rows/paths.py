@@ -42,7 +42,7 @@ def written_paths(cells: Sequence[str], cfg: Mapping[str, Any], root: Path) -> t
 
 
 def files_of(written: Sequence[str], root: Path) -> tuple[list[str], NDArray[np.int64]]:
-    """Make paths absolute and look at their files; letters composed otherwise, and backslashes, are tried where a name lacks.
+    """Make paths absolute and look at their files; of missing ones, other forms of letters and of separators count.
 
     Returns:
         absolute paths, and size and time of each (see `stat_files`).
