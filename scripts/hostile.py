@@ -1,0 +1,229 @@
+"""Feeds the command inputs that are made faulty from seeds, and counts what becomes of them.
+
+    python scripts/hostile.py [--count 500] [--first 0] [--only table,image,...] [--keep FOLDER]
+
+The inputs are those of tests/fixtures/runs_0_1: tables, pictures, volumes, bags, boxes in JSON, and a run's files
+(YAML, JSON, checkpoints, splits). Each seed takes one of them, changes bytes or fields, and runs train, test, predict
+or inspect on it, in a fork of this process. Right is what ends with 0 and a whole result, or with 1 or 2 and a line
+that names something; wrong are a traceback, a fault of medtrain, a signal, a time-out, a file that is lost, changed or
+written elsewhere. Prints a line a wrong outcome and the counts; ends with 1 if anything is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from pathlib import Path
+
+from hostile_changes import FIELDS, bytes_changed
+
+ROOT = Path(__file__).resolve().parents[1]
+FIXTURES = ROOT / "tests" / "fixtures" / "runs_0_1"
+PLACE = "/runs_0_1"  # where paths in the fixtures say that they lie
+TASKS = ("xray_cls", "xray_classes", "volume_cls", "wsi_mil", "lesion_det")
+LIMIT_S = 120  # of a command
+KINDS = {  # of inputs: (tasks, files below the task's folder, verbs)
+    "table": (
+        ("xray_cls", "xray_classes", "volume_cls", "wsi_mil"),
+        "data/*.csv",
+        ("train", "test", "predict", "inspect"),
+    ),
+    "image": (("xray_cls", "xray_classes", "lesion_det"), "data/*/*.png", ("test", "predict", "inspect")),
+    "dicom": (("xray_cls",), "data/films/film_00.dcm", ("predict", "inspect")),
+    "nifti": (("volume_cls",), "data/*/*.nii", ("test", "predict", "inspect")),
+    "bag": (("wsi_mil",), "data/*/*.h5", ("test", "predict", "inspect")),
+    "json": (("lesion_det",), "data/*.json", ("train", "test", "inspect")),
+    "yaml": (TASKS, "run/config.yaml", ("train", "test", "predict", "inspect")),
+    "checkpoint": (TASKS, "run/checkpoints/best.ckpt", ("test", "predict")),
+    "run": (TASKS, "run/*.[jc]s*", ("test", "predict")),
+}
+
+
+def words(verb: str, rng: random.Random, task: str) -> list[str]:
+    """Write the command line."""
+    if verb == "predict":
+        inputs = ["data/new", *(str(p) for p in Path("data").iterdir() if p.suffix == ".csv"), "data"]
+        return [verb, "run=run", f"input={rng.choice(inputs)}", "output=out.csv"]
+    own = ["data.cache_dir=cache", "data.num_workers=0"]
+    if verb == "train":
+        small = ["trainer.max_epochs=1", "eval.bootstrap=0", "hydra.run.dir=new", "trainer=cpu"]
+        return [verb, "run=run", *small, *own]
+    if verb == "inspect":
+        return [verb, "run=run", "output=looked", *own]
+    return [verb, "run=run", "eval.bootstrap=0", *own]
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Hash all files below a folder."""
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def lay(task: str, place: Path) -> Path:
+    """Copy a task's data and run to a place of its own."""
+    here = place / "case" / task
+    for name in ("data", "run"):
+        shutil.copytree(FIXTURES / task / name, here / name)
+    config = here / "run" / "config.yaml"
+    config.write_text(config.read_text().replace(PLACE, str(place / "case")))
+    return here
+
+
+def dicom(place: Path) -> None:
+    """Write a picture as DICOM too, in the place of the first film."""
+    import numpy as np
+    from PIL import Image
+
+    sys.path.insert(0, str(ROOT))
+    from tests.dicom_files import dataset
+
+    film = sorted(place.glob("data/films/*.png"))[0]
+    dataset(np.asarray(Image.open(film).convert("L"))).save_as(
+        place / "data/films/film_00.dcm", enforce_file_format=True
+    )
+    table = next(place.glob("data/*.csv"))
+    table.write_text(table.read_text().replace(film.name, "film_00.dcm"))
+
+
+def run(argv: list[str], here: Path) -> tuple[int, str]:
+    """Run the command in a fork; returns its exit code (negative: a signal, an alarm's for a time-out) and output."""
+    log = here.parent / "log"
+    pid = os.fork()
+    if pid == 0:
+        os.chdir(here)
+        with open(log, "w") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        code = 70
+        try:
+            import resource
+
+            from medtrain.cli import main
+
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            os.environ["MEDTRAIN_CACHE"] = str(here / "cache")
+            os.environ["XDG_CONFIG_HOME"] = str(here / "cache")
+            code = main(argv)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code or 0)
+    began = time.monotonic()
+    while (status := os.waitpid(pid, os.WNOHANG))[0] == 0:
+        if time.monotonic() - began > LIMIT_S:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return -signal.SIGALRM, log.read_text(errors="replace")
+        time.sleep(0.02)
+    return os.waitstatus_to_exitcode(status[1]), log.read_text(errors="replace")
+
+
+def faults(verb: str, code: int, said: str, here: Path, before: dict[str, str]) -> list[str]:
+    """Say what is wrong with an outcome."""
+    wrong = []
+    if code not in (0, 1, 2):
+        wrong.append(f"exit code {code}")
+    if "Traceback" in said or "fault of medtrain" in said:
+        wrong.append("traceback")
+    if code in (1, 2) and "error:" not in said and "problems" not in said and verb != "inspect":
+        wrong.append("no named reason")
+    after = digests(here)
+    own = ("run/test", "run/evaluations", "run/run.json", "run/looks")
+    lost = [name for name in before if after.get(name) != before[name] and not name.startswith(own)]
+    if lost:
+        wrong.append(f"lost or changed: {', '.join(lost[:3])}")
+    outside = [p.name for p in here.parent.iterdir() if p not in (here, here.parent / "log")]
+    outside += [p.name for p in here.parent.parent.iterdir() if p != here.parent]
+    allowed = ("data", "run", "cache", "new", "looked", "out.csv", "out.json", "outputs", "looked.html", "out")
+    outside += [p.name for p in here.iterdir() if not p.name.startswith(allowed)]
+    if outside:
+        wrong.append(f"written elsewhere: {', '.join(outside[:3])}")
+    if code == 0 and verb == "predict" and not any(p.name.startswith("out") for p in here.iterdir()):
+        wrong.append("no result")
+    if code == 0 and verb == "test":
+        try:
+            metrics = [json.loads(p.read_text()) for p in here.glob("run/test*/test_metrics.json")]
+            wrong += [] if metrics else ["no result"]
+        except ValueError as error:
+            wrong.append(f"no JSON: {error}")
+    return wrong
+
+
+def one(seed: int, kinds: list[str], keep: Path | None) -> tuple[str, str, int, list[str], str]:
+    """Make one input, run one command on it; returns kind, what was done, exit code, what is wrong, and the output."""
+    rng = random.Random(seed)
+    kind = kinds[seed % len(kinds)]
+    tasks, pattern, verbs = KINDS[kind]
+    task = rng.choice(tasks)
+    place = Path(tempfile.mkdtemp(prefix="hostile_"))
+    try:
+        here = lay(task, place)
+        if kind == "dicom":
+            dicom(here)
+        file = rng.choice(sorted(here.glob(pattern)))
+        change = FIELDS.get(file.suffix, bytes_changed)
+        if rng.random() < 0.4:
+            change = bytes_changed
+        file.write_bytes(change(rng, file.read_bytes()))
+        verb = rng.choice(verbs)
+        os.chdir(here)
+        argv = words(verb, rng, task)
+        os.chdir(ROOT)
+        before = digests(here)
+        code, said = run(argv, here)
+        wrong = faults(verb, code, said, here, before)
+        done = f"{task} {file.relative_to(here)} {change.__name__}: {' '.join(argv)}"
+        if wrong and keep is not None:
+            shutil.copytree(place, keep / str(seed), symlinks=True)
+        return kind, done, code, wrong, said
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=500)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--only", default=",".join(KINDS))
+    parser.add_argument("--keep", type=Path)
+    args = parser.parse_args()
+    import torch
+
+    import medtrain.command.inspect
+    import medtrain.command.predict
+    import medtrain.command.test
+    import medtrain.command.train  # noqa: F401 so that the forks need not import them
+
+    torch.set_num_threads(1)
+    counts: Counter[tuple[str, str]] = Counter()
+    bad = 0
+    for seed in range(args.first, args.first + args.count):
+        kind, done, code, wrong, said = one(seed, args.only.split(","), args.keep)
+        outcome = "WRONG" if wrong else {0: "result", 1: "refused (data)", 2: "refused (usage)"}[code]
+        counts[kind, outcome] += 1
+        if wrong:
+            bad += 1
+            print(
+                f"seed {seed}: {done}\n  {'; '.join(wrong)}\n  " + "\n  ".join(said.strip().splitlines()[-8:]),
+                flush=True,
+            )
+    for (kind, outcome), n in sorted(counts.items()):
+        print(f"{kind:12} {outcome:16} {n:4}")
+    print(f"{args.count} inputs, {bad} wrong")
+    return int(bad > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,18 @@
+"""A sample of scripts/hostile.py: inputs made faulty from seeds end in a result or in a named refusal."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_faulty_inputs_of_every_kind(tmp_path: Path) -> None:
+    words = [sys.executable, str(ROOT / "scripts" / "hostile.py"), "--count", "9"]
+    variables = os.environ | {"TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, capture_output=True, text=True, env=variables, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    assert done.stdout.endswith("9 inputs, 0 wrong\n") and not list(tmp_path.iterdir())
