@@ -19,12 +19,14 @@ def main(cfg: DictConfig, folder: Path) -> None:
     """Write `output`; exit code 1 if any file was bad."""
     if cfg.input is None or cfg.output is None:
         raise UsageError("predict needs run=DIR, input=PATH (a file, folder or table) and output=FILE.csv")
-    output = Path(cfg.output)
-    if output.is_dir():
+    output, form = Path(cfg.output), None if cfg.format in (None, "coco", "csv") else str(cfg.format)
+    if output.is_dir() and form is None:
         raise UsageError(f"output={output} is a folder; name a file, such as output={output / 'predictions.csv'}")
     run = open_run(cfg.run)
     trainer = build.trainer(cfg, folder, training=False)
     task = run.task(cfg)
+    if cfg.format is not None:
+        task.check_format(str(cfg.format), output)
     data = build.inputs(cfg, run.spec)
     readable = len(data.cases) > len(data.errors)
     if readable:
@@ -33,7 +35,11 @@ def main(cfg: DictConfig, folder: Path) -> None:
         run_loader(trainer, task, data.predict_dataloader)
     if launch.global_rank() != 0:
         return
-    task.save(output, task.results if readable else [], data, run.decision)
+    results = task.results if readable else []
+    if form is None:
+        task.save(output, results, data, run.decision)
+    else:
+        build.say(task.save_as(form, output, results, data, run.decision))
     build.say(f"{len(data.cases) - len(data.errors):,} predicted, {len(data.errors):,} bad: {output}")
     refuse_bad(data)
 

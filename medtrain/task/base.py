@@ -165,6 +165,15 @@ class Task(pl.LightningModule):
             outputs: of the readable inputs; none where there are none.
         """
 
+    @classmethod
+    def check_format(cls, form: str, output: Path) -> None:
+        """Refuse a format of predictions that this task does not write, or not there (UsageError)."""
+        raise UsageError(f"format={form}: boxes alone have formats; this task writes a CSV, so leave it out")
+
+    def save_as(self, form: str, output: Path, outputs: Outputs, inputs: Data, decision: Decision) -> str:
+        """Write the predictions of `predict` for another tool; says what was left out."""
+        raise NotImplementedError
+
     def sections(self) -> Sequence[Drawer]:
         """List the sections of the report from top to bottom; those whose forms don't fit the run are left out."""
         return SECTIONS

@@ -81,6 +81,13 @@ def test_test_again_predict_and_explain(run: Path, medtrain: Callable[..., Ran],
     (folder / "films" / "broken.png").write_text("no picture")
     said = medtrain("predict", "run=run", "input=films", "output=found.json", "trainer=cpu")
     assert said.code == 1 and "broken.png" in said.err
+    said = medtrain("predict", "run=run", "input=films", "output=corrected", "format=yolo", "trainer=cpu")
+    assert said.code == 1 and "below it are left out" in said.out
+    labels = {file.stem: len(file.read_text().splitlines()) for file in (folder / "corrected/labels").iterdir()}
+    shown = [row["file_name"] for row in json.loads((folder / "found.json").read_text()) if row["shown"]]
+    assert labels == {name: shown.count(f"{name}.png") for name in ("0", "1")}
+    refused = medtrain("predict", "run=run", "input=films", "output=corrected", "format=yolo", "trainer=cpu")
+    assert refused.code == 2 and "is there already" in refused.err
     rows = json.loads((folder / "found.json").read_text())
     assert {row["image_id"] for row in rows} <= {1, 2} and {"bbox", "score", "category", "shown"} <= set(rows[0])
     assert all(row["bbox"][0] + row["bbox"][2] <= 121 for row in rows)

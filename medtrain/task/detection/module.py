@@ -18,6 +18,7 @@ from medtrain.core.coco import results, truth_file
 from medtrain.core.tile_merging import Views, merge_tiles
 from medtrain.core.truth import PredictedBoxes, Truth
 from medtrain.data.base import Data
+from medtrain.io.boxes.export import check_output
 from medtrain.io.files import write_json, write_text
 from medtrain.metric import EvalOptions, Hit, HitRule, constant_scores, evaluate_boxes, fit_box_thresholds, map50
 from medtrain.model import losses_wanted
@@ -26,6 +27,7 @@ from medtrain.target import DataSpec, Decision, Outcome, Target
 from medtrain.target.boxes import BoxTarget
 from medtrain.task.base import Batch, Outputs, Task, first_rows, refuse_unused, scaled, shape_of
 from medtrain.task.detection.explain import explain_boxes
+from medtrain.task.detection.export import export_boxes
 from medtrain.task.explanation import Explanation, Request
 
 CUT_PX = 3.0  # of the network's input: detectors place edges about so exactly
@@ -217,6 +219,13 @@ class Detection(Task):
         entries = self.predictions(outputs, inputs.cases, decision) if outputs else []
         write_json(output, entries)
         write_text(images_beside(output), _images_table(entries, inputs).to_csv(index=False))
+
+    @classmethod
+    def check_format(cls, form: str, output: Path) -> None:
+        check_output(form, output)
+
+    def save_as(self, form: str, output: Path, outputs: Outputs, inputs: Data, decision: Decision) -> str:
+        return export_boxes(self, form, output, outputs, inputs, decision)
 
     def draw_mistakes(self, folder: Path, data: Data, most: int) -> None:
         boxes: Any = data
