@@ -52,7 +52,7 @@ def refuse_quantities(labels: Sequence[str], column: str, file: str) -> None:
         return
     reason = _dates(cases) or _numbers(cases) or _identifiers(cases)
     if reason:
-        names = sorted(cases, key=_order)
+        names = [f"'{name}'" if "," in name else name for name in sorted(cases, key=_order)]
         shown = ",".join(names if len(names) <= SHOWN else [*names[:3], "..."])
         raise UsageError(
             f"{file}: the labels in {column!r} are no classes: {reason}\n"

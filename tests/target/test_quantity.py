@@ -63,6 +63,11 @@ def test_what_is_no_class(texts: list[str], reason: str) -> None:
     assert "data.classes=[" in str(error.value) and "data.columns.label" in str(error.value)
 
 
+def test_names_with_commas_are_quoted_where_they_are_proposed() -> None:
+    with pytest.raises(UsageError, match=r"data\.classes=\['0,5','1,5',2\]"):
+        labels_of(["0,5", "1,5", "2"] * 50)
+
+
 @pytest.mark.parametrize(
     "texts",
     [
