@@ -193,7 +193,11 @@ def _read_tensor(path: Path) -> Bag:
 
 
 def _two_dimensional(stored: Any) -> NDArray[Any]:
-    """Read the features of an array or a dataset, whose shape is looked at first."""
+    """Read the features, (N, D), of an array or a dataset, whose shape is looked at first."""
+    if stored.size == 0:
+        raise ValueError(f"an empty bag: it has no instances (features {tuple(stored.shape)})")
+    if stored.ndim == 1 and stored.dtype.kind in "fiu":  # a slide's own vector: a bag of one instance
+        return np.asarray(stored[()], None if stored.dtype.name in FLOATS else np.float32)[None]
     squeezed = stored.ndim == 3 and stored.shape[0] == 1
     if stored.ndim - squeezed != 2 or stored.dtype.kind not in "fiu":
         raise ValueError(f"features {stored.shape} of {stored.dtype}; (instances, features) of numbers are wanted")

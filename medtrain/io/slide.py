@@ -1,7 +1,8 @@
 """Whole slides: tiles at a wanted resolution, whatever levels the file has.
 
-Two readers stand behind it: OpenSlide for everything (`slide_openslide`), and one that decodes the tiles of a TIFF file
-directly (`slide_tiff`), taken level by level where its pixels prove to be OpenSlide's.
+Two readers stand behind it: OpenSlide for what it knows (`slide_openslide`), and one that decodes the tiles of a TIFF
+file directly (`slide_tiff`), taken level by level where its pixels prove to be OpenSlide's. What OpenSlide doesn't read
+whole, `slide_pages` does.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medtrain.io.slide_openslide import OpenSlideLevels
+from medtrain.io.slide_pages import open_levels
 from medtrain.io.slide_tiff import TiffLevels, agrees
 
 Pixels = NDArray[np.uint8]
@@ -71,8 +73,9 @@ class Slide:
         self, path: Path | str, mpp: float | None = None, default_mpp: float | None = None, direct: bool = True
     ) -> None:
         self.path = Path(path)
-        self._openslide = OpenSlideLevels(self.path)
+        self._openslide = open_levels(self.path)
         self._tiff = TiffLevels(self._openslide)
+        direct = direct and isinstance(self._openslide, OpenSlideLevels)
         self._direct: dict[int, bool] = {} if direct else dict.fromkeys(range(len(self._openslide.sizes)), False)
         self.sizes, self.downsamples = self._openslide.sizes, self._openslide.downsamples
         self.mpp, self.mpp_from = _mpp(self._openslide.properties, mpp, default_mpp)
@@ -83,10 +86,10 @@ class Slide:
         return AT_40X / self.mpp
 
     def reader(self, level: int) -> str:
-        """Name the reader of a level: ``tiff`` (tiles decoded directly) or ``openslide``."""
+        """Name the reader of a level: ``tiff`` (tiles decoded directly), ``openslide``, ``tifffile`` or ``pillow``."""
         if level not in self._direct:
             self._direct[level] = agrees(self._tiff, self._openslide, level)
-        return "tiff" if self._direct[level] else "openslide"
+        return "tiff" if self._direct[level] else self._openslide.name
 
     def close(self) -> None:
         """Close the files; the next read opens them again."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from medtrain.io.cache_root import writing_to
 from medtrain.io.content import SLIDE, of_pixels, of_texts
-from medtrain.io.slide_openslide import OpenSlideLevels
+from medtrain.io.slide_pages import Levels, open_levels
 from medtrain.io.stats import absolute, stat_files
 from medtrain.io.store.remembered import Remembered
 
@@ -42,7 +42,7 @@ def slide_contents(slides: Sequence[str], root: Path) -> list[str]:
 def slide_content(path: Path) -> str:
     """Identify one slide; '' of what can't be opened."""
     try:
-        slide = OpenSlideLevels(path)
+        slide = open_levels(path)
     except ValueError:
         return ""
     try:
@@ -54,7 +54,7 @@ def slide_content(path: Path) -> str:
         slide.close()
 
 
-def _lowest(slide: OpenSlideLevels) -> Iterator[str]:
+def _lowest(slide: Levels) -> Iterator[str]:
     """The size of the lowest level, and its pixels; of a large one those of evenly spread pieces."""
     level = len(slide.sizes) - 1
     width, height = slide.sizes[level]

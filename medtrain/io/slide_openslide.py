@@ -40,6 +40,8 @@ class OpenSlideLevels:
         ValueError: with a short reason, where OpenSlide cannot open the file.
     """
 
+    name = "openslide"
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self._handle: Any = None

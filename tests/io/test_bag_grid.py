@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from medtrain.data.batches.bag_tiles import place_tiles
 from medtrain.io.bag_grid import tile_step
@@ -94,3 +95,23 @@ def test_a_tile_of_no_size_is_no_tile(tmp_path: Path) -> None:
         h5["coords"].attrs["patch_size_level0"] = 0
     with pytest.raises(ValueError, match="its tiles are 0 px wide"):
         read_bag(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize("shape", [(0, 8), (0,), (1, 0, 8), (5, 0)])
+def test_empty_features_are_called_empty(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as h5:
+        h5["features"] = np.zeros(shape, "f4")
+    with pytest.raises(ValueError, match="an empty bag: it has no instances"):
+        read_bag(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+def test_a_slides_own_vector_is_a_bag_of_one(tmp_path: Path, dtype: str) -> None:
+    vector = np.arange(8).astype(dtype)
+    with h5py.File(tmp_path / "a.h5", "w") as h5:
+        h5["features"] = vector
+    torch.save(torch.from_numpy(vector), tmp_path / "b.pt")
+    for name in ("a.h5", "b.pt"):
+        bag = read_bag(tmp_path / name)
+        assert bag.x.shape == (1, 8) and bag.coords is None
+        np.testing.assert_array_equal(bag.x[0], vector)

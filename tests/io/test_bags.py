@@ -99,7 +99,7 @@ BAD[2, 1] = np.nan
     [
         (FEATURES[:0], "empty"),
         (BAD, "1 of 5 instances hold NaN"),
-        (FEATURES[0], "are wanted"),
+        (FEATURES[0], "coords"),
         (FEATURES[:3], "coords"),
     ],
 )

@@ -26,7 +26,7 @@ from medtrain.io.store.index import FACTS, Place
 from medtrain.io.store.segment import Segment
 from medtrain.io.trident import own_arrays
 
-VERSION = 4  # of keeping: raise it when the same file gives another bag or another identity
+VERSION = 5  # of keeping: raise it when the same file gives another bag or another identity
 MOST_MAPS = 256  # files that a process holds open; each takes a handle
 
 
