@@ -226,7 +226,7 @@ def test_problems_are_listed_at_once_and_nothing_else_is_lost(coco: Build) -> No
     left = coco(on_bad="skip")
     left.prepare()
     assert len(left.cases) == 39 and len(left.truth.boxes_M4) == 28
-    assert {p.kind for p in left.problems} == {"bad_label", "missing", "no_image", "zero_area"}
+    assert {p.kind for p in left.problems} == {"bad_label", "missing", "no_image", "duplicate", "zero_area"}
     assert left.excluded == {"bad_label": 1, "missing": 1}
 
 
