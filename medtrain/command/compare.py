@@ -130,16 +130,16 @@ def metrics_table(runs: Sequence[Mapping[str, Any]]) -> Table:
 def differences_table(comparison: Mapping[str, Any], baseline: int) -> Table:
     """Make the table of paired differences: of two runs in every metric, of more in those tested."""
     table = Table(title=f"paired differences from run {baseline + 1}", title_justify="left")
-    found, tested = comparison["differences"], comparison["tested"]
+    differences, tested = comparison["differences"], comparison["tested"]
     number_of = {run["run"]: str(n) for n, run in enumerate(comparison["runs"], start=1)}
-    several = len(found) * len(tested)
+    several = len(differences) * len(tested)
     p = "p" if several == 1 else f"p, corrected for {several} tests"
     for name in ("run", "metric", "difference", "95 % interval", p, "other test", "cases", "patients"):
         table.add_column(name)
-    for difference in found:
+    for difference in differences:
         runs = ", ".join(number_of[run] for run in difference.get("runs") or [difference["run"]])
         for name, result in difference["metrics"].items():
-            if name in tested or (len(found) == 1 and not name.endswith("_micro")):
+            if name in tested or (len(differences) == 1 and not name.endswith("_micro")):
                 sizes = [f"{difference[key]:,}" for key in ("n_cases", "n_patients")]
                 test = result.get("analytic")
                 other = f"{test['method']} {p_text(test['p'])}" if test else ""

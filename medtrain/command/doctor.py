@@ -99,11 +99,11 @@ def _cores() -> Check:
     known = limits()
     strictest = min(known, key=lambda name: known[name])
     by = f", by its {strictest} ({known[strictest]:g})" if cores() < known["machine"] else ""
-    told = f"{cores()} of {known['machine']:.0f}{by}"
+    allowance = f"{cores()} of {known['machine']:.0f}{by}"
     free = free_cores()
     if free is None or free >= 0.8 * cores():
-        return "cores", "ok", told
-    return "cores", "note", f"{told}; {free:.1f} are free, others use the rest: training will get its share only"
+        return "cores", "ok", allowance
+    return "cores", "note", f"{allowance}; {free:.1f} are free, others use the rest: training will get its share only"
 
 
 def _threads() -> Check:
@@ -111,12 +111,12 @@ def _threads() -> Check:
     import torch
 
     count, spinning = torch.get_num_threads(), {name: os.environ[name] for name in SPINNING if name in os.environ}
-    told = f"{count}; " + (", ".join(f"{name}={value}" for name, value in spinning.items()) or "waiting threads spin")
+    shown = f"{count}; " + (", ".join(f"{name}={value}" for name, value in spinning.items()) or "waiting threads spin")
     if count > cores():
-        return "threads", "note", f"{told}: more than cores; set OMP_NUM_THREADS={cores()}"
+        return "threads", "note", f"{shown}: more than cores; set OMP_NUM_THREADS={cores()}"
     if spinning.get("OMP_WAIT_POLICY", "").upper() == "ACTIVE":
-        return "threads", "note", f"{told}: waiting threads spin, and training collapses where others want the cores"
-    return "threads", "ok", told
+        return "threads", "note", f"{shown}: waiting threads spin, and training collapses where others want the cores"
+    return "threads", "ok", shown
 
 
 def _dicom() -> Check:

@@ -31,8 +31,8 @@ def evaluate(
     options = EvalOptions.read(cfg.eval).with_groups(groups)
     outcome = task.evaluate(task.results, data.cases, decision, options)
     tested = reached(outcome.metrics, decision.thresholds)
-    asked = task.spec.target.grammar.parse(decision.policy)
-    outcome.metrics["operating_point"] = side_by_side(asked, decision.validation, tested)
+    policy = task.spec.target.grammar.parse(decision.policy)
+    outcome.metrics["operating_point"] = side_by_side(policy, decision.validation, tested)
     return write_outcome(folder, outcome, decision, split=split)
 
 

@@ -118,13 +118,13 @@ def to_resume(cfg: DictConfig, home: Path, own: Path | None) -> Path | None:
     for fields, folder in read:
         if fields.get("status") == record.DAMAGED:
             print(f"resume=auto: not going on with {folder}: {fields['error']}")
-    found = [(fields, folder) for fields, folder in read if fields and fields.get("fingerprint") == same]
+    candidates = [(fields, folder) for fields, folder in read if fields and fields.get("fingerprint") == same]
     if own is None:
-        found = [(r, folder) for r, folder in found if r.get("status") != "finished"]
-    if not found:
+        candidates = [(r, folder) for r, folder in candidates if r.get("status") != "finished"]
+    if not candidates:
         _tell_of_other_files(cfg, runs)
         return None
-    return _not_alive(max(found, key=lambda item: str(item[0].get("heartbeat")))[1])
+    return _not_alive(max(candidates, key=lambda item: str(item[0].get("heartbeat")))[1])
 
 
 def _tell_of_other_files(cfg: DictConfig, runs: list[Path]) -> None:
@@ -157,9 +157,11 @@ def _not_alive(folder: Path) -> Path:
         )
         fields = record.watch(folder)
     if record.is_alive(fields):
-        who = f"process {fields.get('pid')} on {fields.get('host')}, heard of {max(0, record.age_s(fields)):.0f} s ago"
+        owner = (
+            f"process {fields.get('pid')} on {fields.get('host')}, heard of {max(0, record.age_s(fields)):.0f} s ago"
+        )
         after = "" if process.lives(fields) else f"; after {record.LOST_AFTER_S:.0f} s of silence it counts as lost"
-        raise UsageError(f"resume: {folder} is still running ({who}); wait for it, or end it first{after}")
+        raise UsageError(f"resume: {folder} is still running ({owner}); wait for it, or end it first{after}")
     return folder
 
 

@@ -135,11 +135,11 @@ def refuse_another_training(cfg: DictConfig, saved: DictConfig) -> None:
 
 def _leaves(cfg: DictConfig, node: str = "") -> dict[str, Any]:
     """{key with dots: value} of all that `FIXED_IN_TRAINING` names."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for key in [f"{node}.{k}" for k in OmegaConf.select(cfg, node)] if node else FIXED_IN_TRAINING:
         value = OmegaConf.select(cfg, key)
-        found |= _leaves(cfg, key) if isinstance(value, DictConfig) else {key: value}
-    return found
+        values |= _leaves(cfg, key) if isinstance(value, DictConfig) else {key: value}
+    return values
 
 
 def _listed(text: str) -> str | list[str]:

@@ -103,7 +103,7 @@ def _texts(node: Any) -> Iterator[tuple[str, str]]:
             yield path, path
 
 
-def said(value: Any) -> bool:
+def is_vouched_for(value: Any) -> bool:
     """Tell whether the environment, or a folder that the person vouches for, says the same."""
     if str(value) in os.environ.values():
         return True
@@ -135,7 +135,7 @@ def refuse_addresses(saved: Plain, file: Path, given: Plain, *, training: bool) 
             continue
         if group in TRAINED_WITH and not training:
             continue
-        if is_address(key, value) and not said(value):
+        if is_address(key, value) and not is_vouched_for(value):
             advice = f"add {key}='{value}' if it is right" if group in TRAINED_WITH else "say it by the environment"
             raise UsageError(
                 f"{file}: {key}={value}: a saved run sends and writes to no place of its own; {advice}, or name the "
@@ -160,26 +160,28 @@ def _is_given(key: str, given: Plain) -> bool:
 
 def settle(saved: dict[str, Any], file: Path, given: Plain) -> list[str]:
     """Take out, in place, what a run's configuration can't say for this start; returns what was, to be told."""
-    told, shipped = [], read_yaml(search.packaged_folder() / f"{search.PRIMARY}.yaml")
+    notes, shipped = [], read_yaml(search.packaged_folder() / f"{search.PRIMARY}.yaml")
     for key in OF_A_START:
         if key not in saved:
             continue
         value, saved[key] = saved[key], shipped[key]
         if any(leaf not in (None, False, []) for _, leaf in leaves(value)):
-            told.append(f"{file}: {key}={value}: says what one start is to do, and doesn't count from there")
+            notes.append(f"{file}: {key}={value}: says what one start is to do, and doesn't count from there")
     data = saved.get("data")
     if not isinstance(data, dict):
-        return told
+        return notes
     cache = data.get("cache_dir")
-    if cache and "data.cache_dir" not in given and not said(cache):
+    if cache and "data.cache_dir" not in given and not is_vouched_for(cache):
         data["cache_dir"] = None
         if cache_root(str(cache)) != cache_root():
-            told.append(f"the cache is {cache_root()}; data.cache_dir={cache} takes that of the run again")
+            notes.append(f"the cache is {cache_root()}; data.cache_dir={cache} takes that of the run again")
     bags = data.get("bags")
-    if bags and "data.bags" not in given and not said(bags) and not any(Path(str(bags)).glob("*.h5")):
+    if bags and "data.bags" not in given and not is_vouched_for(bags) and not any(Path(str(bags)).glob("*.h5")):
         data["bags"] = None
-        told.append(f"{file}: data.bags={bags} holds no bags, and none are written there; data.bags=... names a folder")
-    return told
+        notes.append(
+            f"{file}: data.bags={bags} holds no bags, and none are written there; data.bags=... names a folder"
+        )
+    return notes
 
 
 def refuse_word(word: str, file: Path) -> None:
@@ -194,6 +196,6 @@ def refuse_word(word: str, file: Path) -> None:
     else:
         texts = [text.strip(" '\"") for text in re.split(r"[,{}\[\]]|(?<=\w):(?!//)", value)]
         bad = "${" in word or "@" in key or (key in TRAINED_WITH and value[:1] == "{")
-        bad = bad or any(is_address(key, text) and not said(text) for text in texts if text)
+        bad = bad or any(is_address(key, text) and not is_vouched_for(text) for text in texts if text)
     if bad:
         raise UsageError(f"{file}: {word}: counts from the command line only; give it again there if it is right")

@@ -63,8 +63,8 @@ def merge_tiles(boxes: PredictedBoxes, views: Views, size_N2: NDArray[np.int64],
         for members in seen.groups(boxes.label_N[rows], overlap):
             merged[rows[members[0]]] = seen.joined(members)
             chosen.append(rows[members[0]])
-    kept = np.array(chosen, np.int64)
-    return PredictedBoxes(merged[kept], boxes.score_N[kept], boxes.label_N[kept], boxes.image_N[kept])
+    best_K = np.array(chosen, np.int64)
+    return PredictedBoxes(merged[best_K], boxes.score_N[best_K], boxes.label_N[best_K], boxes.image_N[best_K])
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,8 @@ def download(origin: Origin, key: str, tell: Callable[[str], None]) -> str:
     library: Any = extra("huggingface_hub", "downloading weights")
     gate = ", behind a gate" if origin.gated else ""
     tell(f"{key}=pretrained: {origin.file} of {origin.hub}{gate}; licence: {origin.licence}")
-    if (kept := library.try_to_load_from_cache(origin.hub, origin.file)) and isinstance(kept, str):
-        return kept
+    if (cached := library.try_to_load_from_cache(origin.hub, origin.file)) and isinstance(cached, str):
+        return cached
     if origin.gated and not library.get_token():
         raise UsageError(
             f"{key}=pretrained: {origin.hub} is behind a gate (licence: {origin.licence}) and there is no token; "

@@ -47,8 +47,8 @@ class Covers:
         return self._each(self.stride, sizes, sizes)
 
     def _each(self, value: int | list[int], sides: tuple[int, ...], most: tuple[int, ...]) -> tuple[int, ...]:
-        each = [value] * len(sides) if isinstance(value, int) else list(value)
-        return tuple(min(n, limit) for n, limit in zip(each, most, strict=True))
+        lengths = [value] * len(sides) if isinstance(value, int) else list(value)
+        return tuple(min(n, limit) for n, limit in zip(lengths, most, strict=True))
 
     def places(self, sides: tuple[int, ...]) -> int:
         """Count the covers, each of which costs a forward pass."""

@@ -137,17 +137,17 @@ def _leaks(
     parted = used[np.isin(split[used], SPLITS)]
     patient = np.array(manifest.patient, dtype=object)[parted]
     where, severity = [places[row] for row in parted], "error" if policy == "error" else "warning"
-    found = leaks(patient, content[parted], split[parted], where, severity)
+    problems = leaks(patient, content[parted], split[parted], where, severity)
     groups = straddling(patient, split[parted]) + straddling(content[parted], split[parted])
-    return [Finding(problem, tuple(parted[g].tolist())) for problem, g in zip(found, groups, strict=True)]
+    return [Finding(problem, tuple(parted[g].tolist())) for problem, g in zip(problems, groups, strict=True)]
 
 
 def _absent(data: Data, labels: NDArray[np.float64], split: NDArray[np.str_]) -> list[Finding]:
     """Splits that lack a class: it can't be learned, or nothing can be said of it."""
-    found = []
+    findings = []
     for name in dict.fromkeys(split[split != ""].tolist()):
         lacking = [c for c, n in zip(data.spec.classes, (labels[split == name] == 1).sum(0), strict=True) if not n]
         if lacking:
             shown = ", ".join(lacking[:MOST_CLASSES]) + ", ..." * (len(lacking) > MOST_CLASSES)
-            found.append(Finding(Problem("absent_class", name, f"no image has {shown}", "warning")))
-    return found
+            findings.append(Finding(Problem("absent_class", name, f"no image has {shown}", "warning")))
+    return findings

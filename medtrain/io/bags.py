@@ -172,16 +172,16 @@ def _read_tensor(path: Path) -> Bag:
     except Exception as error:  # of a damaged or foreign file torch raises anything
         raise ValueError(f"is no .pt file of a tensor ({str(error).splitlines()[0][:80]})") from None
     if isinstance(loaded, Mapping):
-        found = next((loaded[name] for name in FEATURES if name in loaded), None)
+        tensor = next((loaded[name] for name in FEATURES if name in loaded), None)
         coords = loaded.get("coords")
     else:
-        found, coords = loaded, None
-    if not isinstance(found, torch.Tensor):
+        tensor, coords = loaded, None
+    if not isinstance(tensor, torch.Tensor):
         raise ValueError(f"holds no tensor of features, but {type(loaded).__name__}")
-    if found.layout is not torch.strided or found.is_quantized:
+    if tensor.layout is not torch.strided or tensor.is_quantized:
         raise ValueError("a sparse or quantized tensor; save features as a plain one")
-    _refuse_hollow("the tensor", found.shape, found.nbytes, found.untyped_storage().nbytes())
-    features = _two_dimensional((found.float() if found.dtype == torch.bfloat16 else found).detach().numpy())
+    _refuse_hollow("the tensor", tensor.shape, tensor.nbytes, tensor.untyped_storage().nbytes())
+    features = _two_dimensional((tensor.float() if tensor.dtype == torch.bfloat16 else tensor).detach().numpy())
     beside = path.parent.parent / "h5_files" / f"{path.stem}.h5"
     if coords is not None:
         return Bag(features, *_placed(np.asarray(coords, np.float64), {}))

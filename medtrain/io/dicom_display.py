@@ -114,8 +114,8 @@ def modality(stored: Grey, dataset: Any, real_world: bool = False) -> Grey:
 
 def has_rescale(dataset: Any) -> bool:
     """Tell whether a header says how stored values become the modality's: by slope, intercept or LUT."""
-    said = [dataset.get(name) for name in ("RescaleSlope", "RescaleIntercept")]
-    return bool(dataset.get("ModalityLUTSequence")) or any(value not in (None, "") for value in said)
+    factors = [dataset.get(name) for name in ("RescaleSlope", "RescaleIntercept")]
+    return bool(dataset.get("ModalityLUTSequence")) or any(value not in (None, "") for value in factors)
 
 
 def _number(dataset: Any, name: str, default: float | None = None) -> float | None:

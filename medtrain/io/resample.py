@@ -91,7 +91,7 @@ def placed(volume: Volume, x_CDHW: NDArray, spacing: Triple) -> Volume:
 
 def _regain(old_DHW: NDArray, new_DHW: NDArray, taken: list[NDArray[np.intp]], steps: list[float]) -> int:
     """Mark a voxel of `new_DHW` for each region that it lacks; returns their number."""
-    is_taken = [np.isin(np.arange(n), at) for n, at in zip(old_DHW.shape, taken, strict=True)]
+    is_taken = [np.isin(np.arange(n), index) for n, index in zip(old_DHW.shape, taken, strict=True)]
     middles = [((n - 1) / 2, (m - 1) / 2) for n, m in zip(old_DHW.shape, new_DHW.shape, strict=True)]
     regained = 0
     for label, box in enumerate(ndimage.find_objects(old_DHW), start=1):
@@ -104,7 +104,7 @@ def _regain(old_DHW: NDArray, new_DHW: NDArray, taken: list[NDArray[np.intp]], s
         if not lost.any():
             continue
         planes = [np.argwhere(lost[plane]) for plane in regions]  # by planes, as the numbers take eight bytes each
-        points = np.concatenate([np.insert(at, 0, z, axis=1) for z, at in enumerate(planes)])
+        points = np.concatenate([np.insert(places, 0, z, axis=1) for z, places in enumerate(planes)])
         number = regions[tuple(points.T)]
         points += [ends.start for ends in box]
         near = np.stack([(points[:, n] - was) / steps[n] + now for n, (was, now) in enumerate(middles)], 1)

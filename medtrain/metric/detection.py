@@ -62,8 +62,10 @@ def fit_box_thresholds(
             limits[cls] = 0.5
         elif parsed.sure:
             patient_E = patient_I[hits.image_E[own]]
-            found = functools.partial(_found, score, true, patient_E, n)
-            limits[cls] = surely(np.unique(score)[::-1], found, hits.curve(number, patient_I, n).boxes_P, parsed, cls)
+            found_at = functools.partial(_found, score, true, patient_E, n)
+            limits[cls] = surely(
+                np.unique(score)[::-1], found_at, hits.curve(number, patient_I, n).boxes_P, parsed, cls
+            )
         else:
             limits[cls] = _threshold(score, true, boxes, len(truth), parsed.name, parsed.value)
     return limits

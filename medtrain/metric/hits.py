@@ -109,14 +109,14 @@ def _by_centre(truth: Truth, predicted: PredictedBoxes) -> tuple[Array, Array, A
     box_Q, lesion_Q = _centres_inside(truth, predicted)
     best_M = np.full(len(truth.boxes_M4), -np.inf)
     np.maximum.at(best_M, lesion_Q, predicted.score_N[box_Q])
-    found = np.isfinite(best_M) & ~truth.crowd_M
+    is_hit_M = np.isfinite(best_M) & ~truth.crowd_M
     false = np.ones(len(predicted.score_N), bool)
     false[box_Q] = False
     return (
-        np.concatenate([best_M[found], predicted.score_N[false]]),
-        np.repeat([True, False], [found.sum(), false.sum()]),
-        np.concatenate([truth.label_M[found], predicted.label_N[false]]),
-        np.concatenate([truth.case_M[found], predicted.image_N[false]]),
+        np.concatenate([best_M[is_hit_M], predicted.score_N[false]]),
+        np.repeat([True, False], [is_hit_M.sum(), false.sum()]),
+        np.concatenate([truth.label_M[is_hit_M], predicted.label_N[false]]),
+        np.concatenate([truth.case_M[is_hit_M], predicted.image_N[false]]),
     )
 
 

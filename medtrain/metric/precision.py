@@ -47,8 +47,8 @@ def effective(n: float, patients: float, correlation: float = 0.5) -> float:
     """Compute how many independent cases n cases of so many patients are worth: between patients and n."""
     if patients <= 0:
         return 0.0
-    each = max(1.0, n / patients)
-    return float(n / (1 + (each - 1) * correlation))
+    per_patient = max(1.0, n / patients)
+    return float(n / (1 + (per_patient - 1) * correlation))
 
 
 def expected_precision(

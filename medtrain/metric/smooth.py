@@ -71,7 +71,7 @@ class Curve:
     covariance: Array
     patients: int
 
-    def at(self, x_M: Array) -> tuple[Array, Array]:
+    def predictor(self, x_M: Array) -> tuple[Array, Array]:
         """Compute the linear predictor and its standard error."""
         design = spline(x_M, self.knots_K)
         return design @ self.theta, np.sqrt(np.einsum("mk,kl,ml->m", design, self.covariance, design).clip(0))
@@ -80,7 +80,7 @@ class Curve:
         """List points of the curve with the limits of its band, from the 1st to the 99th percentile of the cases."""
         low, high = (float(end) for end in expit(np.quantile(self.x_N, [0.01, 0.99])))
         predicted = np.linspace(low, high, POINTS if low < high else 1)
-        eta, error = self.at(logit(predicted.clip(CLIP, 1 - CLIP)))
+        eta, error = self.predictor(logit(predicted.clip(CLIP, 1 - CLIP)))
         half = quantile(self.patients) * error
         points = zip(predicted, expit(eta), expit(eta - half), expit(eta + half), strict=True)
         curve = [{"predicted": float(p), "observed": float(o), "ci95": [float(a), float(b)]} for p, o, a, b in points]

@@ -47,7 +47,7 @@ def within_folds(
 
     def statistics(weights_RP: Array) -> Array:
         """Compute rows of within-fold AUROC a class, of the whole, and of pooled minus within."""
-        within_CR, pooled_CR = (np.stack([one.auroc(weights_RP) for one in each]) for each in (within, together))
+        within_CR, pooled_CR = (np.stack([one.auroc(weights_RP) for one in areas]) for areas in (within, together))
         whole_R, pooled_R = (_mean(values[list(of_whole)]) for values in (within_CR, pooled_CR))
         return np.stack([*within_CR, whole_R, pooled_R - whole_R])
 

@@ -56,10 +56,10 @@ def load_whole(network: nn.Module, given: Mapping[str, Tensor], classifier: Sequ
             "take the name and the arguments that the file was published with"
         )
     network.load_state_dict(state, strict=False)
-    told = [f"{len(state)} of {len(own)} tensors loaded"]
-    told += [f"{len(cut)} of a classifier left out ({first_of(cut)})"] * bool(cut)
-    told += [f"{len(elsewhere)} of the file are not of this network ({first_of(elsewhere)})"] * bool(elsewhere)
-    network.loaded = "; ".join(told)  # type: ignore[assignment]
+    summary = [f"{len(state)} of {len(own)} tensors loaded"]
+    summary += [f"{len(cut)} of a classifier left out ({first_of(cut)})"] * bool(cut)
+    summary += [f"{len(elsewhere)} of the file are not of this network ({first_of(elsewhere)})"] * bool(elsewhere)
+    network.loaded = "; ".join(summary)  # type: ignore[assignment]
     log.info("%s", network.loaded)
 
 

@@ -132,10 +132,10 @@ def _places(key: str, parts: Sequence[str]) -> Iterator[tuple[str, str, str]]:
         starts = [0, *(dot.end() for dot in re.finditer(r"\.", spelt))]
         for start in starts:
             for part in parts:
-                found = spelt[:start], part, part + spelt[start:]
-                if found not in seen:
-                    seen.add(found)
-                    yield found
+                place = spelt[:start], part, part + spelt[start:]
+                if place not in seen:
+                    seen.add(place)
+                    yield place
 
 
 def _spellings(key: str) -> list[str]:

@@ -57,7 +57,7 @@ def margin_sentence(name: str, than: str, metric: str, entry: Mapping[str, Any],
 def general_notes(
     runs: Sequence[ComparedRun],
     arms: Sequence[Sequence[ComparedRun]],
-    found: Sequence[Mapping[str, Any]],
+    differences: Sequence[Mapping[str, Any]],
     chosen: Sequence[str] | None,
 ) -> list[str]:
     """Say what the p values rest on, and what they can't show.
@@ -74,7 +74,7 @@ def general_notes(
         notes.append("metrics that compare.metric does not name are shown without p")
     if len(arms) < len(runs):
         notes.append("runs that differ by seed alone are one model: intervals hold the spread of patients and of seeds")
-    fewest = min(difference["n_patients"] for difference in found)
+    fewest = min(difference["n_patients"] for difference in differences)
     if (least := least_p(fewest)) > LEVEL / 5:
         cant = ": no difference can be shown" if least > LEVEL else ""
         notes.append(f"{count(fewest, 'patient')} can't give a p below {p_text(least)}{cant}")

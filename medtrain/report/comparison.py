@@ -54,20 +54,20 @@ def compare(
     arms, first = arms_of(runs, baseline)
     others = [arm for n, arm in enumerate(arms) if n != first]
     options = EvalOptions(bootstrap, margin=margin)
-    found = [_difference(arms[first], other, options) for other in others]
-    tested = _tested(metric, runs[baseline], found, margin)
-    _adjust(found, tested)
+    differences = [_difference(arms[first], other, options) for other in others]
+    tested = _tested(metric, runs[baseline], differences, margin)
+    _adjust(differences, tested)
     names = _names(runs)
     called = {id(arm): _called(arm, names) for arm in arms}
     comparisons = len(others) * len(tested)
     says = []
-    for other, difference in zip(others, found, strict=True):
+    for other, difference in zip(others, differences, strict=True):
         for name in tested:
             pair, entry = (called[id(other)], called[id(arms[first])]), difference["metrics"][name]
             says.append(sentence(*pair, label(name), entry, difference, comparisons))
             says += [margin_sentence(*pair, name, entry, margin)] if margin is not None and "p_worse" in entry else []
     notes = [note for other in others for run in other for note in _notes(runs[baseline], run, names)]
-    notes += general_notes(runs, arms, found, tested if metric is None else None)
+    notes += general_notes(runs, arms, differences, tested if metric is None else None)
     return {
         "baseline": runs[baseline].path,
         "metric": tested[0],
@@ -75,7 +75,7 @@ def compare(
         "margin": margin,
         "bootstrap": bootstrap,
         "runs": describe(runs, names),
-        "differences": found,
+        "differences": differences,
         "says": says,
         "notes": notes,
     }
@@ -145,10 +145,12 @@ def _comparable(base: ComparedRun, other: ComparedRun) -> None:
 
 
 def _tested(
-    metric: str | Sequence[str] | None, base: ComparedRun, found: Sequence[dict[str, Any]], margin: float | None
+    metric: str | Sequence[str] | None, base: ComparedRun, differences: Sequence[dict[str, Any]], margin: float | None
 ) -> list[str]:
     """Choose what is tested: the metrics named, else the first that all runs have."""
-    shared = [name for name in found[0]["metrics"] if all(name in difference["metrics"] for difference in found)]
+    shared = [
+        name for name in differences[0]["metrics"] if all(name in difference["metrics"] for difference in differences)
+    ]
     if metric is None:
         wanted = headline({name: (base.folder.test.get("metrics") or {}).get(name) for name in shared})
         tested = [wanted or shared[0]]
@@ -164,18 +166,18 @@ def _tested(
     return tested
 
 
-def _adjust(found: Sequence[dict[str, Any]], tested: Sequence[str]) -> None:
+def _adjust(differences: Sequence[dict[str, Any]], tested: Sequence[str]) -> None:
     """Correct p values for all that is tested, and take away those of what is not."""
-    entries = [difference["metrics"][name] for difference in found for name in tested]
+    entries = [difference["metrics"][name] for difference in differences for name in tested]
     for key in ("p", "p_worse", "p_other"):
         for entry, p in zip(entries, holm([entry.get(key) for entry in entries]), strict=True):
             if key in entry:
                 entry[f"{key}_holm"] = p
-    kept = {id(entry) for entry in entries}
-    for difference in found:
+    adjusted = {id(entry) for entry in entries}
+    for difference in differences:
         for metrics in (difference["metrics"], *difference["per_class"].values()):
             for entry in metrics.values():
-                if id(entry) not in kept:
+                if id(entry) not in adjusted:
                     for key in ("analytic", "p_worse", "p_other"):
                         entry.pop(key, None)
                     entry |= {"p": None, "p_holm": None}

@@ -66,9 +66,9 @@ def _operating_point(run: RunFolder) -> Table | None:
     """Put what the thresholds reach on validation beside the test, and by how much it falls short of the policy."""
     rows = []
     for name, point in (run.test.get("operating_point") or {}).items():
-        asked, sides = point["asked"] or {}, (point["validation"] or {}, point["test"])
+        policy, sides = point["asked"] or {}, (point["validation"] or {}, point["test"])
         for metric in (metric for metric in REACHED if metric in point["test"]):
-            goal = asked.get("value") if asked.get("metric") == metric else None
+            goal = policy.get("value") if policy.get("metric") == metric else None
             cells = [Cell("" if goal is None else number(goal))]
             for side in sides:
                 cells += [Cell(*with_interval(side.get(metric))), Cell(number(side.get(REACHED[metric], "")))]

@@ -64,10 +64,10 @@ def reached_lines(test_metrics: Mapping[str, Any]) -> list[str]:
     points = test_metrics.get("operating_point") or {}
     lines = []
     for name, point in list(points.items())[:MOST]:
-        asked = point["asked"]
-        if asked is None:
+        goal = point["asked"]
+        if goal is None:
             continue
-        metric, side = asked["metric"], "negative" if asked["metric"] == "specificity" else "positive"
+        metric, side = goal["metric"], "negative" if goal["metric"] == "specificity" else "positive"
         shares = [
             f"{where} {entry(part[metric])[0]} ({entry(part[metric])[1]}; {count(part[side], f'{side} case')})"
             for where, part in (("validation", point["validation"]), (split_name(test_metrics), point["test"]))
@@ -75,7 +75,7 @@ def reached_lines(test_metrics: Mapping[str, Any]) -> list[str]:
         ]
         short = point["short_by"]
         end = "" if short is None else f": {number(short)} short" if short > 0 else ": reached"
-        lines.append(f"{label(metric)} of {name}, {asked['value']:g} asked for: {', '.join(shares)}{end}")
+        lines.append(f"{label(metric)} of {name}, {goal['value']:g} asked for: {', '.join(shares)}{end}")
     if len(points) > MOST and lines:
         lines.append(f"and {len(points) - MOST} more classes in test_metrics.json (operating_point)")
     return lines

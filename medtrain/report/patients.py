@@ -11,16 +11,16 @@ from medtrain.report.words import count, entry, label
 @section(forms={"probabilities"})
 def patients(run: RunFolder) -> Section | None:
     """Tabulate the metrics of patients beside those of cases, and tell by what rule cases were put together."""
-    found, of_cases = run.test.get("patients") or {}, run.test.get("metrics") or {}
+    judged, of_cases = run.test.get("patients") or {}, run.test.get("metrics") or {}
     rows = [
         (label(name), [Cell(value), *texts(interval), Cell(entry(of_cases.get(name))[0])])
-        for name, (value, interval) in ((name, entry(result)) for name, result in (found.get("metrics") or {}).items())
+        for name, (value, interval) in ((name, entry(result)) for name, result in (judged.get("metrics") or {}).items())
     ]
     if not rows:
         return None
-    mixed, rule = found.get("n_mixed") or 0, WORDS.get(str(found.get("rule")), "cases put together")
+    mixed, rule = judged.get("n_mixed") or 0, WORDS.get(str(judged.get("rule")), "cases put together")
     notes = [
-        f"{count(found.get('n_patients'), 'patient')}: {rule}, decided by the threshold of cases. A patient has a "
+        f"{count(judged.get('n_patients'), 'patient')}: {rule}, decided by the threshold of cases. A patient has a "
         "finding if any of the cases has it.",
         f"{count(mixed, 'patient')} with cases of several classes: unknown, and in no metric here." if mixed else "",
     ]

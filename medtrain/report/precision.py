@@ -26,12 +26,12 @@ def precision_to_expect(spec: DataSpec, by_split: Imbalance, splits: Mapping[str
     """
     if "test" not in by_split or "probabilities" not in spec.target.forms:
         return {}
-    each = max(1.0, splits["test"]["images"] / max(1, splits["test"]["patients"]))
+    per_patient = max(1.0, splits["test"]["images"] / max(1, splits["test"]["patients"]))
     wanted = [spec.target.positive] if spec.target.positive else list(spec.classes)
     rows = {name: by_split["test"][name] for name in wanted}
     return {
         name: expected_precision(
-            effective(row["images"], row["patients"]), effective(row["negatives"], row["negatives"] / each)
+            effective(row["images"], row["patients"]), effective(row["negatives"], row["negatives"] / per_patient)
         )
         for name, row in rows.items()
     }

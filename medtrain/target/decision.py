@@ -73,11 +73,11 @@ class Decision:
             belongs, decision = plain["checkpoint_sha256"], cls.from_dict(plain)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise MedtrainError(f"{path}: no readable decision ({type(error).__name__}: {error})") from error
-        found = sha256(checkpoint)
-        if found != belongs:
+        actual = sha256(checkpoint)
+        if actual != belongs:
             raise MedtrainError(
                 f"{path} was fitted for another checkpoint: it names SHA-256 {belongs[:12]}..., "
-                f"{Path(checkpoint).name} has {found[:12]}.... Thresholds and temperature of one model mean nothing "
+                f"{Path(checkpoint).name} has {actual[:12]}.... Thresholds and temperature of one model mean nothing "
                 "for another: put the checkpoint that they belong to back, or train again."
             )
         if fault := decision.fault(classes):

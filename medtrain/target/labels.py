@@ -155,10 +155,10 @@ def _from_columns(
     bad, values, healthy = [], unsure.values(), _healthy(raw)
     for name in columns:
         texts = raw.text[name].map({text: _indicator(text) for text in raw.text[name].unique()})
-        found = texts.map(values).to_numpy(float, copy=True)
+        values_N = texts.map(values).to_numpy(float, copy=True)
         if name.lower() not in (NO_CLASS, *APART):
-            found[healthy & (texts == "").to_numpy()] = 0.0
-        targets[:, classes.index(name)] = found
+            values_N[healthy & (texts == "").to_numpy()] = 0.0
+        targets[:, classes.index(name)] = values_N
         for n in np.flatnonzero(~texts.isin(list(values)).to_numpy()).tolist():
             detail = f"{name} is {raw.text[name].iloc[n]!r}, none of 0, 1, -1, blank"
             bad.append((n, Problem("bad_label", raw.where(int(raw.text.index[n])), detail)))

@@ -101,8 +101,8 @@ def _identifiers(cases: Counter[str]) -> str:
 def _value(digits: str) -> float:
     """Read a number whose last point or comma is the decimal one; of '1,234' too, a quantity either way."""
     mantissa, _, power = digits.lower().partition("e")
-    at = max(mantissa.rfind("."), mantissa.rfind(","))
-    whole, part = (mantissa, "0") if at < 0 else (mantissa[:at], mantissa[at + 1 :])
+    mark = max(mantissa.rfind("."), mantissa.rfind(","))
+    whole, part = (mantissa, "0") if mark < 0 else (mantissa[:mark], mantissa[mark + 1 :])
     return float(f"{re.sub(r'[.,]', '', whole).replace(chr(39), '') or 0}.{part}e{power or 0}")
 
 

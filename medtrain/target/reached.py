@@ -35,12 +35,12 @@ def reached(judged: Mapping[str, Any], classes: Collection[str]) -> dict[str, di
 
 
 def side_by_side(
-    asked: Parsed, validation: Mapping[str, Any], tested: Mapping[str, Mapping[str, Any]]
+    policy: Parsed, validation: Mapping[str, Any], tested: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, dict[str, Any]]:
     """Put what was reached on validation beside the test, class by class.
 
     Args:
-        asked: the policy.
+        policy: the metric and the value that it promises.
         validation: as `reached` gives it; {} where it is not known.
         tested: likewise.
 
@@ -50,8 +50,8 @@ def side_by_side(
     """
     out = {}
     for name, test in tested.items():
-        goal = {"metric": asked.name, "value": asked.value} if asked.name in SHOWN else None
-        value = (test.get(asked.name) or {}).get("value") if goal else None
-        short = None if value is None else max(0.0, asked.value - value)
+        goal = {"metric": policy.name, "value": policy.value} if policy.name in SHOWN else None
+        value = (test.get(policy.name) or {}).get("value") if goal else None
+        short = None if value is None else max(0.0, policy.value - value)
         out[name] = {"asked": goal, "validation": validation.get(name), "test": dict(test), "short_by": short}
     return out

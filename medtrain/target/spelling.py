@@ -27,11 +27,11 @@ def one_way(
         counts.update({part: size for part in parts if not is_unknown(part)})
     if merge_case:
         to = one_spelling(counts, named or ())
-        told = [
+        merged = [
             Problem("merged_case", column, f"{text!r} ({counts[text]:,}) is taken for {way!r}", "warning")
             for text, way in sorted(to.items())
         ]
-        return [list(dict.fromkeys(to.get(part, part) for part in parts)) for parts in cells], told
+        return [list(dict.fromkeys(to.get(part, part) for part in parts)) for parts in cells], merged
     if named is None:
         refuse_two_ways(f"the labels in {column!r}", counts, "data.classes")
     return cells, []

@@ -46,7 +46,7 @@ def test_the_curve_is_the_regression(n: int, knots: int) -> None:
     np.testing.assert_allclose(spline(logit(probs), curve.knots_K), design, atol=1e-12)
     reference = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-10, max_iter=10_000).fit(design, ill)
     expected = reference.predict_proba(design)[:, 1]
-    np.testing.assert_allclose(expit(curve.at(logit(probs))[0]), expected, atol=2e-4)
+    np.testing.assert_allclose(expit(curve.predictor(logit(probs))[0]), expected, atol=2e-4)
     distance = np.abs(expected - probs)
     found = {name: entry["value"] for name, entry in curve.errors(0, False).items()}
     wanted = {"ici": distance.mean(), "e50": np.median(distance), "e90": np.quantile(distance, 0.9)}
@@ -59,15 +59,15 @@ def test_the_band_is_that_of_a_bootstrap_over_patients() -> None:
     curve = fitted(np.tile(probs, 4), np.tile(ill, 4), np.tile(np.arange(250), 4))
     alone = fitted(probs, ill, np.arange(250))
     x = np.linspace(-2.5, 0.5, 7)
-    np.testing.assert_allclose(curve.at(x)[0], alone.at(x)[0], atol=0.05)  # knots lie a case apart
-    np.testing.assert_allclose(curve.at(x)[1], alone.at(x)[1], rtol=0.05)
+    np.testing.assert_allclose(curve.predictor(x)[0], alone.predictor(x)[0], atol=0.05)  # knots lie a case apart
+    np.testing.assert_allclose(curve.predictor(x)[1], alone.predictor(x)[1], rtol=0.05)
     draw, drawn = np.random.default_rng(0), []
     for _ in range(300):
         at = draw.integers(0, 250, 250)
         design = spline(logit(probs[at]), alone.knots_K)
         model = LogisticRegression(C=np.inf, fit_intercept=False, max_iter=1000).fit(design, ill[at])
         drawn.append(spline(x, alone.knots_K) @ model.coef_[0])
-    np.testing.assert_allclose(alone.at(x)[1], np.std(drawn, axis=0), rtol=0.25)
+    np.testing.assert_allclose(alone.predictor(x)[1], np.std(drawn, axis=0), rtol=0.25)
 
 
 def test_a_calibrated_model_may_have_no_error() -> None:
@@ -97,6 +97,6 @@ def test_few_different_probabilities_make_a_straight_line() -> None:
     curve = fitted(probs, ill, np.arange(300))
     assert not len(curve.knots_K)
     shares = [ill[probs == p].mean() for p in (0.2, 0.7)]
-    np.testing.assert_allclose(expit(curve.at(logit(np.array([0.2, 0.7])))[0]), shares, atol=1e-6)
+    np.testing.assert_allclose(expit(curve.predictor(logit(np.array([0.2, 0.7])))[0]), shares, atol=1e-6)
     written = curve.written()["curve"]
     assert written[0]["predicted"] == pytest.approx(0.2) and written[-1]["observed"] == pytest.approx(shares[1])

@@ -26,15 +26,15 @@ def place_tiles(
         if coords is None:
             continue
         about = bags.geometry(bag)
-        said = about["tile"] if about.get("tile_from") != STEPS else None
+        recorded = about["tile"] if about.get("tile_from") != STEPS else None
         if edge is not None:
             bags.place(bag, {"tile": float(edge), "tile_from": "given"})
-            others += [said] if said not in (None, edge) else []
-        elif said is None and (known := read_patches(Path(files[bag]), coords)):
+            others += [recorded] if recorded not in (None, edge) else []
+        elif recorded is None and (known := read_patches(Path(files[bag]), coords)):
             bags.place(bag, known | {"tile_from": "patches"})
         elif about["tile"] is None:
             unknown += 1
-        elif said is None:
+        elif recorded is None:
             guessed.append(about["tile"])
     if others:
         report(f"data.tile_edge={edge:g} stands against what {_of(len(others), len(bags))} say: {_sizes(others)}")

@@ -119,8 +119,8 @@ class Annotations:
 def split_of(name: str) -> str:
     """train, val or test, where a word of a file's or folder's name says so: 'instances_val2017', 'valid'; else ''."""
     words = re.findall(r"[a-z]+", name.lower())
-    found = {SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS}
-    return found.pop() if len(found) == 1 else ""
+    splits = {SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS}
+    return splits.pop() if len(splits) == 1 else ""
 
 
 def first_folder(folders: Iterable[Path], names: Sequence[str]) -> Path | None:

@@ -62,14 +62,14 @@ class FileReader:
                 self._warn(
                     "category_ids", f"{name!r} has the ids {own[name]} and {number}: one class, written as the first"
                 )
-        kept = self.read.category_id
-        other = [name for name, number in own.items() if kept.get(name, number) != number]
+        known = self.read.category_id
+        other = [name for name, number in own.items() if known.get(name, number) != number]
         if other:
-            shown = ", ".join(f"{name} {own[name]} and {kept[name]}" for name in other[:5])
+            shown = ", ".join(f"{name} {own[name]} and {known[name]}" for name in other[:5])
             self._warn(
                 "category_ids", f"classes have other ids than in another file ({shown}): the test split's are written"
             )
-        self.read.category_id = kept | own if split == "test" else own | kept
+        self.read.category_id = known | own if split == "test" else own | known
 
     def _image(self, number: int, image: Any, pictures: PictureFinder, split: str, base: Path) -> None:
         where = f"{self.file.name} images[{number}]"

@@ -24,12 +24,12 @@ def read_voc(root: Path) -> Annotations:
         DataError: no Annotations, or several.
     """
     root = _find(root)
-    found = Annotations(root, "xyxy")
+    annotations = Annotations(root, "xyxy")
     pictures = _pictures(root)
     for stem, split in _listed(root):
-        _read(found, root / "Annotations" / f"{stem}.xml", pictures, split)
-    found.classes = sorted(set(found.label))
-    return found
+        _read(annotations, root / "Annotations" / f"{stem}.xml", pictures, split)
+    annotations.classes = sorted(set(annotations.label))
+    return annotations
 
 
 def _find(root: Path) -> Path:
@@ -66,7 +66,7 @@ def _listed(root: Path) -> Sequence[tuple[str, str]]:
     return rows or [(file.stem, "") for file in sorted((root / "Annotations").glob("*.xml"))]
 
 
-def _read(found: Annotations, file: Path, pictures: dict[str, Path], split: str) -> None:
+def _read(annotations: Annotations, file: Path, pictures: dict[str, Path], split: str) -> None:
     try:
         root = ElementTree.parse(file).getroot()
         fault = ""
@@ -79,21 +79,23 @@ def _read(found: Annotations, file: Path, pictures: dict[str, Path], split: str)
     path = pictures.get(file.stem) or pictures.get(named) or file.parent.parent / PICTURES[0] / (named or file.stem)
     height, width = (_whole(root.findtext(f"size/{side}")) for side in ("height", "width"))
     size = (height, width) if height and width else None
-    at = found.add_image(path, path.name, file.name, size=size, split=split)
+    image = annotations.add_image(path, path.name, file.name, size=size, split=split)
     if fault:
-        found.blame(at, "unreadable", file.name, fault)
+        annotations.blame(image, "unreadable", file.name, fault)
     for number, item in enumerate(root.iter("object"), start=1):
         where, label = f"{file.name} object {number}", (item.findtext("name") or "").strip()
         written = [item.findtext(f"bndbox/{corner}") for corner in CORNERS]
         try:
             box = [float(text or "") for text in written]
         except ValueError:
-            found.blame(at, "bad_box", where, f"its bndbox is {written}, not four numbers {', '.join(CORNERS)}")
+            annotations.blame(
+                image, "bad_box", where, f"its bndbox is {written}, not four numbers {', '.join(CORNERS)}"
+            )
             continue
         if not label:
-            found.blame(at, "bad_label", where, "it has no name")
+            annotations.blame(image, "bad_label", where, "it has no name")
             continue
-        found.add_box(at, label, box, where, crowd=(item.findtext("difficult") or "").strip() == "1")
+        annotations.add_box(image, label, box, where, crowd=(item.findtext("difficult") or "").strip() == "1")
 
 
 def _whole(text: str | None) -> int:

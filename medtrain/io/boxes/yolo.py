@@ -43,11 +43,11 @@ def read_yolo(root: Path, file: Path | None = None) -> Annotations:
 
 def _find(root: Path) -> Path:
     files = [root / name for name in ("data.yaml", "data.yml", "dataset.yaml")]
-    found = next((file for file in files if file.is_file()), None)
+    usual = next((file for file in files if file.is_file()), None)
     others = sorted([*root.glob("*.yaml"), *root.glob("*.yml")])
-    if found is None and len(others) != 1:
+    if usual is None and len(others) != 1:
         raise DataError(f"data.root={root} holds no data.yaml", advice="name it with data.annotations=FILE")
-    return found or others[0]
+    return usual or others[0]
 
 
 def _load(file: Path) -> dict[str, Any]:
