@@ -82,7 +82,7 @@ def tested_data(cfg: DictConfig, run: Path, spec: DataSpec) -> Tested:
 
 
 def refuse_leaking_gate(cfg: DictConfig, data: Data) -> None:
-    """Before a training: a gate (eval.gate) must not have learned what is tested in the end.
+    """Refuse, before a training, a gate (eval.gate) that has learned what is tested in the end.
 
     Raises:
         DataError: it has, unless data.leakage=warn.
@@ -98,14 +98,14 @@ def refuse_leaking_gate(cfg: DictConfig, data: Data) -> None:
 
 
 def is_same_place(cfg: DictConfig, run: Path) -> bool:
-    """Does the data node name the files that the run was trained on?"""
+    """Tell whether the data node names the files that the run was trained on."""
     saved, now = build.plain(load_saved(run).data), build.plain(cfg.data)
     same = ("name", *(key.name for key in path_keys(cfg.data.name)), "filter", "phantom_seed", "patients")
     return all(saved.get(key) == now.get(key) for key in same)
 
 
 def _named(data: Data) -> pd.DataFrame:
-    """Its cases; the names of patients who were made up mean nobody, so there each case is its own."""
+    """List the cases of data; names of made-up patients mean nobody, so there each case is a patient of its own."""
     table = data.split_table().reset_index(drop=True)
     return table.assign(patient=table["case"]) if data.synthetic else table
 

@@ -47,6 +47,6 @@ def main(cfg: DictConfig, folder: Path) -> None:
 
 
 def place(cfg: DictConfig) -> Path:
-    """RUN/test_NAME: the name given, the split's, or the data option's for other data."""
+    """Name the folder of a test, RUN/test_NAME: the name given, the split's, or the data option's for other data."""
     name = cfg.name or (cfg.eval.split if is_same_place(cfg, Path(cfg.run)) else cfg.data.name)
     return Path(cfg.run) / f"test_{name}"

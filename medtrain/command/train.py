@@ -161,7 +161,7 @@ def tell_other_scale(trained: DataSpec | None, spec: DataSpec) -> None:
 
 
 def fit(trainer: pl.Trainer, task: Task, data: Data, checkpoint: str | None) -> None:
-    """Lightning's fit; a run stopped by a person or a signal raises instead of going on to the test."""
+    """Run Lightning's fit; a run stopped by a person or a signal raises instead of going on to the test."""
     started = time.monotonic()
     trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
     if trainer.interrupted:
@@ -170,7 +170,7 @@ def fit(trainer: pl.Trainer, task: Task, data: Data, checkpoint: str | None) -> 
 
 
 def best_checkpoint(folder: Path) -> Path:
-    """The checkpoint that validation chose; the last one where nothing chooses."""
+    """Find the checkpoint that validation chose; the last one where nothing chooses."""
     for name in ("best.ckpt", "last.ckpt"):
         if (folder / "checkpoints" / name).is_file():
             return folder / "checkpoints" / name

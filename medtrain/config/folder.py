@@ -80,7 +80,7 @@ def state(folder: Path) -> str:
 
 
 def fingerprint(cfg: DictConfig, read_files: bool = True) -> str:
-    """What makes two runs the same one: configuration and table content, not how it was started.
+    """Hash what makes two runs the same one: configuration and table content, not how it was started.
 
     Args:
         read_files: False compares configurations alone, whatever stands in their files of data.
@@ -95,7 +95,7 @@ def fingerprint(cfg: DictConfig, read_files: bool = True) -> str:
 
 
 def to_resume(cfg: DictConfig, home: Path, own: Path | None) -> Path | None:
-    """The folder that `resume` means, or None for a new run.
+    """Find the folder that `resume` means, or None for a new run.
 
     Args:
         cfg: with ``resume`` a folder or ``auto``.

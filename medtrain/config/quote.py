@@ -28,7 +28,7 @@ def quote_paths(tokens: list[str], multirun: bool) -> list[str]:
 
 
 def path_list(key: str, named: list[str], tokens: list[str]) -> str:
-    """The override that gives `key` the paths `named`, which stand without a key among the `tokens`.
+    """Write the override that gives `key` the paths `named`, which stand without a key among the `tokens`.
 
     Raises:
         UsageError: a path that can't be quoted, or the key has a value already.

@@ -54,7 +54,7 @@ KEPT_IF_NOT_GIVEN = ("fit", "window", "tile_overlap", "cache_dir", "batch_size",
 
 
 def saved_of(verb: Verb, given: dict[str, str]) -> DictConfig | None:
-    """The configuration of the run that a verb starts from, None for the packaged one.
+    """Read the configuration of the run that a verb starts from; None for the packaged one.
 
     Args:
         given: the overrides of the command line, as text.
@@ -119,7 +119,7 @@ def keep_to(saved: DictConfig, verb: Verb, cfg: DictConfig, given: dict[str, str
 
 
 def refuse_another_training(cfg: DictConfig, saved: DictConfig) -> None:
-    """What a training that goes on can't change is refused before anything is written.
+    """Refuse a change of what a training that goes on can't change, before anything is written.
 
     Raises:
         UsageError: another network, seed or split than the run has.
@@ -156,7 +156,7 @@ def _unquoted(path: str) -> str:
 
 
 def keep_what_the_model_needs(cfg: DictConfig, saved: DictConfig, given: dict[str, str]) -> None:
-    """`data=GROUP` replaces the data node, but for what the network was made for; a change of that is refused.
+    """Keep, where `data=GROUP` replaces the data node, what the network was made for; refuse a change of that.
 
     What the decision was fitted with stays too, whatever `eval=GROUP` says.
     """

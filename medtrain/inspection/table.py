@@ -56,7 +56,7 @@ class Looked:
     decoded: int
 
     def outcome(self, data: Data, **more: Any) -> Inspection:
-        """All of it, and what the files themselves have shown (see `Inspection`)."""
+        """Make the inspection of it all, with what the files themselves have shown (see `Inspection`)."""
         manifest = self.manifest
         cases = pd.DataFrame(dict(zip(CASES, (manifest.case, manifest.patient, self.split), strict=True)))
         more |= {"truth": manifest.truth, "decoded": self.decoded}
@@ -64,7 +64,7 @@ class Looked:
 
 
 def look(data: Data) -> Looked | Inspection:
-    """Everything there is to say of the rows of `data`, which need not be fit to train; an Inspection if nothing else.
+    """Find all faults of the rows of `data`, which need not be fit to train; an Inspection where it ends with them.
 
     Raises:
         UsageError: the configuration does not fit the table, so that nothing can be said.

@@ -13,7 +13,7 @@ from medtrain.io.cache_root import writing_to
 
 
 def build_once(folder: Path, build: Callable[[Path], None]) -> bool:
-    """`folder`, made by `build(temporary folder)` unless it is there already; whoever comes second waits.
+    """Make `folder` by `build(temporary folder)` unless it is there already; whoever comes second waits.
 
     Returns:
         Whether it was built now.

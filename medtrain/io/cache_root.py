@@ -24,7 +24,7 @@ OF_THE_PLACE = (  # the disk is full, the folder is not ours, or it is gone
 
 
 def cache_root(cache_dir: str | os.PathLike[str] | None = None) -> Path:
-    """`cache_dir` (the key data.cache_dir), else MEDTRAIN_CACHE, else the user's cache folder; not created here."""
+    """Choose `cache_dir` (key data.cache_dir), else MEDTRAIN_CACHE, else the user's cache folder; none is made."""
     if cache_dir:
         return Path(cache_dir).expanduser()
     if named := os.environ.get("MEDTRAIN_CACHE"):
@@ -35,7 +35,7 @@ def cache_root(cache_dir: str | os.PathLike[str] | None = None) -> Path:
 
 @contextmanager
 def writing_to(folder: Path) -> Iterator[None]:
-    """Turns what a full disk or a foreign folder raises into a MedtrainError that says which key moves the cache."""
+    """Turn what a full disk or a foreign folder raises into a MedtrainError that says which key moves the cache."""
     try:
         yield
     except OSError as error:

@@ -84,12 +84,12 @@ def first_with_same(contents: Sequence[str]) -> NDArray[np.int64]:
 
 
 def to_bytes(content: str) -> bytes:
-    """The hash alone, for tables of fixed width."""
+    """Give the hash alone as bytes, for tables of fixed width."""
     return bytes.fromhex(content.partition(":")[2])
 
 
 def from_bytes(rule: str, hashes: NDArray[np.uint64], known: NDArray[np.bool_]) -> list[str]:
-    """The contents whose hashes are (N, 2) numbers of 64 bits; '' where nothing is known."""
+    """Write the contents whose hashes are (N, 2) numbers of 64 bits; '' where nothing is known."""
     text = np.ascontiguousarray(hashes, "<u8").tobytes().hex()
     width = 2 * BYTES
     return [f"{rule}:{text[width * n : width * (n + 1)]}" if there else "" for n, there in enumerate(known.tolist())]

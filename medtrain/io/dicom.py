@@ -131,7 +131,7 @@ def read_dicom(path: str | os.PathLike[str], window: tuple[float, float] | None 
 def read_dicom_stored(
     path: str | os.PathLike[str], window: tuple[float, float] | None = None
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """`read_dicom`, and the decoded values as they are stored, colours as RGB."""
+    """Read what `read_dicom` does, and the decoded values as they are stored, colours as RGB."""
     with _opened(path) as dataset:
         if (count := _frames_of(dataset)) > 1:
             raise DicomError(f"multi-frame DICOM ({count} frames); split it into single frames, or read it as a volume")

@@ -17,7 +17,7 @@ THREADS = 8  # a look at a file waits for the server where files are far away
 
 
 def absolute(paths: Sequence[str | os.PathLike[str]], root: str | os.PathLike[str] = ".") -> list[str]:
-    """`os.path.abspath` of each path, relative ones counted from `root`, only faster."""
+    """Make each path absolute as `os.path.abspath` does, relative ones counted from `root`, only faster."""
     base, normal = os.path.join(os.path.abspath(root), ""), os.path.normpath
     # what begins with a letter or a digit, and names no drive, needs no `join`, which takes longer than the rest
     return [
@@ -27,7 +27,7 @@ def absolute(paths: Sequence[str | os.PathLike[str]], root: str | os.PathLike[st
 
 
 def stat_files(paths: Sequence[str | os.PathLike[str]]) -> NDArray[np.int64]:
-    """(N, 2): bytes (MISSING where nothing is there, NO_FILE of folders and such) and modification time in ns."""
+    """Read (N, 2): bytes (MISSING where nothing is there, NO_FILE of folders and such) and modification time in ns."""
     states = np.empty((len(paths), 2), np.int64)
 
     def look(start: int, stop: int) -> None:
@@ -44,7 +44,7 @@ def stat_files(paths: Sequence[str | os.PathLike[str]]) -> NDArray[np.int64]:
 
 
 def stat_file(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Size and time of one file, as `stat_files` gives them."""
+    """Read size and time of one file, as `stat_files` gives them."""
     try:
         status = os.stat(path)
     except OSError:

@@ -43,7 +43,7 @@ def is_series(path: str | os.PathLike[str]) -> bool:
 
 
 def channels_of(paths: Sequence[str]) -> int:
-    """Channels of the first of these files whose header can be read; 1 if there is none."""
+    """Count the channels of the first of these files whose header can be read; 1 if there is none."""
     for path in paths:
         try:
             if is_series(path):
@@ -59,7 +59,7 @@ def _by_itk(path: str | os.PathLike[str]) -> bool:
 
 
 def state_of(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Size and time (ns) of a file, or of all files in a folder together; the size is negative where there is none."""
+    """Read size and time (ns) of a file, or of all files in a folder; the size is negative where there is none."""
     try:
         if not os.path.isdir(path):
             return stat_file(path)

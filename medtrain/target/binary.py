@@ -73,5 +73,5 @@ class Binary(ClassTarget):
         return np.asarray(distance(np.asarray(probs_NC)[:, -1:], limits)[:, 0])
 
     def disagreement(self, probs_NSC: npt.ArrayLike, predicted: npt.ArrayLike) -> Array:
-        """Of the positive class's probability, [N]."""
+        """Measure how far members' probabilities of the positive class lie apart, [N]."""
         return np.asarray(spread(probs_NSC)[:, -1])

@@ -43,7 +43,7 @@ class Unsure:
     blank: str = "ignore"
 
     def values(self) -> dict[str, float]:
-        """What each text of an indicator column stands for."""
+        """Map each text of an indicator column to what it stands for."""
         known = {"0": 0.0, "1": 1.0, "true": 1.0, "false": 0.0}
         return known | {"-1": POLICIES[self.uncertain], "": POLICIES[self.blank]}
 

@@ -65,10 +65,10 @@ class Multiclass(ClassTarget):
         return softmax_temperature(as_columns(logits_NK), values)
 
     def nearness(self, probs_NC: npt.ArrayLike, limits: npt.ArrayLike = ()) -> Array:
-        """By how much the most probable class leads the next, negative."""
+        """Compute by how much the most probable class leads the next, negative."""
         return lead(probs_NC)
 
     def disagreement(self, probs_NSC: npt.ArrayLike, predicted: npt.ArrayLike) -> Array:
-        """Of the predicted class's probability, [N]."""
+        """Measure how far members' probabilities of the predicted class lie apart, [N]."""
         sd_NC = spread(probs_NSC)
         return np.asarray(sd_NC[np.arange(len(sd_NC)), np.asarray(predicted, np.int64)])

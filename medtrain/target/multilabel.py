@@ -47,7 +47,7 @@ class Multilabel(ClassTarget):
         return distance(probs_NC, limits)
 
     def disagreement(self, probs_NSC: npt.ArrayLike, predicted: npt.ArrayLike) -> Array:
-        """Of each label's probability, [N, C]."""
+        """Measure how far members' probabilities of each label lie apart, [N, C]."""
         return spread(probs_NSC)
 
     def named(self, what: str, values: Array) -> dict[str, list[str]]:

@@ -47,7 +47,7 @@ def order_of(raw: RawTable, present: set[str], named: tuple[str, ...] | None, po
 
 
 def negative_first(names: Sequence[str]) -> list[str]:
-    """Class names with what usually says 'nothing found' in front: a proposal to people, never a decision."""
+    """List class names, what usually says 'nothing found' in front: a proposal to people, never a decision."""
     return sorted(names, key=lambda name: (re.sub(r"[^a-z0-9]", "", name.lower()) not in NEGATIVE, name))
 
 

@@ -32,7 +32,7 @@ def middle_slice(case: Case, form: PatchForm) -> NDArray[Any]:
 
 
 def middle_sections(case: Case, form: PatchForm) -> NDArray[Any]:
-    """(1, SIDE, 3 SIDE) uint8: sections through the middle of a case's first image, one an axis, in its window.
+    """Cut sections through the middle of a case's first image, one an axis, in its window: (1, SIDE, 3 SIDE) uint8.
 
     Each is stretched to a square and averages a few slices, so that noise, spacing and a voxel more or less at a border
     change little.

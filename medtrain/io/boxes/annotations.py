@@ -77,7 +77,7 @@ class Annotations:
         fold: str = "",
         site: str = "",
     ) -> int:
-        """Its position."""
+        """Add an image without boxes; returns its position."""
         row = (str(path), name, where, size, image_id, split, patient, fold, site)
         columns: tuple[list[Any], ...] = (
             self.path, self.name, self.where, self.size, self.image_id,
@@ -112,17 +112,17 @@ class Annotations:
         self.reader.append(reader)
 
     def blame(self, image: int | None, kind: str, where: str, detail: str) -> None:
-        """An error of one image (None: of none that there is)."""
+        """Record an error of one image (None: of none that there is)."""
         self.bad.append((image, Problem(kind, where, detail)))
 
 
 def split_of(name: str) -> str:
-    """train, val or test, where a word of a file's or folder's name says so: 'instances_val2017', 'valid'; else ''."""
+    """Read the split in a file's or folder's name ('instances_val2017', 'valid'): train, val, test or ''."""
     words = re.findall(r"[a-z]+", name.lower())
     splits = {SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS}
     return splits.pop() if len(splits) == 1 else ""
 
 
 def first_folder(folders: Iterable[Path], names: Sequence[str]) -> Path | None:
-    """The first folder that holds one of the first few files."""
+    """Find the first folder that holds one of the first few files."""
     return next((folder for folder in folders if any(as_named(folder, name).is_file() for name in names[:5])), None)

@@ -17,7 +17,7 @@ FOLDERS = ("images", "imgs", "img", "data", "JPEGImages")
 
 
 def read_coco(root: Path, files: Sequence[Path] = (), images: Path | None = None) -> Annotations:
-    """The annotations below `root`, or those of `files`.
+    """Read the annotations below `root`, or those of `files`.
 
     Where no files are named, these are what looks like COCO's among ``*.json`` of root and of its folders annotations,
     train, val and test. Several files are splits, by the word in their names; one file says nothing of splits.
@@ -42,7 +42,7 @@ def read_coco(root: Path, files: Sequence[Path] = (), images: Path | None = None
 
 
 def find_coco(root: Path) -> list[Path]:
-    """Files below `root` that look like COCO's annotations, sorted."""
+    """Find the files below `root` that look like COCO's annotations, sorted."""
     places = [root, root / "annotations", *sorted(p for p in root.glob("*") if p.is_dir() and split_of(p.name))]
     files = [file for place in dict.fromkeys(places) for file in sorted(place.glob("*.json"))]
     files = files or sorted((root / "annotations").glob("*/*.json"))

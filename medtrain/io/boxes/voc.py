@@ -15,7 +15,7 @@ PICTURES = ("JPEGImages", "images", "Images", "")
 
 
 def read_voc(root: Path) -> Annotations:
-    """All XML files of Annotations, or those of ImageSets/Main's train, val and test lists where there are lists.
+    """Read all XML files of Annotations, or those of ImageSets/Main's train, val and test lists, where there are any.
 
     Args:
         root: the folder with Annotations, or one above it.

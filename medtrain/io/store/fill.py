@@ -59,7 +59,7 @@ class Codec(ABC):
     commit_seconds: ClassVar[float] = COMMIT_SECONDS
 
     def state(self, path: str) -> tuple[int, int]:
-        """Size and time of a file; the size is negative where there is none."""
+        """Read size and time of a file; the size is negative where there is none."""
         return stat_file(path)
 
     def digest(self, path: str) -> bytes:

@@ -159,7 +159,7 @@ class VoxelCodec(Codec):
         self.form, self.folder = form, root / "volumes" / form.folder
 
     def state(self, path: str) -> tuple[int, int]:
-        """Size and time of a file, or of those in a folder."""
+        """Read size and time of a file, or of those in a folder."""
         return state_of(path)
 
     def digest(self, path: str) -> bytes:
