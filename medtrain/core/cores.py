@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-_PROC = Path("/proc/self")
+PROC = Path("/proc/self")
 
 
 def cores() -> int:
@@ -66,8 +66,8 @@ def _of_slurm(env: Mapping[str, str]) -> float | None:
 def _quota() -> float | None:
     """Find the smallest quota of processor time, in cores, of this process's control groups, version 1 or 2."""
     try:
-        groups = [line.split(":", 2) for line in (_PROC / "cgroup").read_text().splitlines()]
-        mounts = [line.split() for line in (_PROC / "mountinfo").read_text().splitlines()]
+        groups = [line.split(":", 2) for line in (PROC / "cgroup").read_text().splitlines()]
+        mounts = [line.split() for line in (PROC / "mountinfo").read_text().splitlines()]
     except OSError:
         return None
     quotas = [

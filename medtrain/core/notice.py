@@ -34,7 +34,7 @@ class Notice:
         self._patience_s, self.owner, self._ended = 0.0, 0, False
 
     def listen(self, patience_s: float) -> None:
-        """Own SIGUSR2 and SIGTERM from now on.
+        """Take over SIGUSR2 and SIGTERM from now on.
 
         Args:
             patience_s: how long a patient listener has after SIGUSR2; after SIGTERM it has 10 s at most.

@@ -13,14 +13,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-_PROC = Path("/proc")
+PROC = Path("/proc")
 _GONE = ("Z", "X")  # states of a process that has ended and waits for its parent to notice
 
 
-def identity() -> dict[str, Any]:
-    """Name this process: its machine, number, and where the kernel tells them, boot, namespace and moment of start."""
-    facts = {"host": socket.gethostname(), "pid": os.getpid()}
-    own = {"boot": _boot(), "namespace": _namespace(), "started": _started(os.getpid())}
+def identity(pid: int | None = None) -> dict[str, Any]:
+    """Name a process of this namespace: its machine, number, and what the kernel tells: boot, namespace, start.
+
+    Args:
+        pid: its number; None for this process.
+    """
+    pid = os.getpid() if pid is None else pid
+    facts = {"host": socket.gethostname(), "pid": pid}
+    own = {"boot": _boot(), "namespace": _namespace(), "started": start_ticks(pid)}
     return facts | {"process": own if all(value is not None for value in own.values()) else None}
 
 
@@ -35,7 +40,7 @@ def lives(fields: Mapping[str, Any]) -> bool | None:
     if process:
         if process.get("boot") != _boot() or process.get("namespace") != _namespace():
             return None
-        return _started(int(fields["pid"])) == process.get("started")
+        return start_ticks(int(fields["pid"])) == process.get("started")
     if fields.get("host") != socket.gethostname() or not fields.get("pid"):
         return None
     return None if _exists(int(fields["pid"])) else False  # a record of 0.2: the number may be another program's by now
@@ -53,22 +58,22 @@ def _exists(pid: int) -> bool:
 
 def _boot() -> str | None:
     try:
-        return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+        return (PROC / "sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return None
 
 
 def _namespace() -> int | None:
     try:
-        return os.stat(_PROC / "self/ns/pid").st_ino
+        return os.stat(PROC / "self/ns/pid").st_ino
     except OSError:
         return None
 
 
-def _started(pid: int) -> int | None:
+def start_ticks(pid: int) -> int | None:
     """Read when a process was started, in ticks of the clock since the boot; None if it has ended."""
     try:
-        line = (_PROC / str(pid) / "stat").read_text()
+        line = (PROC / str(pid) / "stat").read_text()
     except OSError:
         return None
     state, *rest = line.rpartition(")")[2].split()  # the name, in brackets before it, may hold anything

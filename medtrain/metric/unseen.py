@@ -38,7 +38,7 @@ def means_of_all(logits_NS: Array, positive_N: Array, draws: int = DRAWS, seed: 
     freedom = int(n_N.sum()) - logits_NS.shape[0] - logits_NS.shape[1] + 1
     if freedom < 1:
         return None
-    level_S = _levels(logits_NS, there_NS)
+    level_S = member_levels(logits_NS, there_NS)
     case_N = np.where(there_NS, logits_NS - level_S, 0).sum(axis=1) / n_N
     rest_NS = np.where(there_NS, logits_NS - case_N[:, None] - level_S, 0)
     variance = float((rest_NS**2).sum() / freedom)
@@ -49,7 +49,7 @@ def means_of_all(logits_NS: Array, positive_N: Array, draws: int = DRAWS, seed: 
     return np.asarray((1 / (1 + np.exp(-np.clip(odds, -700, 700)))).mean(axis=2))
 
 
-def _levels(logits_NS: Array, there_NS: Array) -> Array:
+def member_levels(logits_NS: Array, there_NS: Array) -> Array:
     """Fit the members' levels by least squares, sum 0; the case effects are eliminated."""
     share_NS = there_NS / there_NS.sum(axis=1, keepdims=True)
     mean_N = np.where(there_NS, logits_NS, 0).sum(axis=1) / there_NS.sum(axis=1)

@@ -18,7 +18,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in list(os.environ):
         if name.startswith("SLURM_"):
             monkeypatch.delenv(name)
-    monkeypatch.setattr(cores, "_PROC", tmp_path)
+    monkeypatch.setattr(cores, "PROC", tmp_path)
     return tmp_path
 
 

@@ -9,28 +9,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from medtrain.core import process
 
 
-def identity_of(pid: int) -> dict[str, Any]:
-    """What a process would say of itself."""
-    boot, namespace = process._boot(), process._namespace()
-    return {
-        "host": "h",
-        "pid": pid,
-        "process": {"boot": boot, "namespace": namespace, "started": process._started(pid)},
-    }
-
-
 def test_a_process_knows_itself_and_another_living_one() -> None:
     own = process.identity()
     assert own["pid"] == os.getpid() and own["host"] == socket.gethostname() and process.lives(own) is True
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
-        theirs = identity_of(other.pid)
+        theirs = process.identity(other.pid)
         assert process.lives(theirs) is True
         other.kill()
         time.sleep(0.2)
@@ -66,10 +55,10 @@ def test_a_name_with_brackets_and_spaces(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "7").mkdir()
     fields = " ".join(map(str, range(4, 53)))
     (tmp_path / "7" / "stat").write_text(f"7 (a) R 1 (b c) S {fields}\n")
-    monkeypatch.setattr(process, "_PROC", tmp_path)
-    assert process._started(7) == 22
+    monkeypatch.setattr(process, "PROC", tmp_path)
+    assert process.start_ticks(7) == 22
     (tmp_path / "7" / "stat").write_text(f"7 (python) Z {fields}\n")
-    assert process._started(7) is None and process._started(8) is None
+    assert process.start_ticks(7) is None and process.start_ticks(8) is None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="making a namespace takes root")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from pathlib import Path
 
@@ -147,16 +148,24 @@ def test_a_bad_tile_does_not_spoil_the_others(tmp_path: Path, direct: bool) -> N
 def test_handles_stay_at_home(file: Path) -> None:
     slide = Slide(file)
     expected = slide.read(0, 10, 10, 300, 300)
-    travelled = pickle.loads(pickle.dumps(slide))
-    assert travelled._openslide._handle is None and travelled._tiff._file is None
+    written, before = pickle.dumps(slide), len(os.listdir("/dev/fd"))
+    travelled = pickle.loads(written)
+    assert len(written) < 10_000  # no decoded tile goes along
+    assert len(os.listdir("/dev/fd")) == before  # and no file is open before it is needed
     assert np.array_equal(travelled.read(0, 10, 10, 300, 300), expected)
 
 
 def test_decoded_tiles_are_kept_within_bounds(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slide_tiff, "CACHE", 5 * 256 * 256 * 3)
     tiff = TiffLevels(OpenSlideLevels(file))
+    places, pread = [], os.pread
+    monkeypatch.setattr(os, "pread", lambda *args: (places.append(args[2]), pread(*args))[1])
     tiff.read(0, 0, 0, 1088, 1088)
-    assert len(tiff._cache) == 5 and tiff._held == 5 * 256 * 256 * 3
+    assert len(places) == 25
+    tiff.read(0, 0, 1024, 1088, 64)  # the last row, the last five that were decoded
+    assert len(places) == 25
+    tiff.read(0, 0, 768, 1088, 256)
+    assert len(places) == 30  # any other has gone
 
 
 def test_an_overview_covers_the_slide(file: Path) -> None:

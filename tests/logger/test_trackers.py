@@ -33,11 +33,11 @@ def test_wandb_goes_on_in_the_same_run_and_ends_it(tmp_path: Path) -> None:
     first = WandbLog(str(tmp_path), CONFIG)
     first.log_metrics({"val_auroc": 0.5}, step=0)
     run = first.experiment
-    assert run.settings._offline and run.config["model"]["dropout"] == 0.1 and run.name == tmp_path.name
+    assert run.offline and run.config["model"]["dropout"] == 0.1 and run.name == tmp_path.name
     first.finalize("success")
     assert wandb.run is None  # the next job of a sweep starts its own
     assert first.experiment is run  # and testing after training opens no other
-    assert WandbLog(str(tmp_path), CONFIG)._id == run.id == (tmp_path / "wandb" / "run_id").read_text()
+    assert WandbLog(str(tmp_path), CONFIG).version == run.id == (tmp_path / "wandb" / "run_id").read_text()
     assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 1
 
 

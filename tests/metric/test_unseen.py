@@ -7,7 +7,7 @@ import pytest
 from scipy.special import expit
 
 from medtrain.metric import means_of_all
-from medtrain.metric.unseen import _levels
+from medtrain.metric.unseen import member_levels
 
 K = 5
 
@@ -60,7 +60,7 @@ def test_levels_are_those_of_a_regression_on_cases_and_members() -> None:
     rows, members = np.nonzero(np.isfinite(odds))
     design = np.hstack([np.eye(60)[rows], np.eye(K)[members]])
     fitted = np.linalg.lstsq(design, odds[rows, members], rcond=None)[0][60:]
-    np.testing.assert_allclose(_levels(odds, np.isfinite(odds)), fitted - fitted.mean(), atol=1e-9)
+    np.testing.assert_allclose(member_levels(odds, np.isfinite(odds)), fitted - fitted.mean(), atol=1e-9)
 
 
 def test_one_prediction_a_case_says_nothing_of_how_members_differ() -> None:

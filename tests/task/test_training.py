@@ -90,4 +90,5 @@ def test_probabilities_of_views_are_averaged_in_the_end_only(kind: str) -> None:
 def test_sure_cases_stay_apart_when_averaged() -> None:
     task = Classification(SPEC, nn.Identity(), loss=cross_entropy(SPEC))
     logits = torch.tensor([[18.0], [19.0], [-18.0], [-19.0]])
-    torch.testing.assert_close(task._pooled(logits, torch.arange(4), "mean")[0], logits, rtol=0, atol=0.01)
+    batch = {"logits": logits, "case": torch.arange(4), "instance": torch.zeros(4, dtype=torch.long)}
+    torch.testing.assert_close(task.cases([batch])["logits"], logits, rtol=0, atol=0.01)
