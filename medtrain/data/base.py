@@ -13,29 +13,25 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-import pytorch_lightning as pl
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Sampler
 
 from medtrain.core.errors import Problem, UsageError
 from medtrain.core.progress import Progress, to_stderr
 from medtrain.core.truth import Truth
 from medtrain.data.files import Files, unreadable
 from medtrain.data.fingerprint import digest, label_digests, row_texts
-from medtrain.data.loading import LaterBatches, as_labels, loader, ranks
+from medtrain.data.loaders import Loaders, Rows
 from medtrain.data.refusal import refuse_or_tell
 from medtrain.data.rows.groups import group_columns
 from medtrain.data.rows.manifest import Manifest
 from medtrain.data.source import declared, reader
 from medtrain.data.splitting import Splitting, excluded, told_twins
-from medtrain.sampler import EvalSampler, Shuffle
+from medtrain.sampler import Shuffle
 from medtrain.target import DataSpec
 
-Rows = NDArray[np.int64]
 
-
-class Data(pl.LightningDataModule):
+class Data(Loaders):
     """Cases, with labels and splits, or without (`for_inputs`).
 
     A batch is a dict; ``case`` int64 (B,) is the row number in `cases`, ``y`` float32 (B, K) for binary (K=1) and
@@ -84,15 +80,11 @@ class Data(pl.LightningDataModule):
     inspector = "cases"
     noun: str = "images"
     held_out: dict[str, Any] | None = None
-    targets: NDArray[Any] | None = None
     truth: Truth | None = None
     groups: pd.DataFrame | None = None
     site: list[str] | None = None
     decoded = 0
-    spec: DataSpec
-    cases: pd.DataFrame
     slots: Rows
-    readable: Rows
     content: list[str]
 
     def __init__(
@@ -155,10 +147,6 @@ class Data(pl.LightningDataModule):
         Args:
             everything: what batches don't need, such as masks, too.
         """
-
-    @abstractmethod
-    def dataset(self, rows: Rows) -> Dataset[Any]:
-        """Take these rows of `cases`, in their order; its ``__getitems__`` gives a whole batch."""
 
     def arrange(self, manifest: Manifest) -> Manifest:
         """Make cases of the rows of a source, where they are others; and look at how they will be read (UsageError)."""
@@ -265,79 +253,3 @@ class Data(pl.LightningDataModule):
     def table(self) -> pd.DataFrame:
         """Find the user's own columns, a row a case, indexed by the row numbers of the file."""
         return self._raw.typed.iloc[self.slots]
-
-    def setup(self, stage: str | None = None) -> None:
-        self.prepare()
-
-    def rows(self, split: str) -> Rows:
-        """Number the rows in `cases` of one split."""
-        return np.flatnonzero(self.cases["split"].to_numpy() == split)
-
-    def y(self, rows: Rows) -> Tensor | None:
-        """Give labels of these cases as batches have them; None without labels."""
-        return None if self.targets is None else as_labels(self.spec.target, self.targets[rows])
-
-    def labels(self, rows: Rows) -> NDArray[Any]:
-        """Give what a sampler goes by: a label for each sample of `dataset(rows)`."""
-        assert self.targets is not None
-        return self.targets[rows]
-
-    def patients(self, rows: Rows) -> NDArray[Any]:
-        """Name the patient of each sample of `dataset(rows)`."""
-        return np.asarray(self.cases["patient"].to_numpy()[rows])
-
-    def training_set(self, rows: Rows) -> Dataset[Any]:
-        """Take these rows as `dataset` does, where training sees no other samples of a case than evaluation."""
-        return self.dataset(rows)
-
-    def sampler(self, rows: Rows, batch_size: int) -> Sampler[Any]:
-        """Build what draws positions of `training_set`."""
-        rank, world = ranks()
-        return self.build_sampler(
-            labels=self.labels(rows),
-            groups=self.patients(rows),
-            batch_size=batch_size,
-            seed=self.seed,
-            rank=rank,
-            world=world,
-        )
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        self.prepare()
-        rows = self.rows("train")
-        batches = self.batches(rows, self.sampler(rows, int(self.cfg["batch_size"])), training=True)
-        return loader(self.training_set(rows), batches, self.workers)
-
-    def batches(self, rows: Rows, sampler: Sampler[Any], training: bool = False) -> LaterBatches:
-        """Put what a sampler of these rows gives together to batches."""
-        size, count = int(self.cfg["batch_size"]), _length(sampler)
-        lonely = training and count > size and count % size == 1  # batch norm cannot learn from one image
-        return LaterBatches(sampler, size, drop_last=lonely)
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        return self.eval_dataloader("val")
-
-    def test_dataloader(self) -> DataLoader[Any]:
-        return self.eval_dataloader("test")
-
-    def predict_dataloader(self) -> DataLoader[Any]:
-        """Load what can be read, in order; ranks get equally many, so some may come twice (tell by ``case``)."""
-        return self._in_order(self.readable)
-
-    def eval_dataloader(self, split: str) -> DataLoader[Any]:
-        """Load the cases of a split in their order; ranks get equally many, so some may come twice."""
-        self.prepare()
-        return self._in_order(self.rows(split))
-
-    def _in_order(self, rows: Rows) -> DataLoader[Any]:
-        dataset = self.dataset(rows)
-        return loader(dataset, self.batches(rows, EvalSampler(_length(dataset), *ranks())), self.workers)
-
-    @property
-    def workers(self) -> int:
-        return int(self.cfg.get("num_workers") or 0)
-
-
-def _length(of: Any) -> int:
-    """Count samples; torch leaves open whether its samplers and data sets have a length, all of ours have."""
-    return len(of)

@@ -27,11 +27,11 @@ from medtrain.report.page import SECTIONS
 from medtrain.report.views import Drawer
 from medtrain.target import DataSpec, Decision, Outcome, Target
 from medtrain.task.explanation import Explanation, Request
+from medtrain.task.gathering import Outputs, gather, several_ranks, to_cpu
 from medtrain.task.means import EpochMeans
 from medtrain.transfer import Transfer, scale_rates
 
 Batch = Any
-Outputs = list[dict[str, Any]]  # of all batches and ranks
 
 
 class Task(pl.LightningModule):
@@ -249,25 +249,21 @@ class Task(pl.LightningModule):
         self.log_dict(self.means.close(self.device), rank_zero_only=False)  # equal on every rank
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._seen.append(_to_cpu(self.reduce(self.validated(batch))))
+        self._seen.append(to_cpu(self.reduce(self.validated(batch))))
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._seen.append(_to_cpu(self.reduce(self.final_outputs(batch))))
+        self._seen.append(to_cpu(self.reduce(self.final_outputs(batch))))
 
     def predict_step(self, batch: Batch, batch_idx: int) -> None:
-        self._seen.append(_to_cpu(self.reduce(self.final_outputs(batch))))
+        self._seen.append(to_cpu(self.reduce(self.final_outputs(batch))))
 
     def _gather(self) -> Outputs:
         own, self._seen = self._seen, []
-        if not _several_ranks():
-            return own
-        everyone: list[Any] = [None] * dist.get_world_size()
-        dist.all_gather_object(everyone, own)
-        return [batch for part in everyone for batch in part]
+        return gather(own)
 
     def on_validation_epoch_start(self) -> None:
         """Give every rank the batch statistics of rank 0 to validate with; the checkpoint has them."""
-        for buffer in self.buffers() if _several_ranks() else ():
+        for buffer in self.buffers() if several_ranks() else ():
             dist.broadcast(buffer, 0)
 
     def on_validation_epoch_end(self) -> None:
@@ -314,15 +310,3 @@ def first_rows(keys_NK: Tensor) -> Tensor:
     """Find where each distinct row of keys stands first, in ascending order of the keys."""
     _, inverse, counts = torch.unique(keys_NK, dim=0, return_inverse=True, return_counts=True)
     return torch.argsort(inverse, stable=True)[torch.cumsum(counts, 0) - counts]
-
-
-def _several_ranks() -> bool:
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-
-
-def _to_cpu(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.detach().cpu()
-    if isinstance(value, Mapping):
-        return {k: _to_cpu(v) for k, v in value.items()}
-    return [_to_cpu(v) for v in value] if isinstance(value, list | tuple) else value

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from medtrain.core.errors import DataError, Problem
-from medtrain.data.base import Data, Rows
+from medtrain.data.base import Data
 from medtrain.data.batches.bag_tiles import place_tiles
 from medtrain.data.batches.packed import CaseBags, PackedBatches
 from medtrain.data.batches.tumour import TumourMasks
 from medtrain.data.files import Files
+from medtrain.data.loaders import Rows
 from medtrain.data.rows.bags import csv_rows
 from medtrain.data.rows.columns import IGNORED
 from medtrain.data.rows.manifest import Manifest

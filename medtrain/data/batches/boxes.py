@@ -21,12 +21,13 @@ from medtrain.core.anchors import as_pairs, typical_shapes
 from medtrain.core.errors import Problem
 from medtrain.core.progress import Progress
 from medtrain.core.truth import Truth
-from medtrain.data.base import Data, Rows
+from medtrain.data.base import Data
 from medtrain.data.batches.box_places import box_form, grids, places
 from medtrain.data.batches.box_samples import BoxImages, SampleBoxes, Samples, boxes_in, tile_samples, whole_samples
 from medtrain.data.batches.pictures import headers, list_pictures, numbers, open_pictures
 from medtrain.data.files import Files
 from medtrain.data.fingerprint import digest, row_texts
+from medtrain.data.loaders import Rows
 from medtrain.data.rows.manifest import Manifest
 from medtrain.data.settings import normalisation
 from medtrain.io.image import ImageForm

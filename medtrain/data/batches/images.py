@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from medtrain.core.progress import Progress
-from medtrain.data.base import Data, Rows
+from medtrain.data.base import Data
 from medtrain.data.batches.pictures import (
     Batch,
     Pictures,
@@ -25,6 +25,7 @@ from medtrain.data.batches.pictures import (
     scaled,
 )
 from medtrain.data.files import Files
+from medtrain.data.loaders import Rows
 from medtrain.data.rows.manifest import Manifest
 from medtrain.data.settings import image_form, normalisation
 from medtrain.io.image import ImageForm

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from medtrain.core.errors import UsageError
-from medtrain.data.base import Data, Rows
+from medtrain.data.base import Data
 from medtrain.data.batches.middle_slice import middle_slice
 from medtrain.data.batches.patch_form import PatchForm, patch_form, spacing_of
 from medtrain.data.batches.patches import Case, GridPatches, TrainingPatches, Visits
 from medtrain.data.batches.pictures import numbers
 from medtrain.data.batches.volume_files import as_warnings, read_cases
 from medtrain.data.files import Files
+from medtrain.data.loaders import Rows
 from medtrain.data.rows.inputs import list_inputs
 from medtrain.data.rows.manifest import Manifest
 from medtrain.data.settings import normalisation

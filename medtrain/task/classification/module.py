@@ -23,11 +23,12 @@ from medtrain.report import write_failures
 from medtrain.target import DataSpec, Decision, Outcome, Predicted, Target
 from medtrain.target.binary import Binary
 from medtrain.target.classes import ClassTarget
-from medtrain.task.base import Batch, Outputs, Task, first_rows, scaled, shape_of
+from medtrain.task.base import Batch, Task, first_rows, scaled, shape_of
 from medtrain.task.classification.explain_images import explain_images
 from medtrain.task.classification.explain_volumes import explain_volumes
 from medtrain.task.classification.views import views
 from medtrain.task.explanation import Explanation, Request
+from medtrain.task.gathering import Outputs
 
 
 class Classification(Task):

@@ -25,10 +25,11 @@ from medtrain.model import losses_wanted
 from medtrain.report import write_box_pictures
 from medtrain.target import DataSpec, Decision, Outcome, Target
 from medtrain.target.boxes import BoxTarget
-from medtrain.task.base import Batch, Outputs, Task, first_rows, refuse_unused, scaled, shape_of
+from medtrain.task.base import Batch, Task, first_rows, refuse_unused, scaled, shape_of
 from medtrain.task.detection.explain import explain_boxes
 from medtrain.task.detection.export import export_boxes
 from medtrain.task.explanation import Explanation, Request
+from medtrain.task.gathering import Outputs
 
 CUT_PX = 3.0  # of the network's input: detectors place edges about so exactly
 

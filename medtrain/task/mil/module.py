@@ -15,9 +15,10 @@ from medtrain.loss import attention_entropy
 from medtrain.metric import EvalOptions, tile_auroc
 from medtrain.model import BagNetwork, relevance
 from medtrain.target import DataSpec, Decision, Outcome
-from medtrain.task.base import Batch, Outputs, refuse_unused, shape_of
+from medtrain.task.base import Batch, refuse_unused, shape_of
 from medtrain.task.classification import Classification
 from medtrain.task.explanation import Explanation, Request
+from medtrain.task.gathering import Outputs
 from medtrain.task.mil.explain import explain_bags
 
 
