@@ -266,8 +266,8 @@ def told_twins(
     if not len(rows):
         return []
     split = dealt.splits["split"].to_numpy(str)
-    found = twins(content_N[rows], split, strata(manifest, rows), _Chosen(manifest.where, rows))
-    return [replace(problem, severity="warning") for problem, _ in found]
+    problems = twins(content_N[rows], split, strata(manifest, rows), _Chosen(manifest.where, rows))
+    return [replace(problem, severity="warning") for problem, _ in problems]
 
 
 def excluded(manifest: Manifest, bad: list[tuple[int, Problem]], used: int, rest: str) -> dict[str, int]:

@@ -36,8 +36,8 @@ def duplicates(
         targets: (N, C) indicators, NaN unknown (`medtrain.target.Target.indicators`).
         places: file and row of every row of the data.
     """
-    found = twins(content, split_N, targets, [places[row] for row in rows])
-    return [Finding(problem, tuple(rows[group].tolist())) for problem, group in found]
+    problems = twins(content, split_N, targets, [places[row] for row in rows])
+    return [Finding(problem, tuple(rows[group].tolist())) for problem, group in problems]
 
 
 def near_duplicates(

@@ -151,8 +151,8 @@ def why_none(tissue: Tissue, least: float) -> str:
     parts = [f"{what} {share:.1%}" for what, share in sorted(tissue.removed.items(), key=lambda part: -part[1])]
     if not parts or max(tissue.removed.values()) < 0.0005:
         return "no tissue was found on it (see its picture); data.tissue_threshold=0.03 is less strict"
-    kept = "; data.ink=false keeps ink and black" if any(what != SMALL for what in tissue.removed) else ""
-    return f"no tissue was found on it (see its picture): left out were, of the slide, {', '.join(parts)}{kept}"
+    advice = "; data.ink=false keeps ink and black" if any(what != SMALL for what in tissue.removed) else ""
+    return f"no tissue was found on it (see its picture): left out were, of the slide, {', '.join(parts)}{advice}"
 
 
 def otsu(values: NDArray[np.floating]) -> float:

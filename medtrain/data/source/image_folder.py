@@ -33,9 +33,9 @@ def image_folder(cfg: Mapping[str, Any], spec: DataSpec | None, progress: Progre
     if not root.is_dir():
         raise UsageError(f"data.root={root}: no such folder")
     # roles are known here: a table's data.columns would have nothing to name
-    listing, told = list_folder(root)
+    listing, warnings = list_folder(root)
     manifest = manifest_of(listing, {**cfg, "columns": {"patient": "none"}}, spec)
-    manifest.warnings += told
+    manifest.warnings += warnings
     return manifest
 
 
@@ -73,13 +73,14 @@ def list_folder(root: Path) -> tuple[Listing, list[Problem]]:
     if outside or not paths:
         what = f"{len(outside)} images in no class's folder, such as {outside[0]}" if outside else "no images"
         raise DataError(
-            f"data.root={root} holds {what}; sort them as root/CLASS/image or root/train/CLASS/image", looked.told(root)
+            f"data.root={root} holds {what}; sort them as root/CLASS/image or root/train/CLASS/image",
+            looked.warnings(root),
         )
     parts = [path.split("/") for path in paths]
     columns = {"path": paths, "label": [part[depth - 1] for part in parts]}
     if with_splits:
         columns["split"] = [part[0] for part in parts]
-    return Listing.of(root, columns, paths), looked.told(root)
+    return Listing.of(root, columns, paths), looked.warnings(root)
 
 
 @dataclass
@@ -89,7 +90,7 @@ class _Looked:
     paths: list[str] = field(default_factory=list)
     passed: Counter[str] = field(default_factory=Counter)
 
-    def told(self, root: Path) -> list[Problem]:
+    def warnings(self, root: Path) -> list[Problem]:
         if not self.passed:
             return []
         shown = ", ".join(f"{name} ({n:,})" for name, n in self.passed.most_common(10))
