@@ -42,7 +42,7 @@ def _embed_pictures(cfg: DictConfig) -> None:
     """Write the features of all pictures that have labels into `output`, for data=feature_bags."""
     if declared(cfg.data.name).batches != "images":
         raise UsageError(f"embed is for slides and pictures, such as data=slide_table, not data={cfg.data.name}")
-    if cfg.encoder is None or cfg.output is None:
+    if cfg.get("encoder") is None or cfg.output is None:
         raise UsageError(
             "embed of pictures needs an encoder and a folder: encoder=NAME encoder.weights=FILE output=DIR"
         )
