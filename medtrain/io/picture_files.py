@@ -50,14 +50,16 @@ class PictureFinder:
         self._below: dict[str, list[Path]] | None = None
 
     def find(self, name: str) -> Path:
-        """Find a file; where none is in the folder, the only one of that name below the root, if there is one."""
+        """Find a file; where none is in the folder, the only one of that name (or stem) below the root."""
         path = as_named(self.folder, name)
         if path.is_file():
             return path
         if self._below is None:
             self._below = {}
-            for file in files_below(self.root):
-                self._below.setdefault(file.name, []).append(file)
+            for file in pictures_below(self.root):
+                for called in {file.name, file.stem}:
+                    self._below.setdefault(called, []).append(file)
         tail = Path(name.replace("\\", "/"))
-        fitting = [file for file in self._below.get(tail.name, []) if file.parts[-len(tail.parts) :] == tail.parts]
+        above = tail.parts[:-1]
+        fitting = [file for file in self._below.get(tail.name, []) if file.parts[-1 - len(above) : -1] == above]
         return fitting[0] if len(fitting) == 1 else path

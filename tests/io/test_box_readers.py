@@ -248,6 +248,36 @@ def test_all_that_is_wrong_in_voc_is_named(tmp_path: Path) -> None:
         read_voc(tmp_path / "V" / "JPEGImages")
 
 
+def test_voc_trainval_several_roots_and_sub_folders(tmp_path: Path) -> None:
+    for root in ("VOC2007", "VOC2012"):
+        voc(tmp_path / root)
+    found = read_voc(tmp_path)
+    assert len(found) == 6 and len(set(found.name)) == 6 and all(Path(path).is_file() for path in found.path)
+    lists = tmp_path / "VOC2007/V/ImageSets/Main"
+    write(lists / "trainval.txt", "a\n")
+    write(lists / "test.txt", "\ufeffb\n")
+    found = read_voc(tmp_path / "VOC2007")
+    assert found.split == ["test", "train"] and found.name == ["b.png", "a.png"]
+    assert [p.detail for p in found.warnings] == ["1 XML files are in none of the lists: left out"]
+    write(lists / "train.txt", "b\n")
+    assert kinds(read_voc(tmp_path / "VOC2007")) == {"bad_split": 1}
+
+
+def test_voc_beside_pictures_and_in_folders_of_splits(tmp_path: Path) -> None:
+    for place in ("train/x/a", "train/y/a", "valid/b", "test/c"):
+        objects = OBJECT.format("x", 0, 3)
+        write(tmp_path / f"{place}.xml", f"<annotation><filename>C:\\f\\o.jpg</filename>{objects}</annotation>")
+        picture(tmp_path / f"{place}.png")
+    picture(tmp_path / "test/more.png")
+    found = read_voc(tmp_path)
+    assert dict(zip(found.name, found.split, strict=True)) == {
+        "train/x/a.png": "train", "train/y/a.png": "train", "valid/b.png": "val", "test/c.png": "test",
+    }  # fmt: skip
+    assert len(found.box) == 4 and [p.detail for p in found.warnings] == ["1 pictures have no XML: left out"]
+    write(tmp_path / "train/x/other.xml", "<project/>")
+    assert kinds(read_voc(tmp_path)) == {"unreadable": 1}
+
+
 def test_bccd(test_data: Path) -> None:
     found = read_voc(test_data / "bccd")
     assert Counter(found.split) == {"train": 205, "val": 87, "test": 72}

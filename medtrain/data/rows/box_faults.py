@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medtrain.core.box_fusion import pair_iou
 from medtrain.core.errors import DataError, Problem
 from medtrain.io.boxes import Annotations
 
 ROUNDING = 1.0  # pixels that a box may reach beyond its image without a word
 SHARE, LEAST = 0.1, 3  # of the boxes: what so many have in common is a mistake of the whole, not of single boxes
 SHARE_LIMIT = 1.5  # a share of the image that is larger is none
+
+SAME = 0.9  # IoU from which a box and the bounds of an outline are of one object
 
 ADVICE = {
     "shares": "multiply them by width and height, or take data=yolo",
@@ -39,11 +43,12 @@ class Judged:
     warnings: list[Problem] = field(default_factory=list)
 
 
-def judge(boxes: Annotations, size_N2: NDArray[np.float64]) -> Judged:
+def judge(boxes: Annotations, size_N2: NDArray[np.float64], by_reader: bool = False) -> Judged:
     """Leave zero-area, reversed, outside and repeated boxes out, cut those that reach outside, and tell of all.
 
     Args:
         size_N2: (height, width) of the files; NaN where unknown, and their boxes are left out without a word.
+        by_reader: equal boxes of two readers are two.
 
     Raises:
         DataError: the boxes as a whole are in another unit.
@@ -70,7 +75,7 @@ def judge(boxes: Annotations, size_N2: NDArray[np.float64]) -> Judged:
     gone_M = usable_M & ~reversed_M & ~empty_M & (cut_M4[:, 2:] <= cut_M4[:, :2]).any(1)
     left_M = usable_M & ~reversed_M & ~empty_M & ~gone_M
     over_M = left_M & (np.abs(box_M4 - cut_M4) > ROUNDING).any(1)
-    again_M = left_M & _repeated(boxes, cut_M4)
+    again_M = left_M & (_repeated(boxes, cut_M4, by_reader) | _outlined(boxes, cut_M4, left_M))
     for kind, which_M, detail in (
         ("reversed_box", reversed_M, "{} ends before it begins; left out"),
         ("zero_area", empty_M, "{} has no area; left out"),
@@ -120,13 +125,27 @@ def _refuse_units(boxes: Annotations, box_M4: NDArray[np.float64], edge_M4: NDAr
     raise DataError("the boxes are in another unit:", [problem, *others])
 
 
-def _repeated(boxes: Annotations, box_M4: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Find boxes of an image and class that stand there already."""
+def _repeated(boxes: Annotations, box_M4: NDArray[np.float64], by_reader: bool) -> NDArray[np.bool_]:
+    """Find boxes of an image and class (and reader) that stand there already."""
     seen: set[tuple[object, ...]] = set()
     again = np.zeros(len(box_M4), bool)
-    for m, key in enumerate(zip(boxes.image, boxes.label, map(tuple, box_M4.tolist()), strict=True)):
+    readers = boxes.reader if by_reader else [""] * len(box_M4)
+    for m, key in enumerate(zip(boxes.image, boxes.label, readers, map(tuple, box_M4.tolist()), strict=True)):
         again[m] = key in seen
         seen.add(key)
+    return again
+
+
+def _outlined(boxes: Annotations, box_M4: NDArray[np.float64], usable_M: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Find bounds of outlines that are the box of the same object: of one image, class and reader, and alike."""
+    again, plain = np.zeros(len(box_M4), bool), defaultdict[tuple[object, ...], list[int]](list)
+    keys = list(zip(boxes.image, boxes.label, boxes.reader, strict=True))
+    for m in np.flatnonzero(usable_M & ~np.array(boxes.outline, bool)).tolist():
+        plain[keys[m]].append(m)
+    for m in np.flatnonzero(usable_M & np.array(boxes.outline, bool)).tolist():
+        if rows := plain.get(keys[m]):
+            near = (np.abs(box_M4[rows] - box_M4[m]) <= ROUNDING).all(1)
+            again[m] = bool((near | (pair_iou(box_M4[m], box_M4[rows]) >= SAME)).any())
     return again
 
 

@@ -19,6 +19,7 @@ from medtrain.data.rows.box_faults import Judged, judge
 from medtrain.data.rows.columns import IGNORED
 from medtrain.data.rows.filter import matching
 from medtrain.data.rows.manifest import Manifest, identified, sorted_out
+from medtrain.data.rows.readers import read_together, way_of
 from medtrain.io.boxes import Annotations
 from medtrain.io.cache_root import cache_root
 from medtrain.io.cells import one_spelling
@@ -31,7 +32,7 @@ from medtrain.target.spelling import refuse_two_ways
 
 BOX_COLUMNS = ("image", "label", "box", "box_where", "crowd", "area", "box_id", "outline", "reader")
 PARTS = ("patient", "split", "fold", "site")
-IMAGE_COLUMNS = ("path", "name", "where", "size", "image_id", *PARTS)
+IMAGE_COLUMNS = ("path", "name", "where", "size", "image_id", "readers", *PARTS)
 UNIMAGINED = (1, 1)  # the size of an image that cannot be read, and is in no split
 
 
@@ -62,9 +63,11 @@ def box_rows(annotations: Annotations, cfg: Mapping[str, Any], spec: DataSpec | 
     assert manifest.states is not None
     headers = remembered_headers(manifest.path, manifest.states, cache_root(cfg.get("cache_dir")))
     size_N2 = np.array([header.size if header else (np.nan, np.nan) for header in headers], np.float64)
-    judged = judge(annotations, size_N2)
+    judged = judge(annotations, size_N2, by_reader=way_of(cfg) is not None)
+    outside = _outside_classes(annotations, classes)
+    annotations, judged = read_together(annotations, judged, cfg)
     manifest.bad += [(n, problem) for n, problem in annotations.bad if n is not None] + judged.bad
-    manifest.bad += _outside_classes(annotations, classes)
+    manifest.bad += outside
     manifest.faults += [problem for n, problem in annotations.bad if n is None]
     manifest.warnings += annotations.warnings + warnings + judged.warnings + _other_sizes(annotations, headers)
     manifest.headers = headers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from medtrain.data.rows.paths import usual_form
 from medtrain.data.source import ROOT, TABLE, Source
 from medtrain.io.boxes import Annotations
 from medtrain.io.cells import is_unknown, without_decimals
+from medtrain.io.picture_files import PictureFinder
 from medtrain.io.table import RawTable, read_table
 from medtrain.target import DataSpec
 
@@ -26,16 +28,19 @@ CORNERS = ("x_min", "y_min", "x_max", "y_max")
 SIDES = ("width", "height")
 ROLES = {
     **USUAL,
-    "label": ("class_name", *USUAL["label"], "finding label", "finding", "name", "category"),
+    "label": ("class_name", *USUAL["label"], "finding label", "finding", "finding_categories", "name", "category"),
+    "patient": (*USUAL["patient"], "study_id"),  # VinDr-Mammo's, a study a patient
     "x_min": ("x_min", "xmin", "x1", "x0", "left", "x", "bbox [x"),  # NIH's header is 'Bbox [x,y,w,h]'
     "y_min": ("y_min", "ymin", "y1", "y0", "top", "y"),
     "x_max": ("x_max", "xmax", "x2", "right"),
     "y_max": ("y_max", "ymax", "y2", "bottom"),
     "width": ("width", "w", "box_width"),
     "height": ("height", "h", "h]", "box_height"),
+    "reader": ("reader", "rad_id", "reader_id", "rater", "annotator"),
 }
 NOTHING = ("", "0", "no finding", "nofinding", "none", "normal", "negative")
 LESION = "lesion"
+SEVERAL = "\0"  # between the classes of a box
 PARTS = ("patient", "split", "fold", "site")  # of an image, in every row that names it
 
 
@@ -80,6 +85,7 @@ class _Reading:
         self.value_R4: NDArray[np.float64] = self.text_R4.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
         self.label_R = self._labels()
         self.root = Path(str(cfg["root"])).expanduser() if cfg.get("root") else raw.file.parent
+        self.pictures = PictureFinder(self.root, self.root)
         self.form = cfg.get("path_format")
 
     def _labels(self) -> list[str]:
@@ -89,12 +95,16 @@ class _Reading:
         labels = [without_decimals(text) for text in self.raw.column(self.columns["label"])]
         if set(labels) <= {"0", "1", ""}:
             return [LESION if label == "1" else "" for label in labels]
-        return ["" if label.lower() in NOTHING or is_unknown(label) else label for label in labels]
+        return [
+            SEVERAL.join(name for name in _names(label) if name.lower() not in NOTHING and not is_unknown(name))
+            for label in labels
+        ]
 
     def run(self) -> Annotations:
         places, names = self.raw.places(), self.raw.column(self.columns["path"])
         self.form = self.form or usual_form(self.root, names)
         parts: dict[str, list[str]] = {role: self._column(role) for role in PARTS}
+        self.reader_R = self._column("reader")
         images: dict[str, int] = {}
         for row, name in enumerate(names):
             own: dict[str, Any] = {role: column[row] for role, column in parts.items()}
@@ -102,9 +112,11 @@ class _Reading:
                 self.read.blame(None, "missing", places[row], "the image is not named")
                 continue
             if name not in images:
-                file = self.form.replace("{}", name) if self.form else name
-                images[name] = self.read.add_image(self.root / file, name, places[row], **own)
+                path = self.root / self.form.replace("{}", name) if self.form else self.pictures.find(name)
+                images[name] = self.read.add_image(path, name, places[row], **own)
             image = images[name]
+            if (reader := self.reader_R[row]) and reader not in self.read.readers[image]:
+                self.read.readers[image] += (reader,)
             for role, text in own.items():
                 first = getattr(self.read, role)[image]
                 if text != first:
@@ -133,4 +145,11 @@ class _Reading:
         x, y, right, bottom = value.tolist()
         if self.read.unit == "xywh":
             right, bottom = x + right, y + bottom
-        self.read.add_box(image, label, (x, y, right, bottom), where)
+        for name in label.split(SEVERAL):
+            self.read.add_box(image, name, (x, y, right, bottom), where, reader=self.reader_R[row])
+
+
+def _names(label: str) -> list[str]:
+    """Read the classes of a box: one, or a list as Python writes it, ['Mass', 'Skin Retraction'], as VinDr-Mammo's."""
+    listed = re.fullmatch(r"\[\s*(['\"].*['\"])\s*\]", label)
+    return re.split(r"['\"]\s*,\s*['\"]", listed[1][1:-1]) if listed else [label]

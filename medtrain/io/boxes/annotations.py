@@ -28,7 +28,7 @@ class Annotations:
         category_id: of classes, as the file has them; of several files the test split's.
         path: of each image, absolute; name: as written; where: its place for messages.
         size: (height, width) as declared, None where not; image_id: the file's, None where it has none.
-        split, patient, fold, site: '' where not said.
+        split, patient, fold, site: '' where not said; readers: who looked at it, whether they drew or not.
         image: the image of each box, by position; label: its class; box_where: its place for messages.
         crowd: neither found nor missed; area, box_id: as written, else None; outline: bounds a polygon or a mask;
             reader: who drew it, '' where not said.
@@ -49,6 +49,7 @@ class Annotations:
     patient: list[str] = field(default_factory=list)
     fold: list[str] = field(default_factory=list)
     site: list[str] = field(default_factory=list)
+    readers: list[tuple[str, ...]] = field(default_factory=list)
     image: list[int] = field(default_factory=list)
     label: list[str] = field(default_factory=list)
     box: list[Numbers] = field(default_factory=list)
@@ -85,6 +86,7 @@ class Annotations:
         )  # fmt: skip
         for column, value in zip(columns, row, strict=True):
             column.append(value)
+        self.readers.append(())
         return len(self.path) - 1
 
     def add_box(

@@ -123,7 +123,7 @@ class LabelFiles:
             self.read.add_box(line.image, line.label, corners, line.where)
         elif len(numbers) >= 6 and len(numbers) % 2 == 0:
             xs, ys = numbers[::2], numbers[1::2]
-            self.read.add_box(line.image, line.label, (min(xs), min(ys), max(xs), max(ys)), line.where)
+            self.read.add_box(line.image, line.label, (min(xs), min(ys), max(xs), max(ys)), line.where, outline=True)
         else:
             detail = f"{len(numbers)} numbers after the class: {DETAIL}"
             self.read.blame(line.image, "bad_box", line.where, detail)
