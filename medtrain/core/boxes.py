@@ -101,6 +101,22 @@ def iou(a_X4: Tensor, b_X4: Tensor, kind: str = "iou") -> Tensor:
     return overlap - apart - weight * shape
 
 
+def share_inside(a_X4: Tensor, b_X4: Tensor) -> Tensor:
+    """Compute the share of boxes `a` that lies within boxes `b`, which broadcast: COCO's overlap with a crowd."""
+    a, b = a_X4.float(), b_X4.float()
+    shared = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0).prod(-1)
+    return shared / area(a).clamp(min=EPS)
+
+
+def marked_pixels(boxes_M4: Tensor, image_M: Tensor, x_BCHW: Tensor) -> Tensor:
+    """Mark, (B, H, W) bool, the pixels that boxes touch; `image_M` is the row of each box."""
+    marked_BHW = torch.zeros((len(x_BCHW), *x_BCHW.shape[-2:]), dtype=torch.bool, device=x_BCHW.device)
+    edges_M4 = torch.cat([boxes_M4[:, :2].floor(), boxes_M4[:, 2:].ceil()], 1).clamp(min=0).long()
+    for image, (x0, y0, x1, y1) in zip(image_M.tolist(), edges_M4.tolist(), strict=True):
+        marked_BHW[image, y0:y1, x0:x1] = True
+    return marked_BHW
+
+
 def encode(boxes_X4: Tensor, points_X2: Tensor, stride_X: Tensor) -> Tensor:
     """Code boxes as seen from points: shift of the centre and logarithm of width and height, in strides.
 

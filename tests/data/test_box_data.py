@@ -282,7 +282,14 @@ def test_crowds_are_kept_in_the_truth_and_not_learned(coco: Build) -> None:
     change(data, lambda content: [a.update(iscrowd=1) for a in content["annotations"][:4]])
     data.prepare()
     assert data.truth.crowd_M.sum() == 4 and len(data.truth.boxes_M4) == 30
-    assert sum(len(b["boxes"]) for s in ("train", "val", "test") for b in data.eval_dataloader(s)) == 26
+    batches = [batch for split in ("train", "val", "test") for batch in data.eval_dataloader(split)]
+    assert sum(len(b["boxes"]) for b in batches) == 26 and sum(len(b["ignored"]) for b in batches) == 4
+    for batch in batches:
+        for box, row in zip(batch["ignored"].tolist(), batch["ignored_image"].tolist(), strict=True):
+            case = int(batch["case"][row])
+            own = data.truth.boxes_M4[data.truth.of(case)][data.truth.crowd_M[data.truth.of(case)]]
+            sx, sy, tx, ty = batch["place"][row].tolist()
+            assert any(np.allclose(box, placed, atol=1e-3) for placed in own * [sx, sy, sx, sy] + [tx, ty, tx, ty])
 
 
 def test_inputs_are_placed_and_need_no_boxes(coco: Build, tmp_path: Path) -> None:

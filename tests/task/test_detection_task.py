@@ -197,3 +197,25 @@ def test_saved_predictions_have_a_table_of_images_and_the_classes_own_ids(tmp_pa
     assert list(table) == ["image_id", "case", "width", "height", "boxes", "error"]
     made.save(tmp_path / "none", [], inputs, decision)  # type: ignore[arg-type]
     assert json.loads((tmp_path / "none").read_text()) == [] and len(pd.read_csv(tmp_path / "none.images.csv")) == 3
+
+
+def test_crowds_are_covered_in_training_but_for_true_boxes() -> None:
+    made = task(said((0, 0.9, 1, [2.0, 2, 8, 8])), loss=OwnLoss())
+    one = torch.zeros(1).long()
+    boxes = {"boxes": torch.tensor([[4.0, 4, 8, 8]]), "labels": one, "image": one}
+    ignored = {"ignored": torch.tensor([[2.0, 2, 12.5, 12]]), "ignored_image": one}
+    made.losses(batch([0, 1]) | boxes | ignored)
+    seen_HW: Tensor = made.model.seen[0, 0]  # type: ignore[assignment, index]
+    covered = torch.zeros(32, 32, dtype=torch.bool)
+    covered[2:12, 2:13] = True
+    covered[4:8, 4:8] = False
+    assert (seen_HW[covered] == 0).all() and (seen_HW[~covered] == 2).all()  # the mean, and white
+    assert (made.model.seen[1] == 2).all()  # type: ignore[index]
+
+
+def test_boxes_on_crowds_are_not_hard() -> None:
+    made = task(said((0, 0.9, 1, [2.0, 2, 8, 8]), (1, 0.7, 0, [2.0, 2, 8, 8])))
+    none = {"boxes": torch.zeros(0, 4), "image": torch.zeros(0).long()}
+    ignored = {"ignored": torch.tensor([[0.0, 0, 20, 20]]), "ignored_image": torch.zeros(1).long()}
+    assert made.hardness(batch([0, 1]) | none).tolist() == pytest.approx([0.9, 0.7])
+    assert made.hardness(batch([0, 1]) | none | ignored).tolist() == pytest.approx([0, 0.7])

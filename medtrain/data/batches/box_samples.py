@@ -66,18 +66,22 @@ class BoxImages(Dataset[Batch]):
         cache: the pixels.
         samples: what is cut from it.
         boxes: of the samples; None where nobody knows them.
+        ignored: of the samples, neither to be found nor false; None where there are none.
     """
 
-    def __init__(self, cache: ImageCache, samples: Samples, boxes: SampleBoxes | None = None) -> None:
+    def __init__(
+        self,
+        cache: ImageCache,
+        samples: Samples,
+        boxes: SampleBoxes | None = None,
+        ignored: SampleBoxes | None = None,
+    ) -> None:
         self.cache, self.size, self.tiled = cache, samples.size, samples.tiled
         # Tensors: processes started by spawn share them, where arrays would be copied to each.
         self.slots, self.cases = torch.from_numpy(samples.slot_S), torch.from_numpy(samples.case_S)
         self.places, self.corners = torch.from_numpy(samples.place_S4), torch.from_numpy(samples.corner_S2)
         self.instances, self.shrunk = torch.from_numpy(samples.instance_S), torch.from_numpy(samples.shrunk_S)
-        self.boxes: tuple[Tensor, Tensor, Tensor] | None = None
-        if boxes is not None:
-            first = np.searchsorted(boxes.sample_M, np.arange(len(samples) + 1))
-            self.boxes = torch.from_numpy(boxes.boxes_M4), torch.from_numpy(boxes.label_M), torch.from_numpy(first)
+        self.boxes, self.ignored = _shared(boxes, len(samples)), _shared(ignored, len(samples))
 
     def __len__(self) -> int:
         return len(self.slots)
@@ -105,12 +109,28 @@ class BoxImages(Dataset[Batch]):
     def _boxes(self, index_B: Tensor) -> Batch:
         if self.boxes is None:
             return {}
-        boxes, labels, first = self.boxes
-        count_B = first[index_B + 1] - first[index_B]
-        image_M = torch.repeat_interleave(torch.arange(len(index_B)), count_B)
-        within_M = torch.arange(len(image_M)) - (count_B.cumsum(0) - count_B)[image_M]
-        rows = first[index_B][image_M] + within_M
-        return {"boxes": boxes[rows], "labels": labels[rows], "image": image_M}
+        rows_M, image_M = _rows_of(self.boxes[2], index_B)
+        batch = {"boxes": self.boxes[0][rows_M], "labels": self.boxes[1][rows_M], "image": image_M}
+        if self.ignored is not None:
+            rows_K, image_K = _rows_of(self.ignored[2], index_B)
+            batch |= {"ignored": self.ignored[0][rows_K], "ignored_image": image_K}
+        return batch
+
+
+def _shared(boxes: SampleBoxes | None, samples: int) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Give boxes, labels and where each sample's boxes begin, as tensors."""
+    if boxes is None:
+        return None
+    first = np.searchsorted(boxes.sample_M, np.arange(samples + 1))
+    return torch.from_numpy(boxes.boxes_M4), torch.from_numpy(boxes.label_M), torch.from_numpy(first)
+
+
+def _rows_of(first_S: Tensor, index_B: Tensor) -> tuple[Tensor, Tensor]:
+    """List the boxes of samples, and the place of each box's sample among these."""
+    count_B = first_S[index_B + 1] - first_S[index_B]
+    image_M = torch.repeat_interleave(torch.arange(len(index_B)), count_B)
+    within_M = torch.arange(len(image_M)) - (count_B.cumsum(0) - count_B)[image_M]
+    return first_S[index_B][image_M] + within_M, image_M
 
 
 def _shrunk(x_1CHW: Tensor, size: tuple[int, int]) -> Tensor:

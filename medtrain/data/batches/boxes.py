@@ -2,7 +2,8 @@
 
 A batch is packed: ``x`` (B, C, H, W) uint8, or float32 in 0..1 where any file is deeper than 8 bit; ``boxes`` (M, 4)
 float32 (x0, y0, x1, y1) in pixels of x; ``labels`` (M,) int64 from 0; ``image`` (M,) int64, the row in the batch of
-each box, ascending; ``case`` (B,) int64; ``place`` (B, 4) float32 (sx, sy, tx, ty), where x_net = sx * x_file + tx;
+each box, ascending; ``ignored`` (K, 4) and ``ignored_image`` (K,) the same of crowds and difficult boxes, where there
+are any; ``case`` (B,) int64; ``place`` (B, 4) float32 (sx, sy, tx, ty), where x_net = sx * x_file + tx;
 ``draw`` (B,) where a sampler repeats images; ``instance`` (B,), the number of the tile, where images are cut up.
 Without labels there are neither ``boxes`` nor ``labels`` and ``image``.
 """
@@ -145,14 +146,18 @@ class BoxData(Data):
         """Take the boxes to learn in samples: crowds are none."""
         return self._boxes(samples, self.truth)
 
-    def _boxes(self, samples: Samples, truth: Truth) -> SampleBoxes:
-        sure = ~truth.crowd_M
-        visible = float(self.cfg.get("min_visible") or 0)
-        return boxes_in(samples, truth.boxes_M4[sure], truth.label_M[sure], truth.case_M[sure], visible)
+    def _boxes(self, samples: Samples, truth: Truth, crowds: bool = False) -> SampleBoxes:
+        """Take boxes that a sample shows enough of, or the crowds that it shows any of."""
+        these_M = truth.crowd_M if crowds else ~truth.crowd_M
+        visible = 0.0 if crowds else float(self.cfg.get("min_visible") or 0)
+        return boxes_in(samples, truth.boxes_M4[these_M], truth.label_M[these_M], truth.case_M[these_M], visible)
 
     def dataset(self, rows: Rows) -> BoxImages:
         samples = self.samples(rows)
-        return BoxImages(self.cache, samples, None if self.targets is None else self.boxes(samples))
+        if self.targets is None:
+            return BoxImages(self.cache, samples)
+        ignored = self._boxes(samples, self.truth, crowds=True) if self.truth.crowd_M.any() else None
+        return BoxImages(self.cache, samples, self.boxes(samples), ignored)
 
     def labels(self, rows: Rows) -> NDArray[Any]:
         samples = self.samples(rows)

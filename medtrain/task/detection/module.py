@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from medtrain.core.boxes import Boxes, Detections, iou, moved
+from medtrain.core.boxes import Boxes, Detections, iou, marked_pixels, moved, share_inside
 from medtrain.core.coco import results, truth_file
 from medtrain.core.tile_merging import Views, merge_tiles
 from medtrain.core.truth import PredictedBoxes, Truth
@@ -90,10 +90,20 @@ class Detection(Task):
         return "own, as the network brings its loss" if brings else "detection"
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        batch = batch | {"x": scaled(batch["x"])}
+        batch = batch | {"x": self._covered(batch)}
         if self.augment is not None:
             batch = self.augment(batch, seed=self.seed, epoch=self.current_epoch)
         return self._losses(batch)
+
+    def _covered(self, batch: Batch) -> Tensor:
+        """Scale inputs to 0..1, and cover crowds and difficult boxes with the mean, but for what true boxes hold: a
+        network learns from them neither that there is a lesion nor that there is none."""
+        x_BCHW = scaled(batch["x"])
+        if not len(batch.get("ignored", ())):
+            return x_BCHW
+        cover_BHW = marked_pixels(batch["ignored"], batch["ignored_image"], x_BCHW)
+        cover_BHW &= ~marked_pixels(batch["boxes"], batch["image"], x_BCHW)
+        return torch.where(cover_BHW[:, None], self.mean.to(x_BCHW.dtype), x_BCHW)
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         """Compute the losses of inputs in 0..1."""
@@ -123,7 +133,7 @@ class Detection(Task):
         if self.loss is None:  # nothing is trained
             return outputs
         with torch.no_grad(), losses_wanted(self.model):
-            loss = torch.stack(list(self._losses(batch | {"x": scaled(batch["x"])}).values())).sum()
+            loss = torch.stack(list(self._losses(batch | {"x": self._covered(batch)}).values())).sum()
         return outputs | {"loss": loss.float().expand(len(batch["case"]))}
 
     def hardness(self, batch: Batch) -> Tensor:
@@ -132,6 +142,9 @@ class Detection(Task):
         detections: Detections = detector.detect((scaled(batch["x"]) - self.mean) / self.std)
         overlap_NM = iou(detections.boxes_N4[:, None], batch["boxes"]) * (detections.image_N[:, None] == batch["image"])
         wrong_N = (overlap_NM < self.rule.iou).all(1)
+        if "ignored" in batch:
+            here_NK = detections.image_N[:, None] == batch["ignored_image"]
+            wrong_N &= (share_inside(detections.boxes_N4[:, None], batch["ignored"]) * here_NK < self.rule.iou).all(1)
         return detections.scores_N.new_zeros(len(batch["case"])).index_add(
             0, detections.image_N[wrong_N], detections.scores_N[wrong_N]
         )
