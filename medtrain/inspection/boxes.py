@@ -34,7 +34,9 @@ def inspect(data: BoxData, near: bool = True, progress: Bars = no_bar) -> Inspec
     used, place_N4 = truth.select(rows), places(truth.size_N2, data.form)
     wh_M2 = (used.boxes_M4[:, 2:] - used.boxes_M4[:, :2]) * place_N4[rows][used.case_M, :2]
     inspection.add(
-        _tiny(wh_M2, data) + _no_negatives(used, rows) + _overlapping(used, rows, inspection.cases["case"].tolist())
+        _tiny(wh_M2, place_N4[rows][used.case_M, 0].astype(np.float64), data)
+        + _no_negatives(used, rows)
+        + _overlapping(used, rows, inspection.cases["case"].tolist())
     )
     picture = inspection.picture
     return replace(
@@ -44,16 +46,38 @@ def inspect(data: BoxData, near: bool = True, progress: Bars = no_bar) -> Inspec
     )
 
 
-def _tiny(wh_M2: NDArray[np.float64], data: BoxData) -> list[Finding]:
+def _larger(wh_M2: NDArray[np.float64], scale_M: NDArray[np.float64], data: BoxData) -> str:
+    """Advise a size at which 1 in 20 boxes is tiny. With fit=shrink no image is enlarged, so that a larger
+    data.image_size helps only as far as images were made smaller.
+
+    Args:
+        wh_M2: widths and heights in pixels of the network's input.
+        scale_M: pixels of the input for a pixel of the file.
+    """
+    side_M, size = wh_M2.min(1), max(data.form.size)
+    fit, words = "", "data.image_size={}{} would leave 1 in 20"
+    if data.form.fit == "shrink":
+        in_file = float(np.quantile(side_M / scale_M, OFTEN))
+        # each box reaches TINY at the size that its image needs, and never if it is smaller than that in its file
+        needed = np.quantile(
+            np.where(side_M / scale_M < TINY, np.inf, size * TINY / side_M), 1 - OFTEN, method="higher"
+        )
+        if np.isfinite(needed):
+            return words.format(int(np.ceil(needed / 32) * 32), fit)
+        fit = f" with data.fit=pad, which enlarges images (1 in 20 is up to {in_file:.1f} pixels in its file),"
+    side = float(np.quantile(side_M, OFTEN))
+    return words.format(int(np.ceil(size * TINY / max(side, 1e-6) / 32) * 32), fit)
+
+
+def _tiny(wh_M2: NDArray[np.float64], scale_M: NDArray[np.float64], data: BoxData) -> list[Finding]:
     small = wh_M2.min(1, initial=np.inf) < TINY
     if not small.any():
         return []
-    share, side = small.mean(), float(np.quantile(wh_M2.min(1), 0.05))
-    wanted = int(np.ceil(max(data.form.size) * TINY / max(side, 1e-6) / 32) * 32)
+    share = small.mean()
     detail = (
         f"{int(small.sum()):,} of {len(small):,} boxes are less than {TINY:.0f} pixels wide or high at "
         f"data.image_size={max(data.form.size)}, the smallest {wh_M2.min():.1f}: most detectors miss these. "
-        f"data.image_size={wanted} would leave 1 in 20; data.tile cuts large images up"
+        f"{_larger(wh_M2, scale_M, data)}; data.tile cuts large images up"
     )
     return [Finding(Problem("tiny_boxes", "the boxes", detail, "warning" if share >= OFTEN else "note"))]
 

@@ -68,3 +68,15 @@ def test_another_unit_and_several_readers(tmp_path: Path) -> None:
 def test_no_negatives_is_noted(tmp_path: Path) -> None:
     found = inspect(make_coco(tmp_path, {name: boxes for name, boxes in forty().items() if boxes}))
     assert "note no_negatives" in said(found)
+
+
+def test_advice_on_size_where_images_are_not_enlarged(tmp_path: Path) -> None:
+    root = make_coco(tmp_path, forty())  # 60 x 40 pixels, boxes of 12 x 10 and 6 x 6.5
+    assert "data.image_size=96 with data.fit=pad, which enlarges images (1 in 20 is up to 6.0 pixels" in (
+        said(inspect(root, fit="shrink", image_size=64))["warning tiny_boxes"].replace("data.image_size=64, ", "")
+    )
+    small = {name: [box for box in boxes if box[0] == "mass"] for name, boxes in forty().items()}
+    found = inspect(make_coco(tmp_path / "small", small), fit="shrink", image_size=32)
+    text = said(found)["warning tiny_boxes"]
+    assert "data.image_size=64 would leave 1 in 20" in text and "fit=pad" not in text
+    assert "warning tiny_boxes" not in said(inspect(tmp_path / "small", fit="shrink", image_size=64))
