@@ -246,6 +246,8 @@ def _resolution(tags: Any) -> dict[str, str]:
 
 def _why_not(page: Any, series: Any = None) -> str:
     """Say why a page's pixels are not read; '' if they are."""
+    if int(page.compression) not in extra("tifffile", "reading a TIFF slide").TIFF.DECOMPRESSORS:
+        return f"its compression is of a kind that is not read ({int(page.compression)})"
     if page.bitspersample != 8:
         return f"it has {page.bitspersample} bits a colour, and 8 are wanted"
     if page.samplesperpixel not in (1, 3, 4) or page.planarconfig != 1 or (series is not None and len(series) > 1):

@@ -15,4 +15,5 @@ def test_faulty_inputs_of_every_kind(tmp_path: Path) -> None:
     variables = os.environ | {"TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(words, capture_output=True, text=True, env=variables, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
-    assert done.stdout.endswith("9 inputs, 0 wrong\n") and not list(tmp_path.iterdir())
+    left = [path.name for path in tmp_path.iterdir() if not path.name.startswith("torchinductor")]  # torch's own
+    assert done.stdout.endswith("9 inputs, 0 wrong\n") and not left

@@ -193,7 +193,7 @@ def test_odd_files_are_read_or_say_why_not(test_data: Path, tmp_path: Path) -> N
     assert Slide(odd / "boxes.tiff", default_mpp=0.5).tile(Slide(odd / "boxes.tiff", mpp=0.5).view(0.5, 64), 0, 0).any()
     small = Slide(odd / "small.svs")
     assert small.sizes == [(16, 16)] and small.overview(8.0)[0].shape == (1, 1, 3)
-    with pytest.raises(ValueError, match="cannot be opened as a slide: Unsupported TIFF compression"):
+    with pytest.raises(ValueError, match="its compression is of a kind that is not read .52479.; convert it"):
         Slide(odd / "unopenable.tiff")
     with pytest.raises(ValueError, match="level 0 cannot be decoded"):
         Slide(odd / "unreadable.svs").read(0, 0, 0, 16, 16)

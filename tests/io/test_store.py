@@ -17,7 +17,7 @@ from medtrain.io.stats import stat_files
 from medtrain.io.store import features
 from medtrain.io.store.features import FeatureCodec, PackedBags, pack_bags
 from medtrain.io.store.files import digest
-from medtrain.io.store.fill import Codec, Kept, keep
+from medtrain.io.store.fill import Codec, Entries, keep
 from medtrain.io.store.index import FACTS, Place
 from medtrain.io.store.segment import Segment
 from medtrain.io.store.voxels import VolumeForm, VoxelCodec, cache_volumes
@@ -48,7 +48,7 @@ class Texts(Codec):
         return segment.add_text(FACTS, {"file": name, "stop": 0, "letters": len(read)}, identity)
 
 
-def of(paths: list[Path], folder: Path) -> Kept:
+def of(paths: list[Path], folder: Path) -> Entries:
     return keep([str(path) for path in paths], stat_files(paths), Texts(folder / "texts"), None, 2, to_stderr)
 
 
