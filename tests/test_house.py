@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import re
@@ -19,6 +20,7 @@ from tests.repository import ROOT, commands, files, pages
 
 READY = [name for name, verb in VERBS.items() if verb.ready]
 LONGEST = 350
+VAGUE = {"found", "said", "told", "asked", "kept", "mine", "each", "who", "at"}  # they don't say what a thing is
 # Places that exist on one machine only, and addresses of package indexes. Written so that this file holds none.
 FOREIGN = "|".join(
     [r"(?<![\w.])/" + f"{top}/" for top in ("work", "root", "home", "Users", "opt")]
@@ -55,6 +57,23 @@ def test_rooms_know_only_what_lies_below_them() -> None:
 def test_files_are_short() -> None:
     lengths = {p: len(p.read_text(encoding="utf-8").splitlines()) for p in files() if p.suffix == ".py"}
     assert not {str(p.relative_to(ROOT)): n for p, n in lengths.items() if n > LONGEST}
+
+
+def _named(node: ast.AST) -> str | None:
+    """Tell the name that a piece of syntax gives to a thing."""
+    if isinstance(node, ast.Name | ast.Attribute):
+        name = node.id if isinstance(node, ast.Name) else node.attr
+        return name if isinstance(node.ctx, ast.Store) else None
+    if isinstance(node, ast.arg):
+        return node.arg
+    return node.name if isinstance(node, ast.FunctionDef | ast.ClassDef) else None
+
+
+def test_names_say_what_things_are() -> None:
+    sources = [path for path in files() if path.suffix == ".py" and path.is_relative_to(ROOT / "medtrain")]
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sources}
+    vague = [(str(path), _named(node)) for path, tree in trees.items() for node in ast.walk(tree)]
+    assert not [(path, name) for path, name in vague if name in VAGUE]
 
 
 def test_no_path_of_a_machine_and_no_package_index() -> None:

@@ -50,8 +50,8 @@ def read_together(annotations: Annotations, judged: Judged, cfg: Mapping[str, An
     )
     if len(readers) < 2:
         if way is not None:
-            who = f"all are of {readers[0]!r}" if readers else "nothing says who drew them (data.columns.reader)"
-            raise UsageError(f"data.readers={way} needs boxes of several readers, but in {file} {who}")
+            reason = f"all are of {readers[0]!r}" if readers else "nothing says who drew them (data.columns.reader)"
+            raise UsageError(f"data.readers={way} needs boxes of several readers, but in {file} {reason}")
         return annotations, judged
     single, fused, drawn = _fused(annotations, judged, readers)
     looked = _looked(annotations)
