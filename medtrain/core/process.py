@@ -25,18 +25,25 @@ def identity(pid: int | None = None) -> dict[str, Any]:
     """
     pid = os.getpid() if pid is None else pid
     facts = {"host": socket.gethostname(), "pid": pid}
-    own = {"boot": _boot(), "namespace": _namespace(), "started": start_ticks(pid)}
+    own = facts | {"boot": _boot(), "namespace": _namespace(), "started": start_ticks(pid)}
     return facts | {"process": own if all(value is not None for value in own.values()) else None}
 
 
 def is_here(fields: Mapping[str, Any]) -> bool:
     """Tell whether a process lives where this one could see it, by what `identity` has said of it: machine and boot."""
-    return (fields.get("process") or {}).get("boot", "") == _boot()
+    return _described(fields).get("boot", "") == _boot()
+
+
+def _described(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Take what `identity` has said, if it is of the machine and number that the fields name; else nothing is known."""
+    process: Mapping[str, Any] = fields.get("process") or {}
+    same = all(process.get(name, fields.get(name)) == fields.get(name) for name in ("host", "pid"))
+    return process if same else {}
 
 
 def lives(fields: Mapping[str, Any]) -> bool | None:
     """Tell whether a process still runs, by what `identity` has said of it; None where that can't be seen from here."""
-    process = fields.get("process")
+    process = _described(fields)
     if process:
         if process.get("boot") != _boot() or process.get("namespace") != _namespace():
             return None

@@ -43,7 +43,7 @@ class Elements(HTMLParser):
 def spoil(folder: Path) -> Path:
     """Put the hostile text wherever a run folder takes text."""
     run, test = (json.loads((folder / name).read_text()) for name in ("run.json", "test_metrics.json"))
-    run |= dict.fromkeys(("model", "data", "task", "seed", "started", "unit", "git"), EVIL)
+    run |= dict.fromkeys(("model", "data", "task", "host", "started", "unit", "git"), EVIL)
     run |= {"excluded": {EVIL: 3}, "versions": {EVIL: EVIL}, "fingerprints": {EVIL: EVIL}}
     test["metrics"][EVIL] = test["metrics"].get("auroc")
     test["groups"] = {EVIL: {EVIL: next(iter(test["groups"]["site"].values()))}} if test.get("groups") else {}
