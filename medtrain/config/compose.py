@@ -248,4 +248,6 @@ def load_saved(run: str | Path, key: str = "run") -> DictConfig:
     if wrong := [node for node in nodes if node in plain and not isinstance(plain[node], dict)]:
         raise UsageError(f"{file}: not the configuration of a medtrain run: {wrong[0]} is no map")
     strangers.check_saved(plain, file)
+    if lacking := [node for node in ("data", "eval", "trainer", "model") if node not in plain]:
+        raise UsageError(f"{file} lacks {', '.join(lacking)}: it is damaged or cut short; put it back from a copy")
     return migrate(saved)

@@ -46,7 +46,7 @@ def run(
     cfg = {
         "verb": "train", "seed": facts.get("seed", 0), "task": {"name": "xray_cls", "pool": "mean"},
         "model": {"_target_": facts.get("target", "medtrain.model.resnet18")}, "eval": {"tta": facts.get("tta", 0)},
-        "augment": {"_target_": "a"}, "data": {"split_seed": facts.get("split_seed", 0)},
+        "augment": {"_target_": "a"}, "trainer": {}, "data": {"split_seed": facts.get("split_seed", 0)},
     }  # fmt: skip
     (folder / "config.yaml").write_text(yaml.safe_dump(cfg))
     return folder
