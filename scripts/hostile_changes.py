@@ -8,6 +8,7 @@ import io
 import json
 import random
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from typing import Any
 
 CELLS = (
@@ -92,11 +93,11 @@ def nodes_changed(rng: random.Random, content: Any) -> Any:
         if way == 0:
             del place[key]
         elif way == 1 and isinstance(place, dict):
-            place[rng.choice(("x", "_target_", "hydra", "0", "name"))] = place[key]
+            place[rng.choice(("x", "_target_", "hydra", "0", "name"))] = deepcopy(place[key])
         elif way == 2 and isinstance(place, list):
-            place.insert(0, place[key])
+            place.insert(0, deepcopy(place[key]))
         else:
-            place[key] = rng.choice(VALUES)
+            place[key] = deepcopy(rng.choice(VALUES))
     return content
 
 
