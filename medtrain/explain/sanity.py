@@ -7,7 +7,7 @@ random shows the image's edges, not the network's reasons.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,9 +38,9 @@ def sanity_check(network: nn.Module, method: Method, x_BCHW: Any, classes_B: Ten
         contrast has nothing to compare and doesn't count.
     """
     maps = method(network, x_BCHW, classes_B).float().cpu().numpy()
-    correlations = {}
+    values = {}
     for name, parts in (("top", 2), ("all", None)):
-        values = [
+        values[name] = [
             similarity(heat, random_heat)
             for draw in range(DRAWS)
             for heat, random_heat in zip(
@@ -48,11 +48,16 @@ def sanity_check(network: nn.Module, method: Method, x_BCHW: Any, classes_B: Ten
             )
             if np.ptp(heat) > 0
         ]
-        correlations[name] = round(float(np.mean(values)), 4) if values else None
+    return verdict(values, len(maps))
+
+
+def verdict(values: Mapping[str, Sequence[float]], images: int) -> dict[str, Any]:
+    """Average rank correlations, by what was randomised, and say whether that of `all` is low enough."""
+    correlations = {name: round(float(np.mean(own)), 4) if own else None for name, own in values.items()}
     whole = correlations["all"]
     return {
         "spearman": correlations,
-        "images": len(maps),
+        "images": images,
         "limit": LIMIT,
         "passed": None if whole is None else whole < LIMIT,
     }

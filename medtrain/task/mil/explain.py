@@ -16,7 +16,7 @@ from medtrain.explain.bags import METHODS, instance_scores, methods
 from medtrain.explain.heatmap import between, painted, ranks, slide_overlay
 from medtrain.explain.names import safe_name, unique_names
 from medtrain.explain.regions import lesions
-from medtrain.explain.sanity import LIMIT
+from medtrain.explain.sanity import verdict
 from medtrain.io.files import atomic_path, write_text
 from medtrain.io.geojson import feature, write_geojson
 from medtrain.io.slide_picture import SlidePicture
@@ -214,14 +214,6 @@ class _Slide:
 
 def _mean_check(checks: list[dict[str, Any]]) -> dict[str, Any]:
     """Average the checks of several bags, which were checked one by one."""
-    correlations = {}
-    for name in ("top", "all"):
-        values = [check["spearman"][name] for check in checks if check["spearman"][name] is not None]
-        correlations[name] = round(float(np.mean(values)), 4) if values else None
-    whole = correlations["all"]
-    return {
-        "spearman": correlations,
-        "images": len(checks),
-        "limit": LIMIT,
-        "passed": None if whole is None else whole < LIMIT,
-    }
+    spearman = [check["spearman"] for check in checks]
+    values = {name: [own[name] for own in spearman if own[name] is not None] for name in ("top", "all")}
+    return verdict(values, len(checks))
