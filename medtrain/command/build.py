@@ -148,6 +148,8 @@ def model(cfg: DictConfig, spec: DataSpec, training: bool, members: list[dict[st
     for node, network in zip(bare, networks, strict=True):
         if hasattr(network, "loaded"):
             say(f"model.weights={node['weights']}: {network.loaded}")
+        if training and isinstance(remark := getattr(network, "remark", ""), str) and remark:
+            warn(remark)
     networks = [task_class(cfg).fit_network(network, plain(cfg.task)) for network in networks]
     check_passes(networks[0], passes)
     return Ensemble(networks) if members else networks[0]

@@ -125,7 +125,7 @@ class Eval:
 
 
 class Explain:
-    method: Literal["all", "attention", "gradcam", "occlusion", "contribution"]
+    method: Literal["all", "attention", "gradcam", "occlusion", "contribution", "gradient"]
     occlusion_size: Count | list | None
     occlusion_stride: Count | list | None
     occlusion_fill: Literal["mean", "lowest"]

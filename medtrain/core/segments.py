@@ -19,15 +19,20 @@ class Packed(NamedTuple):
     Args:
         x: (N, ...), the instances of all bags, one bag after the other.
         offsets: (B+1,) int64, where each bag starts, and N.
+        coords: (N, 2) float32, x and y of each tile's upper left corner in sides of a tile, NaN where a bag has no
+            places; of several slides in one bag each lies to the right of the one before, apart from it. None where
+            no bag has any.
     """
 
     x: Tensor
     offsets: Tensor
+    coords: Tensor | None = None
 
     def alone(self, number: int) -> Packed:
         """Take one bag out of the batch."""
         start, stop = self.offsets[number : number + 2].tolist()
-        return Packed(self.x[start:stop], self.offsets.new_tensor([0, stop - start]))
+        coords = None if self.coords is None else self.coords[start:stop]
+        return Packed(self.x[start:stop], self.offsets.new_tensor([0, stop - start]), coords)
 
 
 def segment_offsets(lengths: Tensor | list[int]) -> Tensor:

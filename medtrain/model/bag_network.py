@@ -65,8 +65,12 @@ class BagNetwork(nn.Module):
 
     Attributes:
         attends: whether the weights are learned attention.
+        additive: whether ``weights * scores`` say exactly what each instance adds to the logits.
+        remark: what people must know of its predictions, told where it is trained and explained; '' for nothing.
     """
 
+    additive = True
+    remark = ""
     mean: Tensor
     std: Tensor
 
@@ -108,9 +112,12 @@ class BagNetwork(nn.Module):
         """Compute logits, and how much each instance has to do with them."""
         if self.training and self.instance_dropout:
             bags = drop_instances(bags, self.instance_dropout)
-        x_ND, offsets = bags
-        h_NH = self.embed(self.features(x_ND))
-        return self.pooled(h_NH, self.head(h_NH), offsets)
+        h_NH = self.in_context(self.embed(self.features(bags.x)), bags)
+        return self.pooled(h_NH, self.head(h_NH), bags.offsets)
+
+    def in_context(self, h_NH: Tensor, bags: Packed) -> Tensor:
+        """Let instances see others of their bag before they are scored; here none does."""
+        return h_NH
 
     def pooled(self, h_NH: Tensor, scores_NK: Tensor, offsets: Tensor) -> Evidence:
         """Pool the scores of instances to the logits of their bags."""
@@ -192,10 +199,11 @@ class Attention(nn.Module):
 
 def drop_instances(bags: Packed, share: float) -> Packed:
     """Leave out each instance with this probability, but for one of each bag."""
-    x_ND, offsets = bags
+    x_ND, offsets, coords_N2 = bags
     luck_N = torch.rand(len(x_ND), device=x_ND.device)
     stays_N = (luck_N >= share) | (luck_N == segment_max(luck_N, offsets)[segment_ids(offsets, len(luck_N))])
-    return Packed(x_ND[stays_N], segment_offsets(segment_sum(stays_N.long(), offsets)))
+    coords = None if coords_N2 is None else coords_N2[stays_N]
+    return Packed(x_ND[stays_N], segment_offsets(segment_sum(stays_N.long(), offsets)), coords)
 
 
 def relevance(network: nn.Module, bags: Packed) -> Tensor | None:

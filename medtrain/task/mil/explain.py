@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from medtrain.core.segments import Packed
 from medtrain.explain import sanity_check
-from medtrain.explain.bags import METHODS, instance_scores, methods
+from medtrain.explain.bags import METHODS, instance_scores, methods, remarks
 from medtrain.explain.heatmap import between, painted, ranks, slide_overlay
 from medtrain.explain.names import safe_name, unique_names
 from medtrain.explain.regions import lesions
@@ -32,6 +32,7 @@ COLUMNS = (
 SCALES = {
     "attention": "attention, by rank among the slide's tiles (1: the highest)",
     "contribution": "contribution to {}, by rank (red: for it, blue: against it)",
+    "gradient": "what speaks for {} by the gradient, by rank (red: for it, blue: against it)",
 }
 TOP = 12  # tiles shown
 RED = (203, 52, 44)
@@ -44,6 +45,7 @@ def explain_bags(task: Any, request: Request) -> Explanation:
     """Write heatmaps, tables of tiles, GeoJSON, top tiles and lesions for each slide."""
     explanation, data, progress = Explanation(COLUMNS), request.data, bar("explaining", "cases")
     named = methods(task.model, request.method)
+    explanation.notes += remarks(task.model)
     wanted = wanted_classes(request.classes, task.spec.classes)
     rows = explanation.rows
     lesions_of_all: list[Row] = []
