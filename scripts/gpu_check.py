@@ -8,6 +8,8 @@ In this order, so that what matters most is done where time runs out (what was l
 1. `train`, `test`, `predict`, `explain` and `export` by the real command on the device.
 2. DDP and FSDP on one device, by NCCL.
 3. Runs killed in mid-epoch and resumed, with trainer.deterministic=true: equal weights.
+On a GPU these three stand side by side, as most of their time is imports; then, alone:
+
 4. Steps of the reference networks in float32, bf16, channels_last and compiled, each against a bare loop of the same
    settings, with peak memory, the share of time that waits for data, and what the loader alone gives.
 """
@@ -16,18 +18,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # so that `scripts` is found, from whatever folder this is started
+PATHS = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 BEGIN, END = "<!-- made by scripts/gpu_check.py -->", "<!-- end -->"
 SMALL = ("data.patients=40", "data.image_size=64", "model=resnet18", "trainer.max_epochs=2", "eval.bootstrap=200")
@@ -86,7 +91,7 @@ class Check:
         began, limit = time.monotonic(), max(self.left(), 1)
         try:
             ended = subprocess.run([sys.executable, *starts, *words], cwd=ROOT, capture_output=True, text=True,
-                                   timeout=limit)  # fmt: skip
+                                   timeout=limit, env=os.environ | {"PYTHONPATH": PATHS})  # fmt: skip
             error = (ended.stderr + ended.stdout).strip()[-600:] if ended.returncode else ""
             last = next((line for line in reversed(ended.stdout.splitlines()) if line.strip()), "")
         except subprocess.TimeoutExpired:
@@ -214,13 +219,14 @@ def main() -> int:
     asks.add_argument("--json", type=Path, help="where the figures go")
     asks.add_argument("--page", type=Path, help="a page whose marked part they replace")
     args = asks.parse_args()
-    parts: list[Callable[[Check], None]] = [verbs, spread, resume, steps]
+    correct: list[Callable[[Check], None]] = [verbs, spread, resume]
     with tempfile.TemporaryDirectory() as folder:
         check = Check(Path(folder), args.minutes, args.dry_run)
         if not (check.gpu or args.dry_run):
             raise SystemExit("no GPU here: scripts/gpu_check.py --dry-run shows that the script itself is right")
-        for part in parts:
-            part(check)
+        with ThreadPoolExecutor(len(correct) if check.gpu else 1) as together:
+            list(together.map(lambda part: part(check), correct))
+        steps(check)
     report = check.report
     report.minutes = (time.monotonic() - check.began) / 60
     if args.json:

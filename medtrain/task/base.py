@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from math import isfinite
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -234,14 +233,9 @@ class Task(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         parts = self.losses(batch)
         loss = torch.stack(list(parts.values())).sum()
-        total, *values = torch.stack([loss, *parts.values()]).detach().tolist()
-        if not isfinite(total):
-            raise FloatingPointError(
-                f"the loss is {total} at epoch {self.current_epoch}, batch {batch_idx}: "
-                "lower optimizer.lr, set trainer.gradient_clip_val=1, or look for broken inputs"
-            )
-        named = {f"train_{name}": value for name, value in zip(parts, values, strict=True)} if len(parts) > 1 else {}
-        self.means.add({"train_loss": total} | named, self.batch_size(batch))
+        named = {f"train_{name}": value for name, value in parts.items()} if len(parts) > 1 else {}
+        place = f"epoch {self.current_epoch}, batch {batch_idx}"
+        self.means.add({"train_loss": loss} | named, self.batch_size(batch), place)
         return loss
 
     def on_train_epoch_end(self) -> None:
