@@ -5,8 +5,9 @@ names the rule, so that a rule can change without old hashes being mistaken for 
 
     p1  pixels of a picture, upright, at the depth at which they are stored; of DICOM before rescale and window. A PNG
         and a BMP of the same pixels are one picture, a PNG and a JPEG of it are two. Equal colours are grey.
-    v2  values of a volume's voxels in one orientation, whatever type of number stores them, and their spacing to a
-        hundredth of a millimetre; nothing is resampled. (v1 took the type of number, and where the volume lies.)
+    v3  a volume's voxels in one orientation, by the order of its grey levels (`medtrain.io.content_voxels`): neither
+        scale nor spacing nor place count. (v1 took all of these, v2 the values and a spacing to 0.01 mm.)
+    m1  labels of a mask's voxels in one orientation.
     f1  features of a bag, in whatever order its instances come; coordinates don't count.
     s1  a slide: OpenSlide's quickhash-1, or pixels of its lowest level.
     c1  a case of several of these.
@@ -16,16 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
-from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medtrain.io.content_voxels import is_whole, ranked
+
 BYTES = 16
-PIXELS, VOXELS, FEATURES, SLIDE, SEVERAL = "p1", "v2", "f1", "s1", "c1"
-GRID = 0.01  # mm
-WHOLE = 2.0**63
-OFF_GRID = np.pi / 1000  # mm by which the grid's edges miss every number that a person or a scanner would write
+PIXELS, VOXELS, LABELS, FEATURES, SLIDE, SEVERAL = "p1", "v3", "m1", "f1", "s1", "c1"
 
 
 def of_pixels(x: NDArray[np.generic]) -> str:
@@ -35,26 +34,22 @@ def of_pixels(x: NDArray[np.generic]) -> str:
     return _hash(PIXELS, _form(x), [x])
 
 
-def of_voxels(x_CDHW: NDArray[np.generic], affine: NDArray[np.float64]) -> str:
-    """Hash a volume in canonical orientation, before any resampling, by its values and its spacing.
+def of_voxels(x_CDHW: NDArray[np.generic]) -> str:
+    """Hash a volume in canonical orientation, before any resampling, by the order of its grey levels.
 
-    Whole numbers are equal whatever type stores them, others to single precision. A place that went through 32-bit
-    numbers, another orientation or another format (a NIfTI of a DICOM series) differs in its last digits, and no
-    rounding is safe from that, so where the volume lies doesn't count; spacings do within one step of a grid.
+    Of more than 65,536 different values whole numbers are equal whatever type stores them, others to single precision.
     """
-    spacing = np.linalg.norm(np.asarray(affine, np.float64)[:3, :3], axis=0)
-    grid = np.floor((spacing + OFF_GRID) / GRID).astype("<i8")
-    kind = np.dtype("<i8") if _is_whole(x_CDHW) else np.dtype("<f4")
-    with np.errstate(over="ignore"):
+    planes = ranked(x_CDHW)
+    if planes is None:
+        kind = np.dtype("<i8") if is_whole(x_CDHW) else np.dtype("<f4")
         planes = (plane.astype(kind) + kind.type(0) for channel in x_CDHW for plane in channel)  # no -0
-        return _hash(VOXELS, f"{kind.kind} {x_CDHW.shape}", chain([grid], planes))
+    with np.errstate(over="ignore"):
+        return _hash(VOXELS, str(x_CDHW.shape), planes)
 
 
-def _is_whole(x_CDHW: NDArray[np.generic]) -> bool:
-    if np.issubdtype(x_CDHW.dtype, np.integer) or x_CDHW.dtype == np.bool_:
-        return True
-    planes = (np.asarray(plane, np.float64) for channel in x_CDHW for plane in channel)
-    return all(bool((np.abs(plane) < WHOLE).all() and (plane == np.rint(plane)).all()) for plane in planes)
+def of_labels(x_CDHW: NDArray[np.generic]) -> str:
+    """Hash a mask in canonical orientation, by its labels as they are."""
+    return _hash(LABELS, str(x_CDHW.shape), (plane.astype("<u2") for channel in x_CDHW for plane in channel))
 
 
 def of_features(x: NDArray[np.generic]) -> str:

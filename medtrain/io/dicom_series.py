@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medtrain.io.content import of_voxels
 from medtrain.io.dicom import dicom_files, read_slices
 from medtrain.io.dicom_display import DicomError
 from medtrain.io.dicom_slices import Slice, read_slice_headers
-from medtrain.io.dicom_stack import in_order, stacked
-from medtrain.io.volume import Volume, VolumeError, canonical
+from medtrain.io.dicom_stack import in_order, stacked, upright
+from medtrain.io.volume import Notes, Volume, VolumeError, canonical
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -33,11 +35,19 @@ def read_series(path: str | os.PathLike[str]) -> Volume:
     slices, notes = read_slice_headers(files)
     stack = in_order(slices)
     try:
-        values, affine = stacked(stack, _pixels(stack.slices))
+        x_DHW, affine = stacked(stack, _pixels(stack.slices))
     except DicomError as error:
         raise VolumeError(f"a slice of the series cannot be read: {error}") from None
     bits = f"{stack.slices[0].bits} bits"
-    return canonical(values.transpose(2, 1, 0), LPS_TO_RAS @ affine, "DICOM", bits, notes | stack.notes)
+    notes |= stack.notes
+    if not stack.tilt:
+        return _volume(x_DHW, affine, bits, notes)
+    identity = of_voxels(_volume(x_DHW, affine, bits, notes).x_CDHW)  # as converters write it, sheared
+    return replace(_volume(*upright(stack, x_DHW), bits, notes), identity=identity)
+
+
+def _volume(x_DHW: NDArray[np.generic], affine: NDArray[np.float64], bits: str, notes: Notes) -> Volume:
+    return canonical(x_DHW.transpose(2, 1, 0), LPS_TO_RAS @ affine, "DICOM", bits, notes)
 
 
 def _pixels(slices: list[Slice]) -> Iterator[NDArray[np.generic]]:

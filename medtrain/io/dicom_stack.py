@@ -118,20 +118,29 @@ def stacked(stack: Stack, slices: Iterable[NDArray[np.generic]]) -> tuple[NDArra
         slices: (H, W) each, in the order of the stack.
 
     Returns:
-        (slice, row, column) voxels on an orthogonal grid, which is larger where a tilt was undone (what no slice shows
-        is the lowest value); and the affine (4, 4) from (column, row, slice) to mm (LPS).
+        (slice, row, column) voxels as they are stored; and the affine (4, 4) from (column, row, slice) to mm (LPS),
+        which shears where the gantry was tilted.
     """
-    x = _together(slices, len(stack.slices))
-    step, origin = stack.step, stack.origin
-    if stack.tilt:
-        x, before = _upright(x, stack.drift)
-        normal = np.cross(stack.across, stack.down)
-        step = (step @ normal) * normal
-        origin = origin - before[0] * stack.spacing[0] * stack.down - before[1] * stack.spacing[1] * stack.across
+    return _together(slices, len(stack.slices)), _affine(stack, stack.origin, stack.step)
+
+
+def upright(stack: Stack, x_DHW: NDArray[np.generic]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Undo a tilt.
+
+    Returns:
+        as of `stacked`, on an orthogonal grid, which is larger (what no slice shows is the lowest value).
+    """
+    moved_DHW, before = _upright(x_DHW, stack.drift)
+    normal = np.cross(stack.across, stack.down)
+    origin = stack.origin - before[0] * stack.spacing[0] * stack.down - before[1] * stack.spacing[1] * stack.across
+    return moved_DHW, _affine(stack, origin, (stack.step @ normal) * normal)
+
+
+def _affine(stack: Stack, origin: NDArray[np.float64], step: NDArray[np.float64]) -> NDArray[np.float64]:
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1] = stack.across * stack.spacing[1], stack.down * stack.spacing[0]
     affine[:3, 2], affine[:3, 3] = step, origin
-    return x, affine
+    return affine
 
 
 def _together(slices: Iterable[NDArray[np.generic]], count: int) -> NDArray[np.generic]:

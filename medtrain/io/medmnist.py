@@ -24,9 +24,8 @@ from medtrain.io.content import first_with_same, of_pixels, of_voxels
 from medtrain.io.image import ImageForm, fit_image
 
 SPLITS = ("train", "val", "test")
-VERSION = 3  # of what is unpacked
+VERSION = 4  # of what is unpacked
 CONTENTS = "contents.txt"
-NOWHERE = np.eye(4)  # such volumes say neither place nor spacing
 CHUNK = 256  # pictures in memory at a time
 
 
@@ -176,7 +175,7 @@ def _unpack(file: Path, form: ImageForm | WholeForm, splits: list[str], count: i
         for split in splits:
             for image in _pictures(file, f"{split}_images"):
                 whole = isinstance(form, WholeForm)
-                identities.append(of_voxels(image[None], NOWHERE) if whole else of_pixels(image))
+                identities.append(of_voxels(image[None]) if whole else of_pixels(image))
                 if isinstance(form, ImageForm):
                     image = fit_image(image, form.size, form.channels, form.fit, form.window)
                 out.write(image.tobytes())

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MOST_VOXELS = 2**31
-OBLIQUE = 1.0  # degrees from which on a direction counts as oblique
+OBLIQUE = 1.0  # degrees from which on a direction counts as oblique, and axes that are no right angle as sheared
 
 Triple = tuple[float, float, float]
 Notes = dict[str, str]
@@ -62,12 +62,14 @@ class Volume:
             file of ``x_CDHW[0].T`` has it.
         source: the file that it came from.
         notes: on how it was read.
+        identity: what it is (`medtrain.io.content`), where these voxels are no longer those of its file; else ''.
     """
 
     x_CDHW: NDArray[Any]
     affine: NDArray[np.float64]
     source: Source = field(repr=False)
     notes: Notes = field(default_factory=dict)
+    identity: str = ""
 
     @property
     def spacing(self) -> Triple:
@@ -106,7 +108,19 @@ def canonical(
         format=format,
         oblique=round(float(np.rad2deg(nib.affines.obliquity(affine).max())), 2),
     )
-    return Volume(turned.transpose(3, 2, 1, 0), placed, source, notes or {})
+    return Volume(turned.transpose(3, 2, 1, 0), placed, source, _sheared(affine) | (notes or {}))
+
+
+def _sheared(affine: NDArray[np.float64]) -> Notes:
+    """Tell of axes that are not at right angles: voxels lie in a row all the same, so what they show is sheared."""
+    axes = affine[:3, :3] / nib.affines.voxel_sizes(affine)
+    off = float(np.rad2deg(np.arcsin(np.abs(np.triu(axes.T @ axes, 1)).max())))
+    if off < OBLIQUE:
+        return {}
+    return {
+        "sheared": f"has axes that are {off:.0f} degrees off right angles, as of a gantry tilt that was not undone: it "
+        "is taken as it is stored, sheared; give the DICOM series, or the file whose tilt is corrected"
+    }
 
 
 def check_shape(shape: tuple[int, ...]) -> None:

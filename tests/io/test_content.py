@@ -10,7 +10,16 @@ import pytest
 from PIL import Image
 from pydicom.uid import RLELossless
 
-from medtrain.io.content import first_with_same, from_bytes, of_features, of_pixels, of_several, of_voxels, to_bytes
+from medtrain.io.content import (
+    first_with_same,
+    from_bytes,
+    of_features,
+    of_labels,
+    of_pixels,
+    of_several,
+    of_voxels,
+    to_bytes,
+)
 from medtrain.io.image import ImageForm, read_identified
 from medtrain.io.slide_content import slide_content, slide_contents
 from medtrain.io.store.files import as_numbers
@@ -85,16 +94,18 @@ def test_a_volume_is_its_values_and_spacing_however_it_is_stored(tmp_path: Path)
     nib.save(nib.MGHImage(voxels, affine.astype(np.float32)), tmp_path / "surfer.mgz")
     same = ["a.nii.gz", "b.nii", "turned0.nii.gz", "turned1.nii.gz", "swapped.nii", "double.nii", "rounded.nii"]
     nib.save(nib.Nifti1Image(voxels, affine + np.diag([0, 0, 0.1, 0])), tmp_path / "spacing.nii")
-    voxels[3, 3, 3] += 1e-3
+    order = np.argsort(voxels, axis=None)
+    voxels.ravel()[order[40:42]] = voxels.ravel()[order[41:39:-1]]
     nib.save(nib.Nifti1Image(voxels, affine), tmp_path / "voxel.nii")
-    files = [*same, "surfer.mgz", "spacing.nii", "voxel.nii"]
-    expected = [of_voxels((v := read_volume(tmp_path / name)).x_CDHW, v.affine) for name in files]
-    assert len(set(expected[:8])) == 1 and len(set(expected[7:])) == 3 and expected[0].startswith("v2:")
+    nib.save(nib.Nifti1Image(np.ascontiguousarray(voxels[::-1]), affine), tmp_path / "mirrored.nii")
+    files = [*same, "spacing.nii", "surfer.mgz", "voxel.nii", "mirrored.nii"]
+    expected = [of_voxels(read_volume(tmp_path / name).x_CDHW) for name in files]
+    assert len(set(expected[:9])) == 1 and len(set(expected[8:])) == 3 and expected[0].startswith("v3:")
     for form in (VolumeForm(), VolumeForm((2.0, 2.0, 2.0)), VolumeForm(window=(90.0, 110.0))):
-        for decoded in (10, 0):  # resampled or not, and again from the cache
+        for decoded in (11, 0):  # resampled or not, and again from the cache
             cache = cache_volumes([tmp_path / name for name in files], form, tmp_path / "cache")
             assert cache.identities == expected and cache.decoded == decoded
-            assert cache.content.tolist() == [0] * 8 + [8, 9]
+            assert cache.content.tolist() == [0] * 9 + [9, 10]
 
 
 def test_whole_numbers_are_equal_whatever_type_stores_them(tmp_path: Path) -> None:
@@ -114,7 +125,35 @@ def test_whole_numbers_are_equal_whatever_type_stores_them(tmp_path: Path) -> No
     cache = cache_volumes([series, *(tmp_path / f"{n}.nii.gz" for n in range(5))], VolumeForm(), tmp_path / "cache")
     assert cache.content.tolist() == [0] * 6 and not cache.problems
     pair = cache_volumes([tmp_path / "quarters.nii", tmp_path / "floats.nii"], VolumeForm(), tmp_path / "cache")
-    assert pair.identities[0] == pair.identities[1] != cache.identities[0]
+    assert pair.identities[0] == pair.identities[1] == cache.identities[0]  # the same picture, by another scale
+
+
+def test_the_order_of_grey_levels_is_what_counts() -> None:
+    """Whatever type and scale they have: slopes of 32 bits, negative values, a value far off, big-endian bytes."""
+    whole = DRAW.integers(-1024, 3000, (2, 5, 6, 7))
+    one = of_voxels(whole)
+    assert one == of_voxels(np.unique(whole, return_inverse=True)[1].reshape(whole.shape).astype(np.uint16))
+    for kind in (np.int16, ">i2", np.int32, np.int64, np.float32, np.float64, ">f4"):
+        assert of_voxels(whole.astype(kind)) == one
+    assert of_voxels((whole + 1024).astype(np.uint64) + np.uint64(2**63)) == one
+    assert of_voxels(whole * np.float32(0.37) - np.float32(12.5)) == of_voxels(whole * 0.37 - 12.5) == one
+    far = np.where(whole == whole.max(), 10**9, whole)
+    for kind in (np.int32, np.float64):
+        assert of_voxels(far.astype(kind)) == one  # without a table of so many entries
+    assert of_voxels(far * 1e-3) == one
+    other = whole.copy()
+    other[0, 0, 0, 0] += 1000
+    assert of_voxels(other) != one != of_voxels(whole.reshape(2, 5, 7, 6)) != of_voxels(-whole)
+
+
+def test_of_too_many_grey_levels_the_values_count() -> None:
+    x = DRAW.permutation(70_000).reshape(1, 70, 50, 20)
+    assert of_voxels(x) == of_voxels(x.astype(np.float32)) == of_voxels(x.astype(np.float64)) != of_voxels(x + 1)
+    assert of_voxels(x / 7) == of_voxels((x / 7).astype(np.float32)) != of_voxels(x)
+    fits = x[:, :46]
+    assert of_voxels(fits) == of_voxels(fits + 1)
+    assert of_labels(fits % 3) != of_labels(fits % 3 + 1)
+    assert of_labels(fits % 3) == of_labels((fits % 3).astype(np.uint8))
 
 
 def test_a_bag_is_its_features_in_any_order() -> None:

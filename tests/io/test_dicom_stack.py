@@ -244,5 +244,31 @@ def test_a_nifti_of_a_series_is_the_same_volume(series: Write, tmp_path: Path, k
         assert identity(read_nifti(tmp_path / f"a.{suffix}")) == identity(volume)
 
 
+@pytest.mark.parametrize(("step", "spacing", "tilt", "slope"), [
+    ((0, 0, 0.625), 0.6, 0, "1"), ((0, 0, 0.75), 0.8, 0, "1"), ((0, 0, 1.25), 1.25, 0, "0.0123456789"),
+    ((0, 0, 2.5), 2.3492, 20, "1"), ((0, 0, 2.5), 2.4148, -15, "0.37"),
+])  # fmt: skip
+def test_a_nifti_of_a_rounded_scaled_or_tilted_series_is_the_same_volume(
+    series: Write, tmp_path: Path, step: Any, spacing: float, tilt: float, slope: str
+) -> None:
+    """As dcm2niix 1.0.20260724 writes them: the distance of the first two slices, a slope of 32 bits, sheared."""
+    draw, angle = np.random.default_rng(0), np.deg2rad(tilt)
+    stored = draw.integers(0, 2000, (12, *SIZE)).astype(np.int16)
+    form = "{:.2f}" if step[2] > 1 else "{:.1f}"
+    folder = series(lambda k: np.array(step) * k, "s", form, pixels=lambda k: stored[k], RescaleSlope=slope,
+                    RescaleIntercept="-1024.5",
+                    ImageOrientationPatient=[1, 0, 0, 0, np.cos(angle), -np.sin(angle)])  # fmt: skip
+    volume = read_series(folder)
+    assert bool(tilt) == ("tilt" in volume.notes)
+    affine = np.diag([-0.8, 0.8, spacing, 1.0])
+    affine[2, 1] = 0.8 * np.sin(angle)
+    image = nib.Nifti1Image(stored.transpose(2, 1, 0)[:, ::-1], affine)
+    image.header.set_slope_inter(np.float32(slope), -1024.5)
+    nib.save(image, tmp_path / "a.nii.gz")
+    nifti = read_nifti(tmp_path / "a.nii.gz")
+    assert identity(nifti) == identity(volume)
+    assert bool(tilt) == ("sheared" in nifti.notes)
+
+
 def identity(volume: Volume) -> str:
-    return of_voxels(volume.x_CDHW, volume.affine)
+    return volume.identity or of_voxels(volume.x_CDHW)

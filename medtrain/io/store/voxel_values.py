@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medtrain.io.content import of_voxels
+from medtrain.io.content import of_labels, of_voxels
 from medtrain.io.resample import labels_to_spacing, to_spacing
 from medtrain.io.store.voxel_labels import as_labels
 from medtrain.io.store.voxel_limits import PERCENTILES, Ends, Limits, limits_of, sampled, step_of
@@ -42,7 +42,7 @@ def prepared(
 
 def _mask(volume: Volume, spacing: Triple | None) -> tuple[NDArray[Any], dict[str, Any]]:
     volume = as_labels(volume)
-    identity = of_voxels(volume.x_CDHW, volume.affine)
+    identity = of_labels(volume.x_CDHW)
     placed, regained = labels_to_spacing(volume, spacing)
     notes = dict(placed.notes)
     if regained:
@@ -57,7 +57,7 @@ def _mask(volume: Volume, spacing: Triple | None) -> tuple[NDArray[Any], dict[st
 
 def _image(volume: Volume, spacing: Triple | None, window: Ends | None) -> tuple[NDArray[Any], dict[str, Any]]:
     _check_numbers(volume.x_CDHW)
-    identity = of_voxels(volume.x_CDHW, volume.affine)
+    identity = volume.identity or of_voxels(volume.x_CDHW)
     limits = [limits_of(channel, window) for channel in volume.x_CDHW]
     notes = dict(volume.notes) | _clipped(limits, volume.x_CDHW[0].size)
     origin = np.array([limit.origin for limit in limits])
