@@ -4,9 +4,9 @@ Each augmentation of these files is `medtrain.augment.NAME`; listed is only what
 """
 
 from medtrain.augment.mixup import mixup
-from medtrain.augment.views import Views2d, Views3d
+from medtrain.augment.views import BoxViews, Views2d, Views3d
 from medtrain.core.offer import offer
 
-__all__ = ["Views2d", "Views3d", "mixup"]
+__all__ = ["BoxViews", "Views2d", "Views3d", "mixup"]
 
 globals().update(offer(__name__))

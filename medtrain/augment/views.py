@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medtrain.augment.affine import resample, resample_volumes
 
 DEGREES, SCALE, SHIFT = 5.0, 0.05, 0.03
+BOX_SCALE = 0.2  # of images with boxes, whose objects come in sizes
 
 
 class Views2d(nn.Module):
@@ -74,6 +76,31 @@ class Views3d(nn.Module):
                 shift_B3=SHIFT * x_BCDHW.new_tensor([shift]),
                 flip_B3=torch.tensor([mirrored], device=x_BCDHW.device),
             ).clamp(0, 1)
+
+
+class BoxViews(nn.Module):
+    """Views of an image that boxes can be mapped back from exactly: other sizes, mirrored as `Views2d` has it.
+
+    Args:
+        count, flip_horizontal, flip_vertical: as `Views2d` takes them.
+    """
+
+    def __init__(self, count: int, flip_horizontal: bool = False, flip_vertical: bool = False) -> None:
+        super().__init__()
+        self.count, self.flip_horizontal, self.flip_vertical = count, flip_horizontal, flip_vertical
+
+    def forward(self, x_BCHW: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield each view, (B, C, H', W'), the batch itself first, and its place (4,) in it, see `core.boxes.moved`."""
+        height, width = x_BCHW.shape[-2:]
+        yield x_BCHW, x_BCHW.new_tensor([1.0, 1.0, 0.0, 0.0])
+        for number in range(1, self.count):
+            zoom = 1 + BOX_SCALE * _point(number, 1)[0]
+            h, w = max(1, round(height * zoom)), max(1, round(width * zoom))
+            view = F.interpolate(x_BCHW, size=(h, w), mode="bilinear", align_corners=False, antialias=True).clamp(0, 1)
+            mirror, upend = self.flip_horizontal and number % 2 == 1, self.flip_vertical and number % 4 >= 2
+            flipped = [axis for axis, wanted in ((-1, mirror), (-2, upend)) if wanted]
+            place = [-w / width if mirror else w / width, -h / height if upend else h / height]
+            yield view.flip(flipped), x_BCHW.new_tensor([*place, w if mirror else 0.0, h if upend else 0.0])
 
 
 def _point(number: int, dims: int) -> list[float]:

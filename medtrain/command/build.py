@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from medtrain import launch
-from medtrain.callbacks import Mining, Preemption, Progress, Speed, WholeCheckpointIO
+from medtrain.callbacks import LossWatch, Mining, Preemption, Progress, Speed, WholeCheckpointIO
 from medtrain.config import allowed
 from medtrain.core.errors import UsageError
 from medtrain.core.notice import notice
@@ -31,6 +31,7 @@ from medtrain.task.base import Task
 
 log = logging.getLogger("medtrain")
 
+Node = tuple[dict[str, Any], DataSpec]  # of a member of an ensemble: its model node, and the spec that it is built from
 LAYOUTS = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
@@ -84,13 +85,13 @@ def task(
     *,
     training: bool,
     counts: LabelCounts | None = None,
-    members: list[dict[str, Any]] | None = None,
+    members: list[Node] | None = None,
 ) -> Task:
     """Build the LightningModule; without loss, optimizer and augmentation where nothing is trained.
 
     Args:
         counts: labels of the training split, for losses that weigh classes.
-        members: the model node of each member of an ensemble, which then stand in for `cfg.model`.
+        members: the model node of each member of an ensemble, which then stand in for `cfg.model`, and its own spec.
     """
     check_dims(cfg, spec)
     kind, parts = task_class(cfg), task_options(cfg, spec)
@@ -131,7 +132,7 @@ def task_options(cfg: DictConfig, spec: DataSpec) -> dict[str, Any]:
     return task_class(cfg).options(plain(cfg.task), plain(cfg.eval), plain(cfg.get("augment")) or {}, spec)
 
 
-def model(cfg: DictConfig, spec: DataSpec, training: bool, members: list[dict[str, Any]] | None) -> nn.Module:
+def model(cfg: DictConfig, spec: DataSpec, training: bool, members: list[Node] | None) -> nn.Module:
     """Build the network, or those of an ensemble; no download where its weights are about to be loaded.
 
     Raises:
@@ -142,10 +143,10 @@ def model(cfg: DictConfig, spec: DataSpec, training: bool, members: list[dict[st
         raise UsageError(
             f"eval.mc_dropout={passes}: an ensemble's uncertainty is the spread of its members; leave it out"
         )
-    nodes = [plain(cfg.model)] if members is None else members
-    bare = [node if training or "weights" not in node else node | {"weights": "none"} for node in nodes]
-    networks = [build_model(*allowed.builder("model", node), spec) for node in bare]
-    for node, network in zip(bare, networks, strict=True):
+    nodes = [(plain(cfg.model), spec)] if members is None else members
+    bare = [(n if training or "weights" not in n else n | {"weights": "none"}, own) for n, own in nodes]
+    networks = [build_model(*allowed.builder("model", node), own) for node, own in bare]
+    for (node, _), network in zip(bare, networks, strict=True):
         if hasattr(network, "loaded"):
             say(f"model.weights={node['weights']}: {network.loaded}")
         if training and isinstance(remark := getattr(network, "remark", ""), str) and remark:
@@ -180,7 +181,9 @@ def trainer(cfg: DictConfig, folder: Path, *, training: bool, report: Callable[.
     Raises:
         UsageError: settings that this machine can't serve.
     """
-    callbacks: list[pl.Callback] = [Speed(report), Progress(), Mining()] if training else [Progress()]
+    callbacks: list[pl.Callback] = (
+        [Speed(report), Progress(), Mining(), LossWatch(report, warn)] if training else [Progress()]
+    )
     loggers: list[Any] = []
     if training:
         callbacks += [allowed.build("callbacks", n) for n in cfg.callbacks.values() if n]

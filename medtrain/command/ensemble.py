@@ -31,8 +31,6 @@ from medtrain.report import metrics_table, write_report
 from medtrain.report.cross_validation import pooling_warning
 from medtrain.report.words import label, number
 from medtrain.target import Decision
-from medtrain.target.classes import ClassTarget
-from medtrain.task.classification.out_of_fold import Fold, RunPredictions, fit_whole, judge_folds
 
 
 def main(cfg: DictConfig, make_folder: Callable[[], Path]) -> int:
@@ -40,12 +38,16 @@ def main(cfg: DictConfig, make_folder: Callable[[], Path]) -> int:
     members = read_members(run_folders(build.plain(cfg.runs) or ""))
     if columns := build.plain(cfg.eval.get("groups")):
         build.warn(f"eval.groups={columns}: an ensemble reads no table of data; it is not broken down by groups")
-    units, target = units_of(members), members[0].spec.target
-    assert isinstance(target, ClassTarget)
-    folds, splits = [_judgeable(unit, target, cfg.eval.threshold) for unit in units], _splits(units)
+    units = units_of(members)
+    judge = build.task_class(cfg).judge_of_files(members[0].spec, build.plain(cfg.eval))
+    folds = [
+        judge.fold(unit.repeat, unit.fold, [member.folder for member in unit.members], cfg.eval.threshold)
+        for unit in units
+    ]
+    splits = _splits(units)
     order = splits.loc[splits["split"] == "test", "case"].tolist()
     options = EvalOptions.read(cfg.eval)
-    decision = fit_whole(target, folds, order, cfg.eval.threshold, options)
+    decision = judge.fit_whole(folds, order, cfg.eval.threshold, options)
     folder = make_folder()
     with recorded(cfg, folder) as record:
         assert record is not None
@@ -57,7 +59,7 @@ def main(cfg: DictConfig, make_folder: Callable[[], Path]) -> int:
         write_text(folder / "splits.csv", splits.to_csv(index=False))
         write_text(folder / TRAINED_ON, _learned(members).fillna("").to_csv(index=False))
         checkpoint = _write_weights(members, folder / "checkpoints" / "best.ckpt")
-        outcome = judge_folds(target, folds, decision, order, options)
+        outcome = judge.judge(folds, decision, order, options)
         by_fold = _by_fold(units, outcome.metrics.get("cross_validation"))
         decision.save(folder / "decision.json", sha256(checkpoint), members=_described(members), folds=by_fold)
         if units[0].fold is not None:
@@ -70,16 +72,6 @@ def main(cfg: DictConfig, make_folder: Callable[[], Path]) -> int:
     if apart := pooling_warning(metrics):
         build.warn(apart)
     return 0
-
-
-def _judgeable(unit: Unit, target: ClassTarget, policy: str | float) -> Fold:
-    """Read what a unit's runs say of their validation and test cases; the former fit the thresholds of the latter."""
-    tuned = RunPredictions.read([member.folder / "val_predictions.csv" for member in unit.members], target)
-    patients = tuned.rows["patient"].tolist()
-    thresholds = target.fit_thresholds(tuned.probs_NSC.mean(axis=1), tuned.values, policy, patients)
-    files = [member.folder / "test_predictions.csv" for member in unit.members]
-    tested = RunPredictions.read(files, target, thresholds)
-    return Fold(unit.repeat, unit.fold, tuned.decided_by(target, thresholds), tested)
 
 
 def _by_fold(units: Sequence[Unit], judged: dict[str, Any] | None) -> list[dict[str, Any]]:
@@ -155,7 +147,8 @@ def _write_weights(members: Sequence[Member], file: Path) -> Path:
         state |= {f"model.members.{i}.{key}": value for key, value in own.items()}
     state["model.temperatures"] = torch.tensor([m.decision.temperature for m in members], dtype=torch.float64)
     nodes = [build.plain(member.cfg.model) for member in members]
-    facts = {"spec": members[0].spec.to_dict(), "task": members[0].cfg.task.name, "members": nodes}
+    specs = [member.spec.to_dict() for member in members]
+    facts = {"spec": specs[0], "task": members[0].cfg.task.name, "members": nodes, "member_specs": specs}
     WholeCheckpointIO().save_checkpoint({"state_dict": state, "medtrain": facts}, file)
     return file
 
@@ -167,7 +160,7 @@ def _tell_spread(units: Sequence[Unit], metrics: dict[str, Any]) -> None:
         shown = [
             f"{label(name)} {number(entry['mean'])} (SD {number(entry['sd'])})"
             for name, entry in (metrics.get(key) or {}).items()
-            if name in ("auroc", "balanced_accuracy")
+            if name in ("auroc", "balanced_accuracy", "map50", "map")
         ]
         if shown:
             build.say(f"mean of {what}: {', '.join(shown)}")

@@ -24,9 +24,8 @@ from medtrain.io import record
 from medtrain.io.files import read_json
 from medtrain.target import DataSpec, Decision
 
-NEEDED = (
-    "checkpoints/best.ckpt", "decision.json", "splits.csv", "val_predictions.csv", "test_predictions.csv",
-)  # fmt: skip
+NEEDED = ("checkpoints/best.ckpt", "decision.json", "splits.csv")
+PREDICTED = {"probabilities": ("predictions.csv",), "boxes": ("predictions.json", "truth.json")}  # by a target's form
 
 
 @dataclass(frozen=True)
@@ -104,9 +103,9 @@ def _read(folder: Path) -> Member:
     if (state := record.status(fields)) != "finished":
         raise UsageError(f"not finished ({state}); medtrain resume={folder} goes on with it, or leave it out")
     spec = DataSpec.from_dict(fields["spec"])
-    if "probabilities" not in spec.target.forms:
-        raise UsageError("a detector: boxes of several models are not merged; compare them (medtrain compare)")
-    if missing := [name for name in NEEDED if not (folder / name).is_file()]:
+    predicted = [name for form in PREDICTED if form in spec.target.forms for name in PREDICTED[form]]
+    needed = [*NEEDED, *(f"{split}_{name}" for split in ("val", "test") for name in predicted)]
+    if missing := [name for name in needed if not (folder / name).is_file()]:
         raise UsageError(f"it has no {', '.join(missing)}; train it again (medtrain run={folder} hydra.run.dir=NEW)")
     splits = pd.read_csv(folder / "splits.csv", dtype=str, keep_default_na=False)
     parts, tested = fields["fingerprints"].get("folds"), splits.loc[splits["split"] == "test", "fold"].unique()
@@ -127,13 +126,16 @@ def _alike(members: list[Member]) -> None:
 
     def facts(member: Member) -> dict[str, Any]:
         views, augment = member.cfg.eval.get("tta") or 0, build.plain(member.cfg.augment)
-        spec = member.spec.to_dict()
+        spec = {key: value for key, value in member.spec.to_dict().items() if key != "boxes"}  # each has its anchors
         if not member.spec.dims:  # networks for bags keep the statistics of their own training features
             spec |= {"mean": None, "std": None}
         return {
             "task": member.cfg.task.name,
             **spec,
             "task.pool": member.cfg.task.get("pool"),
+            "task.merge": member.cfg.task.get("merge"),
+            "data.tile": member.cfg.data.get("tile"),
+            "eval.gate": member.cfg.eval.get("gate"),
             "eval.tta": views,
             "flips": [bool(augment.get(f"flip_{way}")) for way in ("horizontal", "vertical")] if views > 1 else None,
         }

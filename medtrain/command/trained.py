@@ -22,14 +22,14 @@ class Trained:
     """A finished run as test and predict need it.
 
     Args:
-        members: the model node of each member where the run is an ensemble.
+        members: the model node and spec of each member where the run is an ensemble.
     """
 
     folder: Path
     spec: DataSpec
     decision: Decision
     state: dict[str, Any]
-    members: list[dict[str, Any]] | None = None
+    members: list[build.Node] | None = None
 
     def task(self, cfg: DictConfig) -> Task:
         """Build the task with the run's best weights, ready to evaluate."""
@@ -67,4 +67,6 @@ def open_run(run: str | None) -> Trained:
     strangers.refuse_addresses(nodes, best, {}, training=False)
     spec = DataSpec.from_dict(facts["spec"])
     decision = Decision.load(folder / "decision.json", best, spec.target.thresholded)
-    return Trained(folder, spec, decision, network_weights(checkpoint["state_dict"]), members)
+    specs = [DataSpec.from_dict(own) for own in facts.get("member_specs") or [facts["spec"]] * len(members or ())]
+    pairs = list(zip(members, specs, strict=True)) if isinstance(members, list) else None
+    return Trained(folder, spec, decision, network_weights(checkpoint["state_dict"]), pairs)

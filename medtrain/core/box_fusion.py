@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from medtrain.core.boxes import Detections
 from medtrain.core.truth import PredictedBoxes
 
 OVERLAP = 0.55  # the paper's threshold
@@ -54,6 +56,25 @@ def fuse_boxes(
     )
     sorted_F = np.lexsort((-fused.score_N, fused.image_N))
     return fused.select(sorted_F), np.array([part[4] for part in parts], np.int64)[sorted_F]
+
+
+def joined(parts: Sequence[PredictedBoxes]) -> tuple[PredictedBoxes, NDArray[np.int64]]:
+    """Put the boxes of several sources one after the other, and number the source of each."""
+    fields = ("boxes_N4", "score_N", "label_N", "image_N")
+    boxes = PredictedBoxes(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
+    return boxes, np.repeat(np.arange(len(parts)), [len(part.score_N) for part in parts])
+
+
+def fuse_detections(parts: Sequence[Detections]) -> Detections:
+    """Fuse what several views of one batch show, given in pixels of the same input."""
+    plain = [
+        PredictedBoxes(*(field.double().cpu().numpy() for field in part[:2]), *(f.cpu().numpy() for f in part[2:]))
+        for part in parts
+    ]
+    fused, _ = fuse_boxes(*joined(plain), len(parts))
+    first = parts[0]
+    values = (fused.boxes_N4, fused.score_N, fused.label_N, fused.image_N)
+    return Detections(*(torch.from_numpy(value).to(old) for value, old in zip(values, first, strict=True)))
 
 
 def _clusters(

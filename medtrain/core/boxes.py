@@ -170,6 +170,8 @@ def suppress(detections: Detections, overlap: float, most: int) -> Detections:
 
 
 def moved(boxes_X4: Tensor, place_X4: Tensor, *, back: bool = False) -> Tensor:
-    """Scale and shift boxes by (sx, sy, tx, ty): x' = sx * x + tx; with `back` the other way round."""
+    """Scale and shift boxes by (sx, sy, tx, ty): x' = sx * x + tx, mirrored where sx < 0; with `back` the other way
+    round."""
     scale, shift = (torch.cat([part, part], -1) for part in (place_X4[..., :2], place_X4[..., 2:]))
-    return (boxes_X4 - shift) / scale if back else boxes_X4 * scale + shift
+    out_X4 = (boxes_X4 - shift) / scale if back else boxes_X4 * scale + shift
+    return torch.where(scale < 0, out_X4.roll(2, -1), out_X4)

@@ -11,9 +11,10 @@ from medtrain.metric.calibration import reliability
 from medtrain.metric.classification import Cases, evaluate
 from medtrain.metric.conformal import fit_sets
 from medtrain.metric.constant import constant_decisions, constant_scores
-from medtrain.metric.detection import draw_boxes, evaluate_boxes, fit_box_thresholds, map50
+from medtrain.metric.detection import Limits, draw_boxes, evaluate_boxes, fit_box_thresholds, map50
 from medtrain.metric.hits import Hit, HitRule, find_hits
 from medtrain.metric.options import EvalOptions
+from medtrain.metric.over_folds import spread_over
 from medtrain.metric.paired import Drawn, add_area_tests, differences, draw_cases, holm, least_p, paired_differences
 from medtrain.metric.patients import WORDS, by_patient
 from medtrain.metric.policy import Parsed, parse_box_policy, parse_policy
@@ -36,6 +37,7 @@ __all__ = [
     "Hit",
     "HitRule",
     "LabelsSheet",
+    "Limits",
     "Parsed",
     "PositiveSheet",
     "Ranking",
@@ -75,6 +77,7 @@ __all__ = [
     "sigmoid_temperature",
     "softmax_temperature",
     "spread",
+    "spread_over",
     "tile_auroc",
     "within_folds",
 ]

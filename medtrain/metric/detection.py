@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 COCO = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 LOOSE = (0.1, 0.3)
+Limits = Mapping[str, Any]
+"""{class: the score from which on a box is shown}, one number for all images or an array with one for each."""
 AT = {"map50": 0.5, "map75": 0.75, "ap10": 0.1, "ap30": 0.3}
 
 
@@ -104,7 +106,7 @@ def evaluate_boxes(
     truth: Truth,
     predicted: PredictedBoxes,
     classes: Sequence[str],
-    thresholds: Mapping[str, float],
+    thresholds: Limits,
     patients: Sequence[Any],
     options: EvalOptions,
     *,
@@ -114,7 +116,7 @@ def evaluate_boxes(
 
     Args:
         truth, predicted: of the N images that are judged, numbered from 0.
-        thresholds: {class: score}, from validation.
+        thresholds: from validation.
         patients: of each image.
         options: replicates of the intervals over patients, and groups of images.
         rule: by which a box finds a lesion, in FROC and at the threshold.
@@ -133,16 +135,18 @@ def _group(
     patients: Sequence[Any],
     images: Array,
     classes: Sequence[str],
+    thresholds: Limits,
     *settings: Any,
 ) -> dict[str, Any]:
     own, group_patients = truth.select(images), [patients[i] for i in images]
+    limits = {name: np.broadcast_to(limit, len(truth))[images] for name, limit in thresholds.items()}
     boxes = np.bincount(own.label_M[~own.crowd_M], minlength=len(classes)).tolist()
     counts = {
         "n_cases": len(group_patients),
         "n_patients": len(set(group_patients)),
         "events": dict(zip(classes, boxes, strict=True)),
     }
-    return counts | _judged(own, predicted.of_images(images), group_patients, classes, *settings)
+    return counts | _judged(own, predicted.of_images(images), group_patients, classes, limits, *settings)
 
 
 def _judged(
@@ -150,7 +154,7 @@ def _judged(
     predicted: PredictedBoxes,
     patients: Sequence[Any],
     classes: Sequence[str],
-    thresholds: Mapping[str, float],
+    thresholds: Limits,
     options: EvalOptions,
     rule: HitRule,
 ) -> dict[str, Any]:
@@ -167,7 +171,7 @@ def draw_boxes(
     predicted: PredictedBoxes,
     patients: Sequence[Any],
     classes: Sequence[str],
-    thresholds: Mapping[str, float],
+    thresholds: Limits,
     options: EvalOptions,
     rule: HitRule,
 ) -> tuple[BoxSheet, Drawn]:
@@ -190,7 +194,7 @@ class BoxSheet:
         truth: Truth,
         predicted: PredictedBoxes,
         classes: list[str],
-        thresholds: Mapping[str, float],
+        thresholds: Limits,
         patient_I: Array,
         n_patients: int,
         rule: HitRule,
@@ -209,17 +213,17 @@ class BoxSheet:
         hits = find_hits(truth, predicted, rule)
         self.froc = [hits.curve(c, patient_I, n_patients) for c in numbers]
         self.images_P = np.bincount(patient_I, minlength=n_patients)
-        limit_C = np.array([thresholds[name] for name in classes])
-        self._decided(hits, limit_C, patient_I)
+        limit_IC = np.stack([np.broadcast_to(thresholds[name], len(truth)) for name in classes], 1)
+        self._decided(hits, limit_IC, patient_I)
         empty_I = np.ones(len(truth), bool)
         empty_I[truth.case_M] = False  # an image that shows a crowd or something difficult only isn't negative
         self.negative_P = np.bincount(patient_I[empty_I], minlength=n_patients)
-        alarm = (predicted.score_N >= limit_C[predicted.label_N]) & empty_I[predicted.image_N]
+        alarm = (predicted.score_N >= limit_IC[predicted.image_N, predicted.label_N]) & empty_I[predicted.image_N]
         self.alarms_P = np.bincount(patient_I[predicted.image_N[alarm]], minlength=n_patients)
 
-    def _decided(self, hits: Hits, limit_C: Array, patient_I: Array) -> None:
+    def _decided(self, hits: Hits, limit_IC: Array, patient_I: Array) -> None:
         """Count true and false positives of each class at its threshold, by patient."""
-        shown, patient_E = hits.score_E >= limit_C[hits.label_E], patient_I[hits.image_E]
+        shown, patient_E = hits.score_E >= limit_IC[hits.image_E, hits.label_E], patient_I[hits.image_E]
         self.true_CP, self.false_CP = (
             np.stack([np.bincount(patient_E[part & (hits.label_E == c)], minlength=self.patients) for c in range(n)])
             for n in [len(self.classes)]

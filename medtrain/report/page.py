@@ -112,10 +112,16 @@ def page(run: RunFolder, sections: Sequence[Drawer] = SECTIONS) -> Page:
         kicker=", ".join(text for text in (run.name("task"), str(run.run.get("started") or "")) if text),
         synthetic=run.synthetic,
         stopped=str(status) if status in ("failed", "interrupted", "preempted") else "",
-        warnings=[str(warning) for warning in run.test.get("warnings") or ()],
+        warnings=[*_of_training(run), *(str(warning) for warning in run.test.get("warnings") or ())],
         tiles=tiles(run),
         sections=[drawn for drawer in sections if (drawn := drawer(run)) is not None],
     )
+
+
+def _of_training(run: RunFolder) -> list[str]:
+    """List what went wrong in the training, also of the run that a further test belongs to."""
+    exploded = run.run.get("loss_exploded") or (run.above and run.above.run.get("loss_exploded")) or {}
+    return [f"In training: {exploded['text']}."] if exploded.get("text") else []
 
 
 def title(run: RunFolder) -> str:

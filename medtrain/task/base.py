@@ -96,6 +96,12 @@ class Task(pl.LightningModule):
         """
 
     @classmethod
+    @abstractmethod
+    def judge_of_files(cls, spec: DataSpec, evaluation: Mapping[str, Any]) -> Any:
+        """Make what judges several runs as one from the files that they wrote: `fold`, `fit_whole` and `judge`, as
+        `medtrain.task.classification.out_of_fold.ClassJudge` has them."""
+
+    @classmethod
     def check(cls, task: Mapping[str, Any], data: Mapping[str, Any]) -> None:
         """Refuse nodes that don't go together (UsageError), before any data are read."""
 

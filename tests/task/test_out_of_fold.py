@@ -10,9 +10,9 @@ import pytest
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from medtrain.core.errors import MedtrainError
-from medtrain.metric import EvalOptions
+from medtrain.metric import EvalOptions, spread_over
 from medtrain.target import DataSpec, Decision
-from medtrain.task.classification.out_of_fold import Fold, RunPredictions, fit_whole, judge_folds, spread_over
+from medtrain.task.classification.out_of_fold import Fold, RunPredictions, fit_whole, judge_folds
 from tests.metric.by_kind import predictions_table
 
 SPEC = DataSpec.of("binary", ("no", "yes"), 1, (4, 4))

@@ -26,6 +26,7 @@ from medtrain.target.classes import ClassTarget
 from medtrain.task.base import Batch, Task, first_rows, scaled, shape_of
 from medtrain.task.classification.explain_images import explain_images
 from medtrain.task.classification.explain_volumes import explain_volumes
+from medtrain.task.classification.out_of_fold import ClassJudge
 from medtrain.task.classification.views import views
 from medtrain.task.explanation import Explanation, Request
 from medtrain.task.gathering import Outputs
@@ -74,6 +75,11 @@ class Classification(Task):
         dims = int(task["dims"])
         size = data.get("patch_size" if dims == 3 else "image_size")
         return DataSpec(cls.usual_target(("0", "1")), int(data.get("channels") or 1), shape_of(size, dims))
+
+    @classmethod
+    def judge_of_files(cls, spec: DataSpec, evaluation: Mapping[str, Any]) -> ClassJudge:
+        assert isinstance(spec.target, ClassTarget)
+        return ClassJudge(spec.target)
 
     @classmethod
     def options(

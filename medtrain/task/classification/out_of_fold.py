@@ -13,14 +13,13 @@ import numpy as np
 import pandas as pd
 
 from medtrain.core.errors import MedtrainError
-from medtrain.metric import EvalOptions, means_of_all, within_folds
+from medtrain.metric import EvalOptions, means_of_all, spread_over, within_folds
 from medtrain.metric.unseen import DRAWS
 from medtrain.target import Decision, Outcome, Predicted, reached, side_by_side
 from medtrain.target.classes import ClassTarget
 
 log = logging.getLogger(__name__)
 
-Spread = dict[str, dict[str, Any]]
 NEAREST = 1e-13  # probabilities nearer to 0 or 1 count as this near
 
 
@@ -253,17 +252,26 @@ def _estimated(target: ClassTarget, probs_NSC: np.ndarray, values: np.ndarray) -
     return out_DNC
 
 
-def spread_over(values: Sequence[Mapping[str, float | None]]) -> Spread | None:
-    """Compute mean and standard deviation (n - 1) of each metric over folds or repeats; undefined ones left out."""
-    if len(values) < 2:
-        return None
-    spread: Spread = {}
-    for name in values[0]:
-        entries = [value[name] for value in values]
-        defined = [value for value in entries if value is not None]
-        spread[name] = {
-            "mean": float(np.mean(defined)) if defined else None,
-            "sd": float(np.std(defined, ddof=1)) if len(defined) > 1 else None,
-            "values": entries,
-        }
-    return spread
+@dataclass(frozen=True)
+class ClassJudge:
+    """How classes are judged from the files of several runs, as `medtrain.command.ensemble` wants it."""
+
+    target: ClassTarget
+
+    def fold(self, repeat: int, number: int | None, folders: Sequence[Path], policy: str | float) -> Fold:
+        """Read what runs say of their validation and test cases; the former fit the thresholds of the latter."""
+        tuned = RunPredictions.read([folder / "val_predictions.csv" for folder in folders], self.target)
+        patients = tuned.rows["patient"].tolist()
+        thresholds = self.target.fit_thresholds(tuned.probs_NSC.mean(axis=1), tuned.values, policy, patients)
+        tested = RunPredictions.read([folder / "test_predictions.csv" for folder in folders], self.target, thresholds)
+        return Fold(repeat, number, tuned.decided_by(self.target, thresholds), tested)
+
+    def fit_whole(
+        self, folds: Sequence[Fold], order: Sequence[str], policy: str | float, options: EvalOptions
+    ) -> Decision:
+        """Fit the decision of all runs together."""
+        return fit_whole(self.target, folds, order, policy, options)
+
+    def judge(self, folds: Sequence[Fold], decision: Decision, order: Sequence[str], options: EvalOptions) -> Outcome:
+        """Judge all folds together."""
+        return judge_folds(self.target, folds, decision, order, options)

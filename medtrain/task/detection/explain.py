@@ -36,7 +36,7 @@ def explain_boxes(task: Any, request: Request) -> Explanation:
     for batch in data.predict_dataloader() if len(data.readable) else ():
         batch = {key: value.to(request.device) for key, value in batch.items()}
         with torch.no_grad():
-            outputs.append({key: value.cpu() for key, value in task.outputs(batch).items()})
+            outputs.append({key: value.cpu() for key, value in task.final_outputs(batch).items()})
     if not outputs:
         return explanation
     shown = task.shown(outputs, data.cases, request.decision)

@@ -1,13 +1,19 @@
-"""predict format=: the boxes that the decision shows, for tools in which people correct them."""
+"""What predict writes beside COCO results: the boxes that are shown for tools in which people correct them
+(format=), and a table of all inputs."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from medtrain.data.base import Data
 from medtrain.explain.names import safe_name, unique_names
 from medtrain.io.boxes.export import FILES, FOLDERS, Marked
+from medtrain.io.files import write_text
 from medtrain.target import Decision
 
 
@@ -26,6 +32,34 @@ def export_boxes(
         case = cases.iloc[number]
         images.append(Marked(str(case["case"]), stems[number], Path(case["path"]), (height, width), boxes))
     (FOLDERS | FILES)[form](output, images, classes)
+    numbers = zip(inputs.readable.tolist(), images, strict=True)
+    write_images(output, [task.truth.image_ids[number] for number, image in numbers for _ in image.boxes], inputs)
     count = sum(len(image.boxes) for image in images)
     below = len(task.detections(outputs)[0].score_N) - count if outputs else 0
     return f"format={form}: {count:,} boxes at or above the threshold; {below:,} below it are left out"
+
+
+def images_beside(output: Path) -> Path:
+    """Name the table of images that stands beside predicted boxes: FILE.images.csv for FILE.json and a folder FILE."""
+    stem = output.stem if output.suffix.lower() == ".json" else output.name
+    return output.with_name(f"{stem}.images.csv")
+
+
+def write_images(output: Path, image_of_boxes: Iterable[Any], inputs: Data) -> None:
+    """List every input beside the output: image_id, case, width and height in pixels, number of boxes, error.
+
+    Args:
+        image_of_boxes: the id of the image of each box that was written.
+    """
+    truth: Any = inputs.truth
+    boxes = Counter(image_of_boxes)
+    rows = zip(truth.image_ids, inputs.cases["case"].astype(str), truth.size_N2.tolist(), strict=True)
+    table = pd.DataFrame(
+        [
+            {"image_id": number, "case": case}
+            | ({"width": "", "height": ""} if i in inputs.errors else {"width": width, "height": height})
+            | {"boxes": boxes[number], "error": inputs.errors.get(i, "")}
+            for i, (number, case, (height, width)) in enumerate(rows)
+        ]
+    )
+    write_text(images_beside(output), table.to_csv(index=False))

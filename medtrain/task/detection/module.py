@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,24 +12,29 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from medtrain.augment import BoxViews
+from medtrain.core.box_fusion import fuse_boxes, fuse_detections, joined
 from medtrain.core.boxes import Boxes, Detections, iou, marked_pixels, moved, share_inside
-from medtrain.core.coco import results, truth_file
+from medtrain.core.coco import results
 from medtrain.core.tile_merging import Views, merge_tiles
 from medtrain.core.truth import PredictedBoxes, Truth
 from medtrain.data.base import Data
 from medtrain.io.boxes.export import check_output
-from medtrain.io.files import write_json, write_text
-from medtrain.metric import EvalOptions, Hit, HitRule, constant_scores, evaluate_boxes, fit_box_thresholds, map50
-from medtrain.model import losses_wanted
+from medtrain.io.files import write_json
+from medtrain.metric import EvalOptions, Hit, HitRule, fit_box_thresholds, map50
+from medtrain.model import losses_wanted, members_of
 from medtrain.report import write_box_pictures
 from medtrain.target import DataSpec, Decision, Outcome, Target
 from medtrain.target.boxes import BoxTarget
 from medtrain.task.base import Batch, Task, first_rows, refuse_unused, scaled, shape_of
 from medtrain.task.detection.explain import explain_boxes
-from medtrain.task.detection.export import export_boxes
+from medtrain.task.detection.export import export_boxes, write_images
+from medtrain.task.detection.judging import judge_boxes
+from medtrain.task.detection.out_of_fold import BoxJudge
 from medtrain.task.explanation import Explanation, Request
 from medtrain.task.gathering import Outputs
 
+WAYS = ("horizontal", "vertical")
 CUT_PX = 3.0  # of the network's input: detectors place edges about so exactly
 
 
@@ -46,6 +50,7 @@ class Detection(Task):
         merge: boxes of a class from different tiles with a larger IoU, in what both tiles see, are one.
         iou: of ``hit`` iou: from which a box finds a lesion, in FROC and at the threshold.
         hit: by what a box finds a lesion there (see `HitRule`): iou, or centre.
+        views: test-time augmentation: the boxes of all views of an image are fused; None for none.
     """
 
     mean: Tensor
@@ -62,10 +67,12 @@ class Detection(Task):
         merge: float = 0.5,
         iou: float = 0.5,
         hit: Hit = "iou",
+        views: nn.Module | None = None,
         **more: Any,
     ) -> None:
         super().__init__(*args, **more)
         self.loss, self.augment, self.merge, self.rule = loss, augment, merge, HitRule(hit, iou)
+        self.views = views
         self.register_buffer("mean", torch.tensor(self.spec.mean or (0.0,)).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(self.spec.std or (1.0,)).view(1, -1, 1, 1), persistent=False)
 
@@ -78,8 +85,18 @@ class Detection(Task):
     def options(
         cls, task: Mapping[str, Any], evaluation: Mapping[str, Any], augment: Mapping[str, Any], spec: DataSpec
     ) -> dict[str, Any]:
-        refuse_unused(task, evaluation, "tta", "mc_dropout")
-        return {"merge": task["merge"], "hit": evaluation.get("hit") or "iou", "iou": evaluation["iou"]}
+        refuse_unused(task, evaluation, "mc_dropout")
+        number, flips = evaluation.get("tta") or 0, [bool(augment.get(f"flip_{way}")) for way in WAYS]
+        return {
+            "merge": task["merge"],
+            "hit": evaluation.get("hit") or "iou",
+            "iou": evaluation["iou"],
+            "views": BoxViews(number, *flips) if number > 1 else None,
+        }
+
+    @classmethod
+    def judge_of_files(cls, spec: DataSpec, evaluation: Mapping[str, Any]) -> BoxJudge:
+        return BoxJudge(spec.classes, HitRule(evaluation.get("hit") or "iou", evaluation["iou"]))
 
     @classmethod
     def fitting_loss(cls, network: nn.Module, loss: nn.Module) -> str | None:
@@ -114,18 +131,40 @@ class Detection(Task):
 
     def outputs(self, batch: Batch) -> dict[str, Any]:
         """Detect boxes: ``case`` (B,), and of all boxes ``row`` (N,) of the batch and, in pixels of the originals,
-        ``box`` (N, 6): four edges, score, class; of tiles also ``view`` (B, 5): their four edges in pixels of the
-        originals, and how near to one of them a box is cut."""
-        detector: Any = self.model
-        detections: Detections = detector.detect((scaled(batch["x"]) - self.mean) / self.std)
-        boxes_N4 = moved(detections.boxes_N4, batch["place"][detections.image_N], back=True)
-        box_N6 = torch.cat([boxes_N4, detections.scores_N[:, None], detections.labels_N[:, None].to(boxes_N4.dtype)], 1)
+        ``box`` (N, 6): four edges, score, class; of an ensemble ``member`` (N,); of tiles also ``view`` (B, 5): their
+        four edges in pixels of the originals, and how near to one of them a box is cut."""
+        x_BCHW = scaled(batch["x"])
+        return self._placed(batch, [self._detect(member, x_BCHW) for member in members_of(self.model)])
+
+    def final_outputs(self, batch: Batch) -> dict[str, Any]:
+        """Detect boxes as `outputs` does, those of all views of an image fused."""
+        if self.views is None:
+            return self.outputs(batch)
+        x_BCHW, parts = scaled(batch["x"]), []
+        for member in members_of(self.model):
+            seen = [(self._detect(member, view_BCHW), place) for view_BCHW, place in self.views(x_BCHW)]
+            parts.append(fuse_detections([d._replace(boxes_N4=moved(d.boxes_N4, p, back=True)) for d, p in seen]))
+        return self._placed(batch, parts)
+
+    def _detect(self, detector: Any, x_BCHW: Tensor) -> Detections:
+        """Detect boxes in inputs in 0..1."""
+        detections: Detections = detector.detect((x_BCHW - self.mean) / self.std)
+        return detections
+
+    def _placed(self, batch: Batch, parts: list[Detections]) -> dict[str, Any]:
+        """Put the boxes of each member into pixels of the originals."""
+        whole = Detections(*(torch.cat(fields) for fields in zip(*parts, strict=True)))
+        boxes_N4 = moved(whole.boxes_N4, batch["place"][whole.image_N], back=True)
+        box_N6 = torch.cat([boxes_N4, whole.scores_N[:, None], whole.labels_N[:, None].to(boxes_N4.dtype)], 1)
         known = {key: batch[key] for key in ("case", "instance") if key in batch}
+        if len(parts) > 1:
+            counts = torch.tensor([len(part.scores_N) for part in parts], device=box_N6.device)
+            known["member"] = torch.arange(len(parts), device=box_N6.device).repeat_interleave(counts)
         if "instance" in known:
             height, width = batch["x"].shape[-2:]
             rect_B4 = moved(batch["place"].new_tensor([0, 0, width, height]), batch["place"], back=True)
             known["view"] = torch.cat([rect_B4, CUT_PX / batch["place"][:, :1]], 1)
-        return known | {"row": detections.image_N, "box": box_N6}
+        return known | {"row": whole.image_N, "box": box_N6}
 
     def validated(self, batch: Batch) -> dict[str, Any]:
         """Add ``loss`` (B,), the batch's for each of its rows: it tells epochs apart that find boxes equally well."""
@@ -138,8 +177,7 @@ class Detection(Task):
 
     def hardness(self, batch: Batch) -> Tensor:
         """Compute how hard each row is, (B,): the summed scores of boxes that meet no true one of any class."""
-        detector: Any = self.model
-        detections: Detections = detector.detect((scaled(batch["x"]) - self.mean) / self.std)
+        detections = self._detect(self.model, scaled(batch["x"]))
         overlap_NM = iou(detections.boxes_N4[:, None], batch["boxes"]) * (detections.image_N[:, None] == batch["image"])
         wrong_N = (overlap_NM < self.rule.iou).all(1)
         if "ignored" in batch:
@@ -156,28 +194,42 @@ class Detection(Task):
         """Collect all boxes, `image_N` being case numbers, and the cases that were looked at, ascending.
 
         Repeated rows (the padding of the last batch) are dropped, tiles of a case merged, boxes cut at the edges of the
-        originals.
+        originals, those of an ensemble's members fused, and a gate heeded.
         """
         names = [name for name in ("case", "instance") if name in outputs[0]]
         keys_RK = torch.cat([torch.stack([batch[name] for name in names], 1) for batch in outputs])
         start = np.cumsum([0, *(len(batch["case"]) for batch in outputs)])
         row_N = torch.cat([batch["row"] + int(first) for batch, first in zip(outputs, start, strict=False)])
-        box_N6 = torch.cat([batch["box"] for batch in outputs])
         kept_R = torch.zeros(len(keys_RK), dtype=torch.bool)
         kept_R[first_rows(keys_RK)] = True
         once_N = kept_R[row_N]
-        row_N, box = row_N[once_N], box_N6[once_N].double().numpy()
-        case = keys_RK[row_N, 0].numpy()
-        edge_N4 = np.tile(self.truth.size_N2[case][:, ::-1], 2)
-        detected = PredictedBoxes(np.clip(box[:, :4], 0, edge_N4), box[:, 4], box[:, 5].astype(np.int64), case)
-        if "instance" in names:
-            view = torch.cat([batch["view"] for batch in outputs])[row_N].double().numpy()
-            views = Views(keys_RK[row_N, 1].numpy(), view[:, :4], view[:, 4])
-            detected = merge_tiles(detected, views, self.truth.size_N2, self.merge)
+        row_N, box_N6 = row_N[once_N], torch.cat([batch["box"] for batch in outputs])[once_N]
+        view_R5 = torch.cat([batch["view"] for batch in outputs]) if "instance" in names else None
+        number_R = keys_RK[:, 1] if "instance" in names else None
+        if "member" not in outputs[0]:
+            detected = self._whole_images(box_N6, row_N, keys_RK[:, 0], number_R, view_R5)
+        else:
+            member_N = torch.cat([batch["member"] for batch in outputs])[once_N]
+            own = [member_N == member for member in range(len(members_of(self.model)))]
+            parts = [self._whole_images(box_N6[n], row_N[n], keys_RK[:, 0], number_R, view_R5) for n in own]
+            detected, _ = fuse_boxes(*joined(parts), len(parts))
         if self.gate_N is not None:
-            detected = replace(detected, score_N=detected.score_N * self.gate_N[case])
+            detected = replace(detected, score_N=detected.score_N * self.gate_N[detected.image_N])
             detected = detected.select(detected.score_N > 0)
         return detected, keys_RK[:, 0].unique().numpy()
+
+    def _whole_images(
+        self, box_N6: Tensor, row_N: Tensor, case_R: Tensor, number_R: Tensor | None, view_R5: Tensor | None
+    ) -> PredictedBoxes:
+        """Cut boxes of one network at the edges of the originals, and merge those of tiles."""
+        case, box = case_R[row_N].numpy(), box_N6.double().numpy()
+        edge_N4 = np.tile(self.truth.size_N2[case][:, ::-1], 2)
+        detected = PredictedBoxes(np.clip(box[:, :4], 0, edge_N4), box[:, 4], box[:, 5].astype(np.int64), case)
+        if number_R is None or view_R5 is None:
+            return detected
+        view = view_R5[row_N].double().numpy()
+        views = Views(number_R[row_N].numpy(), view[:, :4], view[:, 4])
+        return merge_tiles(detected, views, self.truth.size_N2, self.merge)
 
     def judged(self, outputs: Outputs) -> tuple[Truth, PredictedBoxes, np.ndarray]:
         """Collect truth and boxes of the cases that were looked at, numbered from 0 in the order of those cases."""
@@ -204,35 +256,15 @@ class Detection(Task):
         options: EvalOptions,
     ) -> Outcome:
         truth, boxes, judged_cases = self.judged(outputs)
-        rows, classes = cases.iloc[judged_cases], self.spec.classes
-        patients = rows["patient"].tolist()
         own = options.of_cases(judged_cases.tolist())
-        metrics = evaluate_boxes(truth, boxes, classes, decision.thresholds, patients, own, rule=self.rule)
-        boxes_C = np.bincount(truth.label_M[~truth.crowd_M], minlength=len(classes))
-        counts = {
-            "n_cases": len(judged_cases),
-            "n_patients": int(rows["patient"].nunique()),
-            "n_boxes": len(truth.boxes_M4),
-            "labels": {name: {"positive": int(n)} for name, n in zip(classes, boxes_C, strict=True)},
-            "hit": self.rule.hit,
-            "iou": self.rule.iou,
-        }
-        files = {
-            "test_predictions.json": results(boxes, truth.image_ids, truth.category_ids(len(classes))),
-            "test_truth.json": truth_file(truth, rows["case"].tolist(), patients, classes),
-        }
-        highest_CN = np.zeros((len(classes), len(judged_cases)))
-        np.maximum.at(highest_CN, (boxes.label_N, boxes.image_N), boxes.score_N)
-        scores = {
-            f"the highest score of {name!r} in an image": row for name, row in zip(classes, highest_CN, strict=True)
-        }
-        return Outcome(counts | metrics, files, constant_scores(scores))
+        rows = cases.iloc[judged_cases]
+        return judge_boxes(truth, boxes, rows, self.spec.classes, decision.thresholds, own, self.rule)
 
     def save(self, output: Path, outputs: Outputs, inputs: Data, decision: Decision) -> None:
         """Write COCO results, and beside them FILE.images.csv with a row an input."""
         entries = self.predictions(outputs, inputs.cases, decision) if outputs else []
         write_json(output, entries)
-        write_text(images_beside(output), _images_table(entries, inputs).to_csv(index=False))
+        write_images(output, [entry["image_id"] for entry in entries], inputs)
 
     @classmethod
     def check_format(cls, form: str, output: Path) -> None:
@@ -284,24 +316,3 @@ class Detection(Task):
             },
             index=shown.image_N,
         )
-
-
-def images_beside(output: Path) -> Path:
-    """Name the table of images that stands beside a file of predicted boxes: FILE.images.csv for FILE.json."""
-    stem = output.stem if output.suffix.lower() == ".json" else output.name
-    return output.with_name(f"{stem}.images.csv")
-
-
-def _images_table(entries: list[dict[str, Any]], inputs: Data) -> pd.DataFrame:
-    """List every input: image_id, case, width and height in pixels, number of boxes in the file, error."""
-    truth: Any = inputs.truth
-    boxes = Counter(entry["image_id"] for entry in entries)
-    rows = zip(truth.image_ids, inputs.cases["case"].astype(str), truth.size_N2.tolist(), strict=True)
-    return pd.DataFrame(
-        [
-            {"image_id": number, "case": case}
-            | ({"width": "", "height": ""} if i in inputs.errors else {"width": width, "height": height})
-            | {"boxes": boxes[number], "error": inputs.errors.get(i, "")}
-            for i, (number, case, (height, width)) in enumerate(rows)
-        ]
-    )
