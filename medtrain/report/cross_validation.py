@@ -9,12 +9,12 @@ from medtrain.report.folder import RunFolder
 from medtrain.report.views import Cell, Note, Section, part, section, table
 from medtrain.report.words import ABSENT, count, entry, label, number
 
-SHOWN = ("auroc", "sensitivity", "specificity", "balanced_accuracy")
+SHOWN = ("auroc", "map50", "cpm", "sensitivity", "specificity", "balanced_accuracy")
 APART = 0.02  # by which pooled and within-fold AUROC differ for it to be worth a warning,
 APART_BEYOND_CHANCE = 0.005  # and where the interval of their difference does not hold 0
 
 
-@section(forms={"probabilities"})
+@section()
 def cross_validation(run: RunFolder) -> Section | None:
     """Draw the folds with their decisions and metrics, their mean and standard deviation; None without folds."""
     folds = (run.test.get("cross_validation") or {}).get("folds") or []
@@ -55,9 +55,15 @@ def decided_by_fold(run: RunFolder) -> str:
     folds: Sequence[Mapping[str, Any]] = decision.get("folds") or ()
     if not folds:  # of an ensemble of medtrain 0.2 or before
         return "Each case was decided by threshold and temperature of its own fold; decision.json lists them."
+    names = list(folds[0]["thresholds"])
+    if _is_of_boxes(run):
+        ranges = ", ".join(f"{name} {_range([fold['thresholds'][name] for fold in folds])}" for name in names)
+        return (
+            f"A box is shown from the threshold of its own fold on: {ranges} ({decision.get('policy')}), fitted on "
+            "its validation part. Sensitivity, PPV, F1 and false positives per negative image are those at it. mAP and FROC pool the boxes of networks whose scores need not mean the same."
+        )
     temperatures = [value for fold in folds for value in fold["temperatures"]]
     calibrated = f"Each network was calibrated by its own temperature ({_range(temperatures)})"
-    names = list(folds[0]["thresholds"])
     if not names:
         return (
             f"The predicted class is the one of the highest probability. {calibrated}, fitted on its validation part."
@@ -73,6 +79,11 @@ def decided_by_fold(run: RunFolder) -> str:
     )
 
 
+def _is_of_boxes(run: RunFolder) -> bool:
+    """Tell whether boxes are predicted, whose scores no temperature calibrates."""
+    return "boxes" in run.target.forms
+
+
 def _range(values: Sequence[float]) -> str:
     low, high = number(min(values)), number(max(values))
     return low if low == high else f"{low} to {high}"
@@ -82,12 +93,17 @@ def _what_was_done(run: RunFolder, folds: Sequence[Mapping[str, Any]]) -> str:
     repeats = len({fold["repeat"] for fold in folds})
     networks = {len(fold["temperatures"]) for fold in (run.test.get("decision") or {}).get("folds") or ()}
     of = " (each with other folds)" if repeats > 1 else ""
-    by = "the network" if networks == {1} else f"the mean of the {max(networks, default=1)} networks"
-    several = " A case's probability is the mean over the cross-validations." if repeats > 1 else ""
+    boxes = _is_of_boxes(run)
+    one = "the fused boxes" if boxes else "the mean"
+    by = "the network" if networks == {1} else f"{one} of the {max(networks, default=1)} networks"
+    several = f" A case's {'boxes are fused' if boxes else 'probability is the mean'} over the cross-validations."
+    chosen = "checkpoint and threshold" if boxes else "checkpoint, temperature and threshold"
     return (
         f"{count(repeats, 'cross-validation')}{of} of {count(len(folds) // repeats, 'fold')} of the patients. In turn "
-        "one fold tested, others validated (checkpoint, temperature and threshold were chosen on them), and the rest "
-        f"trained. So each case was predicted out of fold: by {by} of its fold, which had not learned it.{several}"
+        f"one fold tested, others validated ({chosen} were chosen on them), and the rest "
+        f"trained. So each case was predicted out of fold: by {by} of its fold, which had not learned it."
+        + several
+        * (repeats > 1)
     )
 
 
@@ -96,17 +112,17 @@ def _by_fold(run: RunFolder, folds: Sequence[Mapping[str, Any]]) -> tuple[list[s
     decided = (run.test.get("decision") or {}).get("folds") or [{}] * len(folds)
     metrics = [name for name in SHOWN if any(fold["metrics"].get(name) is not None for fold in folds)]
     limits = list(folds[0]["thresholds"]) if len(folds[0]["thresholds"]) == 1 else []
-    positive = run.target.positive
+    positive, boxes = run.target.positive, _is_of_boxes(run)
     several = len({fold["repeat"] for fold in folds}) > 1
     rows: list[tuple[str, Sequence[Cell]]] = []
     for fold, how in zip(folds, decided, strict=False):
         cells = [Cell(f"{fold['n_cases']:,}"), Cell(f"{fold['n_patients']:,}")]
         cells += [Cell(f"{fold['events'][positive]:,}")] if positive else []
-        cells += [Cell(", ".join(map(number, how.get("temperatures") or [None])))]
+        cells += [] if boxes else [Cell(", ".join(map(number, how.get("temperatures") or [None])))]
         cells += [Cell(number(fold["thresholds"][name])) for name in limits]
         cells += [Cell(number(fold["metrics"].get(name))) for name in metrics]
         rows.append((f"{fold['repeat'] + 1}, {fold['fold']}" if several else str(fold["fold"]), cells))
-    blank = [Cell()] * (3 + bool(positive) + len(limits))
+    blank = [Cell()] * (2 + (not boxes) + bool(positive) + len(limits))
     for key, name in (("mean", "Mean"), ("sd", "SD")):
         of_all = [((run.test.get("folds") or {}).get(metric) or {}).get(key) for metric in metrics]
         rows.append((name, [*blank, *(Cell(number(value) if value is not None else ABSENT) for value in of_all)]))
@@ -116,5 +132,5 @@ def _by_fold(run: RunFolder, folds: Sequence[Mapping[str, Any]]) -> tuple[list[s
         "Patients",
         *([f"Of class {positive}"] if positive else []),
     ]
-    header += ["Temperature", *("Threshold" for _ in limits), *map(label, metrics)]
+    header += ["Temperature"] * (not boxes) + ["Threshold" for _ in limits] + [label(name) for name in metrics]
     return header, rows

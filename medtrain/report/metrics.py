@@ -107,10 +107,13 @@ def _fitted(decision: dict[str, Any], members: Sequence[dict[str, Any]]) -> str:
 
 
 def _of_boxes(run: RunFolder, decision: dict[str, Any]) -> list[str]:
-    return [
+    shown = (
         f"A box is shown from this score on: {_listed(decision.get('thresholds') or {})} "
         f"({one_line(decision.get('policy'))}, fitted on validation data "
-        "unless it is a number). Sensitivity, PPV, F1 and false positives per negative image are those at it.",
+        "unless it is a number). Sensitivity, PPV, F1 and false positives per negative image are those at it."
+    )
+    return [
+        decided_by_fold(run) if run.out_of_fold else shown,
         "mAP is COCO's, which counts the 100 surest boxes of an image and class. In FROC and at the threshold "
         f"{_hit(run)}. Small is below 32 x 32 pixels of the original, large above 96 x 96. A negative image shows no "
         "lesion, nor a crowd or a difficult one.",

@@ -104,7 +104,7 @@ def test_runs_that_can_t_be_members(tmp_path: Path) -> None:
     text = refused([good, run(tmp_path / "x", SPLIT, spec=three), run(tmp_path / "y", SPLIT, tta=4)])
     assert "x: classes ['0', '2'], where" in text and "y: eval.tta 4, where" in text
     boxes = run(tmp_path / "boxes", SPLIT, spec=SPEC | {"label_kind": "boxes"})
-    assert "boxes: a detector: boxes of several models are not merged" in refused([good, boxes])
+    assert "boxes: it has no val_predictions.json, val_truth.json, test_predictions.json" in refused([good, boxes])
 
 
 def test_runs_of_one_split(tmp_path: Path) -> None:

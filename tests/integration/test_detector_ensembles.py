@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
+from PIL import Image
 
 from medtrain.core.box_fusion import fuse_boxes, joined
 from medtrain.core.coco import read_back
@@ -54,7 +54,8 @@ def test_two_networks_on_one_split_act_as_one_run(phantom: None, medtrain: Calla
     decision = read(folder / "both/decision.json")
     assert set(decision["thresholds"]) == {"nodule"} and decision["validation"]["nodule"]
     assert (folder / "both/report.html").is_file() and len(truth) == metrics["n_cases"]
-    film = Path(pd.read_csv(folder / "one/splits.csv")["path"].iloc[0])
+    film = folder / "film.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 80), np.uint8)).save(film)
     assert medtrain("predict", "run=both", f"input={film}", "output=found.json").code == 0
     assert medtrain("explain", "run=both", f"input={film}", "output=drawn").code == 0
     assert list((folder / "drawn/pictures").glob("*.png")) and (folder / "found.images.csv").is_file()
@@ -79,7 +80,8 @@ def test_folds_judge_each_image_by_its_own_run(phantom: None, medtrain: Callable
     assert len(read(folder / "whole/test_predictions.json")) == boxes
     basis = read(folder / "whole/decision.json")["basis"]
     assert "2 of 3" in basis
-    assert "Cross-validation" in (folder / "whole/report.html").read_text()
+    page = (folder / "whole/report.html").read_text()
+    assert "Folds of the cross-validation" in page and "threshold of its own fold" in page
     assert medtrain("test", "run=whole").code == 2  # each of its images trained a member
 
 

@@ -157,3 +157,27 @@ def test_larger_ones_learn_and_find(name: str) -> None:
     assert all(torch.isfinite(value) for value in parts.values())
     network.eval()
     assert network.detect(torch.rand(1, 1, 64, 64)).boxes_N4.shape[1] == 4
+
+
+@pytest.mark.parametrize("name", ["fcos", "retinanet", "faster_rcnn_mobilenet", "yolo"])
+def test_batches_without_any_box_have_a_finite_loss_and_teach_every_score(name: str) -> None:
+    torch.manual_seed(0)
+    spec = DataSpec.of("boxes", ("a", "b"), 1, (64, 64), boxes=((16.0, 16.0),))
+    network = getattr(model, name)(spec).train()
+    loss = OwnLoss() if network.own_loss else DetectionLoss()
+    nothing = Boxes(torch.zeros(0, 4), torch.zeros(0).long(), torch.zeros(0).long())
+    x = torch.randn(2, 1, 64, 64)
+    optimizer = torch.optim.SGD(network.parameters(), 1e-3)
+    before = None
+    for _ in range(3):
+        optimizer.zero_grad()
+        parts = loss(network(x, nothing), nothing)
+        total = torch.stack(list(parts.values())).sum()
+        assert torch.isfinite(total) and total > 0
+        before = before or float(total.detach())
+        total.backward()
+        gradients = [p.grad for p in network.parameters() if p.grad is not None]
+        assert all(torch.isfinite(gradient).all() for gradient in gradients)
+        assert any((gradient != 0).any() for gradient in gradients)
+        optimizer.step()
+    assert all(torch.isfinite(p).all() for p in network.parameters())
