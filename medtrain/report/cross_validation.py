@@ -60,7 +60,8 @@ def decided_by_fold(run: RunFolder) -> str:
         ranges = ", ".join(f"{name} {_range([fold['thresholds'][name] for fold in folds])}" for name in names)
         return (
             f"A box is shown from the threshold of its own fold on: {ranges} ({decision.get('policy')}), fitted on "
-            "its validation part. Sensitivity, PPV, F1 and false positives per negative image are those at it. mAP and FROC pool the boxes of networks whose scores need not mean the same."
+            "its validation part. Sensitivity, PPV, F1 and false positives per negative image are those at it. "
+            "mAP and FROC pool the boxes of networks whose scores need not mean the same."
         )
     temperatures = [value for fold in folds for value in fold["temperatures"]]
     calibrated = f"Each network was calibrated by its own temperature ({_range(temperatures)})"
