@@ -3,8 +3,8 @@
 The spread of an area shrinks as it nears 1, so that a symmetric interval is wrong there: the limits are the areas from
 which the one seen is 1.96 of *their* standard errors away (Newcombe, Stat. Med. 2006, method 5). A separated
 sample gets a lower limit that way. Spread follows Newcombe's formula, times how much more or less of it the cases show
-(DeLong et al., Biometrics 1988), averaged with the formula itself where a class is rare, and times the design effect of
-patients (Obuchowski, Biometrics 1997).
+(DeLong et al., Biometrics 1988), averaged with the formula itself where a class has a handful of cases, and times the
+design effect of patients (Obuchowski, Biometrics 1997), which is below 1 where patients have cases of both classes.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 from medtrain.metric.bootstrap import Array
 from medtrain.metric.interval import NOTHING, Limits, Z
 
-PRIOR = 3.0  # independent cases of the smaller class that the formula counts as
-EVENTS = 0.5  # misranked cases, beyond the first, that the greatest design effect counts as
+PRIOR = 3.0  # independent cases of the smaller class, squared, that the formula counts as
+EVENTS = 0.05  # misranked cases, beyond the first, that the greatest design effect counts as
 STEPS = 60
 
 
@@ -74,8 +74,8 @@ def auroc_limits(area: float, variance: float, k: float, m: float, effect: float
         return NOTHING
     spread = 1.0
     if 0 < area < 1:
-        weight = min(k, m) / effect
-        spread = (weight * variance / float(newcombe(np.array(area), k, m)) + PRIOR) / (weight + PRIOR)
+        weight, prior = (min(k, m) / effect) ** 2, PRIOR**2
+        spread = (weight * variance / float(newcombe(np.array(area), k, m)) + prior) / (weight + prior)
     worth = max(1.0, k / effect), max(1.0, m / effect)
 
     def beyond(x: float) -> bool:
@@ -87,8 +87,8 @@ def auroc_limits(area: float, variance: float, k: float, m: float, effect: float
 def clustered_limits(area: float, placed_N: Array, positive_N: Array, patient_N: Array, n_patients: int) -> Limits:
     """Compute 95 % limits of an AUROC over patients.
 
-    The design effect is Obuchowski's variance over DeLong's, of which few misranked cases say little (see
-    `medtrain.metric.share`).
+    The design effect is Obuchowski's variance over DeLong's; where next to no case is misranked the cases of a patient
+    count as one.
 
     Args:
         placed_N, positive_N, patient_N, n_patients: as `obuchowski` takes them.
@@ -101,7 +101,7 @@ def clustered_limits(area: float, placed_N: Array, positive_N: Array, patient_N:
     size = float((np.bincount(patient_N) ** 2).sum() / n)
     events = max(0.0, 2 * min(positives, n - positives) * min(area, 1 - area) - 1)
     shown = over_patients / over_cases if over_cases > 0 else size
-    effect = max(1.0, (events * shown + EVENTS * size) / (events + EVENTS))
+    effect = max(1 / size, (events * shown + EVENTS * size) / (events + EVENTS))
     return auroc_limits(area, over_cases, positives, n - positives, effect)
 
 

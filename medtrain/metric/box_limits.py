@@ -88,4 +88,4 @@ class BoxForms:
         if metric.startswith("froc_"):
             return share_forms(value * boxes_P[None], boxes_P[None], np.array([variance]))[1][0]
         k = int((boxes_P > 0).sum())
-        return Form(bounded_limits(value, variance, max(1, k), k * min(value, 1 - value), prior=1.0), (k,))
+        return Form(bounded_limits(value, variance, max(1, k), k * min(value, 1 - value)), (k,))

@@ -69,9 +69,7 @@ class Pool:
     def auprc(self, area: float, values_R: Array) -> Form:
         """Give the form of the average precision: about a share of the positive patients."""
         k, m = self.behind
-        return Form(
-            bounded_limits(area, spread(values_R, self.n_patients), k, k * min(area, 1 - area), prior=1.0), (k, m)
-        )
+        return Form(bounded_limits(area, spread(values_R, self.n_patients), k, k * min(area, 1 - area)), (k, m))
 
     def agreement(self, value: float, values_R: Array, shares: Array, behind: tuple[int, ...]) -> Form:
         """Give the form of MCC and kappa: near 1 both lack errors / (cases x (1 - sum of squared class shares)).
@@ -172,7 +170,7 @@ class SheetForms:
         """
         patients = self.n_patients
         wrong = patients * min(value / top, 1 - value / top)
-        limits = bounded_limits(value, spread(values_R, patients), patients, wrong, (0.0, top), prior=1.0)
+        limits = bounded_limits(value, spread(values_R, patients), patients, wrong, (0.0, top))
         return Form(limits, (patients,), (0.0, top))
 
     def _whole(self, metric: str) -> Form:

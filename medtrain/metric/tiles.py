@@ -46,5 +46,5 @@ def tile_auroc(
     means_R = replicate(mean, of, len(values_M), max(0, bootstrap)).get("auroc")
     if means_R is None:
         return write(value, Form((np.nan, np.nan), (n,)) if bootstrap else None) | {"slides": len(values_M)}
-    form = Form(bounded_limits(value, spread(means_R, n), n, n * min(value, 1 - value), prior=1.0), (n,))
+    form = Form(bounded_limits(value, spread(means_R, n), n, n * min(value, 1 - value)), (n,))
     return write(value, form, means_R) | {"slides": len(values_M)}

@@ -10,8 +10,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from medtrain.metric import Ranking, patient_weights, percentile_interval, replicate
 from medtrain.metric.bootstrap import patient_index
-from scripts.coverage import Setting, study
 from tests.metric.by_kind import evaluate
+from tests.metric.coverage_studies import classes
 
 
 def clustered(rng, patients=60, images=8):
@@ -73,15 +73,15 @@ def test_few_patients_get_wider_intervals():
 
 @pytest.mark.parametrize(
     "setting",
-    [Setting("alike images", 40, 8, auroc=0.737, alike=0.8), Setting("nearly perfect", 24, auroc=0.99)],
+    [classes.Setting("alike images", 40, 8, auroc=0.737, alike=0.8), classes.Setting("nearly perfect", 24, auroc=0.99)],
     ids=lambda setting: setting.name,
 )
 def test_intervals_hold_the_truth(setting):
     """A short version of scripts/coverage.py, which says more exactly: 95 % of 60 is 52 or more almost surely."""
     rng = np.random.default_rng(0)
-    studies = [study(setting, rng, 100) for _ in range(60)]
+    studies = [classes.study(setting, rng, 100) for _ in range(60)]
     for metric in ("auroc", "sensitivity", "f1", "mcc"):
-        spans = [(one[metric][0], one[metric][1]) for one in studies]
+        spans = [(one[metric].truth, one[metric].ours) for one in studies]
         assert np.mean([span is not None and span[0] <= truth <= span[1] for truth, span in spans]) >= 0.86, metric
 
 

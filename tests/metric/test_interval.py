@@ -55,7 +55,7 @@ def test_none_and_all_of_ten_by_hand():
 def test_a_missed_image_of_320_is_no_more_certain_than_none_missed():
     cases, missed = np.full(40, 8.0), np.eye(40)[0]
     (_, all_found), (_, one_missed) = one_share(cases, cases), one_share(cases - missed, cases)
-    assert all_found.limits == pytest.approx((0.05 ** (1 / 40), 1.0))  # images of a patient count as one
+    assert all_found.limits == pytest.approx((0.05 ** (3.1 / 320), 1.0))  # a design effect of 1 + 7 x 0.3
     assert one_missed.limits[0] == pytest.approx(all_found.limits[0], abs=0.01)
 
 
