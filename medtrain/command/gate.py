@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from medtrain.command import build
 from medtrain.command.evaluate import run_loader
 from medtrain.command.trained import Trained, open_run
-from medtrain.config.compose import load_saved
+from medtrain.config.saved import load_saved
 from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.data.batches import module_of
 from medtrain.task.base import Task

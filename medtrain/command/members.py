@@ -18,7 +18,7 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from medtrain.command import build
-from medtrain.config.compose import load_saved
+from medtrain.config.saved import load_saved
 from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.io import record
 from medtrain.io.files import read_json

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from medtrain.command import build
-from medtrain.config.compose import load_saved
+from medtrain.config.saved import load_saved
 from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.data.base import Data
 from medtrain.data.changes import changes, in_words, read_splits

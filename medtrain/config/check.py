@@ -7,8 +7,11 @@ others know their keys and what these may hold (`schema`): a misspelt one never 
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import cache
 from math import isfinite
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -65,11 +68,16 @@ def reference(cfg: Plain, choices: dict[str, str | None], saved: Plain | None) -
     return base
 
 
-def _file(group: str, name: str) -> Any:
+def _file(group: str, name: str) -> Path:
     return search.packaged_folder() / group / f"{name}.yaml"
 
 
-def _read(file: Any) -> Plain:
+def _read(file: Path) -> Plain:
+    return deepcopy(_packaged(file)) if file.is_relative_to(search.packaged_folder()) else dict(read_yaml(file) or {})
+
+
+@cache
+def _packaged(file: Path) -> Plain:
     return dict(read_yaml(file) or {})
 
 
@@ -107,6 +115,11 @@ def check(cfg: Plain, base: Plain, overrides: list[Override], *, signatures: boo
     faults += _arguments(cfg, {fault.key for fault in faults}, lines) if signatures else []
     faults += _endless(cfg, {fault.key for fault in faults}, lines)
     return faults + _combination(cfg)
+
+
+def value_faults(cfg: Plain, base: Plain) -> list[Fault]:
+    """List the faults of keys and values alone, of a configuration that no command-line word has changed."""
+    return _walk(cfg, base, "", {}, set())
 
 
 def _taken_out(base: Plain, overrides: list[Override]) -> list[Fault]:

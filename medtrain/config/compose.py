@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -24,11 +23,8 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from medtrain.config import check, hydra_keys, search, strangers
 from medtrain.config.loader import loader
-from medtrain.config.migrate import migrate
 from medtrain.core.errors import UsageError
 from medtrain.core.words import suggest
-from medtrain.io.files import Unreadable
-from medtrain.io.yaml_file import yaml_text
 
 SAVED = "medtrain_saved_run"
 
@@ -77,7 +73,7 @@ def compose(
             problems += [check.Fault(*pair) for pair in hydra_keys.faults(cfg, variant, multirun)]
             check.blame_files(problems, configs, primary, [_lenient(o) for o in variant])
     except (HydraException, OmegaConfBaseException) as error:
-        raise UsageError(_one_line(error)) from error
+        raise UsageError(one_line(error)) from error
     texts = list(dict.fromkeys(str(p) for p in problems))
     if texts:
         raise UsageError("\n".join(texts))
@@ -189,7 +185,8 @@ def _store(saved: DictConfig, overridden: set[str]) -> None:
     ConfigStore.instance().store(name=SAVED, node=OmegaConf.merge({"defaults": defaults}, node))
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """Word an error of Hydra or OmegaConf in one line, with the key that was probably meant."""
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     key = getattr(cause, "full_key", None)
     if isinstance(cause, ConfigKeyError | ConfigAttributeError) and key:
@@ -223,31 +220,3 @@ def resolved(cfg: DictConfig) -> DictConfig:
         if isinstance(value, str) and "${" in value:  # who reads it next would resolve it once more
             raise UsageError(f"{key}={value[:80]}: a value can't hold '${{' (it starts an interpolation)")
     return copy
-
-
-def load_saved(run: str | Path, key: str = "run") -> DictConfig:
-    """Read RUN/config.yaml; `key` is the word that named it.
-
-    Raises:
-        UsageError: no run there, or its configuration says what none can (see `strangers`).
-    """
-    file = Path(run) / "config.yaml"
-    if not file.is_file():
-        there = "it has no config.yaml" if Path(run).is_dir() else "no such folder"
-        raise UsageError(f"{key}={run}: {there}; give the folder that a training printed, such as outputs/xray_cls/...")
-    try:
-        saved = OmegaConf.create(yaml_text(file))
-        plain: Any = OmegaConf.to_container(saved, resolve=False)
-    except Unreadable as error:
-        raise UsageError(str(error)) from None
-    except Exception as error:  # YAML's errors have no common base with OmegaConf's
-        raise UsageError(f"{file} is no YAML: {_one_line(error)}") from error
-    nodes = ("task", "data", "eval", "trainer", "model", "callbacks", "logger")
-    if not isinstance(saved, DictConfig) or "verb" not in saved or "task" not in saved:
-        raise UsageError(f"{file}: not the configuration of a medtrain run")
-    if wrong := [node for node in nodes if node in plain and not isinstance(plain[node], dict)]:
-        raise UsageError(f"{file}: not the configuration of a medtrain run: {wrong[0]} is no map")
-    strangers.check_saved(plain, file)
-    if lacking := [node for node in ("data", "eval", "trainer", "model") if node not in plain]:
-        raise UsageError(f"{file} lacks {', '.join(lacking)}: it is damaged or cut short; put it back from a copy")
-    return migrate(saved)

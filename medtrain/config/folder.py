@@ -13,7 +13,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from medtrain.config.compose import load_saved
+from medtrain.config.saved import load_saved
 from medtrain.core import process
 from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.data import source

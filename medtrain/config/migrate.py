@@ -1,13 +1,13 @@
 """Configurations that older versions saved, made readable for this one.
 
-Version 0.1 found a task by the kind of its cases; from 0.2 on the task names its slice of `medtrain.task`.
+Version 0.1 found a task by the kind of its cases; from 0.2 on the task names its slice of `medtrain.task`. Keys that
+came later mean, in a run that lacks them, what that version did.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
-
-from omegaconf import DictConfig, open_dict
 
 SLICES: dict[str, dict[str, Any]] = {
     "image": {"slice": "classification", "dims": 2},
@@ -17,11 +17,39 @@ SLICES: dict[str, dict[str, Any]] = {
 }
 """The slice and dimensions of each kind of cases that version 0.1 knew."""
 
+SINCE_0_1: dict[str, Any] = {
+    "data.merge_case": False,
+    "data.columns.reader": None,
+    "data.readers": None,
+    "data.consensus": 2,
+    "data.tile_whole": False,
+    "data.tile_edge": None,
+    "data.ink": True,
+    "data.beyond": 0.0,
+    "eval.hit": "iou",
+    "eval.patients": "mean",
+    "eval.margin": None,
+    "explain.occlusion_size": None,
+    "explain.occlusion_stride": None,
+    "explain.occlusion_fill": "mean",
+}
+"""Keys that 0.1 did not have, with the values that come to what it did; not always those that are packaged today."""
 
-def migrate(saved: DictConfig) -> DictConfig:
-    """Add, in place, the keys that a run of an older version could not have saved."""
-    with open_dict(saved):
-        for key, value in SLICES.get(str(saved.task.get("kind")), {}).items():
-            if key not in saved.task:
-                saved.task[key] = value
-    return saved
+
+def migrate(plain: dict[str, Any], lacking: Iterable[str]) -> list[str]:
+    """Add, in place, keys that a run of an older version could not have saved; returns those, dots between.
+
+    Args:
+        plain: a saved configuration.
+        lacking: the keys that it should have.
+    """
+    task = plain.get("task") or {}
+    later = SINCE_0_1 | {f"task.{key}": value for key, value in SLICES.get(str(task.get("kind")), {}).items()}
+    added = [key for key in lacking if key in later]
+    for key in added:
+        *nodes, name = key.split(".")
+        place = plain
+        for node in nodes:
+            place = place[node]
+        place[name] = later[key]
+    return added

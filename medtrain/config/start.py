@@ -9,8 +9,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from medtrain.config import strangers
-from medtrain.config.compose import load_saved
 from medtrain.config.runs import run_folders
+from medtrain.config.saved import read_saved
 from medtrain.core.errors import UsageError
 from medtrain.core.verb import Origin, Verb
 from medtrain.data.source import moved
@@ -89,7 +89,10 @@ def load_settled(run: Path, key: str, given: dict[str, str], *, training: bool) 
         UsageError: it sends or writes to a place that nobody else names.
     """
     file = run / "config.yaml"
-    plain: Any = OmegaConf.to_container(load_saved(run, key), resolve=False)
+    plain, added = read_saved(run, key)
+    if added:
+        notes = f"{file}: of a version without {', '.join(added)}; what that version did goes on"
+        print(f"note: {notes}", file=sys.stderr)
     strangers.refuse_addresses(plain, file, given, training=training)
     for text in strangers.settle(plain, file, given):
         print(f"note: {text}", file=sys.stderr)

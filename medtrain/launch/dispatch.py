@@ -17,7 +17,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from medtrain.config import allowed
-from medtrain.config.compose import load_saved
+from medtrain.config.saved import load_saved
 from medtrain.config.start import load_settled
 from medtrain.core.verb import LookUp, Place, Verb
 from medtrain.io import record

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from medtrain.command.members import read_members, units_of
+from medtrain.config.compose import compose, resolved
 from medtrain.core.errors import UsageError
 from medtrain.io.files import sha256
 
@@ -24,6 +28,13 @@ SPEC = {
     "std": [],
 }
 SPLIT = ["test", "test", "val", "val", "train", "train"]
+
+
+@cache
+def shipped() -> dict[str, Any]:
+    """A resolved configuration, as runs save it."""
+    plain: Any = OmegaConf.to_container(resolved(compose([]).cfg))
+    return plain
 
 
 def run(
@@ -43,11 +54,9 @@ def run(
     prints = {"table": "t", "split": str(split)} | ({"folds": folds} if folds else {})
     record = {"verb": "train", "status": "finished", "spec": SPEC, "fingerprints": prints, "model": "resnet18"}
     (folder / "run.json").write_text(json.dumps(record | {k: v for k, v in facts.items() if k in record}))
-    cfg = {
-        "verb": "train", "seed": facts.get("seed", 0), "task": {"name": "xray_cls", "pool": "mean"},
-        "model": {"_target_": facts.get("target", "medtrain.model.resnet18")}, "eval": {"tta": facts.get("tta", 0)},
-        "augment": {"_target_": "a"}, "trainer": {}, "data": {"split_seed": facts.get("split_seed", 0)},
-    }  # fmt: skip
+    cfg = deepcopy(shipped()) | {"seed": facts.get("seed", 0)}
+    cfg["model"]["_target_"] = facts.get("target", "medtrain.model.resnet18")
+    cfg["eval"]["tta"], cfg["data"]["split_seed"] = facts.get("tta", 0), facts.get("split_seed", 0)
     (folder / "config.yaml").write_text(yaml.safe_dump(cfg))
     return folder
 

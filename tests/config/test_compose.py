@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from medtrain.config.compose import compose, load_saved, resolved
+from medtrain.config.compose import compose, resolved
 from medtrain.core.errors import UsageError
 from tests.options import all_options, words
 
@@ -133,9 +133,3 @@ def test_a_saved_run_takes_overrides_and_another_data_option() -> None:
     assert other.data.name == "image_table" and other.model == saved.model and "patients" not in other.data
     with pytest.raises(UsageError, match="data.patient=3.*did you mean 'patients'"):
         compose(["data.patient=3"], saved=saved)
-
-
-def test_a_saved_configuration_that_was_cut_short_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text("verb: train\ntask:\n  name: xray_cls\ndata: {}\neval: {}\n")
-    with pytest.raises(UsageError, match=r"config\.yaml lacks trainer, model: it is damaged or cut short"):
-        load_saved(tmp_path)

@@ -13,7 +13,8 @@ import yaml
 from omegaconf import OmegaConf
 
 from medtrain.config import start
-from medtrain.config.compose import compose, load_saved, resolved
+from medtrain.config.compose import compose, resolved
+from medtrain.config.saved import load_saved
 from medtrain.core.errors import UsageError
 from medtrain.launch import retry
 from medtrain.verbs import VERBS
