@@ -215,6 +215,7 @@ def put(text: str, file: Path) -> None:
 def main() -> int:
     asks = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asks.add_argument("--dry-run", action="store_true", help="tiny, on whatever device there is")
+    asks.add_argument("--only", choices=["runs", "steps"], help="points 1 to 3 above, or point 4")
     asks.add_argument("--minutes", type=float, default=8.0, help="to end within")
     asks.add_argument("--json", type=Path, help="where the figures go")
     asks.add_argument("--page", type=Path, help="a page whose marked part they replace")
@@ -224,9 +225,11 @@ def main() -> int:
         check = Check(Path(folder), args.minutes, args.dry_run)
         if not (check.gpu or args.dry_run):
             raise SystemExit("no GPU here: scripts/gpu_check.py --dry-run shows that the script itself is right")
-        with ThreadPoolExecutor(len(correct) if check.gpu else 1) as together:
-            list(together.map(lambda part: part(check), correct))
-        steps(check)
+        if args.only != "steps":
+            with ThreadPoolExecutor(len(correct) if check.gpu else 1) as together:
+                list(together.map(lambda part: part(check), correct))
+        if args.only != "runs":
+            steps(check)
     report = check.report
     report.minutes = (time.monotonic() - check.began) / 60
     if args.json:
