@@ -68,6 +68,10 @@ class CsvBags:
         """Return no coordinates: such bags have no place."""
         return None
 
+    def placed(self, bag: int) -> bool:
+        """Tell that nobody knows where its instances lie."""
+        return False
+
     def geometry(self, bag: int) -> dict[str, Any]:
         return {}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch.utils.data import Sampler
 
 from medtrain.core.errors import DataError, Problem
 from medtrain.data.base import Data
+from medtrain.data.batches.bag_places import TilePlaces
 from medtrain.data.batches.bag_tiles import place_tiles
 from medtrain.data.batches.packed import CaseBags, PackedBatches
 from medtrain.data.batches.tumour import TumourMasks
@@ -40,8 +42,9 @@ LOOKED_AT = 1000
 class BagData(Data):
     """Bags from a packed store, or from a CSV; see `Data` for arguments and attributes.
 
-    A batch's ``x`` is (N, D) of all its bags, of the files' own type, ``offsets`` int64 (B+1,) where each begins;
-    evaluated batches have ``tumour`` float32 (N,) where masks are known.
+    A batch's ``x`` is (N, D) of all its bags, of the files' own type, ``offsets`` int64 (B+1,) where each begins, and
+    ``coords`` float32 (N, 2), if any bag has some (see `TilePlaces`); evaluated batches have ``tumour`` float32 (N,)
+    where masks are known.
 
     Args:
         encoder: makes the features of slides, whose bags these are; None where the rows are bags.
@@ -162,7 +165,24 @@ class BagData(Data):
         masks = self._single.masks
         inside = TumourMasks(self.bags, masks) if masks is not None and self.targets is not None else None
         most, cases = self.cfg.get("max_instances"), np.asarray(rows, np.int64)
-        return CaseBags(self.bags, members, cases, self.y(rows), most=most, seed=self.seed, inside=inside)
+        more: dict[str, Any] = {"inside": inside, "places": self.places}
+        return CaseBags(self.bags, members, cases, self.y(rows), most=most, seed=self.seed, **more)
+
+    @property
+    def unplaced(self) -> list[int]:
+        """List the bags without coordinates or size of tiles, but for those with problems."""
+        return [n for n in range(len(self.bags)) if n not in self.bags.problems and not self.bags.placed(n)]
+
+    @cached_property
+    def places(self) -> TilePlaces | None:
+        """Tell where tiles lie; None where no bag says it."""
+        missing, good = len(self.unplaced), len(self.bags) - len(self.bags.problems)
+        if 0 < missing < good:
+            self.report(
+                f"{missing:,} of {good:,} bags have no coordinates, or no size of tiles: to networks that see where "
+                "tiles lie these have no neighbours, and explain draws no map of them"
+            )
+        return TilePlaces(self.bags) if missing < good else None
 
     def batches(self, rows: Rows, sampler: Sampler[Any], training: bool = False) -> PackedBatches:
         lengths = self.lengths[rows]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -91,6 +91,7 @@ class CaseBags(Dataset[Batch]):
         seed: of the run.
         inside: gives for the number of a bag which of its instances lie in a known tumour, (N,) of 0, 1; None where
             nobody knows.
+        places: gives for the numbers of a case's bags where its instances lie, (N, 2).
     """
 
     def __init__(
@@ -103,9 +104,10 @@ class CaseBags(Dataset[Batch]):
         most: int | None = None,
         seed: int = 0,
         inside: Any = None,
+        places: Callable[[Sequence[int]], NDArray[np.float32]] | None = None,
     ) -> None:
         self.bags, self.members, self.cases, self.y = bags, members, torch.from_numpy(cases), y
-        self.most, self.seed, self.inside = most, seed, inside
+        self.most, self.seed, self.inside, self.places = most, seed, inside, places
 
     def __len__(self) -> int:
         return len(self.members)
@@ -114,7 +116,7 @@ class CaseBags(Dataset[Batch]):
         return self.__getitems__([position])
 
     def __getitems__(self, positions: Sequence[int | Drawn]) -> Batch:
-        """Give x (N, ...) of the files' own type, offsets int64 (B+1,), case int64 (B,), y.
+        """Give x (N, ...) of the files' own type, offsets int64 (B+1,), case int64 (B,), y; coords float32 (N, 2).
 
         Plain positions, of evaluation, also give ``tumour`` float32 (N,), NaN where unknown, if any is known.
         """
@@ -129,6 +131,9 @@ class CaseBags(Dataset[Batch]):
         }
         if self.y is not None:
             batch["y"] = self.y[index]
+        if self.places is not None:
+            coords = [self._placed(position, which) for position, which in zip(index, chosen, strict=True)]
+            batch["coords"] = torch.from_numpy(np.concatenate(coords))
         if self.inside is not None and not isinstance(positions[0], tuple):
             marks = [self._marks(position, length) for position, length in zip(index, lengths, strict=True)]
             batch["tumour"] = torch.from_numpy(np.concatenate(marks))
@@ -154,6 +159,11 @@ class CaseBags(Dataset[Batch]):
         cut = np.split(which, np.searchsorted(which, ends[:-1]))
         starts = [0, *ends[:-1].tolist()]
         return [self.bags.instances(bag)[of - start] for bag, of, start in zip(bags, cut, starts, strict=True)]
+
+    def _placed(self, position: int, which: NDArray[np.int64] | None) -> NDArray[np.float32]:
+        assert self.places is not None
+        coords_N2 = self.places(self.members[position])
+        return coords_N2 if which is None else coords_N2[which]
 
     def _marks(self, position: int, length: int) -> NDArray[np.float32]:
         marks = [self.inside(bag) for bag in self.members[position]]

@@ -73,6 +73,11 @@ class PackedBags:
         """Give (N, 2), see `Bag`."""
         return self._array(bag, "coords").astype(np.float64, copy=False) if "coords" in self._facts(bag) else None
 
+    def placed(self, bag: int) -> bool:
+        """Tell whether it is known where a bag's tiles lie and how large they are, without reading them."""
+        facts = self._facts(bag)
+        return "coords" in facts and bool(facts["geometry"].get("tile"))
+
     def geometry(self, bag: int) -> dict[str, Any]:
         """See `Bag`."""
         return dict(self._facts(bag)["geometry"])

@@ -45,7 +45,7 @@ def explain_bags(task: Any, request: Request) -> Explanation:
     """Write heatmaps, tables of tiles, GeoJSON, top tiles and lesions for each slide."""
     explanation, data, progress = Explanation(COLUMNS), request.data, bar("explaining", "cases")
     named = methods(task.model, request.method)
-    explanation.notes += remarks(task.model)
+    explanation.notes += remarks(task.model) + _unplaced(data)
     wanted = wanted_classes(request.classes, task.spec.classes)
     rows = explanation.rows
     lesions_of_all: list[Row] = []
@@ -71,6 +71,17 @@ def explain_bags(task: Any, request: Request) -> Explanation:
     write_text(request.output / "regions.csv", pd.DataFrame(lesions_of_all, columns=REGION).to_csv(index=False))
     explanation.checks = {name: _mean_check(results) for name, results in checks.items() if results}
     return explanation
+
+
+def _unplaced(data: Any) -> list[str]:
+    """Tell of how many bags nobody knows where their tiles lie."""
+    missing = len(data.unplaced)
+    if not missing:
+        return []
+    return [
+        f"{missing:,} of {len(data.bags):,} bags have no coordinates, or no size of tiles (data.tile_edge): no picture "
+        "and no regions of them, tiles/NAME.csv has the values in the order of the file"
+    ]
 
 
 REGION = ("case", "slide", "region", "class", "score", "mean_score", "tiles", "area_mm2", "x", "y", "width", "height")

@@ -25,6 +25,8 @@ from medtrain.task.mil.explain import explain_bags
 class MultipleInstance(Classification):
     """A classifier of batches ``{"x", "offsets", "y", "case"}``, the instances of all bags one after the other.
 
+    Where bags have places, batches have ``coords`` too.
+
     Where evaluated batches say of instances whether they lie in a tumour (``tumour``), the metrics have ``tile_auroc``.
 
     Args:
@@ -54,7 +56,7 @@ class MultipleInstance(Classification):
 
     def inputs(self, batch: Batch) -> Packed:  # type: ignore[override]
         """Give instances as the data have them: networks for bags standardise them, see `BagNetwork`."""
-        return Packed(batch["x"], batch["offsets"])
+        return Packed(batch["x"], batch["offsets"], batch.get("coords"))
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         if not isinstance(self.model, BagNetwork):
