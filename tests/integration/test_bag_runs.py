@@ -104,3 +104,36 @@ def test_slides_from_table_to_heatmap(medtrain: Callable[..., Ran], phantom_cach
     assert len(regions) == rows["regions"][0]
     np.testing.assert_allclose(regions["area_mm2"], regions["tiles"] * (64 * 0.5e-3) ** 2)
     assert list(Path("seen/top_tiles").glob("*.png"))
+
+
+def test_an_own_network_sees_places_and_is_explained(
+    medtrain: Callable[..., Ran], phantom_cache: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "placed_net.py").write_text(
+        "import torch\nfrom torch import nn\n\n\nclass Net(nn.Module):\n"
+        "    def __init__(self, spec):\n        super().__init__()\n"
+        "        self.linear = nn.Linear(spec.channels + 2, spec.n_logits)\n\n"
+        "    def forward(self, bags):\n"
+        "        scores = self.linear(torch.cat([bags.x.float(), bags.coords / 10], 1))\n"
+        "        return torch.stack([part.mean(0) for part in scores.split(bags.offsets.diff().tolist())])\n"
+    )
+    monkeypatch.setenv("MEDTRAIN_CONFIG_DIR", str(folder))
+    words = ["model=custom", "model.kind=bag", "model._target_=placed_net.Net", "hydra.run.dir=run", "debug=true"]
+    ran = medtrain(*BAGS, *words)
+    assert ran.code == 0, ran.err
+    phantom = next((phantom_cache / "phantoms").glob("slide*16p_512px*"))
+    slide = phantom / pd.read_csv(phantom / "table.csv")["slide"].iloc[0]
+    ran = medtrain("explain", "run=run", f"input={slide}", "output=seen")
+    assert ran.code == 0, ran.err
+    assert "Net doesn't say what each instance adds" in ran.out
+    assert pd.read_csv("seen/explain.csv")["method"].tolist() == ["gradient"]
+
+
+def test_bags_without_places_are_told(table: Path, medtrain: Callable[..., Ran]) -> None:
+    ran = medtrain(*CSV, "model=neighbour_mil", "hydra.run.dir=refused")
+    assert ran.code == 2 and "none of these bags has coordinates" in ran.err
+    ran = medtrain(*CSV, "model=transmil", "trainer.max_epochs=1", "hydra.run.dir=run")
+    assert ran.code == 0 and "depends on the order" in ran.out
+    ran = medtrain("explain", "run=run", "input=bags.csv", "output=seen")
+    assert ran.code == 0, ran.err
+    assert "60 of 60 bags have no coordinates" in ran.out and "depends on the order" in ran.out
