@@ -56,7 +56,7 @@ def trained(name: str, seed: int, epochs: int) -> nn.Module:
     torch.manual_seed(seed)
     builder = getattr(model, name.split()[0])
     network: nn.Module = builder(DataSpec.of("binary", ("0", "1"), WIDTH), dropout=0.25, **NETWORKS[name])
-    (x_ND, offsets), y_B1 = drawn(400, 10 * seed, moved=False)
+    (x_ND, offsets, _), y_B1 = drawn(400, 10 * seed, moved=False)
     bags, optimizer = x_ND.split(offsets.diff().tolist()), torch.optim.AdamW(network.parameters(), 1e-3)
     for _ in range(epochs):
         for some in torch.randperm(len(bags)).split(8):
