@@ -17,10 +17,12 @@ from torch import nn
 from medtrain import launch
 from medtrain.callbacks import LossWatch, Mining, Preemption, Progress, Speed, WholeCheckpointIO
 from medtrain.config import allowed
+from medtrain.config.features import on_features
 from medtrain.core.errors import UsageError
 from medtrain.core.notice import notice
 from medtrain.data.base import Data
 from medtrain.data.batches import module_of
+from medtrain.data.batches.encoded import EncodedData
 from medtrain.data.source import declared
 from medtrain.launch import ranks
 from medtrain.model import Ensemble, build_model, check_passes, kept_bytes
@@ -60,10 +62,14 @@ def checkpoint_of(init_from: str) -> Path:
     return file
 
 
-def data(cfg: DictConfig, **more: Any) -> Data:
-    """Build the data module, not yet prepared; `more` as its constructor takes it."""
-    kind = module_of(cfg.data.name)
-    more |= data_parts(cfg)
+def data(cfg: DictConfig, *, as_read: bool = False, **more: Any) -> Data:
+    """Build the data module, not yet prepared; `more` as its constructor takes it.
+
+    Args:
+        as_read: pictures and volumes themselves, whatever an encoder would make of them.
+    """
+    kind = module_of(cfg.data.name) if as_read else data_class(cfg)
+    more |= data_parts(cfg, as_read)
     sampler = allowed.partial("sampler", cfg.sampler) if cfg.get("sampler") is not None else None
     usual = {"build_sampler": sampler, "seed": cfg.seed, "report": warn, "progress": bar("preparing data")}
     return kind(plain(cfg.data), groups=plain(cfg.eval.get("groups")) or [], **usual | more)
@@ -71,12 +77,26 @@ def data(cfg: DictConfig, **more: Any) -> Data:
 
 def inputs(cfg: DictConfig, spec: DataSpec, progress: Callable[[int, int], None] | None = None) -> Data:
     """Read the cases of `cfg.input`, without labels, as a trained model takes them."""
-    return module_of(cfg.data.name).for_inputs(plain(cfg.data), spec, cfg.input, progress, **data_parts(cfg))
+    return data_class(cfg).for_inputs(plain(cfg.data), spec, cfg.input, progress, **data_parts(cfg))
 
 
-def data_parts(cfg: DictConfig) -> dict[str, Any]:
-    """Build what the batches of a source take of other groups."""
-    return {name: allowed.build(name, cfg[name]) for name in declared(cfg.data.name).takes}
+def data_class(cfg: DictConfig) -> type[Data]:
+    """Find the data module: that of the source, or of the features of its cases where an encoder makes them."""
+    return EncodedData if on_features(cfg) else module_of(cfg.data.name)
+
+
+def data_parts(cfg: DictConfig, as_read: bool = False) -> dict[str, Any]:
+    """Build what the batches of a source take of other groups; see `data`."""
+    names = declared(cfg.data.name).takes if as_read else parts_taken(cfg)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # an encoder without weights is the same one whenever it is built
+        parts = {name: allowed.build(name, cfg[name]) for name in names}
+    return parts | ({"read_by": module_of(cfg.data.name)} if on_features(cfg) and not as_read else {})
+
+
+def parts_taken(cfg: DictConfig) -> tuple[str, ...]:
+    """Name the groups that the batches of a configuration take parts of."""
+    return ("encoder",) if on_features(cfg) else declared(cfg.data.name).takes
 
 
 def task(
@@ -113,7 +133,7 @@ def task(
 def check_dims(cfg: DictConfig, spec: DataSpec) -> None:
     """Refuse cases of other dimensions than the task's, where it says which (UsageError)."""
     wanted = cfg.task.get("dims")
-    if wanted is not None and spec.dims != wanted:
+    if wanted is not None and not on_features(cfg) and spec.dims != wanted:
         held, meant = ({2: "images", 3: "volumes"}.get(dims, "other cases") for dims in (spec.dims, wanted))
         raise UsageError(f"data={cfg.data.name} holds {held}, task={cfg.task.name} is for {meant}")
 

@@ -1,4 +1,4 @@
-"""embed: slides and pictures to features, which trainings and other programs read; what is there is not made again."""
+"""embed: slides, pictures and volumes to features, which trainings read; what is there is not made again."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from typing import Any
 from omegaconf import DictConfig
 
 from medtrain.command import build
+from medtrain.command.opening import tell_encoder
 from medtrain.config import allowed
+from medtrain.config.features import on_features
 from medtrain.core.errors import DataError, Problem, UsageError
-from medtrain.data.pictures_embed import TABLE, PictureEmbedder
+from medtrain.data.batches.encoded import EncodedData
+from medtrain.data.features_export import TABLE, export_features
 from medtrain.data.slide.bagged import Bagged
 from medtrain.data.source import declared
 from medtrain.report.progress import bar
 
 
 def main(cfg: DictConfig, folder: Path) -> None:
-    """Embed all slides of the table.
+    """Embed all slides of the table, or all pictures or volumes that have labels.
 
     Raises:
         UsageError: the data are neither slides nor pictures, or the encoder does not fit them.
@@ -25,7 +28,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     """
     allowed.check_targets(cfg)
     if "encoder" not in declared(cfg.data.name).takes:
-        _embed_pictures(cfg)
+        _embed_cases(cfg)
         return
     data: Any = build.data(cfg, progress=bar("embedding", "tiles"))
     build.say(f"encoder: {data.encoder.label}, {data.encoder.dim} features a tile")
@@ -38,26 +41,21 @@ def main(cfg: DictConfig, folder: Path) -> None:
         raise DataError(f"{len(bad)} of {len(made)} slides have no bag ({place / 'embed.csv'}):", problems)
 
 
-def _embed_pictures(cfg: DictConfig) -> None:
-    """Write the features of all pictures that have labels into `output`, for data=feature_bags."""
-    if declared(cfg.data.name).batches != "images":
-        raise UsageError(f"embed is for slides and pictures, such as data=slide_table, not data={cfg.data.name}")
-    if cfg.get("encoder") is None or cfg.output is None:
-        raise UsageError(
-            "embed of pictures needs an encoder and a folder: encoder=NAME encoder.weights=FILE output=DIR"
+def _embed_cases(cfg: DictConfig) -> None:
+    """Keep the features of all cases that have labels; with `output` in files for data=feature_bags, too."""
+    if not on_features(cfg):
+        needs = (
+            "needs encoder=NAME" if declared(cfg.data.name).features_with(True) else "has slides, pictures or volumes"
         )
-    encoder = allowed.build("encoder", cfg.encoder)
-    data: Any = build.data(cfg)
+        raise UsageError(f"embed {needs}: data={cfg.data.name} encoder={cfg.encoder and cfg.encoder._target_}")
+    data = build.data(cfg)
+    assert isinstance(data, EncodedData)
     data.prepare()
-    if len(data.spec.size) != 2:
-        raise UsageError(f"embed takes pictures, and data={cfg.data.name} holds volumes")
-    build.say(f"encoder: {encoder.label}, {encoder.dim} features a picture")
-    if encoder.loaded:
-        build.say(f"encoder.weights: {encoder.loaded}")
-    folder = Path(cfg.output)
-    embedder = PictureEmbedder(encoder, folder, int(cfg.data.batch_size), bar("embedding", "pictures"), build.warn)
-    cases, made = embedder.embed(data)
-    build.say(f"{'SYNTHETIC data: ' * data.synthetic}{cases:,} pictures, {made:,} embedded now\n{folder / TABLE}")
+    tell_encoder(data)
+    build.say(f"{'SYNTHETIC data: ' * data.synthetic}{len(data.cases):,} {data.noun}, {data.made:,} embedded now")
+    if cfg.output is not None:
+        written = export_features(data, Path(cfg.output))
+        build.say(f"{Path(cfg.output) / TABLE}: {written:,} files written now")
 
 
 def summary(made: list[Bagged], synthetic: bool, place: Path) -> str:

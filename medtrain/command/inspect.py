@@ -38,7 +38,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     """
     with recorded(cfg, folder) as record:
         started = time.perf_counter()
-        data = build.data(cfg)
+        data = build.data(cfg, as_read=True)
         inspection = inspect_data(data, cfg.inspect.near_duplicates, lambda title: bar(title, data.noun))
         seconds = time.perf_counter() - started
         inspection.add(no_validation(cfg, inspection))

@@ -132,6 +132,7 @@ def _alike(members: list[Member]) -> None:
         return {
             "task": member.cfg.task.name,
             **spec,
+            "encoder": _encoder(member.cfg),
             "task.pool": member.cfg.task.get("pool"),
             "task.merge": member.cfg.task.get("merge"),
             "data.tile": member.cfg.data.get("tile"),
@@ -149,6 +150,11 @@ def _alike(members: list[Member]) -> None:
     ]
     if faults:
         raise UsageError("\n".join(["the runs are too different for one ensemble:", *faults]))
+
+
+def _encoder(cfg: DictConfig) -> Any:
+    """Give what makes the features that a member learned from; None where it sees cases themselves, or bags."""
+    return build.plain(cfg.encoder) if {"encoder"} & set(build.parts_taken(cfg)) else None
 
 
 def units_of(members: list[Member]) -> list[Unit]:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from medtrain.command import build
 from medtrain.core.cores import cores
 from medtrain.data.base import Data
+from medtrain.data.batches.encoded import EncodedData
 from medtrain.inspection import Inspection
 from medtrain.io.record import RunRecord
 from medtrain.report import Imbalance, imbalance, imbalance_table
@@ -68,6 +69,16 @@ def tell_imbalance(cfg: DictConfig, spec: DataSpec, by_split: Imbalance, noun: s
     names = {str(node._target_).rpartition(".")[2] for node in (cfg.loss, cfg.sampler)}
     if worst >= HINT_FROM and names == {"cross_entropy", "Shuffle"}:
         build.say(f"imbalance factor {worst:,.0f}: sampler=balanced or loss=balanced_cross_entropy counts it in")
+
+
+def tell_encoder(data: Data) -> None:
+    """Say what a frozen encoder has made of pictures or volumes, if there is one, and what that leaves out."""
+    if not isinstance(data, EncodedData) or data.encoder is None:
+        return
+    made = f"{data.spec.channels:,} features of each of {data.bags.lengths.sum():,} {data.pieces.noun}"
+    build.say(f"encoder: {data.encoder.label}, {made}, {data.made:,} {data.noun} encoded now; kept, so not augmented")
+    if data.encoder.loaded:
+        build.say(f"encoder.weights: {data.encoder.loaded}")
 
 
 def device_name(trainer: pl.Trainer) -> str:

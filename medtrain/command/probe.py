@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 
 from medtrain.command import build
 from medtrain.config import allowed
+from medtrain.config.features import KIND, on_features
 from medtrain.core.errors import UsageError
 from medtrain.data.split import check_folds
 from medtrain.model import build_model, check_passes
@@ -39,6 +41,7 @@ def probe(cfg: DictConfig) -> None:
     if cfg.init_from:
         build.checkpoint_of(cfg.init_from)
     node = build.plain(cfg.model)
+    check_learns_from_features(cfg, node)
     fresh = (node.get("weights") or "none") == "none"
     try:
         with torch.device("meta") if fresh else nullcontext():  # a file of weights is tried in earnest
@@ -49,6 +52,17 @@ def probe(cfg: DictConfig) -> None:
         raise UsageError(f"model: {node['_target_']} refuses its arguments: {error}") from error
     except NotImplementedError:  # some networks compute while they are built, which 'meta' can't
         log.info("model not probed: it needs real tensors to be built")
+
+
+def check_learns_from_features(cfg: DictConfig, node: dict[str, Any]) -> None:
+    """Refuse a network for pictures or volumes where an encoder makes features of them (UsageError)."""
+    kind = node.get("kind", KIND)
+    if on_features(cfg) and KIND not in (kind if isinstance(kind, list) else [kind]):
+        name = str(node["_target_"]).rpartition(".")[2]
+        raise UsageError(
+            f"model={name} takes {kind}s, of which encoder= makes features: take model=linear_probe, mlp_probe or, of "
+            "the slices of volumes, gated_attention_mil; or leave encoder= out"
+        )
 
 
 def check_loss(cfg: DictConfig, spec: DataSpec, network: nn.Module) -> None:

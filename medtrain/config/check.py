@@ -19,7 +19,7 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from medtrain.config import allowed, schema, search, strangers
+from medtrain.config import allowed, features, schema, search, strangers
 from medtrain.core.words import suggest
 from medtrain.io.yaml_file import read_yaml
 
@@ -209,6 +209,8 @@ def _combination(cfg: Plain) -> list[Fault]:
     for group in ("data", "model", "loss", "sampler", "augment"):
         node = cfg.get(group) or {}
         kind, wanted = node.get("kind"), task.get("kind")
+        if group == "model" and features.on_features(cfg) and features.KIND in _kinds(kind):
+            continue
         if kind is not None and wanted is not None and wanted not in _kinds(kind):
             files = search.option_files().get(group, {})
             fitting = [name for name, file in files.items() if wanted in _kinds(_read(file).get("kind", wanted))]

@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from medtrain.config import check, hydra_keys, search, strangers
+from medtrain.config import check, features, hydra_keys, search, strangers
 from medtrain.config.loader import loader
 from medtrain.core.errors import UsageError
 from medtrain.core.words import suggest
@@ -203,7 +203,7 @@ def tell(composition: Composition, what: str, multirun: bool) -> int:
 
 
 def resolved(cfg: DictConfig) -> DictConfig:
-    """Copy a configuration, resolved and without the hydra node.
+    """Copy a configuration, resolved, without the hydra node, and settled for what learns from features.
 
     Raises:
         UsageError: an interpolation that leads nowhere.
@@ -219,4 +219,5 @@ def resolved(cfg: DictConfig) -> DictConfig:
     for key, value in strangers.leaves(plain):
         if isinstance(value, str) and "${" in value:  # who reads it next would resolve it once more
             raise UsageError(f"{key}={value[:80]}: a value can't hold '${{' (it starts an interpolation)")
+    features.settle(copy)
     return copy

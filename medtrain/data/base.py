@@ -159,6 +159,10 @@ class Data(Loaders):
         """Give (B, C, H, W), uint8 or uint16, of cases by their names, for pictures of a report; None without any."""
         return None
 
+    def pieces_of(self, manifest: Manifest) -> Any:
+        """Cut the rows that were read into what an encoder of pictures takes (`medtrain.data.batches.pieces`)."""
+        raise NotImplementedError
+
     def prepare(self) -> None:
         """Read, check and split all of it, once; the complete list of problems is raised at the end.
 

@@ -42,8 +42,9 @@ class Preprocessing:
             raise UsageError(f"encoder.preprocessing.resize={self.resize}: it must be at least size={self.size}")
 
     def __call__(self, tiles_BHWC: Tensor) -> Tensor:
-        """Turn uint8 tiles into (B, 3, size, size) float32."""
-        x_BCHW = tiles_BHWC.permute(0, 3, 1, 2).float() / 255
+        """Turn tiles, uint8 or floating point in 0..1, into (B, 3, size, size) float32."""
+        x_BCHW = tiles_BHWC.permute(0, 3, 1, 2).float()
+        x_BCHW = x_BCHW if tiles_BHWC.is_floating_point() else x_BCHW / 255
         side = self.resize or self.size
         if side is not None and x_BCHW.shape[-2:] != (side, side):
             x_BCHW = nn.functional.interpolate(x_BCHW, (side, side), mode=self.resampling, antialias=True)
@@ -96,7 +97,7 @@ class Encoder(nn.Module):
 
     @torch.no_grad()
     def forward(self, tiles_BHWC: Tensor) -> Tensor:
-        """Compute features (B, D) float32 of uint8 RGB tiles (B, H, W, 3)."""
+        """Compute features (B, D) float32 of RGB tiles (B, H, W, 3), uint8 or in 0..1."""
         features: Tensor = self.network(self.preprocessing(tiles_BHWC))
         return features.flatten(1).float()
 

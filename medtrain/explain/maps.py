@@ -18,11 +18,17 @@ from medtrain.explain.features import last_features
 from medtrain.explain.occlusion import Covers, occlude
 from medtrain.model import attention_map, class_logits, has_attention, members_of
 
-TITLES = {"attention": "attention;", "gradcam": "Grad-CAM for", "occlusion": "occlusion for"}
+TITLES = {
+    "attention": "attention;",
+    "gradcam": "Grad-CAM for",
+    "occlusion": "occlusion for",
+    "contribution": "contributions to",
+}
 SCALES = {
     "attention": "attention, relative to its maximum",
     "gradcam": "Grad-CAM, relative to its maximum",
     "occlusion": "fall of the logit under a cover, relative to its maximum",
+    "contribution": "what a slice adds to the logit, relative to its maximum",
 }
 LINEAR = {2: "bilinear", 3: "trilinear"}
 Method = Callable[[nn.Module, Tensor, Tensor], Tensor]

@@ -36,13 +36,13 @@ def test_features_of_films_and_a_probe_on_them(medtrain: Callable[..., Ran], fol
     data += ["data.num_workers=0", "data.batch_size=16"]
     words = ["embed", *data, "encoder=torchvision", "encoder.name=resnet18", "encoder.size=64", "output=features"]
     refused = medtrain(*words, "encoder.weights=none")
-    assert refused.code == 2 and "features of an untrained network are no features of real pictures" in refused.err
+    assert refused.code == 2 and "features of an untrained network are no features of real images" in refused.err
     ran = medtrain(*words, "encoder.weights=w.pth")
     assert ran.code == 0, ran.err
-    assert "tensors loaded; 2 of a classifier left out" in ran.out and "60 pictures, 60 embedded now" in ran.out
-    assert "kept at 40 x 40 px (data.image_size) and enlarged to the encoder's 64" in ran.out + ran.err
+    assert "tensors loaded; 2 of a classifier left out" in ran.out and "60 images, 60 embedded now" in ran.out
+    assert "pictures of 40 x 40 px are enlarged to the encoder's 64" in ran.out + ran.err
     again = medtrain(*words, "encoder.weights=w.pth")
-    assert "60 pictures, 0 embedded now" in again.out
+    assert "60 images, 0 embedded now" in again.out
     other = medtrain(*words, "encoder.weights=w.pth", "encoder.size=32")
     assert other.code == 1 and "give another folder: output=FOLDER" in other.err
 

@@ -46,7 +46,7 @@ def test_ones_own_slides_without_labels(medtrain: Callable[..., Ran], folder: Pa
 
 def test_what_is_no_slide_or_no_encoder(medtrain: Callable[..., Ran], folder: Path) -> None:
     ran = medtrain("embed", "data.patients=12")
-    assert ran.code == 2 and "embed of pictures needs an encoder and a folder" in ran.err
+    assert ran.code == 2 and "embed needs encoder=NAME" in ran.err
     ran = medtrain("embed", "task=wsi_mil", "encoder=timm", "encoder.nam=x")
     assert ran.code == 2 and "encoder.nam=x: no such key" in ran.err
     ran = medtrain("embed", "task=wsi_mil", "encoder._target_=os.system")

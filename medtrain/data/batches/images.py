@@ -24,6 +24,7 @@ from medtrain.data.batches.pictures import (
     open_pictures,
     scaled,
 )
+from medtrain.data.batches.pieces import Pieces, WholePictures
 from medtrain.data.files import Files
 from medtrain.data.loaders import Rows
 from medtrain.data.rows.manifest import Manifest
@@ -77,6 +78,9 @@ class ImageData(Data):
 
     def dataset(self, rows: Rows) -> CaseImages:
         return CaseImages(self.cache, self.slots[rows], np.asarray(rows, np.int64), self.y(rows))
+
+    def pieces_of(self, manifest: Manifest) -> Pieces:
+        return WholePictures(manifest, self.cache, self.form)
 
     def pixels(self, cases: Sequence[str]) -> NDArray[Any]:
         pixels = self.cache[self.slots[numbers(self.cases, cases)]]

@@ -17,6 +17,7 @@ from medtrain.data.batches.middle_slice import middle_slice
 from medtrain.data.batches.patch_form import PatchForm, patch_form, spacing_of
 from medtrain.data.batches.patches import Case, GridPatches, TrainingPatches, Visits
 from medtrain.data.batches.pictures import numbers
+from medtrain.data.batches.pieces import Pieces, Slices
 from medtrain.data.batches.volume_files import as_warnings, read_cases
 from medtrain.data.files import Files
 from medtrain.data.loaders import Rows
@@ -103,6 +104,9 @@ class VolumeData(Data):
 
     def sampler(self, rows: Rows, batch_size: int) -> Sampler[Any]:
         return Visits(super().sampler(rows, batch_size))
+
+    def pieces_of(self, manifest: Manifest) -> Pieces:
+        return Slices(self.volumes, self.form, spacing_of(self.cfg, self.model_spec))
 
     def pixels(self, cases: Sequence[str]) -> NDArray[Any]:
         return np.stack([middle_slice(case, self.form) for case in self._cases(numbers(self.cases, cases))])

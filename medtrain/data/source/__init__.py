@@ -50,6 +50,7 @@ TABLE, FILE = PathKey("table", holds_data=True), PathKey("file", holds_data=True
 ROOT, BAGS = PathKey("root"), PathKey("bags")
 ANNOTATIONS = PathKey("annotations", holds_data=True, below="root")
 IMAGES = PathKey("images", below="root")
+ENCODED = ("images", "volumes")  # batches of cases that an encoder can turn into bags; slides always are
 CACHE = PathKey("cache_dir")  # of every source, and no part of its data
 
 
@@ -68,6 +69,10 @@ class Source:
 
     def __call__(self, rows: Rows) -> Rows:
         return rows
+
+    def features_with(self, encoder: Any) -> bool:
+        """Tell whether cases become bags of features by this encoder node: pictures and volumes where there is one."""
+        return bool(encoder) and self.batches in ENCODED
 
 
 @cache

@@ -46,8 +46,8 @@ def explain_volumes(task: Any, request: Request) -> Explanation:
     for case, maps in _by_case(task, request, loader, table, methods, shares):
         for (method, name), parts in maps.items():
             decision = "|".join(decided(table.loc[case], task.spec.classes))
-            map_ = _Map(method, name, parts, table.loc[case], decision, methods.block(method))
-            explanation.rows.append(_written(map_, request, loader.dataset, case, names[case]))
+            map_ = CaseMap(method, name, parts, table.loc[case], decision, methods.block(method))
+            explanation.rows.append(write_case_map(map_, request, loader.dataset, case, names[case]))
         progress(done := done + 1, len(request.data.readable))
     if request.sanity:
         few = {key: value[: request.sanity] for key, value in next(iter(loader)).items()}
@@ -105,7 +105,7 @@ def _by_case(
 
 
 @dataclass(frozen=True)
-class _Map:
+class CaseMap:
     """Maps of a case's patches by one method for one class.
 
     Args:
@@ -120,10 +120,10 @@ class _Map:
     parts: list[tuple[int, np.ndarray]]
     prediction: pd.Series
     decision: str
-    block: tuple[int, ...]
+    block: tuple[int, ...] = (1, 1, 1)
 
 
-def _written(map_: _Map, request: Request, patches: Any, row: int, file: str) -> dict[str, Any]:
+def write_case_map(map_: CaseMap, request: Request, patches: Any, row: int, file: str) -> dict[str, Any]:
     """Write one map and its picture; returns its row of explain.csv."""
     method, name, prob = map_.method, map_.name, map_.prediction[f"prob_{map_.name}"]
     position, case = patches.rows.index(row), request.data.cases.iloc[row]

@@ -1,0 +1,144 @@
+"""Cases as a frozen encoder of pictures takes them: a picture is one piece, a volume its slices.
+
+Pieces are cut as a case is judged by: of volumes the grid of patches that evaluation sees, slice by slice along D.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medtrain.core.streams import stream
+from medtrain.data.batches.patch_form import PatchForm
+from medtrain.data.batches.patches import Case, Visit, grid_of
+from medtrain.data.batches.pictures import Pictures
+from medtrain.data.rows.manifest import Manifest
+from medtrain.io.image import ImageForm
+from medtrain.io.medmnist import WholeForm
+from medtrain.io.stats import stat_files
+from medtrain.io.store.files import digest
+
+OF_PATCHES = ("size", "stride", "center", "crop", "window", "padding", "control")  # that change what is cut
+
+
+class Pieces(ABC):
+    """What the rows of a manifest consist of, by number.
+
+    Attributes:
+        noun: what people call a piece.
+        how: what its pixels depend on beside the case itself, as plain values.
+        size: (H, W) of a piece.
+        colours: are three channels red, green and blue?
+        at_once: cases whose pieces are worth being encoded together.
+    """
+
+    noun: ClassVar[str]
+    how: Mapping[str, Any]
+    size: tuple[int, ...]
+    colours: bool
+    at_once: int
+
+    @abstractmethod
+    def content(self, number: int) -> bytes:
+        """Hash what the pieces of a case are made of, beside `how`."""
+
+    @abstractmethod
+    def of(self, numbers: Sequence[int]) -> list[NDArray[Any]]:
+        """Give (N, C, H, W) of each of these cases, uint8 or uint16, or float32 in 0..1."""
+
+    def names(self) -> tuple[list[str], NDArray[np.int64]] | None:
+        """Give paths of files, a case each, with their sizes and times; None where a case is no single file."""
+        return None
+
+
+@dataclass
+class WholePictures(Pieces):
+    """Pictures of a memory map, each one piece; of volumes in one archive their slices.
+
+    Args:
+        manifest: the rows.
+        pictures: their pixels.
+        form: at which they are kept.
+    """
+
+    manifest: Manifest
+    pictures: Pictures
+    form: ImageForm | WholeForm
+
+    noun = "pictures"
+    at_once = 64
+
+    def __post_init__(self) -> None:
+        self.how, self.size, self.colours = asdict(self.form), tuple(self.form.size[-2:]), len(self.form.size) == 2
+
+    def content(self, number: int) -> bytes:
+        return digest(np.ascontiguousarray(self.pictures[[number]]).tobytes())
+
+    def of(self, numbers: Sequence[int]) -> list[NDArray[Any]]:
+        x = self.pictures[list(numbers)]
+        return list(x[:, None]) if x.ndim == 4 else list(x.swapaxes(1, 2))
+
+    def names(self) -> tuple[list[str], NDArray[np.int64]] | None:
+        manifest = self.manifest
+        if manifest.content is not None:
+            return None
+        return manifest.path, stat_files(manifest.path) if manifest.states is None else manifest.states
+
+
+@dataclass
+class Slices(Pieces):
+    """Slices along D of the patches of volumes.
+
+    Args:
+        cases: by number, None for what cannot be used.
+        form: how patches are cut.
+        spacing: of the volumes as they are kept.
+    """
+
+    cases: Sequence[Case | None]
+    form: PatchForm
+    spacing: tuple[float, ...] | None
+
+    noun = "slices"
+    colours = False
+    at_once = 1
+
+    def __post_init__(self) -> None:
+        self.how = {key: getattr(self.form, key) for key in OF_PATCHES} | {"spacing": self.spacing}
+        self.size = self.form.size[1:]
+
+    def content(self, number: int) -> bytes:
+        case = self._case(number)
+        parts = [image.identity for image in case.images]
+        if self.form.center == "mask" and case.mask is not None:
+            parts.append(case.mask.identity)
+        return digest("\n".join(parts).encode())
+
+    def of(self, numbers: Sequence[int]) -> list[NDArray[Any]]:
+        return [self._slices(number) for number in numbers]
+
+    def _slices(self, number: int) -> NDArray[np.float32]:
+        case = self._case(number)
+        visit, starts = Visit(case, self.form), places(case, self.form)
+        x_NCDHW = np.zeros((len(starts), case.channels, *self.form.size), np.float32)
+        for n, (x, start) in enumerate(zip(x_NCDHW, starts, strict=True)):
+            visit.patch(start, x, stream(0, "control", number, n))
+        return x_NCDHW.swapaxes(1, 2).reshape(-1, case.channels, *self.size)
+
+    def _case(self, number: int) -> Case:
+        case = self.cases[number]
+        assert case is not None
+        return case
+
+
+def places(case: Case, form: PatchForm) -> list[tuple[int, int, int]]:
+    """List where the patches of a case begin in evaluation, in their order."""
+    return [
+        (int(z), int(y), int(x))
+        for z, y, x in np.stack(np.meshgrid(*grid_of(case, form), indexing="ij"), -1).reshape(-1, 3)
+    ]
