@@ -72,7 +72,7 @@ _TABLE = (
     ),
     Verb(
         "embed",
-        "slides -> tissue tiles -> feature bags; pictures -> a vector each",
+        "slides -> tissue tiles -> feature bags; pictures and volumes -> features",
         (
             "medtrain embed task=wsi_mil data=slide_table data.table=slides.csv encoder=torchvision data.bags=bags",
             "medtrain embed task=xray_cls data=image_table data.table=films.csv encoder=rad_dino output=features",

@@ -44,10 +44,12 @@ def main(cfg: DictConfig, folder: Path) -> None:
 def _embed_cases(cfg: DictConfig) -> None:
     """Keep the features of all cases that have labels; with `output` in files for data=feature_bags, too."""
     if not on_features(cfg):
-        needs = (
-            "needs encoder=NAME" if declared(cfg.data.name).features_with(True) else "has slides, pictures or volumes"
+        fitting = declared(cfg.data.name).features_with(True)
+        raise UsageError(
+            "embed needs encoder=NAME, and encoder.weights=FILE where it has any"
+            if fitting
+            else f"embed is for slides, pictures and volumes, not for data={cfg.data.name}"
         )
-        raise UsageError(f"embed {needs}: data={cfg.data.name} encoder={cfg.encoder and cfg.encoder._target_}")
     data = build.data(cfg)
     assert isinstance(data, EncodedData)
     data.prepare()

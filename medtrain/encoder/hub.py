@@ -32,8 +32,10 @@ class Origin:
     gated: bool = False
 
 
-def local_file(weights: str, file: str, key: str) -> str:
+def local_file(weights: str, origin: Origin, key: str) -> str:
     """Give the path of a weights file: itself, or that in a folder; nothing is looked up elsewhere.
+
+    A folder of several encoders' folders, named as on the hub, serves all of them.
 
     Raises:
         UsageError: a folder without such a file.
@@ -41,10 +43,12 @@ def local_file(weights: str, file: str, key: str) -> str:
     path = Path(weights.removeprefix(LOCAL)).expanduser()
     if not (path.is_dir() or weights.startswith(LOCAL)):
         return weights
-    names = list(dict.fromkeys((file, *_FILES)))
-    here = next((path / name for name in names if (path / name).is_file()), None)
+    names = list(dict.fromkeys((origin.file, *_FILES)))
+    folders = [path, *(path / name for name in (origin.hub, Path(origin.hub).name) if name)]
+    here = next((folder / name for folder in folders for name in names if (folder / name).is_file()), None)
     if here is None:
-        raise UsageError(f"{key}={weights}: the folder has none of {', '.join(names)}; name the file itself")
+        below = f", nor has {folders[-1]}" * (len(folders) > 1)
+        raise UsageError(f"{key}={weights}: the folder has none of {', '.join(names)}{below}; name the file itself")
     return str(here)
 
 

@@ -58,7 +58,7 @@ def published(
         network = CoCaImage(trunk) if layout == "coca" else ClipImage(trunk)
     if not is_none(weights):
         fetched = weights == "pretrained"
-        file = download(source, KEY, _tell) if fetched else local_file(weights, source.file, KEY)
+        file = download(source, KEY, _tell) if fetched else local_file(weights, source, KEY)
         load_weights(network, file, key=KEY, fit=partial(_fit, layout=layout))
     return Encoder(network, prepare, f"{name} {weights_name(weights, source.hub)}", is_none(weights))
 
