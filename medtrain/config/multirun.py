@@ -17,6 +17,7 @@ from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from medtrain.config import search
 from medtrain.config.compose import Composition
 from medtrain.config.quote import quote_paths
 from medtrain.core.errors import UsageError
@@ -41,12 +42,22 @@ def run(composition: Composition, folder: Path, jobs: Jobs) -> None:
         UsageError: what Hydra doesn't take.
     """
     tokens = [t for t in composition.tokens if not t.startswith("hydra.sweep.dir=")]
-    tokens += quote_paths([f"hydra.sweep.dir={folder}"], multirun=False)
+    tokens = _below_groups(tokens) + quote_paths([f"hydra.sweep.dir={folder}"], multirun=False)
     hydra = Hydra(task_name="medtrain", config_loader=composition.loader)
     try:
         hydra.multirun(composition.primary, _Task(jobs), tokens, with_log_configuration=False)
     except HydraException as error:
         raise UsageError(str(error).split("\n")[0]) from error
+
+
+def _below_groups(tokens: Sequence[str]) -> list[str]:
+    """Let keys of a group that is chosen come into being with its option.
+
+    Hydra first composes a sweep without what is swept: `encoder.weights` has no place there while `encoder=a,b` waits.
+    """
+    chosen = {token.partition("=")[0] for token in tokens} & set(search.option_files())
+    keys = {token: token.partition("=")[0] for token in tokens}
+    return [f"++{token}" if "." in key and key.partition(".")[0] in chosen else token for token, key in keys.items()]
 
 
 def slurm_settings(cfg: DictConfig) -> dict[str, Any] | None:

@@ -44,7 +44,9 @@ def make_ready(verb: Verb, cfg: DictConfig, place: Path, hydra_cfg: DictConfig, 
         "model": hydra_cfg.hydra.runtime.choices.get("model") or before.get("model"),
         "data": cfg.data.name,
         "seed": cfg.seed,
-        "overrides": [o for o in overrides if not o.startswith(("hydra.", "hydra/", "verb=", "sweep."))],
+        "overrides": [
+            o.removeprefix("++") for o in overrides if not o.startswith(("hydra.", "hydra/", "verb=", "sweep."))
+        ],
         "fingerprint": folder.fingerprint(cfg),
     }
     if "before" not in before and list(place.glob("checkpoints/*")):  # to be put back if its data have changed
