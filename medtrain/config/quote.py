@@ -57,7 +57,8 @@ def _quote_token(token: str, multirun: bool) -> str:
         return f"{key}={_quoted(value)}"
     if _is_quoted(value):
         return token
-    if key.endswith(LISTS) and value[0] == "[" and value[-1] == "]":
+    several = key.endswith(LISTS) or (key.endswith("data.root") and "," in value)
+    if several and value[0] == "[" and value[-1] == "]":
         items = [item.strip() for item in value[1:-1].split(",") if item.strip()]
         return f"{key}=[{','.join(item if _is_quoted(item) else _quoted(item) for item in items)}]"
     if multirun and "," in value:

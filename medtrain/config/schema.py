@@ -31,6 +31,7 @@ class Columns:
 class Data:
     # rows
     annotations: Names
+    root: Names  # several: of boxes alone
     columns: Columns
     patients: Annotated[int, AtLeast(10)]
     on_bad: Literal["error", "skip"]

@@ -57,3 +57,25 @@ def test_another_unit_is_named(films: Path, medtrain: Callable[..., Ran]) -> Non
     assert (
         "shares of the image, where pixels are wanted; multiply them by width and height, or take data=yolo" in ran.err
     )
+
+
+def test_several_roots_and_what_goes_not_with_them(
+    folder: Path, phantom_cache: Path, medtrain: Callable[..., Ran]
+) -> None:
+    for name in ("one", "two"):
+        make_coco(folder / "sites" / name, forty())
+    roots = "data.root=[sites/one,sites/two]"
+    ran = medtrain("inspect", *DATA, roots, "data.leakage=warn", "hydra.run.dir=look")
+    assert ran.code == 0, ran.err
+    found = json.loads((folder / "look" / "inspect.json").read_text())
+    alone = medtrain("inspect", *DATA, "data.root=sites/one", "hydra.run.dir=single")
+    assert alone.code == 0, alone.err
+    single = json.loads((folder / "single" / "inspect.json").read_text())
+    assert found["images"]["boxes"]["total"] == 2 * single["images"]["boxes"]["total"]
+    for words, told in (
+        (["data.root=[sites/one,sites/none]"], "sites/none: no such folder"),
+        (["data.root=[sites,sites/one]"], "sites/one lies in"),
+        ([roots, "data.annotations=annotations.json"], "belongs to one data.root"),
+    ):
+        ran = medtrain("inspect", *DATA, *words)
+        assert ran.code == 2 and told in ran.err, ran.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 from medtrain.core.errors import DataError
-from medtrain.io.boxes import Annotations, read_coco, read_voc, read_yolo
+from medtrain.io.boxes import Annotations, read_coco, read_roots, read_voc, read_yolo
 from medtrain.io.boxes.annotations import split_of
 
 
@@ -178,6 +179,37 @@ def test_yolo_names_as_a_dict_a_path_and_a_list_of_images(yolo: Callable[..., Pa
     write(root / "train.txt", "./train/images/train.png\n")
     found = read_yolo(root)
     assert found.split == ["train", "val"] and found.classes == ["a", "b"] and len(found.box) == 2
+
+
+def test_folders_of_splits_that_data_yaml_does_not_name_are_told(yolo: Callable[..., Path]) -> None:
+    root = yolo("train: train/images\nval: valid/images\nnames: [a, b]\n")
+    picture(root / "images/test/other.png")
+    found = read_yolo(root)
+    told = [(Path(problem.where).relative_to(root).as_posix(), problem.detail) for problem in found.warnings
+            if problem.kind == "no_split"]  # fmt: skip
+    assert told == [
+        ("test/images", "1 images that data.yaml does not name: left out; 'test: test/images' in it reads them"),
+        ("images/test", "1 images that data.yaml does not name: left out; 'test: images/test' in it reads them"),
+    ]
+    named = read_yolo(yolo("train: train\nval: valid\ntest: [test, images/test]\nnames: [a, b]\n"))
+    assert len(named) == 4 and all(problem.kind != "no_split" for problem in named.warnings)
+
+
+def test_several_roots_are_one_set(yolo: Callable[..., Path], tmp_path: Path) -> None:
+    root = yolo()
+    (inner := tmp_path / "inner").mkdir()
+    for name in ("train", "valid", "test", "data.yaml"):
+        (root / name).rename(inner / name)
+    shutil.copytree(inner, tmp_path / "other")
+    write(tmp_path / "other/data.yaml", "train: train/images\nnames: [b, c]\n")
+    write(tmp_path / "other/train/labels/train.txt", "1 0.5 0.5 0.2 0.2\n7 0.5 0.5 0.1 0.1\n")
+    found = read_roots([inner, tmp_path / "other"], read_yolo)
+    assert found.classes == ["a", "b", "c"] and found.label == ["b", "a", "c"] and found.image == [0, 0, 3]
+    assert found.name[0] == "inner/train/images/train.png" and found.name[3] == "other/train/images/train.png"
+    assert all(Path(path).is_file() for path in found.path) and found.split == ["train", "val", "test", "train"]
+    ((image, problem),) = found.bad
+    assert image == 3 and problem.where == "other/labels/train.txt line 2" and "class 7" in problem.detail
+    assert read_roots([inner], read_yolo).name[0] == "train/images/train.png"
 
 
 def test_all_that_is_wrong_in_yolo_is_named(yolo: Callable[..., Path]) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from medtrain.core.errors import UsageError
 from medtrain.core.words import nearest
 from medtrain.data.rows.manifest import Manifest
+from medtrain.data.rows.paths import table_root
 from medtrain.io.bags import find_bag
 from medtrain.io.csv_bags import CsvBags
 from medtrain.io.table import Listing, RawTable
@@ -28,7 +28,7 @@ def with_files(raw: RawTable, cfg: Mapping[str, Any]) -> tuple[RawTable, dict[st
     """
     columns = dict(cfg.get("columns") or {})
     name = named_column(raw, columns.get("path"), BAG_NAMES, "data.columns.path")
-    root = Path(str(cfg["root"])).expanduser() if cfg.get("root") else raw.file.parent
+    root = table_root(cfg, raw.file.parent)
     files = [str(find_bag(root, cell)) if cell else "" for cell in raw.column(name)]
     columns |= {"path": FILE, "case": columns.get("case") or name}
     lower = {str(column).lower(): str(column) for column in raw.text.columns}

@@ -58,7 +58,9 @@ def box_rows(annotations: Annotations, cfg: Mapping[str, Any], spec: DataSpec | 
     classes, warnings = _classes(annotations, cfg.get("classes"), spec)
     if cfg.get("filter"):
         annotations = _filtered(annotations, str(cfg["filter"]))
-    manifest = identified(_rows(annotations), _columns(annotations, cfg), {**cfg, "path_format": None})
+    manifest = identified(
+        _rows(annotations), _columns(annotations, cfg), {**cfg, "path_format": None, "root": None}
+    )  # absolute
     manifest.filtered = total - len(annotations)
     assert manifest.states is not None
     headers = remembered_headers(manifest.path, manifest.states, cache_root(cfg.get("cache_dir")))
@@ -78,14 +80,33 @@ def box_rows(annotations: Annotations, cfg: Mapping[str, Any], spec: DataSpec | 
     return sorted_out(manifest)
 
 
-def root_of(cfg: Mapping[str, Any]) -> Path:
-    """Find data.root, which must be there (UsageError)."""
-    if not cfg.get("root"):
+def roots_of(cfg: Mapping[str, Any], *single: str) -> list[Path]:
+    """Find the folders of data.root, which must be there.
+
+    Args:
+        single: keys that lie below one folder, so that there may not be several.
+
+    Raises:
+        UsageError: none is named, one is not there, or lies in another; a key of `single` beside several.
+    """
+    root = cfg.get("root")
+    names = [str(name) for name in (root if isinstance(root, list | tuple) else [root] if root else ())]
+    if not names:
         raise UsageError(f"data.root is not set: give the folder of the {cfg.get('name')} data")
-    root = Path(str(cfg["root"])).expanduser()
-    if not root.is_dir():
-        raise UsageError(f"data.root={root}: no such folder")
-    return root
+    roots = [Path(name).expanduser() for name in names]
+    for folder in roots:
+        if not folder.is_dir():
+            raise UsageError(f"data.root={folder}: no such folder")
+    places = [folder.resolve() for folder in roots]
+    for n, place in enumerate(places):
+        if inner := [roots[m] for m, other in enumerate(places) if m != n and other.is_relative_to(place)]:
+            raise UsageError(
+                f"data.root: {inner[0]} lies in {roots[n]}, so its images would come twice; name one of them"
+            )
+    for key in single:
+        if len(roots) > 1 and cfg.get(key):
+            raise UsageError(f"data.{key} belongs to one data.root, but there are {len(roots)}; leave it out")
+    return roots
 
 
 def shown_classes(truth: Truth, number: int) -> NDArray[np.float64]:

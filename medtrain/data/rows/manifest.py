@@ -18,7 +18,7 @@ from medtrain.data.rows.columns import MASK, find_columns, rivals
 from medtrain.data.rows.filter import matching
 from medtrain.data.rows.header_patients import header_patients
 from medtrain.data.rows.label_map import renamed, unlike_the_model
-from medtrain.data.rows.paths import files_of, missing, written_paths
+from medtrain.data.rows.paths import files_of, missing, table_root, written_paths
 from medtrain.data.rows.people import patients_of, perhaps_one, told_alike
 from medtrain.data.settings import choice
 from medtrain.data.split import official_names
@@ -175,7 +175,7 @@ def _identify(raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any],
         raise DataError(f"{raw.file} has a header but no rows")
     where = raw.places()
     column, *others = [columns["path"]] if isinstance(columns["path"], str) else columns["path"]
-    root = Path(str(cfg["root"])).expanduser() if cfg.get("root") else raw.file.parent
+    root = table_root(cfg, raw.file.parent)
     written, form = written_paths(raw.column(column), cfg, root)
     path, states = files_of(written, root)
     bad = [(n, Problem("missing", where[n], "the path is blank")) for n, name in enumerate(written) if not name]

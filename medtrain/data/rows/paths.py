@@ -12,12 +12,20 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from medtrain.core.errors import Problem
+from medtrain.core.errors import Problem, UsageError
 from medtrain.io.image import SUFFIXES
 from medtrain.io.stats import MISSING, NO_FILE, absolute, stat_files
 
 FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 _WINDOWS = re.compile(r"^[A-Za-z]:[\\/]|\\")
+
+
+def table_root(cfg: Mapping[str, Any], usual: Path) -> Path:
+    """Find data.root, below which a table's paths lie; `usual` where it is not set (UsageError: several folders)."""
+    root = cfg.get("root")
+    if isinstance(root, list | tuple):
+        raise UsageError(f"data.root names {len(root)} folders, and a table's paths lie below one: name that one")
+    return Path(str(root)).expanduser() if root else usual
 
 
 def usual_form(root: Path, names: Sequence[str]) -> str | None:

@@ -16,7 +16,7 @@ from medtrain.core.progress import Progress
 from medtrain.data.rows.boxes import box_rows
 from medtrain.data.rows.columns import USUAL, find_columns
 from medtrain.data.rows.manifest import Manifest
-from medtrain.data.rows.paths import usual_form
+from medtrain.data.rows.paths import table_root, usual_form
 from medtrain.data.source import ROOT, TABLE, Source
 from medtrain.io.boxes import Annotations
 from medtrain.io.cells import is_unknown, without_decimals
@@ -84,7 +84,7 @@ class _Reading:
         self.text_R4 = raw.text[numbers].map(lambda cell: "" if is_unknown(cell) else cell)
         self.value_R4: NDArray[np.float64] = self.text_R4.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
         self.label_R = self._labels()
-        self.root = Path(str(cfg["root"])).expanduser() if cfg.get("root") else raw.file.parent
+        self.root = table_root(cfg, raw.file.parent)
         self.pictures = PictureFinder(self.root, self.root)
         self.form = cfg.get("path_format")
 

@@ -27,8 +27,9 @@ def image_folder(cfg: Mapping[str, Any], spec: DataSpec | None, progress: Progre
     their paths below the root; data.filter can ask for ``path``, ``label`` and ``split``. Arguments as of
     `medtrain.data.source.reader`.
     """
-    if not cfg.get("root"):
-        raise UsageError("data.root is not set: give a folder with one folder of images a class")
+    if not cfg.get("root") or not isinstance(cfg["root"], str):
+        what = "names several folders" if cfg.get("root") else "is not set"
+        raise UsageError(f"data.root {what}: give one folder, with one folder of images a class")
     root = Path(str(cfg["root"])).expanduser()
     if not root.is_dir():
         raise UsageError(f"data.root={root}: no such folder")

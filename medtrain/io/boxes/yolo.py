@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from medtrain.core.errors import DataError
+from medtrain.core.errors import DataError, Problem
 from medtrain.io.boxes.annotations import SPLIT_WORDS, Annotations
 from medtrain.io.boxes.yolo_labels import LabelFiles
 from medtrain.io.files import Unreadable
@@ -38,7 +38,21 @@ def read_yolo(root: Path, file: Path | None = None) -> Annotations:
     if not len(read):
         raise DataError(f"{file} names no images: it needs train, val and test, folders or lists of images")
     labels.finish()
+    _tell_unnamed(read, root)
     return read
+
+
+def _tell_unnamed(read: Annotations, root: Path) -> None:
+    """Tell of images in folders called as splits are that data.yaml does not name."""
+    known = {os.path.realpath(path) for path in read.path}
+    for word, split in SPLIT_WORDS.items():
+        for folder in (root / word / "images", root / "images" / word):
+            files = list(pictures_below(folder)) if folder.is_dir() else []
+            if number := sum(os.path.realpath(file) not in known for file in files):
+                place = folder.relative_to(root).as_posix()
+                detail = f"{number:,} images that {read.file.name} does not name: left out; "
+                detail += f"'{split}: {place}' in it reads them"
+                read.warnings.append(Problem("no_split", str(folder), detail, "warning"))
 
 
 def _find(root: Path) -> Path:
