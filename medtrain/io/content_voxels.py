@@ -63,18 +63,18 @@ def _by_table(
 
 def _levels(x_CDHW: NDArray[Any]) -> NDArray[np.float64] | None:
     """List the values that occur, in single precision, sorted; None if there are more than 65,536."""
-    levels = np.empty(0, np.float64)
+    levels = np.empty(0, np.float32)
     for plane in _planes(x_CDHW):
         levels = np.union1d(levels, np.unique(_single(plane)))
         if len(levels) > MOST:
             return None
-    return levels
+    return levels.astype(np.float64)
 
 
-def _single(plane: NDArray[Any]) -> NDArray[np.float64]:
+def _single(plane: NDArray[Any]) -> NDArray[np.float32]:
     """Round to single precision, as a file of it holds the values of one of double precision."""
     with np.errstate(over="ignore"):
-        return plane.astype(np.float32).astype(np.float64)
+        return np.asarray(plane, np.float32)
 
 
 def _planes(x_CDHW: NDArray[Any]) -> Planes:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from medtrain.io.small_regions import regain
 from medtrain.io.volume import MOST_VOXELS, Triple, Volume, VolumeError
 
 Positions = list[NDArray[np.float64]]
@@ -76,7 +76,7 @@ def labels_to_spacing(volume: Volume, spacing: Triple | None) -> tuple[Volume, i
     ]
     new = old[np.ix_(*taken)]
     steps = [now / was for was, now in zip(volume.spacing, spacing, strict=True)]
-    regained = _regain(old, new, taken, steps) if max(steps) > 1 else 0
+    regained = regain(old, new, taken, steps) if max(steps) > 1 else 0
     return placed(volume, new[None], spacing), regained
 
 
@@ -87,34 +87,6 @@ def placed(volume: Volume, x_CDHW: NDArray, spacing: Triple) -> Volume:
     scaled = np.diag([*steps[::-1], 1.0])
     scaled[:3, 3] = [(o - 1) / 2 - (n - 1) / 2 * step for o, n, step in zip(old, size, steps, strict=True)][::-1]
     return volume.with_voxels(x_CDHW, volume.affine @ scaled)
-
-
-def _regain(old_DHW: NDArray, new_DHW: NDArray, taken: list[NDArray[np.intp]], steps: list[float]) -> int:
-    """Mark a voxel of `new_DHW` for each region that it lacks; returns their number."""
-    is_taken = [np.isin(np.arange(n), index) for n, index in zip(old_DHW.shape, taken, strict=True)]
-    middles = [((n - 1) / 2, (m - 1) / 2) for n, m in zip(old_DHW.shape, new_DHW.shape, strict=True)]
-    regained = 0
-    for label, box in enumerate(ndimage.find_objects(old_DHW), start=1):
-        if box is None:
-            continue
-        regions, count = ndimage.label(old_DHW[box] == label, np.ones((3, 3, 3), int))
-        seen = regions[np.ix_(*(part[ends] for part, ends in zip(is_taken, box, strict=True)))]
-        lost = np.ones(count + 1, bool)
-        lost[0] = lost[seen] = False
-        if not lost.any():
-            continue
-        planes = [np.argwhere(lost[plane]) for plane in regions]  # by planes, as the numbers take eight bytes each
-        points = np.concatenate([np.insert(places, 0, z, axis=1) for z, places in enumerate(planes)])
-        number = regions[tuple(points.T)]
-        points += [ends.start for ends in box]
-        near = np.stack([(points[:, n] - was) / steps[n] + now for n, (was, now) in enumerate(middles)], 1)
-        near = np.clip(np.floor(near + 0.5).astype(np.intp), 0, np.array(new_DHW.shape) - 1)
-        votes, count_V = np.unique(np.column_stack([number, near]), axis=0, return_counts=True)
-        order = np.lexsort((-count_V, votes[:, 0]))
-        _, first = np.unique(votes[order, 0], return_index=True)
-        new_DHW[tuple(votes[order][first, 1:].T)] = label
-        regained += len(first)
-    return regained
 
 
 def _linear(x: NDArray, axis: int, positions: NDArray[np.float64], reach: float) -> NDArray[np.float32]:

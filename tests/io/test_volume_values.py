@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import pytest
 import SimpleITK as sitk
 from scipy import ndimage
 
+from medtrain.io import resample, small_regions
 from medtrain.io.nifti import read_nifti
 from medtrain.io.resample import labels_to_spacing, to_spacing
-from medtrain.io.store.voxel_values import prepared
+from medtrain.io.store.voxel_values import prepared_image, prepared_mask
 from medtrain.io.volume import Volume, VolumeError, canonical
 
 BODY = np.random.default_rng(0).normal(5, 3, (40, 36, 32)).astype(np.float32)
@@ -27,7 +29,7 @@ def volume_of(voxels: np.ndarray, spacing: tuple[float, float, float] = (1.0, 1.
 
 def kept(voxels: np.ndarray, **how: Any) -> tuple[np.ndarray, dict[str, Any]]:
     """The values that come back, along the axes of `voxels`, and the facts."""
-    stored, facts = prepared(volume_of(voxels), how.pop("spacing", None), how.pop("mask", False), **how)
+    stored, facts = prepared_image(volume_of(voxels), how.pop("spacing", None), **how)
     return (stored[0].astype(np.float64) * facts["scale"][0] + facts["offset"][0]).T, facts
 
 
@@ -76,7 +78,7 @@ def test_a_voxel_that_has_run_away_changes_no_other(name: str, spacing: tuple[fl
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_what_is_no_number_is_a_bad_row(bad: float) -> None:
     with pytest.raises(VolumeError, match=r"1 of 46,080 voxels are NaN or infinite"):
-        prepared(volume_of(with_values(bad)), None, False)
+        prepared_image(volume_of(with_values(bad)), None)
 
 
 @pytest.mark.parametrize("padding", [-3024, -2000, -32768])
@@ -161,10 +163,10 @@ def test_labels_written_through_floats_are_labels(tmp_path: Path, most: int) -> 
     volume = read_nifti(scaled_mask(tmp_path / "m.nii.gz", labels, np.int16))
     exact = np.array_equal(volume.x_CDHW, np.rint(volume.x_CDHW))
     assert volume.x_CDHW.dtype == np.float32 and exact == (most == 1)
-    stored, facts = prepared(volume, None, True)
+    stored, facts = prepared_mask(volume, None)
     assert np.array_equal(stored[0].T, labels) and stored.dtype == (np.uint8 if most < 256 else np.uint16)
     assert exact or "rounded" in facts["notes"]["rounded_labels"]
-    whole = prepared(volume_of(labels.astype(np.int16)), None, True)[1]
+    whole = prepared_mask(volume_of(labels.astype(np.int16)), None)[1]
     assert facts["identity"] == whole["identity"] and not whole["notes"]
 
 
@@ -173,7 +175,7 @@ def test_what_is_no_label_is_refused_with_its_number(wrong: float) -> None:
     labels = np.zeros((5, 5, 5), np.float32)
     labels[0, 0] = wrong
     with pytest.raises(VolumeError, match=r"5 of 125 voxels are no labels"):
-        prepared(volume_of(labels), None, True)
+        prepared_mask(volume_of(labels), None)
 
 
 def test_small_regions_survive_larger_voxels() -> None:
@@ -190,10 +192,55 @@ def test_small_regions_survive_larger_voxels() -> None:
     assert regained == len(spots) + 1 - int((plain == 2035).sum()) - int((plain == 2).sum())
     for spot in spots:  # each marks the voxel that it lies in
         assert new[tuple(np.array(spot) // 4)] == 2035
-    facts = prepared(volume_of(mask), (4.0, 4.0, 4.0), True)[1]
+    facts = prepared_mask(volume_of(mask), (4.0, 4.0, 4.0))[1]
     assert facts["marked"] == (new > 0).sum() and f"{regained} marked regions" in facts["notes"]["small_regions"]
     assert labels_to_spacing(volume_of(mask), (1.0, 1.0, 1.0))[1] == 0
     assert labels_to_spacing(volume_of(mask), (0.5, 0.5, 0.5))[1] == 0
+
+
+def plainly_regained(old: np.ndarray, new: np.ndarray, volume: Volume, placed: Volume) -> np.ndarray:
+    """What the rule says, region by region of a whole volume: all voxels of `new`, D, H, W."""
+    new = new.copy()
+    between = np.linalg.inv(placed.affine) @ volume.affine
+    nearest = np.zeros_like(old, bool)
+    index = np.stack(np.indices(new.shape), -1).reshape(-1, 3)[:, ::-1]
+    back = np.linalg.inv(between)
+    at = np.clip(np.floor(index @ back[:3, :3].T + back[:3, 3] + 0.5).astype(int), 0, np.array(old.shape[::-1]) - 1)
+    nearest[tuple(at[:, ::-1].T)] = True
+    for label in range(1, int(old.max()) + 1):
+        regions, count = ndimage.label(old == label, np.ones((3, 3, 3)))
+        for n in range(1, count + 1):
+            if not nearest[regions == n].any():
+                points = np.argwhere(regions == n)[:, ::-1] @ between[:3, :3].T + between[:3, 3]
+                near = np.clip(np.floor(points + 0.5).astype(int), 0, np.array(new.shape[::-1]) - 1)[:, ::-1]
+                places, votes = np.unique(near, axis=0, return_counts=True)
+                new[tuple(places[votes.argmax()])] = label
+    return new
+
+
+@pytest.mark.parametrize("slab", [1, 700, 1 << 20])
+def test_regions_are_found_whatever_slabs_they_lie_in(monkeypatch: pytest.MonkeyPatch, slab: int) -> None:
+    monkeypatch.setattr(small_regions, "SLAB", slab)
+    draw = np.random.default_rng(1)
+    mask = draw.choice([0, 0, 0, 0, 0, 0, 0, 1, 2], (13, 30, 26)).astype(np.uint8)
+    mask[:, 12:18] = 0
+    mask[4:9, 14, 3:20:2] = 3  # threads through several slabs
+    volume = volume_of(mask)
+    placed, regained = labels_to_spacing(volume, (2.7, 3.2, 2.9))
+    monkeypatch.setattr(resample, "regain", lambda *_: 0)
+    nearest = labels_to_spacing(volume, (2.7, 3.2, 2.9))[0].x_CDHW[0]
+    expected = plainly_regained(volume.x_CDHW[0], nearest, volume, placed)
+    assert np.array_equal(placed.x_CDHW[0], expected) and regained > 20 and (expected == 3).any()
+
+
+def test_a_mask_is_resampled_without_numbers_for_all_its_voxels() -> None:
+    """ndimage.label alone takes four bytes a voxel."""
+    volume = volume_of((np.random.default_rng(0).random((128, 256, 256)) > 0.999).astype(np.uint8))
+    tracemalloc.start()
+    _, regained = labels_to_spacing(volume, (2.0, 2.0, 2.0))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert regained > 5000 and peak < 1.5 * volume.x_CDHW.size
 
 
 def test_a_region_of_which_a_voxel_is_taken_stays_as_the_nearest_rule_has_it() -> None:

@@ -93,7 +93,7 @@ class Limits:
 def limits_of(x_DHW: NDArray[Any], window: Ends | None = None) -> Limits:
     """Find the limits of a channel of finite voxels; a window lies within them, and as much on either side."""
     least, most = float(x_DHW.min()), float(x_DHW.max())
-    values, below, above = _without_padding(np.sort(np.asarray(sampled(x_DHW), np.float64), axis=None))
+    values, below, above = _without_padding(np.sort(sampled(x_DHW), axis=None))
     low, high = spread_of(values)
     if low == high and least < most:  # what differs is too little to be in a sample
         others = np.concatenate([plane[plane != low] for plane in x_DHW]).astype(np.float64)

@@ -22,25 +22,12 @@ FENCE = 4.0  # spans beyond which values don't count for the foreground: a histo
 Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 
-def prepared(
-    volume: Volume, spacing: Triple | None, mask: bool, window: Ends | None = None
-) -> tuple[NDArray[Any], dict[str, Any]]:
-    """Make voxels (C, D, H, W) as they are stored, and the facts beside them (see `Stored`).
-
-    Padding and what lies far beyond all others (`Limits`) is clipped before anything is resampled. Whole numbers
-    within 65,536 of one another are then stored to the unit, unless they are resampled and a unit is more than 1/256 of
-    the window; others in 65,535 steps, so with an error of at most half a step, of their range or of three windows.
-
-    Args:
-        window: what is shown of the values, if that is known; else the 0.5th to 99.5th percentile counts as such.
+def prepared_mask(volume: Volume, spacing: Triple | None) -> tuple[NDArray[Any], dict[str, Any]]:
+    """Make labels (1, D, H, W) as they are stored, uint8 or uint16, and the facts beside them (see `Stored`).
 
     Raises:
-        VolumeError: voxels that are no numbers, or a mask of something else than labels.
+        VolumeError: voxels that are no labels.
     """
-    return _mask(volume, spacing) if mask else _image(volume, spacing, window)
-
-
-def _mask(volume: Volume, spacing: Triple | None) -> tuple[NDArray[Any], dict[str, Any]]:
     volume = as_labels(volume)
     identity = of_labels(volume.x_CDHW)
     placed, regained = labels_to_spacing(volume, spacing)
@@ -55,7 +42,21 @@ def _mask(volume: Volume, spacing: Triple | None) -> tuple[NDArray[Any], dict[st
     return x, _facts(placed, identity, notes) | own | {"marked": int(np.count_nonzero(x))}
 
 
-def _image(volume: Volume, spacing: Triple | None, window: Ends | None) -> tuple[NDArray[Any], dict[str, Any]]:
+def prepared_image(
+    volume: Volume, spacing: Triple | None, window: Ends | None = None
+) -> tuple[NDArray[Any], dict[str, Any]]:
+    """Make voxels (C, D, H, W) as they are stored, and the facts beside them (see `Stored`).
+
+    Padding and what lies far beyond all others (`Limits`) is clipped before anything is resampled. Whole numbers
+    within 65,536 of one another are then stored to the unit, unless they are resampled and a unit is more than 1/256 of
+    the window; others in 65,535 steps, so with an error of at most half a step, of their range or of three windows.
+
+    Args:
+        window: what is shown of the values, if that is known; else the 0.5th to 99.5th percentile counts as such.
+
+    Raises:
+        VolumeError: voxels that are no numbers.
+    """
     _check_numbers(volume.x_CDHW)
     identity = volume.identity or of_voxels(volume.x_CDHW)
     limits = [limits_of(channel, window) for channel in volume.x_CDHW]

@@ -31,7 +31,7 @@ from medtrain.io.store.fill import ChangedError, Codec, keep
 from medtrain.io.store.index import FACTS, Place
 from medtrain.io.store.segment import Segment
 from medtrain.io.store.voxel_limits import Ends
-from medtrain.io.store.voxel_values import Box, prepared
+from medtrain.io.store.voxel_values import Box, prepared_image, prepared_mask
 from medtrain.io.volume import Notes, Source, Triple, VolumeError
 from medtrain.io.volume_source import content_of, read_volume, state_of
 
@@ -200,9 +200,11 @@ def write_voxels(path: str, form: VolumeForm, file: Path, state: tuple[int, int]
         VolumeError: it is none.
         ChangedError: it is no longer in `state`.
     """
-    volume = read_volume(path)
-    try:
-        stored_CDHW, facts = prepared(volume, form.spacing, form.mask, form.window)
+    try:  # nothing here holds the volume, so that it goes as soon as there is another one in its place
+        if form.mask:
+            stored_CDHW, facts = prepared_mask(read_volume(path), form.spacing)
+        else:
+            stored_CDHW, facts = prepared_image(read_volume(path), form.spacing, form.window)
     except (VolumeError, MemoryError):
         raise
     except Exception as error:  # as of `read_volume`
