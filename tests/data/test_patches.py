@@ -36,11 +36,28 @@ def test_random_patches_see_the_border_as_often_as_the_middle() -> None:
     assert (starts.min(0) >= (-2, 0, -5)).all() and (starts.max(0) <= (40 - 8 + 2, 18 - 8 + 2, 0)).all()
     assert starts[:, 0].min() == -2 and starts[:, 0].max() == 34  # beyond the edges
     for axis, (low, high) in enumerate(((0, 40), (2, 18))):
-        seen = np.array([((starts[:, axis] <= i) & (i < starts[:, axis] + size)).mean() for i in range(low, high)])
-        expected = size / (high - low + size - 1)  # a voxel lies in `size` of so many places
-        assert seen[[0, -1]] == pytest.approx(expected, rel=0.05)
-        assert seen.min() > 0.95 * expected and seen.max() < 1.8 * expected
+        seen = seen_by(starts[:, axis], low, high, size)
+        assert seen.max() < 1.3 * seen.min()
+        assert np.bincount(starts[:, axis] - starts[:, axis].min()).min() > 0.001 * number  # no place is left out
     assert set(starts[:, 2]) == set(range(-5, 1))  # all of what is smaller than a patch
+
+
+def seen_by(starts: np.ndarray, low: int, high: int, size: int) -> np.ndarray:
+    """The share of patches that each voxel lies in."""
+    return np.array([((starts <= i) & (i < starts + size)).mean() for i in range(low, high)])
+
+
+@pytest.mark.parametrize(("length", "size", "most"), [
+    (96, 64, 1.4), (128, 64, 1.5), (150, 64, 1.75), (256, 64, 1.45), (400, 64, 1.45), (48, 32, 1.3), (100, 32, 1.6),
+    (12, 8, 1.3), (64, 16, 1.3),
+])  # fmt: skip
+def test_no_voxel_is_seen_much_more_often_than_another(length: int, size: int, most: float) -> None:
+    draw = np.random.default_rng(1)
+    starts = np.array([anywhere(draw, (length,) * 3, ((0, length),) * 3, (size,) * 3) for _ in range(10_000)]).ravel()
+    seen = seen_by(starts, 0, length, size)
+    assert seen.max() < most * seen.min()
+    border = np.r_[seen[: size // 4], seen[-size // 4 :]].mean()
+    assert border == pytest.approx(seen.mean(), rel=0.15)
 
 
 def test_a_volume_of_little_more_than_a_patch_is_hardly_padded() -> None:
