@@ -7,5 +7,9 @@ configs = ["medtrain.configs"] + [f"medtrain.configs.{name}" for name in find_na
 setup(
     packages=find_packages(include=["medtrain", "medtrain.*"]) + configs,
     package_dir={"medtrain.configs": "configs"},
-    package_data={"": ["*.yaml"], "medtrain.report": ["*.css", "*.js", "templates/*.j2"]},
+    package_data={
+        "": ["*.yaml"],
+        "medtrain.export": ["*.json"],
+        "medtrain.report": ["*.css", "*.js", "templates/*.j2"],
+    },
 )

@@ -5,11 +5,13 @@ Nothing here imports torch, so that help, listings and a composed configuration 
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from medtrain import __version__
@@ -212,6 +214,7 @@ def _configured(verb: Verb, words: Words) -> int:
     """Compose and check the configuration, then carry the verb out."""
     from medtrain.config import allowed, compose, start
     from medtrain.config.quote import path_list, quote_paths
+    from medtrain.export.folder import is_export
     from medtrain.launch import retry, together
 
     together.alone(verb, words.multirun)
@@ -222,6 +225,8 @@ def _configured(verb: Verb, words: Words) -> int:
         tokens.append(path_list(verb.words, words.plain, tokens))
     allowed.trust(trust_of(words.tokens))
     given = dict(t.lstrip("+").partition("=")[::2] for t in words.tokens)
+    if verb.of_export and is_export(Path(given.get("run") or "")):
+        return int(importlib.import_module(verb.of_export).main(given))
     saved = start.saved_of(verb, given)
     if saved is not None and "task" in given:
         if given["task"] != saved.task.name:

@@ -38,10 +38,12 @@ _TABLE = (
             "medtrain predict run=outputs/xray_cls/RUN input=images/ output=predictions.csv",
             "medtrain predict run=outputs/xray_cls/RUN input=new.csv output=predictions.csv",
         ),
-        "A file that can't be read has its reason in the column 'error'; the exit code is then 1.",
+        "A file that can't be read has its reason in the column 'error'; the exit code is then 1.\n"
+        "run may also name what export has written.",
         origin=Origin.RUN,
         place=Place.PASSING,
         ranks=True,
+        of_export="medtrain.command.predict_exported",
     ),
     Verb(
         "explain",
@@ -56,11 +58,16 @@ _TABLE = (
     ),
     Verb(
         "export",
-        "the network with preprocessing, labels and decision, with proof of parity",
-        ("medtrain export run=DIR format=onnx", "medtrain export run=DIR format=torch_export"),
-        ready=False,
+        "a folder that predicts without medtrain: network, preprocessing, decision; with proof that it agrees",
+        (
+            "medtrain export run=outputs/xray_cls/RUN format=onnx",
+            "medtrain export run=outputs/xray_cls/RUN format=torch_export output=model/",
+        ),
+        "Writes RUN/export_FORMAT: the network, model.json, predict.py, requirements.txt, a Dockerfile, model_card.md\n"
+        "and parity.json, which proves that it predicts what the run does. Where it doesn't, nothing is written and\n"
+        "the exit code is 1.",
         origin=Origin.RUN,
-        place=Place.WITHIN,
+        place=Place.PASSING,
     ),
     Verb(
         "inspect",
@@ -183,7 +190,7 @@ def help_text(verb: str | None = None) -> str:
             "",
             "verbs:",
             *ready,
-            f"  not there yet: {', '.join(missing)}",
+            *([f"  not there yet: {', '.join(missing)}"] if missing else []),
             "",
             "examples:",
             *first,

@@ -36,7 +36,7 @@ def _preload() -> None:
     import medtrain
 
     for module in pkgutil.walk_packages(medtrain.__path__, "medtrain."):
-        if not module.name.endswith("__main__"):
+        if not module.name.endswith(("__main__", "network_onnx")):  # ONNX Runtime starts a thread
             importlib.import_module(module.name)
     for name in LATE:
         importlib.import_module(name)

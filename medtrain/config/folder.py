@@ -23,7 +23,7 @@ from medtrain.io.files import sha256, write_text
 # Root keys that don't make another run of the same configuration.
 NEUTRAL = (
     *("verb", "resume", "run", "runs", "input", "output", "name", "format", "debug", "trust"),
-    *("cache", "compare", "explain", "inspect", "sweep"),
+    *("cache", "compare", "explain", "export", "inspect", "sweep"),
 )
 
 

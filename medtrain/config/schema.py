@@ -135,6 +135,12 @@ class Explain:
     sanity: Natural
 
 
+class Export:
+    precision: Literal["fp32", "fp16"]
+    opset: Count | None
+    cases: Count
+
+
 class Sweep:
     retry: Literal["failed"] | None
 
@@ -148,6 +154,7 @@ class Configuration:
     trainer: Trainer
     eval: Eval
     explain: Explain
+    export: Export
     sweep: Sweep
 
 

@@ -6,6 +6,8 @@ pooling turns instance logits into one prediction a case, whatever the order or 
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
@@ -65,6 +67,12 @@ def _log_mean(logs: Tensor, offsets: Tensor) -> Tensor:
     top = segment_max(logs.detach(), offsets)
     spread = top.repeat_interleave(offsets.diff().to(top.device), 0)
     return top + (segment_sum((logs - spread).exp(), offsets) / lengths.to(top.device)).log()
+
+
+def mean_of_views(logits_VBSK: Tensor, exclusive: bool = False) -> Tensor:
+    """Average probabilities of views of the same cases, as logits (B, S, K), float64, as `pool_cases` would."""
+    yes, no = (logs.logsumexp(0) - math.log(len(logits_VBSK)) for logs in _logs(logits_VBSK, exclusive))
+    return yes if exclusive else yes - no
 
 
 def attend_cases(logits_NK: Tensor, scores_N: Tensor, cases_N: Tensor) -> tuple[Tensor, Tensor]:

@@ -47,6 +47,7 @@ class Verb:
         words: the key that words without '=' give: paths of runs.
         origin, place: see there.
         ranks: it may run as several processes.
+        of_export: its module's name where `run` is an export (`medtrain.export`): ``main(given)`` with the overrides.
         stands_for: another verb that it is short for, as a sweep, with the words `adds`.
     """
 
@@ -61,6 +62,7 @@ class Verb:
     origin: Origin = Origin.PACKAGE
     place: Place = Place.NONE
     ranks: bool = False
+    of_export: str = ""
     stands_for: str = ""
     adds: tuple[str, ...] = ()
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
 Grey = NDArray[np.float64]  # 0 black, 1 white
 
@@ -137,7 +136,7 @@ def _window(values: Grey, dataset: Any) -> Grey | None:
         return None  # left blank or zero by writers that know no window
     function = str(dataset.get("VOILUTFunction") or "LINEAR").upper()
     if function == "SIGMOID":
-        return np.asarray(expit(4 * (values - center) / width), np.float64)
+        return (1 + np.tanh(2 * (values - center) / width)) / 2  # the logistic function of twice that
     if function == "LINEAR_EXACT":
         return linear(values, center - width / 2, center + width / 2)
     if width <= 1:

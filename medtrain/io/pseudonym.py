@@ -25,7 +25,12 @@ def pseudonym(identifier: str) -> str:
     Raises:
         MedtrainError: there is no key, and none can be written.
     """
-    return "p" + hmac.new(hash_key(), identifier.strip().encode(), hashlib.sha256).hexdigest()[:16]
+    return keyed(identifier, hash_key())
+
+
+def keyed(identifier: str, key: bytes) -> str:
+    """Make the pseudonym of an identifier by a key."""
+    return "p" + hmac.new(key, identifier.strip().encode(), hashlib.sha256).hexdigest()[:16]
 
 
 def hash_key() -> bytes:

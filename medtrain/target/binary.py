@@ -62,6 +62,15 @@ class Binary(ClassTarget):
         logits = as_columns(logits_NK) / temperature
         return np.concatenate([expit(-logits), expit(logits)], axis=1)
 
+    def probabilities_of(self, logits: Tensor) -> Tensor:
+        return (logits * logits.new_tensor([-1.0, 1.0])).sigmoid()
+
+    def decision_of(self, probs_BC: Tensor, limits_T: Tensor) -> Tensor:
+        return (probs_BC[:, -1] >= limits_T[0]).long()
+
+    def disagreement_of(self, probs_BSC: Tensor, decided: Tensor) -> Tensor:
+        return probs_BSC[..., -1].std(1)
+
     @property
     def thresholded(self) -> tuple[str, ...]:
         return self.classes[-1:]

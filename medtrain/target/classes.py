@@ -68,6 +68,20 @@ class ClassTarget(PredictionColumns, Target):
     def probabilities(self, logits_NK: npt.ArrayLike, temperature: float = 1.0) -> Array:
         """Compute probs_NC, float64, one column a class, from logits divided by the temperature."""
 
+    # the same in torch, as operators of an exported graph
+
+    @abstractmethod
+    def probabilities_of(self, logits: Tensor) -> Tensor:
+        """Compute probabilities (..., C), one column a class, from logits (..., K) that have their temperature."""
+
+    @abstractmethod
+    def decision_of(self, probs_BC: Tensor, limits_T: Tensor) -> Tensor:
+        """Decide cases as `decide` does: class numbers int64 (B,), or 0 and 1 (B, C)."""
+
+    def disagreement_of(self, probs_BSC: Tensor, decided: Tensor) -> Tensor:
+        """Measure how much S predictions a case differ, as `disagreement` does."""
+        return probs_BSC.std(1)
+
     # decision
 
     @abstractmethod

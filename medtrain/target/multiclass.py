@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,9 @@ from medtrain.core.errors import UsageError
 from medtrain.metric import ExclusiveSheet, lead, softmax_temperature, spread
 from medtrain.target.base import Policy, Words
 from medtrain.target.classes import Array, ClassTarget, as_columns, indicators_as_numbers, numbers_as_indicators
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Multiclass(ClassTarget):
@@ -44,6 +47,15 @@ class Multiclass(ClassTarget):
 
     def probabilities(self, logits_NK: npt.ArrayLike, temperature: float = 1.0) -> Array:
         return np.asarray(softmax(as_columns(logits_NK) / temperature, axis=1))
+
+    def probabilities_of(self, logits: Tensor) -> Tensor:
+        return logits.softmax(-1)
+
+    def decision_of(self, probs_BC: Tensor, limits_T: Tensor) -> Tensor:
+        return probs_BC.argmax(1)
+
+    def disagreement_of(self, probs_BSC: Tensor, decided: Tensor) -> Tensor:
+        return probs_BSC.std(1).gather(1, decided[:, None])[:, 0]
 
     @property
     def thresholded(self) -> tuple[str, ...]:

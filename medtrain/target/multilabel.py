@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,9 @@ from medtrain.metric import LabelsSheet, distance, spread
 from medtrain.target.base import Words
 from medtrain.target.classes import Array, ClassTarget, as_columns
 from medtrain.target.table import as_numbers
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Multilabel(ClassTarget):
@@ -39,6 +42,12 @@ class Multilabel(ClassTarget):
 
     def probabilities(self, logits_NK: npt.ArrayLike, temperature: float = 1.0) -> Array:
         return np.asarray(expit(as_columns(logits_NK) / temperature))
+
+    def probabilities_of(self, logits: Tensor) -> Tensor:
+        return logits.sigmoid()
+
+    def decision_of(self, probs_BC: Tensor, limits_T: Tensor) -> Tensor:
+        return (probs_BC >= limits_T).long()
 
     def decide(self, probs_NC: npt.ArrayLike, limits: npt.ArrayLike = ()) -> Array:
         return np.asarray(np.asarray(probs_NC) >= np.asarray(limits, np.float64), dtype=np.int64)

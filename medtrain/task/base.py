@@ -21,6 +21,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from medtrain.core.errors import UsageError
 from medtrain.core.streams import torch_seed
 from medtrain.data.base import Data
+from medtrain.export.portable import ExportRequest, Portable
 from medtrain.metric import EvalOptions
 from medtrain.report.page import SECTIONS
 from medtrain.report.views import Drawer
@@ -190,6 +191,14 @@ class Task(pl.LightningModule):
     @abstractmethod
     def explain(self, request: Request) -> Explanation:
         """Write pictures of what predictions rest on, and a check that they depend on what was learned."""
+
+    def portable(self, request: ExportRequest) -> Portable:
+        """Make what an export of this task is: a network with its preprocessing and decision, and how it is fed.
+
+        Raises:
+            UsageError: there is no export of it.
+        """
+        raise UsageError(f"export: there is none of task={self.facts.get('task')} yet")
 
     @abstractmethod
     def batch_size(self, batch: Batch) -> int:

@@ -161,7 +161,10 @@ def _is_no_fault_of_the_file(error: Exception) -> bool:
     return full or isinstance(error, MedtrainError | BrokenExecutor)
 
 
-def _words(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Say why a file could not be read: readers' own words are a ValueError, others are unforeseen."""
+    if isinstance(error, ValueError):
+        return str(error) or type(error).__name__
     if isinstance(error, MemoryError):
         return "does not fit in memory"
     return f"cannot be read ({type(error).__name__}{f': {error}' * bool(str(error))})"
@@ -240,13 +243,13 @@ class _Filling:
         try:
             read = codec.read(path, content, before) if place is None else None
         except ValueError as error:
-            reason = str(error) or type(error).__name__
+            reason = reason_of(error)
         except ChangedError:
             return _Look(number, reason=CHANGED)
         except Exception as error:
             if _is_no_fault_of_the_file(error):
                 raise
-            return _Look(number, reason=_words(error))
+            return _Look(number, reason=reason_of(error))
         if codec.state(path) != before:
             return _Look(number, reason=CHANGED)
         return _Look(number, content, place, read, reason)

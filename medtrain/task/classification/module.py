@@ -16,6 +16,7 @@ from medtrain.augment import mixup
 from medtrain.core.errors import UsageError
 from medtrain.core.pool import attend_cases, pool_cases
 from medtrain.data.base import Data
+from medtrain.export.portable import ExportRequest, Portable
 from medtrain.io.files import write_text
 from medtrain.metric import SURE, EvalOptions
 from medtrain.model import Ensemble, dropout_passes, score_instances
@@ -27,6 +28,7 @@ from medtrain.task.base import Batch, Task, first_rows, scaled, shape_of
 from medtrain.task.classification.explain_images import explain_images
 from medtrain.task.classification.explain_volumes import explain_volumes
 from medtrain.task.classification.out_of_fold import ClassJudge
+from medtrain.task.classification.portable import portable_images
 from medtrain.task.classification.views import views
 from medtrain.task.explanation import Explanation, Request
 from medtrain.task.gathering import Outputs
@@ -247,6 +249,10 @@ class Classification(Task):
     def explain(self, request: Request) -> Explanation:
         """Write attention maps and Grad-CAM over the images, or through the volumes."""
         return (explain_images if self.spec.dims == 2 else explain_volumes)(self, request)
+
+    def portable(self, request: ExportRequest) -> Portable:
+        """Make the export of a classifier of images."""
+        return portable_images(self, request) if self.spec.dims == 2 else super().portable(request)
 
     def predicted(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision) -> Predicted:
         """Compute probabilities, decisions and uncertainty of the cases; `rows` is indexed by case number."""

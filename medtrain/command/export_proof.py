@@ -1,0 +1,172 @@
+"""The proof of an export: real cases of the run's own test split through predict.py and through `predict`, compared."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from medtrain.command import build
+from medtrain.command.evaluate import run_loader
+from medtrain.command.trained import Trained
+from medtrain.core.errors import MedtrainError
+from medtrain.data.batches import module_of
+from medtrain.data.changes import read_splits
+from medtrain.data.rows.manifest import Manifest
+from medtrain.export.folder import PARITY, network_of
+from medtrain.export.parity import SHOWN, Limits, Parity
+from medtrain.export.portable import ExportRequest, Portable
+from medtrain.export.proof import run_alone
+from medtrain.io.files import write_json
+from medtrain.task.base import Task
+
+LIMITS = {"fp32": 1e-5, "fp16": 1e-3}
+TIMED, TIMED_BATCH = 5, 16
+
+
+def prove(
+    cfg: DictConfig,
+    run: Trained,
+    portable: Portable,
+    staged: Path,
+    facts: Mapping[str, Any],
+    folder: Path,
+) -> dict[str, Any]:
+    """Compare an export, written into the folder `staged`, with the run; returns what parity.json says.
+
+    Args:
+        facts: its model.json.
+        folder: for files that are gone afterwards.
+
+    Raises:
+        MedtrainError: it predicts something else, or doesn't run; with what differs where.
+    """
+    inputs = folder / "inputs"
+    inputs.mkdir()
+    count = lay_out(cfg, run, portable, inputs)
+    ours = folder / f"run{portable.suffix}"
+    task = run.task(cfg)  # anew: what is exported may have other numbers
+    predict(cfg, run, task, inputs, ours)
+    limit = LIMITS[cfg.export.precision]
+    limits = Limits(limit, cfg.export.precision != "fp32", run.decision.thresholds)
+    requirements = (staged / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    by_batch: dict[int, Parity] = {}
+    for size in (count, 1):
+        theirs = folder / f"export_{size}{portable.suffix}"
+        ran = run_alone(staged, requirements, str(inputs), str(theirs), "--batch-size", str(size))
+        if not theirs.is_file() or ran.code not in (0, 1):
+            last = ran.err.strip().splitlines()[-1:] or ["it said nothing"]
+            raise MedtrainError(f"the export does not run (predict.py ended with {ran.code}): {last[0][:300]}")
+        by_batch[size] = portable.compare(ours, theirs, limits)
+    refuse_differences(by_batch, limit)
+    largest = max(parity.largest for parity in by_batch.values())
+    changed = sorted({text for parity in by_batch.values() for text in parity.changed})
+    plain = task.portable(ExportRequest(run.decision, build.plain(cfg.data)))
+    proof = {
+        "cases": count,
+        "also": sorted(path.name for path in inputs.iterdir() if not path.is_symlink()),
+        "limit": limit,
+        "largest": largest,
+        "changed": changed,
+        "reference": "medtrain predict on CPU in 32 bits, of the same files",
+        "batches": {str(size): parity.to_dict() for size, parity in by_batch.items()},
+        "speed": round(speed(plain, staged, facts), 2),
+        "threads": torch.get_num_threads(),
+        "requirements": requirements,
+    }
+    write_json(staged / PARITY, proof)
+    return proof
+
+
+def lay_out(cfg: DictConfig, run: Trained, portable: Portable, folder: Path) -> int:
+    """Put real cases and strange ones into a folder, real files by links; returns how many real ones there are."""
+    manifest, rows = real_cases(cfg, run)
+    first: Path | None = None
+    for number, row in enumerate(rows):
+        source = Path(manifest.path[row])
+        link = folder / f"{number:04d}_{source.name}"
+        if manifest.content is not None:
+            link = portable.keep(manifest.content[[row]][0], folder / f"{number:04d}")
+        else:
+            link.symlink_to(source.absolute())
+        first = first or link
+    assert first is not None
+    portable.strange(first, folder)
+    return len(rows)
+
+
+def real_cases(cfg: DictConfig, run: Trained) -> tuple[Manifest, list[int]]:
+    """List the cases that are compared: of `input`, else of the run's test split, evenly spread over it.
+
+    Raises:
+        MedtrainError: none of them is there.
+    """
+    kind = module_of(cfg.data.name)
+    data = kind(build.plain(cfg.data), spec=run.spec, report=build.warn, **build.data_parts(cfg))
+    if cfg.input is not None:
+        manifest = data.arrange(data.inputs(Path(cfg.input)))
+        rows = list(range(len(manifest)))
+    else:
+        manifest = data.listed()
+        splits = read_splits(run.folder / "splits.csv")
+        tested = set(splits.loc[splits["split"] == "test", "case"])
+        rows = [row for row, case in enumerate(manifest.case) if case in tested]
+    there = [row for row in rows if manifest.content is not None or Path(manifest.path[row]).exists()]
+    if not there:
+        raise MedtrainError(
+            f"none of the {len(rows)} cases of the test split of {run.folder} is where it was: nothing to prove the "
+            "export with; name others: input=FOLDER"
+        )
+    spread = np.linspace(0, len(there) - 1, min(len(there), cfg.export.cases)).round().astype(int)
+    return manifest, [there[place] for place in spread.tolist()]
+
+
+def predict(cfg: DictConfig, run: Trained, task: Task, inputs: Path, output: Path) -> None:
+    """Write what the run itself predicts of a folder, on the CPU in 32 bits, as exports run."""
+    cpu = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
+    assert isinstance(cpu, DictConfig)
+    with open_dict(cpu):
+        cpu.trainer.update(accelerator="cpu", devices=1, num_nodes=1, precision="32-true", strategy="auto")
+        cpu.input = str(inputs)
+    trainer = build.trainer(cpu, output.parent, training=False)
+    data = build.inputs(cpu, run.spec)
+    task.truth = data.truth
+    run_loader(trainer, task, data.predict_dataloader)
+    task.save(output, task.results, data, replace(run.decision, sets={}))
+
+
+def refuse_differences(by_batch: Mapping[int, Parity], limit: float) -> None:
+    """Refuse an export that predicts something else than its run (MedtrainError), with what differs where."""
+    faults = [f"  batches of {size}: {text}" for size, parity in by_batch.items() for text in parity.faults]
+    if faults:
+        more = [f"  ... and {len(faults) - SHOWN} more"] * (len(faults) > SHOWN)
+        head = f"the export predicts something else than the run (more than {limit:g}), and is not written:"
+        raise MedtrainError("\n".join([head, *faults[:SHOWN], *more]))
+
+
+def speed(portable: Portable, staged: Path, facts: Mapping[str, Any]) -> float:
+    """Measure how many times as fast as torch the exported network is, in this process on this CPU, by medians."""
+    network = network_of(facts["format"])(staged, facts["network"])
+    batch = {key: torch.cat([example] * (TIMED_BATCH // len(example))) for key, example in portable.inputs.items()}
+    arrays = {key: value.numpy() for key, value in batch.items()}
+    portable.network.eval()
+    with torch.no_grad():
+        own = _seconds(lambda: portable.network(*batch.values()))
+    return own / _seconds(lambda: network(**arrays))
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    call()
+    times = []
+    for _ in range(TIMED):
+        began = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - began)
+    return median(times)

@@ -1,0 +1,42 @@
+"""A file of torch.export: needs torch where it runs, but neither medtrain nor the network's own code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from medtrain.core.errors import UsageError
+from medtrain.export.portable import Portable
+from medtrain.export.traced import trace
+
+FILE = "model.pt2"
+
+
+def check(opset: int | None) -> None:
+    """Refuse an opset, which this format has none of (UsageError)."""
+    if opset is not None:
+        raise UsageError(f"export.opset={opset}: torch_export has no opsets; leave it out")
+
+
+def write(portable: Portable, folder: Path, opset: int | None, identity: Mapping[str, str]) -> dict[str, Any]:
+    """Write the network into a folder; returns the node `network` of model.json.
+
+    Raises:
+        MedtrainError: it can't be traced, with the operator in the way.
+    """
+    traced = trace(portable)
+    for node in traced.program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # it names paths of this machine
+    extra_files = {f"medtrain.{key}": value for key, value in identity.items()}
+    torch.export.save(traced.program, folder / FILE, extra_files=extra_files)
+    return {
+        "file": FILE,
+        "inputs": [
+            {"name": name, "dtype": str(example.dtype).removeprefix("torch."), "shape": traced.shapes[name]}
+            for name, example in portable.inputs.items()
+        ],
+        "outputs": [{"name": name, "is": words} for name, words in portable.outputs.items()],
+    }

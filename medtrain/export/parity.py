@@ -1,0 +1,101 @@
+"""Are two files of predictions the same? Compared cell by cell; what differs is named, with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+Compare = Callable[[Path, Path, "Limits"], "Parity"]
+SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How far predictions may lie apart.
+
+    Args:
+        probability: of a probability, a score or an uncertainty.
+        changes: a decision may change where its probability lies within `probability` of the threshold.
+        thresholds: {class: threshold} of the decision.
+    """
+
+    probability: float = 1e-5
+    changes: bool = False
+    thresholds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Parity:
+    """What a comparison has shown.
+
+    Attributes:
+        cases: that were compared.
+        largest: the largest difference of a probability.
+        changed: decisions that differ, a sentence each.
+        faults: what may not be, a sentence each.
+    """
+
+    cases: int = 0
+    largest: float = 0.0
+    changed: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def compare_classes(ours: Path, theirs: Path, limits: Limits) -> Parity:
+    """Compare two CSVs of class predictions: the run's, and what predict.py has written of the same files."""
+    one, other = (pd.read_csv(file, dtype=str, keep_default_na=False) for file in (ours, theirs))
+    parity = Parity(len(one))
+    if list(one.columns) != list(other.columns):
+        parity.faults.append(f"columns {', '.join(other.columns)}, not {', '.join(one.columns)}")
+        return parity
+    if one["case"].tolist() != other["case"].tolist():
+        parity.faults.append(f"{len(other)} cases, not the same {len(one)}")
+        return parity
+    for column in one.columns:
+        if column.startswith(("prob_", "uncertainty")):
+            _numbers(parity, one["case"], column, one[column], other[column], limits)
+        elif column == "prediction" or column.startswith("prediction_"):
+            _decisions(parity, one, other, column, limits)
+        else:
+            rows = one[column] != other[column]
+            named = zip(one["case"][rows], one[column][rows], other[column][rows], strict=True)
+            parity.faults += [f"{case}: {column} {theirs!r}, not {ours!r}" for case, ours, theirs in named]
+    return parity
+
+
+def _numbers(parity: Parity, cases: Any, column: str, one: Any, other: Any, limits: Limits) -> None:
+    values = [pd.to_numeric(side, errors="coerce").to_numpy(float) for side in (one, other)]
+    apart = np.abs(values[0] - values[1])
+    apart[np.isnan(values[0]) & np.isnan(values[1])] = 0.0
+    apart[np.isnan(apart)] = np.inf
+    parity.largest = max(parity.largest, float(apart.max(initial=0.0)))
+    for row in np.flatnonzero(apart > limits.probability).tolist():
+        parity.faults.append(f"{cases.iloc[row]}: {column} {other.iloc[row]}, not {one.iloc[row]}")
+
+
+def _decisions(parity: Parity, one: pd.DataFrame, other: pd.DataFrame, column: str, limits: Limits) -> None:
+    for row in np.flatnonzero(one[column] != other[column]).tolist():
+        name = column.removeprefix("prediction").removeprefix("_")
+        sides = [frame[column].iloc[row] for frame in (one, other)]
+        near = _nearness(one.iloc[row], name, limits)
+        text = f"{one['case'].iloc[row]}: {column} {sides[1]}, not {sides[0]}; {near:.2g} from where it tips"
+        parity.changed.append(text)
+        if not limits.changes or near > limits.probability:
+            parity.faults.append(text)
+
+
+def _nearness(row: pd.Series, name: str, limits: Limits) -> float:
+    """Compute how far a case's probability is from its threshold; of exclusive classes half the lead of the first."""
+    if name or len(limits.thresholds) == 1:
+        name = name or next(iter(limits.thresholds))
+        return abs(float(row[f"prob_{name}"]) - limits.thresholds[name])
+    probs = sorted(float(value) for column, value in row.items() if str(column).startswith("prob_"))
+    return (probs[-1] - probs[-2]) / 2

@@ -1,0 +1,62 @@
+"""What a task hands over for an export: a network with all that operators can hold, and what has to stand beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from medtrain.export.parity import Compare
+from medtrain.target import Decision
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What is exported of a task.
+
+    Args:
+        decision: the run's.
+        data: the data node of the run's configuration.
+        half: with weights and activations of 16 bits.
+    """
+
+    decision: Decision
+    data: Mapping[str, Any]
+    half: bool = False
+
+
+@dataclass(frozen=True)
+class Portable:
+    """A task's export, before it has a format.
+
+    Args:
+        network: from the inputs, as predict.py reads them from files, to a tuple of the outputs.
+        inputs: an example of each, by name, of two cases.
+        batch: the axes of each input that count cases (or instances), with a name each.
+        free: further axes that may have any length, if the network can; each is fixed where it can't.
+        outputs: what each is, by name.
+        program: the file of `medtrain.export.runtime` whose `main` becomes predict.py.
+        reads, writes: what predict.py takes and gives, in words.
+        suffix: of the file that it writes.
+        facts: what else belongs into model.json.
+        strange: makes files of odd sizes out of a real one, and one that can't be read, in a folder, for the proof.
+        keep: writes a case whose source has no file of it: (content, path without suffix) -> the path written.
+        compare: judges what predict.py has written against what the run predicts.
+    """
+
+    network: nn.Module
+    inputs: Mapping[str, Tensor]
+    batch: Mapping[str, Mapping[int, str]]
+    outputs: Mapping[str, str]
+    program: str
+    reads: str
+    writes: str
+    suffix: str
+    strange: Callable[[Path, Path], None]
+    keep: Callable[[Any, Path], Path]
+    compare: Compare
+    free: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)

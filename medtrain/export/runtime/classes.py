@@ -1,0 +1,69 @@
+"""Predictions of classes as a CSV: the columns that `medtrain predict` writes, in its order, to the last bit."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medtrain.export.runtime.inputs import Case
+
+
+class ClassRows:
+    """Rows of cases in the order of their numbers, filled batch by batch.
+
+    Args:
+        cases: all of them.
+        classes: names in order.
+        errors: why a case could not be read, by number.
+    """
+
+    def __init__(self, cases: Sequence[Case], classes: Sequence[str]) -> None:
+        self.cases, self.classes = cases, classes
+        self.errors: dict[int, str] = {}
+        self._cells: dict[int, dict[str, Any]] = {}
+
+    def add(self, numbers: Iterable[int], outputs: Mapping[str, NDArray[Any]]) -> None:
+        """Take the outputs of a batch: probabilities [B, C]; decision [B], a class, or [B, C], 0 or 1 of each;
+        uncertainty [B] or [B, C], of several networks.
+        """
+        for row, number in enumerate(numbers):
+            cells = self._decided(outputs["decision"][row])
+            cells |= {f"prob_{name}": p for name, p in zip(self.classes, outputs["probabilities"][row], strict=True)}
+            if "uncertainty" in outputs:
+                cells |= self._doubt(outputs["uncertainty"][row])
+            self._cells[number] = cells
+
+    def _decided(self, decision: NDArray[Any]) -> dict[str, Any]:
+        if decision.ndim == 0:
+            return {"prediction": self.classes[int(decision)]}
+        return {f"prediction_{name}": int(value) for name, value in zip(self.classes, decision, strict=True)}
+
+    def _doubt(self, doubt: NDArray[Any]) -> dict[str, Any]:
+        if doubt.ndim == 0:
+            return {"uncertainty": doubt}
+        return {f"uncertainty_{name}": value for name, value in zip(self.classes, doubt, strict=True)}
+
+    def write(self, output: Path) -> int:
+        """Write the CSV whole, or not at all; returns how many cases could not be read."""
+        columns = list(next(iter(self._cells.values()), {}))
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["case", "patient", *columns, "error"])
+        for number, case in enumerate(self.cases):
+            cells = self._cells.get(number, {})
+            values = [_text(cells.get(column, "")) for column in columns]
+            writer.writerow([case.name, case.patient, *values, self.errors.get(number, "")])
+        part = output.with_name(f".{output.name}.part")
+        part.write_text(text.getvalue(), encoding="utf-8")
+        part.replace(output)
+        return len(self.errors)
+
+
+def _text(value: Any) -> Any:
+    return repr(float(value)) if isinstance(value, float | np.floating | np.ndarray) else value

@@ -1,0 +1,52 @@
+"""Classes of images: pictures of any make in, a CSV of probabilities and decisions out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medtrain.core.errors import MedtrainError
+from medtrain.export.runtime.classes import ClassRows
+from medtrain.export.runtime.inputs import in_batches, list_cases
+from medtrain.export.runtime.started import start
+from medtrain.io.image import ImageForm, read_fitted
+from medtrain.io.picture_files import pictures_below
+from medtrain.io.store.fill import reason_of
+
+
+def full_range(pixels: NDArray[Any]) -> NDArray[np.uint16]:
+    """Widen pixels of 8 bits to the 16 that the network takes: 255 becomes 65535."""
+    return pixels.astype(np.uint16) * np.uint16(257 if pixels.dtype == np.uint8 else 1)
+
+
+def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
+    """Predict images; returns 0, 1 where any could not be read, 2 where nothing could be done."""
+    try:
+        started = start(network, folder, argv)
+        cases = list_cases(started.input, started.facts["rows"], pictures_below)
+    except MedtrainError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    facts = started.facts["input"]
+    form = ImageForm(tuple(facts["size"]), facts["channels"], facts["fit"], facts["window"] and tuple(facts["window"]))
+    rows = ClassRows(cases, started.facts["target"]["classes"])
+    for batch in in_batches(enumerate(cases), started.batch_size):
+        numbers, pixels = [], []
+        for number, case in batch:
+            try:
+                pixels.append(full_range(read_fitted(case.path, form)))
+                numbers.append(number)
+            except Exception as error:  # a bad file costs only itself
+                rows.errors[number] = reason_of(error)
+        if numbers:
+            rows.add(numbers, started.network(pixels=np.stack(pixels)))
+    bad = rows.write(started.output)
+    print(f"{len(cases) - bad:,} predicted, {bad:,} bad: {started.output}")
+    for number, reason in list(rows.errors.items())[:20]:
+        print(f"  {cases[number].name}: {reason}", file=sys.stderr)
+    return 1 if bad else 0

@@ -1,0 +1,115 @@
+"""The cases that predict.py is given: a file, a folder, or a CSV without labels, as `medtrain predict` lists them."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from medtrain.core.errors import UsageError
+from medtrain.data.rows.columns import USUAL
+from medtrain.data.rows.paths import files_of, written_paths
+from medtrain.data.rows.people import match_patient
+from medtrain.io.dicom import is_dicom_file, read_patient_id
+from medtrain.io.pseudonym import KEY, keyed
+
+OTHER_TABLES = (".xlsx", ".xls", ".parquet", ".csv.gz", ".tsv.gz", ".txt.gz")
+TABLES = (".csv", ".tsv", ".txt")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One input.
+
+    Args:
+        name: what results call it.
+        patient: who it is of; without any word of that the case itself.
+        path: absolute.
+    """
+
+    name: str
+    patient: str
+    path: str
+
+
+def list_cases(given: Path, facts: Mapping[str, Any], find: Callable[[Path], list[Path]]) -> list[Case]:
+    """List the cases of a file, a folder or a table.
+
+    Args:
+        facts: the node `rows` of model.json: how the run's tables name columns, paths and patients.
+        find: the cases in a folder and below, sorted.
+
+    Raises:
+        UsageError: there are none, or the table has no column of paths.
+    """
+    if given.name.lower().endswith(OTHER_TABLES):
+        raise UsageError(f"{given}: of tables, CSV in UTF-8 is read; save it as that")
+    if given.is_file() and given.name.lower().endswith(TABLES):
+        return _of_table(given, facts)
+    files = [given] if given.is_file() else find(given)
+    if not files:
+        raise UsageError(f"{given} holds nothing that can be read")
+    beneath = [file.relative_to(given).as_posix() if file != given else given.absolute().name for file in files]
+    names = [given.name] if given.is_file() else beneath
+    paths = [str(file.absolute()) for file in files]
+    pattern, named = facts["patient_pattern"], list(zip(names, paths, strict=True))
+    patients = [match_patient(pattern, name) if pattern else header_patient(path) for name, path in named]
+    return [Case(name, patient or name, path) for (name, path), patient in zip(named, patients, strict=True)]
+
+
+def header_patient(path: str) -> str | None:
+    """Give the pseudonym of a DICOM header's patient, where MEDTRAIN_HASH_KEY holds the key; else None."""
+    key = os.environ.get(KEY)
+    identifier = read_patient_id(path) if key and is_dicom_file(path) else None
+    return keyed(identifier, key.encode()) if key and identifier else None
+
+
+def in_batches(cases: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Cut cases into lists of `size`; the last may be shorter."""
+    rest = iter(cases)
+    while batch := list(islice(rest, size)):
+        yield batch
+
+
+def _of_table(file: Path, facts: Mapping[str, Any]) -> list[Case]:
+    columns, rows = _rows(file)
+    path = _column(columns, facts["columns"].get("path"), USUAL["path"])
+    if path is None:
+        raise UsageError(f"{file.name} has no column called {', '.join(USUAL['path'][:4])} or the like: {columns}")
+    case, patient = (_column(columns, facts["columns"].get(role), USUAL[role]) for role in ("case", "patient"))
+    root = file.absolute().parent
+    written, _ = written_paths([row[path] for row in rows], facts, root)
+    paths, _ = files_of(written, root)
+    names = [row[case] or name if case else name for row, name in zip(rows, written, strict=True)]
+    pattern = facts["patient_pattern"]
+    if pattern:
+        patients = [match_patient(pattern, name) for name in written]
+    elif patient:
+        patients = [row[patient] for row in rows]
+    else:
+        patients = [header_patient(name) for name in paths]
+    whose = [given or name for given, name in zip(patients, written, strict=True)]
+    return [Case(*row) for row in zip(names, whose, paths, strict=True)]
+
+
+def _rows(file: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Read the columns' names and the rows of a CSV (comma, semicolon or tab); blank rows are left out."""
+    content = file.read_text(encoding="utf-8-sig").lstrip("\r\n")
+    header = content.splitlines()[0] if content.strip() else ""
+    lines = csv.reader(content.splitlines(), delimiter=max(",;\t", key=header.count))
+    columns = [name.strip() for name in next(lines, [])]
+    rows = [dict(zip(columns, (cell.strip() for cell in line), strict=False)) for line in lines if any(line)]
+    return columns, [dict.fromkeys(columns, "") | row for row in rows]
+
+
+def _column(columns: Sequence[str], named: Any, usual: Sequence[str]) -> str | None:
+    """Find the column of a role: the one that the run's configuration names, else one of the usual names."""
+    first = named if isinstance(named, str) else (list(named or []) or [None])[0]
+    if isinstance(first, str) and first.lower() == "none":
+        return None
+    lower = {name.lower(): name for name in reversed(columns)}
+    return first if first in columns else next((lower[name] for name in usual if name in lower), None)

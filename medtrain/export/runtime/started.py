@@ -1,0 +1,56 @@
+"""The command line of predict.py, and the model.json beside it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Predict = Callable[..., Any]  # a network: arrays by the names of inputs -> arrays by the names of outputs
+
+
+@dataclass(frozen=True)
+class Started:
+    """What predict.py was started with.
+
+    Args:
+        input: a file, a folder or a table of cases.
+        output: the file to be written.
+        facts: model.json.
+        network: the exported network.
+        batch_size: cases at a time.
+    """
+
+    input: Path
+    output: Path
+    facts: dict[str, Any]
+    network: Predict
+    batch_size: int
+
+
+def start(network: Any, folder: Path, argv: Sequence[str] | None = None) -> Started:
+    """Read the command line and the folder of the export.
+
+    Args:
+        network: the class of the exported network.
+        folder: of the export.
+        argv: words of the command line; by default the program's own.
+    """
+    facts = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    parser = argparse.ArgumentParser(description=f"Predict {facts['reads']} by {facts['run']} of medtrain.")
+    parser.add_argument("input", type=Path, help=f"one of {facts['reads']}, a folder of them, or a CSV of their paths")
+    parser.add_argument("output", type=Path, help=f"the file to be written: {facts['writes']}")
+    parser.add_argument("--batch-size", type=int, default=facts["batch_size"], help="cases at a time")
+    parser.add_argument("--provider", help="what runs the network, such as CUDAExecutionProvider or cuda")
+    given = parser.parse_args(argv)
+    if given.batch_size < 1:
+        parser.error(f"--batch-size {given.batch_size}: at least one case at a time")
+    if not given.input.exists():
+        parser.error(f"{given.input}: no such file or folder")
+    if given.output.is_dir():
+        parser.error(f"{given.output} is a folder; name a file in it")
+    loaded = network(folder, facts["network"], given.provider)
+    return Started(given.input, given.output, facts, loaded, given.batch_size)

@@ -1,0 +1,122 @@
+"""A classifier of images as one graph: pixels in, calibrated probabilities and the decision out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from medtrain.core.errors import UsageError
+from medtrain.core.pool import mean_of_views
+from medtrain.data.settings import image_form
+from medtrain.export.parity import compare_classes
+from medtrain.export.portable import ExportRequest, Portable
+from medtrain.io.image import read_image
+from medtrain.model import Ensemble
+
+WHITE = 65535.0
+ODD = ((1, 1), (3, 200), (131, 57))  # heights and widths that no size divides
+
+
+class ImageClassifier(nn.Module):
+    """The network with scaling, normalisation, views, temperature, thresholds, and the spread of an ensemble."""
+
+    mean: Tensor
+    std: Tensor
+    temperature_S: Tensor
+    limits_T: Tensor
+
+    def __init__(self, task: Any, request: ExportRequest) -> None:
+        super().__init__()
+        network = task.model.to(memory_format=torch.contiguous_format)
+        self.network = network.half() if request.half else network
+        self.target, self.views, self.half_precision = task.target, task.views, request.half
+        own = network.temperatures if isinstance(network, Ensemble) else torch.ones(1, dtype=torch.float64)
+        self.register_buffer("mean", task.mean)
+        self.register_buffer("std", task.std)
+        self.register_buffer("temperature_S", own.double() * request.decision.temperature)
+        limits = list(request.decision.thresholds.values())
+        self.register_buffer("limits_T", torch.tensor(limits, dtype=torch.float64))
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """Map (B, C, H, W) uint16 over its full range to what `outputs_of` names."""
+        x = pixels.to(torch.float32) / WHITE
+        seen = [self._logits(view) for view in ([x] if self.views is None else self.views(x))]
+        logits_BSK = seen[0] if len(seen) == 1 else mean_of_views(torch.stack(seen), self.target.exclusive)
+        return judged(self.target, logits_BSK / self.temperature_S[:, None], self.limits_T)
+
+    def _logits(self, x: Tensor) -> Tensor:
+        """Compute logits (B, S, K), float64, of S networks."""
+        x = (x - self.mean) / self.std
+        logits = self.network(x.half() if self.half_precision else x).float()
+        return (logits if logits.ndim == 3 else logits[:, None]).double()
+
+
+def judged(target: Any, logits_BSK: Tensor, limits_T: Tensor) -> tuple[Tensor, ...]:
+    """Compute probabilities, decision, and of several networks their uncertainty, from calibrated logits."""
+    probs_BSC = target.probabilities_of(logits_BSK)
+    probs_BC = probs_BSC.mean(1)
+    decision = target.decision_of(probs_BC, limits_T)
+    if probs_BSC.shape[1] == 1:
+        return probs_BC, decision
+    return probs_BC, decision, target.disagreement_of(probs_BSC, decision)
+
+
+def outputs_of(task: Any) -> dict[str, str]:
+    """Say what the outputs of `judged` are."""
+    several = task.target.several
+    named = {
+        "probabilities": "(B, C) float64, one column a class in order, calibrated",
+        "decision": "(B, C) int64, 0 or 1 of each class" if several else "(B,) int64, the number of the class",
+    }
+    if isinstance(task.model, Ensemble):
+        named["uncertainty"] = f"({'B, C' if several else 'B'}) float64, how far the members' probabilities spread"
+    return named
+
+
+def portable_images(task: Any, request: ExportRequest) -> Portable:
+    """Make the export of a classifier of images.
+
+    Raises:
+        UsageError: the run adds something that is drawn at random.
+    """
+    if task.mc_dropout:
+        raise UsageError(f"eval.mc_dropout={task.mc_dropout}: what is drawn can't be exported; eval.mc_dropout=0")
+    form, spec = image_form(request.data, task.spec), task.spec
+    pixels = torch.from_numpy(np.arange(2 * spec.channels * form.size[0] * form.size[1]) % 65536).to(torch.uint16)
+    return Portable(
+        ImageClassifier(task, request),
+        {"pixels": pixels.reshape(2, spec.channels, *form.size)},
+        {"pixels": {0: "batch"}},
+        outputs_of(task),
+        "images",
+        reads="an image (PNG, JPEG, TIFF, BMP, DICOM)",
+        writes="a CSV with a row an image",
+        suffix=".csv",
+        strange=odd_pictures,
+        keep=keep_picture,
+        compare=compare_classes,
+        free={"pixels": {2: "height", 3: "width"}},
+        facts={"input": {"size": list(form.size), "channels": form.channels, "fit": form.fit, "window": form.window}},
+    )
+
+
+def odd_pictures(source: Path, folder: Path) -> None:
+    """Write pictures of odd sizes, cut or repeated from a real one, and a file that breaks off."""
+    pixels = read_image(source)
+    for height, width in ODD:
+        cut = np.resize(pixels, (height, width, *pixels.shape[2:]))
+        Image.fromarray(cut).save(folder / f"odd_{height}x{width}.png")
+    whole = (folder / f"odd_{ODD[-1][0]}x{ODD[-1][1]}.png").read_bytes()
+    (folder / "unreadable.png").write_bytes(whole[: len(whole) // 2])
+
+
+def keep_picture(pixels_CHW: np.ndarray, path: Path) -> Path:
+    """Write a picture that lies in no file of its own as PNG, which keeps all of it."""
+    file = path.with_suffix(".png")
+    Image.fromarray(pixels_CHW[0] if len(pixels_CHW) == 1 else np.moveaxis(pixels_CHW, 0, -1)).save(file)
+    return file
