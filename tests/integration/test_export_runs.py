@@ -59,7 +59,7 @@ def test_an_export_predicts_as_its_run(trained: Path, folder: Path, installed: C
 
 def films_of(run: Path) -> Path:
     """The folder of the films that a phantom run was trained on."""
-    from medtrain.config.compose import load_saved
+    from medtrain.config.saved import load_saved
     from medtrain.data.source import reader
 
     node = load_saved(run).data
