@@ -7,6 +7,7 @@ came later mean, in a run that lacks them, what that version did.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import deepcopy
 from typing import Any
 
 SLICES: dict[str, dict[str, Any]] = {
@@ -32,6 +33,7 @@ SINCE_0_1: dict[str, Any] = {
     "explain.occlusion_size": None,
     "explain.occlusion_stride": None,
     "explain.occlusion_fill": "mean",
+    "export": {"precision": "fp32", "opset": None, "cases": 64},
 }
 """Keys that 0.1 did not have, with the values that come to what it did; not always those that are packaged today."""
 
@@ -51,5 +53,5 @@ def migrate(plain: dict[str, Any], lacking: Iterable[str]) -> list[str]:
         place = plain
         for node in nodes:
             place = place[node]
-        place[name] = later[key]
+        place[name] = deepcopy(later[key])
     return added
