@@ -160,8 +160,11 @@ def document(rows: Sequence[Row], path: Path) -> None:
     for row in rows:
         settings.setdefault(row.setting, {})[row.metric] = row
     wide = {name: own for name, own in settings.items() if "brier" in own}
-    lines = [f"| 95 % intervals hold the truth in % of studies | {' | '.join(HEADS)} |", "|---" * 8 + "|"]
-    lines += [f"| {name} | {' | '.join(_cell(own, metric) for metric in COLUMNS)} |" for name, own in wide.items()]
+    heads = ["95 % intervals hold the truth in % of studies", *HEADS, "studies"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for name, own in wide.items():
+        cells = [name, *(_cell(own, metric) for metric in COLUMNS), f"{own['brier'].studies:,}"]
+        lines.append(f"| {' | '.join(cells)} |")
     none = [(name, row.no_value) for name, own in wide.items() if (row := own["calibration_slope"]).no_value]
     lines += ["", "Studies without a slope, separated, which don't count: " + _listed(none)]
     lines += [

@@ -101,7 +101,7 @@ def clustered_limits(area: float, placed_N: Array, positive_N: Array, patient_N:
     size = float((np.bincount(patient_N) ** 2).sum() / n)
     events = max(0.0, 2 * min(positives, n - positives) * min(area, 1 - area) - 1)
     shown = over_patients / over_cases if over_cases > 0 else size
-    effect = max(1 / size, (events * shown + EVENTS * size) / (events + EVENTS))
+    effect = (events * shown + EVENTS * size) / (events + EVENTS)
     return auroc_limits(area, over_cases, positives, n - positives, effect)
 
 

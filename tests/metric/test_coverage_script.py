@@ -110,7 +110,7 @@ def test_rows_are_saved_and_make_the_tables_of_the_docs(tmp_path: Path):
     results.document(rows, page)
     text = page.read_text()
     assert text.startswith("above\n") and text.endswith("below\n") and "yesterday" not in text
-    assert "| few | 96 / 92 |  |  |  | 95 / 90.1 | 90.3 |  |" in text and "few: 7." in text
+    assert "| few | 96 / 92 |  |  |  | 95 / 90.1 | 90.3 |  | 1,000 |" in text and "few: 7." in text
     assert "| tiles | tile AUROC | 88 | 0.2 | 400 |" in text
     assert "errors: tiles: tile AUROC." in text and "92 %: few: auroc." in text
 

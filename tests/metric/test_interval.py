@@ -124,6 +124,19 @@ def test_the_limits_of_an_auroc_of_many_cases_are_delongs():
     assert limits == pytest.approx(plain, abs=0.0006)  # of a width of 0.03
 
 
+def test_patients_with_cases_of_both_classes_have_obuchowskis_spread():
+    """What a patient adds to both classes cancels out, so that the cases are worth more than independent ones."""
+    rng = np.random.default_rng(6)
+    patient, positive = np.repeat(np.arange(400), 2), np.tile([True, False], 400)
+    scores = rng.normal(size=400)[patient] + 0.5 * rng.normal(size=800) + positive
+    placed = placements(scores, positive)
+    area = placed[positive].mean()
+    over_patients, over_cases = (obuchowski(placed, positive, by, 800)[0] for by in (patient, np.arange(800)))
+    assert over_patients < 0.5 * over_cases
+    low, high = clustered_limits(area, placed, positive, patient, 400)
+    assert high - low == pytest.approx(2 * 1.96 * obuchowski(placed, positive, patient, 400)[0] ** 0.5, rel=0.02)
+
+
 def test_ten_sick_and_ten_well_apart_are_no_certainty():
     found = two_classes((np.linspace(0.8, 0.9, 10), np.linspace(0.1, 0.2, 10)), prevalence=0.03, bootstrap=200)
     ones = {name: entry for name, entry in found["metrics"].items() if entry["value"] == 1}
