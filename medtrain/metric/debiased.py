@@ -9,7 +9,8 @@ covariance that patients show, and no less than that of a calibrated model.
 
 An error that is smaller than chance alone would show is no proof of a small one: the upper limit is no lower than what
 a calibrated model shows (as limits are constrained by their power: Cowan et al., arXiv:1105.3166). Where probabilities
-are so sure that not even one case is expected to go against them, and none does, nothing is known.
+are so sure that not even one case is expected to go against them, and none does, it is what none of so many patients
+lets one say (the rule of three: Hanley & Lippman-Hand, JAMA 1983).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from medtrain.core.streams import stream
 from medtrain.metric.bootstrap import Array
 from medtrain.metric.calibration import Reliability
 from medtrain.metric.interval import TAIL, Limits, Z, quantile
+from medtrain.metric.share import mid_p
 
 DRAWS = 1000
 STEPS = 25
@@ -66,7 +68,7 @@ def calibration_error(bins: Reliability, patient_N: Array, n_patients: int) -> C
         return float(_folded(factor * seen_B, wide_B).sum())
 
     value = plain * _bisect(lambda factor: expected(factor) < plain, 1.0) if plain > expected(0.0) else 0.0
-    if n_patients < 2 or _too_sure(bins):
+    if n_patients < 2:
         return CalibrationError(plain, if_calibrated, value, (np.nan, np.nan))
     noise_RB = _noise(covariance_BB, wide_B) * quantile(n_patients) / Z
 
@@ -75,8 +77,9 @@ def calibration_error(bins: Reliability, patient_N: Array, n_patients: int) -> C
 
     most = 1.0 + float(np.abs(noise_RB).sum(axis=1).max()) / max(plain, 1e-12)
     low = _bisect(lambda factor: share_below(factor) > 1 - TAIL, most) if share_below(0.0) > 1 - TAIL else 0.0
-    high = _bisect(lambda factor: share_below(factor) > TAIL, most)
-    return CalibrationError(plain, if_calibrated, value, (plain * low, min(1.0, max(plain * high, if_calibrated))))
+    high = plain * _bisect(lambda factor: share_below(factor) > TAIL, most)
+    unseen = float(mid_p(np.array(0.0), np.array(n_patients))[1]) if _too_sure(bins) else 0.0
+    return CalibrationError(plain, if_calibrated, value, (plain * low, min(1.0, max(high, if_calibrated, unseen))))
 
 
 def _too_sure(bins: Reliability) -> bool:

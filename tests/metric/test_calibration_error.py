@@ -64,11 +64,11 @@ def test_what_a_calibrated_model_would_show_by_hand():
     assert error.plain == pytest.approx(0, abs=1e-6) and error.value == 0 and error.limits[0] == 0
 
 
-def test_a_sure_model_without_a_fault_has_no_interval():
-    """All 72 are right at p = 0.00004 or 0.99998: the rule of three allows 4 %, and [0, 5e-11] was written."""
+def test_a_sure_model_without_a_fault_may_err_as_the_rule_of_three_says():
+    """All 72 are right at p = 0.00004 or 0.99998: half of (1 - error)^72 is 0.025; [0, 5e-11] was written."""
     target = np.arange(72) % 2
     error = calibration_error(Reliability(np.where(target, 0.99998, 0.00004), target), np.arange(72), 72)
-    assert error.value == 0 and np.isnan(error.limits).all()
+    assert error.value == 0 and error.limits == pytest.approx((0, 1 - 0.05 ** (1 / 72)))
     one_missed = target.copy()
     one_missed[0] = 1
     low, high = calibration_error(Reliability(np.where(target, 0.99998, 0.00004), one_missed), np.arange(72), 72).limits
