@@ -87,3 +87,14 @@ def test_all_that_is_wrong_is_named_by_row(tmp_path: Path) -> None:
         (None, "missing", "t.csv row 7"),
     ]
     assert "split is 'test', but 'train' in t.csv row 2 for the same image" in str(found.bad[1][1])
+
+
+def test_nothing_and_a_box_by_one_reader_contradict_each_other(tmp_path: Path) -> None:
+    for name in "abc":
+        picture(tmp_path / f"{name}.png")
+    head = "image_id,class_name,rad_id,x_min,y_min,x_max,y_max\n"
+    rows = "a,No finding,R1,,,,\na,mass,R1,5,5,25,25\nb,No finding,R1,,,,\nb,mass,R2,5,5,25,25\nc,No finding,R1,,,,\n"
+    ((image, problem),) = read(tmp_path / "t.csv", head + rows).bad
+    assert image == 0 and str(problem) == "t.csv row 2: it says that there is nothing, but t.csv row 3 has a box"
+    rsna = "patientId,x,y,width,height,Target\na,5,5,10,10,1\na,,,,,0\nb,,,,,0\n"
+    assert [(n, problem.kind) for n, problem in read(tmp_path / "r.csv", rsna).bad] == [(0, "bad_label")]

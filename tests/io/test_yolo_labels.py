@@ -163,3 +163,19 @@ def test_a_class_is_a_whole_number(tmp_path: Path, word: str) -> None:
     text(tmp_path / "labels/train/a.txt", f"{word} 0.5 0.5 0.2 0.1\n")
     found = read(tmp_path)
     assert bad(found) == ["bad_label"] and not found.box
+
+
+def test_labels_written_in_capitals_are_labels(tmp_path: Path) -> None:
+    for name in "ab":
+        picture(tmp_path / f"images/train/{name}.png")
+        text(tmp_path / f"Labels/train/{name}{'.TXT' if name == 'a' else '.txt'}", BOX)
+    found = read(tmp_path)
+    assert found.image == [0, 1] and not found.bad and not found.warnings
+
+
+def test_a_count_of_classes_that_is_not_that_of_the_names_is_told(tmp_path: Path) -> None:
+    picture(tmp_path / "images/train/a.png")
+    text(tmp_path / "labels/train/a.txt", BOX + "\r\n1\t0.5  0.5 0.2 0.2 \r\n")
+    found = read(tmp_path, "train: images/train\nnc: 5\nnames: [a, b]\n")
+    assert warned(found) == {"class_count": "nc is 5, but names has 2 classes, which count"} and len(found.box) == 2
+    assert not warned(read(tmp_path, "train: images/train\nnc: 2\nnames: [a, b]\n"))

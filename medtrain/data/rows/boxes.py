@@ -171,7 +171,9 @@ def _classes(
         warnings.append(Problem("absent_class", annotations.file.name, detail, "warning"))
     classes = [name for name in annotations.classes if name in used] + sorted(used - set(annotations.classes))
     if not classes:
-        raise DataError(f"{annotations.file} holds no box at all", [problem for _, problem in annotations.bad])
+        unread = [problem for problem in annotations.warnings if problem.kind in ("no_labels", "no_image", "no_split")]
+        problems = [problem for _, problem in annotations.bad]
+        raise DataError(f"{annotations.file} holds no box at all", problems + unread)
     return tuple(classes), warnings
 
 

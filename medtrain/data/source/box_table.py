@@ -83,6 +83,7 @@ class _Reading:
         self.read = Annotations(raw.file, "xyxy" if corners else "xywh")
         self.text_R4 = raw.text[numbers].map(lambda cell: "" if is_unknown(cell) else cell)
         self.value_R4: NDArray[np.float64] = self.text_R4.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+        self.label_text_R = [] if columns["label"] is None else list(raw.column(columns["label"]))
         self.label_R = self._labels()
         self.root = table_root(cfg, raw.file.parent)
         self.pictures = PictureFinder(self.root, self.root)
@@ -105,6 +106,7 @@ class _Reading:
         self.form = self.form or usual_form(self.root, names)
         parts: dict[str, list[str]] = {role: self._column(role) for role in PARTS}
         self.reader_R = self._column("reader")
+        self.nothing: dict[tuple[int, str], str] = {}  # by image and reader: where a row says that there is nothing
         images: dict[str, int] = {}
         for row, name in enumerate(names):
             own: dict[str, Any] = {role: column[row] for role, column in parts.items()}
@@ -123,7 +125,15 @@ class _Reading:
                     detail = f"{role} is {text!r}, but {first!r} in {self.read.where[image]} for the same image"
                     self.read.blame(image, f"bad_{role}", places[row], detail)
             self._box(row, image, places[row])
+        self._blame_contradictions()
         return self.read
+
+    def _blame_contradictions(self) -> None:
+        """Blame rows that say there is nothing in an image where the same reader draws a box."""
+        drawn = dict(zip(zip(self.read.image, self.read.reader, strict=True), self.read.box_where, strict=True))
+        for (image, reader), where in self.nothing.items():
+            if box := drawn.get((image, reader)):
+                self.read.blame(image, "bad_label", where, f"it says that there is nothing, but {box} has a box")
 
     def _column(self, role: str) -> list[str]:
         column = self.columns[role]
@@ -134,6 +144,8 @@ class _Reading:
         written = self.text_R4.iloc[row].tolist()
         blank = not any(written)
         if blank or not label:
+            if blank and not label and self.columns["label"] is not None and self.label_text_R[row]:
+                self.nothing[image, self.reader_R[row]] = where
             if blank and label and self.columns["label"] is not None:
                 self.read.blame(image, "bad_box", where, f"it is called {label!r}, but has no box")
             if not blank and not label and np.nanmax(value, initial=0) > 1:  # VinDr writes 0, 0, 1, 1 for nothing

@@ -29,6 +29,9 @@ def read_yolo(root: Path, file: Path | None = None) -> Annotations:
     file = file or _find(root)
     content, root = _load(file), Path(os.path.abspath(root))
     read = Annotations(file, "share", classes=_names(content, file))
+    if content.get("nc") not in (None, len(read.classes)):
+        detail = f"nc is {content['nc']}, but names has {len(read.classes)} classes, which count"
+        read.warnings.append(Problem("class_count", file.name, detail, "warning"))
     labels = LabelFiles(read, _keypoints(content, file))
     for word, split in SPLIT_WORDS.items():
         for entry in _entries(content.get(word)):

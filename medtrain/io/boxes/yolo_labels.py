@@ -9,6 +9,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from medtrain.core.errors import Problem
@@ -53,7 +54,7 @@ class LabelFiles:
         path = Path(self.read.path[image])
         self.images[path.parent] += 1
         self._remember_folders(path)
-        files = [place for place in label_places(path) if place.is_file()]
+        files = [file for place in label_places(path) for file in _written(place) if file.is_file()]
         beside = {path.parent, path.resolve().parent}  # where other texts may lie, too
         files = [file for file in files if file.parent not in beside or _is_labels(file)] or files[:1]
         if not files:
@@ -182,8 +183,22 @@ def _places(image: Path) -> list[Path]:
     parts = list(beside.parts)
     for i in range(len(parts) - 2, -1, -1):
         if parts[i].lower() in PICTURES:
-            return [Path(*parts[:i], "labels", *parts[i + 1 :]), beside]
+            base = Path(*parts[:i])
+            return [Path(base, _labels_in(base), *parts[i + 1 :]), beside]
     return [beside]
+
+
+@cache
+def _labels_in(base: Path) -> str:
+    """Name the folder of labels in `base`: labels, or as it is written there (Labels)."""
+    if not (base / "labels").is_dir() and base.is_dir():
+        return next((entry.name for entry in sorted(base.iterdir()) if entry.name.lower() == "labels"), "labels")
+    return "labels"
+
+
+def _written(place: Path) -> list[Path]:
+    """List how a label file may be written: .txt, else .TXT."""
+    return [place] if place.is_file() else [place.with_suffix(".TXT")]
 
 
 def _is_labels(file: Path) -> bool:
