@@ -86,6 +86,9 @@ def test_test_again_predict_and_explain(run: Path, medtrain: Callable[..., Ran],
     labels = {file.stem: len(file.read_text().splitlines()) for file in (folder / "corrected/labels").iterdir()}
     shown = [row["file_name"] for row in json.loads((folder / "found.json").read_text()) if row["shown"]]
     assert labels == {name: shown.count(f"{name}.png") for name in ("0", "1")}
+    beside = pd.read_csv(folder / "corrected.images.csv").set_index("case")
+    assert beside["boxes"].to_dict() == {f"{name}.png": labels.get(name, 0) for name in ("0", "1", "broken")}
+    assert isinstance(beside.loc["broken.png", "error"], str)
     refused = medtrain("predict", "run=run", "input=films", "output=corrected", "format=yolo", "trainer=cpu")
     assert refused.code == 2 and "is there already" in refused.err
     rows = json.loads((folder / "found.json").read_text())

@@ -14,11 +14,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from medtrain.augment import BoxViews
 from medtrain.core.boxes import Boxes, Detections
 from medtrain.core.coco import read_back
 from medtrain.core.truth import Truth
 from medtrain.loss import OwnLoss
 from medtrain.metric import EvalOptions
+from medtrain.model import Ensemble
 from medtrain.target import DataSpec, Decision
 from medtrain.target.boxes import BoxTarget
 from medtrain.task.detection import Detection
@@ -219,3 +221,54 @@ def test_boxes_on_crowds_are_not_hard() -> None:
     ignored = {"ignored": torch.tensor([[0.0, 0, 20, 20]]), "ignored_image": torch.zeros(1).long()}
     assert made.hardness(batch([0, 1]) | none).tolist() == pytest.approx([0.9, 0.7])
     assert made.hardness(batch([0, 1]) | none | ignored).tolist() == pytest.approx([0, 0.7])
+
+
+class Bright(nn.Module):
+    """Finds the bright rectangle of each image, wherever a view has put it."""
+
+    def __init__(self, score: float = 0.8) -> None:
+        super().__init__()
+        self.score, self.sizes = score, []
+
+    def detect(self, x_BCHW: Tensor) -> Detections:
+        self.sizes.append(tuple(x_BCHW.shape[2:]))
+        boxes = []
+        for x_HW in x_BCHW[:, 0]:
+            y, x = (x_HW > x_HW.mean()).nonzero().unbind(1)
+            boxes.append([float(v) for v in (x.min(), y.min(), x.max() + 1, y.max() + 1)])
+        n = len(boxes)
+        return Detections(torch.tensor(boxes), torch.full((n,), self.score), torch.zeros(n).long(), torch.arange(n))
+
+
+def bright_batch(**more: Any) -> dict[str, Any]:
+    seen = batch([0, 1], **more)
+    x = torch.zeros((2, 1, 32, 32), dtype=torch.uint8)
+    x[0, :, 2:10, 4:16], x[1, :, 20:30, 20:24] = 255, 255
+    return seen | {"x": x}
+
+
+def test_boxes_of_all_views_come_back_to_one_place() -> None:
+    made = Detection(SPEC, Bright(), views=BoxViews(8, True, True))
+    made.truth = Truth.unknown(np.array([[64, 64], [64, 64]]))
+    boxes, _ = made.detections([made.final_outputs(bright_batch())])
+    network: Any = made.model
+    assert len(network.sizes) == 8 and len(set(network.sizes)) > 4
+    # in pixels of originals that are twice as large; edges of a view are whole pixels of it
+    np.testing.assert_allclose(boxes.boxes_N4, [[8, 4, 32, 20], [40, 40, 48, 60]], atol=1.5)
+    np.testing.assert_allclose(boxes.score_N, [0.8, 0.8], atol=1e-6)
+    network.sizes.clear()
+    made.outputs(bright_batch())  # after an epoch: the image as it is
+    assert network.sizes == [(32, 32)]
+
+
+def test_members_of_an_ensemble_are_fused_after_their_tiles_are_merged() -> None:
+    made = Detection(SPEC, Ensemble([Bright(0.9), Bright(0.5), Says(said((0, 0.3, 1, [1.0, 1, 5, 5])))]))
+    made.truth = Truth.unknown(np.array([[64, 64], [64, 64]]))
+    boxes, _ = made.detections([made.outputs(bright_batch())])
+    assert boxes.label_N.tolist() == [0, 1, 0] and boxes.image_N.tolist() == [0, 0, 1]
+    np.testing.assert_allclose(boxes.score_N, [1.4 / 3, 0.1, 1.4 / 3], atol=1e-6)
+    tiled = bright_batch(instance=torch.tensor([0, 1])) | {"case": torch.tensor([0, 0])}
+    tiled["place"] = torch.tensor([[1.0, 1, 0, 0], [1.0, 1, -32, 0]])  # side by side in one image
+    boxes, cases = made.detections([made.outputs(tiled)])
+    assert cases.tolist() == [0] and len(boxes.score_N) == 3
+    assert sorted(boxes.boxes_N4[boxes.label_N == 0, 0].tolist()) == [4, 52]
