@@ -63,7 +63,8 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
             start_from(cfg, task)
         fit(trainer, task, data, str(last) if resumed else None)
         best, scored = best_checkpoint(folder), trainer.checkpoint_callback
-        weights = load(best)["state_dict"]
+        chosen = load(best)
+        weights = chosen["state_dict"]
         if build.sharded(cfg):  # what is judged is whole on each device
             trainer = build.trainer(cfg, folder, training=False)
             task = build.task(cfg, data.spec, training=False)
@@ -85,7 +86,8 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
         score = getattr(scored, "best_model_score", None)
         value = float(score) if score is not None and isfinite(score) else None
         if record:
-            record.update(best_score=value, tests_counted=int(record.fields.get("tests_counted") or 0) + 1)
+            tested = int(record.fields.get("tests_counted") or 0) + 1
+            record.update(best_score=value, best_epoch=int(chosen["epoch"]), tests_counted=tested)
             record.finish("finished")
             report = build_report(cfg, task, data, folder)
             build.say(metrics_table(outcome, data.synthetic, folder, report))

@@ -232,4 +232,8 @@ def _gap(slices: Sequence[Slice], step: NDArray[np.float64]) -> str:
     index = int(wrong[np.abs(step[wrong] - usual).argmax()]) if len(wrong) else int(np.abs(step - usual).argmax())
     gap = f"{step[index]:.4g} mm between {slices[index].name} and {slices[index + 1].name}, elsewhere {usual:.4g}"
     missing = int(sum(max(0, round(step[n] / usual) - 1) for n in wrong))
-    return (f"{missing} slices are missing: " if missing else "slices at uneven distances: ") + gap
+    return (
+        f"{missing} {'slice is' if missing == 1 else 'slices are'} missing: "
+        if missing
+        else "slices at uneven distances: "
+    ) + gap

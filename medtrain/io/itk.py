@@ -15,6 +15,8 @@ from medtrain.io.volume import Volume, VolumeError, canonical
 SUFFIXES = (".mha", ".nrrd")
 ELSEWHERE = (".mhd", ".nhdr", ".hdr", ".mnc", ".nii.bz2", ".nii.xz", ".nii.zst")
 """Volumes that nothing here reads: headers whose voxels lie in another file, which might change unseen, and others."""
+VOXELS = (".img",)
+"""Voxels whose header, which gets the row of a folder, lies in another file."""
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 DETACHED = re.compile(rb"^(data ?file|ElementDataFile) *[:=] *+(?!LOCAL)", re.MULTILINE | re.IGNORECASE)
 END = re.compile(rb"^ElementDataFile *= *LOCAL *\r?\n|\n\r?\n", re.MULTILINE)  # of the header
@@ -80,7 +82,7 @@ def _check_body(path: str | os.PathLike[str], size: int) -> None:
 
 
 def _sitk(path: str | os.PathLike[str]) -> Any:
-    if os.fspath(path).lower().endswith(ELSEWHERE):
+    if os.fspath(path).lower().endswith((*ELSEWHERE, *VOXELS)):
         raise VolumeError("a format that is not read: save it as .nii.gz or .mha, its voxels in the same file")
     try:
         with open(path, "rb") as file:

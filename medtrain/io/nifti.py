@@ -51,6 +51,7 @@ def read_nifti(path: str | os.PathLike[str]) -> Volume:
             values = _values(image).reshape(shape)
             if os.fspath(path).lower().endswith(PACKED):
                 _to_the_end(file)
+            notes = _notes(image) | _no_scale(image, file)
     except VolumeError:
         raise
     except DAMAGED as error:
@@ -58,7 +59,7 @@ def read_nifti(path: str | os.PathLike[str]) -> Volume:
     if not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
         raise VolumeError(f"values of type {image.get_data_dtype()}, which are no grey levels")
     name = "NIfTI" if isinstance(image, nib.Nifti1Image) else "FreeSurfer"
-    return canonical(values, affine, name, str(image.get_data_dtype()), _notes(image))
+    return canonical(values, affine, name, str(image.get_data_dtype()), notes)
 
 
 def read_channels(path: str | os.PathLike[str]) -> int:
@@ -161,6 +162,17 @@ def _notes(image: Any) -> Notes:
     turned = "".join(map(str, nib.aff2axcodes(other)))
     axes = f", whose axes are {lies}, not {turned}" * (turned != lies)
     return {"two_places": f"qform and sform disagree by {apart * millimetres(header):.3g} mm; sform is taken{axes}"}
+
+
+def _no_scale(image: Any, file: Any) -> Notes:
+    """Tell of a slope that is no number, which nibabel takes for none."""
+    if not isinstance(image, nib.Nifti1Image):
+        return {}
+    file.seek(0)
+    slope = float(image.header_class.from_fileobj(file, check=False)["scl_slope"])
+    if np.isfinite(slope):
+        return {}
+    return {"no_scale": f"has a scl_slope of {slope}, which is no number: its values are taken as they are stored"}
 
 
 def _reason(error: BaseException) -> str:

@@ -29,7 +29,7 @@ DAMAGED = "damaged"
 _RESERVE, _RESERVED = ".run.json.reserve", 64 * 1024  # given up for the last words on a full disk
 _PACKAGES = ("medtrain", "torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy", "scikit-learn", "timm")
 _TEXTS = ("status", "verb", "task", "model", "data", "host", "heartbeat", "started", "ended", "error", "fingerprint")
-_NUMBERS = ("pid", "seed", "wall_time_s", "best_score", "tests_counted", "images_per_s")
+_NUMBERS = ("pid", "seed", "wall_time_s", "best_score", "best_epoch", "tests_counted", "images_per_s")
 _NODES = ("process", "spec", "fingerprints", "excluded", "imbalance", "before", "devices", "versions", "peak_memory_mb")
 _TYPES: dict[str, tuple[type, str]] = {
     **dict.fromkeys(_TEXTS, (str, "a text")),

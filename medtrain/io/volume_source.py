@@ -30,11 +30,18 @@ def read_volume(path: str | os.PathLike[str]) -> Volume:
     try:
         if is_series(path):
             return read_series(path)
+        if is_named_dicom(path):
+            raise VolumeError("no DICOM file, whatever its name says: damaged, or something else")
         return itk.read_itk(path) if _by_itk(path) else nifti.read_nifti(path)
     except (VolumeError, MemoryError):
         raise
     except Exception as error:  # a file that its reader stumbles over costs its own row, not the command
         raise VolumeError(f"cannot be read ({type(error).__name__}): damaged, or not what its name says") from error
+
+
+def is_named_dicom(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a file calls itself DICOM, be it that or not."""
+    return os.fspath(path).lower().endswith((".dcm", ".dicom"))
 
 
 def is_series(path: str | os.PathLike[str]) -> bool:
@@ -55,7 +62,7 @@ def channels_of(paths: Sequence[str]) -> int:
 
 
 def _by_itk(path: str | os.PathLike[str]) -> bool:
-    return os.fspath(path).lower().endswith((*itk.SUFFIXES, *itk.ELSEWHERE))
+    return os.fspath(path).lower().endswith((*itk.SUFFIXES, *itk.ELSEWHERE, *itk.VOXELS))
 
 
 def state_of(path: str | os.PathLike[str]) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from medtrain.callbacks.choice import LOSS
 from medtrain.report.folder import RunFolder
 from medtrain.report.views import Listing, Section, part, section, table, texts
 from medtrain.report.words import duration, numeric, one_line
@@ -40,6 +41,7 @@ def facts(run: RunFolder) -> list[tuple[str, str]]:
         ("Images per second", f"{rate:,.0f}" if numeric(rate) else rate),
         ("Waiting for data", f"{100 * wait:.0f} % of the time" if numeric(wait) else wait),
         ("Peak memory", _megabytes(memory)),
+        ("Epoch kept", epoch_kept(run)),
         ("Held out", r.get("held_out")),
         ("Times tested", r.get("tests_counted")),
         ("Tests by its sweep", r.get("tests_of_sweep")),
@@ -48,6 +50,21 @@ def facts(run: RunFolder) -> list[tuple[str, str]]:
         ("Fingerprints", r.get("fingerprints")),
     ]
     return [(name, one_line(value)) for name, value in rows if value not in (None, "", {}, [])]
+
+
+def epoch_kept(run: RunFolder) -> str | None:
+    """Say which epoch's weights were kept, by what, and whether the loss decided between equal ones."""
+    epoch, node = run.run.get("best_epoch"), (run.configuration.get("callbacks") or {}).get("best") or {}
+    if not isinstance(epoch, int):
+        return None
+    name, history = node.get("monitor"), run.history
+    if history is None or "epoch" not in history or name not in history:
+        return f"{epoch}, counted from 0"
+    values = history.groupby("epoch")[str(name)].mean().dropna()
+    equal = int((values == values.get(epoch)).sum())
+    tie = f"; {equal} epochs are equal in it, of which this one has the lowest {LOSS}" if equal > 1 else ""
+    most = "lowest" if node.get("mode") == "min" else "highest"
+    return f"{epoch}, counted from 0, of {len(values)}: the {most} {name}{tie}"
 
 
 def _megabytes(memory: Any) -> Any:

@@ -12,6 +12,8 @@ import pytest
 from medtrain.core.errors import DataError
 from medtrain.data.batches.volumes import VolumeData, find_volumes
 from medtrain.io.store import voxels
+from medtrain.io.volume import VolumeError
+from medtrain.io.volume_source import read_volume
 from tests.data.test_volume_data import DEFAULTS, training, volumes
 from tests.volumes import nodules, save
 
@@ -80,8 +82,14 @@ def test_inputs_of_every_format_get_a_row(table: Path, tmp_path: Path, capsys: p
     (folder / "d.nii.zst").write_bytes(b"")
     nib.save(nib.Nifti1Image(x, None), folder / "e.nii")
     (folder / "notes.txt").write_text("")
-    assert [file.name for file in find_volumes(folder)] == ["a.nii.gz", "b.mgz", "c.mhd", "d.nii.zst", "e.nii"]
+    (folder / "f.dcm").write_bytes(b"not DICOM" * 100)
+    nib.save(nib.Nifti1Pair(x, np.eye(4)), folder / "g.img")
+    names = ["a.nii.gz", "b.mgz", "c.mhd", "d.nii.zst", "e.nii", "f.dcm", "g.hdr"]
+    assert [file.name for file in find_volumes(folder)] == names
     cfg = DEFAULTS | {"cache_dir": str(tmp_path / "cache"), "patch_size": 8, "window": [-1000, 200]}
     inputs = VolumeData.for_inputs(cfg, data.spec, folder)
-    assert inputs.errors.keys() == {2, 3} and all("save it as .nii.gz" in reason for reason in inputs.errors.values())
+    assert inputs.errors.keys() == {2, 3, 5, 6} and "no DICOM file" in inputs.errors[5]
+    assert all("save it as .nii.gz" in reason for n, reason in inputs.errors.items() if n != 5)
+    with pytest.raises(VolumeError, match="its voxels in the same file"):
+        read_volume(folder / "g.img")
     assert "e.nii: has neither qform nor sform" in capsys.readouterr().err

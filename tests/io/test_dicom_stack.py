@@ -136,7 +136,7 @@ def reason(folder: Path) -> str:
 
 def test_uneven_slices_and_shifted_ones_are_refused(series: Write) -> None:
     assert "slices at uneven distances: 1.4" in reason(series(lambda k: (0, 0, k + 0.4 * (k > 6)), "uneven"))
-    assert "1 slices are missing" in reason(series(lambda k: (0, 0, 2 * k + 2 * (k > 9)), "missing", form="{:.0f}"))
+    assert "1 slice is missing" in reason(series(lambda k: (0, 0, 2 * k + 2 * (k > 9)), "missing", form="{:.0f}"))
     assert "do not lie over each other" in reason(series(lambda k: (3 * (k == 4), 0, k), "shifted"))
     assert "drift by 63 degrees" in reason(series(lambda k: (2 * k, 0, k), "steep"))
 

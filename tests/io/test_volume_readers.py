@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import struct
 import sys
 from pathlib import Path
 
@@ -241,7 +242,7 @@ def test_series_that_are_none_say_why_and_name_nobody(tmp_path: Path) -> None:
 
     save_series(tmp_path / "gap", slices, (2.5, 1, 1))
     next(iter(sorted((tmp_path / "gap").glob("021*")))).unlink()
-    assert "1 slices are missing: 5 mm between 014.dcm and 028.dcm, elsewhere 2.5" in reason("gap")
+    assert "1 slice is missing: 5 mm between 014.dcm and 028.dcm, elsewhere 2.5" in reason("gap")
     save_series(tmp_path / "two", slices[:2], (2.5, 1, 1))
     save_series(tmp_path / "other", slices[:3], (2.5, 1, 1), SeriesInstanceUID="1.2.4", SeriesNumber=9)
     for file in (tmp_path / "other").iterdir():
@@ -253,3 +254,15 @@ def test_series_that_are_none_say_why_and_name_nobody(tmp_path: Path) -> None:
     assert "ImagePositionPatient" in reason("nowhere")
     (tmp_path / "empty").mkdir()
     assert reason("empty") == "a folder without DICOM files"
+
+
+@pytest.mark.parametrize("slope", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_a_slope_that_is_no_number_is_told(tmp_path: Path, slope: float, suffix: str) -> None:
+    voxels = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
+    content = bytearray(nib.Nifti1Image(voxels, np.eye(4)).to_bytes())
+    content[112:120] = struct.pack("<ff", slope, 7)
+    file = tmp_path / f"a{suffix}"
+    file.write_bytes(gzip.compress(content) if suffix == ".nii.gz" else content)
+    volume = read_nifti(file)
+    assert np.array_equal(volume.x_CDHW[0].T, voxels) and f"scl_slope of {slope}" in volume.notes["no_scale"]

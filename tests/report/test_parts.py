@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+import yaml
 from fabricate import enrich, make_run
 
 from medtrain.report import plots
 from medtrain.report.checklist import ITEMS, TO_FILL, answers, checklist, filled
 from medtrain.report.counts import by_class
+from medtrain.report.facts import facts
 from medtrain.report.flow import flow
 from medtrain.report.folder import RunFolder, read_folder
 from medtrain.report.groups import groups
@@ -167,3 +172,20 @@ def test_nothing_is_known_of_an_empty_run(tmp_path):
     run = RunFolder(path=tmp_path, run={"status": "failed"})
     assert draw(flow(run)) == draw(groups(run)) == ""
     assert {answer for _, answer in answers(run)} == {None}
+
+
+def test_the_epoch_that_was_kept_and_what_decided() -> None:
+    history = pd.DataFrame(
+        {"epoch": [0, 0, 1, 2], "val_auroc": [0.5, np.nan, 1.0, 1.0], "val_loss": [1, np.nan, 0.3, 0.2]}
+    )
+    best = {"callbacks": {"best": {"monitor": "val_auroc", "mode": "max"}}}
+
+    def kept(epoch: int | None, monitor: str = "val_auroc") -> str | None:
+        node = {"callbacks": {"best": best["callbacks"]["best"] | {"monitor": monitor}}}
+        run = RunFolder(Path("r"), run={"best_epoch": epoch}, history=history, config=yaml.safe_dump(node))
+        return dict(facts(run)).get("Epoch kept")
+
+    tie = "2 epochs are equal in it, of which this one has the lowest val_loss"
+    assert kept(2) == f"2, counted from 0, of 3: the highest val_auroc; {tie}"
+    assert kept(2, "val_loss") == "2, counted from 0, of 3: the highest val_loss"
+    assert kept(None) is None and kept(1, "val_map") == "1, counted from 0"

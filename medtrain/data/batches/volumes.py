@@ -24,9 +24,9 @@ from medtrain.data.loaders import Rows
 from medtrain.data.rows.inputs import list_inputs
 from medtrain.data.rows.manifest import Manifest
 from medtrain.data.settings import normalisation
-from medtrain.io.dicom import dicom_files, is_multi_frame
+from medtrain.io.dicom import dicom_files, is_dicom_file, is_multi_frame
 from medtrain.io.store.voxels import VolumeForm
-from medtrain.io.volume_source import WHAT, channels_of, is_volume_file
+from medtrain.io.volume_source import WHAT, channels_of, is_named_dicom, is_volume_file
 from medtrain.target import DataSpec
 
 
@@ -117,10 +117,15 @@ class VolumeData(Data):
 
 
 def find_volumes(folder: Path) -> list[Path]:
-    """Find files of volumes and folders with DICOM files, from `folder` down, sorted; a multi-frame one by itself."""
+    """Find files of volumes and folders with DICOM files, from `folder` down, sorted; a multi-frame one by itself.
+
+    What is called .dcm and is none has a row of its own, which says so.
+    """
     volumes = []
     for place, _, names in os.walk(folder):
         volumes += [Path(place) / name for name in names if is_volume_file(name)]
         if any(not is_volume_file(name) for name in names) and (files := dicom_files(place)):
             volumes += files if all(is_multi_frame(file) for file in files) else [Path(place)]
+        named = [Path(place) / name for name in names if is_named_dicom(name)]
+        volumes += [file for file in named if not is_dicom_file(file)]
     return sorted(volumes)
