@@ -101,7 +101,8 @@ def read_slice_headers(files: Sequence[Path]) -> tuple[list[Slice], Notes]:
     _check_alike(slices)
     notes = {"passed_over": f"leaves out what lies beside its slices: {passed}"} if passed else {}
     if copies:
-        notes["copies"] = f"leaves out {copies} slices that are there twice, byte for byte"
+        what = "slice that is" if copies == 1 else "slices that are"
+        notes["copies"] = f"leaves out {copies} {what} there twice, byte for byte"
     return slices, notes | _units(slices)
 
 

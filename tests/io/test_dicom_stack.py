@@ -177,7 +177,7 @@ def test_localizers_alone_and_copies(series: Write) -> None:
     folder = series(lambda k: (0, 0, k), "twice")
     (folder / "copy").write_bytes((folder / "021.dcm").read_bytes())
     volume = read_series(folder)
-    assert len(volume.x_CDHW[0]) == COUNT and "1 slices that are there twice" in volume.notes["copies"]
+    assert len(volume.x_CDHW[0]) == COUNT and "1 slice that is there twice" in volume.notes["copies"]
 
 
 def test_a_slice_without_its_rescale_is_refused(series: Write) -> None:

@@ -33,8 +33,9 @@ def prepared_mask(volume: Volume, spacing: Triple | None) -> tuple[NDArray[Any],
     placed, regained = labels_to_spacing(volume, spacing)
     notes = dict(placed.notes)
     if regained:
+        lie = "region lies" if regained == 1 else "regions lie"
         notes["small_regions"] = (
-            f"{regained:,} marked regions lie between the voxels of data.spacing; each marks the one nearest to it"
+            f"{regained:,} marked {lie} between the voxels of data.spacing; each marks the one nearest to it"
         )
     x = placed.x_CDHW
     box = _ends([(x != 0).any((0, *(other for other in (1, 2, 3) if other != axis))) for axis in (1, 2, 3)])
