@@ -2,11 +2,12 @@
 
     python scripts/hostile.py [--count 500] [--first 0] [--only table,image,...] [--keep FOLDER]
 
-The inputs are those of tests/fixtures/runs_0_1: tables, pictures, volumes, bags, boxes in JSON, and a run's files
+The inputs are those of tests/fixtures/runs_0_1: tables, pictures, DICOM, volumes, bags, boxes (JSON), and a run's files
 (YAML, JSON, checkpoints, splits). Each seed takes one of them, changes bytes or fields, and runs train, test, predict
-or inspect on it, in a fork of this process. Right is what ends with 0 and a whole result, or with 1 or 2 and a line
-that names something; wrong are a traceback, a fault of medtrain, a signal, a time-out, a file that is lost, changed or
-written elsewhere. Prints a line a wrong outcome and the counts; ends with 1 if anything is wrong.
+or inspect on it, in a fork of this process. Three changes in ten leave the meaning as it is (kinds "..., same"): there
+the predictions have to be those of the unchanged file. Right is what ends with 0 and a whole result, or with 1 or 2 and
+a line that names something; wrong are a traceback, a fault of medtrain, a signal, a time-out, a file that is lost,
+changed or written elsewhere. Prints a line a wrong outcome and the counts; ends with 1 if anything is wrong.
 """
 
 from __future__ import annotations
@@ -24,28 +25,31 @@ import time
 import traceback
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from hostile_changes import FIELDS, bytes_changed
+from hostile_same import SAME, columns_same, equal, results
 
 ROOT = Path(__file__).resolve().parents[1]
 FIXTURES = ROOT / "tests" / "fixtures" / "runs_0_1"
 PLACE = "/runs_0_1"  # where paths in the fixtures say that they lie
 TASKS = ("xray_cls", "xray_classes", "volume_cls", "wsi_mil", "lesion_det")
 LIMIT_S = 120  # of a command
+HARMLESS = 0.3  # the share of changes after which the result has to be the same
 KINDS = {  # of inputs: (tasks, files below the task's folder, verbs)
     "table": (
         ("xray_cls", "xray_classes", "volume_cls", "wsi_mil"),
         "data/*.csv",
         ("train", "test", "predict", "inspect"),
     ),
-    "image": (("xray_cls", "xray_classes", "lesion_det"), "data/*/*.png", ("test", "predict", "inspect")),
-    "dicom": (("xray_cls",), "data/films/film_00.dcm", ("predict", "inspect")),
-    "nifti": (("volume_cls",), "data/*/*.nii", ("test", "predict", "inspect")),
-    "bag": (("wsi_mil",), "data/*/*.h5", ("test", "predict", "inspect")),
-    "json": (("lesion_det",), "data/*.json", ("train", "test", "inspect")),
+    "image": (("xray_cls", "xray_classes", "lesion_det"), "data/*/*.png", ("train", "test", "predict", "inspect")),
+    "dicom": (("xray_cls",), "data/films/film_00.dcm", ("train", "test", "predict", "inspect")),
+    "nifti": (("volume_cls",), "data/*/*.nii", ("train", "test", "predict", "inspect")),
+    "bag": (("wsi_mil",), "data/*/*.h5", ("train", "test", "predict", "inspect")),
+    "json": (("lesion_det",), "data/*.json", ("train", "test", "predict", "inspect")),
     "yaml": (TASKS, "run/config.yaml", ("train", "test", "predict", "inspect")),
-    "checkpoint": (TASKS, "run/checkpoints/best.ckpt", ("test", "predict")),
-    "run": (TASKS, "run/*.[jc]s*", ("test", "predict")),
+    "checkpoint": (TASKS, "run/checkpoints/best.ckpt", ("train", "test", "predict", "inspect")),
+    "run": (TASKS, "run/*.[jc]s*", ("train", "test", "predict", "inspect")),
 }
 
 
@@ -176,20 +180,36 @@ def one(seed: int, kinds: list[str], keep: Path | None) -> tuple[str, str, int, 
         change = FIELDS.get(file.suffix, bytes_changed)
         if rng.random() < 0.4:
             change = bytes_changed
-        file.write_bytes(change(rng, file.read_bytes()))
+        harmless = rng.random() < HARMLESS and file.suffix in SAME
         verb = rng.choice(verbs)
+        if harmless:
+            change = columns_same if verb == "train" and file.suffix == ".csv" else SAME[file.suffix]
         os.chdir(here)
         argv = words(verb, rng, task)
         os.chdir(ROOT)
+        expected = unchanged(here, argv) if harmless else (0, {})
+        file.write_bytes(change(rng, file.read_bytes()))
         before = digests(here)
         code, said = run(argv, here)
         wrong = faults(verb, code, said, here, before)
+        if harmless and (code != expected[0] or not equal(results(here), expected[1])):
+            wrong.append(f"not what the unchanged file gives (it ends with {expected[0]})")
         done = f"{task} {file.relative_to(here)} {change.__name__}: {' '.join(argv)}"
         if wrong and keep is not None:
             shutil.copytree(place, keep / str(seed), symlinks=True)
-        return kind, done, code, wrong, said
+        return f"{kind}, same" if harmless else kind, done, code, wrong, said
     finally:
         shutil.rmtree(place, ignore_errors=True)
+
+
+def unchanged(here: Path, argv: list[str]) -> tuple[int, Any]:
+    """Run the command before the change and put everything back; returns its exit code and predictions."""
+    shutil.copytree(here, aside := here.with_name("aside"))
+    code, _ = run(argv, here)
+    predicted = results(here)
+    shutil.rmtree(here)
+    aside.rename(here)
+    return code, predicted
 
 
 def main() -> int:
@@ -220,7 +240,7 @@ def main() -> int:
                 flush=True,
             )
     for (kind, outcome), n in sorted(counts.items()):
-        print(f"{kind:12} {outcome:16} {n:4}")
+        print(f"{kind:18} {outcome:16} {n:4}")
     print(f"{args.count} inputs, {bad} wrong")
     return int(bad > 0)
 

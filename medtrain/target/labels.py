@@ -12,8 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medtrain.core.errors import DataError, Problem, UsageError
-from medtrain.core.words import nearest
-from medtrain.io.cells import folded, is_unknown, names, without_decimals
+from medtrain.io.cells import is_unknown, names, without_decimals
 from medtrain.io.table import RawTable
 from medtrain.target.base import Target
 from medtrain.target.binary import Binary
@@ -22,7 +21,7 @@ from medtrain.target.multiclass import Multiclass
 from medtrain.target.multilabel import Multilabel
 from medtrain.target.order import order_of, shown
 from medtrain.target.quantity import refuse_quantities
-from medtrain.target.spelling import one_way
+from medtrain.target.spelling import one_way, outside
 
 POLICIES = {"ignore": np.nan, "zeros": 0.0, "ones": 1.0}  # what a label counts as that says neither yes nor no
 APART = ("support devices",)  # CheXpert: devices are no finding, so 'No Finding' says nothing of them
@@ -261,10 +260,7 @@ def _unknown(raw: RawTable, n: int, text: str) -> Problem:
 
 
 def _outside(raw: RawTable, n: int, label: str, classes: Sequence[str]) -> Problem:
-    detail = f"label {label!r} is none of the classes {shown(classes)}{nearest(label, classes)}"
-    if folded(label) in map(folded, classes):
-        detail += " data.merge_case=true joins them"
-    return Problem("bad_label", raw.where(int(raw.text.index[n])), detail)
+    return Problem("bad_label", raw.where(int(raw.text.index[n])), f"label {outside(label, classes)}")
 
 
 def label_columns(columns: Sequence[str], named: Mapping[str, Any], model: Target | None) -> list[str] | None:

@@ -260,7 +260,7 @@ def test_classes_are_chosen_renamed_left_out(coco: Build) -> None:
     turned = coco(classes=["nodule", "mass"])
     turned.prepare()
     assert turned.spec.classes == ("nodule", "mass") and (turned.truth.label_M == 1).sum() == 20
-    with pytest.raises(DataError, match="the box is called 'nodule': it is none of the classes mass"):
+    with pytest.raises(DataError, match="the box's class 'nodule' is none of the classes mass"):
         coco(classes=["mass"]).prepare()
     with pytest.raises(
         UsageError, match="data.label_map: 'nodul' is no class of annotations.json; did you mean 'nodule'"

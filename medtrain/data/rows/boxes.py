@@ -22,13 +22,12 @@ from medtrain.data.rows.manifest import Manifest, identified, sorted_out
 from medtrain.data.rows.readers import read_together, way_of
 from medtrain.io.boxes import Annotations
 from medtrain.io.cache_root import cache_root
-from medtrain.io.cells import one_spelling
 from medtrain.io.image_header import Header, remembered_headers
 from medtrain.io.table import Listing
 from medtrain.target import DataSpec
 from medtrain.target.boxes import BoxTarget
 from medtrain.target.quantity import refuse_quantities
-from medtrain.target.spelling import refuse_two_ways
+from medtrain.target.spelling import joined, outside, refuse_two_ways
 
 BOX_COLUMNS = ("image", "label", "box", "box_where", "crowd", "area", "box_id", "outline", "reader")
 PARTS = ("patient", "split", "fold", "site")
@@ -52,10 +51,13 @@ def box_rows(annotations: Annotations, cfg: Mapping[str, Any], spec: DataSpec | 
     if not total:
         raise DataError(f"{annotations.file} lists no images")
     annotations = _renamed(annotations, cfg.get("label_map"))
+    merged: list[Problem] = []
     if cfg.get("merge_case"):
-        to = one_spelling(Counter(annotations.label), spec.classes if spec is not None else cfg.get("classes") or ())
+        named = spec.classes if spec is not None else cfg.get("classes") or ()
+        to, merged = joined(Counter(annotations.label), annotations.file.name, named)
         annotations = _renamed(annotations, to)
     classes, warnings = _classes(annotations, cfg.get("classes"), spec)
+    warnings += merged
     if cfg.get("filter"):
         annotations = _filtered(annotations, str(cfg["filter"]))
     manifest = identified(
@@ -178,12 +180,10 @@ def _classes(
 
 
 def _outside_classes(annotations: Annotations, classes: Sequence[str]) -> list[tuple[int, Problem]]:
-    advice = (
-        f"it is none of the classes {', '.join(classes[:10])}; data.label_map can rename it, or leave it out (null)"
-    )
+    advice = "data.label_map can rename it, or leave it out (null)"
     known = set(classes)
     return [
-        (image, Problem("bad_label", where, f"the box is called {label!r}: {advice}"))
+        (image, Problem("bad_label", where, f"the box's class {outside(label, classes)}; {advice}"))
         for image, label, where in zip(annotations.image, annotations.label, annotations.box_where, strict=True)
         if label not in known
     ]
