@@ -219,7 +219,7 @@ class Data(Loaders):
         self.spec = self.model_spec
         files = self.read(manifest)
         self._take(manifest, np.arange(len(manifest)), files)
-        for warning in files.warnings:
+        for warning in (*manifest.warnings, *files.warnings):
             self.report(str(warning))
         self.errors = dict(files.problems)
         self.readable = np.array([row for row in range(len(manifest)) if row not in self.errors], np.int64)

@@ -9,6 +9,7 @@ from typing import Any
 from medtrain.core.errors import DataError, UsageError
 from medtrain.data.rows.header_patients import header_patients
 from medtrain.data.rows.manifest import Manifest, read_inputs
+from medtrain.data.rows.passed_over import junk_folder, passed_by, told_passed
 from medtrain.data.rows.people import match_patient
 from medtrain.io.cache_root import cache_root
 from medtrain.io.table import Listing, RawTable, read_table
@@ -49,7 +50,7 @@ def list_inputs(
     if path.is_file():
         files, names = [path], [path.name]
     else:
-        files = find(path)
+        files = [file for file in find(path) if not junk_folder(file.relative_to(path))]
         names = [file.relative_to(path).as_posix() if file != path else path.absolute().name for file in files]
     if not files:
         raise DataError(f"input={path} holds no {what}")
@@ -58,7 +59,10 @@ def list_inputs(
         patients = [match_patient(str(pattern), name) for name in names]
     else:
         patients = header_patients(files, cache_root(cfg.get("cache_dir")))
-    return unlabelled(path, names, [str(file.absolute()) for file in files], patients)
+    manifest = unlabelled(path, names, [str(file.absolute()) for file in files], patients)
+    if path.is_dir():
+        manifest.warnings += told_passed(passed_by(path, files), path.absolute().name, what.partition(" (")[0])
+    return manifest
 
 
 def refuse_nowhere(path: Path) -> None:

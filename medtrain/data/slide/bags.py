@@ -21,6 +21,7 @@ from medtrain.data.slide.tiles import Tiling
 from medtrain.encoder import Encoder
 from medtrain.io.bags import SUFFIXES
 from medtrain.io.cache_root import cache_root
+from medtrain.io.picture_files import files_below
 from medtrain.io.slide_content import slide_contents
 from medtrain.io.slide_names import SLIDES
 from medtrain.io.store.features import PackedBags, pack_bags
@@ -102,4 +103,4 @@ def _with_slides(raw: RawTable, cfg: Mapping[str, Any]) -> tuple[RawTable, Mappi
 
 def _ending(suffixes: tuple[str, ...]) -> Callable[[Path], list[Path]]:
     """Make what finds the files with such names in a folder and below."""
-    return lambda folder: sorted(file for file in folder.rglob("*") if file.suffix.lower() in suffixes)
+    return lambda folder: sorted(file for file in files_below(folder) if file.suffix.lower() in suffixes)

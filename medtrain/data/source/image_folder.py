@@ -11,6 +11,7 @@ from typing import Any
 from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.core.progress import Progress
 from medtrain.data.rows.manifest import Manifest, manifest_of
+from medtrain.data.rows.passed_over import junk_folder, suffix_of, told_passed
 from medtrain.data.source import ROOT, Source
 from medtrain.data.split import NAMES
 from medtrain.io.image import is_picture
@@ -40,14 +41,11 @@ def image_folder(cfg: Mapping[str, Any], spec: DataSpec | None, progress: Progre
     return manifest
 
 
-JUNK = frozenset(("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found", "__pycache__"))
-
-
 def list_folder(root: Path) -> tuple[Listing, list[Problem]]:
     """List columns path, label and, where the folders are so called, split; sorted by path; and what was passed over.
 
     Where two of train, val and test are there, other folders beside them are passed over, as are those that systems
-    leave behind (`JUNK`, hidden ones), and files that are no pictures by their names.
+    leave behind (hidden ones, too), and files that are no pictures by their names.
 
     Raises:
         DataError: no images in folders, some stand outside every class's folder, or it can't be told whether a folder
@@ -92,23 +90,17 @@ class _Looked:
     passed: Counter[str] = field(default_factory=Counter)
 
     def warnings(self, root: Path) -> list[Problem]:
-        if not self.passed:
-            return []
-        shown = ", ".join(f"{name} ({n:,})" for name, n in self.passed.most_common(10))
-        more = ", ..." * (len(self.passed) > 10)
-        detail = f"passed over {self.passed.total():,} files of folders or names that are no classes' pictures: "
-        return [Problem("passed_over", root.name, f"{detail}{shown}{more}", "warning")]
+        return told_passed(self.passed, root.name, "classes' pictures")
 
 
 def _look(root: Path) -> _Looked:
     looked = _Looked()
     for file in files_below(root):
         path = file.relative_to(root)
-        junk = next((n for n, part in enumerate(path.parts[:-1]) if part.lower() in JUNK), None)
         if not is_picture(file):
-            looked.passed[path.suffix.lower() or "without a suffix"] += 1
-        elif junk is not None:
-            looked.passed[f"{Path(*path.parts[: junk + 1]).as_posix()}/"] += 1
+            looked.passed[suffix_of(path)] += 1
+        elif junk := junk_folder(path):
+            looked.passed[junk] += 1
         else:
             looked.paths.append(path.as_posix())
     for folder in (*root.glob(".*/"), *root.glob("*/.*/")):
