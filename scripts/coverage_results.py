@@ -200,4 +200,4 @@ def _joined(numbers: Sequence[float | None]) -> str:
     """Join what there is by slashes; the last ones that there aren't are left out."""
     while numbers and numbers[-1] is None:
         numbers = numbers[:-1]
-    return " / ".join("-" if number is None else f"{number:g}" for number in numbers)
+    return " / ".join("-" if number is None else f"{number:.3g}" for number in numbers)
