@@ -42,8 +42,11 @@ def main(cfg: DictConfig, folder: Path) -> None:
     portable = run.task(cfg).portable(ExportRequest(run.decision, build.plain(cfg.data), half))
     identity = identity_of(cfg, run)
     with export_folder.staged(wanted.parent) as staged:
-        network = form.write(portable, staged, cfg.export.opset, identity)
-        facts = facts_of(cfg, run, portable, identity, network)
+        networks = {
+            name: form.write(part, staged / f"{name}{form.SUFFIX}", cfg.export.opset, identity)
+            for name, part in portable.parts.items()
+        }
+        facts = facts_of(cfg, run, portable, identity, networks)
         made = export_folder.program(facts)
         export_folder.fill(staged, made, facts)
         parity = prove(cfg, run, portable, staged, facts, folder)
@@ -102,7 +105,7 @@ def identity_of(cfg: DictConfig, run: Trained) -> dict[str, str]:
 
 
 def facts_of(
-    cfg: DictConfig, run: Trained, portable: Portable, identity: Mapping[str, str], network: dict[str, Any]
+    cfg: DictConfig, run: Trained, portable: Portable, identity: Mapping[str, str], networks: dict[str, Any]
 ) -> dict[str, Any]:
     """Put model.json together."""
     columns = build.plain(cfg.data.get("columns")) or {}
@@ -122,7 +125,8 @@ def facts_of(
         "program": portable.program,
         "reads": portable.reads,
         "writes": portable.writes,
-        "network": network | {"precision": cfg.export.precision},
+        "precision": cfg.export.precision,
+        "networks": networks,
         "target": target.to_dict() | {"positive": target.positive},
         "decision": {key: value for key, value in run.decision.to_dict().items() if key not in ("validation", "sets")},
         "rows": rows,

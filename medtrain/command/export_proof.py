@@ -153,12 +153,13 @@ def refuse_differences(by_batch: Mapping[int, Parity], limit: float) -> None:
 
 def speed(portable: Portable, staged: Path, facts: Mapping[str, Any]) -> float:
     """Measure how many times as fast as torch the exported network is, in this process on this CPU, by medians."""
-    network = network_of(facts["format"])(staged, facts["network"])
-    batch = {key: torch.cat([example] * (TIMED_BATCH // len(example))) for key, example in portable.inputs.items()}
+    (name, part), *_ = portable.parts.items()
+    network = network_of(facts["format"])(staged, facts["networks"][name])
+    batch = {key: torch.cat([example] * (TIMED_BATCH // len(example))) for key, example in part.inputs.items()}
     arrays = {key: value.numpy() for key, value in batch.items()}
-    portable.network.eval()
+    part.network.eval()
     with torch.no_grad():
-        own = _seconds(lambda: portable.network(*batch.values()))
+        own = _seconds(lambda: part.network(*batch.values()))
     return own / _seconds(lambda: network(**arrays))
 
 

@@ -6,8 +6,6 @@ pooling turns instance logits into one prediction a case, whatever the order or 
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
@@ -56,8 +54,7 @@ def _logs(logits: Tensor, exclusive: bool) -> tuple[Tensor, Tensor]:
         return logsigmoid(logits), logsigmoid(-logits)
     yes = logits.log_softmax(-1)
     k = logits.shape[-1]
-    others = ~torch.eye(k, dtype=torch.bool, device=logits.device)
-    no = [yes[..., others[c]].logsumexp(-1) for c in range(k)]
+    no = [yes[..., [other for other in range(k) if other != c]].logsumexp(-1) for c in range(k)]
     return yes, torch.stack(no, -1).clamp(max=0)
 
 
@@ -69,10 +66,27 @@ def _log_mean(logs: Tensor, offsets: Tensor) -> Tensor:
     return top + (segment_sum((logs - spread).exp(), offsets) / lengths.to(top.device)).log()
 
 
-def mean_of_views(logits_VBSK: Tensor, exclusive: bool = False) -> Tensor:
-    """Average probabilities of views of the same cases, as logits (B, S, K), float64, as `pool_cases` would."""
-    yes, no = (logs.logsumexp(0) - math.log(len(logits_VBSK)) for logs in _logs(logits_VBSK, exclusive))
-    return yes if exclusive else yes - no
+def pool_case(logits_NSK: Tensor, how: str = "mean", exclusive: bool = False) -> Tensor:
+    """Pool the instances of one case to logits (S, K), float64, as `pool_cases` does; any axes may follow the first.
+
+    Nothing in it depends on values, so that it can be traced.
+    """
+    yes, no = _logs(logits_NSK.double(), exclusive)
+    if how == "mean":
+        yes, no = _log_mean_of_all(yes), _log_mean_of_all(no)
+    elif how == "max":
+        yes, no = yes.amax(0), no.amin(0)
+    elif how == "noisy_or":
+        no = no.sum(0).clamp(max=-LEAST)
+        yes = torch.log(-torch.expm1(no))
+    else:
+        raise ValueError(f"pool {how!r} is none of {POOLS}")
+    return yes if exclusive and how != "noisy_or" else yes - no
+
+
+def _log_mean_of_all(logs: Tensor) -> Tensor:
+    top = logs.amax(0)
+    return top + (logs - top).exp().mean(0).log()
 
 
 def attend_cases(logits_NK: Tensor, scores_N: Tensor, cases_N: Tensor) -> tuple[Tensor, Tensor]:

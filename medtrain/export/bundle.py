@@ -2,6 +2,7 @@
 
 An exported predict.py has to read files exactly as training has, and must not need medtrain. A second, hand-written
 reader would differ some day; so the file is put together from the very source of those functions, and of nothing else.
+Where two modules use one name for different things, the later one's bears its module's name in front.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from importlib.metadata import packages_distributions, version
 from sys import stdlib_module_names
 
 PACKAGE = "medtrain"
+Place = tuple[str, str]  # a module, and a name that it defines
 
 
 @dataclass(frozen=True)
@@ -53,13 +55,13 @@ class _Module:
     imported: dict[str, tuple[str, str | None]] = field(default_factory=dict)
     effects: list[ast.stmt] = field(default_factory=list)
 
-    def source(self, node: ast.stmt) -> str:
-        """Take a statement as it is written, with its decorators and the comment above it."""
+    def first_line(self, node: ast.stmt) -> int:
+        """Find where a statement begins, with its decorators and the comment above it; from 0."""
         decorators = [decorator.lineno for decorator in getattr(node, "decorator_list", [])]
         first = min([node.lineno, *decorators]) - 1
         while first and self.lines[first - 1].startswith("#"):
             first -= 1
-        return "\n".join(self.lines[first : node.end_lineno])
+        return first
 
 
 def bundle(title: str, module: str, names: Sequence[str], end: str) -> Bundle:
@@ -72,15 +74,14 @@ def bundle(title: str, module: str, names: Sequence[str], end: str) -> Bundle:
         end: the statements that start it.
 
     Raises:
-        ValueError: two modules define the same name, or one imports what can't be taken apart.
+        ValueError: a name is not there, or can't be told apart from another.
     """
     reached = _Reached()
     for wanted in names:
         where, _, name = wanted.rpartition(":")
         reached.take(where or module, name)
-    parts = ["\n".join(['"""' + title.strip(), '"""', "", "from __future__ import annotations", ""])]
-    parts.append("\n".join(reached.import_lines()))
-    parts += [_section(reached.modules[name], statements) for name, statements in reached.in_order()]
+    parts = [f'"""{title.strip()}\n"""\n\nfrom __future__ import annotations\n\n' + "\n".join(reached.import_lines())]
+    parts += [_section(reached, reached.modules[name], statements) for name, statements in reached.in_order()]
     text = "\n\n\n".join([*parts, f'if __name__ == "__main__":\n    {end}']) + "\n"
     ast.parse(text)
     packages = {where.partition(".")[0] for where, _ in reached.outside.values()}
@@ -98,43 +99,73 @@ class _Reached:
     def __init__(self) -> None:
         self.modules: dict[str, _Module] = {}
         self.outside: dict[str, tuple[str, str | None]] = {}
-        self._owner: dict[str, str] = {}  # the module that defines each name
+        self._owners: dict[str, list[str]] = {}  # the modules that define each name
         self._statements: dict[str, list[ast.stmt]] = {}
         self._needs: dict[str, set[str]] = {}  # the modules that each imports from
 
     def take(self, where: str, name: str) -> None:
-        """Take a name of a module, with all that it needs.
-
-        Raises:
-            ValueError: another module has defined that name already, or the module does not have it.
-        """
+        """Take a name of a module, with all that it needs (ValueError where it has none)."""
         module = self._read(where)
         if name in module.imported:
-            self._take_import(where, name, *module.imported[name])
+            self._take_import(where, name)
         elif name not in module.defined:
             raise ValueError(f"{where} has no {name}")
-        elif (owner := self._owner.setdefault(name, where)) != where:
-            raise ValueError(f"{owner} and {where} both define {name}: rename one of them")
         else:
+            owners = self._owners.setdefault(name, [])
+            if where not in owners:
+                owners.append(where)
             for node in (module.defined[name], *module.effects):
                 self._add(module, node)
 
     def _add(self, module: _Module, node: ast.stmt) -> None:
         statements = self._statements.setdefault(module.name, [])
-        if node not in statements:
-            statements.append(node)
-            used = {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
-            for name in sorted(used & (module.defined.keys() | module.imported.keys())):
-                self.take(module.name, name)
+        if node in statements:
+            return
+        statements.append(node)
+        for used in ast.walk(node):
+            if isinstance(used, ast.Attribute | ast.Name) and (place := self.resolve(module, used)):
+                self._needs[module.name] |= {place[0]} - {module.name}
+                self.take(*place)
+            elif isinstance(used, ast.Name) and used.id in module.imported:
+                self._take_import(module.name, used.id)
 
-    def _take_import(self, importer: str, name: str, where: str, original: str | None) -> None:
+    def resolve(self, module: _Module, used: ast.AST) -> Place | None:
+        """Find what of medtrain a name, or an attribute of an imported module, means; None where it is of none."""
+        if isinstance(used, ast.Attribute):
+            inner = used.value
+            whole = isinstance(inner, ast.Name) and self._module_of(module.imported.get(inner.id))
+            return (whole, used.attr) if whole else None
+        name = used.id if isinstance(used, ast.Name) else ""
+        if name in module.defined:
+            return module.name, name
+        where, original = module.imported.get(name, ("", None))
+        if where.partition(".")[0] != PACKAGE or original is None or self._module_of((where, original)):
+            return None
+        return self.resolve(self._read(where), ast.Name(original)) or (where, original)
+
+    def _module_of(self, imported: tuple[str, str | None] | None) -> str:
+        """Name the module of medtrain that an import brings as a whole; '' where it brings something else."""
+        if imported is None or imported[0].partition(".")[0] != PACKAGE:
+            return ""
+        name = ".".join(part for part in imported if part)
+        spec = importlib.util.find_spec(imported[0])
+        there = spec is not None and spec.submodule_search_locations is not None
+        return name if imported[1] and there and importlib.util.find_spec(name) else ""
+
+    def _take_import(self, importer: str, name: str) -> None:
+        where, original = self.modules[importer].imported[name]
         if where.partition(".")[0] == PACKAGE:
-            if original != name:
-                raise ValueError(f"{importer}: import {name} from {where} by the name that it has there")
-            self._needs[importer].add(where)
-            self.take(where, name)
+            if original is not None and not self._module_of((where, original)):
+                self.take(where, original)
         elif self.outside.setdefault(name, (where, original)) != (where, original):
             raise ValueError(f"{name} is imported from {where} and from {self.outside[name][0]}")
+
+    def final(self, place: Place) -> str:
+        """Name a thing in the file: as its module does, or, where another has that name already, with its module."""
+        where, name = place
+        if self._owners[name][0] == where and name not in self.outside:
+            return name
+        return f"_{where.rpartition('.')[2]}_{name.lstrip('_')}"
 
     def in_order(self) -> Iterator[tuple[str, list[ast.stmt]]]:
         """Go through modules, each after those that it needs, and what is taken of them as it stands there."""
@@ -157,7 +188,8 @@ class _Reached:
 
     def _read(self, name: str) -> _Module:
         if name not in self.modules:
-            self.modules[name], self._needs[name] = _parsed(name), set()
+            self.modules[name] = _parsed(name)
+            self._needs.setdefault(name, set())
         return self.modules[name]
 
 
@@ -191,7 +223,34 @@ def _names(node: ast.stmt) -> Iterable[str]:
     return [name.id for name in inner if isinstance(name.ctx, ast.Store)]
 
 
-def _section(module: _Module, statements: Sequence[ast.stmt]) -> str:
+def _source(reached: _Reached, module: _Module, node: ast.stmt) -> str:
+    """Take a statement as it is written, but for names that mean something else in the file.
+
+    Raises:
+        ValueError: an argument of a function has such a name.
+    """
+    first = module.first_line(node)
+    lines = module.lines[first : node.end_lineno]
+    changes: set[tuple[int, int, str, str]] = set()  # line, place in it, what stands there, what shall
+    for used in ast.walk(node):
+        if used is node and isinstance(used, ast.FunctionDef | ast.ClassDef):
+            start = module.lines[used.lineno - 1].index(used.name)
+            changes.add((used.lineno, start, used.name, reached.final((module.name, used.name))))
+        elif isinstance(used, ast.Attribute | ast.Name) and (place := reached.resolve(module, used)):
+            changes.add((used.lineno, used.col_offset, ast.unparse(used), reached.final(place)))
+    changes = {change for change in changes if change[2] != change[3]}
+    if clash := {change[2] for change in changes} & {used.arg for used in ast.walk(node) if isinstance(used, ast.arg)}:
+        raise ValueError(f"{module.name}: an argument {clash.pop()} bears the name of something that is renamed")
+    for line, start, old, new in sorted(changes, reverse=True):
+        row = line - 1 - first
+        encoded, after = lines[row].encode(), start + len(old.encode())  # offsets count bytes
+        if encoded[start:after].decode() != old:
+            raise ValueError(f"{module.name}, line {line}: {old} can't be renamed where it stands in a text")
+        lines[row] = (encoded[:start] + new.encode() + encoded[after:]).decode()
+    return "\n".join(lines)
+
+
+def _section(reached: _Reached, module: _Module, statements: Sequence[ast.stmt]) -> str:
     """Write what is taken of a module under a heading that says where it stands and what it is for."""
     heading = f"# ---- {module.name.replace('.', '/')}.py"
     first = (ast.get_docstring(module.tree) or "").split("\n\n")[0]
@@ -199,8 +258,9 @@ def _section(module: _Module, statements: Sequence[ast.stmt]) -> str:
     for before, node in zip([None, *statements], statements, strict=False):
         plain = isinstance(node, ast.Assign | ast.AnnAssign | ast.Expr)
         beside = plain and isinstance(before, ast.Assign | ast.AnnAssign | ast.Expr)
+        source = _source(reached, module, node)
         if beside:
-            parts[-1] += "\n" + module.source(node)
+            parts[-1] += "\n" + source
         else:
-            parts.append(module.source(node))
+            parts.append(source)
     return "\n\n\n".join(parts)

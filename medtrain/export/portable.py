@@ -29,28 +29,40 @@ class ExportRequest:
 
 
 @dataclass(frozen=True)
-class Portable:
-    """A task's export, before it has a format.
+class Part:
+    """A network of an export.
 
     Args:
-        network: from the inputs, as predict.py reads them from files, to a tuple of the outputs.
-        inputs: an example of each, by name, of two cases.
-        batch: the axes of each input that count cases (or instances), with a name each.
-        free: further axes that may have any length, if the network can; each is fixed where it can't.
+        network: from its inputs to a tuple of its outputs.
+        inputs: an example of each, by name, of two cases (or instances).
+        batch: the axes of each input that count these, with a name each.
         outputs: what each is, by name.
-        program: the file of `medtrain.export.runtime` whose `main` becomes predict.py.
-        reads, writes: what predict.py takes and gives, in words.
-        suffix: of the file that it writes.
-        facts: what else belongs into model.json.
-        strange: makes files of odd sizes out of a real one, and one that can't be read, in a folder, for the proof.
-        keep: writes a case whose source has no file of it: (content, path without suffix) -> the path written.
-        compare: judges what predict.py has written against what the run predicts.
+        free: further axes that may have any length, if the network can; each is fixed where it can't.
     """
 
     network: nn.Module
     inputs: Mapping[str, Tensor]
     batch: Mapping[str, Mapping[int, str]]
     outputs: Mapping[str, str]
+    free: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Portable:
+    """A task's export, before it has a format.
+
+    Args:
+        parts: its networks, by the names of their files; the first is the run's.
+        program: the file of `medtrain.export.runtime` whose `main` becomes predict.py.
+        reads, writes: what predict.py takes and gives, in words.
+        suffix: of the file that it writes.
+        strange: makes files of odd sizes out of a real one, and one that can't be read, in a folder, for the proof.
+        keep: writes a case whose source has no file of it: (content, path without suffix) -> the path written.
+        compare: judges what predict.py has written against what the run predicts.
+        facts: what else belongs into model.json.
+    """
+
+    parts: Mapping[str, Part]
     program: str
     reads: str
     writes: str
@@ -58,5 +70,4 @@ class Portable:
     strange: Callable[[Path, Path], None]
     keep: Callable[[Any, Path], Path]
     compare: Compare
-    free: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)

@@ -22,11 +22,14 @@ SECONDS = 3600
 _BLOCKED = """
 import runpy, sys
 blocked = set({blocked!r})
-class Blocker:
+class Without:  # a finder that lacks what is blocked, as if it were not installed
+    def __init__(self, finder):
+        self.finder = finder
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in blocked:
-            raise ImportError(name + " is none of this export's requirements")
-sys.meta_path.insert(0, Blocker())
+        return None if name.partition(".")[0] in blocked else self.finder.find_spec(name, path, target)
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
 sys.argv = {argv!r}
 runpy.run_path(sys.argv[0], run_name="__main__")
 """

@@ -17,7 +17,7 @@ import torch
 from torch.export import Dim, ExportedProgram
 
 from medtrain.core.errors import MedtrainError
-from medtrain.export.portable import Portable
+from medtrain.export.portable import Part
 
 _OPERATOR = re.compile(r"\b(?:aten|torchvision|prims|torch\.ops\.\w+)(?:\.|::)\w+(?:\.\w+)?")
 
@@ -34,25 +34,25 @@ class Traced:
     shapes: dict[str, list[int | str]]
 
 
-def trace(portable: Portable) -> Traced:
-    """Trace a task's network, with all axes free that it can have so.
+def trace(part: Part) -> Traced:
+    """Trace a network, with all axes free that it can have so.
 
     Raises:
         MedtrainError: it can't be traced, with the operator that stands in the way.
     """
     named: dict[str, Any] = {}
     dims = tuple(
-        {axis: named.setdefault(name, Dim(name)) for axis, name in portable.batch[key].items()}
-        | dict.fromkeys(portable.free.get(key, {}), Dim.AUTO)
-        for key in portable.inputs
+        {axis: named.setdefault(name, Dim(name)) for axis, name in part.batch[key].items()}
+        | dict.fromkeys(part.free.get(key, {}), Dim.AUTO)
+        for key in part.inputs
     )
     try:
         with torch.no_grad(), quiet():
-            inputs = tuple(portable.inputs.values())
-            program = torch.export.export(portable.network.eval(), inputs, dynamic_shapes=dims, strict=False)
+            inputs = tuple(part.inputs.values())
+            program = torch.export.export(part.network.eval(), inputs, dynamic_shapes=dims, strict=False)
     except Exception as error:
         raise MedtrainError(f"the network can't be traced: {why(error)}") from error
-    return Traced(program, _shapes(portable, program))
+    return Traced(program, _shapes(part, program))
 
 
 def why(error: BaseException) -> str:
@@ -88,13 +88,13 @@ def quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def _shapes(portable: Portable, program: ExportedProgram) -> dict[str, list[int | str]]:
+def _shapes(part: Part, program: ExportedProgram) -> dict[str, list[int | str]]:
     """Name the axes of the inputs that the program has left free."""
     names = program.graph_signature.user_inputs
     traced = {node.name: node.meta["val"].shape for node in program.graph.nodes if node.name in names}
     shapes = {}
-    for (key, example), name in zip(portable.inputs.items(), names, strict=True):
-        axes = {**portable.batch[key], **portable.free.get(key, {})}
+    for (key, example), name in zip(part.inputs.items(), names, strict=True):
+        axes = {**part.batch[key], **part.free.get(key, {})}
         free = [not isinstance(length, int) for length in traced[str(name)]]
         shapes[key] = [axes[axis] if free[axis] else length for axis, length in enumerate(example.shape)]
     return shapes

@@ -10,10 +10,10 @@ import torch
 
 from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.core.extras import extra
-from medtrain.export.portable import Portable
+from medtrain.export.portable import Part
 from medtrain.export.traced import quiet, trace, why
 
-FILE = "model.onnx"
+SUFFIX = ".onnx"
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 OPSETS = (18, 23)  # what torch writes, and what the runtime of today reads
 
@@ -30,23 +30,23 @@ def check(opset: int | None) -> None:
         raise UsageError(f"export.opset={opset}: from {OPSETS[0]} to {OPSETS[1]}")
 
 
-def write(portable: Portable, folder: Path, opset: int | None, identity: Mapping[str, str]) -> dict[str, Any]:
-    """Write the network into a folder; returns the node `network` of model.json.
+def write(part: Part, file: Path, opset: int | None, identity: Mapping[str, str]) -> dict[str, Any]:
+    """Write a network; returns what model.json says of it.
 
     Raises:
         MedtrainError: it can't be traced or converted, with the operator in the way.
     """
     import onnx
 
-    traced = trace(portable)
+    traced = trace(part)
     try:
         with quiet():
             program = torch.onnx.export(
                 traced.program,
                 (),
                 dynamo=True,
-                input_names=list(portable.inputs),
-                output_names=list(portable.outputs),
+                input_names=list(part.inputs),
+                output_names=list(part.outputs),
                 opset_version=opset or OPSETS[0],
                 external_data=False,
                 verbose=False,
@@ -60,15 +60,15 @@ def write(portable: Portable, folder: Path, opset: int | None, identity: Mapping
     model.producer_name, model.producer_version = "medtrain", identity["version"]
     onnx.checker.check_model(model, full_check=True)
     model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
-    onnx.save_model(model, folder / FILE)
+    onnx.save_model(model, file)
     return {
-        "file": FILE,
+        "file": file.name,
         "opset": next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")),
         "inputs": [
             {"name": name, "dtype": str(example.dtype).removeprefix("torch."), "shape": traced.shapes[name]}
-            for name, example in portable.inputs.items()
+            for name, example in part.inputs.items()
         ],
-        "outputs": [{"name": name, "is": words} for name, words in portable.outputs.items()],
+        "outputs": [{"name": name, "is": words} for name, words in part.outputs.items()],
     }
 
 

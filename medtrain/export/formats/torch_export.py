@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from medtrain.core.errors import UsageError
-from medtrain.export.portable import Portable
+from medtrain.export.portable import Part
 from medtrain.export.traced import trace
 
-FILE = "model.pt2"
+SUFFIX = ".pt2"
 
 
 def check(opset: int | None) -> None:
@@ -21,22 +21,22 @@ def check(opset: int | None) -> None:
         raise UsageError(f"export.opset={opset}: torch_export has no opsets; leave it out")
 
 
-def write(portable: Portable, folder: Path, opset: int | None, identity: Mapping[str, str]) -> dict[str, Any]:
-    """Write the network into a folder; returns the node `network` of model.json.
+def write(part: Part, file: Path, opset: int | None, identity: Mapping[str, str]) -> dict[str, Any]:
+    """Write a network; returns what model.json says of it.
 
     Raises:
         MedtrainError: it can't be traced, with the operator in the way.
     """
-    traced = trace(portable)
+    traced = trace(part)
     for node in traced.program.graph.nodes:
         node.meta.pop("stack_trace", None)  # it names paths of this machine
     extra_files = {f"medtrain.{key}": value for key, value in identity.items()}
-    torch.export.save(traced.program, folder / FILE, extra_files=extra_files)
+    torch.export.save(traced.program, file, extra_files=extra_files)
     return {
-        "file": FILE,
+        "file": file.name,
         "inputs": [
             {"name": name, "dtype": str(example.dtype).removeprefix("torch."), "shape": traced.shapes[name]}
-            for name, example in portable.inputs.items()
+            for name, example in part.inputs.items()
         ],
-        "outputs": [{"name": name, "is": words} for name, words in portable.outputs.items()],
+        "outputs": [{"name": name, "is": words} for name, words in part.outputs.items()],
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtrain.export.runtime.inputs import Case
+
+SHOWN = 20  # bad cases on the terminal
 
 
 class ClassRows:
@@ -49,8 +52,8 @@ class ClassRows:
             return {"uncertainty": doubt}
         return {f"uncertainty_{name}": value for name, value in zip(self.classes, doubt, strict=True)}
 
-    def write(self, output: Path) -> int:
-        """Write the CSV whole, or not at all; returns how many cases could not be read."""
+    def close(self, output: Path) -> int:
+        """Write the CSV whole, or not at all, and say what became of the cases; returns the exit code."""
         columns = list(next(iter(self._cells.values()), {}))
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -62,7 +65,10 @@ class ClassRows:
         part = output.with_name(f".{output.name}.part")
         part.write_text(text.getvalue(), encoding="utf-8")
         part.replace(output)
-        return len(self.errors)
+        print(f"{len(self.cases) - len(self.errors):,} predicted, {len(self.errors):,} bad: {output}")
+        for number, reason in list(self.errors.items())[:SHOWN]:
+            print(f"  {self.cases[number].name}: {reason}", file=sys.stderr)
+        return 1 if self.errors else 0
 
 
 def _text(value: Any) -> Any:

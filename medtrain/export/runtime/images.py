@@ -44,9 +44,5 @@ def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
             except Exception as error:  # a bad file costs only itself
                 rows.errors[number] = reason_of(error)
         if numbers:
-            rows.add(numbers, started.network(pixels=np.stack(pixels)))
-    bad = rows.write(started.output)
-    print(f"{len(cases) - bad:,} predicted, {bad:,} bad: {started.output}")
-    for number, reason in list(rows.errors.items())[:20]:
-        print(f"  {cases[number].name}: {reason}", file=sys.stderr)
-    return 1 if bad else 0
+            rows.add(numbers, started.networks["model"](pixels=np.stack(pixels)))
+    return rows.close(started.output)

@@ -16,7 +16,7 @@ class Network:
 
     Args:
         folder: of the export.
-        facts: the node `network` of model.json.
+        facts: what model.json says of it.
         provider: of ONNX Runtime that carries it out, such as CUDAExecutionProvider.
     """
 

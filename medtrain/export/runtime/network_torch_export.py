@@ -15,7 +15,7 @@ class Network:
 
     Args:
         folder: of the export.
-        facts: the node `network` of model.json.
+        facts: what model.json says of it.
         provider: the device that carries it out, such as cuda.
     """
 

@@ -20,14 +20,14 @@ class Started:
         input: a file, a folder or a table of cases.
         output: the file to be written.
         facts: model.json.
-        network: the exported network.
+        networks: the exported networks, by name.
         batch_size: cases at a time.
     """
 
     input: Path
     output: Path
     facts: dict[str, Any]
-    network: Predict
+    networks: dict[str, Predict]
     batch_size: int
 
 
@@ -52,5 +52,5 @@ def start(network: Any, folder: Path, argv: Sequence[str] | None = None) -> Star
         parser.error(f"{given.input}: no such file or folder")
     if given.output.is_dir():
         parser.error(f"{given.output} is a folder; name a file in it")
-    loaded = network(folder, facts["network"], given.provider)
-    return Started(given.input, given.output, facts, loaded, given.batch_size)
+    networks = {name: network(folder, own, given.provider) for name, own in facts["networks"].items()}
+    return Started(given.input, given.output, facts, networks, given.batch_size)

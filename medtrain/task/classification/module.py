@@ -29,6 +29,7 @@ from medtrain.task.classification.explain_images import explain_images
 from medtrain.task.classification.explain_volumes import explain_volumes
 from medtrain.task.classification.out_of_fold import ClassJudge
 from medtrain.task.classification.portable import portable_images
+from medtrain.task.classification.portable_volumes import portable_volumes
 from medtrain.task.classification.views import views
 from medtrain.task.explanation import Explanation, Request
 from medtrain.task.gathering import Outputs
@@ -251,8 +252,10 @@ class Classification(Task):
         return (explain_images if self.spec.dims == 2 else explain_volumes)(self, request)
 
     def portable(self, request: ExportRequest) -> Portable:
-        """Make the export of a classifier of images."""
-        return portable_images(self, request) if self.spec.dims == 2 else super().portable(request)
+        """Make the export of a classifier of images or volumes."""
+        if not self.spec.dims:
+            return super().portable(request)
+        return (portable_images if self.spec.dims == 2 else portable_volumes)(self, request)
 
     def predicted(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision) -> Predicted:
         """Compute probabilities, decisions and uncertainty of the cases; `rows` is indexed by case number."""

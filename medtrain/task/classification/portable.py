@@ -11,10 +11,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from medtrain.core.errors import UsageError
-from medtrain.core.pool import mean_of_views
+from medtrain.core.pool import pool_case
 from medtrain.data.settings import image_form
 from medtrain.export.parity import compare_classes
-from medtrain.export.portable import ExportRequest, Portable
+from medtrain.export.portable import ExportRequest, Part, Portable
 from medtrain.io.image import read_image
 from medtrain.model import Ensemble
 
@@ -46,7 +46,7 @@ class ImageClassifier(nn.Module):
         """Map (B, C, H, W) uint16 over its full range to what `outputs_of` names."""
         x = pixels.to(torch.float32) / WHITE
         seen = [self._logits(view) for view in ([x] if self.views is None else self.views(x))]
-        logits_BSK = seen[0] if len(seen) == 1 else mean_of_views(torch.stack(seen), self.target.exclusive)
+        logits_BSK = seen[0] if len(seen) == 1 else pool_case(torch.stack(seen), "mean", self.target.exclusive)
         return judged(self.target, logits_BSK / self.temperature_S[:, None], self.limits_T)
 
     def _logits(self, x: Tensor) -> Tensor:
@@ -89,10 +89,15 @@ def portable_images(task: Any, request: ExportRequest) -> Portable:
     form, spec = image_form(request.data, task.spec), task.spec
     pixels = torch.from_numpy(np.arange(2 * spec.channels * form.size[0] * form.size[1]) % 65536).to(torch.uint16)
     return Portable(
-        ImageClassifier(task, request),
-        {"pixels": pixels.reshape(2, spec.channels, *form.size)},
-        {"pixels": {0: "batch"}},
-        outputs_of(task),
+        {
+            "model": Part(
+                ImageClassifier(task, request),
+                {"pixels": pixels.reshape(2, spec.channels, *form.size)},
+                {"pixels": {0: "batch"}},
+                outputs_of(task),
+                free={"pixels": {2: "height", 3: "width"}},
+            )
+        },
         "images",
         reads="an image (PNG, JPEG, TIFF, BMP, DICOM)",
         writes="a CSV with a row an image",
@@ -100,7 +105,6 @@ def portable_images(task: Any, request: ExportRequest) -> Portable:
         strange=odd_pictures,
         keep=keep_picture,
         compare=compare_classes,
-        free={"pixels": {2: "height", 3: "width"}},
         facts={"input": {"size": list(form.size), "channels": form.channels, "fit": form.fit, "window": form.window}},
     )
 

@@ -1,0 +1,103 @@
+"""Classes of volumes: files or DICOM series in, their patches through the network, pooled; a CSV out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medtrain.core.errors import MedtrainError
+from medtrain.data.batches.patch_form import PatchForm
+from medtrain.data.batches.patches import Case as Voxels
+from medtrain.data.batches.patches import Visit, grid_of
+from medtrain.data.batches.volumes import find_volumes
+from medtrain.export.runtime.classes import ClassRows
+from medtrain.export.runtime.inputs import in_batches, list_cases
+from medtrain.export.runtime.started import Started, start
+from medtrain.io.store.fill import reason_of
+from medtrain.io.store.voxel_values import prepared_image
+from medtrain.io.volume_source import read_volume
+
+
+@dataclass(frozen=True)
+class Held:
+    """A volume in memory, as the cache of medtrain would hold it (`medtrain.io.store.voxels.Stored`)."""
+
+    stored_CDHW: NDArray[Any]
+    scale: Sequence[float]
+    offset: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+    box: Any
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.stored_CDHW.shape
+
+    def mapped(self) -> NDArray[Any]:
+        return self.stored_CDHW
+
+
+def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
+    """Predict volumes; returns 0, 1 where any could not be read, 2 where nothing could be done."""
+    try:
+        started = start(network, folder, argv)
+        cases = list_cases(started.input, started.facts["rows"], find_volumes)
+    except MedtrainError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    rows = ClassRows(cases, started.facts["target"]["classes"])
+    for number, case in enumerate(cases):
+        try:
+            volume = read_case(case.path, started.facts["input"])
+        except Exception as error:  # a bad file costs only itself
+            rows.errors[number] = reason_of(error)
+            continue
+        outputs = judge(started, volume)
+        rows.add([number], {name: value[None] for name, value in outputs.items()})
+    return rows.close(started.output)
+
+
+def read_case(path: str, facts: dict[str, Any]) -> Any:
+    """Read a volume at the run's spacing, its values as medtrain keeps them.
+
+    Args:
+        facts: the node `input` of model.json.
+
+    Raises:
+        ValueError: with a short reason.
+    """
+    window, spacing = facts["form"]["window"], facts["spacing"]
+    stored, own = prepared_image(read_volume(path), spacing and tuple(spacing), window and tuple(window))
+    if len(stored) != facts["channels"]:
+        raise ValueError(f"{len(stored)} channels, where {facts['channels']} are wanted")
+    for text in own["notes"].values():
+        print(f"note: {Path(path).name} {text}", file=sys.stderr)
+    held: Any = Held(stored, own["scale"], own["offset"], own["low"], own["high"], own["box"])
+    return Voxels((held,))
+
+
+def judge(started: Started, volume: Any) -> dict[str, NDArray[Any]]:
+    """Run all patches of a volume through the network, then their logits through the graph that pools them."""
+    instances = [
+        started.networks["model"](patches=np.stack(batch))["instances"]
+        for batch in in_batches(patches_of(volume, started.facts["input"]["form"]), started.batch_size)
+    ]
+    return started.networks["pool"](instances=np.concatenate(instances))
+
+
+def patches_of(volume: Any, facts: dict[str, Any]) -> Iterator[NDArray[np.float32]]:
+    """Cut the patches (C, D, H, W), 0..1, that a case is judged by, in order."""
+    plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()}
+    form = PatchForm(**plain)
+    visit, draw = Visit(volume, form), np.random.default_rng(0)  # nothing is drawn
+    starts = grid_of(volume, form)
+    for place in np.stack(np.meshgrid(*starts, indexing="ij"), -1).reshape(-1, 3).tolist():
+        patch = np.zeros((volume.channels, *form.size), np.float32)
+        visit.patch((place[0], place[1], place[2]), patch, draw)
+        yield patch

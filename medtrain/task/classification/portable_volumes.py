@@ -1,0 +1,146 @@
+"""A classifier of volumes as two graphs: patches to logits; and all logits of a case to the calibrated decision."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from medtrain.core.errors import UsageError
+from medtrain.core.pool import pool_case
+from medtrain.data.batches.patch_form import patch_form
+from medtrain.export.parity import compare_classes
+from medtrain.export.portable import ExportRequest, Part, Portable
+from medtrain.io.volume_source import read_volume
+from medtrain.model import Ensemble
+from medtrain.task.classification.portable import judged, outputs_of
+
+ODD = (3, 5, 7)  # voxels a side of a small volume
+TRAINING = ("jitter", "per_volume", "foreground_share", "beyond", "label", "min_share", "control")
+
+
+class PatchNetwork(nn.Module):
+    """The network with normalisation and views: patches to logits of its members, with scores where attention pools."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, task: Any, request: ExportRequest) -> None:
+        super().__init__()
+        network = task.model.to(memory_format=torch.contiguous_format)
+        self.network = network.half() if request.half else network
+        self.views, self.half_precision, self.k = task.views, request.half, task.spec.n_logits
+        self.exclusive = task.target.exclusive
+        self.register_buffer("mean", task.mean)
+        self.register_buffer("std", task.std)
+
+    def forward(self, patches: Tensor) -> tuple[Tensor, ...]:
+        """Map (N, C, D, H, W) float32 in 0..1 to (N, S, K), one column more with scores."""
+        seen = [self._logits(view) for view in ([patches] if self.views is None else self.views(patches))]
+        if len(seen) == 1:
+            return (seen[0],)
+        logits = pool_case(torch.stack([view[..., : self.k] for view in seen]), "mean", self.exclusive)
+        scores = torch.stack([view[..., self.k :] for view in seen]).mean(0)
+        return (torch.cat([logits.float(), scores], -1),)
+
+    def _logits(self, x: Tensor) -> Tensor:
+        x = (x - self.mean) / self.std
+        logits: Tensor = self.network(x.half() if self.half_precision else x).float()
+        return logits if logits.ndim == 3 else logits[:, None]
+
+
+class Pool(nn.Module):
+    """The instances of one case to its probabilities and decision."""
+
+    temperature_S: Tensor
+    limits_T: Tensor
+
+    def __init__(self, task: Any, request: ExportRequest) -> None:
+        super().__init__()
+        self.target, self.how = task.target, task.pool
+        own = task.model.temperatures if isinstance(task.model, Ensemble) else torch.ones(1, dtype=torch.float64)
+        self.register_buffer("temperature_S", own.double() * request.decision.temperature)
+        limits = list(request.decision.thresholds.values())
+        self.register_buffer("limits_T", torch.tensor(limits, dtype=torch.float64))
+
+    def forward(self, instances: Tensor) -> tuple[Tensor, ...]:
+        """Map (N, S, K) of a case to what `outputs_of` names, without the axis of cases."""
+        if self.how == "attention":
+            weight_NS = instances[..., -1].softmax(0)
+            logits_SK = (weight_NS[..., None] * instances[..., :-1]).sum(0).double()
+        else:
+            logits_SK = pool_case(instances, self.how, self.target.exclusive).float().double()
+        outputs = judged(self.target, (logits_SK / self.temperature_S[:, None])[None], self.limits_T)
+        return tuple(output[0] for output in outputs)
+
+
+def portable_volumes(task: Any, request: ExportRequest) -> Portable:
+    """Make the export of a classifier of volumes.
+
+    Raises:
+        UsageError: what it reads, or adds at random, can't be exported.
+    """
+    form, spec = patch_form(request.data, task.spec), task.spec
+    columns = (request.data.get("columns") or {}).get("path")
+    if task.mc_dropout:
+        raise UsageError(f"eval.mc_dropout={task.mc_dropout}: what is drawn can't be exported; eval.mc_dropout=0")
+    if form.center == "mask" or form.control is not None:
+        raise UsageError("export: patches around masks, and those that show nothing, can't be exported")
+    if isinstance(columns, list) and len(columns) > 1:
+        raise UsageError(f"data.columns.path={columns}: cases of several files can't be exported yet")
+    members = len(task.model.members) if isinstance(task.model, Ensemble) else 1
+    example = (2, spec.channels, *form.size)
+    width = spec.n_logits + (task.pool == "attention")
+    network = Part(
+        PatchNetwork(task, request),
+        {"patches": torch.linspace(0, 1, 2 * spec.channels * int(np.prod(form.size))).reshape(example)},
+        {"patches": {0: "patches"}},
+        {"instances": "(patches, members, outputs) float32, logits, and a score where attention pools"},
+    )
+    pool = Part(
+        Pool(task, request),
+        {"instances": torch.linspace(-1, 1, 3 * members * width).reshape(3, members, width)},
+        {"instances": {0: "patches"}},
+        {name: words.replace("(B, ", "(").replace("(B,)", "()") for name, words in outputs_of(task).items()},
+    )
+    cut = {key: value for key, value in asdict(form).items() if key not in TRAINING}
+    return Portable(
+        {"model": network, "pool": pool},
+        "volumes",
+        reads="a volume (NIfTI, FreeSurfer, multi-frame DICOM, or a folder with a DICOM series)",
+        writes="a CSV with a row a volume",
+        suffix=".csv",
+        strange=odd_volumes,
+        keep=keep_volume,
+        compare=compare_classes,
+        facts={"input": {"form": cut, "spacing": spec.spacing and list(spec.spacing), "channels": spec.channels}},
+    )
+
+
+def odd_volumes(source: Path, folder: Path) -> None:
+    """Write a volume smaller than any patch, cut from a real one, and a file that breaks off."""
+    volume = read_volume(source)
+    x = np.asarray(volume.x_CDHW, np.float32)
+    small = np.stack([np.resize(channel, ODD) for channel in x])
+    file = _write(small, volume.affine, folder / "odd")
+    whole = file.read_bytes()
+    (folder / "unreadable.nii.gz").write_bytes(whole[: len(whole) // 2])
+
+
+def keep_volume(voxels_CDHW: np.ndarray, path: Path) -> Path:
+    """Write a volume that lies in no file of its own as NIfTI."""
+    return _write(voxels_CDHW, np.eye(4), path)
+
+
+def _write(x_CDHW: np.ndarray, affine: np.ndarray, path: Path) -> Path:
+    file = path.with_name(f"{path.name}.nii.gz")
+    turned = x_CDHW.transpose(3, 2, 1, 0)
+    image = nib.Nifti1Image(turned[..., 0] if turned.shape[-1] == 1 else turned, affine)
+    image.header.set_xyzt_units("mm")
+    nib.save(image, file)
+    return file
