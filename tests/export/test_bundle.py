@@ -40,9 +40,14 @@ def test_it_names_the_installed_versions_of_what_it_needs() -> None:
     assert all(line.partition("==")[2] for line in lines)
 
 
-def test_two_names_that_are_one_are_refused() -> None:
-    with pytest.raises(ValueError, match="both define _rows: rename one"):
-        bundle("t", "medtrain.data.rows.columns", ["_rows", "medtrain.export.runtime.inputs:_rows"], "")
+def test_one_name_of_two_modules_means_two_things() -> None:
+    wanted = ["_reason", "medtrain.io.nifti:SUFFIXES", "medtrain.io.itk:SUFFIXES", "medtrain.io.volume_source:FILES"]
+    made = bundle("t", "medtrain.io.nifti", wanted, "pass")
+    names: dict[str, object] = {"__name__": "made"}
+    exec(made.text, names)
+    assert names["SUFFIXES"] == (".nii", ".nii.gz")
+    assert names["_itk_SUFFIXES"] == (".mha", ".nrrd")
+    assert names["FILES"] == (".nii", ".nii.gz", ".mgh", ".mgz", ".mha", ".nrrd")  # by attributes of modules
 
 
 def test_the_process_of_the_proof_can_import_nothing_else(tmp_path: Path) -> None:
