@@ -51,6 +51,7 @@ class Slot:
     limits: Mapping[str, Any] = field(default_factory=dict)
 
 
+WAITS = dict.fromkeys(("patience", "min_delta"), Annotated[float, AtLeast(0)])
 RATES = dict.fromkeys(("lr", "weight_decay"), Annotated[float, AtLeast(0)])
 SLOTS: dict[str, Slot] = {
     "model": Slot(
@@ -63,7 +64,7 @@ SLOTS: dict[str, Slot] = {
     "encoder": Slot(("medtrain.encoder:Encoder",)),
     "optimizer": Slot(("torch.optim:Optimizer",), (), ("params",), RATES),
     "scheduler": Slot(("torch.optim.lr_scheduler:LRScheduler",), (), ("optimizer", "total_steps")),
-    "callbacks": Slot(("pytorch_lightning.callbacks:Callback",)),
+    "callbacks": Slot(("pytorch_lightning.callbacks:Callback",), limits=WAITS),
     "logger": Slot(("pytorch_lightning.loggers:Logger",), (), ("folder", "config")),
 }
 

@@ -11,13 +11,14 @@ import functools
 import typing
 from typing import Annotated, Any, Literal
 
-from medtrain.core.ranges import Amount, AtLeast, AtMost, Count, FileName, Inside, fault
+from medtrain.core.ranges import Above, Amount, AtLeast, AtMost, Count, FileName, Inside, fault
 
 Natural = Annotated[int, AtLeast(0)]
 Resolution = Annotated[float, AtLeast(0.05)]  # um/px
 Text = str | None
 Voxels = Count | list[Count] | None  # one number, or one an axis
-Lengths = float | list[float] | None
+Positive = Annotated[float, Above(0)]
+Lengths = Positive | list[Positive] | None
 Names = str | list[str] | None
 
 
@@ -54,7 +55,7 @@ class Data:
     channels: Literal[1, 3] | None
     fit: Literal["pad", "shrink", "stretch", "crop"]
     window: str | list[float] | None
-    mean: Lengths
+    mean: float | list[float] | None
     std: Lengths
     tile: Annotated[int, AtLeast(8)] | None
     tile_overlap: Amount
@@ -103,11 +104,11 @@ class Trainer:
     precision: Literal["32-true", "bf16-mixed", "16-mixed", 32, 16, "32", "bf16", "16"] | None
     max_epochs: Count | None
     max_time: str | dict | None
-    limit_train_batches: float | None
-    limit_val_batches: float | None
-    limit_test_batches: float | None
+    limit_train_batches: Amount | None
+    limit_val_batches: Amount | None
+    limit_test_batches: Amount | None
     accumulate_grad_batches: Count
-    gradient_clip_val: float | None
+    gradient_clip_val: Amount | None
     benchmark: bool | None
 
 

@@ -12,6 +12,7 @@ from medtrain.io.cells import without_decimals
 from medtrain.io.table import RawTable
 
 NEGATIVE = frozenset("0 no negative neg normal healthy well control benign absent false none clear nofinding".split())
+_SPECIAL = re.compile(r"[,:=\[\]{}()'\"$\\]")  # on Hydra's command line
 
 
 class WhichIsPositive(UsageError):
@@ -21,7 +22,7 @@ class WhichIsPositive(UsageError):
         self.names = list(names)
         super().__init__(
             f"which of the labels {names[0]!r} and {names[1]!r} is the positive one? "
-            f"say it with data.positive={names[1]!r} or data.classes=[{names[0]},{names[1]}] (the last is positive)"
+            f"say it with data.positive={names[1]!r} or data.classes=[{as_items(names)}] (the last is positive)"
         )
 
 
@@ -49,6 +50,11 @@ def order_of(raw: RawTable, present: set[str], named: tuple[str, ...] | None, po
 def negative_first(names: Sequence[str]) -> list[str]:
     """List class names, what usually says 'nothing found' in front: a proposal to people, never a decision."""
     return sorted(names, key=lambda name: (re.sub(r"[^a-z0-9]", "", name.lower()) not in NEGATIVE, name))
+
+
+def as_items(names: Sequence[str]) -> str:
+    """Write names as the items of a list on the command line: with quotes where a character has a meaning there."""
+    return ",".join(f"'{name}'" if _SPECIAL.search(name) else name for name in names)
 
 
 def shown(names: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from medtrain.core.errors import UsageError
+from medtrain.target.order import as_items
 
 MOST_VALUES = 20  # different numbers that may still be names of classes
 FEWEST_CASES = 5  # of the median number that is a class
@@ -52,8 +53,8 @@ def refuse_quantities(labels: Sequence[str], column: str, file: str) -> None:
         return
     reason = _dates(cases) or _numbers(cases) or _identifiers(cases)
     if reason:
-        names = [f"'{name}'" if "," in name else name for name in sorted(cases, key=_order)]
-        shown = ",".join(names if len(names) <= SHOWN else [*names[:3], "..."])
+        names = sorted(cases, key=_order)
+        shown = as_items(names if len(names) <= SHOWN else [*names[:3], "..."])
         raise UsageError(
             f"{file}: the labels in {column!r} are no classes: {reason}\n"
             f"if they are, say so with data.classes=[{shown}], all of them in order; "

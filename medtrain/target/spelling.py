@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from medtrain.core.errors import Problem, UsageError
 from medtrain.core.words import nearest
 from medtrain.io.cells import folded, is_unknown, one_spelling, spellings
-from medtrain.target.order import shown
+from medtrain.target.order import as_items, shown
 
 
 def one_way(
@@ -74,5 +74,5 @@ def refuse_two_ways(what: str, counts: Mapping[str, int], key: str = "") -> None
     listed = "; ".join(" and ".join(f"{name!r} ({counts[name]:,})" for name in group) for group in groups[:3])
     more = f"; and {len(groups) - 3} more" if len(groups) > 3 else ""
     among = sorted(counts)
-    apart = f", {key}=[{','.join(among[:8])}{',...' * (len(among) > 8)}] keeps them apart" if key else ""
+    apart = f", {key}=[{as_items(among[:8])}{',...' * (len(among) > 8)}] keeps them apart" if key else ""
     raise UsageError(f"{what} differ by case or blanks alone: {listed}{more}\ndata.merge_case=true joins them{apart}")

@@ -269,3 +269,20 @@ def test_every_packaged_value_fits_its_own_rule() -> None:
     for key, value in packaged():
         if value != MISSING and "${" not in str(value) and not isinstance(value, dict):
             assert schema.wrong(key, value, value) == "", key
+
+
+@pytest.mark.parametrize(
+    ("word", "text"),
+    [
+        ("data.std=0", "it must be above 0"),
+        ("data.std=[0.2,-0.1,0.2]", "-0.1 in it: it must be above 0"),
+        ("trainer.gradient_clip_val=-1", "it must be at least 0"),  # would turn gradients round
+        ("trainer.limit_train_batches=-1", "it must be at least 0"),
+        ("trainer.limit_val_batches=-0.5", "it must be at least 0"),
+        ("trainer.limit_test_batches=-1", "it must be at least 0"),
+        ("callbacks.early_stopping.patience=-1", "it must be at least 0"),
+        ("callbacks.early_stopping.min_delta=-0.1", "it must be at least 0"),
+    ],
+)
+def test_lengths_waits_and_limits_are_not_negative(word: str, text: str) -> None:
+    assert text in refused(f"{'+' * ('min_delta' in word)}{word}")

@@ -178,3 +178,12 @@ def test_sites_and_groups(images: Path) -> None:
     with pytest.raises(UsageError, match=r"eval\.groups: the groups in 'sex' differ"):
         group_columns(manifest, ["sex"])
     assert group_columns(manifest, ["sex"], merge_case=True)["sex"].tolist() == ["F", "F", "(blank)"]
+
+
+def test_decimal_commas_and_other_characters_of_the_command_line_are_quoted_in_advice(images: Path) -> None:
+    with pytest.raises(UsageError, match=r"data\.classes=\['0,0','1,0'\]"):
+        read(images, 'path,label\n0.png,"0,0"\n1.png,"1,0"\n2.png,"0,0"\n')
+    with pytest.raises(UsageError, match=r"data\.classes=\['BIRADS: 2',birads 3\]"):
+        read(images, "path,label\n0.png,BIRADS: 2\n1.png,birads 3\n2.png,BIRADS: 2\n")
+    with pytest.raises(UsageError, match=r"data\.classes=\['A \(mild\)','a \(mild\)',b\] keeps them apart"):
+        read(images, "path,label\n0.png,A (mild)\n1.png,a (mild)\n2.png,b\n")
