@@ -108,7 +108,8 @@ def _unknown_options(overrides: list[Override], multirun: bool) -> list[check.Fa
         elif group in options and not group.startswith("hydra/") and not override.is_delete():
             for value in _values(override):
                 if value is not None and str(value) not in options[group]:
-                    advice = suggest(str(value), options[group])
+                    known = features.by_another_name(str(value), options[group]) if group == "encoder" else None
+                    advice = known or suggest(str(value), options[group])
                     problems.append(check.Fault(line, f"{group}={value}: no such option; {advice}"))
     return problems
 

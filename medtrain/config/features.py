@@ -5,7 +5,8 @@ Slides and bags are trained so anyway. Here is what else follows in a configurat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -16,6 +17,26 @@ from medtrain.data.source import sources
 from medtrain.io.yaml_file import read_yaml
 
 KIND = "bag"  # of networks that learn from features
+ELSEWHERE = "make its features with the program that publishes it, and read them with data=feature_bags"
+NOT_OFFERED = {  # names that people look for, why they are not to be had
+    "conch_v1_5": "CONCH v1.5's layout is published under CC BY-NC-ND with TITAN alone",
+    "titan": "TITAN encodes slides from features of CONCH v1.5, under CC BY-NC-ND",
+    "musk": "MUSK needs its own library, torchscale's BEiT-3",
+    "keep": "KEEP runs code from its hub",
+    "prism": "PRISM encodes slides from features of Virchow",
+    "path_foundation": "Path Foundation is a TensorFlow model",
+}
+SPELLINGS = {  # as other programs have them, without signs
+    **dict.fromkeys(("conchv15", "conchv1.5", "conch15", "conch1.5"), "conch_v1_5"),
+    **dict.fromkeys(("univ1", "mahmooduni"), "uni"),
+    **dict.fromkeys(("univ2", "uni2h"), "uni2"),
+    **dict.fromkeys(("conchv1",), "conch"),
+    **dict.fromkeys(("provgigapath",), "gigapath"),
+    **dict.fromkeys(("midnight12k",), "midnight"),
+    **dict.fromkeys(("phikonv1",), "phikon"),
+    **{f"kaikovit{size}": f"kaiko_{size}" for size in ("s8", "s16", "b8", "b16", "l14")},
+    **{f"lunitvit{size}": f"lunit_{size}" for size in ("s8", "s16")},
+}
 SLICES = {"classification": "probe"}  # of a task on cases themselves, and on their features
 
 
@@ -23,6 +44,16 @@ def on_features(cfg: Mapping[str, Any] | DictConfig) -> bool:
     """Tell whether cases become features before a network sees them, which an encoder node alone makes them."""
     source = sources().get(str((cfg.get("data") or {}).get("name")))
     return source is not None and source.features_with(cfg.get("encoder"))
+
+
+def by_another_name(name: str, options: Collection[str]) -> str | None:
+    """Say of an encoder that is no option what it is called here, or why it is not to be had; None of others."""
+    plain = re.sub(r"[^a-z0-9.]", "", name.lower())
+    known = {re.sub(r"[^a-z0-9.]", "", option): option for option in (*options, *NOT_OFFERED)} | SPELLINGS
+    meant = known.get(plain)
+    if meant in NOT_OFFERED:
+        return f"{NOT_OFFERED[str(meant)]}; {ELSEWHERE}"
+    return f"it is encoder={meant} here" if meant else None
 
 
 def settle(cfg: DictConfig) -> None:

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 State = dict[str, Tensor]
 
 _BEFORE = re.compile(
-    r"^.*?(?=embeddings\.(?:cls|pos|patch|mask)|encoder\.layer\.|(?<!\w)layers\.|layernorm\.|pooler\.)"
+    r"^.*?(?=embeddings\.(?:cls|pos|patch|mask|register)|encoder\.layer\.|(?<!\w)layers\.|layernorm\.|pooler\.)"
 )
 _TRANSFORMERS = (  # of versions 4 and 5: ViTModel and Dinov2Model
     (r"^embeddings\.cls_token$", "cls_token"),
     (r"^embeddings\.mask_token$", "mask_token"),
     (r"^embeddings\.position_embeddings$", "pos_embed"),
+    (r"^embeddings\.register_tokens$", "register_tokens"),
     (r"^embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
     (r"^(?:encoder\.layer|layers)\.", "blocks."),
     (r"\.attention\.(?:attention\.)?(query|key|value)\.", r".attn.\1."),
@@ -59,10 +60,15 @@ def from_transformers(given: Mapping[str, Tensor], network: nn.Module) -> State:
             names = [key.replace(parts[0], part) for part in parts]
             if all(name in state for name in names):
                 state[key.replace(parts[0], whole)] = torch.cat([state.pop(name) for name in names])
-    own = next((value for name, value in network.state_dict().items() if name.endswith("pos_embed")), None)
+    own = _positions(network)
     if own is not None and "pos_embed" in state:
         state["pos_embed"] = _resampled(state["pos_embed"], own.shape[1])
     return state
+
+
+def _positions(network: nn.Module) -> Tensor | None:
+    """Find the positions of a network's tokens (1, N, D)."""
+    return next((value for name, value in network.state_dict().items() if name.endswith("pos_embed")), None)
 
 
 def _resampled(positions_1ND: Tensor, wanted: int) -> Tensor:
@@ -73,6 +79,31 @@ def _resampled(positions_1ND: Tensor, wanted: int) -> Tensor:
     grid = positions_1ND[:, 1:].unflatten(1, (sides[0], sides[0])).permute(0, 3, 1, 2).float()
     grid = nn.functional.interpolate(grid, (sides[1], sides[1]), mode="bicubic", align_corners=False)
     return torch.cat([positions_1ND[:, :1], grid.flatten(2).transpose(1, 2)], 1)
+
+
+def from_dinov2(given: Mapping[str, Tensor], network: nn.Module) -> State:
+    """Rename the tensors of Meta's DINOv2 with registers, or of transformers' Dinov2WithRegisters.
+
+    There the class token has a position of its own; timm's network has none, so it is added to the token.
+    """
+    of_transformers = any("embeddings.patch_embeddings." in key for key in given)
+    named = from_transformers(given, network) if of_transformers else dict(given)
+    state: State = {}
+    for key, value in named.items():
+        for pattern, new in (
+            (r"(^|\.)register_tokens$", r"\1reg_token"),
+            (r"\.mlp\.w12\.", ".mlp.fc1."),
+            (r"\.mlp\.w3\.", ".mlp.fc2."),
+        ):
+            key = re.sub(pattern, new, key)
+        state[key] = value
+    own = _positions(network)
+    for key in [key for key in state if key.endswith("pos_embed")]:
+        token = f"{key.removesuffix('pos_embed')}cls_token"
+        if token in state and own is not None and state[key].shape[1] == own.shape[1] + 1:
+            state[token] = state[token] + state[key][:, :1]
+            state[key] = state[key][:, 1:]
+    return state
 
 
 def from_coca(given: Mapping[str, Tensor], network: nn.Module) -> State:
@@ -92,6 +123,7 @@ LAYOUTS: dict[str, Callable[[Mapping[str, Tensor], nn.Module], State]] = {
     "timm": as_published,
     "open_clip": as_published,
     "transformers": from_transformers,
+    "dinov2": from_dinov2,
     "coca": from_coca,
     "ctranspath": from_old_swin,
 }

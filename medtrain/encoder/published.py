@@ -5,7 +5,9 @@ Each is a file of a few lines, ``configs/encoder/NAME.yaml``; here is what they 
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal, TypeVar
@@ -23,7 +25,7 @@ from medtrain.model.frozen import load_whole
 from medtrain.model.weights import load_weights
 
 Part = TypeVar("Part", Preprocessing, Origin)
-Layout = Literal["timm", "open_clip", "transformers", "coca", "ctranspath"]
+Layout = Literal["timm", "open_clip", "transformers", "dinov2", "coca", "ctranspath"]
 
 
 def published(
@@ -64,7 +66,15 @@ def published(
 
 
 def _fit(network: nn.Module, state: Mapping[str, Tensor], layout: Layout) -> None:
-    load_whole(network, LAYOUTS[layout](state, network))
+    named = LAYOUTS[layout](state, network)
+    load_whole(network, named)
+    before, after = (
+        next((value.shape[1] for key, value in values.items() if re.search(r"pos(?:ition)?_embed(?:dings)?$", key)), 0)
+        for values in (state, named)
+    )
+    if abs(before - after) > 1:  # but for the class token, which some publish apart
+        sides = [f"{side} x {side}" for side in (math.isqrt(before), math.isqrt(after))]
+        network.loaded = f"{network.loaded}; positions of {sides[0]} patches resampled to {sides[1]}"  # type: ignore[assignment]
 
 
 def _built_in(arguments: Mapping[str, Any], layout: Layout) -> dict[str, Any]:

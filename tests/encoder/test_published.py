@@ -76,8 +76,23 @@ def shaken(network: nn.Module) -> nn.Module:
     return network.eval()
 
 
-def same(ours: Tensor, theirs: Tensor) -> None:
-    torch.testing.assert_close(ours / theirs.std(), theirs / theirs.std(), rtol=0, atol=1e-5)
+def same(encoder: Any, reference: Callable[[Tensor], Tensor], x_BCHW: Tensor, *modules: nn.Module) -> None:
+    """Compare features with the reference's, within 1e-6 of their spread where sums are not rounded to 32 bits.
+
+    In 32 bits the order of a sum alone is worth as much, so there 1e-5 is what can be asked for.
+    """
+
+    def close(ours: Tensor, theirs: Tensor, atol: float) -> None:
+        torch.testing.assert_close(ours / theirs.std(), theirs / theirs.std(), rtol=0, atol=atol)
+
+    with torch.no_grad():
+        torch.testing.assert_close(encoder.preprocessing(TILES), x_BCHW, rtol=0, atol=2e-6)
+        close(encoder(TILES), reference(x_BCHW), 1e-5)
+        for module in modules:
+            module.double()
+        theirs = reference(x_BCHW.double())
+        assert theirs.dtype == torch.float64
+        close(encoder.network.double()(x_BCHW.double()), theirs, 1e-6)
 
 
 def vit(name: str, **arguments: Any) -> Make:
@@ -127,8 +142,7 @@ def test_timms_layout_gives_timms_features(tmp_path: Path, name: str) -> None:
         encoder.dim == dim
         and encoder.loaded == f"{len(reference.state_dict())} of {len(reference.state_dict())} tensors loaded"
     )
-    with torch.no_grad():
-        same(encoder(TILES), pool(reference(seen(*view))))
+    same(encoder, lambda x: pool(reference(x)), seen(*view), reference)
 
 
 def hugging_face(kind: str, **config: Any) -> nn.Module:
@@ -178,8 +192,7 @@ def test_transformers_layout_gives_transformers_features(tmp_path: Path, name: s
     save_file({key: value.contiguous() for key, value in state.items()}, tmp_path / "model.safetensors")
     encoder = built(name, tmp_path)
     assert encoder.dim == dim
-    with torch.no_grad():
-        same(encoder(TILES), pool(reference(pixel_values=seen(*view)).last_hidden_state))
+    same(encoder, lambda x: pool(reference(pixel_values=x).last_hidden_state), seen(*view), reference)
 
 
 def test_positions_of_another_size_are_resampled_as_transformers_does_it(tmp_path: Path) -> None:
@@ -188,8 +201,10 @@ def test_positions_of_another_size_are_resampled_as_transformers_does_it(tmp_pat
     node = preset("rad_dino")
     encoder = built("rad_dino", tmp_path, preprocessing=node["preprocessing"] | {"size": 224})
     x_BCHW = seen(224, ((0.5307,) * 3, (0.2583,) * 3), "bicubic")
+    assert "positions of 37 x 37 patches resampled to 16 x 16" in encoder.loaded
     with torch.no_grad():
-        same(encoder(TILES), reference(pixel_values=x_BCHW).last_hidden_state[:, 0])
+        theirs = reference(pixel_values=x_BCHW).last_hidden_state[:, 0]
+        torch.testing.assert_close(encoder(TILES), theirs, rtol=0, atol=1e-5 * float(theirs.std()))
 
 
 def test_biomedclip_is_open_clips_image_part(tmp_path: Path) -> None:
@@ -201,8 +216,7 @@ def test_biomedclip_is_open_clips_image_part(tmp_path: Path) -> None:
     torch.save(state | texts, tmp_path / "open_clip_pytorch_model.bin")
     encoder = built("biomedclip", f"local-dir:{tmp_path}")
     assert encoder.dim == 512 and "2 of the file are not of this network" in encoder.loaded
-    with torch.no_grad():
-        same(encoder(TILES), reference(seen(224, CLIP, "bicubic")))
+    same(encoder, reference, seen(224, CLIP, "bicubic"), reference)
 
 
 def test_conch_pools_as_open_clips_attention_does(tmp_path: Path) -> None:
@@ -218,9 +232,7 @@ def test_conch_pools_as_open_clips_attention_does(tmp_path: Path) -> None:
         state | {"text.cls_emb": torch.zeros(768), "logit_scale": torch.zeros(())}, tmp_path / "pytorch_model.bin"
     )
     encoder = built("conch", tmp_path, depth=1)
-    with torch.no_grad():
-        tokens = trunk.forward_features(seen(448, CLIP, "bicubic"))
-        same(encoder(TILES), norm(pool(tokens)[:, 0]))
+    same(encoder, lambda x: norm(pool(trunk.forward_features(x))[:, 0]), seen(448, CLIP, "bicubic"), trunk, pool, norm)
 
 
 def test_ctranspath_is_a_swin_behind_convolutions(tmp_path: Path) -> None:
@@ -244,16 +256,72 @@ def test_ctranspath_is_a_swin_behind_convolutions(tmp_path: Path) -> None:
     index = {"layers.0.blocks.0.attn.relative_position_index": torch.zeros(49, 49, dtype=torch.long)}
     torch.save({"model": old | stem | index}, tmp_path / "ctranspath.pth")
     encoder = built("ctranspath", tmp_path / "ctranspath.pth")
-    x_BCHW = seen(224, IMAGENET, "bilinear")
-    for conv, norm in (("0", "1"), ("3", "4")):
-        running = [stem[f"patch_embed.proj.{norm}.{key}"] for key in ("running_mean", "running_var", "weight", "bias")]
-        x_BCHW = F.relu(F.batch_norm(F.conv2d(x_BCHW, weights[conv], None, 2, 1), *running))
-    x_BCHW = F.conv2d(x_BCHW, weights["6"], stem["patch_embed.proj.6.bias"])
     swin.patch_embed.proj = nn.Identity()
     swin.patch_embed.strict_img_size = False
     swin.patch_embed.img_size = None
-    with torch.no_grad():
-        same(encoder(TILES), swin(x_BCHW))
+
+    def reference(x_BCHW: Tensor) -> Tensor:
+        at = {key: value.to(x_BCHW.dtype) for key, value in stem.items()}
+        for conv, norm in (("0", "1"), ("3", "4")):
+            running = [at[f"patch_embed.proj.{norm}.{k}"] for k in ("running_mean", "running_var", "weight", "bias")]
+            x_BCHW = F.conv2d(x_BCHW, at[f"patch_embed.proj.{conv}.weight"], None, 2, 1)
+            x_BCHW = F.relu(F.batch_norm(x_BCHW, *running))
+        return swin(F.conv2d(x_BCHW, at["patch_embed.proj.6.weight"], at["patch_embed.proj.6.bias"]))
+
+    same(encoder, reference, seen(224, IMAGENET, "bilinear"), swin)
+
+
+HIBOU = (0.7068, 0.5755, 0.722), (0.195, 0.2316, 0.1816)
+REGISTERS: dict[str, tuple[dict[str, Any], tuple]] = {
+    "hibou_b": ({"image_size": 224, "use_swiglu_ffn": True}, (224, HIBOU, "bicubic")),
+    "hibou_l": (
+        {"image_size": 224, "use_swiglu_ffn": True, "hidden_size": 1024, "num_attention_heads": 16},
+        (224, HIBOU, "bicubic"),
+    ),
+}
+
+
+def as_meta(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Spell transformers' Dinov2WithRegisters as Meta's DINOv2 does, and as Hibou and kaiko were published."""
+    names = {"embeddings.": "", "patch_embeddings.projection": "patch_embed.proj", "position_embeddings": "pos_embed"}
+    names |= {"encoder.layer.": "blocks.", "layer_scale1.lambda1": "ls1.gamma", "layer_scale2.lambda1": "ls2.gamma"}
+    names |= {"attention.output.dense": "attn.proj", "weights_in": "w12", "weights_out": "w3", "layernorm.": "norm."}
+    spelt = {}
+    for key, value in version_4(state, "Dinov2").items():
+        for old, new in names.items():
+            key = key.replace(old, new)
+        spelt[key] = value
+    for key in [key for key in spelt if ".attention.attention.query." in key]:
+        parts = [spelt.pop(key.replace("query", part)) for part in ("query", "key", "value")]
+        spelt[key.replace("attention.attention.query", "attn.qkv")] = torch.cat(parts)
+    return spelt
+
+
+@pytest.mark.parametrize("spelling", ["transformers", "meta"])
+@pytest.mark.parametrize("name", REGISTERS)
+def test_dinov2_with_registers_in_either_spelling(tmp_path: Path, name: str, spelling: str) -> None:
+    config, view = REGISTERS[name]
+    reference = hugging_face("Dinov2WithRegisters", patch_size=14, num_register_tokens=4, **config)
+    state = reference.state_dict()
+    state = as_meta(state) if spelling == "meta" else version_4(state, "Dinov2")
+    save_file({key: value.contiguous() for key, value in state.items()}, tmp_path / "model.safetensors")
+    encoder = built(name, tmp_path)
+    same(encoder, lambda x: reference(pixel_values=x).last_hidden_state[:, 0], seen(*view), reference)
+
+
+@pytest.mark.parametrize("spelling", ["timm", "meta"])
+def test_kaikos_large_one_sees_224_pixels_on_a_grid_of_518(tmp_path: Path, spelling: str) -> None:
+    reference = shaken(vit("vit_large_patch14_reg4_dinov2", dynamic_img_size=True)(depth=1))
+    state = dict(reference.state_dict())
+    if spelling == "meta":  # the class token's position apart, as timm's own filter takes it
+        place = torch.randn(1, 1, 1024) / 50
+        state["pos_embed"] = torch.cat([place, state["pos_embed"]], 1)
+        state["cls_token"], state["register_tokens"] = state["cls_token"] - place, state.pop("reg_token")
+        state["mask_token"] = torch.zeros(1, 1024)
+    torch.save(state, tmp_path / "vitl14.pth")
+    encoder = built("kaiko_l14", tmp_path / "vitl14.pth")
+    assert encoder.dim == 1024
+    same(encoder, lambda x: reference(x)[:, 0], seen(224, HALF, "bilinear"), reference)
 
 
 def test_a_gate_is_told_before_anything_is_fetched(

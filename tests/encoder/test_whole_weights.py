@@ -9,6 +9,7 @@ import pytest
 import timm as timm_library
 import torch
 import torchvision as tv
+from timm.layers import SwiGLUPacked
 from torch import Tensor
 
 from medtrain.core.errors import MedtrainError
@@ -53,6 +54,50 @@ WRONG = {
 }
 
 
+def split_qkv() -> State:
+    """Spell queries, keys and values apart, as other libraries do."""
+    state = vit()
+    for key in [key for key in state if ".attn.qkv." in key]:
+        parts = dict(zip("qkv", state.pop(key).chunk(3), strict=True))
+        state |= {key.replace("qkv", name): value for name, value in parts.items()}
+    return state
+
+
+WRONG |= {
+    "half a checkpoint": (without(*(f"blocks.{n}." for n in range(6, 12))), r"72 of its own are lacking \(blocks.6"),
+    "fewer blocks": (lambda: vit(depth=6), r"72 of its own are lacking \(blocks.6"),
+    "queries, keys and values apart": (
+        split_qkv,
+        r"24 of its own are lacking \(blocks.0.attn.qkv.weight.*72 of the file",
+    ),
+    "another grid of positions": (lambda: vit(img_size=384), r"1 have another shape \(pos_embed \[1, 577, 192\] for"),
+    "other patches": (lambda: vit(patch_size=8), r"2 have another shape \(pos_embed .*patch_embed.proj.weight"),
+    "a gated feed-forward": (lambda: vit(mlp_layer=SwiGLUPacked), "have another shape .*mlp.fc2.weight"),
+    "no bias of queries, keys and values": (
+        lambda: vit(qkv_bias=False),
+        r"12 of its own are lacking \(blocks.0.attn.qkv.b",
+    ),
+    "no class token": (lambda: vit(class_token=False, global_pool="avg"), "cls_token"),
+    "two networks in one": (
+        lambda: vit() | {f"blocks.{n}.adapter.weight": torch.ones(2) for n in range(12)},
+        "12 of the",
+    ),
+}
+LACKING = {  # what the network has and the file lacks
+    "LayerScale": ({"init_values": 0.1}, r"24 of its own are lacking \(blocks.0.ls1.gamma"),
+    "registers": ({"reg_tokens": 4}, r"reg_token"),
+    "a gate": ({"mlp_layer": SwiGLUPacked}, "have another shape .*mlp.fc2.weight"),
+}
+
+
+@pytest.mark.parametrize("case", LACKING)
+def test_what_the_network_has_beyond_the_file_is_refused_too(tmp_path: Path, case: str) -> None:
+    arguments, message = LACKING[case]
+    torch.save(vit(), tmp_path / "w.pt")
+    with pytest.raises(MedtrainError, match=rf"encoder.weights=.*never learns.*{message}"):
+        timm(VIT, str(tmp_path / "w.pt"), arguments=arguments)
+
+
 @pytest.mark.parametrize("case", WRONG)
 def test_what_does_not_fit_whole_is_refused_in_numbers(tmp_path: Path, case: str) -> None:
     state, message = WRONG[case]
@@ -65,6 +110,10 @@ RIGHT = {
     "plain": (vit, "150 of 150 tensors loaded"),
     "with its classifier": (lambda: vit(num_classes=7), "150 of 150 tensors loaded; 2 of a classifier left out"),
     "wrapped by DDP": (lambda: {f"module.{key}": value for key, value in vit().items()}, "150 of 150 tensors loaded"),
+    "under a deep prefix": (
+        lambda: {f"state.teacher.backbone.module.{key}": value for key, value in vit().items()},
+        "150 of 150 tensors loaded",
+    ),
     "a mask token": (beside(mask_token=torch.zeros(1, 1, 192)), "150 of 150 tensors loaded"),
     "beside a loss": (
         lambda: {f"model.{key}": value for key, value in vit().items()} | {"loss.weight": torch.ones(3)},
@@ -80,7 +129,10 @@ def test_what_fits_is_told_in_numbers(tmp_path: Path, case: str) -> None:
     encoder = timm(VIT, str(tmp_path / "w.pt"))
     assert encoder.loaded.startswith(told)
     reference = timm_library.create_model(VIT, num_classes=0).eval()
-    given = {key.removeprefix("module.").removeprefix("model."): value for key, value in state().items()}
+    given = {
+        key.removeprefix("state.teacher.backbone.").removeprefix("module.").removeprefix("model."): value
+        for key, value in state().items()
+    }
     reference.load_state_dict({key: given[key] for key in reference.state_dict()})
     with torch.no_grad():
         torch.testing.assert_close(encoder(TILES), reference(encoder.preprocessing(TILES)), rtol=0, atol=1e-6)
