@@ -24,6 +24,7 @@ from medtrain.data.base import Data
 from medtrain.data.batches import module_of
 from medtrain.data.batches.encoded import EncodedData
 from medtrain.data.source import declared
+from medtrain.io import record
 from medtrain.launch import ranks
 from medtrain.model import Ensemble, build_model, check_passes, kept_bytes
 from medtrain.report.progress import bar
@@ -91,7 +92,19 @@ def data_parts(cfg: DictConfig, as_read: bool = False) -> dict[str, Any]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # an encoder without weights is the same one whenever it is built
         parts = {name: allowed.build(name, cfg[name]) for name in names}
+    if "encoder" in parts and cfg.get("run"):
+        _tell_another_encoder(Path(str(cfg.run)), parts["encoder"].fingerprint())
     return parts | ({"read_by": module_of(cfg.data.name)} if on_features(cfg) and not as_read else {})
+
+
+def _tell_another_encoder(run: Path, now: str) -> None:
+    """Warn where features are no longer made by the encoder that a run has learned from."""
+    then = record.read(run).get("encoder")
+    if then is not None and then != now:
+        warn(
+            f"run={run} was trained on features of an encoder {then}, which is now {now}: its weights "
+            "(encoder.weights), or the library that builds it, are others: put the file back"
+        )
 
 
 def parts_taken(cfg: DictConfig) -> tuple[str, ...]:

@@ -114,7 +114,7 @@ def _facts(members: Sequence[Member]) -> dict[str, Any]:
     first = members[0].fields
     names = Counter(str(member.fields.get("model")) for member in members)
     return {
-        **{key: first.get(key) for key in ("task", "data", "spec")},
+        **{key: first[key] for key in ("task", "data", "spec", "encoder") if key in first},
         "model": "ensemble of " + ", ".join(f"{count} {name}" for name, count in names.items()),
         "seed": members[0].cfg.seed,
         "members": _described(members),

@@ -29,6 +29,7 @@ def note_data(record: RunRecord, data: Data, trainer: pl.Trainer) -> None:
         fingerprints=data.fingerprints,
         excluded=data.excluded,
         **({"held_out": data.held_out} if data.held_out else {}),
+        **({"encoder": encoder.fingerprint()} if (encoder := getattr(data, "encoder", None)) else {}),
         imbalance=imbalance_of(data),
         synthetic=data.synthetic,
         world_size=trainer.world_size,

@@ -69,7 +69,8 @@ def settle(cfg: DictConfig) -> None:
         if not on_features(cfg):
             if cfg.get("encoder") and cfg.task.get("kind") != KIND:
                 raise UsageError(f"encoder=: task={cfg.task.name} doesn't learn from features; leave it out")
-            cfg.task.slice = whole
+            if own in back:
+                cfg.task.slice = whole
             return
         if whole not in SLICES:
             raise UsageError(f"encoder=: task={cfg.task.name} doesn't learn from features; leave it out")

@@ -176,9 +176,14 @@ def save_config(cfg: DictConfig, folder: Path, *, of_run: bool = True) -> None:
 
 
 def absolute_paths(cfg: DictConfig) -> None:
-    """Make the data's paths independent of the working folder, in place."""
+    """Make the paths of data and of an encoder's weights independent of the working folder, in place."""
     for key in (*source.path_keys(cfg.data.name), source.CACHE):
         if cfg.data.get(key.name):
             cfg.data[key.name] = key.absolute(cfg.data)
+    encoder = cfg.get("encoder") or {}
+    if (weights := encoder.get("weights")) and (
+        place := Path(str(weights).removeprefix("local-dir:")).expanduser()
+    ).exists():
+        cfg.encoder.weights = str(place.absolute())
     if cfg.get("init_from"):
         cfg.init_from = str(Path(cfg.init_from).expanduser().absolute())

@@ -9,6 +9,9 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pandas as pd
+import pytest
+import torch
+import torchvision
 from PIL import Image
 
 from tests.integration.conftest import Ran
@@ -71,6 +74,26 @@ def test_the_life_of_a_probe(medtrain: Callable[..., Ran], folder: Path) -> None
         assert ran.code == 2 and text in ran.err, ran.err
     ran = medtrain("train", "task=lesion_det", "encoder=descriptor", "data.patients=12")
     assert ran.code == 2 and "encoder" in ran.err
+
+
+def test_weights_are_found_from_elsewhere_and_others_are_told(
+    medtrain: Callable[..., Ran], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(seed: int) -> None:
+        torch.manual_seed(seed)
+        torch.save(torchvision.models.resnet18(weights=None).state_dict(), folder / "w.pth")
+
+    write(0)
+    words = [word for word in FILMS if not word.startswith("encoder=")] + ["encoder=torchvision", "encoder.size=32"]
+    words += ["encoder.name=resnet18", "encoder.weights=w.pth", "data.patients=16", "model=linear_probe"]
+    assert medtrain("train", *words, "hydra.run.dir=run").code == 0
+    (folder / "elsewhere").mkdir()
+    monkeypatch.chdir(folder / "elsewhere")
+    ran = medtrain("test", "run=../run", "eval.split=val", "name=one")
+    assert ran.code == 0 and "is now" not in ran.out, ran.err
+    write(1)
+    ran = medtrain("test", "run=../run", "eval.split=val", "name=two")
+    assert "was trained on features of an encoder" in ran.out and "put the file back" in ran.out
 
 
 def test_several_encoders_side_by_side(medtrain: Callable[..., Ran], folder: Path) -> None:
