@@ -27,7 +27,7 @@ REGISTERS: dict[str, tuple[dict[str, Any], tuple]] = {
 
 def as_meta(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Spell transformers' Dinov2WithRegisters as Meta's DINOv2 does, and as Hibou and kaiko were published."""
-    names = {"embeddings.": "", "patch_embeddings.projection": "patch_embed.proj", "position_embeddings": "pos_embed"}
+    names = {"patch_embeddings.projection": "patch_embed.proj", "position_embeddings": "pos_embed", "embeddings.": ""}
     names |= {"encoder.layer.": "blocks.", "layer_scale1.lambda1": "ls1.gamma", "layer_scale2.lambda1": "ls2.gamma"}
     names |= {"attention.output.dense": "attn.proj", "weights_in": "w12", "weights_out": "w3", "layernorm.": "norm."}
     spelt = {}
