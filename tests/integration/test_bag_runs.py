@@ -109,7 +109,8 @@ def test_slides_from_table_to_heatmap(medtrain: Callable[..., Ran], phantom_cach
 def test_an_own_network_sees_places_and_is_explained(
     medtrain: Callable[..., Ran], phantom_cache: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (folder / "placed_net.py").write_text(
+    (folder / "nets").mkdir()
+    (folder / "nets" / "placed_net.py").write_text(
         "import torch\nfrom torch import nn\n\n\nclass Net(nn.Module):\n"
         "    def __init__(self, spec):\n        super().__init__()\n"
         "        self.linear = nn.Linear(spec.channels + 2, spec.n_logits)\n\n"
@@ -117,7 +118,7 @@ def test_an_own_network_sees_places_and_is_explained(
         "        scores = self.linear(torch.cat([bags.x.float(), bags.coords / 10], 1))\n"
         "        return torch.stack([part.mean(0) for part in scores.split(bags.offsets.diff().tolist())])\n"
     )
-    monkeypatch.setenv("MEDTRAIN_CONFIG_DIR", str(folder))
+    monkeypatch.setenv("MEDTRAIN_CONFIG_DIR", str(folder / "nets"))
     words = ["model=custom", "model.kind=bag", "model._target_=placed_net.Net", "hydra.run.dir=run", "debug=true"]
     ran = medtrain(*BAGS, *words)
     assert ran.code == 0, ran.err
