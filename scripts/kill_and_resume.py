@@ -50,19 +50,19 @@ def _run(words: list[str], said: Path) -> None:
 
 
 def whole(words: list[str], run: Path) -> float:
-    """The undisturbed run; returns how many seconds its training took after the first checkpoint."""
+    """The undisturbed run; returns how many seconds its training took from the first checkpoint to the last one."""
     process = start([*words, f"hydra.run.dir={run}"], run.with_suffix(".log"))
     began = first_checkpoint(process, run)
     process.join()
     if process.exitcode:
         raise SystemExit(f"the undisturbed run failed: {run.with_suffix('.log').read_text()}")
-    return time.monotonic() - began
+    return (run / "checkpoints" / "last.ckpt").stat().st_mtime - began
 
 
 def first_checkpoint(process: BaseProcess, run: Path) -> float:
     while not (run / "checkpoints" / "last.ckpt").is_file() and process.is_alive():
         time.sleep(0.02)
-    return time.monotonic()
+    return time.time()
 
 
 def kill(words: list[str], run: Path, after: float) -> None:
@@ -76,10 +76,16 @@ def kill(words: list[str], run: Path, after: float) -> None:
         time.sleep(0.05)
 
 
+def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
+    """Read weights on the CPU: a process that has touched a GPU can't fork runs that use it."""
+    state: dict[str, torch.Tensor] = torch.load(checkpoint, weights_only=True, map_location="cpu")["state_dict"]
+    return state
+
+
 def differences(one: Path, other: Path) -> list[str]:
     found = []
     for name in ("last", "best"):
-        a, b = (torch.load(r / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"] for r in (one, other))
+        a, b = (weights(r / "checkpoints" / f"{name}.ckpt") for r in (one, other))
         found += [f"{name}: {key}" for key in a.keys() | b.keys() if not torch.equal(a[key], b[key])]
     logs = [pd.read_csv(run / "metrics.csv").drop(columns=TIMING) for run in (one, other)]
     found += ["metrics.csv"] * (not logs[0].equals(logs[1]))
