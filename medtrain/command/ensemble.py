@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from medtrain.command.own_data import TRAINED_ON
 from medtrain.command.recorded import recorded
 from medtrain.config.folder import save_config
 from medtrain.config.runs import run_folders
+from medtrain.core.warned import kept_warnings
 from medtrain.data.used import TUNED_ON
 from medtrain.io.files import sha256, write_text
 from medtrain.metric import EvalOptions
@@ -36,18 +38,19 @@ from medtrain.target import Decision
 def main(cfg: DictConfig, make_folder: Callable[[], Path]) -> int:
     """Write an ensemble into a folder that is made once all runs are found fit."""
     members = read_members(run_folders(build.plain(cfg.runs) or ""))
-    if columns := build.plain(cfg.eval.get("groups")):
-        build.warn(f"eval.groups={columns}: an ensemble reads no table of data; it is not broken down by groups")
     units = units_of(members)
     judge = build.task_class(cfg).judge_of_files(members[0].spec, build.plain(cfg.eval))
-    folds = [
-        judge.fold(unit.repeat, unit.fold, [member.folder for member in unit.members], cfg.eval.threshold)
-        for unit in units
-    ]
-    splits = _splits(units)
+    folds, warnings = [], []
+    for unit in units:
+        with kept_warnings() as own:
+            runs = [member.folder for member in unit.members]
+            folds.append(judge.fold(unit.repeat, unit.fold, runs, cfg.eval.threshold))
+        warnings += [] if unit.fold is None else [f"{unit.name}: {text}" for text in own]
+    splits, options = _splits(units), EvalOptions.read(cfg.eval)
     order = splits.loc[splits["split"] == "test", "case"].tolist()
-    options = EvalOptions.read(cfg.eval)
-    decision = judge.fit_whole(folds, order, cfg.eval.threshold, options)
+    with kept_warnings() as fitted:
+        decision = judge.fit_whole(folds, order, cfg.eval.threshold, options)
+    decision = replace(decision, warnings=fitted)
     folder = make_folder()
     with recorded(cfg, folder) as record:
         assert record is not None
@@ -64,14 +67,21 @@ def main(cfg: DictConfig, make_folder: Callable[[], Path]) -> int:
         decision.save(folder / "decision.json", sha256(checkpoint), members=_described(members), folds=by_fold)
         if units[0].fold is not None:
             outcome.metrics["decision"] = _decided_by_fold(decision, by_fold)
+        outcome.warnings.extend([*_warnings(cfg, outcome.metrics), *warnings])
         metrics = write_outcome(folder, outcome, decision, split="test")
         record.finish("finished")
         report = write_report(folder)
     build.say(metrics_table(metrics, bool(record.fields["synthetic"]), folder, report))
     _tell_spread(units, metrics)
-    if apart := pooling_warning(metrics):
-        build.warn(apart)
     return 0
+
+
+def _warnings(cfg: DictConfig, metrics: dict[str, Any]) -> list[str]:
+    """Say what makes the metrics mean less than they say: apart from the warnings of decisions."""
+    warnings = [apart] if (apart := pooling_warning(metrics)) else []
+    if columns := build.plain(cfg.eval.get("groups")):
+        warnings.append(f"eval.groups={columns}: an ensemble reads no table of data; it is not broken down by groups")
+    return warnings
 
 
 def _by_fold(units: Sequence[Unit], judged: dict[str, Any] | None) -> list[dict[str, Any]]:

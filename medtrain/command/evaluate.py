@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,21 @@ from medtrain.task.base import Task
 
 
 def evaluate(
-    cfg: DictConfig, trainer: pl.Trainer, task: Task, data: Data, decision: Decision, folder: Path, *, split: str
+    cfg: DictConfig,
+    trainer: pl.Trainer,
+    task: Task,
+    data: Data,
+    decision: Decision,
+    folder: Path,
+    *,
+    split: str,
+    warned: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Predict a split; write test_metrics.json and the task's files on rank 0; return the metrics ({} elsewhere)."""
+    """Predict a split; write test_metrics.json and the task's files on rank 0; return the metrics ({} elsewhere).
+
+    Args:
+        warned: what was warned of before, which stands beside the metrics.
+    """
     task.truth = data.truth
     run_loader(trainer, task, lambda: data.eval_dataloader(split))
     if launch.global_rank() != 0:
@@ -33,6 +45,7 @@ def evaluate(
     tested = reached(outcome.metrics, decision.thresholds)
     policy = task.spec.target.grammar.parse(decision.policy)
     outcome.metrics["operating_point"] = side_by_side(policy, decision.validation, tested)
+    outcome.warnings.extend(warned)
     return write_outcome(folder, outcome, decision, split=split)
 
 
@@ -40,7 +53,7 @@ def write_outcome(folder: Path, outcome: Outcome, decision: Decision, **facts: A
     """Write test_metrics.json, `facts` first, and the files of a judged split; return the metrics."""
     metrics = {**facts, **outcome.metrics}
     metrics.setdefault("decision", decision.to_dict())
-    metrics["warnings"] = outcome.warnings
+    metrics["warnings"] = [*outcome.warnings, *(f"validation: {warning}" for warning in decision.warnings)]
     metrics |= {part: outcome.metrics.get(part) for part in ("calibration", "prevalence", "groups", "abstention")}
     write_json(folder / "test_metrics.json", metrics)
     for name, content in outcome.files.items():

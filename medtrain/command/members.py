@@ -77,6 +77,11 @@ class Unit:
     fold: int | None
     members: list[Member]
 
+    @property
+    def name(self) -> str:
+        """Name the fold, and its cross-validation where it is not the first."""
+        return f"fold {self.fold}" + f" of cross-validation {self.repeat + 1}" * (self.repeat > 0)
+
 
 def read_members(folders: Sequence[Path]) -> list[Member]:
     """Open runs.
@@ -114,7 +119,7 @@ def _read(folder: Path) -> Member:
         fields,
         load_saved(folder, "runs"),
         spec,
-        Decision.load(folder / "decision.json", folder / "checkpoints" / "best.ckpt", spec.target.thresholded),
+        Decision.load(folder / "decision.json", folder / "checkpoints" / "best.ckpt", spec.target),
         splits,
         parts,
         None if parts is None else int(tested[0]),

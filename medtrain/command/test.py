@@ -13,6 +13,7 @@ from medtrain.command.gate import attach_gate
 from medtrain.command.own_data import is_same_place, tested_data
 from medtrain.command.trained import open_run
 from medtrain.config.folder import reserve
+from medtrain.core.warned import kept_warnings
 from medtrain.io import record
 from medtrain.io.files import write_json, write_text
 from medtrain.report import metrics_table
@@ -23,10 +24,11 @@ def main(cfg: DictConfig, folder: Path) -> None:
     run = open_run(cfg.run)
     trainer = build.trainer(cfg, folder, training=False)
     task = run.task(cfg)  # faults of the command come before any data are read
-    tested = tested_data(cfg, run.folder, run.spec)
-    data = tested.data
+    with kept_warnings() as warned:
+        tested = tested_data(cfg, run.folder, run.spec)
+    data, warned = tested.data, [text.replace(str(run.folder), run.folder.name) for text in warned]
     attach_gate(cfg, trainer, task, data.cases)
-    outcome = evaluate(cfg, trainer, task, data, run.decision, folder, split=cfg.eval.split)
+    outcome = evaluate(cfg, trainer, task, data, run.decision, folder, split=cfg.eval.split, warned=warned)
     if launch.global_rank() != 0:
         return
     if tested.moved and not cfg.name:  # only now is it known that these are the run's own data

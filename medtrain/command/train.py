@@ -19,6 +19,7 @@ from medtrain.command.opening import note_data, opening, tell_encoder, tell_imba
 from medtrain.command.own_data import TO_GO_ON, refuse_changed, refuse_leaking_gate
 from medtrain.command.recorded import put_back, recorded
 from medtrain.core.errors import DataError, MedtrainError, UsageError
+from medtrain.core.warned import kept_warnings
 from medtrain.data.base import Data
 from medtrain.inspection import Inspection
 from medtrain.io.files import sha256, write_text
@@ -33,7 +34,7 @@ log = logging.getLogger("medtrain")
 
 def main(cfg: DictConfig, folder: Path) -> float | None:
     """Train into `folder`; returns the best monitored value, for a sweeper."""
-    with recorded(cfg, folder) as record:
+    with recorded(cfg, folder) as record, kept_warnings() as warned:
         trainer = build.trainer(cfg, folder, training=True, report=record.update if record else None)
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
         data = build.data(cfg)
@@ -73,16 +74,17 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
         task.load_state_dict(weights)
         attach_gate(cfg, trainer, task, data.cases)
         run_loader(trainer, task, data.val_dataloader)
-        decision = task.fit_decision(task.results, cfg.eval.threshold, data.cases)
+        before = list(warned)
+        with kept_warnings() as fitted:
+            decision = task.fit_decision(task.results, cfg.eval.threshold, data.cases)
         if record:
             validated = task.evaluate(task.results, data.cases, decision, EvalOptions.read(cfg.eval))
-            decision = replace(decision, validation=reached(validated.metrics, decision.thresholds))
-            decision.save(folder / "decision.json", sha256(best), warnings=validated.warnings)
+            reaches = reached(validated.metrics, decision.thresholds)
+            decision = replace(decision, validation=reaches, warnings=[*fitted, *validated.warnings])
+            decision.save(folder / "decision.json", sha256(best))
             for name, content in validated.files.items():
                 write(folder / name.replace("test_", "val_", 1), content)
-            for warning in validated.warnings:
-                build.say(f"warning: validation: {warning}")
-        outcome = evaluate(cfg, trainer, task, data, decision, folder, split="test")
+        outcome = evaluate(cfg, trainer, task, data, decision, folder, split="test", warned=before)
         score = getattr(scored, "best_model_score", None)
         value = float(score) if score is not None and isfinite(score) else None
         if record:

@@ -66,7 +66,7 @@ def open_run(run: str | None) -> Trained:
     nodes = {"model": {str(n): node for n, node in enumerate(members)}} if isinstance(members, list) else {}
     strangers.refuse_addresses(nodes, best, {}, training=False)
     spec = DataSpec.from_dict(facts["spec"])
-    decision = Decision.load(folder / "decision.json", best, spec.target.thresholded)
+    decision = Decision.load(folder / "decision.json", best, spec.target)
     specs = [DataSpec.from_dict(own) for own in facts.get("member_specs") or [facts["spec"]] * len(members or ())]
     pairs = list(zip(members, specs, strict=True)) if isinstance(members, list) else None
     return Trained(folder, spec, decision, network_weights(checkpoint["state_dict"]), pairs)

@@ -37,7 +37,8 @@ def results(
 def truth_file(truth: Truth, cases: Sequence[str], patients: Sequence[str], classes: Sequence[str]) -> dict[str, Any]:
     """Convert true boxes to COCO ground truth: images with case and patient, annotations, categories.
 
-    Ids are the user's; where pycocotools could not take them, they count from 1 beside the user's, ``source_id``.
+    A difficult box, which COCO doesn't know, is a crowd in it, and said to be ``difficult``. Ids are the user's; where
+    pycocotools could not take them, they count from 1 beside the user's, ``source_id``.
     """
     ids, sizes = truth.image_ids, truth.size_N2.tolist()
     images = [
@@ -57,6 +58,7 @@ def truth_file(truth: Truth, cases: Sequence[str], patients: Sequence[str], clas
             "area": float(truth.area_M[i]),
             "iscrowd": int(truth.crowd_M[i]),
         }
+        | ({"difficult": 1} if truth.difficult_M is not None and truth.difficult_M[i] else {})
         | more
         for i, more in enumerate(sources(own, numbers))
     ]
@@ -79,6 +81,7 @@ def read_back(entries: Sequence[dict[str, Any]], true: dict[str, Any]) -> tuple[
         np.array([(image["height"], image["width"]) for image in images], np.int64).reshape(-1, 2),
         id_array([image.get("source_id", image["id"]) for image in images]),
         tuple(label),
+        np.array([bool(row.get("difficult")) for row in marked], bool),
     )
     predicted = PredictedBoxes(
         _edges(entries),

@@ -33,6 +33,7 @@ class Truth:
         size_N2: int64 (height, width) of each image.
         image_id_N: the image's id in the user's file, else from 1.
         category_id_C: the class's id in the user's file; empty: from 1.
+        difficult_M: bool, which of `crowd_M` are single objects (VOC's difficult) and no regions of many; None: none.
     """
 
     boxes_M4: NDArray[np.float64]
@@ -44,6 +45,12 @@ class Truth:
     size_N2: NDArray[np.int64]
     image_id_N: NDArray[Any]
     category_id_C: tuple[Any, ...] = ()
+    difficult_M: NDArray[np.bool_] | None = None
+
+    @property
+    def region_M(self) -> NDArray[np.bool_]:
+        """Tell which boxes are regions of many objects: a prediction lies on one by the share of it that does."""
+        return self.crowd_M if self.difficult_M is None else self.crowd_M & ~self.difficult_M
 
     @classmethod
     def unknown(cls, size_N2: NDArray[np.int64]) -> Truth:
@@ -74,6 +81,7 @@ class Truth:
             self.size_N2[cases],
             self.image_id_N[cases],
             self.category_id_C,
+            None if self.difficult_M is None else self.difficult_M[rows],
         )
 
     @property

@@ -79,6 +79,12 @@ def _lock(handle: int) -> bool | None:
     return True
 
 
+def beside(path: Path, what: str, usual: str) -> Path:
+    """Name a table that stands beside a file: FILE.WHAT.csv for FILE with its usual suffix, such as ``.json``."""
+    stem = path.stem if path.suffix.lower() == usual else path.name
+    return path.with_name(f"{stem}.{what}.csv")
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write text (UTF-8) atomically."""
     with atomic_path(path) as temporary:

@@ -5,7 +5,7 @@ Everything here takes arrays, never a kind of what is predicted: `medtrain.targe
 
 from medtrain.metric import conformal, smooth, subgroups, utility  # noqa: F401  analyses, which `analyse` looks up
 from medtrain.metric.abstention import abstention_curve, distance, lead, spread
-from medtrain.metric.analysis import Study, analyse, merge
+from medtrain.metric.analysis import SetLimits, Study, analyse, merge
 from medtrain.metric.bootstrap import patient_weights, percentile_interval, replicate
 from medtrain.metric.calibration import reliability
 from medtrain.metric.classification import Cases, evaluate
@@ -41,6 +41,7 @@ __all__ = [
     "Parsed",
     "PositiveSheet",
     "Ranking",
+    "SetLimits",
     "Sheet",
     "Study",
     "abstention_curve",

@@ -19,6 +19,21 @@ from medtrain.metric.sheet import Sheet
 
 
 @dataclass(frozen=True)
+class SetLimits:
+    """What makes prediction sets.
+
+    Args:
+        present: {class: least probability that puts it into a case's set}; {} without any.
+        absent: {class: least probability of not having it that leaves this open}; {} where classes are exclusive.
+        reason: why there are none, where there are none.
+    """
+
+    present: Mapping[str, float] = field(default_factory=dict)
+    absent: Mapping[str, float] = field(default_factory=dict)
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class Study:
     """Judged cases, and how they were judged.
 
@@ -27,9 +42,9 @@ class Study:
         sheet: how classes make a whole.
         options: the eval node's.
         thresholds: {class: positive from this probability on}, of the classes that are decided so.
-        sets: {class: least probability that puts it into a case's prediction set}; {} without any.
         results: what `evaluate` gave.
         looked_for: the classes that one looks for: the positive one of two, else all.
+        sets: the limits of prediction sets.
     """
 
     cases: Cases
@@ -38,7 +53,7 @@ class Study:
     thresholds: Mapping[str, float]
     looked_for: Sequence[str]
     results: Results
-    sets: Mapping[str, float] = field(default_factory=dict)
+    sets: SetLimits = field(default_factory=SetLimits)
 
     def one_class(self, name: str) -> tuple[Array, Array, Array]:
         """Give probs_N, positive_N and patient_N (numbers from 0) of the cases whose label is known."""

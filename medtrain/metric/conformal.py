@@ -16,7 +16,7 @@ import numpy as np
 
 from medtrain.metric.analysis import Study, analysis
 from medtrain.metric.bootstrap import Array, patient_index
-from medtrain.metric.classification import Results
+from medtrain.metric.classification import Cases, Results
 from medtrain.metric.cluster import mean_over_cases, number
 from medtrain.metric.interval import write
 from medtrain.metric.share import share_forms
@@ -56,27 +56,43 @@ def prediction_sets(study: Study) -> Results:
     """Judge the sets that the decision's limits make: how often they hold the truth, and how large they are.
 
     Returns:
-        ``{"prediction_sets": None or {"promised", "coverage": {CLASS: {"value", "ci95"}}, "size": {"value", "ci95"},
-        "empty", "one", "several"}}``: coverage is the mean over patients of the share of the patient's cases of the
-        class whose set holds it; ``size`` the mean number of classes in a set, the others shares of cases.
+        ``{"prediction_sets": {"promised", "coverage": {CLASS: ENTRY}, "size": ENTRY, "empty", "one", "several"}}``:
+        coverage is the mean over patients of the share of the patient's cases of the class whose set holds it; ``size``
+        the mean number of classes in a set, the others shares of cases. Where a case may have any number of classes
+        each has a set of the answers yes and no, so there are ``coverage_absent`` of the cases without it, and instead
+        of one size ``labels``: {CLASS: {"size", "empty", "one", "several"}}. Without limits there is ``reason`` alone.
     """
-    if not study.sets:
-        return {"prediction_sets": None}
-    cases, classes = study.cases, list(study.cases.classes)
-    inside_NC = cases.probs_NC >= np.array([study.sets[name] for name in classes])
-    patient_N, patients = patient_index(cases.patients, len(inside_NC))
+    limits, cases = study.sets, study.cases
+    if not limits.present:
+        return {"prediction_sets": {"reason": limits.reason}}
+    patient_N, patients = patient_index(cases.patients, len(cases.probs_NC))
+    inside_NC = cases.probs_NC >= np.array([limits.present[name] for name in cases.classes])
+    sets = {"promised": COVERAGE, "coverage": _coverage(cases, inside_NC, 1, patient_N, patients)}
+    if not limits.absent:
+        return {"prediction_sets": sets | _sizes(inside_NC.sum(axis=1), patient_N, patients)}
+    without_NC = 1 - cases.probs_NC >= np.array([limits.absent[name] for name in cases.classes])
+    sizes = zip(cases.classes, (inside_NC.astype(int) + without_NC).T, strict=True)
+    sets["coverage_absent"] = _coverage(cases, without_NC, 0, patient_N, patients)
+    return {"prediction_sets": sets | {"labels": {name: _sizes(size_N, patient_N, patients) for name, size_N in sizes}}}
+
+
+def _coverage(cases: Cases, inside_NC: Array, side: int, patient_N: Array, patients: int) -> dict[str, Any]:
+    """Compute the mean over patients of the share of their cases on one side of a class whose set holds that side."""
     coverage = {}
-    for c, name in enumerate(classes):
-        own = cases.target_NC[:, c] == 1
+    for c, name in enumerate(cases.classes):
+        own = cases.target_NC[:, c] == side
         cases_P = np.bincount(patient_N[own], minlength=patients)
         hits_P = np.bincount(patient_N[own & inside_NC[:, c]], minlength=patients)
         share_P = np.divide(hits_P, cases_P, out=np.zeros(patients), where=cases_P > 0)
         values, forms = share_forms(share_P[None], (cases_P > 0).astype(float)[None])
         coverage[name] = write(float(values[0]), forms[0])
-    size_N = inside_NC.sum(axis=1)
+    return coverage
+
+
+def _sizes(size_N: Array, patient_N: Array, patients: int) -> dict[str, Any]:
+    """Compute the mean size over cases, with its interval over patients, and the shares of sizes."""
     sums_P = np.bincount(patient_N, size_N, minlength=patients)
     mean, error = mean_over_cases(sums_P[:, None], np.bincount(patient_N, minlength=patients))
     shares: dict[str, Any] = {"empty": size_N == 0, "one": size_N == 1, "several": size_N > 1}
     sizes = {key: float(np.mean(where)) if len(size_N) else None for key, where in shares.items()}
-    size = number(float(mean[0]), float(error[0]), patients)
-    return {"prediction_sets": {"promised": COVERAGE, "coverage": coverage, "size": size, **sizes}}
+    return {"size": number(float(mean[0]), float(error[0]), patients), **sizes}

@@ -25,7 +25,7 @@ class HitRule:
 
     `iou`: the boxes take turns from the surest on, and each takes the free lesion that it overlaps most, if by an IoU
     of `iou` at least; so a second box on a lesion is a false positive. Boxes that overlap a crowd or a difficult lesion
-    only count nowhere.
+    only count nowhere; see `medtrain.metric.matching` for what that is.
 
     `centre`: the rule of LUNA16 (Setio et al., Medical Image Analysis 2017; noduleCADEvaluationLUNA16.py). A box hits
     each lesion within which its centre (the middle of its edges) lies: strictly inside the ellipse inscribed in the

@@ -3,6 +3,12 @@
 In each image and class, predictions take turns from the surest to the least sure; each takes the free box that it
 overlaps most, if by the threshold at least. So a box is found once, and a second prediction on it is a false positive.
 Equal to pycocotools (Lin et al., Microsoft COCO, ECCV 2014), down to ties.
+
+What need not be found is of two kinds, and any number of predictions on either count nowhere. A crowd is a region of
+many objects (COCO): a prediction lies on it by the share of the prediction that does. A difficult object is one object
+(Everingham et al., The PASCAL Visual Object Classes Challenge, IJCV 2010, section 4.2; the development kit's
+VOCevaldet.m): a prediction lies on it by their IoU, as on any other, so that a small one within it is a false alarm.
+A prediction that overlaps a lesion and something of either kind by the threshold finds the lesion, as COCO has it.
 """
 
 from __future__ import annotations
@@ -31,7 +37,7 @@ class Matches:
     Args:
         predicted: the predictions that count: of each image and class the surest, if not all.
         hit_NTA: found a box, at each threshold and for each range of sizes.
-        ignored_NTA: counts neither as right nor as wrong (on a crowd, or of another size).
+        ignored_NTA: counts neither as right nor as wrong (on a crowd or a difficult object, or of another size).
         label_M, image_M: the true boxes.
         ignored_MA: those that need not be found, for each range of sizes.
         thresholds: T IoUs.
@@ -84,7 +90,7 @@ def match(
         rows_GD = _padded(keys, key_N)
         rows_GM = _padded(keys, key_M[rows_M])
         rows_GM = np.where(rows_GM < 0, -1, rows_M[rows_GM])
-        iou_GDM = _ious(predicted.boxes_N4[rows_GD], truth.boxes_M4[rows_GM], truth.crowd_M[rows_GM])
+        iou_GDM = _ious(predicted.boxes_N4[rows_GD], truth.boxes_M4[rows_GM], truth.region_M[rows_GM])
         iou_GDM[np.broadcast_to((rows_GM < 0)[:, None], iou_GDM.shape)] = -1
         results = _take_turns(iou_GDM, ignored_MA[rows_GM], truth.crowd_M[rows_GM], limit_T)
         real = rows_GD >= 0

@@ -24,8 +24,10 @@ from medtrain.metric.interval import NOTHING, TAIL, Form, spread, write
 from medtrain.metric.limits import UNBOUNDED
 from medtrain.metric.options import EvalOptions
 from medtrain.metric.sheet import Key, PositiveSheet, Sheet
+from medtrain.metric.within import draw_within
 
 LESS_IS_BETTER = frozenset({"brier", "ece", "ece_debiased", "fp_per_negative_image"})
+WITHIN = "auroc_within_folds"
 UNDIRECTED = frozenset({"calibration_slope", "calibration_intercept"})
 
 
@@ -44,10 +46,25 @@ class Drawn:
     patients: int
 
 
-def draw_cases(cases: Cases, sheet: type[Sheet], options: EvalOptions) -> Drawn:
-    """Compute the metrics of a classifier, and their replicates."""
+def draw_cases(cases: Cases, sheet: type[Sheet], options: EvalOptions, fold_N: Array | None = None) -> Drawn:
+    """Compute the metrics of a classifier, and their replicates.
+
+    Args:
+        fold_N: of a cross-validation the number of the fold that tested each case; ``auroc_within_folds`` then leads.
+    """
     measured = Measured(cases, sheet, options.bootstrap, options.seed, binned=True)
-    return Drawn(measured.values, measured.replicates, measured.n_patients)
+    if fold_N is None:
+        return Drawn(measured.values, measured.replicates, measured.n_patients)
+    known = np.isfinite(cases.target_NC).any(axis=1) if not sheet.partial else np.ones(len(fold_N), bool)
+    classes = len(cases.classes)
+    of_whole = [classes - 1] if issubclass(sheet, PositiveSheet) else range(classes)
+    values, replicates = draw_within(cases.select(known), fold_N[known], of_whole, options)
+    within = {(name, WITHIN): value for name, value in values.items()}
+    return Drawn(
+        within | dict(measured.values),
+        {(name, WITHIN): values_R for name, values_R in replicates.items()} | dict(measured.replicates),
+        measured.n_patients,
+    )
 
 
 def paired_differences(one: Cases, other: Cases, sheet: type[Sheet], bootstrap: int = 2000, seed: int = 0) -> Results:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from medtrain.metric.area import auroc_limits
-from medtrain.metric.bootstrap import Array, patient_counts
+from medtrain.metric.bootstrap import Array, patient_counts, patient_index
 from medtrain.metric.classification import Cases
 from medtrain.metric.interval import NOTHING, Form, averaged, correlation, missing, real, spread, write
 from medtrain.metric.limits import UNBOUNDED
@@ -67,6 +67,40 @@ def within_folds(
     entries = [write(v, form, row_R) for (v, row_R), form in zip(_rows(values_K, replicates_KR), forms, strict=True)]
     per_class = dict(zip(pooled.classes, entries, strict=False))
     return {"auroc": entries[-2], "per_class": per_class, "pooled_minus_within": entries[-1]}
+
+
+def draw_within(
+    cases: Cases, fold_N: Array, of_whole: Sequence[int], options: EvalOptions
+) -> tuple[dict[str | None, float], dict[str | None, Array]]:
+    """Compute the AUROC within folds and its replicates over patients, as they are drawn for other metrics.
+
+    Args:
+        cases: of all folds.
+        fold_N: the number of the fold that tested each case.
+        of_whole, options: as `within_folds` takes them.
+
+    Returns:
+        {class, or None for the whole: value}, NaN without a pair; {likewise: values_R}, {} without replicates.
+    """
+    patient_N, patients = patient_index(cases.patients, len(fold_N))
+    names: list[str | None] = [*cases.classes, None]
+    parts = [np.flatnonzero(fold_N == fold) for fold in np.unique(fold_N)]
+    areas = []
+    for c in range(len(cases.classes)):
+        score_N, target_N = cases.probs_NC[:, c], cases.target_NC[:, c]
+        own = [rows[np.isfinite(target_N[rows])] for rows in parts]
+        areas.append(_Within([(score_N[rows], target_N[rows] > 0.5, patient_N[rows]) for rows in own]))
+
+    def statistics(weights_RP: Array) -> Array:
+        of_classes_CR = np.stack([area.auroc(weights_RP) for area in areas])
+        return np.stack([*of_classes_CR, _mean(of_classes_CR[list(of_whole)])])
+
+    values_K = statistics(np.ones((1, patients)))[:, 0]
+    counts = patient_counts(patients, options.bootstrap if patients > 1 else 0, options.seed)
+    drawn = [statistics(counts_RP.astype(np.float64)) for counts_RP in counts]
+    replicates_KR = np.concatenate(drawn, axis=1) if drawn else None
+    values = dict(zip(names, values_K.tolist(), strict=True))
+    return values, {} if replicates_KR is None else dict(zip(names, replicates_KR, strict=True))
 
 
 def _rows(values_K: Array, replicates_KR: Array) -> list[tuple[float, Array]]:

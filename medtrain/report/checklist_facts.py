@@ -58,7 +58,11 @@ class Facts:
         return f"data={name} (synthetic)" if name and self.run.synthetic else None
 
     def preparation(self) -> str | None:
-        return self.keys("data.image_size", "data.channels", "data.fit", "data.window", "data.mean", "data.std")
+        """Say how inputs were brought to the network: size, grey levels, and the normalisation that was used."""
+        keys = self.keys("data.image_size", "data.channels", "data.fit", "data.window", "data.spacing", "data.mpp")
+        spec = self.run.run.get("spec") or {}
+        used = [f"{name} {one_line(spec[name])}" for name in ("mean", "std") if spec.get(name)]
+        return "; ".join(part for part in (keys, used and f"normalised by {', '.join(used)}") if part) or None
 
     def missing(self) -> str | None:
         return self.keys("data.on_bad", "data.uncertain", "data.blank")
@@ -111,8 +115,11 @@ class Facts:
         return f"model.weights={weights}" if weights not in (None, "none") else f"random; {seed}"
 
     def training(self) -> str | None:
+        """Write the settings of the training, those of the augmentation among them."""
+        augment = self.get("augment")
+        own = [f"augment.{key}" for key in augment if key != "kind"] if isinstance(augment, dict) else []
         return self.keys(
-            "loss._target_", "sampler._target_", "augment._target_", "optimizer._target_", "optimizer.lr",
+            "loss._target_", "sampler._target_", *own, "optimizer._target_", "optimizer.lr",
             "optimizer.weight_decay", "scheduler._target_", "trainer.max_epochs", "trainer.precision",
             "data.batch_size",
         )  # fmt: skip
@@ -131,6 +138,17 @@ class Facts:
 
     def metrics(self) -> str | None:
         return ", ".join(label(name) for name in self.run.test.get("metrics") or {}) or None
+
+    def measures(self) -> str | None:
+        """Name the metrics, and the curves of calibration and of clinical use where the run has them."""
+        calibration = self.run.test.get("calibration") or {}
+        curves = [
+            ("reliability diagram", calibration.get("bins")),
+            ("smooth calibration curve", any(one.get("curve") for one in (calibration.get("smooth") or {}).values())),
+            ("net benefit (decision curve)", self.run.test.get("utility")),
+        ]
+        parts = self.metrics(), ", ".join(name for name, there in curves if there)
+        return "; ".join(part for part in parts if part) or None
 
     def intervals(self) -> str | None:
         if not self.run.test:

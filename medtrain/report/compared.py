@@ -89,6 +89,8 @@ class Compared(ComparedRun):
     Args:
         probs_NC, target_NC, predicted_NC: as of `RunFolder.predictions`, one row a name in `cases`.
         metrics: those that have a meaning; None: all.
+        folds: of a cross-validation, which fold tested each case; None: it is none, or of several each case has the
+            mean of, so that no two cases were judged by one network.
     """
 
     target: ClassTarget
@@ -96,6 +98,7 @@ class Compared(ComparedRun):
     target_NC: Array
     predicted_NC: Array
     metrics: Sequence[str] | None = None
+    folds: Array | None = None
 
     def has(self, metric: str) -> bool:
         return self.metrics is None or metric in self.metrics
@@ -112,7 +115,8 @@ class Compared(ComparedRun):
         return Cases(probs_NC, target_NC, predicted_NC > 0.5, classes, [self.patients[row] for row in rows.tolist()])
 
     def drawn(self, rows: Array, classes: Sequence[str], options: EvalOptions) -> Drawn:
-        return draw_cases(self._cases(rows, classes), self.target.sheet, options)
+        folds = None if self.folds is None else self.folds[rows]
+        return draw_cases(self._cases(rows, classes), self.target.sheet, options, folds)
 
     def add_tests(self, results: dict[str, Any], other: Any, rows: Array, rows_of_other: Array) -> None:
         """Add DeLong's or Obuchowski's test of the AUROC."""
@@ -176,7 +180,18 @@ def read_compared(path: Path) -> ComparedRun | str:
         return f"test_predictions.csv names {len(table) - len(patient)} cases twice"
     patients = [patient[case] for case in predictions.cases]
     arrays = predictions.probs_NC, predictions.target_NC, predictions.predicted_NC
-    return Compared(folder, facts, folder.target, predictions.cases, patients, *arrays)
+    folds = _folds(folder, predictions.cases)
+    return Compared(folder, facts, folder.target, predictions.cases, patients, *arrays, folds=folds)
+
+
+def _folds(folder: RunFolder, cases: Sequence[str]) -> Array | None:
+    """Read which fold of a single cross-validation tested each case; None where that is not known."""
+    judged = (folder.test.get("cross_validation") or {}).get("folds") or []
+    if not judged or len({fold["repeat"] for fold in judged}) > 1 or folder.splits is None:
+        return None
+    number = dict(zip(folder.splits["case"], folder.splits["fold"], strict=True))
+    folds = [number.get(case) or "" for case in cases]  # blank cells are read as None
+    return None if "" in folds else np.unique(folds, return_inverse=True)[1]
 
 
 def _boxes(folder: RunFolder, facts: Mapping[str, Any]) -> ComparedBoxes:

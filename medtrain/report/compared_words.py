@@ -79,10 +79,18 @@ def general_notes(
         cant = ": no difference can be shown" if least > LEVEL else ""
         notes.append(f"{count(fewest, 'patient')} can't give a p below {p_text(least)}{cant}")
     if any(run.folder.out_of_fold for run in runs):
-        notes.append("AUROC and average precision of cross-validations are pooled over folds, see auroc_within_folds")
+        notes.append(_of_folds(differences))
     if len(arms) > 2:
         notes.append("choose between runs by validation (best_score): the best of several test figures is too good")
     return notes
+
+
+def _of_folds(differences: Sequence[Mapping[str, Any]]) -> str:
+    """Say what compares cases of different folds, whose networks may mean different things by one probability."""
+    pooled = "AUROC and average precision of cross-validations are pooled over folds"
+    if all("auroc_within_folds" in difference["metrics"] for difference in differences):
+        return f"{pooled}; AUROC within folds compares the cases of a fold alone, each run by its own folds"
+    return f"{pooled}; within folds they can be compared where both are single cross-validations (one ensemble each)"
 
 
 def signed(value: float | None) -> str:

@@ -70,10 +70,10 @@ def by_class(run: RunFolder) -> tuple[list[str], list[tuple[str, list[str]]]]:
 
 
 def positives(run: RunFolder) -> dict[str, int]:
-    """Count the tested cases that have each class."""
+    """Count the tested cases that have each class; of boxes the boxes to find."""
     predictions = run.predictions()
     if predictions is None:
-        return {}
+        return {name: int(row["positive"]) for name, row in (run.test.get("labels") or {}).items()}
     sums = np.nansum(predictions.target_NC, axis=0)
     return {name: int(n) for name, n in zip(run.classes, sums, strict=True)}
 

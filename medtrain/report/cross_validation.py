@@ -30,7 +30,7 @@ def cross_validation(run: RunFolder) -> Section | None:
             "SD is the standard deviation over the folds (n - 1): how much single networks on their test parts differ. "
             "It is no confidence interval; the intervals above are over patients."
         ),
-        Note(f"Warning: {apart}") if apart else None,
+        Note(f"Warning: {apart}") if apart and apart not in (run.test.get("warnings") or ()) else None,
     )
 
 

@@ -36,8 +36,8 @@ CAPTIONS = {
     "decision_curve": (
         "Decision curve",
         "Net benefit of treating whom the model names, by threshold, beside treating everyone (dotted) and no one (0). "
-        "The threshold says how many one is willing to treat for one who is ill; a dot is the run's own. The band is a "
-        "95 % interval over patients, point by point.",
+        "The threshold says how many one is willing to treat for one who is ill; a dot is the run's own, if one "
+        "decided all cases. The band is a 95 % interval over patients, point by point.",
     ),
     "confusion": ("Decisions", "Number of cases; the shade is the share of its row."),
     "abstention": (

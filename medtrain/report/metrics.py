@@ -9,7 +9,18 @@ from medtrain.report.counts import positives
 from medtrain.report.cross_validation import decided_by_fold
 from medtrain.report.folder import RunFolder
 from medtrain.report.views import Cell, Note, Section, Table, part, section, table, texts
-from medtrain.report.words import ABSENT, cautions, entry, label, label_in, number, numeric, one_line, with_interval
+from medtrain.report.words import (
+    ABSENT,
+    cautions,
+    entry,
+    label,
+    label_in,
+    number,
+    numeric,
+    one_line,
+    split_name,
+    with_interval,
+)
 
 PER_CLASS = (
     "auroc_within_folds",
@@ -74,8 +85,10 @@ def _operating_point(run: RunFolder) -> Table | None:
                 cells += [Cell(*with_interval(side.get(metric))), Cell(number(side.get(REACHED[metric], "")))]
             cells.append(Cell("" if goal is None or point["short_by"] is None else number(point["short_by"])))
             rows.append((f"{name}: {label(metric)}", cells))
-    header = ["At the threshold", "Asked for", "Validation", "Of cases", "Test", "Of cases", "Short by"]
-    return table(header, rows, "names", "What the thresholds reach on validation and on the test")
+    of, split = "Of boxes" if "boxes" in run.target.forms else "Of cases", split_name(run.test)
+    header = ["At the threshold", "Asked for", "Validation", of, split.capitalize(), of, "Short by"]
+    where = split if run.out_of_fold else f"on {split}"
+    return table(header, rows, "names", f"What the thresholds reach on validation and {where}")
 
 
 def _decided(decision: dict[str, Any]) -> str:
@@ -92,7 +105,7 @@ def _decided(decision: dict[str, Any]) -> str:
 
 def _fitted(decision: dict[str, Any], members: Sequence[dict[str, Any]]) -> str:
     policy, basis = decision.get("policy"), decision.get("basis") or "validation data"
-    fitted = decision.get("thresholds") and isinstance(policy, str) and not policy.replace(".", "", 1).isdigit()
+    fitted = decision.get("thresholds") and not _fixed(decision)
     if members:
         own = ", ".join(number(member.get("temperature")) for member in members)
         thresholds = f" The threshold of the mean ({policy}) was fitted on {basis}." if fitted else ""
@@ -106,11 +119,17 @@ def _fitted(decision: dict[str, Any], members: Sequence[dict[str, Any]]) -> str:
     return f"The temperature ({temperature}) was fitted on {basis}."
 
 
+def _fixed(decision: dict[str, Any]) -> bool:
+    """Tell whether the policy is a threshold itself."""
+    policy = decision.get("policy")
+    return not isinstance(policy, str) or policy.replace(".", "", 1).isdigit()
+
+
 def _of_boxes(run: RunFolder, decision: dict[str, Any]) -> list[str]:
+    fitted = "as eval.threshold says" if _fixed(decision) else f"{decision.get('policy')}, fitted on validation data"
     shown = (
-        f"A box is shown from this score on: {_listed(decision.get('thresholds') or {})} "
-        f"({one_line(decision.get('policy'))}, fitted on validation data "
-        "unless it is a number). Sensitivity, PPV, F1 and false positives per negative image are those at it."
+        f"A box is shown from this score on: {_listed(decision.get('thresholds') or {})} ({fitted}). Sensitivity, PPV, "
+        "F1 and false positives per negative image are those at it."
     )
     return [
         decided_by_fold(run) if run.out_of_fold else shown,
@@ -143,7 +162,11 @@ def _per_class(run: RunFolder) -> Table | None:
     names = [n for n in PER_CLASS if any(n in entries for entries in results.values())]
     names = names or list(dict.fromkeys(n for entries in results.values() for n in entries))
     counts = positives(run)
-    header = ["Class", "Positives", *(label(n) if n != "auprc" else "AUPRC" for n in names)]
+    header = [
+        "Class",
+        "Boxes" if "boxes" in run.target.forms else "Positives",
+        *(label(n) if n != "auprc" else "AUPRC" for n in names),
+    ]
     rows = []
     for name, entries in results.items():
         count = f"{counts[name]:,}" if name in counts else ABSENT

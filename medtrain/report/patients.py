@@ -5,7 +5,7 @@ from __future__ import annotations
 from medtrain.metric import WORDS
 from medtrain.report.folder import RunFolder
 from medtrain.report.views import Cell, Note, Section, part, section, table, texts
-from medtrain.report.words import count, entry, label
+from medtrain.report.words import count, entry, label_in
 
 
 @section(forms={"probabilities"})
@@ -13,7 +13,7 @@ def patients(run: RunFolder) -> Section | None:
     """Tabulate the metrics of patients beside those of cases, and tell by what rule cases were put together."""
     judged, of_cases = run.test.get("patients") or {}, run.test.get("metrics") or {}
     rows = [
-        (label(name), [Cell(value), *texts(interval), Cell(entry(of_cases.get(name))[0])])
+        (label_in(name, of_cases), [Cell(value), *texts(interval), Cell(entry(of_cases.get(name))[0])])
         for name, (value, interval) in ((name, entry(result)) for name, result in (judged.get("metrics") or {}).items())
     ]
     if not rows:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -18,6 +17,7 @@ import pandas as pd
 from medtrain.metric import (
     Cases,
     EvalOptions,
+    SetLimits,
     Sheet,
     Study,
     abstention_curve,
@@ -26,7 +26,6 @@ from medtrain.metric import (
     constant_decisions,
     constant_scores,
     evaluate,
-    fit_sets,
     fit_threshold,
     merge,
     paired_differences,
@@ -36,6 +35,7 @@ from medtrain.target.base import Form, Policy, Target
 from medtrain.target.decision import Decision
 from medtrain.target.outcome import Outcome, Predicted
 from medtrain.target.patients import judge_patients
+from medtrain.target.sets import fit_limits, table_of_sets
 from medtrain.target.table import PredictionColumns
 
 if TYPE_CHECKING:
@@ -150,11 +150,9 @@ class ClassTarget(PredictionColumns, Target):
         self.check_policy(policy)
         temperature = self.fit_temperature(logits_NK, values)
         probs_NC = self.probabilities(logits_NK, temperature)
-        thresholds, sets = self.fit_thresholds(probs_NC, values, policy, patients), {}
-        if not self.several:
-            limits = fit_sets(probs_NC, self.indicators(np.asarray(values)), patients)
-            sets = dict(zip(self.classes, limits, strict=True))
-        return Decision(policy, temperature, thresholds, sets=sets)
+        thresholds = self.fit_thresholds(probs_NC, values, policy, patients)
+        sets, absent = fit_limits(self, probs_NC, np.asarray(values), patients)
+        return Decision(policy, temperature, thresholds, sets=sets, absent=absent)
 
     @abstractmethod
     def nearness(self, probs_NC: npt.ArrayLike, limits: npt.ArrayLike = ()) -> Array:
@@ -181,13 +179,6 @@ class ClassTarget(PredictionColumns, Target):
             doubt = self.disagreement(probs_NSC, predicted)
             return Predicted(rows, probs, predicted, values, doubt, "ensemble", limits=own)
         return Predicted(rows, probs, predicted, values, self.nearness(probs, limits), limits=own)
-
-    def with_sets(self, predicted: Predicted, decision: Decision) -> Predicted:
-        """Add the prediction set of each case, where the decision has limits for it."""
-        if not decision.sets:
-            return predicted
-        limits = np.array([decision.sets[name] for name in self.classes])
-        return replace(predicted, sets=np.asarray(predicted.probs) >= limits)
 
     # judgement
 
@@ -252,10 +243,13 @@ class ClassTarget(PredictionColumns, Target):
         metrics["calibration"] = {"temperature": decision.temperature, **metrics["calibration"]}
         counts = {"n_cases": len(rows), "n_patients": int(rows["patient"].nunique()), "labels": _counted(cases)}
         thresholds = decision.thresholds if predicted.limits.ndim == 1 else {}  # else no one threshold decided
-        merge(metrics, analyse(Study(cases, self.sheet, options, thresholds, self.looked_for, metrics, decision.sets)))
+        limits = SetLimits(decision.sets, decision.absent, decision.no_sets)
+        merge(metrics, analyse(Study(cases, self.sheet, options, thresholds, self.looked_for, metrics, limits)))
         curve = {"by": predicted.by, "curve": self.abstention(cases, predicted.doubt)}
         of_patients, files = judge_patients(self, predicted, options)
         files = {"test_predictions.csv": self.table(predicted)} | files
+        if (sets := table_of_sets(self, rows, predicted.probs, decision)) is not None:
+            files["test_prediction_sets.csv"] = sets
         return Outcome(
             counts | metrics | {"abstention": curve, "patients": of_patients}, files, self.constant(predicted)
         )

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from medtrain.core.errors import MedtrainError
+from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.io.files import read_json_map, sha256, write_json
 from medtrain.metric.thresholds import NEVER
-from medtrain.target.base import Policy
+from medtrain.target.base import Policy, Target
+
+COLDEST = 1e-6  # temperature
+EARLIER = "no limits for them were fitted with its decision, which is of an earlier version: train it again"
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,9 @@ class Decision:
         thresholds: {class: positive at this probability, or shown at this score, or above}, in the order of the
             classes that the target decides by thresholds.
         sets: {class: the probability from which on it belongs to a case's prediction set}; {} where none were fitted.
+        absent: likewise of a case's not having the class, where it may have any number of them; else {}.
+        no_sets: why there are no sets, where there are none.
+        warnings: what makes it mean less than it says, in a sentence each.
         basis: what the thresholds were fitted on, in words.
         validation: what they reach there, as `medtrain.target.reached` gives it; {} where it is not known.
     """
@@ -40,16 +46,20 @@ class Decision:
     basis: str = "validation data"
     validation: dict[str, Any] = field(default_factory=dict)
     sets: dict[str, float] = field(default_factory=dict)
+    absent: dict[str, float] = field(default_factory=dict)
+    no_sets: str = ""
+    warnings: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Decision:
-        thresholds = {name: float(limit) for name, limit in plain["thresholds"].items()}
-        sets = {name: float(limit) for name, limit in (plain.get("sets") or {}).items()}
-        facts = plain.get("basis", cls.basis), dict(plain.get("validation") or {}), sets
-        return cls(plain["policy"], float(plain["temperature"]), thresholds, *facts)
+        thresholds = _numbers(plain["thresholds"])
+        sets, absent = (_numbers(plain.get(key) or {}) for key in ("sets", "absent"))
+        facts = plain.get("basis", cls.basis), dict(plain.get("validation") or {}), sets, absent
+        words = str(plain.get("no_sets", EARLIER)), [str(text) for text in plain.get("warnings") or ()]
+        return cls(plain["policy"], _number(plain["temperature"]), thresholds, *facts, *words)
 
     def save(self, path: str | os.PathLike[str], checkpoint_sha256: str, **facts: Any) -> None:
         """Write JSON with the SHA-256 of the checkpoint this decision belongs to, and `facts` for people."""
@@ -57,12 +67,12 @@ class Decision:
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike[str], checkpoint: str | os.PathLike[str], classes: Sequence[str] | None = None
+        cls, path: str | os.PathLike[str], checkpoint: str | os.PathLike[str], target: Target | None = None
     ) -> Decision:
         """Read what `save` wrote.
 
         Args:
-            classes: that are decided by a threshold each, in order; None: not checked.
+            target: what is decided; None: whether the decision fits it is not checked.
 
         Raises:
             MedtrainError: unreadable, no decision that there can be, or fitted for another checkpoint than the file
@@ -80,20 +90,54 @@ class Decision:
                 f"{Path(checkpoint).name} has {actual[:12]}.... Thresholds and temperature of one model mean nothing "
                 "for another: put the checkpoint that they belong to back, or train again."
             )
-        if fault := decision.fault(classes):
+        if fault := decision.fault() or (decision.misfit(target) if target else ""):
             raise MedtrainError(f"{path}: {fault}. Put the file back as it was written, or train again.")
-        if classes is None:
+        if target is None:
             return decision
-        return replace(decision, thresholds={name: decision.thresholds[name] for name in classes})
+        return replace(decision, thresholds={name: decision.thresholds[name] for name in target.thresholded})
 
-    def fault(self, classes: Sequence[str] | None = None) -> str:
+    def fault(self) -> str:
         """Say why this can't decide anything, empty where it can."""
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             return f"temperature {self.temperature:g} is no positive number; logits are divided by it"
-        for name, limit in self.thresholds.items():
-            if not 0 <= limit <= NEVER:
-                return f"the threshold of {name} is {limit:g}, not between 0 and 1"
-        if classes is not None and set(classes) != set(self.thresholds):
-            given, wanted = (", ".join(names) or "nothing" for names in (self.thresholds, classes))
-            return f"it has thresholds of {given}; this run decides by thresholds of {wanted}"
+        if not COLDEST <= self.temperature <= 1 / COLDEST:
+            return f"temperature {self.temperature:g} leaves no probability but 0, 1 or 0.5; logits are divided by it"
+        limits = {"threshold": self.thresholds, "prediction set's limit": self.sets, "limit of absence": self.absent}
+        for what, values in limits.items():
+            for name, limit in values.items():
+                if not 0 <= limit <= NEVER:
+                    return f"the {what} of {name} is {limit:g}, not between 0 and 1"
         return ""
+
+    def misfit(self, target: Target) -> str:
+        """Say why this is no decision on such a target, empty where it is."""
+        try:
+            target.check_policy(self.policy)
+        except UsageError as error:
+            return f"its policy is none: {error}"
+        wanted = {"thresholds": target.thresholded}
+        wanted |= {"limits of prediction sets": target.classes} if self.sets else {}
+        wanted |= {"limits of absence": target.classes if target.several else ()} if self.absent else {}
+        given = {
+            "thresholds": self.thresholds,
+            "limits of prediction sets": self.sets,
+            "limits of absence": self.absent,
+        }
+        for what, classes in wanted.items():
+            if set(classes) != set(given[what]):
+                texts = (", ".join(names) or "nothing" for names in (given[what], classes))
+                return "it has {what} of {}; this run decides by {what} of {}".format(*texts, what=what)
+        if strange := sorted(set(self.validation) - set(target.thresholded)):
+            return f"its validation names {strange[0]!r}, which is not decided by a threshold"
+        return ""
+
+
+def _numbers(plain: Mapping[str, Any]) -> dict[str, float]:
+    return {name: _number(value) for name, value in plain.items()}
+
+
+def _number(value: Any) -> float:
+    """Take a number of JSON, and nothing that could be turned into one (TypeError)."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is no number")
+    return float(value)

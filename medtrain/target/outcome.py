@@ -20,7 +20,6 @@ class Predicted:
         values: the truth, coded as the target has it; None where it is not known.
         doubt: how unsure each prediction is, [N], or [N, C] where each class is decided on its own.
         by: where that comes from: ``ensemble``, ``mc_dropout``, or ``confidence`` of a single prediction.
-        sets: bool [N, C], the classes of each case's prediction set; None where there are none.
         limits: the thresholds behind the decision, [T], or [N, T] where each case has its own.
     """
 
@@ -30,7 +29,6 @@ class Predicted:
     values: np.ndarray | None
     doubt: np.ndarray
     by: str = "confidence"
-    sets: np.ndarray | None = None
     limits: np.ndarray = field(default_factory=lambda: np.empty(0))
 
 

@@ -36,9 +36,6 @@ class PredictionColumns:
             table |= self.named("target", predicted.values)
         table |= self.named("prediction", predicted.predicted)
         table |= {f"prob_{name}": predicted.probs[:, c] for c, name in enumerate(self.classes)}
-        if predicted.sets is not None:
-            table["set"] = ["|".join(name for name, there in zip(self.classes, row, strict=True) if there)
-                            for row in predicted.sets]  # fmt: skip
         if predicted.by != "confidence":
             table |= self._uncertainty(predicted.doubt)
         return pd.DataFrame(table)

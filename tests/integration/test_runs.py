@@ -54,7 +54,7 @@ def test_the_files_of_a_run(trained: Path) -> None:
 def test_metrics_agree_with_the_predictions(trained: Path) -> None:
     table = pd.read_csv(trained / "test_predictions.csv")
     splits = pd.read_csv(trained / "splits.csv")
-    assert list(table.columns) == ["case", "patient", "target", "prediction", "prob_0", "prob_1", "set"]
+    assert list(table.columns) == ["case", "patient", "target", "prediction", "prob_0", "prob_1"]
     assert list(table["case"]) == list(splits.loc[splits["split"] == "test", "case"])
     metrics = json.loads((trained / "test_metrics.json").read_text())
     assert metrics["n_cases"] == len(table) and metrics["n_patients"] == table["patient"].nunique()

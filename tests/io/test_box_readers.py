@@ -258,6 +258,7 @@ def test_voc_with_and_without_lists(tmp_path: Path) -> None:
     found = read_voc(root)
     assert found.name == ["a.png", "b.png", "c.png"] and found.split == [""] * 3 and found.classes == ["x", "y"]
     assert found.box == [(3, 2, 9, 8), (4, 2, 9, 8)] and found.crowd == [False, True] and found.size[1] == (40, 60)
+    assert found.difficult == [False, True]
     lists = root / "V" / "ImageSets" / "Main"
     for name, lines in (("train", "a\n"), ("val", "b 1\n"), ("test", "c\ngone\n"), ("x_train", "b -1\n")):
         write(lists / f"{name}.txt", lines)

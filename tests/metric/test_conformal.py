@@ -71,9 +71,11 @@ def test_sets_are_kept_with_the_decision_written_and_judged() -> None:
     rows = pd.DataFrame({"case": [f"c{n}" for n in range(300)], "patient": [f"p{n}" for n in patients]})
     decided = target.predict(calibrated, decision)
     predicted = target.predictions(rows, calibrated[:, None], decided, [], values)
-    outcome = target.judge(target.with_sets(predicted, decision), decision, EvalOptions(bootstrap=20))
+    outcome = target.judge(predicted, decision, EvalOptions(bootstrap=20))
     inside = calibrated >= np.array(list(decision.sets.values()))
-    written = outcome.files["test_predictions.csv"]["set"].tolist()
+    written = outcome.files["test_prediction_sets.csv"]["set"].tolist()
+    columns = ["case", "patient", "target", "prediction", "prob_a", "prob_b", "prob_c"]
+    assert list(outcome.files["test_predictions.csv"]) == columns
     assert written == ["|".join(np.array(["a", "b", "c"])[row]) for row in inside]
     found = outcome.metrics["prediction_sets"]
     assert found["promised"] == 0.9 and found["size"]["value"] == pytest.approx(inside.sum(1).mean())
@@ -89,16 +91,56 @@ def test_an_ensemble_has_no_sets_but_limits_of_its_own() -> None:
     rows = pd.DataFrame({"case": ["a", "b"], "patient": ["p", "p"]})
     probs = np.array([[[0.4, 0.6], [0.6, 0.4]], [[0.9, 0.1], [0.8, 0.2]]])
     predicted = target.predictions(rows, probs, np.array([1, 0]), [0.3], np.array([1.0, 0]))
-    assert predicted.by == "ensemble" and predicted.sets is None and predicted.limits.tolist() == [0.3]
+    assert predicted.by == "ensemble" and predicted.limits.tolist() == [0.3]
     outcome = target.judge(predicted, decision, EvalOptions(bootstrap=0))
-    assert "set" not in outcome.files["test_predictions.csv"]
+    assert "test_prediction_sets.csv" not in outcome.files
     assert outcome.files["test_patients.csv"]["prediction"].tolist() == ["sick"]  # 0.325, from 0.3 on
 
 
 def test_a_run_without_limits_has_no_sets() -> None:
-    target, decision = target_of("binary")(("well", "sick")), Decision(0.5, 1.0, {"sick": 0.5})
+    plain = {"policy": 0.5, "temperature": 1.0, "thresholds": {"sick": 0.5}}  # as medtrain 0.1 wrote it
+    target, decision = target_of("binary")(("well", "sick")), Decision.from_dict(plain)
     rows, probs = pd.DataFrame({"case": ["a", "b"], "patient": ["p", "q"]}), np.array([[[0.4, 0.6]], [[0.9, 0.1]]])
-    predicted = target.with_sets(target.predictions(rows, probs, np.array([1, 0]), [0.5], np.array([1.0, 0])), decision)
+    predicted = target.predictions(rows, probs, np.array([1, 0]), [0.5], np.array([1.0, 0]))
     outcome = target.judge(predicted, decision, EvalOptions(bootstrap=0))
-    assert outcome.metrics["prediction_sets"] is None and "set" not in outcome.files["test_predictions.csv"]
-    assert target_of("multilabel")(("u", "v")).fit_decision(np.zeros((4, 2)), np.eye(2)[[0, 1, 0, 1]]).sets == {}
+    assert list(outcome.metrics["prediction_sets"]) == ["reason"] and "test_prediction_sets.csv" not in outcome.files
+    assert "earlier version" in outcome.metrics["prediction_sets"]["reason"]
+
+
+def test_several_labels_have_a_set_each_of_yes_and_no() -> None:
+    """Limits as the textbook's quantile of each answer, table and coverage counted one by one; one label is unknown."""
+    draw, target = np.random.default_rng(3), target_of("multilabel")(("u", "v"))
+    values = (draw.random((120, 2)) < 0.4).astype(float)
+    logits = 2 * values - 1 + draw.normal(size=(120, 2))
+    values[7, 1] = np.nan
+    decision = target.fit_decision(logits, values, 0.5, [f"p{n}" for n in range(120)])
+    probs = target.probabilities(logits, decision.temperature)
+
+    def quantile(own: np.ndarray) -> float:
+        return float(np.sort(own)[::-1][int(np.ceil((len(own) + 1) * 0.9)) - 1])
+
+    for c, name in enumerate(target.classes):
+        assert decision.sets[name] == pytest.approx(quantile(probs[values[:, c] == 1, c]))
+        assert decision.absent[name] == pytest.approx(quantile(1 - probs[values[:, c] == 0, c]))
+    rows = pd.DataFrame({"case": [f"c{n}" for n in range(120)], "patient": [f"p{n}" for n in range(120)]})
+    decided = target.predict(probs, decision)
+    outcome = target.judge(
+        target.predictions(rows, probs[:, None], decided, list(decision.thresholds.values()), values),
+        decision,
+        EvalOptions(bootstrap=20),
+    )
+    table = outcome.files["test_prediction_sets.csv"]
+    assert list(table) == ["case", "patient", "set_u", "set_v"] and set(table["set_u"]) <= {"", "0", "1", "0|1"}
+    judged, written = outcome.metrics["prediction_sets"], table["set_v"].tolist()
+    for answer, key in (("1", "coverage"), ("0", "coverage_absent")):
+        hits = [answer in cell for cell, value in zip(written, values[:, 1], strict=True) if value == float(answer)]
+        assert judged[key]["v"]["value"] == pytest.approx(np.mean(hits)) and np.mean(hits) >= 0.9
+    assert judged["labels"]["v"]["size"]["value"] == pytest.approx(np.mean([len(c.replace("|", "")) for c in written]))
+    assert judged["labels"]["v"]["several"] == pytest.approx(np.mean([c == "0|1" for c in written]))
+
+
+def test_tables_of_before_that_have_a_column_of_sets_are_read(tmp_path) -> None:
+    file = tmp_path / "test_predictions.csv"
+    file.write_text("case,patient,target,prediction,prob_well,prob_sick,set\nc,p,sick,well,0.7,0.3,well|sick\n")
+    rows, probs, values = target_of("binary")(("well", "sick")).read_file(file)
+    assert rows["case"].tolist() == ["c"] and probs.tolist() == [[0.7, 0.3]] and values.tolist() == [1]

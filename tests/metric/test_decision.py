@@ -14,7 +14,7 @@ from sklearn.metrics import roc_curve
 from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.io.files import sha256
 from medtrain.metric.thresholds import fit_threshold
-from medtrain.target import Decision
+from medtrain.target import Decision, target_of
 from tests.metric.by_kind import fit_decision, fit_temperature, parse_policy, predict, probabilities
 
 PROBS = np.asarray([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
@@ -206,6 +206,18 @@ def test_ties_are_taken_or_left_together():
         (Decision(0.5, 1.0, {"yes": float("nan")}), "threshold of yes is nan"),
         (Decision(0.5, 1.0, {"no": 0.5}), "thresholds of no; this run decides by thresholds of yes"),
         (Decision(0.5, 1.0, {}), "thresholds of nothing"),
+        (Decision(0.5, 1e-300, {"yes": 0.5}), "leaves no probability but 0, 1 or 0.5"),
+        (Decision("often", 1.0, {"yes": 0.5}), "its policy is none"),
+        (Decision("fp_per_image@1", 1.0, {"yes": 0.5}), "its policy is none"),
+        (Decision(0.5, 1.0, {"yes": 0.5}, sets={"yes": 0.5}), "limits of prediction sets of yes"),
+        (Decision(0.5, 1.0, {"yes": 0.5}, sets={"no": 0.5, "yes": float("nan")}), "limit of yes is nan"),
+        (
+            Decision(0.5, 1.0, {"yes": 0.5}, sets={"no": 0.5, "yes": 0.5}, absent={"yes": 0.5}),
+            "limits of absence of yes",
+        ),
+        (Decision(0.5, 1.0, {"yes": 0.5}, validation={"other": {}}), "validation names 'other'"),
+        (Decision(0.5, 1.0, {"yes": "0.5"}), "'0.5' is no number"),
+        (Decision(0.5, True, {"yes": 0.5}), "True is no number"),
     ],
 )
 def test_a_decision_that_can_not_be_is_refused(decision, text, tmp_path):
@@ -213,11 +225,11 @@ def test_a_decision_that_can_not_be_is_refused(decision, text, tmp_path):
     plain = decision.to_dict() | {"checkpoint_sha256": sha256(tmp_path / "best.ckpt")}
     (tmp_path / "decision.json").write_text(json.dumps(plain))  # as a person may write it: NaN, Infinity
     with pytest.raises(MedtrainError, match=re.escape(text)):
-        Decision.load(tmp_path / "decision.json", tmp_path / "best.ckpt", ["yes"])
+        Decision.load(tmp_path / "decision.json", tmp_path / "best.ckpt", target_of("binary")(("no", "yes")))
 
 
 def test_thresholds_are_read_by_name(tmp_path):
     (tmp_path / "best.ckpt").write_bytes(b"weights")
     Decision(0.5, 1.0, {"b": 0.2, "a": 0.7}).save(tmp_path / "decision.json", sha256(tmp_path / "best.ckpt"))
-    read = Decision.load(tmp_path / "decision.json", tmp_path / "best.ckpt", ["a", "b"])
+    read = Decision.load(tmp_path / "decision.json", tmp_path / "best.ckpt", target_of("multilabel")(("a", "b")))
     assert list(read.thresholds.items()) == [("a", 0.7), ("b", 0.2)]

@@ -231,3 +231,48 @@ def test_seeds_of_two_models_are_two_models(tmp_path: Path) -> None:
     assert "b (2 seeds)" in found["says"][0] and any("patients and of seeds" in note for note in found["notes"])
     alone = compare(read(folders[0], folders[2]), bootstrap=200)["differences"][0]["metrics"]["auroc"]
     assert np.ptp(entry["ci95"]) != np.ptp(alone["ci95"])
+
+
+def as_cross_validation(folder: Path, fold: np.ndarray, offsets: list[float]) -> np.ndarray:
+    """Make a run one of folds, whose networks are off by these log-odds; returns the probabilities."""
+    table = pd.read_csv(folder / "test_predictions.csv", dtype=str, keep_default_na=False)
+    names = [name for name in table if name.startswith("prob_")]
+    p = table[names[-1]].astype(float).to_numpy()
+    p = 1 / (1 + np.exp(-(np.log(p / (1 - p)) + np.array(offsets)[fold])))
+    table[names[-1]], table[names[0]] = p, 1 - p
+    table.to_csv(folder / "test_predictions.csv", index=False)
+    test = json.loads((folder / "test_metrics.json").read_text())
+    test["folds"], test["cross_validation"] = {"auroc": {}}, {"folds": [{"repeat": 0, "fold": k} for k in range(2)]}
+    test["metrics"] = {"auroc_within_folds": {"value": 0.5, "ci95": None}} | test["metrics"]
+    (folder / "test_metrics.json").write_text(json.dumps(test))
+    table[["case", "patient"]].assign(split="test", fold=fold).to_csv(folder / "splits.csv", index=False)
+    return p
+
+
+def test_two_cross_validations_are_compared_within_their_folds(tmp_path: Path) -> None:
+    """By scikit-learn fold by fold, weighted by pairs; pooled, the same networks differ only by their offsets."""
+    one = make_run(tmp_path / "one", "binary", CLASSES["binary"])
+    two = Path(shutil.copytree(one, tmp_path / "two"))
+    table = pd.read_csv(one / "test_predictions.csv", dtype=str, keep_default_na=False)
+    y = (table["target"] == CLASSES["binary"][-1]).to_numpy()
+    folds = [np.arange(len(y)) % 2, np.arange(len(y)) // 2 % 2]
+    probs = [as_cross_validation(one, folds[0], [0.0, 0.0]), as_cross_validation(two, folds[1], [-1.0, 2.0])]
+    found = compare(read(one, two), bootstrap=200)
+    assert found["metric"] == "auroc_within_folds" and any("each run by its own folds" in n for n in found["notes"])
+
+    def within(p: np.ndarray, fold: np.ndarray) -> float:
+        own = [fold == k for k in range(2)]
+        pairs = [y[f].sum() * (~y[f]).sum() for f in own]
+        return float(np.average([roc_auc_score(y[f], p[f]) for f in own], weights=pairs))
+
+    values = [within(p, fold) for p, fold in zip(probs, folds, strict=True)]
+    entry = found["differences"][0]["metrics"]["auroc_within_folds"]
+    assert entry["value"] == pytest.approx(values[1] - values[0]) and 0 < entry["p"] <= 1
+    low, high = entry["ci95"]
+    assert low < entry["value"] < high
+    assert found["differences"][0]["metrics"]["auroc"]["value"] < entry["value"] - 0.02
+    shutil.copytree(one, tmp_path / "plain")
+    plain = json.loads((tmp_path / "plain" / "test_metrics.json").read_text())
+    (tmp_path / "plain" / "test_metrics.json").write_text(json.dumps(plain | {"cross_validation": {}}))
+    mixed = compare(read(one, tmp_path / "plain"), bootstrap=20)
+    assert mixed["metric"] == "auroc" and any("within folds they can be compared where" in n for n in mixed["notes"])

@@ -14,6 +14,7 @@ from fabricate import enrich, make_run
 
 from medtrain.report import plots
 from medtrain.report.checklist import ITEMS, TO_FILL, answers, checklist, filled
+from medtrain.report.checklist_facts import Facts
 from medtrain.report.counts import by_class
 from medtrain.report.facts import facts
 from medtrain.report.flow import flow
@@ -149,6 +150,22 @@ def test_what_a_run_cannot_know_is_not_filled(rich):
     funding = next(item for item in ITEMS if item.claim == "44")
     assert funding.tripod == "18a" and "Funding" in funding.name  # conflicts of interest are TRIPOD+AI's alone
     assert {item.tripod for item in ITEMS if "12c" in item.tripod} == {"12c"}
+
+
+def test_measures_name_the_curves_of_use_and_training_its_augmentation(tmp_path):
+    folder = make_run(tmp_path / "binary", "binary", ["well", "sick"])
+    run = read_folder(folder)
+    part, known = by_number(run, whole=False), by_number(run)
+    for name in ("reliability diagram", "smooth calibration curve", "net benefit (decision curve)"):
+        assert name in part["12e"]
+    assert known["12e"] is None and known["C37"] is None and known["22"] is None  # the rationale, the rest, the access
+    run.test["utility"], run.test["calibration"] = None, {}
+    assert "net benefit" not in by_number(run, whole=False)["12e"]
+    facts = Facts(run)
+    facts.config = {"augment": {"_target_": "medtrain.augment.Augment2d", "kind": "image", "rotate": 7.5}}
+    assert facts.training() == "augment._target_=medtrain.augment.Augment2d; augment.rotate=7.500"
+    run.run["spec"] = run.run["spec"] | {"mean": [0.5], "std": [0.25]}
+    assert Facts(run).preparation().endswith("normalised by mean 0.500, std 0.250")
 
 
 def test_events_are_those_of_every_split(rich, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from medtrain.core.errors import MedtrainError
-from medtrain.metric import EvalOptions, spread_over
+from medtrain.metric import EvalOptions, fit_sets, spread_over
 from medtrain.target import DataSpec, Decision
 from medtrain.task.classification.out_of_fold import Fold, RunPredictions, fit_whole, judge_folds
 from tests.metric.by_kind import predictions_table
@@ -165,3 +165,21 @@ def test_the_threshold_of_a_cross_validation_is_for_the_mean_of_its_networks(tmp
     pairs = [one["events"]["no"] * one["events"]["yes"] for one in told]
     mean = np.average([one["metrics"]["auroc"] for one in told], weights=pairs)
     assert metrics["metrics"]["auroc_within_folds"]["value"] == pytest.approx(mean)
+
+
+def test_an_ensemble_of_one_split_has_sets_of_its_mean_a_cross_validations_says_why_not(tmp_path: Path) -> None:
+    """The limits are those of the mean over the networks; ten patients of each class are enough for some."""
+    p = np.clip(np.random.default_rng(4).normal(0.3 + 0.3 * Y, 0.2, (2, N)), 0.01, 0.99)
+    tuned = RunPredictions.read([said_by(tmp_path / f"{s}.csv", list(range(N)), p[s]) for s in (0, 1)], SPEC.target)
+    tuned = tuned.decided_by(SPEC.target, {"yes": 0.5})
+    folds = [Fold(0, None, tuned, tuned)]
+    whole = fit_whole(SPEC.target, folds, ORDER, 0.5, EvalOptions(20))
+    alone = fit_sets(np.stack([1 - p.mean(0), p.mean(0)], 1), np.eye(2)[Y], [f"p{i // 2}" for i in range(N)])
+    assert list(whole.sets.values()) == pytest.approx(alone) and min(alone) > 0
+    outcome = judge_folds(SPEC.target, folds, whole, ORDER, EvalOptions(20))
+    table = outcome.files["test_prediction_sets.csv"]
+    assert [("yes" in cell) for cell in table["set"]] == (p.mean(0) >= whole.sets["yes"]).tolist()
+    assert set(outcome.metrics["prediction_sets"]["coverage"]) == {"no", "yes"}
+    odds = np.random.default_rng(5).normal(2.0 * Y[:, None], 1, (N, 5))
+    crossed = fit_whole(SPEC.target, cross_validated(tmp_path, odds, Y, 0.5), ORDER, 0.5, EvalOptions(20))
+    assert crossed.sets == {} and "cross-validation" in crossed.no_sets

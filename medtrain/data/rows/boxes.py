@@ -29,7 +29,7 @@ from medtrain.target.boxes import BoxTarget
 from medtrain.target.quantity import refuse_quantities
 from medtrain.target.spelling import joined, outside, refuse_two_ways
 
-BOX_COLUMNS = ("image", "label", "box", "box_where", "crowd", "area", "box_id", "outline", "reader")
+BOX_COLUMNS = ("image", "label", "box", "box_where", "crowd", "difficult", "area", "box_id", "outline", "reader")
 PARTS = ("patient", "split", "fold", "site")
 IMAGE_COLUMNS = ("path", "name", "where", "size", "image_id", "readers", *PARTS)
 UNIMAGINED = (1, 1)  # the size of an image that cannot be read, and is in no split
@@ -258,4 +258,5 @@ def _truth(
         np.where(np.isfinite(size_N2), size_N2, UNIMAGINED).astype(np.int64),
         images,
         numbers,
+        np.array(annotations.difficult, bool)[rows],
     )

@@ -137,7 +137,7 @@ def _with_boxes(
 ) -> tuple[Annotations, Judged]:
     """Put the fused boxes in the place of all but the `single` ones."""
     labels = sorted(set(annotations.label))
-    columns = ("image", "label", "box", "box_where", "crowd", "area", "box_id", "outline", "reader")
+    columns = ("image", "label", "box", "box_where", "crowd", "difficult", "area", "box_id", "outline", "reader")
     rows = judged.box_M[single].tolist()
     empty: dict[str, Any] = {name: [getattr(annotations, name)[m] for m in rows] for name in columns}
     out = replace(annotations, **empty)

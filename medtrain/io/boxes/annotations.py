@@ -30,8 +30,8 @@ class Annotations:
         size: (height, width) as declared, None where not; image_id: the file's, None where it has none.
         split, patient, fold, site: '' where not said; readers: who looked at it, whether they drew or not.
         image: the image of each box, by position; label: its class; box_where: its place for messages.
-        crowd: neither found nor missed; area, box_id: as written, else None; outline: bounds a polygon or a mask;
-            reader: who drew it, '' where not said.
+        crowd: neither found nor missed; difficult: likewise, and a single object; area, box_id: as written, else None;
+            outline: bounds a polygon or a mask; reader: who drew it, '' where not said.
         bad: problems by image; None where they belong to no image.
         warnings: of the whole.
     """
@@ -55,6 +55,7 @@ class Annotations:
     box: list[Numbers] = field(default_factory=list)
     box_where: list[str] = field(default_factory=list)
     crowd: list[bool] = field(default_factory=list)
+    difficult: list[bool] = field(default_factory=list)
     area: list[float | None] = field(default_factory=list)
     box_id: list[Any] = field(default_factory=list)
     outline: list[bool] = field(default_factory=list)
@@ -97,6 +98,7 @@ class Annotations:
         where: str,
         *,
         crowd: bool = False,
+        difficult: bool = False,
         area: float | None = None,
         box_id: Any = None,
         outline: bool = False,
@@ -107,7 +109,8 @@ class Annotations:
         self.label.append(label)
         self.box.append((x0, y0, x1, y1))
         self.box_where.append(where)
-        self.crowd.append(crowd)
+        self.crowd.append(crowd or difficult)
+        self.difficult.append(difficult)
         self.area.append(area)
         self.box_id.append(box_id)
         self.outline.append(outline)

@@ -151,7 +151,7 @@ class _Folder:
             self.read.blame(image, "bad_label", where, "it has no name")
             return
         difficult = (item.findtext("difficult") or "").strip() == "1"
-        self.read.add_box(image, label, box, where, crowd=difficult)
+        self.read.add_box(image, label, box, where, difficult=difficult)
 
 
 def _whole(text: str | None) -> int:

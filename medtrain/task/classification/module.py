@@ -17,13 +17,14 @@ from medtrain.core.errors import UsageError
 from medtrain.core.pool import attend_cases, pool_cases
 from medtrain.data.base import Data
 from medtrain.export.portable import ExportRequest, Portable
-from medtrain.io.files import write_text
+from medtrain.io.files import beside, write_text
 from medtrain.metric import SURE, EvalOptions
 from medtrain.model import Ensemble, dropout_passes, score_instances
 from medtrain.report import write_failures
 from medtrain.target import DataSpec, Decision, Outcome, Predicted, Target
 from medtrain.target.binary import Binary
 from medtrain.target.classes import ClassTarget
+from medtrain.target.sets import table_of_sets
 from medtrain.task.base import Batch, Task, first_rows, scaled, shape_of
 from medtrain.task.classification.explain_images import explain_images
 from medtrain.task.classification.explain_volumes import explain_volumes
@@ -235,8 +236,14 @@ class Classification(Task):
         return self.target.table(predicted).set_index(predicted.rows.index)
 
     def save(self, output: Path, outputs: Outputs, inputs: Data, decision: Decision) -> None:
-        """Write a CSV: a row an input in order, the columns of predictions and ``error``."""
-        tables = [self.predictions(outputs, inputs.cases, decision)] if outputs else []
+        """Write a CSV: a row an input in order, the columns of predictions and ``error``; FILE.sets.csv beside it."""
+        tables = []
+        if outputs:
+            predicted = self.predicted(outputs, inputs.cases, decision)
+            tables = [self.target.table(predicted).set_index(predicted.rows.index)]
+            sets = table_of_sets(self.target, predicted.rows, predicted.probs, decision)
+            if sets is not None:
+                write_text(beside(output, "sets", ".csv"), sets.to_csv(index=False))
         if inputs.errors:
             bad = inputs.cases.iloc[list(inputs.errors)][["case", "patient"]].assign(error=list(inputs.errors.values()))
             tables.append(bad.set_index(pd.Index(list(inputs.errors))))
@@ -266,7 +273,6 @@ class Classification(Task):
         decided = self.target.predict(probs_NSC.mean(axis=1), decision)
         limits = list(decision.thresholds.values())
         predicted = self.target.predictions(rows, probs_NSC, decided, limits, values)
-        predicted = self.target.with_sets(predicted, decision)
         if "passes" in gathered:
             passes_NSC = self._probs(gathered["passes"], decision.temperature)
             return replace(predicted, doubt=self.target.disagreement(passes_NSC, decided), by="mc_dropout")

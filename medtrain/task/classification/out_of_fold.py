@@ -17,9 +17,14 @@ from medtrain.metric import EvalOptions, means_of_all, spread_over, within_folds
 from medtrain.metric.unseen import DRAWS
 from medtrain.target import Decision, Outcome, Predicted, reached, side_by_side
 from medtrain.target.classes import ClassTarget
+from medtrain.target.sets import fit_limits
 
 log = logging.getLogger(__name__)
 
+NO_SETS = (
+    "the networks of a cross-validation have no case in common that none of them has learned, so limits for their mean "
+    "can't be fitted with a promise; its members have prediction sets, each in its own folder"
+)
 NEAREST = 1e-13  # probabilities nearer to 0 or 1 count as this near
 
 
@@ -203,7 +208,8 @@ def fit_whole(
         patients = tuned.rows["patient"].tolist()
         thresholds = target.fit_thresholds(tuned.probs_NSC.mean(axis=1), tuned.values, policy, patients)
         validation = tuned.decided_by(target, thresholds).reached(target, options)
-        return Decision(policy, 1.0, thresholds, validation=validation)
+        sets, absent = fit_limits(target, tuned.probs_NSC.mean(axis=1), tuned.values, patients)
+        return Decision(policy, 1.0, thresholds, validation=validation, sets=sets, absent=absent)
     probs_NSC, whole = _by_unseen(target, folds, order)
     probs_DNC = _estimated(target, probs_NSC, whole.values)
     if probs_DNC is None:
@@ -222,7 +228,7 @@ def fit_whole(
         f"what networks said of cases that they had not learned ({unseen:.3g} of {probs_NSC.shape[1]} a case), from "
         "which the mean of all was estimated"
     )
-    return Decision(policy, 1.0, thresholds, basis, validation)
+    return Decision(policy, 1.0, thresholds, basis, validation, no_sets=NO_SETS)
 
 
 def _by_unseen(target: ClassTarget, folds: Sequence[Fold], order: Sequence[str]) -> tuple[np.ndarray, RunPredictions]:

@@ -13,7 +13,7 @@ import pandas as pd
 from medtrain.data.base import Data
 from medtrain.explain.names import safe_name, unique_names
 from medtrain.io.boxes.export import FILES, FOLDERS, Marked
-from medtrain.io.files import write_text
+from medtrain.io.files import beside, write_text
 from medtrain.target import Decision
 
 
@@ -39,12 +39,6 @@ def export_boxes(
     return f"format={form}: {count:,} boxes at or above the threshold; {below:,} below it are left out"
 
 
-def images_beside(output: Path) -> Path:
-    """Name the table of images that stands beside predicted boxes: FILE.images.csv for FILE.json and a folder FILE."""
-    stem = output.stem if output.suffix.lower() == ".json" else output.name
-    return output.with_name(f"{stem}.images.csv")
-
-
 def write_images(output: Path, image_of_boxes: Iterable[Any], inputs: Data) -> None:
     """List every input beside the output: image_id, case, width and height in pixels, number of boxes, error.
 
@@ -62,4 +56,4 @@ def write_images(output: Path, image_of_boxes: Iterable[Any], inputs: Data) -> N
             for i, (number, case, (height, width)) in enumerate(rows)
         ]
     )
-    write_text(images_beside(output), table.to_csv(index=False))
+    write_text(beside(output, "images", ".json"), table.to_csv(index=False))

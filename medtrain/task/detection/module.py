@@ -246,7 +246,8 @@ class Detection(Task):
     def fit_decision(self, outputs: Outputs, policy: str | float, cases: pd.DataFrame | None = None) -> Decision:
         truth, boxes, numbers = self.judged(outputs)
         patients = None if cases is None else cases["patient"].iloc[numbers].tolist()
-        return Decision(policy, 1.0, fit_box_thresholds(truth, boxes, self.spec.classes, policy, self.rule, patients))
+        thresholds = fit_box_thresholds(truth, boxes, self.spec.classes, policy, self.rule, patients)
+        return Decision(policy, 1.0, thresholds, no_sets="boxes have none")
 
     def evaluate(
         self,

@@ -121,7 +121,7 @@ class BoxJudge:
             )
         thresholds = self._thresholds(tuned, boxes, policy)
         judged = self._judged(tuned, boxes, thresholds, options).metrics
-        return Decision(policy, 1.0, thresholds, basis, reached(judged, list(thresholds)))
+        return Decision(policy, 1.0, thresholds, basis, reached(judged, list(thresholds)), no_sets="boxes have none")
 
     def judge(
         self, folds: Sequence[BoxFold], decision: Decision, order: Sequence[str], options: EvalOptions
@@ -216,7 +216,9 @@ def _end_to_end(truths: Sequence[Truth]) -> Truth:
     cases = [truth.case_M + start for truth, start in zip(truths, starts, strict=False)]
     names = ("boxes_M4", "label_M", "case_M", "crowd_M", "area_M", "id_M", "size_N2", "image_id_N")
     fields: dict[str, Any] = {name: np.concatenate([getattr(truth, name) for truth in truths]) for name in names}
-    return Truth(**fields | {"case_M": np.concatenate(cases)}, category_id_C=truths[0].category_id_C)
+    difficult = np.concatenate([truth.crowd_M & ~truth.region_M for truth in truths])
+    more = {"category_id_C": truths[0].category_id_C, "difficult_M": difficult}
+    return Truth(**fields | {"case_M": np.concatenate(cases)} | more)
 
 
 def _by_unseen(folds: Sequence[BoxFold], order: Sequence[str]) -> tuple[RunBoxes, PredictedBoxes, float, int]:
