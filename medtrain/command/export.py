@@ -20,9 +20,10 @@ from medtrain.core.errors import UsageError
 from medtrain.core.words import suggest
 from medtrain.export import folder as export_folder
 from medtrain.export import formats
+from medtrain.export.card import model_card
 from medtrain.export.portable import ExportRequest, Portable
 from medtrain.io import record
-from medtrain.io.files import sha256
+from medtrain.io.files import sha256, write_text
 
 
 def main(cfg: DictConfig, folder: Path) -> None:
@@ -50,6 +51,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
         made = export_folder.program(facts)
         export_folder.fill(staged, made, facts)
         parity = prove(cfg, run, portable, staged, facts, folder)
+        write_text(staged / export_folder.CARD, model_card(run.folder, facts, parity))
         os.rename(staged, target := reserve_empty(wanted, cfg.output is not None))
     build.say(
         f"{parity['cases']} cases: largest difference of a probability {parity['largest']:.1e}, "

@@ -19,20 +19,7 @@ from medtrain.core.errors import UsageError
 from medtrain.io.cache_root import cache_root
 from medtrain.io.yaml_file import read_yaml
 
-OF_A_START = (
-    "resume",
-    "run",
-    "runs",
-    "input",
-    "output",
-    "name",
-    "format",
-    "debug",
-    "cache",
-    "compare",
-    "export",
-    "sweep",
-)
+OF_A_START = ("resume", "run", "runs", "input", "output", "name", "format", "debug", "cache", "compare", "sweep")
 """Root keys that say what one start of the program is to do."""
 OF_HYDRA = ("hydra", "defaults")  # keys that Hydra would act upon
 TRAINED_WITH = ("logger", "callbacks")  # groups that only a training builds, and that write

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -36,6 +37,11 @@ def test_an_export_predicts_as_its_run(trained: Path, folder: Path, installed: C
     assert not [node for node in model.graph.node if node.metadata_props or node.doc_string]  # paths of this machine
     assert facts["network"]["inputs"][0]["shape"][:2] == ["batch", 1]
     assert not list(folder.glob(".export_*"))
+    card = (made / "model_card.md").read_text()
+    assert "the data are synthetic" in card
+    assert facts["checkpoint_sha256"] in card
+    assert str(folder) not in card
+    assert not list(re.finditer(r"/\w+/\w+/", card)), "a path of this machine"
 
     films = pd.read_csv(trained / "test_predictions.csv")
     again = installed("predict", f"run={made}", f"input={films_of(trained)}", "output=exported.csv")
