@@ -7,6 +7,7 @@ person whom the folder is given to.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, req
 from pathlib import Path
 
 from medtrain.core.errors import MedtrainError
+from medtrain.io.pseudonym import KEY, hash_key
 
 SECONDS = 3600
 _BLOCKED = """
@@ -62,9 +64,12 @@ def run_alone(folder: Path, requirements: Iterable[str], *words: str) -> Ran:
     """
     names = [re.split(r"[=<>\[ ]", line)[0] for line in requirements]
     code = _BLOCKED.format(blocked=sorted(_not_needed(names)), argv=[str(folder / "predict.py"), *words])
+    environment = os.environ | {KEY: hash_key().decode()}  # so that patients of DICOM headers are called alike
     began = time.perf_counter()
     try:
-        done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, timeout=SECONDS)
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", code], capture_output=True, text=True, timeout=SECONDS, env=environment
+        )
     except subprocess.TimeoutExpired:
         raise MedtrainError(f"{folder.name}/predict.py did not end within {SECONDS} s") from None
     return Ran(done.returncode, time.perf_counter() - began, done.stderr)

@@ -35,7 +35,7 @@ def test_an_export_predicts_as_its_run(trained: Path, folder: Path, installed: C
     assert written["medtrain.checkpoint_sha256"] == facts["checkpoint_sha256"]
     assert json.loads((trained / "decision.json").read_text())["checkpoint_sha256"] == facts["checkpoint_sha256"]
     assert not [node for node in model.graph.node if node.metadata_props or node.doc_string]  # paths of this machine
-    assert facts["network"]["inputs"][0]["shape"][:2] == ["batch", 1]
+    assert facts["networks"]["model"]["inputs"][0]["shape"][:2] == ["batch", 1]
     assert not list(folder.glob(".export_*"))
     card = (made / "model_card.md").read_text()
     assert "the data are synthetic" in card
