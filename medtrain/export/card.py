@@ -122,7 +122,7 @@ def _evaluation(folder: RunFolder, known: Facts, facts: Mapping[str, Any]) -> st
     rows = [(label(name), *entry(result)) for name, result in results.items()]
     decision = facts["decision"]
     limits = ", ".join(f"{name} from {limit:.4g} on" for name, limit in decision["thresholds"].items())
-    facts_of_test: dict[str, str | None] = {
+    listed: dict[str, str | None] = {
         "Test data": known.splits(),
         "Intervals": known.intervals(),
         "Decision": f"policy {decision['policy']}, fitted on {decision.get('basis', 'validation data')}"
@@ -130,7 +130,7 @@ def _evaluation(folder: RunFolder, known: Facts, facts: Mapping[str, Any]) -> st
         "Calibration": f"logits are divided by {decision['temperature']:.4g}, a temperature fitted on validation data",
         "Subgroups": ", ".join(folder.test.get("groups") or ()) or "none were judged (eval.groups)",
     }
-    return f"## Evaluation\n\n{_list(facts_of_test)}\n\n{_table(['Metric', 'Value', '95 % interval'], rows)}{_groups(folder)}"
+    return f"## Evaluation\n\n{_list(listed)}\n\n{_table(['Metric', 'Value', '95 % interval'], rows)}{_groups(folder)}"
 
 
 def _groups(folder: RunFolder) -> str:
