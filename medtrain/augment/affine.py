@@ -42,7 +42,8 @@ def resample(
     from_y = (cos * y - sin * x) / height + 2 * down
     from_x = torch.where(mirror, -from_x, from_x)
     from_y = torch.where(upend, -from_y, from_y)
-    grid_BHW2 = torch.stack([from_x, from_y], -1).expand(len(x_BCHW), -1, -1, -1)
+    # not len(): a traced batch has no number
+    grid_BHW2 = torch.stack([from_x, from_y], -1).expand(x_BCHW.shape[0], -1, -1, -1)
     return F.grid_sample(x_BCHW, grid_BHW2, mode=interpolation, padding_mode="zeros", align_corners=False)
 
 
@@ -67,7 +68,7 @@ def resample_volumes(
         shift_B3: where in the source the centre is taken from, as a share of D, H, W.
         flip_B3: bool, D, H, W exchanged end for end.
     """
-    device, sizes = x_BCDHW.device, x_BCDHW.shape[2:]
+    device, sizes, whole = x_BCDHW.device, x_BCDHW.shape[2:], (x_BCDHW.shape[0], *x_BCDHW.shape[2:])
     halves = [n * step / 2 for n, step in zip(sizes, spacing, strict=True)]  # mm from the centre to the border
     z, y, x = (
         (torch.linspace(1 / n - 1, 1 - 1 / n, n, device=device) * half).reshape(shape)
@@ -84,5 +85,5 @@ def resample_volumes(
     places = []
     for axis, source in ((2, x), (1, y), (0, z)):
         place = source * shrink / halves[axis] + 2 * shift_B3[:, axis].reshape(-1, 1, 1, 1)
-        places.append(torch.where(flip_B3[:, axis].reshape(-1, 1, 1, 1), -place, place).expand(len(x_BCDHW), *sizes))
+        places.append(torch.where(flip_B3[:, axis].reshape(-1, 1, 1, 1), -place, place).expand(whole))
     return F.grid_sample(x_BCDHW, torch.stack(places, -1), padding_mode="border", align_corners=False)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from medtrain import model as models
+from medtrain.augment import Views2d
 from medtrain.core.pool import POOLS, pool_cases
 from medtrain.export.formats import onnx as onnx_format
 from medtrain.export.formats import torch_export
@@ -91,6 +92,21 @@ def test_images_of_every_kind_and_their_ensembles(kind: str, tmp_path: Path) -> 
     np.testing.assert_allclose(theirs[0], probs_NSC.mean(1), atol=1e-5)
     np.testing.assert_array_equal(theirs[1], decided)
     np.testing.assert_allclose(theirs[2], spec.target.disagreement(probs_NSC, decided), atol=1e-5)
+
+
+def test_views_are_averaged_in_the_graph(tmp_path: Path) -> None:
+    spec = spec_of("multiclass", 2)
+    torch.manual_seed(0)
+    task = task_of([small(spec)], spec)
+    task.views = Views2d(3, flip_horizontal=True)
+    part = portable_images(task, ExportRequest(decision_of(spec), {})).parts["model"]
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 65536, (5, 1, 32, 32), np.uint16))
+    theirs, _ = computed(part, tmp_path / "m.onnx", {"pixels": pixels})
+    with torch.no_grad():
+        views = [task.model((view - 0.4) / 0.2) for view in task.views(pixels.float() / 65535)]
+    probs_NC = torch.stack([view.double().softmax(1) for view in views]).mean(0)
+    expected = (probs_NC.log() / 1.3).softmax(1).numpy()
+    np.testing.assert_allclose(theirs[0], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("pool", [*POOLS, "attention"])
