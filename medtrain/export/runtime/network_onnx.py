@@ -18,7 +18,12 @@ class Network:
         folder: of the export.
         facts: what model.json says of it.
         provider: of ONNX Runtime that carries it out, such as CUDAExecutionProvider.
+
+    Attributes:
+        carries_code: a file of it may hold more than operators of a graph.
     """
+
+    carries_code = False
 
     def __init__(self, folder: Path, facts: Mapping[str, Any], provider: str | None = None) -> None:
         options = onnxruntime.SessionOptions()

@@ -17,7 +17,12 @@ class Network:
         folder: of the export.
         facts: what model.json says of it.
         provider: the device that carries it out, such as cuda.
+
+    Attributes:
+        carries_code: a file of it may hold pickled objects, which torch runs as it loads them.
     """
+
+    carries_code = True
 
     def __init__(self, folder: Path, facts: Mapping[str, Any], provider: str | None = None) -> None:
         self._device = torch.device(provider or "cpu")
