@@ -18,6 +18,7 @@ from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.io.files import read_json_map, sha256, write_json
 from medtrain.metric.thresholds import NEVER
 from medtrain.target.base import Policy, Target
+from medtrain.target.reached import misread
 
 COLDEST = 1e-6  # temperature
 EARLIER = "no limits for them were fitted with its decision, which is of an earlier version: train it again"
@@ -57,8 +58,11 @@ class Decision:
     def from_dict(cls, plain: Mapping[str, Any]) -> Decision:
         thresholds = _numbers(plain["thresholds"])
         sets, absent = (_numbers(plain.get(key) or {}) for key in ("sets", "absent"))
-        facts = plain.get("basis", cls.basis), dict(plain.get("validation") or {}), sets, absent
-        words = str(plain.get("no_sets", EARLIER)), [str(text) for text in plain.get("warnings") or ()]
+        facts = _text(plain.get("basis", cls.basis)), dict(plain.get("validation") or {}), sets, absent
+        warnings = plain.get("warnings") or []
+        if not isinstance(warnings, list):
+            raise TypeError(f"{warnings!r} is no list of warnings")
+        words = _text(plain.get("no_sets", EARLIER)), [_text(text) for text in warnings]
         return cls(plain["policy"], _number(plain["temperature"]), thresholds, *facts, *words)
 
     def save(self, path: str | os.PathLike[str], checkpoint_sha256: str, **facts: Any) -> None:
@@ -129,7 +133,7 @@ class Decision:
                 return "it has {what} of {}; this run decides by {what} of {}".format(*texts, what=what)
         if strange := sorted(set(self.validation) - set(target.thresholded)):
             return f"its validation names {strange[0]!r}, which is not decided by a threshold"
-        return ""
+        return misread(self.validation)
 
 
 def _numbers(plain: Mapping[str, Any]) -> dict[str, float]:
@@ -141,3 +145,9 @@ def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{value!r} is no number")
     return float(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value

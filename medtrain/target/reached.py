@@ -6,6 +6,7 @@ the fewer cases there were. Both stand side by side, with their intervals and wh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -32,6 +33,38 @@ def reached(judged: Mapping[str, Any], classes: Collection[str]) -> dict[str, di
             entries.pop("ppv", None)
         out[name] = {**judged["labels"][name], **entries}
     return out
+
+
+def misread(validation: Mapping[str, Any]) -> str:
+    """Say why this is not what `reached` gives of any class, empty where it is; {} is right: it is not known."""
+    for name, entries in validation.items():
+        if not isinstance(entries, Mapping):
+            return f"validation of {name} is {entries!r}, no counts and shares"
+        sides = ("positive",) if "ppv" in entries else ("positive", "negative")
+        wrong = [side for side in sides if not _is(entries.get(side), int, math.inf)]
+        wrong += [
+            metric
+            for metric in ("sensitivity", "ppv" if "ppv" in entries else "specificity")
+            if not _is_share(entries.get(metric))
+        ]
+        if wrong:
+            return f"validation of {name} has no {wrong[0]} that there can be: {entries.get(wrong[0])!r}"
+    return ""
+
+
+def _is_share(entry: Any) -> bool:
+    """Tell a share and its interval, either null where it is undefined, from anything else."""
+    if not isinstance(entry, Mapping) or not {"value", "ci95"} <= set(entry):
+        return False
+    limits = entry["ci95"]
+    if limits is None:
+        return entry["value"] is None or _is(entry["value"], int | float, 1)
+    pair = isinstance(limits, list | tuple) and len(limits) == 2 and all(_is(end, int | float, 1) for end in limits)
+    return pair and limits[0] <= limits[1] and _is(entry["value"], int | float, 1)
+
+
+def _is(value: Any, kind: Any, most: float) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool) and 0 <= value <= most
 
 
 def side_by_side(

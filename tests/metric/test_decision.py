@@ -136,9 +136,13 @@ def test_a_decision_belongs_to_its_checkpoint(tmp_path):
     checkpoint.write_bytes(b"other weights")
     with pytest.raises(MedtrainError, match="another checkpoint"):
         Decision.load(path, checkpoint)
-    path.write_text("{}")
-    with pytest.raises(MedtrainError, match="no readable decision"):
-        Decision.load(path, checkpoint)
+    checkpoint.write_bytes(b"weights")
+    plain = json.loads(path.read_text())
+    wrong = ({"warnings": "abc"}, {"warnings": [1]}, {"basis": 7}, {"no_sets": 5}, {"thresholds": {"b": "high"}})
+    for text in ("{}", *(json.dumps(plain | entry) for entry in wrong)):
+        path.write_text(text)
+        with pytest.raises(MedtrainError, match="no readable decision"):
+            Decision.load(path, checkpoint)
 
 
 def patients_of(n: int, each: int) -> list[str]:

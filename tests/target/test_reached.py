@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from medtrain.metric import EvalOptions
 from medtrain.report.outcome import reached_lines
 from medtrain.target import Decision, Predicted, reached, side_by_side
+from medtrain.target.reached import misread
 from tests.metric.by_kind import target
 
 
@@ -37,3 +40,33 @@ def test_a_shortfall_is_what_the_test_lacks() -> None:
     none = side_by_side(parse("youden"), {}, tested)["yes"]
     assert none["asked"] is None and none["short_by"] is None and none["validation"] is None
     assert reached_lines({"operating_point": {"yes": none}}) == []
+
+
+def test_what_validation_reached_is_read_as_it_is_written() -> None:
+    """A null value or interval is right; a half, a word or a share of 3 is not, in any class or entry."""
+    right = reached(judged(19, 20, 30), ["yes"])["yes"]
+    boxes = {key: value for key, value in right.items() if key not in ("negative", "specificity")}
+    unknown = {"value": None, "ci95": None, "reason": "no positive case"}
+    for entries in (right, right | {"sensitivity": unknown}, boxes | {"ppv": {"value": 0.2, "ci95": None}}):
+        assert misread(json.loads(json.dumps({"yes": entries}))) == ""
+    assert misread({}) == ""
+    wrong: list[tuple[object, str]] = [
+        (3, "of b is 3, no counts"),
+        (None, "is None"),
+        ({}, "no positive"),
+        (boxes, "no negative"),
+        (right | {"positive": "x"}, "no positive that there can be: 'x'"),
+        (right | {"negative": -1}, "no negative"),
+        (right | {"positive": True}, "no positive"),
+        (right | {"positive": float("nan")}, "no positive"),
+        (right | {"sensitivity": 0.9}, "no sensitivity"),
+        (right | {"sensitivity": {"value": 0.9}}, "no sensitivity"),
+        (right | {"sensitivity": {"value": 3, "ci95": None}}, "no sensitivity"),
+        (right | {"sensitivity": {"value": float("nan"), "ci95": None}}, "no sensitivity"),
+        (right | {"specificity": {"value": None, "ci95": [0.1, 0.2]}}, "no specificity"),
+        (right | {"specificity": {"value": 0.2, "ci95": [0.3, 0.1]}}, "no specificity"),
+        (right | {"specificity": {"value": 0.2, "ci95": [0.1]}}, "no specificity"),
+        (boxes | {"ppv": "high"}, "no ppv"),
+    ]
+    for entries, said in wrong:
+        assert said in misread({"a": right, "b": entries}), entries
