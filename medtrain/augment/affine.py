@@ -12,10 +12,8 @@ def resample(
     *,
     degrees_B: Tensor,
     scale_B: Tensor,
-    right_B: Tensor,
-    down_B: Tensor,
-    mirror_B: Tensor,
-    upend_B: Tensor,
+    shift_B2: Tensor,
+    flip_B2: Tensor,
     interpolation: str = "bilinear",
 ) -> Tensor:
     """Move each image; what comes in from outside is 0. Rotates in pixels, so circles stay round.
@@ -24,13 +22,13 @@ def resample(
         x_BCHW: float32.
         degrees_B: rotation.
         scale_B: size as a multiple, above 0.
-        right_B, down_B: where in the source the centre is taken from, as a share of width and height.
-        mirror_B, upend_B: bool, left and right or top and bottom exchanged.
+        shift_B2: where in the source the centre is taken from, to the right and down, as a share of width and height.
+        flip_B2: bool, left and right or top and bottom exchanged.
         interpolation: ``bilinear`` or ``bicubic``; the second keeps fine detail and may overshoot.
     """
     height, width = x_BCHW.shape[-2:]
     degrees, scale, right, down, mirror, upend = (
-        v.reshape(-1, 1, 1) for v in (degrees_B, scale_B, right_B, down_B, mirror_B, upend_B)
+        v.reshape(-1, 1, 1) for v in (degrees_B, scale_B, *shift_B2.unbind(1), *flip_B2.unbind(1))
     )
     # element by element rather than by a matrix product, which may round differently in another batch
     angle, shrink = torch.deg2rad(degrees), 1 / scale

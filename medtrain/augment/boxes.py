@@ -106,10 +106,8 @@ class AugmentBoxes(nn.Module):
             x.float(),
             degrees_B=torch.zeros_like(scale_B),
             scale_B=scale_B,
-            right_B=middle_B2[:, 0] / size_2[0] - 0.5,
-            down_B=middle_B2[:, 1] / size_2[1] - 0.5,
-            mirror_B=flip_B2[:, 0],
-            upend_B=flip_B2[:, 1],
+            shift_B2=middle_B2 / size_2 - 0.5,
+            flip_B2=flip_B2,
         )
         new_M4 = (turned_M4 - middle_B2.repeat(1, 2)[image_M]) * scale_B[image_M, None] + (size_2 / 2).repeat(2)
         return {

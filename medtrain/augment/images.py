@@ -94,14 +94,12 @@ class Augment2d(nn.Module):
         return x.clamp(0, 1).to(x_BCHW.dtype)
 
     def _moved(self, x_BCHW: Tensor, u_BK: Tensor) -> Tensor:
-        mirror, upend = u_BK[:, 7] < 0.5, u_BK[:, 8] < 0.5
+        wanted = torch.tensor([self.flip_horizontal, self.flip_vertical], device=u_BK.device)
         return resample(
             x_BCHW,
             degrees_B=self.rotate * signed(u_BK[:, 0]),
             scale_B=1 + self.scale * signed(u_BK[:, 1]),
-            right_B=self.translate * signed(u_BK[:, 2]),
-            down_B=self.translate * signed(u_BK[:, 3]),
-            mirror_B=mirror & self.flip_horizontal,
-            upend_B=upend & self.flip_vertical,
+            shift_B2=self.translate * signed(u_BK[:, 2:4]),
+            flip_B2=(u_BK[:, 7:9] < 0.5) & wanted,
             interpolation=self.interpolation,
         )

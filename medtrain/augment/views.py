@@ -43,10 +43,8 @@ class Views2d(nn.Module):
                 x_BCHW,
                 degrees_B=x_BCHW.new_tensor([DEGREES * turn]),
                 scale_B=x_BCHW.new_tensor([1 + SCALE * size]),
-                right_B=x_BCHW.new_tensor([SHIFT * right]),
-                down_B=x_BCHW.new_tensor([SHIFT * down]),
-                mirror_B=torch.tensor([mirror], device=x_BCHW.device),
-                upend_B=torch.tensor([upend], device=x_BCHW.device),
+                shift_B2=x_BCHW.new_tensor([[SHIFT * right, SHIFT * down]]),
+                flip_B2=torch.tensor([[mirror, upend]], device=x_BCHW.device),
             ).clamp(0, 1)
 
 

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from medtrain.command import build
 from medtrain.config.saved import load_saved
 from medtrain.core.errors import DataError, Problem, UsageError
-from medtrain.data.base import Data
+from medtrain.data.base import Data, Fixed
 from medtrain.data.changes import changes, in_words, read_splits
 from medtrain.data.source import path_keys
 from medtrain.data.used import has_content, meet, recognised
@@ -67,16 +67,16 @@ def tested_data(cfg: DictConfig, run: Path, spec: DataSpec) -> Tested:
         DataError: they have changed, or others hold cases that the run has learned (as data.leakage has it).
     """
     if is_same_place(cfg, run):
-        tested = Tested(_prepared(cfg, spec, splits=_testable(run)), own=True)
+        tested = Tested(_prepared(cfg, Fixed(spec, splits=_testable(run))), own=True)
         refuse_changed(run, tested.data, TO_TEST)
     else:
-        data = _prepared(cfg, spec, all_test=True)
+        data = _prepared(cfg, Fixed(spec, all_test=True))
         known = _own_elsewhere(run, data)
         if known is None:
             tested = Tested(data, own=False)
         else:
             _testable(run)
-            tested = Tested(_prepared(cfg, spec, splits=known, report=_silent), own=True, moved=True)
+            tested = Tested(_prepared(cfg, Fixed(spec, splits=known), report=_silent), own=True, moved=True)
             _tell_moved(run, tested.data, known, cfg.eval.split)
     return _without_leaks(cfg, run, spec, tested)
 
@@ -110,8 +110,8 @@ def _named(data: Data) -> pd.DataFrame:
     return table.assign(patient=table["case"]) if data.synthetic else table
 
 
-def _prepared(cfg: DictConfig, spec: DataSpec, **more: Any) -> Data:
-    data: Data = build.data(cfg, spec=spec, **more)
+def _prepared(cfg: DictConfig, fixed: Fixed, **more: Any) -> Data:
+    data: Data = build.data(cfg, fixed=fixed, **more)
     data.prepare()
     return data
 
@@ -188,7 +188,7 @@ def _without_leaks(cfg: DictConfig, run: Path, spec: DataSpec, tested: Tested) -
     if out.all():
         raise DataError(f"data.leakage=drop leaves nothing to test: all {len(judged):,} cases leak")
     left = table.drop(index=judged.index[out])
-    data = _prepared(cfg, spec, splits=left, report=_silent)
+    data = _prepared(cfg, Fixed(spec, splits=left), report=_silent)
     data.excluded = {key: n for key, n in data.excluded.items() if key != "unlisted"}
     data.excluded |= tested.data.excluded | {"seen_in_training": int(out.sum())}
     return Tested(data, tested.own, tested.moved)

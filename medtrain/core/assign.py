@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from medtrain.core.boxes import area, iou
+from medtrain.core.boxes import Boxes, area, iou
 
 
 class Assigned(NamedTuple):
@@ -30,19 +30,22 @@ class Assigned(NamedTuple):
     quality_P: Tensor
 
 
-def task_aligned(
-    probs_BAC: Tensor,
-    predicted_BA4: Tensor,
-    points_A2: Tensor,
-    stride_A: Tensor,
-    boxes_M4: Tensor,
-    labels_M: Tensor,
-    image_M: Tensor,
-    *,
-    top: int = 13,
-    alpha: float = 1.0,
-    beta: float = 6.0,
-) -> Assigned:
+class Guesses(NamedTuple):
+    """What the A points of each image say.
+
+    Args:
+        probs_BAC: scores, 0..1.
+        boxes_BA4: in pixels.
+        points_A2, stride_A: where the points lie; see `core.boxes.grid_points`.
+    """
+
+    probs_BAC: Tensor
+    boxes_BA4: Tensor
+    points_A2: Tensor
+    stride_A: Tensor
+
+
+def task_aligned(guesses: Guesses, truth: Boxes, *, top: int = 13, alpha: float = 1.0, beta: float = 6.0) -> Assigned:
     """Assign boxes by task alignment: the points that already score and locate a box best learn to find it.
 
     Feng et al., TOOD, ICCV 2021, section 3.2: alignment t = s^alpha u^beta of the score s of the box's class and the
@@ -51,13 +54,9 @@ def task_aligned(
 
     A box narrower than the finest stride would hold no point; it counts as that wide here, so a lesion of 4 pixels
     is learned too.
-
-    Args:
-        probs_BAC: scores of A points, 0..1.
-        predicted_BA4: the boxes that they predict, in pixels.
-        points_A2, stride_A: see `core.boxes.grid_points`.
-        boxes_M4, labels_M, image_M: the true boxes.
     """
+    probs_BAC, predicted_BA4, points_A2, stride_A = guesses
+    boxes_M4, labels_M, image_M = truth
     if not len(boxes_M4):
         return _nobody(labels_M)
     least = stride_A.min()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -31,6 +32,21 @@ from medtrain.sampler import Shuffle
 from medtrain.target import DataSpec
 
 
+@dataclass(frozen=True)
+class Fixed:
+    """What a trained model has settled about data that it is given.
+
+    Args:
+        spec: its classes, channels, size and normalisation hold.
+        all_test: rows without an official split are all tested (external data).
+        splits: case and split as a run has written them; nothing is split anew then.
+    """
+
+    spec: DataSpec | None = None
+    all_test: bool = False
+    splits: pd.DataFrame | None = None
+
+
 class Data(Loaders):
     """Cases, with labels and splits, or without (`for_inputs`).
 
@@ -46,9 +62,7 @@ class Data(Loaders):
         seed: of the run, for the sampler.
         report: takes warnings, a line or more each.
         progress: takes (done, total) while files are read.
-        spec: of a trained model, whose classes, channels, size and normalisation hold then.
-        all_test: rows without an official split are all tested (external data).
-        splits: case and split as a run has written them; nothing is split anew then.
+        fixed: what a trained model has settled already.
         groups: columns of the table by which results are broken down.
 
     Attributes:
@@ -95,16 +109,13 @@ class Data(Loaders):
         seed: int = 0,
         report: Callable[[str], None] = to_stderr,
         progress: Progress | None = None,
-        spec: DataSpec | None = None,
-        all_test: bool = False,
-        splits: pd.DataFrame | None = None,
+        fixed: Fixed | None = None,
         groups: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.cfg, self.build_sampler, self.seed = dict(cfg), build_sampler or Shuffle, seed
         self.report, self.progress = report, progress
-        self.all_test, self.known, self.group_by = all_test, splits, groups
-        self.model_spec = spec
+        self.fixed, self.group_by = fixed or Fixed(), groups
         self.synthetic = declared(str(cfg["name"])).synthetic
         self.problems: list[Problem] = []
         self.fingerprints: dict[str, str] = {}
@@ -127,7 +138,7 @@ class Data(Loaders):
         Raises:
             UsageError: the path is not there. DataError: it holds no cases.
         """
-        data = cls(cfg, spec=spec, progress=progress, **parts)
+        data = cls(cfg, fixed=Fixed(spec), progress=progress, **parts)
         data.input = Path(input_path)
         data.prepare()
         return data
@@ -182,10 +193,10 @@ class Data(Loaders):
         Args:
             assumed: keys of the data node that hold for this reading.
         """
-        manifest = self.arrange(reader(self.cfg["name"])({**self.cfg, **assumed}, self.model_spec, self.progress))
+        manifest = self.arrange(reader(self.cfg["name"])({**self.cfg, **assumed}, self.fixed.spec, self.progress))
         if manifest.target is None:
             raise UsageError("data.columns.label=none: without labels there is nothing to learn or to judge by")
-        self.spec = self.model_spec or self.describe(manifest)
+        self.spec = self.fixed.spec or self.describe(manifest)
         return manifest
 
     def strata(self, manifest: Manifest, rows: Rows) -> NDArray[Any]:
@@ -195,7 +206,7 @@ class Data(Loaders):
     def _prepare_labelled(self) -> None:
         manifest = self.listed()
         groups = group_columns(manifest, self.group_by, bool(self.cfg.get("merge_case")))
-        splitting = Splitting(self.cfg, self.known, self.all_test)
+        splitting = Splitting(self.cfg, self.fixed.splits, self.fixed.all_test)
         splitting.check(manifest)  # before any file is read, which may take hours
         files = self.read(manifest)
         bad = manifest.bad + unreadable(manifest, files.problems)
@@ -211,12 +222,12 @@ class Data(Loaders):
         self.settle()
         self.fingerprints["table"] = self.table_digest(self.cases["patient"].tolist())
         self.groups = groups.iloc[rows].reset_index(drop=True)
-        self.excluded = excluded(manifest, bad, len(rows), "leaking" if self.known is None else "unlisted")
+        self.excluded = excluded(manifest, bad, len(rows), "leaking" if self.fixed.splits is None else "unlisted")
 
     def _prepare_inputs(self, path: Path) -> None:
         manifest = self.arrange(self.inputs(path))
-        assert self.model_spec is not None
-        self.spec = self.model_spec
+        assert self.fixed.spec is not None
+        self.spec = self.fixed.spec
         files = self.read(manifest)
         self._take(manifest, np.arange(len(manifest)), files)
         for warning in (*manifest.warnings, *files.warnings):

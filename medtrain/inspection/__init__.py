@@ -9,7 +9,7 @@ from medtrain.inspection.findings import Bars, Finding, Inspection, no_bar
 from medtrain.inspection.measures import Measures, measure
 from medtrain.inspection.odd import odd_pictures
 from medtrain.inspection.table import Looked, look
-from medtrain.inspection.twins import duplicates, near_duplicates
+from medtrain.inspection.twins import Known, duplicates, near_duplicates
 
 
 def inspect_data(data: Data, near: bool = True, progress: Bars = no_bar) -> Inspection:
@@ -29,6 +29,7 @@ def inspect_data(data: Data, near: bool = True, progress: Bars = no_bar) -> Insp
 __all__ = [
     "Finding",
     "Inspection",
+    "Known",
     "Looked",
     "Measures",
     "duplicates",

@@ -16,6 +16,7 @@ from medtrain.data.batches.images import ImageData
 from medtrain.inspection import (
     Finding,
     Inspection,
+    Known,
     Measures,
     look,
     measure,
@@ -52,9 +53,8 @@ def inspect(data: ImageData | BoxData, near: bool = True, progress: Bars = no_ba
     if near:
         first = ~pd.Series(table.content[seen]).duplicated().to_numpy()
         bar = progress("comparing")
-        table.findings += near_duplicates(
-            measures, pictures, boxes, first, table.split, table.labels, table.places, bar
-        )
+        known = Known(table.split, table.labels, table.places)
+        table.findings += near_duplicates(measures, pictures, boxes, first, known, bar)
     visible = set(seen.tolist())
     return table.outcome(
         data,

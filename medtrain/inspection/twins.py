@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,20 @@ CANDIDATES = 4  # nearest earlier pictures that are compared with each
 BLOCK, CHUNK = 64, 2048  # hashes compared at a time: their differences stay in the processor's cache
 
 Rows = NDArray[np.int64]
+
+
+class Known(NamedTuple):
+    """What is known of every row of the data: '' and NaN where it cannot be used.
+
+    Args:
+        split_N: names.
+        targets: (N, C) indicators, NaN unknown (`medtrain.target.Target.indicators`).
+        places: file and row.
+    """
+
+    split_N: NDArray[np.str_]
+    targets: NDArray[np.float64]
+    places: Sequence[str]
 
 
 def duplicates(
@@ -45,9 +60,7 @@ def near_duplicates(
     pictures: Pixels,
     boxes: Sequence[Box],
     first_M: NDArray[np.bool_],
-    split_N: NDArray[np.str_],
-    targets: NDArray[np.float64],
-    places: Sequence[str],
+    known: Known,
     progress: Progress | None = None,
 ) -> list[Finding]:
     """Group pictures that look the same: a warning where they stand in two splits or differ in their label.
@@ -55,7 +68,7 @@ def near_duplicates(
     Args:
         boxes: as of `measure`.
         first_M: pictures to compare: the first of each content.
-        split_N, targets, places: of every row of the data, '' and NaN where it cannot be used.
+        known: of every row of the data.
         progress: called with (done, total) pictures.
     """
     compared = np.flatnonzero(first_M & ~measures.flat)
@@ -65,21 +78,17 @@ def near_duplicates(
         for early in earlier.tolist()
         if _alike(pictures, measures, boxes, int(compared[early]), int(compared[late]))
     ]
-    return look_alikes(pairs, measures.row[compared], split_N, targets, places)
+    return look_alikes(pairs, measures.row[compared], known)
 
 
-def look_alikes(
-    pairs: list[tuple[int, int]],
-    rows_M: Rows,
-    split_N: NDArray[np.str_],
-    targets: NDArray[np.float64],
-    places: Sequence[str],
-) -> list[Finding]:
+def look_alikes(pairs: list[tuple[int, int]], rows_M: Rows, known: Known) -> list[Finding]:
     """Make findings of pairs that look the same, one a group.
 
     Args:
-        pairs: positions in `rows_M`, whose rows the other arguments have an entry for.
+        pairs: positions in `rows_M`.
+        known: of every row of the data.
     """
+    split_N, targets, places = known
     findings = []
     for members in repeated(_joined(pairs, len(rows_M))):
         rows = rows_M[members]

@@ -20,7 +20,7 @@ from medtrain.data.batches.volumes import VolumeData
 from medtrain.inspection import Finding, Inspection, look
 from medtrain.inspection.findings import Bars, no_bar, of_the_set
 from medtrain.inspection.table import Looked
-from medtrain.inspection.twins import correlated, look_alikes
+from medtrain.inspection.twins import Known, correlated, look_alikes
 from medtrain.io.volume import OBLIQUE
 from medtrain.metric import auroc
 
@@ -161,7 +161,7 @@ def _alike(of_row: Mapping[int, Case], table: Looked, form: PatchForm, progress:
     if not sections:
         return []
     pairs = correlated(np.array(sections, np.float32))
-    return look_alikes(pairs, rows, table.split, table.labels, table.places)
+    return look_alikes(pairs, rows, Known(table.split, table.labels, table.places))
 
 
 def _masks(

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medtrain.core.assign import Assigned, centre, task_aligned
+from medtrain.core.assign import Assigned, Guesses, centre, task_aligned
 from medtrain.core.boxes import EPS, Boxes, Raw, decode, iou
 from medtrain.core.ranges import Amount, Share, checked
 from medtrain.loss.masked import full_precision
@@ -80,7 +80,7 @@ class DetectionLoss(nn.Module):
     def _assigned(self, raw: Raw, boxes_BA4: Tensor, truth: Boxes) -> Assigned:
         if self.assign == "centre":
             return centre(raw.points_A2, raw.stride_A, *truth)
-        return task_aligned(raw.logits_BAC.float().sigmoid(), boxes_BA4, raw.points_A2, raw.stride_A, *truth)
+        return task_aligned(Guesses(raw.logits_BAC.float().sigmoid(), boxes_BA4, raw.points_A2, raw.stride_A), truth)
 
 
 class OwnLoss(nn.Module):

@@ -16,94 +16,61 @@ from torchvision.models.densenet import _DenseLayer
 from medtrain.core.ranges import Part, checked
 from medtrain.model.attention import AttentionPool
 from medtrain.model.checkpointing import recomputed
+from medtrain.model.family import member
 from medtrain.model.head import Head
 from medtrain.model.stem import Stem, is_small, set_channels
 from medtrain.model.weights import load_weights
 from medtrain.target import DataSpec
 
 
-@checked("model")
-def densenet121(
-    spec: DataSpec,
-    weights: str | None = "none",
-    dropout: Part = 0.0,
-    checkpointing: bool = False,
-    stem: Stem = "auto",
-    attention: bool = False,
-) -> nn.Module:
-    """Build DenseNet-121, from (B, spec.channels, H, W) to logits (B, spec.n_logits).
+def _densenet(depth: int) -> Callable[..., nn.Module]:
+    published = getattr(models, f"densenet{depth}")
+    names = getattr(models, f"DenseNet{depth}_Weights")
 
-    Args:
-        spec: the data's shape and classes.
-        weights: ``none``, a torchvision name (``IMAGENET1K_V1``, ``DEFAULT``) or a file; see `load_weights`.
-        dropout: probability of dropping a pooled feature in training.
-        checkpointing: recompute the concatenations in the backward pass: less memory, more time, the
-            same gradients and running statistics.
-        stem: ``standard`` divides the resolution by 4 before the first block; ``small`` keeps it, with the same
-            weights (stride 1, no max pooling); ``auto`` is small below 64 px.
-        attention: pool by an attention map instead of the average; see `AttentionPool`.
+    @checked("model")
+    def build(
+        spec: DataSpec,
+        weights: str | None = "none",
+        dropout: Part = 0.0,
+        checkpointing: bool = False,
+        stem: Stem = "auto",
+        attention: bool = False,
+    ) -> nn.Module:
+        """Build {title}, from (B, spec.channels, H, W) to logits (B, spec.n_logits).
 
-    Raises:
-        UsageError, MedtrainError: see `load_weights`.
-    """
-    return _densenet(
-        models.densenet121, models.DenseNet121_Weights, spec, weights, dropout, checkpointing, stem, attention
-    )
+        Args:
+            spec: the data's shape and classes.
+            weights: ``none``, a torchvision name (``IMAGENET1K_V1``, ``DEFAULT``) or a file; see `load_weights`.
+            dropout: probability of dropping a pooled feature in training.
+            checkpointing: recompute the concatenations in the backward pass: less memory, more time, the
+                same gradients and running statistics.
+            stem: ``standard`` divides the resolution by 4 before the first block; ``small`` keeps it, with the same
+                weights (stride 1, no max pooling); ``auto`` is small below 64 px.
+            attention: pool by an attention map instead of the average; see `AttentionPool`.
 
+        Raises:
+            UsageError, MedtrainError: see `load_weights`.
+        """
+        network = published(weights=None, num_classes=spec.n_logits, memory_efficient=checkpointing)
+        network.classifier = Head(network.classifier.in_features, spec.n_logits, dropout)
+        set_channels(network, spec.channels)
+        if is_small(stem, spec):
+            network.features.conv0.stride = (1, 1)
+            network.features.pool0 = nn.Identity()
+        if attention:  # torchvision's own ReLU and average behind `features` change nothing then
+            network.features.relu5 = nn.ReLU()
+            network.features.pool5 = AttentionPool(network.classifier.in_features)
+        if checkpointing:
+            checkpoint_layers(network)
+        load_weights(network, weights, names)
+        return network
 
-@checked("model")
-def densenet169(
-    spec: DataSpec,
-    weights: str | None = "none",
-    dropout: Part = 0.0,
-    checkpointing: bool = False,
-    stem: Stem = "auto",
-    attention: bool = False,
-) -> nn.Module:
-    """Build DenseNet-169; arguments as for `densenet121`."""
-    return _densenet(
-        models.densenet169, models.DenseNet169_Weights, spec, weights, dropout, checkpointing, stem, attention
-    )
-
-
-@checked("model")
-def densenet201(
-    spec: DataSpec,
-    weights: str | None = "none",
-    dropout: Part = 0.0,
-    checkpointing: bool = False,
-    stem: Stem = "auto",
-    attention: bool = False,
-) -> nn.Module:
-    """Build DenseNet-201; arguments as for `densenet121`."""
-    return _densenet(
-        models.densenet201, models.DenseNet201_Weights, spec, weights, dropout, checkpointing, stem, attention
-    )
+    return member(build, f"densenet{depth}", f"DenseNet-{depth}")
 
 
-def _densenet(
-    build: Callable[..., models.DenseNet],
-    names: type[models.WeightsEnum],
-    spec: DataSpec,
-    weights: str | None,
-    dropout: float,
-    checkpointing: bool,
-    stem: Stem,
-    attention: bool,
-) -> nn.Module:
-    network = build(weights=None, num_classes=spec.n_logits, memory_efficient=checkpointing)
-    network.classifier = Head(network.classifier.in_features, spec.n_logits, dropout)
-    set_channels(network, spec.channels)
-    if is_small(stem, spec):
-        network.features.conv0.stride = (1, 1)
-        network.features.pool0 = nn.Identity()
-    if attention:  # torchvision's own ReLU and average behind `features` change nothing then
-        network.features.relu5 = nn.ReLU()
-        network.features.pool5 = AttentionPool(network.classifier.in_features)
-    if checkpointing:
-        checkpoint_layers(network)
-    load_weights(network, weights, names)
-    return network
+densenet121 = _densenet(121)
+densenet169 = _densenet(169)
+densenet201 = _densenet(201)
 
 
 def checkpoint_layers(network: nn.Module) -> None:

@@ -5,7 +5,7 @@ Ren et al., Faster R-CNN, NeurIPS 2015; Lin et al., Feature pyramid networks, CV
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from torchvision import models
 from torchvision.models.detection import FasterRCNN, FasterRCNN_ResNet50_FPN_Weights
@@ -19,6 +19,16 @@ from medtrain.model.mining import HardNegatives
 from medtrain.model.torchvision_detector import TorchvisionDetector, mobilenet_pyramid, resnet50_pyramid
 from medtrain.model.weights import load_weights
 from medtrain.target import DataSpec
+
+
+class Limits(NamedTuple):
+    """How many boxes an image has on their way through the two stages; see `faster_rcnn`."""
+
+    score: float
+    overlap: float
+    most: int
+    proposals: int
+    sampled: int
 
 
 @checked("model")
@@ -52,7 +62,7 @@ def faster_rcnn(
     """
     backbone = resnet50_pyramid(spec, [1, 2, 3, 4])
     miner = HardNegatives(sampled, mining_ratio, mining_least, mining_pool) if mining else None
-    detector = _detector(spec, backbone, [4, 8, 16, 32, 64], miner, score, overlap, most, proposals, sampled)
+    detector = _detector(spec, backbone, [4, 8, 16, 32, 64], Limits(score, overlap, most, proposals, sampled), miner)
     load_weights(detector, weights, FasterRCNN_ResNet50_FPN_Weights, models.ResNet50_Weights)
     return detector
 
@@ -78,7 +88,7 @@ def faster_rcnn_mobilenet(
     """
     backbone = mobilenet_pyramid(spec, [8, 16, 32], 128)
     miner = HardNegatives(sampled, mining_ratio, mining_least, mining_pool) if mining else None
-    detector = _detector(spec, backbone, [8, 16, 32, 64], miner, score, overlap, most, proposals, sampled, 512)
+    detector = _detector(spec, backbone, [8, 16, 32, 64], Limits(score, overlap, most, proposals, sampled), miner, 512)
     load_weights(detector, weights, models.MobileNet_V3_Large_Weights)
     return detector
 
@@ -87,23 +97,19 @@ def _detector(
     spec: DataSpec,
     backbone: BackboneWithFPN,
     strides: list[int],
+    limits: Limits,
     miner: HardNegatives | None,
-    score: float,
-    overlap: float,
-    most: int,
-    proposals: int,
-    sampled: int,
     width: int = 1024,
 ) -> TorchvisionDetector:
     settings: dict[str, Any] = {
-        "box_score_thresh": score,
-        "box_nms_thresh": overlap,
-        "box_detections_per_img": most,
-        "rpn_pre_nms_top_n_train": 3 * proposals,
-        "rpn_post_nms_top_n_train": 3 * proposals,
-        "rpn_pre_nms_top_n_test": 3 * proposals,
-        "rpn_post_nms_top_n_test": proposals,
-        "box_batch_size_per_image": sampled,
+        "box_score_thresh": limits.score,
+        "box_nms_thresh": limits.overlap,
+        "box_detections_per_img": limits.most,
+        "rpn_pre_nms_top_n_train": 3 * limits.proposals,
+        "rpn_post_nms_top_n_train": 3 * limits.proposals,
+        "rpn_pre_nms_top_n_test": 3 * limits.proposals,
+        "rpn_post_nms_top_n_test": limits.proposals,
+        "box_batch_size_per_image": limits.sampled,
     }
     maps = [str(level) for level in range(len(strides) - 1)]  # the last one, pooled, only proposes
     net = FasterRCNN(

@@ -12,72 +12,49 @@ from torchvision import models
 
 from medtrain.core.ranges import Part, checked
 from medtrain.model.attention import AttentionPool
+from medtrain.model.family import member
 from medtrain.model.head import Head
 from medtrain.model.stem import Stem, is_small, set_channels
 from medtrain.model.weights import load_weights
 from medtrain.target import DataSpec
 
 
-@checked("model")
-def resnet18(
-    spec: DataSpec, weights: str | None = "none", dropout: Part = 0.0, stem: Stem = "auto", attention: bool = False
-) -> nn.Module:
-    """Build ResNet-18, from (B, spec.channels, H, W) to logits (B, spec.n_logits).
+def _resnet(depth: int) -> Callable[..., nn.Module]:
+    published = getattr(models, f"resnet{depth}")
+    names = getattr(models, f"ResNet{depth}_Weights")
 
-    Args:
-        spec: the data's shape and classes.
-        weights: ``none``, a torchvision name (``IMAGENET1K_V1``, ``DEFAULT``) or a file; see `load_weights`.
-        dropout: probability of dropping a pooled feature in training.
-        stem: ``standard`` divides the resolution by 4 before the first block; ``small`` keeps it, with the same
-            weights (stride 1, no max pooling); ``auto`` is small below 64 px.
-        attention: pool by an attention map instead of the average; see `AttentionPool`.
+    @checked("model")
+    def build(
+        spec: DataSpec, weights: str | None = "none", dropout: Part = 0.0, stem: Stem = "auto", attention: bool = False
+    ) -> nn.Module:
+        """Build {title}, from (B, spec.channels, H, W) to logits (B, spec.n_logits).
 
-    Raises:
-        UsageError, MedtrainError: see `load_weights`.
-    """
-    return _resnet(models.resnet18, models.ResNet18_Weights, spec, weights, dropout, stem, attention)
+        Args:
+            spec: the data's shape and classes.
+            weights: ``none``, a torchvision name (``IMAGENET1K_V1``, ``DEFAULT``) or a file; see `load_weights`.
+            dropout: probability of dropping a pooled feature in training.
+            stem: ``standard`` divides the resolution by 4 before the first block; ``small`` keeps it, with the same
+                weights (stride 1, no max pooling); ``auto`` is small below 64 px.
+            attention: pool by an attention map instead of the average; see `AttentionPool`.
 
+        Raises:
+            UsageError, MedtrainError: see `load_weights`.
+        """
+        network = published(weights=None, num_classes=spec.n_logits)
+        network.fc = Head(network.fc.in_features, spec.n_logits, dropout)
+        set_channels(network, spec.channels)
+        if is_small(stem, spec):
+            network.conv1.stride = (1, 1)
+            network.maxpool = nn.Identity()
+        if attention:
+            network.avgpool = AttentionPool(network.fc.in_features)
+        load_weights(network, weights, names)
+        return network
 
-@checked("model")
-def resnet34(
-    spec: DataSpec, weights: str | None = "none", dropout: Part = 0.0, stem: Stem = "auto", attention: bool = False
-) -> nn.Module:
-    """Build ResNet-34; arguments as for `resnet18`."""
-    return _resnet(models.resnet34, models.ResNet34_Weights, spec, weights, dropout, stem, attention)
-
-
-@checked("model")
-def resnet50(
-    spec: DataSpec, weights: str | None = "none", dropout: Part = 0.0, stem: Stem = "auto", attention: bool = False
-) -> nn.Module:
-    """Build ResNet-50; arguments as for `resnet18`."""
-    return _resnet(models.resnet50, models.ResNet50_Weights, spec, weights, dropout, stem, attention)
-
-
-@checked("model")
-def resnet101(
-    spec: DataSpec, weights: str | None = "none", dropout: Part = 0.0, stem: Stem = "auto", attention: bool = False
-) -> nn.Module:
-    """Build ResNet-101; arguments as for `resnet18`."""
-    return _resnet(models.resnet101, models.ResNet101_Weights, spec, weights, dropout, stem, attention)
+    return member(build, f"resnet{depth}", f"ResNet-{depth}")
 
 
-def _resnet(
-    build: Callable[..., models.ResNet],
-    names: type[models.WeightsEnum],
-    spec: DataSpec,
-    weights: str | None,
-    dropout: float,
-    stem: Stem,
-    attention: bool,
-) -> nn.Module:
-    network = build(weights=None, num_classes=spec.n_logits)
-    network.fc = Head(network.fc.in_features, spec.n_logits, dropout)
-    set_channels(network, spec.channels)
-    if is_small(stem, spec):
-        network.conv1.stride = (1, 1)
-        network.maxpool = nn.Identity()
-    if attention:
-        network.avgpool = AttentionPool(network.fc.in_features)
-    load_weights(network, weights, names)
-    return network
+resnet18 = _resnet(18)
+resnet34 = _resnet(34)
+resnet50 = _resnet(50)
+resnet101 = _resnet(101)

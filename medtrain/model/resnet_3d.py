@@ -6,6 +6,7 @@ He et al., Deep residual learning for image recognition, CVPR 2016; in 3D as Che
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
@@ -15,6 +16,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 from medtrain.core.ranges import Count, Part, checked
 from medtrain.model.attention import AttentionPool
 from medtrain.model.checkpointing import Recomputed
+from medtrain.model.family import member
 from medtrain.model.head import Head
 from medtrain.model.inflate import Norm, inflated
 from medtrain.model.stem import VolumeStem, volume_stem
@@ -33,103 +35,53 @@ class RecomputedBottleneck(Recomputed, Bottleneck):
     """torchvision's bottleneck, checkpointed."""
 
 
-@checked("model")
-def resnet10_3d(
-    spec: DataSpec,
-    weights: str | None = "none",
-    dropout: Part = 0.0,
-    norm: Norm = "batch",
-    stem: VolumeStem = "auto",
-    width: Count = WIDTH,
-    checkpointing: bool = False,
-    attention: bool = False,
-) -> nn.Module:
-    """Build ResNet-10, from (B, spec.channels, D, H, W) to logits (B, spec.n_logits).
+def _resnet(depth: int, block: type[BasicBlock | Bottleneck], layers: tuple[int, ...]) -> Callable[..., nn.Module]:
+    recomputed = RecomputedBasicBlock if block is BasicBlock else RecomputedBottleneck
 
-    Args:
-        spec: the data's shape and classes.
-        weights: ``none`` or a file; see `load_weights`.
-        dropout: probability of dropping a pooled feature in training.
-        norm: ``batch``, ``instance`` or ``group``; see `inflated`.
-        stem: ``standard`` divides the resolution by 4 before the first block, ``half`` by 2, ``small`` keeps it, all
-            with the same weights; ``auto`` is the first of these that leaves two cells a side at the end.
-        width: channels of the first layer, a multiple of 8; all others follow.
-        checkpointing: each block runs again in the backward pass: less memory, more time, the same gradients and
-            running statistics.
-        attention: pool by an attention map instead of the average; see `AttentionPool`.
+    @checked("model")
+    def build(
+        spec: DataSpec,
+        weights: str | None = "none",
+        dropout: Part = 0.0,
+        norm: Norm = "batch",
+        stem: VolumeStem = "auto",
+        width: Count = WIDTH,
+        checkpointing: bool = False,
+        attention: bool = False,
+    ) -> nn.Module:
+        """Build {title}, from (B, spec.channels, D, H, W) to logits (B, spec.n_logits).
 
-    Raises:
-        UsageError, MedtrainError: no such norm, stem or width; see `load_weights`.
-    """
-    return _resnet(BasicBlock, (1, 1, 1, 1), spec, weights, dropout, norm, stem, width, checkpointing, attention)
+        Args:
+            spec: the data's shape and classes.
+            weights: ``none`` or a file; see `load_weights`.
+            dropout: probability of dropping a pooled feature in training.
+            norm: ``batch``, ``instance`` or ``group``; see `inflated`.
+            stem: ``standard`` divides the resolution by 4 before the first block, ``half`` by 2, ``small`` keeps it,
+                all with the same weights; ``auto`` is the first of these that leaves two cells a side at the end.
+            width: channels of the first layer, a multiple of 8; all others follow.
+            checkpointing: each block runs again in the backward pass: less memory, more time, the same gradients and
+                running statistics.
+            attention: pool by an attention map instead of the average; see `AttentionPool`.
 
+        Raises:
+            UsageError, MedtrainError: no such norm, stem or width; see `load_weights`.
+        """
+        blocks = {"block": recomputed if checkpointing else block, "layers": layers}
+        network: Any = inflated(models.ResNet, spec.channels, norm=norm, width=width / WIDTH, **blocks)
+        features = network.fc.in_features * width // WIDTH
+        network.fc = Head(features, spec.n_logits, dropout)
+        network.conv1.stride, pooled = volume_stem(stem, spec)
+        if not pooled:
+            network.maxpool = nn.Identity()
+        if attention:
+            network.avgpool = AttentionPool(features, dims=3)
+        load_weights(network, weights)
+        return network
 
-@checked("model")
-def resnet18_3d(
-    spec: DataSpec,
-    weights: str | None = "none",
-    dropout: Part = 0.0,
-    norm: Norm = "batch",
-    stem: VolumeStem = "auto",
-    width: Count = WIDTH,
-    checkpointing: bool = False,
-    attention: bool = False,
-) -> nn.Module:
-    """Build ResNet-18; arguments as for `resnet10_3d`."""
-    return _resnet(BasicBlock, (2, 2, 2, 2), spec, weights, dropout, norm, stem, width, checkpointing, attention)
-
-
-@checked("model")
-def resnet34_3d(
-    spec: DataSpec,
-    weights: str | None = "none",
-    dropout: Part = 0.0,
-    norm: Norm = "batch",
-    stem: VolumeStem = "auto",
-    width: Count = WIDTH,
-    checkpointing: bool = False,
-    attention: bool = False,
-) -> nn.Module:
-    """Build ResNet-34; arguments as for `resnet10_3d`."""
-    return _resnet(BasicBlock, (3, 4, 6, 3), spec, weights, dropout, norm, stem, width, checkpointing, attention)
+    return member(build, f"resnet{depth}_3d", f"ResNet-{depth}")
 
 
-@checked("model")
-def resnet50_3d(
-    spec: DataSpec,
-    weights: str | None = "none",
-    dropout: Part = 0.0,
-    norm: Norm = "batch",
-    stem: VolumeStem = "auto",
-    width: Count = WIDTH,
-    checkpointing: bool = False,
-    attention: bool = False,
-) -> nn.Module:
-    """Build ResNet-50; arguments as for `resnet10_3d`."""
-    return _resnet(Bottleneck, (3, 4, 6, 3), spec, weights, dropout, norm, stem, width, checkpointing, attention)
-
-
-def _resnet(
-    block: type[Any],
-    layers: tuple[int, ...],
-    spec: DataSpec,
-    weights: str | None,
-    dropout: float,
-    norm: Norm,
-    stem: VolumeStem,
-    width: int,
-    checkpointing: bool,
-    attention: bool,
-) -> nn.Module:
-    if checkpointing:
-        block = RecomputedBasicBlock if block is BasicBlock else RecomputedBottleneck
-    network: Any = inflated(models.ResNet, spec.channels, norm=norm, width=width / WIDTH, block=block, layers=layers)
-    features = network.fc.in_features * width // WIDTH
-    network.fc = Head(features, spec.n_logits, dropout)
-    network.conv1.stride, pooled = volume_stem(stem, spec)
-    if not pooled:
-        network.maxpool = nn.Identity()
-    if attention:
-        network.avgpool = AttentionPool(features, dims=3)
-    load_weights(network, weights)
-    return network
+resnet10_3d = _resnet(10, BasicBlock, (1, 1, 1, 1))
+resnet18_3d = _resnet(18, BasicBlock, (2, 2, 2, 2))
+resnet34_3d = _resnet(34, BasicBlock, (3, 4, 6, 3))
+resnet50_3d = _resnet(50, Bottleneck, (3, 4, 6, 3))

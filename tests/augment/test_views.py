@@ -45,9 +45,8 @@ def test_flips_on_demand_only(name, dim):
 
 
 def test_a_shift_of_whole_pixels_moves_pixels_and_blurs_nothing():
-    still = {"degrees_B": torch.zeros(1), "scale_B": torch.ones(1), "down_B": torch.zeros(1)}
-    off = {"mirror_B": torch.tensor([False]), "upend_B": torch.tensor([False])}
+    still = {"degrees_B": torch.zeros(1), "scale_B": torch.ones(1), "flip_B2": torch.zeros(1, 2, dtype=torch.bool)}
     for how in ("bilinear", "bicubic"):
-        moved = resample(X, right_B=torch.tensor([2 / 32]), interpolation=how, **still, **off)
+        moved = resample(X, shift_B2=torch.tensor([[2 / 32, 0.0]]), interpolation=how, **still)
         torch.testing.assert_close(moved[..., 3:-5], X[..., 5:-3], rtol=0, atol=1e-5)
         assert (moved[..., -1] == 0).all()

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import torch
 
-from medtrain.core.assign import centre, task_aligned
-from medtrain.core.boxes import decode, encode, grid_points, iou
+from medtrain.core.assign import Guesses, centre, task_aligned
+from medtrain.core.boxes import Boxes, decode, encode, grid_points, iou
 
 POINTS, STRIDE = grid_points([(8, 8), (4, 4)], [8, 16], torch.device("cpu"))
 FOUND = decode(torch.zeros(2, len(POINTS), 4), POINTS, STRIDE)  # each point says: a box of one stride around me
-NONE = (torch.zeros(0, 4), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long))
+NONE = Boxes(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long))
 
 
 def aligned(boxes: list[list[float]], labels: list[int], image: list[int], probs: torch.Tensor | None = None, **more):  # type: ignore[no-untyped-def]
     probs = torch.full((2, len(POINTS), 2), 0.5) if probs is None else probs
-    truth = torch.tensor(boxes), torch.tensor(labels), torch.tensor(image)
-    return task_aligned(probs, FOUND, POINTS, STRIDE, *truth, **more)
+    truth = Boxes(torch.tensor(boxes), torch.tensor(labels), torch.tensor(image))
+    return task_aligned(Guesses(probs, FOUND, POINTS, STRIDE), truth, **more)
 
 
 def test_the_best_points_of_its_image_answer_and_quality_is_scaled_to_the_iou() -> None:
@@ -69,7 +69,7 @@ def test_centre_takes_the_level_that_fits_and_the_smaller_box() -> None:
 
 def test_no_boxes_no_points() -> None:
     assert len(centre(POINTS, STRIDE, *NONE).point_P) == 0
-    assert len(task_aligned(torch.rand(2, len(POINTS), 2), FOUND, POINTS, STRIDE, *NONE).point_P) == 0
+    assert len(task_aligned(Guesses(torch.rand(2, len(POINTS), 2), FOUND, POINTS, STRIDE), NONE).point_P) == 0
 
 
 def test_coding_of_the_points_own_boxes() -> None:

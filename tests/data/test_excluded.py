@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from medtrain.data.base import Fixed
 from medtrain.data.batches.images import ImageData
 from tests.data.tables import spoil
 
@@ -29,7 +30,9 @@ def test_each_row_is_counted_once_under_its_reason(make: Make, tmp_path: Path) -
     data.prepare()
     assert data.excluded == {"filtered": 1, "unreadable": 1, "missing": 1, "missing_label": 1, "leaking": 1}
     assert sum(data.excluded.values()) + len(data.cases) == 40
-    again = make(policy, columns={"label": labels, "split": split, "nr": list(range(40))}, splits=data.cases)
+    again = make(
+        policy, columns={"label": labels, "split": split, "nr": list(range(40))}, fixed=Fixed(splits=data.cases)
+    )
     again.prepare()
     assert again.excluded == {"filtered": 1, "unreadable": 1, "missing": 1, "missing_label": 1, "unlisted": 1}
 

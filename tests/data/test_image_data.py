@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import Sampler
 
 from medtrain.core.errors import DataError, UsageError
+from medtrain.data.base import Fixed
 from medtrain.data.batches import module_of
 from medtrain.data.batches.images import ImageData
 from medtrain.data.source import sources
@@ -157,7 +158,7 @@ def test_bad_rows_can_be_left_out(make: Make, tmp_path: Path) -> None:
         data.cases["case"]
     )
     assert "left out 2 of 40 rows" in make.said[0] and len(data.problems) == 2  # type: ignore[attr-defined]
-    again = make({"on_bad": "skip"}, splits=data.cases)
+    again = make({"on_bad": "skip"}, fixed=Fixed(splits=data.cases))
     again.prepare()
     pd.testing.assert_frame_equal(again.cases, data.cases)
 
@@ -266,26 +267,26 @@ def test_a_runs_splits_are_used_again(make: Make, tmp_path: Path) -> None:
     first.prepare()
     first.cases.drop(columns="path").to_csv(tmp_path / "splits.csv", index=False)
     known = pd.read_csv(tmp_path / "splits.csv", dtype={"case": str, "patient": str})
-    again = make({"split_seed": 9}, splits=known)
+    again = make({"split_seed": 9}, fixed=Fixed(splits=known))
     again.prepare()
     pd.testing.assert_frame_equal(again.cases, first.cases)
     with pytest.raises(DataError, match="the table has changed since the run: 0 cases are gone, 1 are new"):
-        make(splits=known.iloc[1:]).prepare()
+        make(fixed=Fixed(splits=known.iloc[1:])).prepare()
     with pytest.raises(DataError, match="1 cases are gone"):
-        make(splits=known.replace({"case": {"0.png": "other.png"}})).prepare()
+        make(fixed=Fixed(splits=known.replace({"case": {"0.png": "other.png"}}))).prepare()
 
 
 def test_other_data_for_a_trained_model(make: Make) -> None:
     spec = DataSpec.of("binary", ("0", "1"), 3, (5, 5), mean=(0.1,) * 3, std=(0.2,) * 3)
-    data = make(spec=spec, all_test=True)
+    data = make(fixed=Fixed(spec, all_test=True))
     data.prepare()
     assert data.spec is spec and set(data.cases["split"]) == {"test"}
     assert next(iter(data.test_dataloader()))["x"].shape == (4, 3, 5, 5)
-    official = make(spec=spec, all_test=True, columns={"split": ["train"] * 10 + [""] * 30})
+    official = make(fixed=Fixed(spec, all_test=True), columns={"split": ["train"] * 10 + [""] * 30})
     official.prepare()
     assert official.cases["split"].tolist() == ["train"] * 10 + ["test"] * 30
     with pytest.raises(DataError, match=r"labels that the model doesn't know: '2' \(10 rows\)"):
-        make(spec=spec, all_test=True, columns={"label": [0, 1, 2, 1] * 10}).prepare()
+        make(fixed=Fixed(spec, all_test=True), columns={"label": [0, 1, 2, 1] * 10}).prepare()
 
 
 def test_coco_annotated_films_with_a_table_of_their_own(test_data: Path, tmp_path: Path) -> None:
@@ -296,8 +297,7 @@ def test_coco_annotated_films_with_a_table_of_their_own(test_data: Path, tmp_pat
     table = write_table(tmp_path, f"path,label\n{rows}\n")
     data = ImageData(
         config(table=table, root=str(root), image_size=16, cache_dir=str(tmp_path)),
-        spec=DataSpec.of("binary", ("0", "1"), 1, (16, 16)),
-        all_test=True,
+        fixed=Fixed(DataSpec.of("binary", ("0", "1"), 1, (16, 16)), all_test=True),
         report=lambda text: None,
     )
     data.prepare()

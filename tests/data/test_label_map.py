@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from medtrain.core.errors import DataError, UsageError
+from medtrain.data.base import Fixed
 from medtrain.data.rows.label_map import directed
 from medtrain.target import DataSpec
 from tests.data.tables import opened, read, write_images
@@ -70,9 +71,8 @@ def test_a_folder_of_classes(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         write_images(tmp_path / name, 2, seed=n)
     cfg = {"root": str(tmp_path), "label_map": {"PNEUMONIA": "1", "Normal": "0"}, "image_size": 8}
-    data = opened(
-        "image_folder", {**cfg, "cache_dir": str(tmp_path / "cache")}, spec=BINARY, all_test=True, report=lambda _: None
-    )
+    cfg["cache_dir"] = str(tmp_path / "cache")
+    data = opened("image_folder", cfg, fixed=Fixed(BINARY, all_test=True), report=lambda _: None)
     data.prepare()
     assert data.targets.tolist() == [0, 0, 1, 1]
 

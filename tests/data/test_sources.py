@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from medtrain.core.errors import DataError, MedtrainError, UsageError
+from medtrain.data.base import Fixed
 from medtrain.target import DataSpec
 from tests.data.tables import opened, write_images
 from tests.repository import data_option
@@ -17,8 +18,8 @@ from tests.repository import data_option
 
 def data_of(option: str, said: list[str] | None = None, **changed: Any) -> Any:
     node = data_option(option)
-    assert not changed.keys() - {"spec", "all_test"} - node.keys()
-    more = {key: changed.pop(key) for key in ("spec", "all_test") if key in changed}
+    assert not changed.keys() - {"fixed"} - node.keys()
+    more = {key: changed.pop(key) for key in ("fixed",) if key in changed}
     said = [] if said is None else said
     return opened(option, node | {"num_workers": 0} | changed, report=said.append, **more)
 
@@ -76,7 +77,9 @@ def test_an_archive_of_indicators_is_multilabel(tmp_path: Path) -> None:
 
 def test_an_archive_for_a_trained_model(tmp_path: Path) -> None:
     spec = DataSpec.of("binary", ("normal", "ill"), 1, (6, 6), mean=(0.5,), std=(0.2,))
-    data = data_of("medmnist", file=str(archive(tmp_path / "a.npz")), cache_dir=str(tmp_path), spec=spec, all_test=True)
+    data = data_of(
+        "medmnist", file=str(archive(tmp_path / "a.npz")), cache_dir=str(tmp_path), fixed=Fixed(spec, all_test=True)
+    )
     data.prepare()
     assert data.spec is spec and next(iter(data.test_dataloader()))["x"].shape[-2:] == (6, 6)
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from medtrain.data.phantom.xray import make_phantom_xray
-from medtrain.inspection import Inspection, Measures, inspect_data, measure, near_duplicates
+from medtrain.inspection import Inspection, Known, Measures, inspect_data, measure, near_duplicates
 from medtrain.inspection.odd import likeness_of
 from medtrain.inspection.twins import candidates
 from tests.data.tables import config, opened
@@ -302,7 +302,7 @@ def test_what_looks_the_same(films: Path, change: Callable[[Image.Image], Image.
     x = np.stack([np.asarray(im) for im in [*images, change(images[2])]])[:, None]
     split, targets = np.array(["train"] * 6 + ["test"]), np.array([[0.0]] * 6 + [[1.0]])
     places = [f"row {n}" for n in range(7)]
-    found = near_duplicates(measured(x), x, [FULL] * 7, np.ones(7, bool), split, targets, places)
+    found = near_duplicates(measured(x), x, [FULL] * 7, np.ones(7, bool), Known(split, targets, places))
     kinds = [(f.problem.severity, f.problem.kind, f.rows) for f in found]
     expected = [("warning", "near_duplicate", (2, 6)), ("warning", "label_conflict", (2, 6))]
     assert kinds == (expected if same else [])

@@ -95,7 +95,7 @@ class BagData(Data):
         width = self._width(problems)
         for n in range(len(self.bags)):
             if n not in problems and self.bags.shape(n) != width:
-                wanted = "the model takes" if self.model_spec else "most bags have"
+                wanted = "the model takes" if self.fixed.spec else "most bags have"
                 problems[n] = f"has {_in_words(self.bags.shape(n))}, where {wanted} {_in_words(width)}"
         return self._by_case(problems, skip=manifest.target is not None and skips(self.cfg))
 
@@ -123,8 +123,8 @@ class BagData(Data):
 
     def _width(self, problems: Mapping[int, str]) -> tuple[int, ...]:
         """Find the shape of an instance: the model's, else what most bags have."""
-        if self.model_spec is not None:
-            return (self.model_spec.channels, *self.model_spec.size)
+        if self.fixed.spec is not None:
+            return (self.fixed.spec.channels, *self.fixed.spec.size)
         shapes = [self.bags.shape(n) for n in range(len(self.bags)) if n not in problems]
         return max(dict.fromkeys(shapes), key=shapes.count, default=())
 
@@ -148,7 +148,7 @@ class BagData(Data):
 
     def settle(self) -> None:
         """Learn width and statistics of the features, the latter of training cases alone."""
-        if self.model_spec is not None:
+        if self.fixed.spec is not None:
             return
         channels, *size = self.bags.shape(self.members[self.slots[0]][0])
         self.spec = replace(self.spec, channels=channels, size=tuple(size))

@@ -60,7 +60,7 @@ class BoxData(Data):
     def inputs(self, path: Path) -> Manifest:
         manifest = list_pictures(path, self.cfg)
         manifest.headers = headers(manifest, np.arange(len(manifest)))
-        form = box_form(self.cfg, self.model_spec)
+        form = box_form(self.cfg, self.fixed.spec)
         sizes = [header.size if header else form.size for header in manifest.headers]
         manifest.truth = Truth.unknown(np.array(sizes, np.int64).reshape(-1, 2))
         return manifest
@@ -70,7 +70,7 @@ class BoxData(Data):
         if not channels:
             colour = any(header is not None and header.channels == 3 for header in manifest.headers or ())
             channels = 3 if colour else 1
-        self.form = box_form({**self.cfg, "channels": channels}, self.model_spec)
+        self.form = box_form({**self.cfg, "channels": channels}, self.fixed.spec)
         normalisation(self.cfg, self.form.channels)
         if self.cfg.get("tile"):
             grids(np.array([self.form.size]), self.cfg, self.form)
@@ -114,7 +114,7 @@ class BoxData(Data):
     def settle(self) -> None:
         """Place the images; of new data also find the boxes' typical shapes, from training cases alone."""
         self.place_N4 = places(self.truth.size_N2, self.form)
-        if self.model_spec is None:
+        if self.fixed.spec is None:
             boxes_M4 = self.boxes(self.samples(self.rows("train"))).boxes_M4
             self.spec = replace(self.spec, boxes=as_pairs(typical_shapes(boxes_M4[:, 2:] - boxes_M4[:, :2])))
 

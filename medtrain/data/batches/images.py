@@ -54,7 +54,7 @@ class ImageData(Data):
 
     def arrange(self, manifest: Manifest) -> Manifest:
         own = manifest.content
-        self.form = image_form(self.cfg, self.model_spec) if own is None else own.form
+        self.form = image_form(self.cfg, self.fixed.spec) if own is None else own.form
         self.noun = "images" if len(self.form.size) == 2 else "volumes"
         normalisation(self.cfg, self.form.channels)
         return manifest
@@ -68,7 +68,7 @@ class ImageData(Data):
         if manifest.content is not None:
             self.cache = manifest.content
         else:
-            form = image_form(self.cfg, self.model_spec)
+            form = image_form(self.cfg, self.fixed.spec)
             self.cache = open_pictures(manifest, form, self.cfg, self.progress, self.report)
         return Files(self.cache.content, self.cache.identities, self.cache.problems, self.cache.decoded)
 

@@ -50,8 +50,8 @@ class VolumeData(Data):
         return list_inputs(path, self.cfg, find_volumes, WHAT, folders=True)
 
     def arrange(self, manifest: Manifest) -> Manifest:
-        form = self.form = patch_form(self.cfg, self.model_spec)
-        spacing_of(self.cfg, self.model_spec)
+        form = self.form = patch_form(self.cfg, self.fixed.spec)
+        spacing_of(self.cfg, self.fixed.spec)
         if form.label == "mask" and form.center != "none":
             raise UsageError(
                 f"data.patch_label=mask needs patches with and without findings: data.center=none, not {form.center}"
@@ -71,7 +71,7 @@ class VolumeData(Data):
         labelled = manifest.target is not None
         wanted = everything or self.form.center == "mask" or (labelled and self.form.wants_mask)
         masks, images = manifest.masks if wanted else None, [manifest.path, *manifest.beside]
-        form = VolumeForm(spacing_of(self.cfg, self.model_spec), window=self.form.window)
+        form = VolumeForm(spacing_of(self.cfg, self.fixed.spec), window=self.form.window)
         files = read_cases(images, masks, form, self.cfg, self.progress, self.report)
         self.volumes, problems = files.cases, dict(files.problems)
         for n, case in enumerate(files.cases):
