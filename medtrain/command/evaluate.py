@@ -21,7 +21,6 @@ from medtrain.task.base import Task
 
 def evaluate(
     cfg: DictConfig,
-    trainer: pl.Trainer,
     task: Task,
     data: Data,
     decision: Decision,
@@ -30,13 +29,13 @@ def evaluate(
     split: str,
     warned: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Predict a split; write test_metrics.json and the task's files on rank 0; return the metrics ({} elsewhere).
+    """Judge a split: write test_metrics.json and the task's files on rank 0, return the metrics ({} elsewhere).
 
     Args:
+        task: whose `results` are those of the split, see `run_loader`.
         warned: what was warned of before, which stands beside the metrics.
     """
     task.truth = data.truth
-    run_loader(trainer, task, lambda: data.eval_dataloader(split))
     if launch.global_rank() != 0:
         return {}
     groups: Any = None if data.groups is None else data.groups.to_dict("list")

@@ -17,6 +17,7 @@ from medtrain.command import build
 from medtrain.command.evaluate import run_loader
 from medtrain.command.trained import Trained
 from medtrain.core.errors import MedtrainError
+from medtrain.data.base import Fixed
 from medtrain.data.batches import module_of
 from medtrain.data.changes import read_splits
 from medtrain.data.rows.manifest import Manifest
@@ -109,7 +110,7 @@ def real_cases(cfg: DictConfig, run: Trained) -> tuple[Manifest, list[int]]:
         MedtrainError: none of them is there.
     """
     kind = module_of(cfg.data.name)
-    data = kind(build.plain(cfg.data), spec=run.spec, report=build.warn, **build.data_parts(cfg))
+    data = kind(build.plain(cfg.data), fixed=Fixed(run.spec), report=build.warn, **build.data_parts(cfg))
     if cfg.input is not None:
         manifest = data.arrange(data.inputs(Path(cfg.input)))
         rows = list(range(len(manifest)))

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from medtrain import launch
 from medtrain.command import build
-from medtrain.command.evaluate import build_report, evaluate
+from medtrain.command.evaluate import build_report, evaluate, run_loader
 from medtrain.command.gate import attach_gate
 from medtrain.command.own_data import is_same_place, tested_data
 from medtrain.command.trained import open_run
@@ -28,7 +28,8 @@ def main(cfg: DictConfig, folder: Path) -> None:
         tested = tested_data(cfg, run.folder, run.spec)
     data, warned = tested.data, [text.replace(str(run.folder), run.folder.name) for text in warned]
     attach_gate(cfg, trainer, task, data.cases)
-    outcome = evaluate(cfg, trainer, task, data, run.decision, folder, split=cfg.eval.split, warned=warned)
+    run_loader(trainer, task, lambda: data.eval_dataloader(cfg.eval.split))
+    outcome = evaluate(cfg, task, data, run.decision, folder, split=cfg.eval.split, warned=warned)
     if launch.global_rank() != 0:
         return
     if tested.moved and not cfg.name:  # only now is it known that these are the run's own data

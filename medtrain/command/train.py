@@ -84,7 +84,8 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
             decision.save(folder / "decision.json", sha256(best))
             for name, content in validated.files.items():
                 write(folder / name.replace("test_", "val_", 1), content)
-        outcome = evaluate(cfg, trainer, task, data, decision, folder, split="test", warned=before)
+        run_loader(trainer, task, data.test_dataloader)
+        outcome = evaluate(cfg, task, data, decision, folder, split="test", warned=before)
         score = getattr(scored, "best_model_score", None)
         value = float(score) if score is not None and isfinite(score) else None
         if record:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from medtrain.data.batches.packed import CaseBags, PackedBatches, even_cuts
+from medtrain.data.batches.packed import CaseBags, OfInstances, PackedBatches, even_cuts
 from medtrain.sampler import EvalSampler, Shuffle, Weighted
 
 LENGTHS = np.array([3, 1, 4, 2, 5])
@@ -59,7 +59,7 @@ def test_every_instance_comes_as_epochs_go_by() -> None:
 
 def test_marks_come_with_evaluation_and_are_unknown_where_any_slide_has_none() -> None:
     marks = {0: np.array([0, 1, 0]), 1: np.array([1]), 3: None}
-    data = cases([[0], [1, 3]], inside=marks.get)
+    data = cases([[0], [1, 3]], known=OfInstances(marks.get))
     batch = data.__getitems__([0, 1])
     np.testing.assert_array_equal(batch["tumour"].numpy(), [0, 1, 0, np.nan, np.nan, np.nan])
     assert "tumour" not in data.__getitems__([(0, 0, 0)])

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from medtrain.core.errors import DataError, UsageError
+from medtrain.data.base import Fixed
 from medtrain.data.batches.boxes import BoxData
 from medtrain.sampler import Negatives
 from medtrain.target import DataSpec
@@ -270,7 +271,7 @@ def test_classes_are_chosen_renamed_left_out(coco: Build) -> None:
 
 def test_other_data_take_the_spec_of_the_model(coco: Build) -> None:
     spec = DataSpec.of("boxes", ("nodule", "mass"), 3, (48, 48), mean=(0.1,) * 3, std=(0.2,) * 3, boxes=((3.0, 4.0),))
-    data = coco(options={"spec": spec, "all_test": True}, filter="case.str.startswith('p0')")
+    data = coco(options={"fixed": Fixed(spec, all_test=True)}, filter="case.str.startswith('p0')")
     data.prepare()
     assert data.spec == spec and set(data.cases["split"]) == {"test"} and len(data.cases) == 20
     assert next(iter(data.test_dataloader()))["x"].shape == (4, 3, 48, 48)

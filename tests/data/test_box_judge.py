@@ -12,6 +12,7 @@ import pytest
 from medtrain.core.errors import DataError
 from medtrain.data.rows.box_faults import judge
 from medtrain.io.boxes import Annotations
+from medtrain.io.boxes.annotations import BoxRow, ImageRow
 
 SIZE = np.array([[40.0, 60.0], [100.0, 100.0]])
 
@@ -19,9 +20,9 @@ SIZE = np.array([[40.0, 60.0], [100.0, 100.0]])
 def annotations(boxes: list[Any], unit: Any = "xyxy") -> Annotations:
     found = Annotations(Path("boxes.csv"), unit)
     for name in ("a", "b"):
-        found.add_image(name, name, name)
+        found.add_image(ImageRow(name, name, name))
     for n, (image, *box) in enumerate(boxes):
-        found.add_box(image, "x", box, f"row {n}")
+        found.add_box(BoxRow(image, "x", box, f"row {n}"))
     return found
 
 

@@ -13,6 +13,7 @@ from medtrain.data.rows.boxes import box_rows
 from medtrain.data.rows.manifest import Manifest
 from medtrain.data.source.box_table import read_box_table
 from medtrain.io.boxes import Annotations
+from medtrain.io.boxes.annotations import BoxRow, ImageRow
 from tests.data.boxes import option, picture
 
 # a: two lesions, the first drawn by all three readers (by two alike), the second by R2 alone; b: by one of two; c: one
@@ -118,12 +119,12 @@ def test_names_with_backslashes(tmp_path: Path) -> None:
 def test_a_box_and_the_polygon_of_one_object_are_one(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     read = Annotations(tmp_path / "a.json", "xyxy")
-    image = read.add_image(tmp_path / "a.png", "a.png", "a")
-    read.add_box(image, "x", (10, 10, 20, 20), "box")
-    read.add_box(image, "x", (10.4, 10, 20.3, 19.6), "polygon of it", outline=True)
-    read.add_box(image, "y", (10, 10, 20, 20), "polygon of another class", outline=True)
-    read.add_box(image, "x", (12, 10, 22, 20), "polygon of another", outline=True)
-    read.add_box(image, "x", (10.4, 10, 20, 20), "another box")
+    image = read.add_image(ImageRow(tmp_path / "a.png", "a.png", "a"))
+    read.add_box(BoxRow(image, "x", (10, 10, 20, 20), "box"))
+    read.add_box(BoxRow(image, "x", (10.4, 10, 20.3, 19.6), "polygon of it", outline=True))
+    read.add_box(BoxRow(image, "y", (10, 10, 20, 20), "polygon of another class", outline=True))
+    read.add_box(BoxRow(image, "x", (12, 10, 22, 20), "polygon of another", outline=True))
+    read.add_box(BoxRow(image, "x", (10.4, 10, 20, 20), "another box"))
     manifest = box_rows(read, option("coco", root=str(tmp_path), cache_dir=str(tmp_path / "c")))
     assert [p.where for p in manifest.warnings if p.kind == "duplicate_box"] == ["polygon of it"]
     assert manifest.truth is not None and len(manifest.truth.boxes_M4) == 4

@@ -16,7 +16,7 @@ from medtrain.core.errors import DataError, Problem
 from medtrain.data.base import Data
 from medtrain.data.batches.bag_places import TilePlaces
 from medtrain.data.batches.bag_tiles import place_tiles
-from medtrain.data.batches.packed import CaseBags, PackedBatches
+from medtrain.data.batches.packed import CaseBags, OfInstances, PackedBatches
 from medtrain.data.batches.tumour import TumourMasks
 from medtrain.data.files import Files
 from medtrain.data.loaders import Rows
@@ -164,9 +164,8 @@ class BagData(Data):
         members = [self.members[slot] for slot in self.slots[rows]]
         masks = self._single.masks
         inside = TumourMasks(self.bags, masks) if masks is not None and self.targets is not None else None
-        most, cases = self.cfg.get("max_instances"), np.asarray(rows, np.int64)
-        more: dict[str, Any] = {"inside": inside, "places": self.places}
-        return CaseBags(self.bags, members, cases, self.y(rows), most=most, seed=self.seed, **more)
+        most, cases, known = self.cfg.get("max_instances"), np.asarray(rows, np.int64), OfInstances(inside, self.places)
+        return CaseBags(self.bags, members, cases, self.y(rows), most=most, seed=self.seed, known=known)
 
     @property
     def unplaced(self) -> list[int]:

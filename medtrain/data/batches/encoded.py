@@ -31,7 +31,6 @@ from medtrain.encoder import Encoder
 from medtrain.io.cache_root import cache_root
 from medtrain.io.store.features import PackedBags
 from medtrain.io.store.vectors import VERSION, Cases, keep_vectors
-from medtrain.target import DataSpec
 
 USUAL = {"standardise": True, "instances": 16384, "max_instances": None}  # of bags, where a data node has no such key
 PICTURES = 64  # that are encoded together, at most
@@ -58,10 +57,9 @@ class EncodedData(BagData):
         *,
         read_by: type[Data],
         encoder: Encoder,
-        spec: DataSpec | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(USUAL | dict(cfg), encoder=encoder, spec=spec, **options)
+        super().__init__(USUAL | dict(cfg), encoder=encoder, **options)
         self.whole_cases = read_by(cfg, report=self.report, progress=self.progress)
         self.inspector, self.noun = self.whole_cases.inspector, self.whole_cases.noun
         if cfg.get("patch_label") == "mask":
@@ -72,7 +70,7 @@ class EncodedData(BagData):
 
     def arrange(self, manifest: Manifest) -> Manifest:
         manifest = super().arrange(self.whole_cases.arrange(manifest))
-        target = self.model_spec.target if self.model_spec else manifest.target
+        target = self.fixed.spec.target if self.fixed.spec else manifest.target
         if target is not None:
             self.whole_cases.spec = self.whole_cases.describe(replace(manifest, target=target))
         self.noun = self.whole_cases.noun

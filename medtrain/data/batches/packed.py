@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -79,6 +79,19 @@ def even_cuts(lengths: NDArray[np.int64], parts: int) -> list[int]:
     return [int(cut) for cut in cuts]
 
 
+class OfInstances(NamedTuple):
+    """What is known of instances beyond their features.
+
+    Args:
+        inside: gives for the number of a bag which of its instances lie in a known tumour, (N,) of 0, 1; None where
+            nobody knows.
+        places: gives for the numbers of a case's bags where its instances lie, (N, 2).
+    """
+
+    inside: Any = None
+    places: Callable[[Sequence[int]], NDArray[np.float32]] | None = None
+
+
 class CaseBags(Dataset[Batch]):
     """Take cases of one or several bags by position; each fetch is a whole batch.
 
@@ -89,9 +102,7 @@ class CaseBags(Dataset[Batch]):
         y: targets as tensors, a row a case; None without labels.
         most: instances that training takes of a case, drawn anew each epoch; None for all.
         seed: of the run.
-        inside: gives for the number of a bag which of its instances lie in a known tumour, (N,) of 0, 1; None where
-            nobody knows.
-        places: gives for the numbers of a case's bags where its instances lie, (N, 2).
+        known: of the instances.
     """
 
     def __init__(
@@ -103,11 +114,10 @@ class CaseBags(Dataset[Batch]):
         *,
         most: int | None = None,
         seed: int = 0,
-        inside: Any = None,
-        places: Callable[[Sequence[int]], NDArray[np.float32]] | None = None,
+        known: OfInstances | None = None,
     ) -> None:
         self.bags, self.members, self.cases, self.y = bags, members, torch.from_numpy(cases), y
-        self.most, self.seed, self.inside, self.places = most, seed, inside, places
+        self.most, self.seed, (self.inside, self.places) = most, seed, known or OfInstances()
 
     def __len__(self) -> int:
         return len(self.members)

@@ -106,7 +106,7 @@ class VolumeData(Data):
         return Visits(super().sampler(rows, batch_size))
 
     def pieces_of(self, manifest: Manifest) -> Pieces:
-        return Slices(self.volumes, self.form, spacing_of(self.cfg, self.model_spec))
+        return Slices(self.volumes, self.form, spacing_of(self.cfg, self.fixed.spec))
 
     def pixels(self, cases: Sequence[str]) -> NDArray[Any]:
         return np.stack([middle_slice(case, self.form) for case in self._cases(numbers(self.cases, cases))])

@@ -15,6 +15,7 @@ from medtrain.core.errors import Problem, UsageError
 from medtrain.core.truth import PredictedBoxes
 from medtrain.data.rows.box_faults import Judged
 from medtrain.io.boxes import Annotations
+from medtrain.io.boxes.annotations import BoxRow
 
 WAYS = ("fuse", "vote")
 
@@ -143,6 +144,6 @@ def _with_boxes(
     out = replace(annotations, **empty)
     parts = zip(fused.image_N.tolist(), fused.label_N.tolist(), fused.boxes_N4.tolist(), drawn.tolist(), strict=True)
     for image, label, box, number in parts:
-        out.add_box(image, labels[label], box, f"{annotations.where[image]} ({number} readers)")
+        out.add_box(BoxRow(image, labels[label], box, f"{annotations.where[image]} ({number} readers)"))
     boxes_M4 = np.concatenate([judged.boxes_M4[single], fused.boxes_N4.reshape(-1, 4)])
     return out, replace(judged, boxes_M4=boxes_M4, box_M=np.arange(len(boxes_M4)))

@@ -19,6 +19,7 @@ from medtrain.data.rows.manifest import Manifest
 from medtrain.data.rows.paths import table_root, usual_form
 from medtrain.data.source import ROOT, TABLE, Source
 from medtrain.io.boxes import Annotations
+from medtrain.io.boxes.annotations import BoxRow, ImageRow
 from medtrain.io.cells import is_unknown, without_decimals
 from medtrain.io.picture_files import PictureFinder
 from medtrain.io.table import RawTable, read_table
@@ -115,7 +116,7 @@ class _Reading:
                 continue
             if name not in images:
                 path = self.root / self.form.replace("{}", name) if self.form else self.pictures.find(name)
-                images[name] = self.read.add_image(path, name, places[row], **own)
+                images[name] = self.read.add_image(ImageRow(path, name, places[row], **own))
             image = images[name]
             if (reader := self.reader_R[row]) and reader not in self.read.readers[image]:
                 self.read.readers[image] += (reader,)
@@ -158,7 +159,7 @@ class _Reading:
         if self.read.unit == "xywh":
             right, bottom = x + right, y + bottom
         for name in label.split(SEVERAL):
-            self.read.add_box(image, name, (x, y, right, bottom), where, reader=self.reader_R[row])
+            self.read.add_box(BoxRow(image, name, (x, y, right, bottom), where, reader=self.reader_R[row]))
 
 
 def _names(label: str) -> list[str]:

@@ -17,6 +17,37 @@ Unit = Literal["xyxy", "xywh", "share"]
 SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
+@dataclass(frozen=True)
+class ImageRow:
+    """What a file says of an image; see `Annotations`."""
+
+    path: Path | str
+    name: str
+    where: str
+    size: tuple[int, int] | None = None
+    image_id: Any = None
+    split: str = ""
+    patient: str = ""
+    fold: str = ""
+    site: str = ""
+
+
+@dataclass(frozen=True)
+class BoxRow:
+    """What a file says of a box; see `Annotations`."""
+
+    image: int
+    label: str
+    box: Sequence[float]
+    where: str
+    crowd: bool = False
+    difficult: bool = False
+    area: float | None = None
+    box_id: Any = None
+    outline: bool = False
+    reader: str = ""
+
+
 @dataclass
 class Annotations:
     """Images and boxes as columns. Boxes are (x0, y0, x1, y1), as written but for a width and height added up.
@@ -66,55 +97,33 @@ class Annotations:
     def __len__(self) -> int:
         return len(self.path)
 
-    def add_image(
-        self,
-        path: Path | str,
-        name: str,
-        where: str,
-        *,
-        size: tuple[int, int] | None = None,
-        image_id: Any = None,
-        split: str = "",
-        patient: str = "",
-        fold: str = "",
-        site: str = "",
-    ) -> int:
+    def add_image(self, row: ImageRow) -> int:
         """Add an image without boxes; returns its position."""
-        row = (str(path), name, where, size, image_id, split, patient, fold, site)
-        columns: tuple[list[Any], ...] = (
-            self.path, self.name, self.where, self.size, self.image_id,
-            self.split, self.patient, self.fold, self.site,
-        )  # fmt: skip
-        for column, value in zip(columns, row, strict=True):
-            column.append(value)
+        self.path.append(str(row.path))
+        self.name.append(row.name)
+        self.where.append(row.where)
+        self.size.append(row.size)
+        self.image_id.append(row.image_id)
+        self.split.append(row.split)
+        self.patient.append(row.patient)
+        self.fold.append(row.fold)
+        self.site.append(row.site)
         self.readers.append(())
         return len(self.path) - 1
 
-    def add_box(
-        self,
-        image: int,
-        label: str,
-        box: Sequence[float],
-        where: str,
-        *,
-        crowd: bool = False,
-        difficult: bool = False,
-        area: float | None = None,
-        box_id: Any = None,
-        outline: bool = False,
-        reader: str = "",
-    ) -> None:
-        x0, y0, x1, y1 = map(float, box)
-        self.image.append(image)
-        self.label.append(label)
+    def add_box(self, row: BoxRow) -> None:
+        """Add a box; what is difficult is passed over as a crowd is."""
+        x0, y0, x1, y1 = map(float, row.box)
+        self.image.append(row.image)
+        self.label.append(row.label)
         self.box.append((x0, y0, x1, y1))
-        self.box_where.append(where)
-        self.crowd.append(crowd or difficult)
-        self.difficult.append(difficult)
-        self.area.append(area)
-        self.box_id.append(box_id)
-        self.outline.append(outline)
-        self.reader.append(reader)
+        self.box_where.append(row.where)
+        self.crowd.append(row.crowd or row.difficult)
+        self.difficult.append(row.difficult)
+        self.area.append(row.area)
+        self.box_id.append(row.box_id)
+        self.outline.append(row.outline)
+        self.reader.append(row.reader)
 
     def blame(self, image: int | None, kind: str, where: str, detail: str) -> None:
         """Record an error of one image (None: of none that there is)."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from medtrain.core.coco_ids import is_id
 from medtrain.core.errors import Problem
-from medtrain.io.boxes.annotations import Annotations, Numbers
+from medtrain.io.boxes.annotations import Annotations, BoxRow, ImageRow, Numbers
 from medtrain.io.boxes.outline import outline_box
 from medtrain.io.picture_files import PictureFinder
 
@@ -80,13 +80,15 @@ class FileReader:
         height, width = image.get("height"), image.get("width")
         path = pictures.find(name)
         position = self.read.add_image(
-            path,
-            path.relative_to(base).as_posix() if path.is_relative_to(base) else name,
-            f"{where} ({name})",
-            size=(int(height), int(width)) if height and width else None,
-            image_id=key,
-            split=split,
-            patient=next((str(image[word]) for word in PATIENT if image.get(word)), ""),
+            ImageRow(
+                path,
+                path.relative_to(base).as_posix() if path.is_relative_to(base) else name,
+                f"{where} ({name})",
+                size=(int(height), int(width)) if height and width else None,
+                image_id=key,
+                split=split,
+                patient=next((str(image[word]) for word in PATIENT if image.get(word)), ""),
+            )
         )
         if (first := self.images.setdefault(key, position)) != position:
             other = self.read.name[first]
@@ -117,15 +119,17 @@ class FileReader:
             return
         area = annotation.get("area")
         self.read.add_box(
-            image,
-            label,
-            box,
-            where,
-            crowd=bool(annotation.get("iscrowd")),
-            area=float(area) if isinstance(area, int | float) and area > 0 else None,
-            box_id=annotation.get("id"),
-            outline=outline,
-            reader=next((str(annotation[word]) for word in READER if annotation.get(word) not in (None, "")), ""),
+            BoxRow(
+                image,
+                label,
+                box,
+                where,
+                crowd=bool(annotation.get("iscrowd")),
+                area=float(area) if isinstance(area, int | float) and area > 0 else None,
+                box_id=annotation.get("id"),
+                outline=outline,
+                reader=next((str(annotation[word]) for word in READER if annotation.get(word) not in (None, "")), ""),
+            )
         )
 
     def _box(self, annotation: Mapping[str, Any]) -> tuple[Numbers, bool]:

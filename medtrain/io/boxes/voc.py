@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from medtrain.core.errors import DataError, Problem
-from medtrain.io.boxes.annotations import Annotations, split_of
+from medtrain.io.boxes.annotations import Annotations, BoxRow, ImageRow, split_of
 from medtrain.io.picture_files import files_below, pictures_below
 
 XML = "Annotations"
@@ -132,7 +132,7 @@ class _Folder:
         inside = path.parent == self.folder and self.root == self.base
         name = path.name if inside or not path.is_relative_to(self.root) else path.relative_to(self.root).as_posix()
         size = (height, width) if height and width else None
-        image = self.read.add_image(path, name, file.name, size=size, split=split)
+        image = self.read.add_image(ImageRow(path, name, file.name, size=size, split=split))
         if fault:
             self.read.blame(image, "unreadable", file.name, fault)
         for number, item in enumerate(root.iter("object"), start=1):
@@ -151,7 +151,7 @@ class _Folder:
             self.read.blame(image, "bad_label", where, "it has no name")
             return
         difficult = (item.findtext("difficult") or "").strip() == "1"
-        self.read.add_box(image, label, box, where, difficult=difficult)
+        self.read.add_box(BoxRow(image, label, box, where, difficult=difficult))
 
 
 def _whole(text: str | None) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medtrain.core.errors import DataError, Problem
-from medtrain.io.boxes.annotations import SPLIT_WORDS, Annotations
+from medtrain.io.boxes.annotations import SPLIT_WORDS, Annotations, ImageRow
 from medtrain.io.boxes.yolo_labels import LabelFiles
 from medtrain.io.files import Unreadable
 from medtrain.io.picture_files import as_named, pictures_below
@@ -37,7 +37,7 @@ def read_yolo(root: Path, file: Path | None = None) -> Annotations:
         for entry in _entries(content.get(word)):
             for image in _images(file, content.get("path"), entry):
                 name = image.relative_to(root).as_posix() if image.is_relative_to(root) else image.as_posix()
-                labels.add(read.add_image(image, name, f"{split} {name}", split=split))
+                labels.add(read.add_image(ImageRow(image, name, f"{split} {name}", split=split)))
     if not len(read):
         raise DataError(f"{file} names no images: it needs train, val and test, folders or lists of images")
     labels.finish()

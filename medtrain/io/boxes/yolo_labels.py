@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from medtrain.core.errors import Problem
-from medtrain.io.boxes.annotations import Annotations
+from medtrain.io.boxes.annotations import Annotations, BoxRow
 from medtrain.io.image import SUFFIXES
 from medtrain.io.picture_files import files_below
 
@@ -121,10 +121,12 @@ class LabelFiles:
         elif len(numbers) == 4 or poses or self.keypoints is not None:
             x, y, width, height = numbers[:4]
             corners = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-            self.read.add_box(line.image, line.label, corners, line.where)
+            self.read.add_box(BoxRow(line.image, line.label, corners, line.where))
         elif len(numbers) >= 6 and len(numbers) % 2 == 0:
             xs, ys = numbers[::2], numbers[1::2]
-            self.read.add_box(line.image, line.label, (min(xs), min(ys), max(xs), max(ys)), line.where, outline=True)
+            self.read.add_box(
+                BoxRow(line.image, line.label, (min(xs), min(ys), max(xs), max(ys)), line.where, outline=True)
+            )
         else:
             detail = f"{len(numbers)} numbers after the class: {DETAIL}"
             self.read.blame(line.image, "bad_box", line.where, detail)
