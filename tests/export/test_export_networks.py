@@ -151,7 +151,7 @@ def test_every_network(name: str, dims: int, tmp_path: Path) -> None:
     shape = (3, 1, *spec.size)
     x = draw.integers(0, 65536, shape, np.uint16) if dims == 2 else draw.random(shape, np.float32)
     theirs, own = computed(part, tmp_path / "m.onnx", {key: torch.from_numpy(x)})
-    np.testing.assert_allclose(theirs[0], own[0], atol=1e-5 if dims == 2 else 1e-4)
+    np.testing.assert_allclose(theirs[0], own[0], rtol=1e-5, atol=1e-5 if dims == 2 else 1e-4)
 
 
 def test_a_program_of_torch_export_computes_the_same(tmp_path: Path) -> None:
