@@ -25,6 +25,8 @@ SINCE_0_1: dict[str, Any] = {
     "data.consensus": 2,
     "data.tile_whole": False,
     "data.tile_edge": None,
+    "data.slides": None,
+    "data.columns.slide": None,
     "data.ink": True,
     "data.beyond": 0.0,
     "eval.hit": "iou",

@@ -38,7 +38,7 @@ class SlidePicture:
         mpp: float | None = None,
         default_mpp: float | None = None,
     ) -> None:
-        self.slide = Slide(slide, mpp, default_mpp) if slide else None
+        self.slide = Slide(slide, mpp, default_mpp or geometry.get("mpp")) if slide else None
         pixel = self.slide.mpp if self.slide else geometry.get("mpp")
         edge, in_um = geometry.get("tile"), geometry.get("unit") == "um"
         self.edge_um = edge if in_um else edge * pixel if edge and pixel else None

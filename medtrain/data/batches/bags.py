@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,7 @@ from medtrain.data.rows.patients import Members, by_patient
 from medtrain.data.settings import choice, normalisation, skips
 from medtrain.data.slide.bagged import Bagged
 from medtrain.data.slide.bags import SlideReader, are_bags, list_bags, list_slides
+from medtrain.data.slide.named import NamedSlides
 from medtrain.data.source import reader
 from medtrain.encoder import Encoder
 from medtrain.io.cache_root import cache_root
@@ -52,19 +53,19 @@ class BagData(Data):
     Attributes, known after `prepare`:
         bags: by number.
         members: the numbers of the bags of each row of the manifest.
-        slides: the file of each bag's slide; empty where only bags are there.
+        slides: gives the file of a bag's slide; '' where only the bag is there.
     """
 
     inspector = "bags"
     bags: PackedBags | CsvBags
     members: Members
+    slides: Callable[[int], str]
 
     def __init__(self, cfg: Mapping[str, Any], *, encoder: Encoder | None = None, **options: Any) -> None:
         super().__init__(cfg, **options)
         self.encoder = encoder
         self.whole = choice(cfg, "unit", UNITS) == "patient"
         self.noun = "patients" if self.whole else "bags" if encoder is None else "slides"
-        self.slides: list[str] = []
 
     @property
     def slide_reader(self) -> SlideReader:
@@ -111,7 +112,7 @@ class BagData(Data):
         if rows.content is not None:
             self.bags = rows.content
         elif self.encoder is not None and not are_bags(rows.path):
-            self.slides, slides = rows.path, self.slide_reader
+            self.slides, slides = rows.path.__getitem__, self.slide_reader
             self.bags = opened = slides.open(rows.path, rows.case)
             self._identities = slides.identities(rows.path, opened)
             return
@@ -119,7 +120,13 @@ class BagData(Data):
             root = cache_root(self.cfg.get("cache_dir"))
             self.bags = opened = pack_bags(rows.path, root, self.progress, report=self.report)
             place_tiles(opened, rows.path, self.cfg.get("tile_edge"), self.report)
+        folder = Path(str(self.cfg["slides"])).expanduser() if self.cfg.get("slides") else None
+        self.slides = NamedSlides(self.bags, rows.path, rows.slides, folder)
         self._identities = self.bags.identities
+
+    def told_slides(self) -> list[str]:
+        """Say what was found of the slides that were asked for, where they are named beside bags."""
+        return self.slides.told() if isinstance(self.slides, NamedSlides) else []
 
     def _width(self, problems: Mapping[int, str]) -> tuple[int, ...]:
         """Find the shape of an instance: the model's, else what most bags have."""

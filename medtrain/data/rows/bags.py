@@ -31,6 +31,8 @@ def with_files(raw: RawTable, cfg: Mapping[str, Any]) -> tuple[RawTable, dict[st
     root = table_root(cfg, raw.file.parent)
     files = [str(find_bag(root, cell)) if cell else "" for cell in raw.column(name)]
     columns |= {"path": FILE, "case": columns.get("case") or name}
+    if "slide" in columns and not columns["slide"] and name.lower() != "slide":
+        columns["slide"] = next((str(other) for other in raw.text.columns if str(other).lower() == "slide"), None)
     lower = {str(column).lower(): str(column) for column in raw.text.columns}
     if "case_id" in lower and name != lower["case_id"] and not columns.get("patient") and "patient" not in lower:
         columns["patient"] = lower["case_id"]

@@ -24,8 +24,11 @@ USUAL: Usual = {
     "site": ("site", "hospital", "center", "centre", "institution"),
     "case": ("case", "case_id"),
 }
-MASK = "mask"
-BESIDE = {MASK: ("mask", "mask_path", "segmentation", "seg")}  # looked for where the option of data lists them
+MASK, SLIDE = "mask", "slide"
+BESIDE = {  # looked for where the option of data lists them
+    MASK: ("mask", "mask_path", "segmentation", "seg"),
+    SLIDE: ("slide_path", "slide_file", "wsi", "wsi_path"),
+}
 IGNORED = "none"  # data.columns.split=none: don't use the column that would be found
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.core.truth import Truth
-from medtrain.data.rows.columns import MASK, find_columns, rivals
+from medtrain.data.rows.columns import MASK, SLIDE, find_columns, rivals
 from medtrain.data.rows.filter import matching
 from medtrain.data.rows.header_patients import header_patients
 from medtrain.data.rows.label_map import renamed, unlike_the_model
@@ -47,6 +47,7 @@ class Manifest:
         truth: boxes of the cases, or their sizes where nobody knows boxes; None where labels are all there is.
         beside: the files of each further image that a row has, absolute.
         masks: files of masks, absolute, '' where the cell is blank; None without such a column.
+        slides: files of slides of which rows are bags, absolute, '' where blank; None without such a column.
         headers: what the files say of their pictures, where the source knows.
         content: what the rows are made of, where it doesn't lie in a file a row: pictures or bags by position.
         states: size and time of the files (see `stat_files`), so that they need not be looked at twice.
@@ -70,6 +71,7 @@ class Manifest:
     truth: Truth | None = None
     beside: list[list[str]] = field(default_factory=list)
     masks: list[str] | None = None
+    slides: list[str] | None = None
     headers: list[Header | None] | None = None
     content: Any = None
     states: NDArray[np.int64] | None = None
@@ -86,7 +88,7 @@ class Manifest:
         return np.setdiff1d(np.arange(len(self)), [row for row, _ in bad])
 
 
-_OF_INPUTS = ("path", "patient", "case", MASK)  # the roles of columns that count where there are no labels
+_OF_INPUTS = ("path", "patient", "case", MASK, SLIDE)  # the roles of columns that count where there are no labels
 
 
 def read_manifest(cfg: Mapping[str, Any], spec: DataSpec | None = None, folders: bool = False) -> Manifest:
@@ -202,6 +204,8 @@ def _identify(raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any],
         has_patients = all(named)
     manifest = Manifest(raw, where, case, path, patient, has_patients, bad=bad + faults, states=states)
     manifest.beside, manifest.masks = beside, masks
+    if columns.get(SLIDE):
+        manifest.slides = _files(raw, columns[SLIDE], Path(str(cfg["slides"])) if cfg.get("slides") else root)
     if form:
         detail = f"names in {column!r} lack a suffix: files are taken to be called {form!r} (data.path_format)"
         manifest.warnings.append(Problem("path_format", raw.file.name, detail, "warning"))

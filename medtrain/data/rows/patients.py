@@ -47,6 +47,7 @@ def by_patient(slides: Manifest) -> tuple[Manifest, Members]:
         site=None if slides.site is None else [slides.site[n] for n in first],
         targets=slides.targets[first] if slides.target is not None else slides.targets,
         masks=None,
+        slides=None,
         states=None,
         bad=sorted(bad, key=lambda entry: entry[0]),
     )

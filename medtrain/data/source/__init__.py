@@ -47,7 +47,7 @@ class PathKey:
 
 
 TABLE, FILE = PathKey("table", holds_data=True), PathKey("file", holds_data=True)
-ROOT, BAGS = PathKey("root"), PathKey("bags")
+ROOT, BAGS, SLIDES = PathKey("root"), PathKey("bags"), PathKey("slides")
 ANNOTATIONS = PathKey("annotations", holds_data=True, below="root")
 IMAGES = PathKey("images", below="root")
 ENCODED = ("images", "volumes")  # batches of cases that an encoder can turn into bags; slides always are

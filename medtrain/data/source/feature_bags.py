@@ -12,14 +12,14 @@ from medtrain.core.errors import Problem, UsageError
 from medtrain.core.progress import Progress
 from medtrain.data.rows.bags import csv_rows, with_files
 from medtrain.data.rows.manifest import Manifest, manifest_of
-from medtrain.data.source import ROOT, TABLE, Source
+from medtrain.data.source import ROOT, SLIDES, TABLE, Source
 from medtrain.io.csv_bags import CsvBags, is_csv_bags, read_csv_bags
 from medtrain.io.table import read_table
 from medtrain.target import DataSpec
 from medtrain.target.labels import read_labels
 
 
-@Source(TABLE, ROOT, batches="bags")
+@Source(TABLE, ROOT, SLIDES, batches="bags")
 def feature_bags(cfg: Mapping[str, Any], spec: DataSpec | None, progress: Progress | None) -> Manifest:
     """Read a row a bag; arguments as of `medtrain.data.source.reader`."""
     if not cfg.get("table"):

@@ -43,7 +43,8 @@ Values = dict[str, NDArray[Any]]  # of a slide's tiles: attention, contribution_
 
 def explain_bags(task: Any, request: Request) -> Explanation:
     """Write heatmaps, tables of tiles, GeoJSON, top tiles and lesions for each slide."""
-    explanation, data, progress = Explanation(COLUMNS), request.data, bar("explaining", "cases")
+    data: Any = request.data
+    explanation, progress = Explanation(COLUMNS), bar("explaining", "cases")
     named = methods(task.model, request.method)
     explanation.notes += remarks(task.model) + _unplaced(data)
     wanted = wanted_classes(request.classes, task.spec.classes)
@@ -68,6 +69,7 @@ def explain_bags(task: Any, request: Request) -> Explanation:
                     likely = torch.tensor([task.spec.classes.index(about["likely"])])
                     checks[name].append(sanity_check(task.model, METHODS[name], bag, likely))
             progress(len({row["row"] for row in rows}), len(data.readable))
+    explanation.notes += data.told_slides()
     write_text(request.output / "regions.csv", pd.DataFrame(lesions_of_all, columns=REGION).to_csv(index=False))
     explanation.checks = {name: _mean_check(results) for name, results in checks.items() if results}
     return explanation
@@ -140,7 +142,7 @@ class _Slide:
 
     def __post_init__(self) -> None:
         data: Any = self.request.data
-        slide = data.slides[self.bag] if data.slides else ""
+        slide = data.slides(self.bag)
         given = (self.request.form.get("slide_mpp"), self.request.form.get("default_mpp"))
         self.picture = SlidePicture(data.bags.coords(self.bag), data.bags.geometry(self.bag), slide, *given)
 
