@@ -26,6 +26,7 @@ SINCE_0_1: dict[str, Any] = {
     "data.tile_whole": False,
     "data.tile_edge": None,
     "data.slides": None,
+    "data.slide_table": None,
     "data.columns.slide": None,
     "data.ink": True,
     "data.beyond": 0.0,

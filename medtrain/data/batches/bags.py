@@ -126,7 +126,7 @@ class BagData(Data):
 
     def told_slides(self) -> list[str]:
         """Say what was found of the slides that were asked for, where they are named beside bags."""
-        return self.slides.told() if isinstance(self.slides, NamedSlides) else []
+        return self.slides.lines() if isinstance(self.slides, NamedSlides) else []
 
     def _width(self, problems: Mapping[int, str]) -> tuple[int, ...]:
         """Find the shape of an instance: the model's, else what most bags have."""

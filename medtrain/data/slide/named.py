@@ -47,7 +47,7 @@ class NamedSlides:
             self._known[bag] = self._look(bag)
         return self._known[bag]
 
-    def told(self) -> list[str]:
+    def lines(self) -> list[str]:
         """Say in lines what was found, each with its number and one of the bags."""
         return [f"{len(names):,} bags ({names[0]}, ...): {what}" for what, names in self.notes.items()]
 

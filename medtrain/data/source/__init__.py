@@ -48,6 +48,7 @@ class PathKey:
 
 TABLE, FILE = PathKey("table", holds_data=True), PathKey("file", holds_data=True)
 ROOT, BAGS, SLIDES = PathKey("root"), PathKey("bags"), PathKey("slides")
+SLIDE_TABLE = PathKey("slide_table", holds_data=True)
 ANNOTATIONS = PathKey("annotations", holds_data=True, below="root")
 IMAGES = PathKey("images", below="root")
 ENCODED = ("images", "volumes")  # batches of cases that an encoder can turn into bags; slides always are

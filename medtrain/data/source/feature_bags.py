@@ -11,23 +11,25 @@ import numpy as np
 from medtrain.core.errors import Problem, UsageError
 from medtrain.core.progress import Progress
 from medtrain.data.rows.bags import csv_rows, with_files
+from medtrain.data.rows.clinical import read_rows
 from medtrain.data.rows.manifest import Manifest, manifest_of
-from medtrain.data.source import ROOT, SLIDES, TABLE, Source
+from medtrain.data.source import ROOT, SLIDE_TABLE, SLIDES, TABLE, Source
 from medtrain.io.csv_bags import CsvBags, is_csv_bags, read_csv_bags
-from medtrain.io.table import read_table
 from medtrain.target import DataSpec
 from medtrain.target.labels import read_labels
 
 
-@Source(TABLE, ROOT, SLIDES, batches="bags")
+@Source(TABLE, SLIDE_TABLE, ROOT, SLIDES, batches="bags")
 def feature_bags(cfg: Mapping[str, Any], spec: DataSpec | None, progress: Progress | None) -> Manifest:
     """Read a row a bag; arguments as of `medtrain.data.source.reader`."""
-    if not cfg.get("table"):
-        raise UsageError("data.table is not set: give a table of bags and labels, or a CSV of bags")
-    table = Path(str(cfg["table"])).expanduser()
-    if is_csv_bags(table):
+    if cfg.get("table") and is_csv_bags(table := Path(str(cfg["table"])).expanduser()):
+        if cfg.get("slide_table"):
+            raise UsageError(f"data.slide_table: {table.name} is a CSV of bags, which has its labels in it")
         return _labelled(read_csv_bags(table), cfg, spec)
-    return manifest_of(*with_files(read_table(table), cfg), spec)
+    raw, node, warnings = read_rows(cfg, "give a table of bags and labels, or a CSV of bags")
+    manifest = manifest_of(*with_files(raw, node), spec)
+    manifest.warnings += warnings
+    return manifest
 
 
 def _labelled(bags: CsvBags, cfg: Mapping[str, Any], spec: DataSpec | None) -> Manifest:
