@@ -51,6 +51,8 @@ def segment_ids(offsets: Tensor, n: int) -> Tensor:
     Raises:
         ValueError: a segment is empty, or the offsets don't cover the rows.
     """
+    if one_bag():
+        return offsets.new_zeros(n)
     lengths_B = offsets.diff()
     if int(offsets[0]) != 0 or int(offsets[-1]) != n or bool((lengths_B < 1).any()):
         empty = torch.nonzero(lengths_B < 1).flatten().tolist()
@@ -59,19 +61,24 @@ def segment_ids(offsets: Tensor, n: int) -> Tensor:
     return torch.repeat_interleave(lengths_B, output_size=n)
 
 
+def one_bag() -> bool:
+    """Tell whether a network is traced for an export: its graph takes one bag a call, and can't look into offsets."""
+    return torch.compiler.is_exporting()
+
+
 def segment_sum(x_ND: Tensor, offsets: Tensor) -> Tensor:
     """Sum each segment of (N, ...): (B, ...)."""
-    return _summed(x_ND, segment_ids(offsets, len(x_ND)), len(offsets) - 1)
+    return _summed(x_ND, segment_ids(offsets, x_ND.shape[0]), len(offsets) - 1)
 
 
 def segment_max(x_ND: Tensor, offsets: Tensor) -> Tensor:
     """Take the maximum of each segment of (N, ...): (B, ...); equal maxima share the gradient."""
-    return _maxima(x_ND, segment_ids(offsets, len(x_ND)), len(offsets) - 1)
+    return _maxima(x_ND, segment_ids(offsets, x_ND.shape[0]), len(offsets) - 1)
 
 
 def segment_softmax(scores_N: Tensor, offsets: Tensor) -> Tensor:
     """Compute weights (N, ...) that sum to 1 within each segment, column by column; large scores don't overflow."""
-    ids_N, number = segment_ids(offsets, len(scores_N)), len(offsets) - 1
+    ids_N, number = segment_ids(offsets, scores_N.shape[0]), len(offsets) - 1
     top = _maxima(scores_N.detach(), ids_N, number)  # any constant a segment will do, so no gradient need flow
     weights = (scores_N - top[ids_N]).exp()
     return weights / _summed(weights, ids_N, number)[ids_N]
@@ -79,27 +86,34 @@ def segment_softmax(scores_N: Tensor, offsets: Tensor) -> Tensor:
 
 def segment_logsumexp(scores_N: Tensor, offsets: Tensor) -> Tensor:
     """Compute the log of each segment's sum of exponentials, (N, ...) -> (B, ...); large scores don't overflow."""
-    ids_N, number = segment_ids(offsets, len(scores_N)), len(offsets) - 1
+    ids_N, number = segment_ids(offsets, scores_N.shape[0]), len(offsets) - 1
     top = _maxima(scores_N.detach(), ids_N, number)
     return _summed((scores_N - top[ids_N]).exp(), ids_N, number).log() + top
 
 
 def segment_ranks(values_N: Tensor, offsets: Tensor) -> Tensor:
     """Rank (N, ...) within each segment, column by column: 0 for the highest; of equal ones the first comes first."""
-    ids_N = segment_ids(offsets, len(values_N))
+    ids_N = segment_ids(offsets, values_N.shape[0])
     ids = ids_N.reshape(-1, *[1] * (values_N.ndim - 1)).expand_as(values_N)
-    order = values_N.argsort(dim=0, descending=True, stable=True)
-    order = order.gather(
-        0, ids.gather(0, order).argsort(dim=0, stable=True)
-    )  # segment by segment, in which it stays so
-    place = torch.arange(len(values_N), device=values_N.device).reshape(-1, *[1] * (values_N.ndim - 1))
+    if one_bag():  # ONNX has no sort, and its top-k puts the first of equal ones first
+        order = values_N.topk(values_N.shape[0], dim=0).indices
+    else:
+        order = values_N.argsort(dim=0, descending=True, stable=True)
+        order = order.gather(
+            0, ids.gather(0, order).argsort(dim=0, stable=True)
+        )  # segment by segment, in which it stays so
+    place = torch.arange(values_N.shape[0], device=values_N.device).reshape(-1, *[1] * (values_N.ndim - 1))
     return torch.empty_like(order).scatter(0, order, place.expand_as(order)) - offsets[ids]
 
 
 def _summed(x: Tensor, ids_N: Tensor, number: int) -> Tensor:
+    if one_bag():
+        return x.sum(0, keepdim=True)
     return x.new_zeros(number, *x.shape[1:]).index_add(0, ids_N, x)
 
 
 def _maxima(x: Tensor, ids_N: Tensor, number: int) -> Tensor:
+    if one_bag():
+        return x.amax(0, keepdim=True)
     index = ids_N.reshape(-1, *[1] * (x.ndim - 1)).expand_as(x)
     return x.new_zeros(number, *x.shape[1:]).scatter_reduce(0, index, x, "amax", include_self=False)

@@ -84,7 +84,7 @@ def bundle(title: str, module: str, names: Sequence[str], end: str) -> Bundle:
     parts += [_section(reached, reached.modules[name], statements) for name, statements in reached.in_order()]
     text = "\n\n\n".join([*parts, f'if __name__ == "__main__":\n    {end}']) + "\n"
     ast.parse(text)
-    packages = {where.partition(".")[0] for where, _ in reached.outside.values()}
+    packages = {where.partition(".")[0] for where, _ in reached.outside.values()} | reached.extras
     return Bundle(text, tuple(sorted(packages - stdlib_module_names)))
 
 
@@ -99,6 +99,7 @@ class _Reached:
     def __init__(self) -> None:
         self.modules: dict[str, _Module] = {}
         self.outside: dict[str, tuple[str, str | None]] = {}
+        self.extras: set[str] = set()  # packages that are imported by their names, see `medtrain.core.extras`
         self._owners: dict[str, list[str]] = {}  # the modules that define each name
         self._statements: dict[str, list[ast.stmt]] = {}
         self._needs: dict[str, set[str]] = {}  # the modules that each imports from
@@ -123,6 +124,7 @@ class _Reached:
             return
         statements.append(node)
         for used in ast.walk(node):
+            self.extras |= _extras(used)
             if isinstance(used, ast.Attribute | ast.Name) and (place := self.resolve(module, used)):
                 self._needs[module.name] |= {place[0]} - {module.name}
                 self.take(*place)
@@ -212,6 +214,13 @@ def _parsed(name: str) -> _Module:
         elif isinstance(node, ast.Assign) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)):
             module.effects.append(node)
     return module
+
+
+def _extras(node: ast.AST) -> set[str]:
+    """Name the package that a call ``extra("package", ...)`` imports."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "extra":
+        return {str(name.value).partition(".")[0] for name in node.args[:1] if isinstance(name, ast.Constant)}
+    return set()
 
 
 def _names(node: ast.stmt) -> Iterable[str]:

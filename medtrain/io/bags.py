@@ -8,7 +8,7 @@ holds the tensor alone, its coordinates in an HDF5 file beside it. STAMP: ``feat
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,10 +75,19 @@ def read_bag(path: Path) -> Bag:
         ValueError: why it is no bag, in a few words.
         UsageError: HDF5 can't be read here.
     """
+    return _checked(path, _read_hdf5 if path.suffix.lower() in HDF5 else _read_tensor)
+
+
+def read_hdf5_bag(path: Path) -> Bag:
+    """Read one bag of HDF5, checked as `read_bag` does, where there is no torch."""
+    return _checked(path, _read_hdf5)
+
+
+def _checked(path: Path, read: Callable[[Path], Bag]) -> Bag:
     try:
         if reason := why_not_regular(path):
             raise ValueError(reason)
-        bag = _read_hdf5(path) if path.suffix.lower() in HDF5 else _read_tensor(path)
+        bag = read(path)
     except (ValueError, MedtrainError):
         raise
     except MemoryError:

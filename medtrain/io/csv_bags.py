@@ -4,6 +4,7 @@ instance."""
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -57,6 +58,10 @@ class CsvBags:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def __getitem__(self, bags: Sequence[int]) -> list[NDArray[Any]]:
+        """Take the instances of several bags, as of other contents of rows."""
+        return [self.instances(bag) for bag in bags]
 
     def shape(self, bag: int) -> tuple[int, ...]:
         return self.x_ND.shape[1:]

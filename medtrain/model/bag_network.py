@@ -144,7 +144,7 @@ class Mean(nn.Module):
 
     def forward(self, h_NH: Tensor, scores_NK: Tensor, offsets: Tensor) -> Tensor:
         lengths_B = offsets.diff()
-        return (1 / lengths_B)[segment_ids(offsets, len(h_NH)), None].to(scores_NK.dtype)
+        return (1 / lengths_B)[segment_ids(offsets, h_NH.shape[0]), None].to(scores_NK.dtype)
 
 
 class TopK(nn.Module):
@@ -159,7 +159,7 @@ class TopK(nn.Module):
         self.k = k
 
     def forward(self, h_NH: Tensor, scores_NK: Tensor, offsets: Tensor) -> Tensor:
-        k_N1 = offsets.diff().clamp(max=self.k)[segment_ids(offsets, len(h_NH)), None]
+        k_N1 = offsets.diff().clamp(max=self.k)[segment_ids(offsets, h_NH.shape[0]), None]
         return (segment_ranks(scores_NK.detach(), offsets) < k_N1).to(scores_NK.dtype) / k_N1
 
 
@@ -200,7 +200,7 @@ class Attention(nn.Module):
 def drop_instances(bags: Packed, share: float) -> Packed:
     """Leave out each instance with this probability, but for one of each bag."""
     x_ND, offsets, coords_N2 = bags
-    luck_N = torch.rand(len(x_ND), device=x_ND.device)
+    luck_N = torch.rand(x_ND.shape[0], device=x_ND.device)
     stays_N = (luck_N >= share) | (luck_N == segment_max(luck_N, offsets)[segment_ids(offsets, len(luck_N))])
     coords = None if coords_N2 is None else coords_N2[stays_N]
     return Packed(x_ND[stays_N], segment_offsets(segment_sum(stays_N.long(), offsets)), coords)

@@ -38,7 +38,7 @@ class CriticalAttention(nn.Module):
     def forward(self, h_NH: Tensor, scores_NK: Tensor, offsets: Tensor) -> Tensor:
         q_NQ = self.query(h_NH)
         critical_BKQ = segment_sum(critical(scores_NK, offsets)[:, :, None] * q_NQ[:, None], offsets)
-        alike_NK = (critical_BKQ[segment_ids(offsets, len(h_NH))] * q_NQ[:, None]).sum(2)
+        alike_NK = (critical_BKQ[segment_ids(offsets, h_NH.shape[0])] * q_NQ[:, None]).sum(2)
         return segment_softmax(alike_NK.float() / q_NQ.shape[1] ** 0.5, offsets)
 
 

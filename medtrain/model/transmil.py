@@ -146,7 +146,7 @@ class TransMil(BagNetwork):
         parts = [self._seen(h_nC) for h_nC in h_NC.split(bags.offsets.diff().tolist())]
         logits_BK = self.head(self.norm(torch.stack([token_C for token_C, _ in parts])))
         weights_N1 = torch.cat([weights_n for _, weights_n in parts])[:, None]
-        return Evidence(logits_BK, weights_N1, logits_BK[segment_ids(bags.offsets, len(h_NC))], bags.offsets)
+        return Evidence(logits_BK, weights_N1, logits_BK[segment_ids(bags.offsets, h_NC.shape[0])], bags.offsets)
 
     def _seen(self, h_nC: Tensor) -> tuple[Tensor, Tensor]:
         """Let the instances of one bag see each other: the class token (C,), and the weight of each instance."""

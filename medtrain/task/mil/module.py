@@ -11,6 +11,7 @@ from torch import Tensor
 
 from medtrain.core.errors import UsageError
 from medtrain.core.segments import Packed
+from medtrain.export.portable import ExportRequest, Portable
 from medtrain.loss import attention_entropy
 from medtrain.metric import EvalOptions, tile_auroc
 from medtrain.model import BagNetwork, relevance
@@ -20,6 +21,7 @@ from medtrain.task.classification import Classification
 from medtrain.task.explanation import Explanation, Request
 from medtrain.task.gathering import Outputs
 from medtrain.task.mil.explain import explain_bags
+from medtrain.task.mil.portable import portable_bags
 
 
 class MultipleInstance(Classification):
@@ -91,6 +93,10 @@ class MultipleInstance(Classification):
             )
             outcome.metrics["metrics"]["tile_auroc"] = area
         return outcome
+
+    def portable(self, request: ExportRequest) -> Portable:
+        """Make the export of a classifier of bags of features."""
+        return portable_bags(self, request)
 
     def explain(self, request: Request) -> Explanation:
         """Write heatmaps on the slides, their top tiles, and lesions put together from tiles."""

@@ -1,0 +1,60 @@
+"""Classes of bags: the features of each in HDF5 in, through the network bag by bag; a CSV out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medtrain.core.errors import MedtrainError
+from medtrain.export.runtime.classes import ClassRows
+from medtrain.export.runtime.inputs import list_cases
+from medtrain.export.runtime.started import start
+from medtrain.io.bags import HDF5, SUFFIXES, read_hdf5_bag
+from medtrain.io.picture_files import files_below
+from medtrain.io.store.fill import reason_of
+
+
+def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
+    """Predict bags; returns 0, 1 where any could not be read, 2 where nothing could be done."""
+    try:
+        started = start(network, folder, argv)
+        cases = list_cases(started.input, started.facts["rows"], bags_below)
+    except MedtrainError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    rows = ClassRows(cases, started.facts["target"]["classes"])
+    for number, case in enumerate(cases):
+        try:
+            features = features_of(Path(case.path), started.facts["input"]["channels"])
+        except Exception as error:  # a bad file costs only itself
+            rows.errors[number] = reason_of(error)
+            continue
+        outputs = started.networks["model"](features=features)
+        rows.add([number], {name: value[None] for name, value in outputs.items()})
+    return rows.close(started.output)
+
+
+def bags_below(folder: Path) -> list[Path]:
+    """List the bags in a folder and below, sorted."""
+    return sorted(file for file in files_below(folder) if file.suffix.lower() in SUFFIXES)
+
+
+def features_of(path: Path, width: int) -> NDArray[np.float32]:
+    """Read the features (N, D) of a bag.
+
+    Raises:
+        ValueError: with a short reason.
+    """
+    if path.suffix.lower() in SUFFIXES[len(HDF5) :]:
+        raise ValueError(f"{path.suffix} needs torch to be read; save the bag as HDF5")
+    if path.suffix.lower() not in HDF5:
+        raise ValueError("no bag: of a slide make one first, medtrain embed data.root=FOLDER encoder=...")
+    x_ND = read_hdf5_bag(path).x
+    if x_ND.shape[1] != width:
+        raise ValueError(f"has {x_ND.shape[1]:,} features, where the model takes {width:,} features")
+    return x_ND.astype(np.float32)

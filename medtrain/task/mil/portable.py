@@ -1,0 +1,110 @@
+"""A classifier of bags as one graph: the features of one bag in, its calibrated decision and its attention out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from medtrain.core.errors import UsageError
+from medtrain.core.extras import extra
+from medtrain.core.segments import Packed
+from medtrain.export.parity import compare_classes
+from medtrain.export.portable import ExportRequest, Part, Portable
+from medtrain.io.bags import read_bag
+from medtrain.model import Ensemble, relevance
+from medtrain.task.classification.portable import judged, outputs_of
+
+EXAMPLE = 6  # instances
+ODD = 3  # instances of a small bag
+
+
+class BagClassifier(nn.Module):
+    """The network, which standardises features itself, with temperature, thresholds, and attention where it has any."""
+
+    temperature_S: Tensor
+    limits_T: Tensor
+
+    def __init__(self, task: Any, request: ExportRequest) -> None:
+        super().__init__()
+        self.network = task.model.half() if request.half else task.model
+        self.target = task.target
+        own = task.model.temperatures if isinstance(task.model, Ensemble) else torch.ones(1, dtype=torch.float64)
+        self.register_buffer("temperature_S", own.double() * request.decision.temperature)
+        limits = list(request.decision.thresholds.values())
+        self.register_buffer("limits_T", torch.tensor(limits, dtype=torch.float64))
+
+    def forward(self, features: Tensor) -> tuple[Tensor, ...]:
+        """Map (N, D) float32 of one bag to what `bag_outputs` names."""
+        bag = Packed(features, torch.arange(2, device=features.device) * features.shape[0])
+        logits = self.network(bag).float().double()
+        logits_BSK = logits if logits.ndim == 3 else logits[:, None]
+        outputs = judged(self.target, logits_BSK / self.temperature_S[:, None], self.limits_T)
+        relevance_N = relevance(self.network, bag)
+        return tuple(output[0] for output in outputs) + (() if relevance_N is None else (relevance_N.float(),))
+
+
+def bag_outputs(task: Any, part: nn.Module, features: Tensor) -> dict[str, str]:
+    """Say what the outputs of `BagClassifier` are."""
+    named = {name: words.replace("(B, ", "(").replace("(B,)", "()") for name, words in outputs_of(task).items()}
+    with torch.no_grad():
+        attends = len(part(features)) > len(named)
+    if attends:
+        named["attention"] = "(instances,) float32, how much each has to do with the prediction"
+    return named
+
+
+def portable_bags(task: Any, request: ExportRequest) -> Portable:
+    """Make the export of a classifier of bags.
+
+    Raises:
+        UsageError: what it reads, or adds at random, can't be exported.
+    """
+    if task.mc_dropout:
+        raise UsageError(f"eval.mc_dropout={task.mc_dropout}: what is drawn can't be exported; eval.mc_dropout=0")
+    if task.spec.dims:
+        raise UsageError("export: this network takes tiles (data.tiles=true), which only medtrain cuts out of slides")
+    if request.data.get("unit") == "patient":
+        raise UsageError("data.unit=patient: the slides of a patient as one bag can't be exported yet")
+    network = BagClassifier(task, request).eval()
+    features = torch.linspace(-1, 1, EXAMPLE * task.spec.channels).reshape(EXAMPLE, task.spec.channels)
+    return Portable(
+        {
+            "model": Part(
+                network,
+                {"features": features},
+                {"features": {0: "instances"}},
+                bag_outputs(task, network, features),
+            )
+        },
+        "bags",
+        reads="a bag of features (HDF5, as TRIDENT, CLAM, STAMP and `medtrain embed` write it)",
+        writes="a CSV with a row a bag",
+        suffix=".csv",
+        strange=odd_bags,
+        keep=keep_bag,
+        compare=compare_classes,
+        facts={"input": {"channels": task.spec.channels}},
+    )
+
+
+def odd_bags(source: Path, folder: Path) -> None:
+    """Write bags of one and of few instances, cut from a real one, one that is empty, and a file that breaks off."""
+    x_ND = read_bag(source).x
+    for length in (1, ODD):
+        keep_bag(x_ND[:length], folder / f"odd_{length}")
+    keep_bag(x_ND[:0], folder / "empty")
+    keep_bag(x_ND[:, :1], folder / "narrow")
+    whole = (folder / f"odd_{ODD}.h5").read_bytes()
+    (folder / "unreadable.h5").write_bytes(whole[: len(whole) // 2])
+
+
+def keep_bag(x_ND: np.ndarray, path: Path) -> Path:
+    """Write a bag that lies in no file of its own as HDF5."""
+    file = path.with_name(f"{path.name}.h5")
+    with extra("h5py", "writing bags for the proof").File(file, "w") as opened:
+        opened["features"] = x_ND
+    return file

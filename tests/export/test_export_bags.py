@@ -1,0 +1,124 @@
+"""Networks for bags as graphs: what ONNX Runtime computes of bags of any size is what the task computes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from medtrain import model as models
+from medtrain.core.errors import UsageError
+from medtrain.core.segments import Packed
+from medtrain.export.formats import onnx as onnx_format
+from medtrain.export.portable import ExportRequest
+from medtrain.export.runtime.bags import features_of
+from medtrain.model import Ensemble, relevance
+from medtrain.target import DataSpec, Decision
+from medtrain.task.mil.portable import keep_bag, portable_bags
+
+pytest.importorskip("onnx")
+pytest.importorskip("h5py")
+runtime = pytest.importorskip("onnxruntime")
+
+IDENTITY = {"run": "r", "version": "0", "checkpoint_sha256": "0" * 64, "task": "t"}
+WIDTH = 12
+NETWORKS: list[tuple[str, str, dict[str, Any]]] = [
+    ("mean_mil", "binary", {}),
+    ("max_mil", "multiclass", {}),
+    ("topk_mil", "binary", {"k": 3}),
+    ("attention_mil", "multilabel", {}),
+    ("gated_attention_mil", "multiclass", {}),
+    ("gated_attention_mil", "multilabel", {"evidence": "positive"}),
+    ("clam_sb", "binary", {}),
+    ("clam_mb", "binary", {}),
+    ("clam_mb", "multiclass", {}),
+    ("dsmil", "binary", {}),
+    ("dsmil", "multiclass", {}),
+]
+CLASSES = {"binary": ("no", "yes"), "multiclass": ("a", "b", "c"), "multilabel": ("a", "b")}
+
+
+def spec_of(kind: str) -> DataSpec:
+    whole = DataSpec.of(kind, CLASSES[kind], WIDTH, ())
+    return DataSpec(whole.target, WIDTH, (), mean=tuple(np.linspace(-2, 2, WIDTH)), std=(0.5,) * WIDTH)
+
+
+def task_of(network: torch.nn.Module, spec: DataSpec) -> Any:
+    return SimpleNamespace(model=network.eval(), spec=spec, target=spec.target, mc_dropout=0)
+
+
+def decision_of(spec: DataSpec) -> Decision:
+    return Decision(0.5, 1.3, dict.fromkeys(spec.target.thresholded, 0.45))
+
+
+@pytest.mark.parametrize(("name", "kind", "more"), NETWORKS)
+def test_bags_of_any_size_one_by_one_get_what_a_batch_of_them_gets(
+    name: str, kind: str, more: dict[str, Any], tmp_path: Path
+) -> None:
+    spec = spec_of(kind)
+    torch.manual_seed(0)
+    network = getattr(models, name)(spec, hidden=[16], **more).eval()
+    part = portable_bags(task_of(network, spec), ExportRequest(decision_of(spec), {})).parts["model"]
+    onnx_format.write(part, tmp_path / "m.onnx", None, IDENTITY)
+    session = runtime.InferenceSession(str(tmp_path / "m.onnx"), providers=["CPUExecutionProvider"])
+    lengths = [1, 2, 37]
+    x = torch.randn(sum(lengths), WIDTH)
+    packed = Packed(x, torch.tensor([0, 1, 3, 40]))
+    with torch.no_grad():
+        probs_NC = spec.target.probabilities(network(packed).double().numpy(), 1.3)
+        seen = relevance(network, packed)
+    assert ("attention" in part.outputs) == (seen is not None)
+    for row, features in enumerate(x.split(lengths)):
+        named = dict(zip(part.outputs, session.run(list(part.outputs), {"features": features.numpy()}), strict=True))
+        np.testing.assert_allclose(named["probabilities"], probs_NC[row], atol=1e-6)
+        np.testing.assert_array_equal(
+            named["decision"], spec.target.predict(probs_NC[row : row + 1], decision_of(spec))[0]
+        )
+        if seen is not None:
+            np.testing.assert_allclose(named["attention"], seen.split(lengths)[row], atol=1e-6)
+
+
+def test_an_ensemble_of_bags_tells_its_spread(tmp_path: Path) -> None:
+    spec = spec_of("binary")
+    torch.manual_seed(0)
+    members = [models.gated_attention_mil(spec, hidden=[16]) for _ in range(2)]
+    network = Ensemble(members, [1.5, 0.7]).eval()
+    part = portable_bags(task_of(network, spec), ExportRequest(decision_of(spec), {})).parts["model"]
+    onnx_format.write(part, tmp_path / "m.onnx", None, IDENTITY)
+    session = runtime.InferenceSession(str(tmp_path / "m.onnx"), providers=["CPUExecutionProvider"])
+    x = torch.randn(9, WIDTH)
+    probs, _, uncertainty, _ = session.run(list(part.outputs), {"features": x.numpy()})
+    bag = Packed(x, torch.tensor([0, 9]))
+    with torch.no_grad():
+        logits = [member(bag).double().numpy() / own for member, own in zip(members, (1.5, 0.7), strict=True)]
+    expected = np.stack([spec.target.probabilities(of, 1.3) for of in logits], 1)
+    np.testing.assert_allclose(probs, expected.mean(1)[0], atol=1e-6)
+    decided = spec.target.predict(expected.mean(1), decision_of(spec))
+    np.testing.assert_allclose(uncertainty, spec.target.disagreement(expected, decided)[0], atol=1e-6)
+
+
+def test_predict_reads_bags_and_says_what_is_none(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(5, WIDTH)).astype(np.float16)
+    read = features_of(keep_bag(x, tmp_path / "b"), WIDTH)
+    assert read.dtype == np.float32
+    np.testing.assert_array_equal(read, x)
+    with pytest.raises(ValueError, match="has 12 features, where the model takes 13"):
+        features_of(tmp_path / "b.h5", WIDTH + 1)
+    for name, text in (("slide.svs", "medtrain embed"), ("bag.pt", "needs torch")):
+        (tmp_path / name).write_bytes(b"x")
+        with pytest.raises(ValueError, match=text):
+            features_of(tmp_path / name, WIDTH)
+
+
+def test_what_no_graph_of_bags_holds_is_refused() -> None:
+    spec = spec_of("binary")
+    task = task_of(models.mean_mil(spec, hidden=[]), spec)
+    with pytest.raises(UsageError, match="unit=patient"):
+        portable_bags(task, ExportRequest(decision_of(spec), {"unit": "patient"}))
+    task.mc_dropout = 3
+    with pytest.raises(UsageError, match="mc_dropout=3"):
+        portable_bags(task, ExportRequest(decision_of(spec), {}))
