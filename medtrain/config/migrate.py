@@ -28,6 +28,8 @@ SINCE_0_1: dict[str, Any] = {
     "data.slides": None,
     "data.slide_table": None,
     "data.columns.slide": None,
+    "data.columns.mpp": "none",
+    "data.columns.magnification": "none",
     "data.ink": True,
     "data.beyond": 0.0,
     "eval.hit": "iou",

@@ -25,6 +25,7 @@ Pixels = NDArray[np.uint8]
 
 SNAP = 0.02  # scanners of one magnification differ by 2 % in um/px: that is not worth a resampling
 PLAUSIBLE = (0.05, 20.0)  # um/px; 72 dpi, which many writers put in, would be 353
+SAME_SCALE = 1.3  # ratio up to which um/px and an objective go together: 40x scanners have 0.22 to 0.26
 AT_40X = 10.0  # um/px times magnification: 40x has 0.25 um/px
 PIECE = 2048  # pixels a side that an overview reads at once
 SMALLEST = 256  # pixels a side of a piece that is not looked into further
@@ -64,6 +65,7 @@ class Slide:
         downsamples: of each level, against level 0.
         mpp: um/px of level 0.
         mpp_from: where that was found: ``given``, ``file``, ``resolution``, ``objective`` or ``default``.
+        contradicts: what the file says against it; '' for nothing.
 
     Raises:
         ValueError: with a short reason: it cannot be opened, or its um/px are unknown.
@@ -79,6 +81,7 @@ class Slide:
         self._direct: dict[int, bool] = {} if direct else dict.fromkeys(range(len(self._openslide.sizes)), False)
         self.sizes, self.downsamples = self._openslide.sizes, self._openslide.downsamples
         self.mpp, self.mpp_from = _mpp(self._openslide.properties, mpp, default_mpp)
+        self.contradicts = _contradiction(self._openslide.properties, self.mpp, self.mpp_from)
 
     @property
     def magnification(self) -> float:
@@ -203,6 +206,20 @@ def _mpp(properties: dict[str, str], given: float | None, default: float | None)
         else "does not say its um/px"
     )
     raise ValueError(f"the file {odd}; set data.default_mpp (0.25 for a 40x scan, 0.5 for 20x)")
+
+
+def _contradiction(properties: dict[str, str], mpp: float, source: str) -> str:
+    """Say what a file says of its scale against the um/px that are taken; '' for nothing."""
+    try:
+        others = [(value, name) for value, name in _sources(properties) if name != source]
+    except ValueError as error:
+        return str(error)
+    for value, name in others:
+        plausible = PLAUSIBLE[0] <= value <= PLAUSIBLE[1]
+        if name != "default" and plausible and not 1 / SAME_SCALE < value / mpp < SAME_SCALE:
+            says = f"the objective, {AT_40X / value:.3g}x," if name == "objective" else "the file"
+            return f"{says} says {value:.3g} um/px, and {mpp:.3g} are taken"
+    return ""
 
 
 def _sources(properties: dict[str, str]) -> Iterator[tuple[float, str]]:

@@ -20,7 +20,7 @@ class SlidePicture:
     Args:
         coords, geometry: of the bag, see `io.bags.Bag`.
         slide: its file; '' without one.
-        mpp, default_mpp: as `Slide` takes them.
+        mpp, default_mpp: as `Slide` takes them, where the bag doesn't say its um/px.
 
     Attributes:
         coords: (N, 2) in pixels of level 0, or in um where nothing says how large those are; None of a bag without
@@ -38,7 +38,7 @@ class SlidePicture:
         mpp: float | None = None,
         default_mpp: float | None = None,
     ) -> None:
-        self.slide = Slide(slide, mpp, default_mpp or geometry.get("mpp")) if slide else None
+        self.slide = Slide(slide, geometry.get("mpp") or mpp, default_mpp) if slide else None
         pixel = self.slide.mpp if self.slide else geometry.get("mpp")
         edge, in_um = geometry.get("tile"), geometry.get("unit") == "um"
         self.edge_um = edge if in_um else edge * pixel if edge and pixel else None

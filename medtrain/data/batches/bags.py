@@ -105,7 +105,7 @@ class BagData(Data):
         unlabelled = {**self.cfg, "columns": {**(self.cfg.get("columns") or {}), "label": IGNORED}}
         rows = reader(self.cfg["name"])(unlabelled, None, self.progress)
         embedder = self.slide_reader.embedder
-        return embedder.folder, embedder.ensure(rows.path, rows.case)
+        return embedder.folder, embedder.ensure(rows.path, rows.case, rows.mpp)
 
     def _open(self, rows: Manifest) -> None:
         """Open the bags of rows, and say what each is."""
@@ -113,7 +113,7 @@ class BagData(Data):
             self.bags = rows.content
         elif self.encoder is not None and not are_bags(rows.path):
             self.slides, slides = rows.path.__getitem__, self.slide_reader
-            self.bags = opened = slides.open(rows.path, rows.case)
+            self.bags = opened = slides.open(rows.path, rows.case, rows.mpp)
             self._identities = slides.identities(rows.path, opened)
             return
         else:

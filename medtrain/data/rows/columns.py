@@ -27,6 +27,8 @@ USUAL: Usual = {
 MASK, SLIDE = "mask", "slide"
 BESIDE = {  # looked for where the option of data lists them
     MASK: ("mask", "mask_path", "segmentation", "seg"),
+    "mpp": ("mpp", "slide_mpp", "um_per_px"),
+    "magnification": ("magnification", "objective", "objective_power", "app_mag", "appmag"),
     SLIDE: ("slide_path", "slide_file", "wsi", "wsi_path"),
 }
 IGNORED = "none"  # data.columns.split=none: don't use the column that would be found

@@ -20,6 +20,7 @@ from medtrain.data.rows.header_patients import header_patients
 from medtrain.data.rows.label_map import renamed, unlike_the_model
 from medtrain.data.rows.paths import files_of, missing, table_root, written_paths
 from medtrain.data.rows.people import patients_of, perhaps_one, told_alike
+from medtrain.data.rows.slide_scale import ROLES, scales_of
 from medtrain.data.settings import choice
 from medtrain.data.split import official_names
 from medtrain.io.cache_root import cache_root
@@ -48,6 +49,7 @@ class Manifest:
         beside: the files of each further image that a row has, absolute.
         masks: files of masks, absolute, '' where the cell is blank; None without such a column.
         slides: files of slides of which rows are bags, absolute, '' where blank; None without such a column.
+        mpp: um/px of slides, None where the table has none; None without such a column.
         headers: what the files say of their pictures, where the source knows.
         content: what the rows are made of, where it doesn't lie in a file a row: pictures or bags by position.
         states: size and time of the files (see `stat_files`), so that they need not be looked at twice.
@@ -72,6 +74,7 @@ class Manifest:
     beside: list[list[str]] = field(default_factory=list)
     masks: list[str] | None = None
     slides: list[str] | None = None
+    mpp: list[float | None] | None = None
     headers: list[Header | None] | None = None
     content: Any = None
     states: NDArray[np.int64] | None = None
@@ -88,7 +91,14 @@ class Manifest:
         return np.setdiff1d(np.arange(len(self)), [row for row, _ in bad])
 
 
-_OF_INPUTS = ("path", "patient", "case", MASK, SLIDE)  # the roles of columns that count where there are no labels
+_OF_INPUTS = (
+    "path",
+    "patient",
+    "case",
+    MASK,
+    SLIDE,
+    *ROLES,
+)  # the roles of columns that count where there are no labels
 
 
 def read_manifest(cfg: Mapping[str, Any], spec: DataSpec | None = None, folders: bool = False) -> Manifest:
@@ -204,6 +214,8 @@ def _identify(raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any],
         has_patients = all(named)
     manifest = Manifest(raw, where, case, path, patient, has_patients, bad=bad + faults, states=states)
     manifest.beside, manifest.masks = beside, masks
+    manifest.mpp, faults = scales_of(raw, columns, where)
+    manifest.bad += faults
     if columns.get(SLIDE):
         manifest.slides = _files(raw, columns[SLIDE], Path(str(cfg["slides"])) if cfg.get("slides") else root)
     if form:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from medtrain.data.slide.tissue import SMALL
 
@@ -29,7 +30,7 @@ class Bagged:
         tissue_mm2, pen: area of the tissue; was there ink?
         left_out, unsure: shares of the slide that were coloured or dark and are no tissue, and why; of the tissue that
             may be ink or stain.
-        width, height, mpp: of level 0.
+        width, height, mpp: of level 0; `scale` is what the file says against mpp.
         reader: tiff (tiles decoded directly) or openslide.
         seconds: it took; of a bag that was there, at that time.
     """
@@ -45,6 +46,7 @@ class Bagged:
     width: int = 0
     height: int = 0
     mpp: float = float("nan")
+    scale: str = ""
     reader: str = ""
     seconds: float = 0.0
     error: str = ""
@@ -72,6 +74,9 @@ def worth_telling(rows: Sequence[Bagged], older: Sequence[str]) -> Iterator[str]
             f"{len(older)} bags ({older[0]}, ...) were made by the rule of tissue before 0.3: remove them to have them "
             "made by today's"
         )
+    if unlike := [row for row in rows if row.scale]:
+        first = f"{Path(unlike[0].slide).name}: {unlike[0].scale}"
+        yield f"{len(unlike)} slides contradict their um/px ({first}; embed.csv, scale): data.columns.mpp settles it"
     for column, least, text in TOLD:
         shares: dict[str, list[float]] = {}
         for row in rows:

@@ -19,7 +19,7 @@ from medtrain.data.slide.embed import Embedder
 from medtrain.data.slide.pixels import read_tiles
 from medtrain.data.slide.tiles import Tiling
 from medtrain.encoder import Encoder
-from medtrain.io.bags import SUFFIXES
+from medtrain.io.bags import SUFFIXES, Bag
 from medtrain.io.cache_root import cache_root
 from medtrain.io.picture_files import files_below
 from medtrain.io.slide_content import slide_contents
@@ -51,16 +51,20 @@ class SlideReader:
         """Build what makes their features."""
         return Embedder.of(self.cfg, self.encoder, self.real, self.progress, self.report)
 
-    def open(self, slides: Sequence[str], names: Sequence[str]) -> PackedBags:
+    def open(
+        self, slides: Sequence[str], names: Sequence[str], mpp: Sequence[float | None] | None = None
+    ) -> PackedBags:
         """Open the bags of slides, by their number; what is missing is made; arguments as of `Embedder.ensure`."""
         root = cache_root(self.cfg.get("cache_dir"))
         if self.cfg.get("tiles"):
             tiling = Tiling.of(self.cfg)
-            name = f"tiles_{hashlib.sha256(json.dumps(asdict(tiling)).encode()).hexdigest()[:16]}"
-            read = partial(read_tiles, tiling=tiling)
+            own = dict(zip(slides, tiling.of_slides(mpp, len(slides)), strict=True)) if mpp else {}
+            key = [asdict(tiling), *sorted([slide, of_it.slide_mpp] for slide, of_it in own.items())]
+            name = f"tiles_{hashlib.sha256(json.dumps(key if own else key[0]).encode()).hexdigest()[:16]}"
+            read = partial(_read_tiles, tiling=tiling, own=own)
             return pack_bags(slides, root, self.progress, report=self.report, read=read, name=name)
         embedder = self.embedder
-        made = embedder.ensure(slides, names)
+        made = embedder.ensure(slides, names, mpp)
         files = [str((embedder.folder / bagged.bag).absolute()) for bagged in made]
         problems = {number: bagged.error for number, bagged in enumerate(made) if bagged.error}
         return pack_bags(files, root, report=self.report, problems=problems)
@@ -69,6 +73,11 @@ class SlideReader:
         """Say what each slide is; one that was moved away once it was embedded is what its bag is."""
         contents = slide_contents(slides, cache_root(self.cfg.get("cache_dir")))
         return [slide or bag for slide, bag in zip(contents, bags.identities, strict=True)]
+
+
+def _read_tiles(path: Path, tiling: Tiling, own: Mapping[str, Tiling]) -> Bag:
+    """Read the tiles of a slide, cut its own way if it has one."""
+    return read_tiles(path, own.get(str(path), tiling))
 
 
 def list_bags(path: Path, cfg: Mapping[str, Any]) -> Manifest:

@@ -85,7 +85,6 @@ class Embedder:
                 f"encoder: {self.encoder.label}; features of an untrained network are no features of real slides. Give "
                 "trained ones (encoder.weights=FILE or a name), or encoder=descriptor"
             )
-        self.how = {"encoder": f"{self.encoder.label} {self.encoder.fingerprint()}", **asdict(self.tiling)}
 
     @classmethod
     def of(
@@ -115,7 +114,12 @@ class Embedder:
             report=report,
         )
 
-    def ensure(self, slides: Sequence[str], names: Sequence[str] | None = None) -> list[Bagged]:
+    def ensure(
+        self,
+        slides: Sequence[str],
+        names: Sequence[str] | None = None,
+        mpp: Sequence[float | None] | None = None,
+    ) -> list[Bagged]:
         """Make a bag of each slide where it is missing; see the fields of `Bagged`, one a slide, in order.
 
         Several processes may call this for one folder: one works, the others wait and find the bags there.
@@ -123,20 +127,22 @@ class Embedder:
         Args:
             slides: paths.
             names: what each is called in the table; by default its path.
+            mpp: um/px of level 0 of each, None where its file is believed.
 
         Raises:
             MedtrainError: the folder holds bags of another encoder or tiling, or cannot be written.
         """
         called = names or slides
+        tilings = self.tiling.of_slides(mpp, len(slides))
         with writing_to(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             with only_one(self.folder / "lock", self.report):
                 bags = Ownership(self.folder).assign(slides, called)
-                made = [self._there(slide, bag) for slide, bag in zip(slides, bags, strict=True)]
+                made = [self._there(*of_slide) for of_slide in zip(slides, bags, tilings, strict=True)]
                 todo = [number for number, bagged in enumerate(made) if bagged is None]
                 try:
                     if todo:
-                        self._make(slides, called, [assigned.bag for assigned in bags], made, todo)
+                        self._make(slides, called, tilings, [assigned.bag for assigned in bags], made, todo)
                 finally:
                     rows = [replace(b, slide=called[n]) for n, b in enumerate(made) if b is not None]
                     if todo and rows:
@@ -146,7 +152,11 @@ class Embedder:
         self._older.clear()
         return rows
 
-    def _there(self, slide: str, assigned: Assigned) -> Bagged | None:
+    def _how(self, tiling: Tiling) -> dict[str, Any]:
+        """Say how a bag is made, which its file keeps."""
+        return {"encoder": f"{self.encoder.label} {self.encoder.fingerprint()}", **asdict(tiling)}
+
+    def _there(self, slide: str, assigned: Assigned, tiling: Tiling) -> Bagged | None:
         """Say what is in the folder already; None of a bag that has to be made."""
         bag = assigned.bag
         if assigned.note:
@@ -157,13 +167,16 @@ class Embedder:
             raise MedtrainError(f"{bag} is no bag of medtrain's making; give another folder: data.bags=...")
         if assigned.own is None:
             return None
-        how = assigned.own["how"]
+        how, now = assigned.own["how"], self._how(tiling)
         if "rule" not in how:  # before there were versions
             self._older.append(bag.name)
-            how = self.how | how
-        unlike = [key for key in self.how if how.get(key) != self.how[key]]
+            how = now | how
+        unlike = [key for key in now if how.get(key) != now[key]]
+        if unlike == ["slide_mpp"] and tiling != self.tiling:
+            self.report(f"{Path(slide).name} has other um/px in the table than before: it is embedded again")
+            return None
         if unlike:
-            others = ", ".join(f"{key} {how.get(key)} (now {self.how[key]})" for key in unlike)
+            others = ", ".join(f"{key} {how.get(key)} (now {now[key]})" for key in unlike)
             raise MedtrainError(
                 f"{bag} was made otherwise: {others}\ngive another folder, data.bags=..., or remove those in this one"
             )
@@ -173,6 +186,7 @@ class Embedder:
         self,
         slides: Sequence[str],
         called: Sequence[str],
+        tilings: Sequence[Tiling],
         bags: list[Path],
         made: list[Bagged | None],
         todo: list[int],
@@ -182,13 +196,15 @@ class Embedder:
         with Readers(self.workers, self.tiling.px, self.batch) as readers:
             for place, number in enumerate(todo):
                 for later in todo[place : place + 3]:
-                    readers.expect(slides[later], self.tiling)
+                    readers.expect(slides[later], tilings[later])
                 started = time.perf_counter()
                 twin = next((n for n in todo[:place] if bags[n] == bags[number]), None)  # the same slide, twice
                 if twin is not None:
                     made[number] = made[twin]
                     continue
-                bagged = self._tried(readers, (slides[number], called[number]), bags[number], len(todo) - place - 1)
+                bagged = self._tried(
+                    readers, (slides[number], called[number]), bags[number], tilings[number], len(todo) - place - 1
+                )
                 made[number] = bagged
                 if bagged.error:
                     self.report(f"{bagged.slide}: {bagged.error}")
@@ -198,12 +214,12 @@ class Embedder:
         if self.progress is not None:
             self.progress(sum(self._done), sum(self._done))
 
-    def _tried(self, readers: Readers, names: tuple[str, str], bag: Path, left: int) -> Bagged:
+    def _tried(self, readers: Readers, names: tuple[str, str], bag: Path, tiling: Tiling, left: int) -> Bagged:
         """Embed one slide; a process that dies, of this slide or one that is looked at meanwhile, gets a second try."""
         slide, _ = names
         for alone in (False, True):
             try:
-                return self._one(readers, names, bag, left)
+                return self._one(readers, names, bag, tiling, left)
             except ValueError as error:
                 return Bagged(slide, bag.name, error=str(error))
             except BrokenProcessPool:
@@ -214,9 +230,9 @@ class Embedder:
             slide, bag.name, error="a reading process died of it: too little memory, or a file that crashes its reader"
         )
 
-    def _one(self, readers: Readers, names: tuple[str, str], bag: Path, left: int) -> Bagged:
+    def _one(self, readers: Readers, names: tuple[str, str], bag: Path, tiling: Tiling, left: int) -> Bagged:
         started, (slide, _) = time.perf_counter(), names
-        surveyed = readers.survey(slide, self.tiling)
+        surveyed = readers.survey(slide, tiling)
         write_quality(self.folder / QUALITY, bag.stem, surveyed)
         if not len(surveyed.coords):
             raise ValueError(why_none(surveyed.tissue, self.tiling.min_tissue))
@@ -236,10 +252,11 @@ class Embedder:
             width=surveyed.slide.sizes[0][0],
             height=surveyed.slide.sizes[0][1],
             mpp=surveyed.slide.mpp,
+            scale=surveyed.slide.contradicts,
             reader=surveyed.slide.reader(surveyed.view.level),
             seconds=round(time.perf_counter() - started, 2),
         )
-        own = {"how": self.how, "slide": asdict(bagged) | {"slide": Path(slide).name}, **record_of(*names)}
+        own = {"how": self._how(tiling), "slide": asdict(bagged) | {"slide": Path(slide).name}, **record_of(*names)}
         write_trident(
             bag, features[keep], surveyed.coords[keep], self._attributes(surveyed, bag), self.encoder.label, own
         )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,10 @@ class Tiling:
             default_mpp=cfg.get("default_mpp"),
             ink=_ink(cfg.get("ink", True)),
         )
+
+    def of_slides(self, mpp: Sequence[float | None] | None, count: int) -> list[Tiling]:
+        """Give each of `count` slides its own way of cutting: those whose um/px a table says have them."""
+        return [replace(self, slide_mpp=own) if own else self for own in mpp or [None] * count]
 
     def open(self, path: str) -> Slide:
         """Open the slide, its um/px known; ValueError with a short reason."""
