@@ -14,7 +14,7 @@ from scipy.special import expit, logit, ndtr, ndtri
 
 from medtrain.core.truth import PredictedBoxes, Truth
 from medtrain.metric import Cases, EvalOptions, PositiveSheet, evaluate, evaluate_boxes, percentile_interval
-from medtrain.metric.analysis import Study
+from medtrain.metric.analysis import SetLimits, Study
 from medtrain.metric.classification import predictive
 from medtrain.metric.conformal import prediction_sets
 from medtrain.metric.operating import operating_points
@@ -120,7 +120,13 @@ def _results_of(cases: Cases, options: EvalOptions) -> dict[str, dict[str, Any]]
     """Compute every entry with an interval that is beyond the metrics of the sheet, by name."""
     own = cases.probs_NC[:, 1]
     study = Study(
-        cases, PositiveSheet, options, {POSITIVE: TREATED}, [POSITIVE], {}, dict.fromkeys(cases.classes, SET_FROM)
+        cases,
+        PositiveSheet,
+        options,
+        {POSITIVE: TREATED},
+        [POSITIVE],
+        {},
+        SetLimits(dict.fromkeys(cases.classes, SET_FROM)),
     )
     decided = decision_curve(study)["utility"][POSITIVE]["decision"]
     sets = prediction_sets(study)["prediction_sets"]

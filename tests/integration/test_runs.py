@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +14,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from medtrain.core import process
 from tests import preloaded
 from tests.integration.conftest import TINY, Ran, ended
 
@@ -98,13 +97,12 @@ def test_a_live_run_is_refused(medtrain: Callable[..., Ran], folder: Path, train
     copy = folder / "copy"
     shutil.copytree(trained, copy)
     run = json.loads((copy / "run.json").read_text())
-    (copy / "run.json").write_text(
-        json.dumps(run | {"status": "running", "pid": os.getpid(), "host": socket.gethostname()})
-    )
+    (copy / "run.json").write_text(json.dumps(run | {"status": "running"} | process.identity()))
     ran = medtrain(f"resume={copy}")
     assert ran.code == 2 and "still running" in ran.err
     from medtrain.io import record
 
+    run.pop("process")  # of another machine nothing but the heartbeat can be seen
     (copy / "run.json").write_text(
         json.dumps(run | {"status": "running", "host": "elsewhere", "heartbeat": record.now()})
     )
