@@ -156,7 +156,7 @@ def speed(portable: Portable, staged: Path, facts: Mapping[str, Any]) -> float:
     """Measure how many times as fast as torch the exported network is, in this process on this CPU, by medians."""
     (name, part), *_ = portable.parts.items()
     network = network_of(facts["format"])(staged, facts["networks"][name])
-    batch = {key: torch.cat([example] * (TIMED_BATCH // len(example))) for key, example in part.inputs.items()}
+    batch = {key: torch.cat([example] * max(1, TIMED_BATCH // len(example))) for key, example in part.inputs.items()}
     arrays = {key: value.numpy() for key, value in batch.items()}
     part.network.eval()
     with torch.no_grad():

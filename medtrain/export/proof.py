@@ -11,12 +11,14 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 
+import medtrain
 from medtrain.core.errors import MedtrainError
 from medtrain.io.pseudonym import KEY, hash_key
 
@@ -31,6 +33,7 @@ class Without:  # a finder that lacks what is blocked, as if it were not install
         return None if name.partition(".")[0] in blocked else self.finder.find_spec(name, path, target)
     def __getattr__(self, name):
         return getattr(self.finder, name)
+sys.path += [folder for folder in {folders!r} if folder not in sys.path]
 sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
 sys.argv = {argv!r}
 runpy.run_path(sys.argv[0], run_name="__main__")
@@ -63,7 +66,8 @@ def run_alone(folder: Path, requirements: Iterable[str], *words: str) -> Ran:
         MedtrainError: it ran past an hour.
     """
     names = [re.split(r"[=<>\[ ]", line)[0] for line in requirements]
-    code = _BLOCKED.format(blocked=sorted(_not_needed(names)), argv=[str(folder / "predict.py"), *words])
+    argv = [str(folder / "predict.py"), *words]
+    code = _BLOCKED.format(blocked=sorted(_not_needed(names)), folders=import_folders(), argv=argv)
     environment = os.environ | {KEY: hash_key().decode()}  # so that patients of DICOM headers are called alike
     began = time.perf_counter()
     try:
@@ -73,6 +77,17 @@ def run_alone(folder: Path, requirements: Iterable[str], *words: str) -> Ran:
     except subprocess.TimeoutExpired:
         raise MedtrainError(f"{folder.name}/predict.py did not end within {SECONDS} s") from None
     return Ran(done.returncode, time.perf_counter() - began, done.stderr)
+
+
+def import_folders() -> list[str]:
+    """List where this process finds packages, but for the folder that it was started in and that of medtrain alone.
+
+    A process that is told nothing looks at its own environment only, and not where PYTHONPATH says, as clusters have it.
+    """
+    packages = sysconfig.get_paths()
+    own = {os.path.dirname(os.path.dirname(os.path.abspath(str(medtrain.__file__)))), os.getcwd()}
+    own -= {packages["purelib"], packages["platlib"]}
+    return [folder for folder in map(os.path.abspath, filter(None, sys.path)) if folder not in own]
 
 
 def _not_needed(wanted: Iterable[str]) -> set[str]:
@@ -89,7 +104,7 @@ def _not_needed(wanted: Iterable[str]) -> set[str]:
         waiting += [_plain(match[0]) for line in lines if (match := re.match(r"[\w.-]+", line))]
     packages = packages_distributions()
     blocked = {name for name, owners in packages.items() if not needed & {_plain(owner) for owner in owners}}
-    return {name for name in blocked if not name.startswith(("_", "."))} | {"medtrain"}
+    return {name for name in blocked if not name.startswith(("_", "."))} | {"medtrain"} | ({"torch"} - needed)
 
 
 def _plain(name: str) -> str:

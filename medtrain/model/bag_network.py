@@ -66,10 +66,12 @@ class BagNetwork(nn.Module):
     Attributes:
         attends: whether the weights are learned attention.
         additive: whether ``weights * scores`` say exactly what each instance adds to the logits.
+        turns_at: bags of up to so many instances are computed in another way than larger ones; 0 where all are alike.
         remark: what people must know of its predictions, told where it is trained and explained; '' for nothing.
     """
 
     additive = True
+    turns_at = 0
     remark = ""
     mean: Tensor
     std: Tensor

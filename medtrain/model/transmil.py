@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from medtrain.core.errors import UsageError
 from medtrain.core.ranges import Count, Part, checked
-from medtrain.core.segments import Packed, segment_ids
+from medtrain.core.segments import Packed, one_bag, segment_ids
 from medtrain.model.bag_network import BagNetwork, Evidence, drop_instances, widths
 from medtrain.target import DataSpec
 
@@ -85,6 +85,13 @@ def pseudoinverse(a_HMM: Tensor) -> Tensor:
     return z_HMM
 
 
+def side_of(n: int) -> int:
+    """Compute the side of the smallest square that holds n instances."""
+    if one_bag():
+        return torch.sym_int(math.ceil(torch.sym_float(n) ** 0.5))
+    return math.isqrt(n - 1) + 1
+
+
 class PositionPyramid(nn.Module):
     """Add to tokens in a square what depthwise convolutions of three sizes see around each (PPEG)."""
 
@@ -92,9 +99,8 @@ class PositionPyramid(nn.Module):
         super().__init__()
         self.convs = nn.ModuleList(nn.Conv2d(width, width, k, padding=k // 2, groups=width) for k in KERNELS)
 
-    def forward(self, x_SC: Tensor) -> Tensor:
-        """Compute (S, C) of S tokens, whose root is the square's side."""
-        side = math.isqrt(len(x_SC))
+    def forward(self, x_SC: Tensor, side: int) -> Tensor:
+        """Compute (S, C) of S tokens, the square of its side."""
         x_CWW = x_SC.mT.unflatten(1, (side, side))
         y_CWW = x_CWW + sum(conv(x_CWW[None])[0] for conv in self.convs)
         return y_CWW.flatten(1).mT
@@ -127,6 +133,7 @@ class TransMil(BagNetwork):
         del self.head  # it comes last: the parts stand in the order in which they are used (`core.stages`)
         self.first = nn.Parameter(torch.randn(width) * 0.02)
         marks = landmarks or max(1, width // 2)
+        self.turns_at = math.isqrt(marks - 1) ** 2  # as many tokens as landmarks, with the class token: exact attention
         self.before = NystromAttention(width, heads, marks)
         self.pyramid = PositionPyramid(width)
         self.after = NystromAttention(width, heads, marks)
@@ -143,19 +150,21 @@ class TransMil(BagNetwork):
         if self.training and self.instance_dropout:
             bags = drop_instances(bags, self.instance_dropout)
         h_NC = self.embed(self.features(bags.x))
-        parts = [self._seen(h_nC) for h_nC in h_NC.split(bags.offsets.diff().tolist())]
+        bags_nC = [h_NC] if one_bag() else h_NC.split(bags.offsets.diff().tolist())
+        parts = [self._seen(h_nC) for h_nC in bags_nC]
         logits_BK = self.head(self.norm(torch.stack([token_C for token_C, _ in parts])))
         weights_N1 = torch.cat([weights_n for _, weights_n in parts])[:, None]
         return Evidence(logits_BK, weights_N1, logits_BK[segment_ids(bags.offsets, h_NC.shape[0])], bags.offsets)
 
     def _seen(self, h_nC: Tensor) -> tuple[Tensor, Tensor]:
         """Let the instances of one bag see each other: the class token (C,), and the weight of each instance."""
-        n = len(h_nC)
-        side = math.isqrt(n - 1) + 1
-        squared_S = torch.arange(side * side, device=h_nC.device) % n  # the first ones again, until the square is full
-        x_TC, _ = self.before(torch.cat([self.first[None].to(h_nC.dtype), h_nC[squared_S]]))
-        x_TC, first_T = self.after(torch.cat([x_TC[:1], self.pyramid(x_TC[1:])]))
-        weights_n = first_T.new_zeros(n).index_add(0, squared_S, first_T[1:].clamp(min=0))
+        n = h_nC.shape[0]
+        side = side_of(n)
+        again = side * side - n  # the first ones again, until the square is full
+        x_TC, _ = self.before(torch.cat([self.first[None].to(h_nC.dtype), h_nC, h_nC[:again]]))
+        x_TC, first_T = self.after(torch.cat([x_TC[:1], self.pyramid(x_TC[1:], side)]))
+        weights_S = first_T[1:].clamp(min=0)
+        weights_n = weights_S[:n] + torch.cat([weights_S[n:], weights_S.new_zeros(n - again)])
         weights_n = weights_n + torch.finfo(weights_n.dtype).tiny
         return x_TC[0], weights_n / weights_n.sum()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,8 @@ from medtrain.core.errors import UsageError
 from medtrain.core.segments import Packed
 from medtrain.export.formats import onnx as onnx_format
 from medtrain.export.portable import ExportRequest
-from medtrain.export.runtime.bags import features_of
+from medtrain.export.runtime.bags import features_of, graph_for
+from medtrain.export.runtime.started import Started
 from medtrain.model import Ensemble, relevance
 from medtrain.target import DataSpec, Decision
 from medtrain.task.mil.portable import keep_bag, portable_bags
@@ -80,6 +82,31 @@ def test_bags_of_any_size_one_by_one_get_what_a_batch_of_them_gets(
         )
         if seen is not None:
             np.testing.assert_allclose(named["attention"], seen.split(lengths)[row], atol=1e-6)
+
+
+def test_transmil_has_a_graph_for_small_bags_and_one_for_large_ones(tmp_path: Path) -> None:
+    spec = spec_of("binary")
+    torch.manual_seed(0)
+    network = models.transmil(spec, hidden=[24], landmarks=12).eval()
+    portable = portable_bags(task_of(network, spec), ExportRequest(decision_of(spec), {}))
+    assert portable.facts["input"]["graphs"] == {"up_to_9": 9}  # 9 tokens and the class token; 16 and it are more
+    facts: dict[str, Any] = {"input": portable.facts["input"]}
+    networks = {}
+    for name, part in portable.parts.items():
+        onnx_format.write(part, tmp_path / f"{name}.onnx", None, IDENTITY)
+        session = runtime.InferenceSession(str(tmp_path / f"{name}.onnx"), providers=["CPUExecutionProvider"])
+        networks[name] = partial(session.run, list(part.outputs))
+    started = Started(tmp_path, tmp_path, facts, networks, 1)
+    for length in (1, 2, 4, 5, 9, 10, 16, 17, 200):
+        x = torch.randn(length, WIDTH)
+        bag = Packed(x, torch.tensor([0, length]))
+        probs, _, attention = graph_for(started, length)({"features": x.numpy()})  # type: ignore[call-arg]
+        with torch.no_grad():
+            expected = spec.target.probabilities(network(bag).double().numpy(), 1.3)[0]
+            seen = relevance(network, bag)
+        np.testing.assert_allclose(probs, expected, atol=1e-6)
+        assert seen is not None
+        np.testing.assert_allclose(attention, seen, atol=1e-6)
 
 
 def test_an_ensemble_of_bags_tells_its_spread(tmp_path: Path) -> None:

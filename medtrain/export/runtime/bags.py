@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from medtrain.core.errors import MedtrainError
 from medtrain.export.runtime.classes import ClassRows
 from medtrain.export.runtime.inputs import list_cases
-from medtrain.export.runtime.started import start
+from medtrain.export.runtime.started import Predict, Started, start
 from medtrain.io.bags import HDF5, SUFFIXES, read_hdf5_bag
 from medtrain.io.picture_files import files_below
 from medtrain.io.store.fill import reason_of
@@ -34,9 +34,15 @@ def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
         except Exception as error:  # a bad file costs only itself
             rows.errors[number] = reason_of(error)
             continue
-        outputs = started.networks["model"](features=features)
+        outputs = graph_for(started, len(features))(features=features)
         rows.add([number], {name: value[None] for name, value in outputs.items()})
     return rows.close(started.output)
+
+
+def graph_for(started: Started, length: int) -> Predict:
+    """Choose the graph for a bag of so many instances: the first for small ones that it fits, else the run's."""
+    small = sorted(started.facts["input"]["graphs"].items(), key=lambda graph: int(graph[1]))
+    return started.networks[next((name for name, most in small if length <= most), "model")]
 
 
 def bags_below(folder: Path) -> list[Path]:

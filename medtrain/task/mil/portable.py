@@ -15,7 +15,7 @@ from medtrain.core.segments import Packed
 from medtrain.export.parity import compare_classes
 from medtrain.export.portable import ExportRequest, Part, Portable
 from medtrain.io.bags import read_bag
-from medtrain.model import Ensemble, relevance
+from medtrain.model import Ensemble, members_of, relevance
 from medtrain.task.classification.portable import judged, outputs_of
 
 EXAMPLE = 6  # instances
@@ -70,16 +70,12 @@ def portable_bags(task: Any, request: ExportRequest) -> Portable:
     if request.data.get("unit") == "patient":
         raise UsageError("data.unit=patient: the slides of a patient as one bag can't be exported yet")
     network = BagClassifier(task, request).eval()
-    features = torch.linspace(-1, 1, EXAMPLE * task.spec.channels).reshape(EXAMPLE, task.spec.channels)
+    turns = sorted({getattr(member, "turns_at", 0) for member in members_of(task.model)} - {0})
+    several = bool(turns)
+    parts = {"model": graph_of(task, network, turns[-1] + EXAMPLE if several else EXAMPLE, several)}
+    parts |= {f"up_to_{most}": graph_of(task, network, most, several) for most in turns}
     return Portable(
-        {
-            "model": Part(
-                network,
-                {"features": features},
-                {"features": {0: "instances"}},
-                bag_outputs(task, network, features),
-            )
-        },
+        parts,
         "bags",
         reads="a bag of features (HDF5, as TRIDENT, CLAM, STAMP and `medtrain embed` write it)",
         writes="a CSV with a row a bag",
@@ -87,7 +83,21 @@ def portable_bags(task: Any, request: ExportRequest) -> Portable:
         strange=odd_bags,
         keep=keep_bag,
         compare=compare_classes,
-        facts={"input": {"channels": task.spec.channels}},
+        facts={"input": {"channels": task.spec.channels, "graphs": {f"up_to_{most}": most for most in turns}}},
+    )
+
+
+def graph_of(task: Any, network: BagClassifier, length: int, several: bool) -> Part:
+    """Describe the graph of bags with about so many instances.
+
+    Args:
+        several: it holds for some lengths alone, as others are computed in another way.
+    """
+    features = torch.linspace(-1, 1, length * task.spec.channels).reshape(length, task.spec.channels)
+    axis: dict[str, dict[int, str]] = {"features": {0: "instances"}}
+    outputs = bag_outputs(task, network, features)
+    return Part(
+        network, {"features": features}, {"features": {}} if several else axis, outputs, free=axis if several else {}
     )
 
 
