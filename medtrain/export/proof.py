@@ -82,7 +82,7 @@ def run_alone(folder: Path, requirements: Iterable[str], *words: str) -> Ran:
 def import_folders() -> list[str]:
     """List where this process finds packages, but for the folder that it was started in and that of medtrain alone.
 
-    A process that is told nothing looks at its own environment only, and not where PYTHONPATH says, as clusters have it.
+    A process that is told nothing looks at its own environment, and not where PYTHONPATH says, as clusters have it.
     """
     packages = sysconfig.get_paths()
     own = {os.path.dirname(os.path.dirname(os.path.abspath(str(medtrain.__file__)))), os.getcwd()}

@@ -146,6 +146,8 @@ def test_what_no_graph_of_bags_holds_is_refused() -> None:
     task = task_of(models.mean_mil(spec, hidden=[]), spec)
     with pytest.raises(UsageError, match="unit=patient"):
         portable_bags(task, ExportRequest(decision_of(spec), {"unit": "patient"}))
+    with pytest.raises(UsageError, match="neighbour_mil can't be exported"):
+        portable_bags(task_of(models.neighbour_mil(spec), spec), ExportRequest(decision_of(spec), {}))
     task.mc_dropout = 3
     with pytest.raises(UsageError, match="mc_dropout=3"):
         portable_bags(task, ExportRequest(decision_of(spec), {}))

@@ -16,6 +16,7 @@ from medtrain.export.parity import compare_classes
 from medtrain.export.portable import ExportRequest, Part, Portable
 from medtrain.io.bags import read_bag
 from medtrain.model import Ensemble, members_of, relevance
+from medtrain.model.neighbours import NeighbourNetwork
 from medtrain.task.classification.portable import judged, outputs_of
 
 EXAMPLE = 6  # instances
@@ -69,6 +70,11 @@ def portable_bags(task: Any, request: ExportRequest) -> Portable:
         raise UsageError("export: this network takes tiles (data.tiles=true), which only medtrain cuts out of slides")
     if request.data.get("unit") == "patient":
         raise UsageError("data.unit=patient: the slides of a patient as one bag can't be exported yet")
+    if any(isinstance(member, NeighbourNetwork) for member in members_of(task.model)):
+        raise UsageError(
+            "model=neighbour_mil can't be exported yet: which tiles lie side by side is found by operators (unique, "
+            "searchsorted) that ONNX has not; gated_attention_mil can"
+        )
     network = BagClassifier(task, request).eval()
     turns = sorted({getattr(member, "turns_at", 0) for member in members_of(task.model)} - {0})
     several = bool(turns)
