@@ -17,7 +17,7 @@ from medtrain.command import build
 from medtrain.command.evaluate import run_loader
 from medtrain.command.trained import Trained
 from medtrain.core.errors import MedtrainError
-from medtrain.data.base import Fixed
+from medtrain.data.base import Data, Fixed
 from medtrain.data.batches import module_of
 from medtrain.data.changes import read_splits
 from medtrain.data.rows.manifest import Manifest
@@ -88,29 +88,29 @@ def prove(
 
 def lay_out(cfg: DictConfig, run: Trained, portable: Portable, folder: Path) -> int:
     """Put real cases and strange ones into a folder, real files by links; returns how many real ones there are."""
-    manifest, rows = real_cases(cfg, run)
-    first: Path | None = None
-    for number, row in enumerate(rows):
-        source = Path(manifest.path[row])
-        link = folder / f"{number:04d}_{source.name}"
-        if manifest.content is not None:
-            link = portable.keep(manifest.content[[row]][0], folder / f"{number:04d}")
-        else:
+    kind = module_of(cfg.data.name)
+    data = kind(build.plain(cfg.data), fixed=Fixed(run.spec), report=build.warn, **build.data_parts(cfg))
+    manifest, rows = real_cases(cfg, run, data)
+    if manifest.content is not None:
+        contents = (manifest.content[[row]][0] for row in rows)
+        files = [portable.keep(content, folder / f"{number:04d}") for number, content in enumerate(contents)]
+    else:
+        sources = [Path(source) for source in data.files_of(manifest, rows)]
+        files = [folder / f"{number:04d}_{source.name}" for number, source in enumerate(sources)]
+        for link, source in zip(files, sources, strict=True):
             link.symlink_to(source.absolute())
-        first = first or link
-    assert first is not None
-    portable.strange(first, folder)
-    return len(rows)
+    if not files:
+        raise MedtrainError(f"none of the {len(rows)} cases of the test split can be read: nothing to prove it with")
+    portable.strange(files[0], folder)
+    return len(files)
 
 
-def real_cases(cfg: DictConfig, run: Trained) -> tuple[Manifest, list[int]]:
+def real_cases(cfg: DictConfig, run: Trained, data: Data) -> tuple[Manifest, list[int]]:
     """List the cases that are compared: of `input`, else of the run's test split, evenly spread over it.
 
     Raises:
         MedtrainError: none of them is there.
     """
-    kind = module_of(cfg.data.name)
-    data = kind(build.plain(cfg.data), fixed=Fixed(run.spec), report=build.warn, **build.data_parts(cfg))
     if cfg.input is not None:
         manifest = data.arrange(data.inputs(Path(cfg.input)))
         rows = list(range(len(manifest)))

@@ -187,6 +187,10 @@ class Data(Loaders):
                 self._prepare_inputs(self.input)
             self._ready = True
 
+    def files_of(self, manifest: Manifest, rows: Sequence[int]) -> list[str]:
+        """Name the file that an export reads of each of these rows of a manifest."""
+        return [manifest.path[row] for row in rows]
+
     def listed(self, **assumed: Any) -> Manifest:
         """Read the labelled rows; `spec` is known from here on.
 

@@ -11,6 +11,7 @@ the attention exact.
 from __future__ import annotations
 
 import math
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -88,7 +89,8 @@ def pseudoinverse(a_HMM: Tensor) -> Tensor:
 def side_of(n: int) -> int:
     """Compute the side of the smallest square that holds n instances."""
     if one_bag():
-        return torch.sym_int(math.ceil(torch.sym_float(n) ** 0.5))
+        root: Any = torch.sym_float(n) ** 0.5
+        return cast(int, torch.sym_int(math.ceil(root)))
     return math.isqrt(n - 1) + 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ from medtrain.core.errors import UsageError
 from medtrain.core.segments import Packed
 from medtrain.export.formats import onnx as onnx_format
 from medtrain.export.portable import ExportRequest
-from medtrain.export.runtime.bags import features_of, graph_for
+from medtrain.export.runtime.bags import bags_of_table, features_of, graph_for
 from medtrain.export.runtime.started import Started
 from medtrain.model import Ensemble, relevance
 from medtrain.target import DataSpec, Decision
@@ -139,6 +140,23 @@ def test_predict_reads_bags_and_says_what_is_none(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"x")
         with pytest.raises(ValueError, match=text):
             features_of(tmp_path / name, WIDTH)
+
+
+def test_tables_name_bags_or_the_slides_that_they_are_of(tmp_path: Path) -> None:
+    keep_bag(np.zeros((2, WIDTH), np.float32), tmp_path / "s1")
+    facts = {"columns": {"path": None, "patient": None, "case": None}, "patient_pattern": None}
+    for head, line, patient in (
+        ("slide_id,case_id", "s1.svs,P7", "P7"),
+        ("bag;patient", "s1;P8", "P8"),
+        ("path", "s1.h5", "s1.h5"),
+    ):
+        (tmp_path / "t.csv").write_text(f"{head}\n{line}\n")
+        (case,) = bags_of_table(tmp_path / "t.csv", facts)
+        assert (case.path, case.patient) == (str(tmp_path / "s1.h5"), patient)
+        assert case.name == re.split("[,;]", line)[0]
+    (tmp_path / "t.csv").write_text("label\n1\n")
+    with pytest.raises(UsageError, match="has no column called bag, slide"):
+        bags_of_table(tmp_path / "t.csv", facts)
 
 
 def test_what_no_graph_of_bags_holds_is_refused() -> None:

@@ -107,6 +107,15 @@ class BagData(Data):
         embedder = self.slide_reader.embedder
         return embedder.folder, embedder.ensure(rows.path, rows.case, rows.mpp)
 
+    def files_of(self, manifest: Manifest, rows: Sequence[int]) -> list[str]:
+        """Name the bags of rows; of slides those that embedding makes, or has made."""
+        paths = super().files_of(manifest, rows)
+        if self.encoder is None or are_bags(paths):
+            return paths
+        embedder = self.slide_reader.embedder
+        made = embedder.ensure(paths, [manifest.case[row] for row in rows])
+        return [str(embedder.folder / bagged.bag) for bagged in made if not bagged.error]
+
     def _open(self, rows: Manifest) -> None:
         """Open the bags of rows, and say what each is."""
         if rows.content is not None:

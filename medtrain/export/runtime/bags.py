@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medtrain.core.errors import MedtrainError
+from medtrain.core.errors import MedtrainError, UsageError
+from medtrain.data.rows.bags import BAG_NAMES
+from medtrain.data.rows.columns import USUAL
+from medtrain.data.rows.people import match_patient
 from medtrain.export.runtime.classes import ClassRows
-from medtrain.export.runtime.inputs import list_cases
+from medtrain.export.runtime.inputs import Case, find_column, list_cases, read_rows
 from medtrain.export.runtime.started import Predict, Started, start
-from medtrain.io.bags import HDF5, SUFFIXES, read_hdf5_bag
+from medtrain.io.bags import HDF5, SUFFIXES, find_bag, read_hdf5_bag
 from medtrain.io.picture_files import files_below
 from medtrain.io.store.fill import reason_of
 
@@ -23,7 +26,7 @@ def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
     """Predict bags; returns 0, 1 where any could not be read, 2 where nothing could be done."""
     try:
         started = start(network, folder, argv)
-        cases = list_cases(started.input, started.facts["rows"], bags_below)
+        cases = list_cases(started.input, started.facts["rows"], bags_below, bags_of_table)
     except MedtrainError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -48,6 +51,29 @@ def graph_for(started: Started, length: int) -> Predict:
 def bags_below(folder: Path) -> list[Path]:
     """List the bags in a folder and below, sorted."""
     return sorted(file for file in files_below(folder) if file.suffix.lower() in SUFFIXES)
+
+
+def bags_of_table(file: Path, facts: Mapping[str, Any]) -> list[Case]:
+    """List the bags of a table, which may name slides whose bags bear their names (see `find_bag`).
+
+    Raises:
+        UsageError: it has no column of them.
+    """
+    columns, rows = read_rows(file)
+    path = find_column(columns, facts["columns"].get("path"), BAG_NAMES)
+    if path is None:
+        raise UsageError(f"{file.name} has no column called {', '.join(BAG_NAMES[:4])} or the like: {columns}")
+    case = find_column(columns, facts["columns"].get("case"), ()) or path
+    of_patients = ["patient"] if path.lower() == "case_id" else ["patient", "case_id"]
+    patient = find_column(columns, facts["columns"].get("patient"), of_patients)
+    patient = patient or find_column(columns, None, USUAL["patient"])
+    pattern, root = facts["patient_pattern"], file.absolute().parent
+    cases = []
+    for row in rows:
+        found = str(find_bag(root, row[path])) if row[path] else ""
+        whose = match_patient(pattern, row[path]) if pattern else patient and row[patient]
+        cases.append(Case(row[case] or row[path], whose or row[case] or row[path], found))
+    return cases
 
 
 def features_of(path: Path, width: int) -> NDArray[np.float32]:

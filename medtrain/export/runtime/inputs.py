@@ -36,12 +36,18 @@ class Case:
     path: str
 
 
-def list_cases(given: Path, facts: Mapping[str, Any], find: Callable[[Path], list[Path]]) -> list[Case]:
+def list_cases(
+    given: Path,
+    facts: Mapping[str, Any],
+    find: Callable[[Path], list[Path]],
+    table: Callable[[Path, Mapping[str, Any]], list[Case]] | None = None,
+) -> list[Case]:
     """List the cases of a file, a folder or a table.
 
     Args:
         facts: the node `rows` of model.json: how the run's tables name columns, paths and patients.
         find: the cases in a folder and below, sorted.
+        table: the cases of a table; None for the usual way.
 
     Raises:
         UsageError: there are none, or the table has no column of paths.
@@ -49,7 +55,7 @@ def list_cases(given: Path, facts: Mapping[str, Any], find: Callable[[Path], lis
     if given.name.lower().endswith(OTHER_TABLES):
         raise UsageError(f"{given}: of tables, CSV in UTF-8 is read; save it as that")
     if given.is_file() and given.name.lower().endswith(TABLES):
-        return _of_table(given, facts)
+        return (table or cases_of_table)(given, facts)
     files = [given] if given.is_file() else find(given)
     if not files:
         raise UsageError(f"{given} holds nothing that can be read")
@@ -75,12 +81,13 @@ def in_batches(cases: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield batch
 
 
-def _of_table(file: Path, facts: Mapping[str, Any]) -> list[Case]:
-    columns, rows = _rows(file)
-    path = _column(columns, facts["columns"].get("path"), USUAL["path"])
+def cases_of_table(file: Path, facts: Mapping[str, Any]) -> list[Case]:
+    """List the cases of a table whose paths are written out, or lack a suffix."""
+    columns, rows = read_rows(file)
+    path = find_column(columns, facts["columns"].get("path"), USUAL["path"])
     if path is None:
         raise UsageError(f"{file.name} has no column called {', '.join(USUAL['path'][:4])} or the like: {columns}")
-    case, patient = (_column(columns, facts["columns"].get(role), USUAL[role]) for role in ("case", "patient"))
+    case, patient = (find_column(columns, facts["columns"].get(role), USUAL[role]) for role in ("case", "patient"))
     root = file.absolute().parent
     written, _ = written_paths([row[path] for row in rows], facts, root)
     paths, _ = files_of(written, root)
@@ -96,7 +103,7 @@ def _of_table(file: Path, facts: Mapping[str, Any]) -> list[Case]:
     return [Case(*row) for row in zip(names, whose, paths, strict=True)]
 
 
-def _rows(file: Path) -> tuple[list[str], list[dict[str, str]]]:
+def read_rows(file: Path) -> tuple[list[str], list[dict[str, str]]]:
     """Read the columns' names and the rows of a CSV (comma, semicolon or tab); blank rows are left out."""
     content = file.read_text(encoding="utf-8-sig").lstrip("\r\n")
     header = content.splitlines()[0] if content.strip() else ""
@@ -106,7 +113,7 @@ def _rows(file: Path) -> tuple[list[str], list[dict[str, str]]]:
     return columns, [dict.fromkeys(columns, "") | row for row in rows]
 
 
-def _column(columns: Sequence[str], named: Any, usual: Sequence[str]) -> str | None:
+def find_column(columns: Sequence[str], named: Any, usual: Sequence[str]) -> str | None:
     """Find the column of a role: the one that the run's configuration names, else one of the usual names."""
     first = named if isinstance(named, str) else (list(named or []) or [None])[0]
     if isinstance(first, str) and first.lower() == "none":
