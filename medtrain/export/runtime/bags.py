@@ -70,9 +70,9 @@ def bags_of_table(file: Path, facts: Mapping[str, Any]) -> list[Case]:
     pattern, root = facts["patient_pattern"], file.absolute().parent
     cases = []
     for row in rows:
-        found = str(find_bag(root, row[path])) if row[path] else ""
+        bag = str(find_bag(root, row[path])) if row[path] else ""
         whose = match_patient(pattern, row[path]) if pattern else patient and row[patient]
-        cases.append(Case(row[case] or row[path], whose or row[case] or row[path], found))
+        cases.append(Case(row[case] or row[path], whose or row[case] or row[path], bag))
     return cases
 
 
