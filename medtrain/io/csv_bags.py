@@ -3,6 +3,7 @@ instance."""
 
 from __future__ import annotations
 
+import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from medtrain.core.errors import DataError, Problem
@@ -100,15 +100,21 @@ def read_csv_bags(path: Path) -> CsvBags:
         DataError: it is ragged, or holds nothing. What is wrong with single bags is listed in `conflicts`.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        head = text.splitlines()[0].split(",")
-        header = 0 if not all(_is_number(cell) for cell in head[2:]) else None
-        table = pd.read_csv(io.StringIO(text), header=header, dtype=str, keep_default_na=False, skip_blank_lines=False)
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError, IndexError) as error:
+        table = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
+        width = len(table[0])
+        if width < 3:
+            raise ValueError(f"its first line has {width} cells")
+        long = next((n for n, row in enumerate(table, 1) if len(row) > width), None)
+        if long is not None:
+            raise ValueError(f"{width} cells in its first line, {len(table[long - 1])} in line {long}")
+    except (UnicodeDecodeError, csv.Error, ValueError, IndexError) as error:
         raise DataError(f"{path} is no CSV of bags (bag label, bag id, features): {str(error).strip()}") from None
-    names = table.iloc[:, 1].str.strip().tolist()
-    labels = table.iloc[:, 0].str.strip().tolist()
-    x_ND = table.iloc[:, 2:].apply(pd.to_numeric, errors="coerce").to_numpy(np.float32)
+    header = 0 if not all(_is_number(cell) for cell in table[0][2:]) else None
+    table = [row + [""] * (width - len(row)) for row in table[0 if header is None else 1 :]]
+    if not table:
+        raise DataError(f"{path} is no CSV of bags (bag label, bag id, features): no rows")
+    names, labels = ([row[column].strip() for row in table] for column in (1, 0))
+    x_ND = np.array([[_number(cell) for cell in row[2:]] for row in table], np.float32)
     groups: dict[str, list[int]] = {}
     for row, name in enumerate(names):
         groups.setdefault(name, []).append(row)
@@ -150,9 +156,14 @@ def _has_header(cells: list[str]) -> bool:
     return first in LABEL or second in BAG
 
 
+def _number(cell: str) -> float:
+    """Read a number; NaN where it is none."""
+    return float(cell) if _is_number(cell) else float("nan")
+
+
 def _is_number(cell: str) -> bool:
     try:
         float(cell)
     except ValueError:
         return False
-    return True
+    return "_" not in cell  # which Python takes between digits

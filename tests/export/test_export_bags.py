@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from medtrain.core.errors import UsageError
 from medtrain.core.segments import Packed
 from medtrain.export.formats import onnx as onnx_format
 from medtrain.export.portable import ExportRequest
-from medtrain.export.runtime.bags import bags_of_table, features_of, graph_for
+from medtrain.export.runtime.bags import bags_of_table, features_of, graph_for, main, read_file
 from medtrain.export.runtime.started import Started
 from medtrain.model import Ensemble, relevance
 from medtrain.target import DataSpec, Decision
@@ -131,15 +132,39 @@ def test_an_ensemble_of_bags_tells_its_spread(tmp_path: Path) -> None:
 
 def test_predict_reads_bags_and_says_what_is_none(tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(5, WIDTH)).astype(np.float16)
-    read = features_of(keep_bag(x, tmp_path / "b"), WIDTH)
+    read = features_of(read_file(keep_bag(x, tmp_path / "b")), WIDTH)
     assert read.dtype == np.float32
     np.testing.assert_array_equal(read, x)
     with pytest.raises(ValueError, match="has 12 features, where the model takes 13"):
-        features_of(tmp_path / "b.h5", WIDTH + 1)
+        features_of(x, WIDTH + 1)
     for name, text in (("slide.svs", "medtrain embed"), ("bag.pt", "needs torch")):
         (tmp_path / name).write_bytes(b"x")
         with pytest.raises(ValueError, match=text):
-            features_of(tmp_path / name, WIDTH)
+            read_file(tmp_path / name)
+
+
+class Sums:
+    """A network whose probability is the mean of all features."""
+
+    def __init__(self, *parts: Any) -> None:
+        pass
+
+    def __call__(self, features: np.ndarray) -> dict[str, np.ndarray]:
+        p = np.float64(features.mean())
+        return {"probabilities": np.array([1 - p, p]), "decision": np.array(int(p >= 0.5)), "attention": features[:, 0]}
+
+
+def test_bags_of_one_csv_are_predicted_in_their_order(tmp_path: Path) -> None:
+    facts = {
+        "reads": "bags", "writes": "a CSV", "run": "r", "batch_size": 1, "networks": {"model": {}},
+        "input": {"channels": 2, "graphs": {}}, "target": {"classes": ["no", "yes"]}, "rows": {},
+    }  # fmt: skip
+    (tmp_path / "model.json").write_text(json.dumps(facts))
+    (tmp_path / "b.csv").write_text("1,B,0.5,1\n0,A,0.25,0.25\n1,B,1,0.5\n0,C,x,1\n")
+    assert main(Sums, tmp_path, [str(tmp_path / "b.csv"), str(tmp_path / "o.csv")]) == 1
+    rows = (tmp_path / "o.csv").read_text().splitlines()
+    assert rows[:3] == ["case,patient,prediction,prob_no,prob_yes,error", "B,B,yes,0.25,0.75,", "A,A,no,0.75,0.25,"]
+    assert "no finite number in column 3 of row 4" in rows[3]
 
 
 def test_tables_name_bags_or_the_slides_that_they_are_of(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from medtrain.export.runtime.classes import ClassRows
 from medtrain.export.runtime.inputs import Case, find_column, list_cases, read_rows
 from medtrain.export.runtime.started import Predict, Started, start
 from medtrain.io.bags import HDF5, SUFFIXES, find_bag, read_hdf5_bag
+from medtrain.io.csv_bags import CsvBags, is_csv_bags, read_csv_bags
 from medtrain.io.picture_files import files_below
 from medtrain.io.store.fill import reason_of
 
@@ -26,14 +27,19 @@ def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
     """Predict bags; returns 0, 1 where any could not be read, 2 where nothing could be done."""
     try:
         started = start(network, folder, argv)
-        cases = list_cases(started.input, started.facts["rows"], bags_below, bags_of_table)
+        table = read_csv_bags(started.input) if is_csv_bags(started.input) else None
+        if table is not None:
+            cases = [Case(name, name, str(number)) for number, name in enumerate(table.names)]
+        else:
+            cases = list_cases(started.input, started.facts["rows"], bags_below, bags_of_table)
     except MedtrainError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     rows = ClassRows(cases, started.facts["target"]["classes"])
     for number, case in enumerate(cases):
         try:
-            features = features_of(Path(case.path), started.facts["input"]["channels"])
+            x_ND = read_file(Path(case.path)) if table is None else read_rows_of(table, number)
+            features = features_of(x_ND, started.facts["input"]["channels"])
         except Exception as error:  # a bad file costs only itself
             rows.errors[number] = reason_of(error)
             continue
@@ -76,8 +82,8 @@ def bags_of_table(file: Path, facts: Mapping[str, Any]) -> list[Case]:
     return cases
 
 
-def features_of(path: Path, width: int) -> NDArray[np.float32]:
-    """Read the features (N, D) of a bag.
+def read_file(path: Path) -> NDArray[Any]:
+    """Read the instances of a file.
 
     Raises:
         ValueError: with a short reason.
@@ -86,7 +92,18 @@ def features_of(path: Path, width: int) -> NDArray[np.float32]:
         raise ValueError(f"{path.suffix} needs torch to be read; save the bag as HDF5")
     if path.suffix.lower() not in HDF5:
         raise ValueError("no bag: of a slide make one first, medtrain embed data.root=FOLDER encoder=...")
-    x_ND = read_hdf5_bag(path).x
+    return read_hdf5_bag(path).x
+
+
+def read_rows_of(table: CsvBags, number: int) -> NDArray[Any]:
+    """Take the instances of a bag of a CSV (ValueError where some are no numbers)."""
+    if number in table.problems:
+        raise ValueError(table.problems[number])
+    return table.instances(number)
+
+
+def features_of(x_ND: NDArray[Any], width: int) -> NDArray[np.float32]:
+    """Make instances what the network takes (ValueError where they have another width)."""
     if x_ND.shape[1] != width:
         raise ValueError(f"has {x_ND.shape[1]:,} features, where the model takes {width:,} features")
     return x_ND.astype(np.float32)
