@@ -25,6 +25,7 @@ import torch
 from medtrain.command.build import plain
 from medtrain.config.compose import compose
 from medtrain.config.quote import quote_paths
+from medtrain.data.base import Fixed
 from medtrain.data.batches.volumes import VolumeData
 from medtrain.sampler import Weighted
 
@@ -73,7 +74,7 @@ def main() -> None:
     cfg = plain(compose(words).cfg.data) | {"cache_dir": str(asked.folder / "cache")}
     cfg |= {"patch_size": 64, "patches_per_volume": 4, "batch_size": 1, "num_workers": 1}
     sampler = functools.partial(Weighted, power=0.0, length=25 * asked.volumes)
-    data = VolumeData(cfg, all_test=True, build_sampler=sampler)
+    data = VolumeData(cfg, fixed=Fixed(all_test=True), build_sampler=sampler)
     data.prepare()
     data.cases["split"] = "train"
     loader = data.train_dataloader()

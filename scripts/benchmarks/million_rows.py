@@ -10,6 +10,7 @@ on a busy machine the latter are what counts.
 
 from __future__ import annotations
 
+import argparse
 import functools
 import resource
 import struct
@@ -107,7 +108,7 @@ def clocks() -> Seconds:
 def start(folder: Path, file: Path) -> None:
     taken: Taken = {what: np.zeros(2) for _, _, what in STAGES}
     time_stages(taken)
-    pixels.read_fitted = lambda path, form: np.full((form.channels, *form.size), 128, np.uint8)
+    pixels.read_identified = lambda path, form: (np.full((form.channels, *form.size), 128, np.uint8), str(path))
     data = ImageData(node(folder, file), progress=lambda *at: print("decoding", *at, end="\r", file=sys.stderr))
     began = clocks()
     data.prepare()
@@ -123,7 +124,11 @@ def start(folder: Path, file: Path) -> None:
 
 
 def main() -> None:
-    folder, rows = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1_000_000
+    asks = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asks.add_argument("folder", type=Path)
+    asks.add_argument("rows", type=int, nargs="?", default=1_000_000)
+    args = asks.parse_args()
+    folder, rows = args.folder, args.rows
     file = fabricate(folder, rows)
     if "--here" in sys.argv:
         start(folder, file)

@@ -50,6 +50,7 @@ def medtrain_loader(files: list[Path], place: Path, workers: int) -> Any:
     from medtrain.command.build import plain
     from medtrain.config.compose import compose
     from medtrain.config.quote import quote_paths
+    from medtrain.data.base import Fixed
     from medtrain.data.batches.volumes import VolumeData
 
     table = place / "table.csv"
@@ -59,7 +60,7 @@ def medtrain_loader(files: list[Path], place: Path, workers: int) -> Any:
     cfg = plain(compose(words).cfg.data)
     cfg |= {"cache_dir": str(place / "cache"), "spacing": SPACING, "window": list(WINDOW)}
     cfg |= {"patch_size": PATCH, "patches_per_volume": EACH, "batch_size": 2, "num_workers": workers}
-    data = VolumeData(cfg, all_test=True)
+    data = VolumeData(cfg, fixed=Fixed(all_test=True))
     data.prepare()
     data.cases["split"] = "train"
     return data.train_dataloader()
