@@ -127,10 +127,11 @@ def main() -> None:
     asks = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asks.add_argument("folder", type=Path)
     asks.add_argument("rows", type=int, nargs="?", default=1_000_000)
+    asks.add_argument("--here", action="store_true", help=argparse.SUPPRESS)  # the stages, in this process
     args = asks.parse_args()
     folder, rows = args.folder, args.rows
     file = fabricate(folder, rows)
-    if "--here" in sys.argv:
+    if args.here:
         start(folder, file)
         return
     for _ in range(2):
