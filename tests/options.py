@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from medtrain.config import search
 
-OF_DATA = {"lidc_nodules": ["data.table=x.csv"]}  # experiments on real data
+OF_DATA = {"lidc_nodules": ["data.table=x.csv"], "bccd": ["data.root=x"]}  # experiments on real data
 
 
 def all_options() -> list[tuple[str, str]]:

@@ -14,7 +14,8 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping as LightningEarlyStopping
 from torch import Tensor
 
-LOSS = "val_loss"
+from medtrain.core.monitor import LOSS
+
 Mode = Literal["min", "max"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from medtrain.callbacks.choice import LOSS
+from medtrain.core.monitor import LOSS
 from medtrain.report.folder import RunFolder
 from medtrain.report.views import Listing, Section, part, section, table, texts
 from medtrain.report.words import duration, numeric, one_line

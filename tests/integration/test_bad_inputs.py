@@ -16,7 +16,7 @@ from tests.integration.conftest import TINY, Ran
 COMMANDS: list[tuple[str, int, list[str]]] = [
     ("tarin model=resnet18", 2, ["'tarin'", "did you mean 'train'"]),
     ("--multi", 2, ["--multi", "--multirun"]),
-    ("export run=x", 2, ["export: not there yet", "explain"]),
+    ("export run=x", 2, ["run=x: no such folder"]),
     ("model=resnet19", 2, ["model=resnet19", "did you mean 'resnet18'"]),
     ("modle=resnet18", 2, ["modle=resnet18: no such key", "did you mean 'model'"]),
     ("data.bach_size=3", 2, ["data.bach_size=3", "did you mean 'batch_size'"]),
@@ -185,7 +185,7 @@ INSTALLED: list[tuple[str, int, str]] = [
     ("predict --help", 0, "examples:"),
     ("model=resnet19", 2, "did you mean 'resnet18'"),
     ("data.bach_size=3 debug=true", 2, "Traceback"),
-    ("export", 2, "not there yet"),
+    ("export run=nowhere", 2, "no such folder"),
     ("compare a b", 2, "a: no such run"),
     ("data=image_table data.table=nowhere.csv", 2, "nowhere.csv"),
     ("test run=nowhere", 2, "no such folder"),

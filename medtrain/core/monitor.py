@@ -1,0 +1,3 @@
+"""The logged metric that tells epochs apart whose monitored metric is equal."""
+
+LOSS = "val_loss"
