@@ -40,7 +40,15 @@ REAL = {  # experiments on real data, and what makes them small
         "trainer.max_epochs=1",
         "model.width=8",
         "eval.bootstrap=50",
-    ]
+    ],
+    "bccd": [
+        "data.root={}/bccd/BCCD",
+        "data.image_size=64",
+        "trainer.max_epochs=1",
+        "trainer.limit_train_batches=2",
+        "eval.tta=0",
+        "eval.bootstrap=50",
+    ],
 }
 
 # of a family one trains as it is shipped, the others with a part of the cells or channels

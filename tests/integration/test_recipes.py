@@ -84,8 +84,8 @@ def test_the_average_is_what_is_tested(medtrain: Callable[..., Ran], folder: Pat
     assert tested == pytest.approx(logged, abs=1e-6)  # validated with what was kept
 
 
-def test_views_belong_to_the_run(medtrain: Callable[..., Ran], folder: Path, phantom_cache: Path) -> None:
-    words = [*TINY, "trainer.channels_last=false", "optimizer.lr=0.01"]
+def test_views_belong_to_the_run(medtrain: Callable[..., Ran], folder: Path) -> None:
+    words = [*TINY, "trainer.channels_last=false", "optimizer.lr=0.01", "data.cache_dir=cache"]  # with its own films
     assert medtrain(*words, "hydra.run.dir=plain").code == 0
     ran = medtrain(*words, "eval.tta=3", "hydra.run.dir=run")
     assert ran.code == 0, ran.err
@@ -94,7 +94,7 @@ def test_views_belong_to_the_run(medtrain: Callable[..., Ran], folder: Path, pha
     assert (tables["plain"]["prob_1"] != tables["run"]["prob_1"]).any()
     assert medtrain("test", "run=run").code == 0
     assert pd.read_csv(folder / "run" / "test_test" / "test_predictions.csv").equals(tables["run"].reset_index())
-    images = next(p for p in phantom_cache.rglob("images") if list(p.glob("*.png")))
+    images = next(p for p in (folder / "cache").rglob("images") if list(p.glob("*.png")))
     some = folder / "some"
     some.mkdir()
     for case in tables["run"].index[:3]:

@@ -61,10 +61,10 @@ def test_attention_over_patches_needs_patches(changed: dict, data: dict, message
 def test_what_a_task_does_without_is_refused() -> None:
     boxes = {"name": "lesion_det", "merge": 0.5}
     spec = task_of("detection").usual_spec(boxes, {})
-    assert task_of("detection").options(boxes, EVAL, {}, spec) == {"merge": 0.5, "hit": "iou", "iou": 0.5}
-    for key in ("tta", "mc_dropout"):
-        with pytest.raises(UsageError, match=rf"eval\.{key}=8: task=lesion_det does without"):
-            task_of("detection").options(boxes, EVAL | {key: 8}, {}, spec)
+    usual = {"merge": 0.5, "hit": "iou", "iou": 0.5, "views": None}
+    assert task_of("detection").options(boxes, EVAL, {}, spec) == usual
+    with pytest.raises(UsageError, match=r"eval\.mc_dropout=8: task=lesion_det does without"):
+        task_of("detection").options(boxes, EVAL | {"mc_dropout": 8}, {}, spec)
 
 
 def test_cases_of_other_dimensions_are_refused() -> None:
@@ -84,8 +84,7 @@ def test_cases_of_other_dimensions_are_refused() -> None:
     ],
 )
 def test_configurations_of_0_1_name_their_slice(kind: str, added: dict[str, Any]) -> None:
-    saved = OmegaConf.create({"verb": "train", "task": {"name": "t", "kind": kind}})
-    migrate(saved)
-    assert OmegaConf.to_container(saved.task) == {"name": "t", "kind": kind} | added
-    mine = OmegaConf.create({"verb": "train", "task": {"name": "t", "kind": kind, "slice": "own"}})
-    assert migrate(mine).task.slice == "own"
+    saved: dict[str, Any] = {"verb": "train", "task": {"name": "t", "kind": kind}}
+    lacking = [f"task.{key}" for key in added]
+    assert migrate(saved, [*lacking, "task.name_of_a_key_that_0_1_had"]) == lacking
+    assert saved["task"] == {"name": "t", "kind": kind} | added
