@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medtrain.core.extras import extra
+from medtrain.io.pasting import pasted
 from medtrain.io.slide_names import PICTURES
 from medtrain.io.slide_openslide import OpenSlideLevels
 
@@ -112,16 +113,12 @@ class PagedLevels:
         """
         page = self.pages[level]
         tall, wide = _segment(page)
-        out = np.full((height, width, 3), 255, np.uint8)
-        right, bottom = (min(a, b) for a, b in zip((x + width, y + height), self.sizes[level], strict=True))
-        for row in range(max(y, 0) // tall, -(-bottom // tall)):
-            for column in range(max(x, 0) // wide, -(-right // wide)):
-                top, left = row * tall, column * wide
-                y0, y1, x0, x1 = max(y, top), min(bottom, top + tall), max(x, left), min(right, left + wide)
-                part = self._part(level, row * -(-page.imagewidth // wide) + column)
-                if part is not None:
-                    out[y0 - y : y1 - y, x0 - x : x1 - x] = part[y0 - top : y1 - top, x0 - left : x1 - left]
-        return out
+        across = -(-page.imagewidth // wide)
+
+        def stored(row: int, column: int) -> NDArray[np.uint8] | None:
+            return self._part(level, row * across + column)
+
+        return pasted((x, y, width, height), self.sizes[level], (tall, wide), stored)
 
     def _part(self, level: int, number: int) -> NDArray[np.uint8] | None:
         """Decode a tile or a strip, or take it from the last that were needed; None of one that was left out."""

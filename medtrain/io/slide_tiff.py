@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medtrain.io.pasting import pasted
 from medtrain.io.slide_openslide import OpenSlideLevels
 
 CACHE = 32 * 2**20  # bytes of decoded tiles that a handle keeps: neighbours share them
@@ -68,15 +70,7 @@ class TiffLevels:
         tall, wide = page.tilelength, page.tilewidth
         if not x % wide and not y % tall and (width, height) == (wide, tall) and self._inside(level, x, y, wide, tall):
             return self._tile(level, y // tall, x // wide)
-        out = np.full((height, width, 3), 255, np.uint8)
-        right, bottom = (min(a, b) for a, b in zip((x + width, y + height), self.sizes[level], strict=True))
-        for row in range(max(y, 0) // tall, -(-bottom // tall)):
-            for column in range(max(x, 0) // wide, -(-right // wide)):
-                top, left = row * tall, column * wide
-                y0, y1, x0, x1 = max(y, top), min(bottom, top + tall), max(x, left), min(right, left + wide)
-                tile = self._tile(level, row, column)
-                out[y0 - y : y1 - y, x0 - x : x1 - x] = tile[y0 - top : y1 - top, x0 - left : x1 - left]
-        return out
+        return pasted((x, y, width, height), self.sizes[level], (tall, wide), partial(self._tile, level))
 
     def _inside(self, level: int, x: int, y: int, width: int, height: int) -> bool:
         return x >= 0 and y >= 0 and x + width <= self.sizes[level][0] and y + height <= self.sizes[level][1]
