@@ -9,6 +9,7 @@ classification, ICLR 2018).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from medtrain.core.ranges import Count, Inside, Part, checked
 from medtrain.core.segments import segment_ids, segment_ranks
 from medtrain.model.bag_network import Attention, BagNetwork, Evidence, widths
+from medtrain.model.family import member
 from medtrain.target import DataSpec
 
 MARGIN = 1.0
@@ -92,54 +94,25 @@ def _of_each(offsets: Tensor, n: int) -> tuple[Tensor, Tensor]:
     return ids_N, offsets.diff()[ids_N, None]
 
 
-@checked("model")
-def clam_sb(
-    spec: DataSpec,
-    hidden: list[Count] | None = None,
-    attention: Count = 256,
-    chosen: Count = 8,
-    instance_loss: Inside = 0.3,
-    dropout: Part = 0.0,
-    instance_dropout: Part = 0.0,
-) -> Clam:
-    """Build CLAM with a single attention branch for all classes."""
-    return _clam(
-        spec,
-        1,
-        hidden,
-        attention,
-        chosen=chosen,
-        instance_loss=instance_loss,
-        dropout=dropout,
-        instance_dropout=instance_dropout,
-    )
+def _clam(name: str, title: str, by_class: bool) -> Callable[..., Clam]:
+    @checked("model")
+    def build(
+        spec: DataSpec,
+        hidden: list[Count] | None = None,
+        attention: Count = 256,
+        chosen: Count = 8,
+        instance_loss: Inside = 0.3,
+        dropout: Part = 0.0,
+        instance_dropout: Part = 0.0,
+    ) -> Clam:
+        """Build CLAM with {title}."""
+        layers, branches = widths(spec, hidden), max(2, spec.n_logits) if by_class else 1
+        weigh = Attention(layers[-1] if layers else spec.channels, attention, gated=True, branches=branches)
+        more: dict[str, Any] = {"hidden": layers, "dropout": dropout, "instance_dropout": instance_dropout}
+        return Clam(spec, weigh, chosen=chosen, instance_loss=instance_loss, **more)
+
+    return member(build, name, title)
 
 
-@checked("model")
-def clam_mb(
-    spec: DataSpec,
-    hidden: list[Count] | None = None,
-    attention: Count = 256,
-    chosen: Count = 8,
-    instance_loss: Inside = 0.3,
-    dropout: Part = 0.0,
-    instance_dropout: Part = 0.0,
-) -> Clam:
-    """Build CLAM with an attention branch of each class."""
-    branches = max(2, spec.n_logits)
-    return _clam(
-        spec,
-        branches,
-        hidden,
-        attention,
-        chosen=chosen,
-        instance_loss=instance_loss,
-        dropout=dropout,
-        instance_dropout=instance_dropout,
-    )
-
-
-def _clam(spec: DataSpec, branches: int, hidden: list[int] | None, attention: int, **more: Any) -> Clam:
-    layers = widths(spec, hidden)
-    weigh = Attention(layers[-1] if layers else spec.channels, attention, gated=True, branches=branches)
-    return Clam(spec, weigh, hidden=layers, **more)
+clam_sb = _clam("clam_sb", "a single attention branch for all classes", by_class=False)
+clam_mb = _clam("clam_mb", "an attention branch of each class", by_class=True)
