@@ -14,13 +14,12 @@ from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.data.rows.bags import BAG_NAMES
 from medtrain.data.rows.columns import USUAL
 from medtrain.data.rows.people import match_patient
-from medtrain.export.runtime.classes import ClassRows
+from medtrain.export.runtime.classes import one_by_one
 from medtrain.export.runtime.inputs import Case, find_column, list_cases, read_rows
 from medtrain.export.runtime.started import Predict, Started, start
 from medtrain.io.bags import HDF5, SUFFIXES, find_bag, read_hdf5_bag
 from medtrain.io.csv_bags import CsvBags, is_csv_bags, read_csv_bags
 from medtrain.io.picture_files import files_below
-from medtrain.io.store.fill import reason_of
 
 
 def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
@@ -35,17 +34,12 @@ def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
     except MedtrainError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    rows = ClassRows(cases, started.facts["target"]["classes"])
-    for number, case in enumerate(cases):
-        try:
-            x_ND = read_file(Path(case.path)) if table is None else read_rows_of(table, number)
-            features = features_of(x_ND, started.facts["input"]["channels"])
-        except Exception as error:  # a bad file costs only itself
-            rows.errors[number] = reason_of(error)
-            continue
-        outputs = graph_for(started, len(features))(features=features)
-        rows.add([number], {name: value[None] for name, value in outputs.items()})
-    return rows.close(started.output)
+
+    def read(number: int) -> NDArray[np.float32]:
+        x_ND = read_file(Path(cases[number].path)) if table is None else read_rows_of(table, number)
+        return features_of(x_ND, started.facts["input"]["channels"])
+
+    return one_by_one(started, cases, read, lambda x_ND: graph_for(started, len(x_ND))(features=x_ND))
 
 
 def graph_for(started: Started, length: int) -> Predict:

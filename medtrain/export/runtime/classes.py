@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtrain.export.runtime.inputs import Case
+from medtrain.export.runtime.started import Started
+from medtrain.io.store.fill import reason_of
 
 SHOWN = 20  # bad cases on the terminal
+Judge = Callable[[Any], Mapping[str, NDArray[Any]]]
 
 
 class ClassRows:
@@ -69,6 +72,19 @@ class ClassRows:
         for number, reason in list(self.errors.items())[:SHOWN]:
             print(f"  {self.cases[number].name}: {reason}", file=sys.stderr)
         return 1 if self.errors else 0
+
+
+def one_by_one(started: Started, cases: Sequence[Case], read: Callable[[int], Any], judge: Judge) -> int:
+    """Read each case by its number and judge it alone, then write all of them; returns the exit code."""
+    rows = ClassRows(cases, started.facts["target"]["classes"])
+    for number in range(len(cases)):
+        try:
+            content = read(number)
+        except Exception as error:  # a bad file costs only itself
+            rows.errors[number] = reason_of(error)
+            continue
+        rows.add([number], {name: value[None] for name, value in judge(content).items()})
+    return rows.close(started.output)
 
 
 def _text(value: Any) -> Any:

@@ -16,10 +16,9 @@ from medtrain.data.batches.patch_form import PatchForm
 from medtrain.data.batches.patches import Case as Voxels
 from medtrain.data.batches.patches import Visit, grid_of
 from medtrain.data.batches.volumes import find_volumes
-from medtrain.export.runtime.classes import ClassRows
+from medtrain.export.runtime.classes import one_by_one
 from medtrain.export.runtime.inputs import in_batches, list_cases
 from medtrain.export.runtime.started import Started, start
-from medtrain.io.store.fill import reason_of
 from medtrain.io.store.voxel_values import prepared_image
 from medtrain.io.volume_source import read_volume
 
@@ -51,16 +50,8 @@ def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
     except MedtrainError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    rows = ClassRows(cases, started.facts["target"]["classes"])
-    for number, case in enumerate(cases):
-        try:
-            volume = read_case(case.path, started.facts["input"])
-        except Exception as error:  # a bad file costs only itself
-            rows.errors[number] = reason_of(error)
-            continue
-        outputs = judge(started, volume)
-        rows.add([number], {name: value[None] for name, value in outputs.items()})
-    return rows.close(started.output)
+    facts = started.facts["input"]
+    return one_by_one(started, cases, lambda n: read_case(cases[n].path, facts), lambda volume: judge(started, volume))
 
 
 def read_case(path: str, facts: dict[str, Any]) -> Any:

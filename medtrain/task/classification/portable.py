@@ -25,49 +25,70 @@ ODD = ((1, 1), (3, 200), (131, 57))  # heights and widths that no size divides
 class ImageClassifier(nn.Module):
     """The network with scaling, normalisation, views, temperature, thresholds, and the spread of an ensemble."""
 
+    def __init__(self, task: Any, request: ExportRequest) -> None:
+        super().__init__()
+        self.logits, self.judge = Logits(task, request), Judge(task, request)
+        self.views, self.exclusive = task.views, task.target.exclusive
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """Map (B, C, H, W) uint16 over its full range to what `outputs_of` names."""
+        x = pixels.to(torch.float32) / WHITE
+        seen = [self.logits(view).double() for view in ([x] if self.views is None else self.views(x))]
+        return self.judge(seen[0] if len(seen) == 1 else pool_case(torch.stack(seen), "mean", self.exclusive))
+
+
+class Logits(nn.Module):
+    """The network or those of an ensemble with normalisation, in the precision that is asked for."""
+
     mean: Tensor
     std: Tensor
-    temperature_S: Tensor
-    limits_T: Tensor
 
     def __init__(self, task: Any, request: ExportRequest) -> None:
         super().__init__()
         network = task.model.to(memory_format=torch.contiguous_format)
         self.network = network.half() if request.half else network
-        self.target, self.views, self.half_precision = task.target, task.views, request.half
-        own = network.temperatures if isinstance(network, Ensemble) else torch.ones(1, dtype=torch.float64)
+        self.half_precision = request.half
         self.register_buffer("mean", task.mean)
         self.register_buffer("std", task.std)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, ...) in 0..1 to logits (B, S, K), float32, of S networks."""
+        x = (x - self.mean) / self.std
+        logits: Tensor = self.network(x.half() if self.half_precision else x).float()
+        return by_member(logits)
+
+
+def by_member(logits: Tensor) -> Tensor:
+    """Give logits (B, K) of one network, or (B, S, K) of S, the axis of networks."""
+    return logits if logits.ndim == 3 else logits[:, None]
+
+
+class Judge(nn.Module):
+    """Logits to probabilities, by the run's temperatures, and to its decision, by its thresholds."""
+
+    temperature_S: Tensor
+    limits_T: Tensor
+
+    def __init__(self, task: Any, request: ExportRequest) -> None:
+        super().__init__()
+        self.target = task.target
+        own = task.model.temperatures if isinstance(task.model, Ensemble) else torch.ones(1, dtype=torch.float64)
         self.register_buffer("temperature_S", own.double() * request.decision.temperature)
         limits = list(request.decision.thresholds.values())
         self.register_buffer("limits_T", torch.tensor(limits, dtype=torch.float64))
 
-    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        """Map (B, C, H, W) uint16 over its full range to what `outputs_of` names."""
-        x = pixels.to(torch.float32) / WHITE
-        seen = [self._logits(view) for view in ([x] if self.views is None else self.views(x))]
-        logits_BSK = seen[0] if len(seen) == 1 else pool_case(torch.stack(seen), "mean", self.target.exclusive)
-        return judged(self.target, logits_BSK / self.temperature_S[:, None], self.limits_T)
-
-    def _logits(self, x: Tensor) -> Tensor:
-        """Compute logits (B, S, K), float64, of S networks."""
-        x = (x - self.mean) / self.std
-        logits = self.network(x.half() if self.half_precision else x).float()
-        return (logits if logits.ndim == 3 else logits[:, None]).double()
-
-
-def judged(target: Any, logits_BSK: Tensor, limits_T: Tensor) -> tuple[Tensor, ...]:
-    """Compute probabilities, decision, and of several networks their uncertainty, from calibrated logits."""
-    probs_BSC = target.probabilities_of(logits_BSK)
-    probs_BC = probs_BSC.mean(1)
-    decision = target.decision_of(probs_BC, limits_T)
-    if probs_BSC.shape[1] == 1:
-        return probs_BC, decision
-    return probs_BC, decision, target.disagreement_of(probs_BSC, decision)
+    def forward(self, logits_BSK: Tensor) -> tuple[Tensor, ...]:
+        """Compute probabilities, decision, and of several networks their uncertainty, of float64 logits."""
+        probs_BSC = self.target.probabilities_of(logits_BSK / self.temperature_S[:, None])
+        probs_BC = probs_BSC.mean(1)
+        decision = self.target.decision_of(probs_BC, self.limits_T)
+        if probs_BSC.shape[1] == 1:
+            return probs_BC, decision
+        return probs_BC, decision, self.target.disagreement_of(probs_BSC, decision)
 
 
 def outputs_of(task: Any) -> dict[str, str]:
-    """Say what the outputs of `judged` are."""
+    """Say what the outputs of `Judge` are."""
     several = task.target.several
     named = {
         "probabilities": "(B, C) float64, one column a class in order, calibrated",
@@ -78,14 +99,24 @@ def outputs_of(task: Any) -> dict[str, str]:
     return named
 
 
+def outputs_of_one(task: Any) -> dict[str, str]:
+    """Say what they are where cases come one by one."""
+    return {name: words.replace("(B, ", "(").replace("(B,)", "()") for name, words in outputs_of(task).items()}
+
+
+def refuse_drawn(task: Any) -> None:
+    """Refuse (UsageError) a run that adds something drawn at random."""
+    if task.mc_dropout:
+        raise UsageError(f"eval.mc_dropout={task.mc_dropout}: what is drawn can't be exported; eval.mc_dropout=0")
+
+
 def portable_images(task: Any, request: ExportRequest) -> Portable:
     """Make the export of a classifier of images.
 
     Raises:
         UsageError: the run adds something that is drawn at random.
     """
-    if task.mc_dropout:
-        raise UsageError(f"eval.mc_dropout={task.mc_dropout}: what is drawn can't be exported; eval.mc_dropout=0")
+    refuse_drawn(task)
     form, spec = image_form(request.data, task.spec), task.spec
     pixels = torch.from_numpy(np.arange(2 * spec.channels * form.size[0] * form.size[1]) % 65536).to(torch.uint16)
     return Portable(
@@ -115,8 +146,13 @@ def odd_pictures(source: Path, folder: Path) -> None:
     for height, width in ODD:
         cut = np.resize(pixels, (height, width, *pixels.shape[2:]))
         Image.fromarray(cut).save(folder / f"odd_{height}x{width}.png")
-    whole = (folder / f"odd_{ODD[-1][0]}x{ODD[-1][1]}.png").read_bytes()
-    (folder / "unreadable.png").write_bytes(whole[: len(whole) // 2])
+    break_off(folder / f"odd_{ODD[-1][0]}x{ODD[-1][1]}.png", folder / "unreadable.png")
+
+
+def break_off(whole: Path, place: Path) -> None:
+    """Write the first half of a file."""
+    content = whole.read_bytes()
+    place.write_bytes(content[: len(content) // 2])
 
 
 def keep_picture(pixels_CHW: np.ndarray, path: Path) -> Path:

@@ -18,7 +18,7 @@ from medtrain.export.parity import compare_classes
 from medtrain.export.portable import ExportRequest, Part, Portable
 from medtrain.io.volume_source import read_volume
 from medtrain.model import Ensemble
-from medtrain.task.classification.portable import judged, outputs_of
+from medtrain.task.classification.portable import Judge, Logits, break_off, outputs_of_one, refuse_drawn
 
 ODD = (3, 5, 7)  # voxels a side of a small volume
 TRAINING = ("jitter", "per_volume", "foreground_share", "beyond", "label", "min_share", "control")
@@ -27,46 +27,27 @@ TRAINING = ("jitter", "per_volume", "foreground_share", "beyond", "label", "min_
 class PatchNetwork(nn.Module):
     """The network with normalisation and views: patches to logits of its members, with scores where attention pools."""
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, task: Any, request: ExportRequest) -> None:
         super().__init__()
-        network = task.model.to(memory_format=torch.contiguous_format)
-        self.network = network.half() if request.half else network
-        self.views, self.half_precision, self.k = task.views, request.half, task.spec.n_logits
-        self.exclusive = task.target.exclusive
-        self.register_buffer("mean", task.mean)
-        self.register_buffer("std", task.std)
+        self.logits = Logits(task, request)
+        self.views, self.k, self.exclusive = task.views, task.spec.n_logits, task.target.exclusive
 
     def forward(self, patches: Tensor) -> tuple[Tensor, ...]:
         """Map (N, C, D, H, W) float32 in 0..1 to (N, S, K), one column more with scores."""
-        seen = [self._logits(view) for view in ([patches] if self.views is None else self.views(patches))]
+        seen = [self.logits(view) for view in ([patches] if self.views is None else self.views(patches))]
         if len(seen) == 1:
             return (seen[0],)
         logits = pool_case(torch.stack([view[..., : self.k] for view in seen]), "mean", self.exclusive)
         scores = torch.stack([view[..., self.k :] for view in seen]).mean(0)
         return (torch.cat([logits.float(), scores], -1),)
 
-    def _logits(self, x: Tensor) -> Tensor:
-        x = (x - self.mean) / self.std
-        logits: Tensor = self.network(x.half() if self.half_precision else x).float()
-        return logits if logits.ndim == 3 else logits[:, None]
-
 
 class Pool(nn.Module):
     """The instances of one case to its probabilities and decision."""
 
-    temperature_S: Tensor
-    limits_T: Tensor
-
     def __init__(self, task: Any, request: ExportRequest) -> None:
         super().__init__()
-        self.target, self.how = task.target, task.pool
-        own = task.model.temperatures if isinstance(task.model, Ensemble) else torch.ones(1, dtype=torch.float64)
-        self.register_buffer("temperature_S", own.double() * request.decision.temperature)
-        limits = list(request.decision.thresholds.values())
-        self.register_buffer("limits_T", torch.tensor(limits, dtype=torch.float64))
+        self.judge, self.how, self.exclusive = Judge(task, request), task.pool, task.target.exclusive
 
     def forward(self, instances: Tensor) -> tuple[Tensor, ...]:
         """Map (N, S, K) of a case to what `outputs_of` names, without the axis of cases."""
@@ -74,9 +55,8 @@ class Pool(nn.Module):
             weight_NS = instances[..., -1].softmax(0)
             logits_SK = (weight_NS[..., None] * instances[..., :-1]).sum(0).double()
         else:
-            logits_SK = pool_case(instances, self.how, self.target.exclusive).float().double()
-        outputs = judged(self.target, (logits_SK / self.temperature_S[:, None])[None], self.limits_T)
-        return tuple(output[0] for output in outputs)
+            logits_SK = pool_case(instances, self.how, self.exclusive).float().double()
+        return tuple(output[0] for output in self.judge(logits_SK[None]))
 
 
 def portable_volumes(task: Any, request: ExportRequest) -> Portable:
@@ -87,8 +67,7 @@ def portable_volumes(task: Any, request: ExportRequest) -> Portable:
     """
     form, spec = patch_form(request.data, task.spec), task.spec
     columns = (request.data.get("columns") or {}).get("path")
-    if task.mc_dropout:
-        raise UsageError(f"eval.mc_dropout={task.mc_dropout}: what is drawn can't be exported; eval.mc_dropout=0")
+    refuse_drawn(task)
     if form.center == "mask" or form.control is not None:
         raise UsageError("export: patches around masks, and those that show nothing, can't be exported")
     if isinstance(columns, list) and len(columns) > 1:
@@ -106,7 +85,7 @@ def portable_volumes(task: Any, request: ExportRequest) -> Portable:
         Pool(task, request),
         {"instances": torch.linspace(-1, 1, 3 * members * width).reshape(3, members, width)},
         {"instances": {0: "patches"}},
-        {name: words.replace("(B, ", "(").replace("(B,)", "()") for name, words in outputs_of(task).items()},
+        outputs_of_one(task),
     )
     cut = {key: value for key, value in asdict(form).items() if key not in TRAINING}
     return Portable(
@@ -128,8 +107,7 @@ def odd_volumes(source: Path, folder: Path) -> None:
     x = np.asarray(volume.x_CDHW, np.float32)
     small = np.stack([np.resize(channel, ODD) for channel in x])
     file = _write(small, volume.affine, folder / "odd")
-    whole = file.read_bytes()
-    (folder / "unreadable.nii.gz").write_bytes(whole[: len(whole) // 2])
+    break_off(file, folder / "unreadable.nii.gz")
 
 
 def keep_volume(voxels_CDHW: np.ndarray, path: Path) -> Path:

@@ -15,9 +15,9 @@ from medtrain.core.segments import Packed
 from medtrain.export.parity import compare_classes
 from medtrain.export.portable import ExportRequest, Part, Portable
 from medtrain.io.bags import read_bag
-from medtrain.model import Ensemble, members_of, relevance
+from medtrain.model import members_of, relevance
 from medtrain.model.neighbours import NeighbourNetwork
-from medtrain.task.classification.portable import judged, outputs_of
+from medtrain.task.classification.portable import Judge, break_off, by_member, outputs_of_one, refuse_drawn
 
 EXAMPLE = 6  # instances
 ODD = 3  # instances of a small bag
@@ -26,31 +26,21 @@ ODD = 3  # instances of a small bag
 class BagClassifier(nn.Module):
     """The network, which standardises features itself, with temperature, thresholds, and attention where it has any."""
 
-    temperature_S: Tensor
-    limits_T: Tensor
-
     def __init__(self, task: Any, request: ExportRequest) -> None:
         super().__init__()
-        self.network = task.model.half() if request.half else task.model
-        self.target = task.target
-        own = task.model.temperatures if isinstance(task.model, Ensemble) else torch.ones(1, dtype=torch.float64)
-        self.register_buffer("temperature_S", own.double() * request.decision.temperature)
-        limits = list(request.decision.thresholds.values())
-        self.register_buffer("limits_T", torch.tensor(limits, dtype=torch.float64))
+        self.network, self.judge = task.model.half() if request.half else task.model, Judge(task, request)
 
     def forward(self, features: Tensor) -> tuple[Tensor, ...]:
         """Map (N, D) float32 of one bag to what `bag_outputs` names."""
         bag = Packed(features, torch.arange(2, device=features.device) * features.shape[0])
-        logits = self.network(bag).float().double()
-        logits_BSK = logits if logits.ndim == 3 else logits[:, None]
-        outputs = judged(self.target, logits_BSK / self.temperature_S[:, None], self.limits_T)
+        outputs = self.judge(by_member(self.network(bag).float()).double())
         relevance_N = relevance(self.network, bag)
         return tuple(output[0] for output in outputs) + (() if relevance_N is None else (relevance_N.float(),))
 
 
 def bag_outputs(task: Any, part: nn.Module, features: Tensor) -> dict[str, str]:
     """Say what the outputs of `BagClassifier` are."""
-    named = {name: words.replace("(B, ", "(").replace("(B,)", "()") for name, words in outputs_of(task).items()}
+    named = outputs_of_one(task)
     with torch.no_grad():
         attends = len(part(features)) > len(named)
     if attends:
@@ -64,8 +54,7 @@ def portable_bags(task: Any, request: ExportRequest) -> Portable:
     Raises:
         UsageError: what it reads, or adds at random, can't be exported.
     """
-    if task.mc_dropout:
-        raise UsageError(f"eval.mc_dropout={task.mc_dropout}: what is drawn can't be exported; eval.mc_dropout=0")
+    refuse_drawn(task)
     if task.spec.dims:
         raise UsageError("export: this network takes tiles (data.tiles=true), which only medtrain cuts out of slides")
     if request.data.get("unit") == "patient":
@@ -114,8 +103,7 @@ def odd_bags(source: Path, folder: Path) -> None:
         keep_bag(x_ND[:length], folder / f"odd_{length}")
     keep_bag(x_ND[:0], folder / "empty")
     keep_bag(x_ND[:, :1], folder / "narrow")
-    whole = (folder / f"odd_{ODD}.h5").read_bytes()
-    (folder / "unreadable.h5").write_bytes(whole[: len(whole) // 2])
+    break_off(folder / f"odd_{ODD}.h5", folder / "unreadable.h5")
 
 
 def keep_bag(x_ND: np.ndarray, path: Path) -> Path:
