@@ -156,7 +156,7 @@ absolute_paths(cfg)
 data = build.data(cfg, report=str)
 data.prepare()
 inputs = build.inputs(OmegaConf.merge(cfg, {"input": str(place)}), data.spec)
-inspection = inspect_data(build.data(cfg, report=str), near=False)
+inspection = inspect_data(build.data(cfg, as_read=True, report=str), near=False)
 (place / "lines.txt").write_text("\\n".join([*lines, "0 none.png", "1 0.png"]))
 try:
     build.data(cfg, report=str).prepare()

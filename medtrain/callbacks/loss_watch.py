@@ -20,6 +20,7 @@ LEAST = 1.0  # a loss that began near nothing may multiply and be small
 class LossWatch(pl.Callback):
     """A warning, once a run, when the running mean of the training loss is ten times what it was at first.
 
+    It takes the losses that the task has read already: a GPU is not waited for again, and is told of one step later.
     What it was at first is the median of the first 20 steps, or the lowest running mean since, where that is lower: a
     network that has learned for an hour and falls apart explodes as well.
 
@@ -35,10 +36,10 @@ class LossWatch(pl.Callback):
         self.exploded = False
 
     def on_train_batch_end(self, trainer: pl.Trainer, task: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        loss = task.means.read.pop("train_loss", None)
         if loss is None or self.exploded:
             return
-        value = abs(float(loss)) * trainer.accumulate_grad_batches
+        value = abs(loss)
         if len(self.first) < FIRST:
             self.first.append(value)
             self.mean = self.usual = median(self.first)

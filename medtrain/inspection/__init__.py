@@ -5,7 +5,6 @@ from __future__ import annotations
 from importlib import import_module
 
 from medtrain.data.base import Data
-from medtrain.data.batches.encoded import EncodedData
 from medtrain.inspection.findings import Bars, Finding, Inspection, no_bar
 from medtrain.inspection.measures import Measures, measure
 from medtrain.inspection.odd import odd_pictures
@@ -23,8 +22,7 @@ def inspect_data(data: Data, near: bool = True, progress: Bars = no_bar) -> Insp
     Raises:
         UsageError: the configuration does not fit the data, so that nothing can be said.
     """
-    shown = data.whole_cases if isinstance(data, EncodedData) else data  # people look at pictures, not at features
-    made: Inspection = import_module(f"{__name__}.{shown.inspector}").inspect(shown, near, progress)
+    made: Inspection = import_module(f"{__name__}.{data.inspector}").inspect(data, near, progress)
     return made
 
 

@@ -63,9 +63,14 @@ class Losses:
 
 
 class EpochMeans:
-    """Weighted sums by name, of this rank."""
+    """Weighted sums by name, of this rank.
+
+    Attributes:
+        read: the losses that were read last, by name; empty again when somebody has taken them.
+    """
 
     def __init__(self) -> None:
+        self.read: dict[str, float] = {}
         self.clear()
 
     def clear(self) -> None:
@@ -91,7 +96,8 @@ class EpochMeans:
         coming, self._coming = self._coming, None
         if coming is None:
             return
-        for name, value in coming.read().items():
+        self.read = coming.read()
+        for name, value in self.read.items():
             self.sums[name] = self.sums.get(name, 0.0) + coming.weight * value
         self.weight += coming.weight
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from medtrain.callbacks import LossWatch
+from medtrain.task.means import EpochMeans
 
 
 def watched(
@@ -20,7 +21,10 @@ def watched(
     watch.report, watch.warn = lambda **told: facts.append(told["loss_exploded"]), texts.append
     of: Any = {"accumulate_grad_batches": 1, "current_epoch": 0, "is_global_zero": True} | trainer
     for step, loss in enumerate(losses, start=1):
-        watch.on_train_batch_end(SimpleNamespace(**of, global_step=step), None, {"loss": torch.tensor(loss)}, None, 0)
+        task = SimpleNamespace(means=EpochMeans())
+        whole = torch.tensor(loss * of["accumulate_grad_batches"], dtype=torch.float64)  # Lightning divides it later
+        task.means.add({"train_loss": whole}, 1, f"batch {step}")
+        watch.on_train_batch_end(SimpleNamespace(**of, global_step=step), task, None, None, 0)
     return texts, facts
 
 
