@@ -61,7 +61,7 @@ class EncodedData(BagData):
     ) -> None:
         super().__init__(USUAL | dict(cfg), encoder=encoder, **options)
         self.whole_cases = read_by(cfg, report=self.report, progress=self.progress)
-        self.inspector, self.noun = self.whole_cases.inspector, self.whole_cases.noun
+        self.noun = self.whole_cases.noun
         if cfg.get("patch_label") == "mask":
             raise UsageError("data.patch_label=mask: features are kept by case, and so are labels; leave out encoder=")
 
