@@ -110,11 +110,13 @@ def read_csv_bags(path: Path) -> CsvBags:
     except (UnicodeDecodeError, csv.Error, ValueError, IndexError) as error:
         raise DataError(f"{path} is no CSV of bags (bag label, bag id, features): {str(error).strip()}") from None
     header = 0 if not all(_is_number(cell) for cell in table[0][2:]) else None
-    table = [row + [""] * (width - len(row)) for row in table[0 if header is None else 1 :]]
+    table = [
+        row + [""] * (width - len(row)) if len(row) < width else row for row in table[0 if header is None else 1 :]
+    ]
     if not table:
         raise DataError(f"{path} is no CSV of bags (bag label, bag id, features): no rows")
     names, labels = ([row[column].strip() for row in table] for column in (1, 0))
-    x_ND = np.array([[_number(cell) for cell in row[2:]] for row in table], np.float32)
+    x_ND = np.array([[_number(cell) for cell in row[2:]] for row in table], np.float32)  # None becomes NaN
     groups: dict[str, list[int]] = {}
     for row, name in enumerate(names):
         groups.setdefault(name, []).append(row)
@@ -156,14 +158,14 @@ def _has_header(cells: list[str]) -> bool:
     return first in LABEL or second in BAG
 
 
-def _number(cell: str) -> float:
-    """Read a number; NaN where it is none."""
-    return float(cell) if _is_number(cell) else float("nan")
+def _number(cell: str) -> float | None:
+    """Read a number; None where it is none."""
+    try:
+        number = float(cell)
+    except ValueError:
+        return None
+    return None if "_" in cell else number  # which Python takes between digits
 
 
 def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return "_" not in cell  # which Python takes between digits
+    return _number(cell) is not None
