@@ -53,6 +53,14 @@ def test_single_boxes_are_left_out_or_cut_and_told() -> None:
     assert said["clipped_box"] == "row 33: (50, 30, 70, 45) reaches beyond its image (60 x 40 pixels); cut"
 
 
+def test_an_image_that_its_boxes_faults_empty_is_told() -> None:
+    for odd in [(0, 5, 5, 5, 9)], [(0, 9, 5, 5, 9)], [(0, 70, 5, 80, 9), (0, 5, 5, 5, 9)]:
+        judged = judge(annotations([*GOOD, *odd]), SIZE)
+        assert f"(of {len(odd)})" in next(str(p) for p in judged.warnings if p.kind == "no_box_left")
+    half = judge(annotations([*GOOD, (0, 5, 5, 5, 9), (0, 5, 5, 15, 9)]), SIZE)
+    assert "no_box_left" not in {p.kind for p in half.warnings}
+
+
 def test_no_number_is_an_error_of_its_image() -> None:
     found = judge(annotations([*GOOD, (0, float("nan"), 1, 2, 3)]), SIZE)
     assert [(image, problem.kind) for image, problem in found.bad] == [(0, "bad_box")]

@@ -87,9 +87,21 @@ def judge(boxes: Annotations, size_N2: NDArray[np.float64], by_reader: bool = Fa
             Problem(kind, boxes.box_where[m], detail.format(_shown(box_M4[m]), *_size(edge_M4[m])), "warning")
             for m in np.flatnonzero(which_M).tolist()
         ]
+    out.warnings += _emptied(boxes, usable_M & ~left_M, left_M)
     out.box_M = np.flatnonzero(left_M & ~again_M)
     out.boxes_M4 = cut_M4[out.box_M]
     return out
+
+
+def _emptied(boxes: Annotations, dropped_M: NDArray[np.bool_], left_M: NDArray[np.bool_]) -> list[Problem]:
+    """Tell of images that have boxes of which none can be used, so that they count as showing nothing."""
+    image_M = np.array(boxes.image, np.int64)
+    emptied = np.setdiff1d(image_M[dropped_M], image_M[left_M])
+    detail = "no box of this image can be used (of {}), so it counts as showing nothing: mend them or leave it out"
+    return [
+        Problem("no_box_left", boxes.box_where[int(rows[0])], detail.format(len(rows)), "warning")
+        for rows in (np.flatnonzero(image_M == image) for image in emptied.tolist())
+    ]
 
 
 def _blame(out: Judged, boxes: Annotations, which_M: NDArray[np.bool_], kind: str, detail: str) -> None:
