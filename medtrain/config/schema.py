@@ -122,6 +122,7 @@ class Eval:
     mc_dropout: Natural
     thumbnails: Natural
     bootstrap: Natural
+    margin: Positive | None
     prevalence: Inside | None
     patients: Literal["mean", "max"] | None
 
