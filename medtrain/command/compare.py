@@ -128,26 +128,56 @@ def metrics_table(runs: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def differences_table(comparison: Mapping[str, Any], baseline: int) -> Table:
-    """Make the table of paired differences: of two runs in every metric, of more in those tested."""
-    table = Table(title=f"paired differences from run {baseline + 1}", title_justify="left")
+    """Make the table of paired differences: of two runs in every metric, of more in those tested.
+
+    Why there is no interval stands once below it; what is the same in all rows stands in the title.
+    """
     differences, tested = comparison["differences"], comparison["tested"]
     number_of = {run["run"]: str(n) for n, run in enumerate(comparison["runs"], start=1)}
     several = len(differences) * len(tested)
+    reasons: list[str] = []
+    rows = [
+        [
+            runs,
+            Text(label(name)),
+            signed(result["value"]),
+            _interval(result, reasons),
+            *_tests(result, name in tested),
+            *sizes,
+        ]
+        for difference in differences
+        for runs in [", ".join(number_of[run] for run in difference.get("runs") or [difference["run"]])]
+        for sizes in [[f"{difference[key]:,}" for key in ("n_cases", "n_patients")]]
+        for name, result in difference["metrics"].items()
+        if name in tested or (len(differences) == 1 and not name.endswith("_micro"))
+    ]
     p = "p" if several == 1 else f"p, corrected for {several} tests"
-    for name in ("run", "metric", "difference", "95 % interval", p, "other test", "cases", "patients"):
-        table.add_column(name)
-    for difference in differences:
-        runs = ", ".join(number_of[run] for run in difference.get("runs") or [difference["run"]])
-        for name, result in difference["metrics"].items():
-            if name in tested or (len(differences) == 1 and not name.endswith("_micro")):
-                sizes = [f"{difference[key]:,}" for key in ("n_cases", "n_patients")]
-                test = result.get("analytic")
-                other = f"{test['method']} {p_text(test['p'])}" if test else ""
-                p_value = p_text(result["p_holm"]) if name in tested else ""
-                table.add_row(
-                    runs, Text(label(name)), signed(result["value"]), entry(result)[1], p_value, other, *sizes
-                )
+    names = ["run", "metric", "difference", "95 % interval", p, "other test", "cases", "patients"]
+    title = f"paired differences from run {baseline + 1}"
+    if len(differences) == 1:
+        title = f"run {rows[0][0]}: {title}, over {rows[0][-2]} cases of {rows[0][-1]} patients"
+        names, rows = names[1:-2], [row[1:-2] for row in rows]
+    table = Table(*names, title=title, title_justify="left", caption_justify="left")
+    for row in rows:
+        table.add_row(*row)
+    table.caption = "\n".join(f"none ({n}): {reason}" for n, reason in enumerate(reasons, start=1)) or None
     return table
+
+
+def _interval(result: Mapping[str, Any], reasons: list[str]) -> str:
+    """Write an interval, or the number of the reason why there is none."""
+    reason = result.get("reason")
+    if result.get("ci95") or not reason:
+        return entry(result)[1]
+    if reason not in reasons:
+        reasons.append(reason)
+    return f"none ({reasons.index(reason) + 1})"
+
+
+def _tests(result: Mapping[str, Any], tested: bool) -> tuple[str, str]:
+    """Write the p of a tested metric, and that of another test where there is one."""
+    test = result.get("analytic")
+    return p_text(result["p_holm"]) if tested else "", f"{test['method']} {p_text(test['p'])}" if test else ""
 
 
 def _with_interval(result: Mapping[str, Any] | None) -> str:
