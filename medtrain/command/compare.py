@@ -136,7 +136,7 @@ def differences_table(comparison: Mapping[str, Any], baseline: int) -> Table:
     number_of = {run["run"]: str(n) for n, run in enumerate(comparison["runs"], start=1)}
     several = len(differences) * len(tested)
     reasons: list[str] = []
-    rows = [
+    rows: list[list[str | Text]] = [
         [
             runs,
             Text(label(name)),
