@@ -25,6 +25,7 @@ from medtrain.metric.slope import intercept_limits, slope_limits
 
 SIGNED = (-1.0, 1.0)
 UNBOUNDED = (-np.inf, np.inf)
+ACCURACIES = ("sensitivity", "ppv", "f1")  # over all classes pooled, where each case has one: all are the accuracy
 PLAIN = "the plain value is biased: see ece_debiased"
 
 
@@ -178,6 +179,8 @@ class SheetForms:
         value, values_R = self.values[None, metric], self.replicates[None, metric]
         name = metric.removesuffix("_micro")
         if name != metric:
+            if name in ACCURACIES and not self.sheet.partial:
+                return self._together.share("accuracy")
             if name in SHARES:
                 return self._pooled.share(name)
             return self._pooled.auroc(value) if name == "auroc" else self._pooled.auprc(value, values_R)

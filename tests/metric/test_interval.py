@@ -174,6 +174,18 @@ def test_fourteen_labels_of_one_positive_have_no_macro_interval():
     json.dumps(found, allow_nan=False)
 
 
+def test_micro_shares_of_exclusive_classes_are_the_accuracy():
+    rng = np.random.default_rng(3)
+    target = rng.integers(0, 3, 120)
+    probs = rng.dirichlet(np.ones(3), 120) + 1.5 * np.eye(3)[target] * (rng.random((120, 1)) < 0.8)
+    patients = np.repeat(np.arange(60), 2).astype(str)
+    found = evaluate("multiclass", probs / probs.sum(1, keepdims=True), target, probs.argmax(1), 3, patients, 200)
+    metrics = found["metrics"]
+    for name in ("sensitivity_micro", "ppv_micro", "f1_micro"):
+        assert metrics[name]["value"] == pytest.approx(metrics["accuracy"]["value"], abs=1e-12)
+        assert metrics[name]["ci95"] == pytest.approx(metrics["accuracy"]["ci95"], abs=1e-12), name
+
+
 def test_a_model_that_says_the_same_of_all_is_not_sure():
     target = np.repeat([0.0, 1.0], 20)
     found = evaluate("binary", np.tile([0.3, 0.7], (40, 1)), target, np.ones(40), 2, None, 100)["metrics"]
