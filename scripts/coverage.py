@@ -12,8 +12,8 @@ counted apart; so is a study in which there is no value (a slope of separated cl
 the truth in less than 92 % less two Monte-Carlo errors, and which are wider than a reference that reaches 92 %.
 
 A share of 1,000 studies is known to within 1.7 percentage points at 92 %. What takes long has fewer studies, as rows
-say. Takes about twenty minutes of one core (ten with --replicates 200); several may run at once, with other settings and files. `--document` writes
-the tables of the docs from the rows that were saved.
+say. Takes about twenty minutes of one core (ten with --replicates 200); several may run at once, with other settings
+and files. `--document` writes the tables of the docs from the rows that were saved.
 """
 
 from __future__ import annotations
