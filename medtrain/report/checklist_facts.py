@@ -13,6 +13,8 @@ from medtrain.report.groups import sizes_of_groups
 from medtrain.report.metrics import decision_text
 from medtrain.report.words import count, label, one_line
 
+CHANNELS = 4  # of which each number of the normalisation is named
+
 
 class Facts:
     """The answers of one run folder; an answer of None leaves the item to the author."""
@@ -60,9 +62,17 @@ class Facts:
     def preparation(self) -> str | None:
         """Say how inputs were brought to the network: size, grey levels, and the normalisation that was used."""
         keys = self.keys("data.image_size", "data.channels", "data.fit", "data.window", "data.spacing", "data.mpp")
+        return "; ".join(part for part in (keys, self.normalisation()) if part) or None
+
+    def normalisation(self) -> str:
+        """Say by which numbers inputs were normalised; of a bag's many features, how many and whose."""
         spec = self.run.run.get("spec") or {}
-        used = [f"{name} {one_line(spec[name])}" for name in ("mean", "std") if spec.get(name)]
-        return "; ".join(part for part in (keys, used and f"normalised by {', '.join(used)}") if part) or None
+        used = {name: spec[name] for name in ("mean", "std") if spec.get(name)}
+        if any(len(values) > CHANNELS for values in used.values() if isinstance(values, list)):
+            return (
+                f"each of {max(map(len, used.values()))} features normalised by the mean and SD of the training cases"
+            )
+        return f"normalised by {', '.join(f'{n} {one_line(v)}' for n, v in used.items())}" if used else ""
 
     def missing(self) -> str | None:
         return self.keys("data.on_bad", "data.uncertain", "data.blank")

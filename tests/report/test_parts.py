@@ -166,6 +166,8 @@ def test_measures_name_the_curves_of_use_and_training_its_augmentation(tmp_path)
     assert facts.training() == "augment._target_=medtrain.augment.Augment2d; augment.rotate=7.500"
     run.run["spec"] = run.run["spec"] | {"mean": [0.5], "std": [0.25]}
     assert Facts(run).preparation().endswith("normalised by mean 0.500, std 0.250")
+    run.run["spec"] = {"mean": [0.5] * 166, "std": [0.25] * 166}
+    assert Facts(run).preparation().endswith("each of 166 features normalised by the mean and SD of the training cases")
 
 
 def test_events_are_those_of_every_split(rich, tmp_path):
