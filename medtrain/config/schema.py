@@ -87,6 +87,8 @@ class Data:
     tile_batch: Count
     min_tissue: Amount
     tissue_threshold: float | None
+    tissue_labels: str | int | list[str | int] | None
+    tissue_missing: Literal["detect", "error"]
     ink: bool | list[Literal["red", "green", "blue", "black"]]
     slide_px: Annotated[int, AtLeast(512)]
 

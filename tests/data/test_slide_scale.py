@@ -8,6 +8,7 @@ import pytest
 
 from medtrain.data.rows.slide_scale import scales_of
 from medtrain.data.slide.embed import Embedder
+from medtrain.data.slide.mask_files import Given
 from medtrain.data.slide.tiles import Tiling
 from medtrain.io.slide import Slide
 from medtrain.io.table import Listing
@@ -36,7 +37,7 @@ def test_each_slide_is_cut_by_its_own_um(tmp_path: Path) -> None:
 
     def ensure(mpp: list[float | None]) -> list[float]:
         embedder = Embedder(Tiling(px=64, mpp=1.0), MeanColour(), tmp_path / "bags", report=lines.append)
-        return [bagged.mpp for bagged in embedder.ensure(slides, mpp=mpp)]
+        return [bagged.mpp for bagged in embedder.ensure(slides, given=Given(mpp))]
 
     usual = Slide(slides[0]).mpp
     assert ensure([None, 1.0]) == pytest.approx([usual, 1.0])
@@ -45,7 +46,7 @@ def test_each_slide_is_cut_by_its_own_um(tmp_path: Path) -> None:
     assert ensure([None, 1.0]) == pytest.approx([usual, 1.0])
     assert not any("again" in line for line in lines)
     assert ensure([None, 0.8]) == pytest.approx([usual, 0.8])
-    assert any("other um/px in the table" in line for line in lines)
+    assert any("another um/px than before" in line for line in lines)
 
 
 @pytest.mark.parametrize(("objective", "told"), [("40", False), ("20", True)])

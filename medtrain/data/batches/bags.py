@@ -104,17 +104,15 @@ class BagData(Data):
         """Make the bags of all slides of a table, which needs no labels; the folder, and what became of each slide."""
         unlabelled = {**self.cfg, "columns": {**(self.cfg.get("columns") or {}), "label": IGNORED}}
         rows = reader(self.cfg["name"])(unlabelled, None, self.progress)
-        embedder = self.slide_reader.embedder
-        return embedder.folder, embedder.ensure(rows.path, rows.case, rows.mpp)
+        return self.slide_reader.embed(rows)
 
     def files_of(self, manifest: Manifest, rows: Sequence[int]) -> list[str]:
         """Name the bags of rows; of slides those that embedding makes, or has made."""
         paths = super().files_of(manifest, rows)
         if self.encoder is None or are_bags(paths):
             return paths
-        embedder = self.slide_reader.embedder
-        made = embedder.ensure(paths, [manifest.case[row] for row in rows])
-        return [str(embedder.folder / bagged.bag) for bagged in made if not bagged.error]
+        folder, made = self.slide_reader.embed(manifest)
+        return [str(folder / made[row].bag) for row in rows if not made[row].error]
 
     def _open(self, rows: Manifest) -> None:
         """Open the bags of rows, and say what each is."""
@@ -122,7 +120,7 @@ class BagData(Data):
             self.bags = rows.content
         elif self.encoder is not None and not are_bags(rows.path):
             self.slides, slides = rows.path.__getitem__, self.slide_reader
-            self.bags = opened = slides.open(rows.path, rows.case, rows.mpp)
+            self.bags = opened = slides.open(rows)
             self._identities = slides.identities(rows.path, opened)
             return
         else:

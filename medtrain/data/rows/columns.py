@@ -24,11 +24,12 @@ USUAL: Usual = {
     "site": ("site", "hospital", "center", "centre", "institution"),
     "case": ("case", "case_id"),
 }
-MASK, SLIDE = "mask", "slide"
+MASK, SLIDE, TISSUE = "mask", "slide", "tissue"
 BESIDE = {  # looked for where the option of data lists them
     MASK: ("mask", "mask_path", "segmentation", "seg"),
     "mpp": ("mpp", "slide_mpp", "um_per_px"),
     "magnification": ("magnification", "objective", "objective_power", "app_mag", "appmag"),
+    TISSUE: ("tissue", "tissue_mask", "tissue_path"),
     SLIDE: ("slide_path", "slide_file", "wsi", "wsi_path"),
 }
 IGNORED = "none"  # data.columns.split=none: don't use the column that would be found

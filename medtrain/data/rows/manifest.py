@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.core.truth import Truth
-from medtrain.data.rows.columns import MASK, SLIDE, find_columns, rivals
+from medtrain.data.rows.columns import MASK, SLIDE, TISSUE, find_columns, rivals
 from medtrain.data.rows.filter import matching
 from medtrain.data.rows.header_patients import header_patients
 from medtrain.data.rows.label_map import renamed, unlike_the_model
@@ -49,6 +49,7 @@ class Manifest:
         beside: the files of each further image that a row has, absolute.
         masks: files of masks, absolute, '' where the cell is blank; None without such a column.
         slides: files of slides of which rows are bags, absolute, '' where blank; None without such a column.
+        tissue: files of slides' tissue masks, absolute, '' where blank; None without such a column.
         mpp: um/px of slides, None where the table has none; None without such a column.
         headers: what the files say of their pictures, where the source knows.
         content: what the rows are made of, where it doesn't lie in a file a row: pictures or bags by position.
@@ -74,6 +75,7 @@ class Manifest:
     beside: list[list[str]] = field(default_factory=list)
     masks: list[str] | None = None
     slides: list[str] | None = None
+    tissue: list[str] | None = None
     mpp: list[float | None] | None = None
     headers: list[Header | None] | None = None
     content: Any = None
@@ -97,6 +99,7 @@ _OF_INPUTS = (
     "case",
     MASK,
     SLIDE,
+    TISSUE,
     *ROLES,
 )  # the roles of columns that count where there are no labels
 
@@ -218,6 +221,11 @@ def _identify(raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any],
     manifest.bad += faults
     if columns.get(SLIDE):
         manifest.slides = _files(raw, columns[SLIDE], Path(str(cfg["slides"])) if cfg.get("slides") else root)
+    if columns.get(TISSUE):
+        folder = Path(str(cfg["tissue"])).expanduser() if cfg.get("tissue") else root
+        manifest.tissue = _files(raw, columns[TISSUE], folder)
+        cells = raw.column(columns[TISSUE])
+        manifest.bad += missing(cells, manifest.tissue, stat_files(manifest.tissue), where, folders=False)
     if form:
         detail = f"names in {column!r} lack a suffix: files are taken to be called {form!r} (data.path_format)"
         manifest.warnings.append(Problem("path_format", raw.file.name, detail, "warning"))

@@ -48,6 +48,7 @@ def by_patient(slides: Manifest) -> tuple[Manifest, Members]:
         targets=slides.targets[first] if slides.target is not None else slides.targets,
         masks=None,
         slides=None,
+        tissue=None,
         mpp=None,
         states=None,
         bad=sorted(bad, key=lambda entry: entry[0]),

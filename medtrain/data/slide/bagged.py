@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medtrain.data.slide.tissue import SMALL
+from medtrain.data.slide.own_mask import BEYOND, OwnMask
+from medtrain.data.slide.tissue import GLASS, OUTSIDE, SMALL
 
-TOLD = (  # a column of the table, the share from which on it is worth a line, and the line
-    ("left_out", 0.01, "{n} slides: {what} is no tissue (up to {most:.0%} of a slide): data.ink=false keeps it"),
-    (
-        "unsure",
-        0.02,
-        "{n} slides: {what} may be ink or stain (up to {most:.0%} of the tissue) and is kept as tissue: "
-        "data.ink=[{what}] leaves it out",
-    ),
+INK = (0.01, "{n} slides: {what} is no tissue (up to {most:.0%} of a slide): data.ink=false keeps it")
+OF_MASKS = {  # the share from which on it is worth a line, and the line
+    OUTSIDE: (0.01, "{n} slides: what looks like tissue outside their masks is left out (up to {most:.0%} of a slide)"),
+    GLASS: (0.5, "{n} slides: what looks like glass within their masks is taken (up to {most:.0%} of a mask)"),
+    BEYOND: (0.001, "{n} slides: their masks reach beyond the slide (by up to {most:.1%} of what they mark)"),
+}
+UNSURE = (
+    0.02,
+    "{n} slides: {what} may be ink or stain (up to {most:.0%} of the tissue) and is kept as tissue: "
+    "data.ink=[{what}] leaves it out",
 )
 
 
@@ -30,6 +34,7 @@ class Bagged:
         tissue_mm2, pen: area of the tissue; was there ink?
         left_out, unsure: shares of the slide that were coloured or dark and are no tissue, and why; of the tissue that
             may be ink or stain.
+        mask: the file of its own tissue mask, and what counts as tissue in it; '' without one.
         width, height, mpp: of level 0; `scale` is what the file says against mpp.
         reader: tiff (tiles decoded directly) or openslide.
         seconds: it took; of a bag that was there, at that time.
@@ -43,6 +48,7 @@ class Bagged:
     pen: bool = False
     left_out: str = ""
     unsure: str = ""
+    mask: str = ""
     width: int = 0
     height: int = 0
     mpp: float = float("nan")
@@ -55,6 +61,11 @@ class Bagged:
 def written(shares: Mapping[str, float]) -> str:
     """Write shares for a cell of a table, those of less than a tenth of a percent left out."""
     return "; ".join(f"{what} {share:.1%}" for what, share in shares.items() if share >= 0.001)
+
+
+def mask_note(own: OwnMask | None, note: str) -> str:
+    """Write a slide's own mask for a cell of a table: its file, and what counts as tissue in it."""
+    return "" if own is None else f"{Path(own.file).name}: {note}"
 
 
 def _read(text: str) -> dict[str, float]:
@@ -77,11 +88,16 @@ def worth_telling(rows: Sequence[Bagged], older: Sequence[str]) -> Iterator[str]
     if unlike := [row for row in rows if row.scale]:
         first = f"{Path(unlike[0].slide).name}: {unlike[0].scale}"
         yield f"{len(unlike)} slides contradict their um/px ({first}; embed.csv, scale): data.columns.mpp settles it"
-    for column, least, text in TOLD:
+    masks = Counter(row.mask.partition(": ")[2].partition("; ")[0] for row in rows if row.mask)
+    for note, number in masks.items():
+        yield f"{number} slides: tissue is what their own masks call {note} (data.tissue_labels; embed.csv, mask)"
+    for column in ("left_out", "unsure"):
         shares: dict[str, list[float]] = {}
         for row in rows:
             for what, share in _read(getattr(row, column)).items():
-                if share >= least and what != SMALL:
-                    shares.setdefault(what, []).append(share)
-        for what, of_slides in shares.items():
-            yield text.format(n=len(of_slides), what=what, most=max(of_slides))
+                shares.setdefault(what, []).append(share)
+        shares.pop(SMALL, None)
+        for what in shares:
+            least, text = UNSURE if column == "unsure" else OF_MASKS.get(what, INK)
+            if much := [share for share in shares[what] if share >= least]:
+                yield text.format(n=len(much), what=what, most=max(much))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from medtrain.core.progress import Progress
 from medtrain.data.rows.bags import SLIDE_NAMES, named_column, with_files
 from medtrain.data.rows.inputs import is_table, list_inputs, refuse_nowhere
 from medtrain.data.rows.manifest import Manifest
+from medtrain.data.slide.bagged import Bagged, worth_telling
 from medtrain.data.slide.embed import Embedder
+from medtrain.data.slide.mask_files import Given, masks_of
 from medtrain.data.slide.pixels import read_tiles
 from medtrain.data.slide.tiles import Tiling
 from medtrain.encoder import Encoder
@@ -26,6 +28,8 @@ from medtrain.io.slide_content import slide_contents
 from medtrain.io.slide_names import SLIDES
 from medtrain.io.store.features import PackedBags, pack_bags
 from medtrain.io.table import RawTable
+
+TOLD = ("left_out", "unsure", "mask", "scale")  # of `Bagged`, what bags of tiles know too
 
 
 @dataclass(frozen=True)
@@ -46,28 +50,43 @@ class SlideReader:
     progress: Progress | None
     report: Callable[[str], None]
 
-    @property
-    def embedder(self) -> Embedder:
-        """Build what makes their features."""
-        return Embedder.of(self.cfg, self.encoder, self.real, self.progress, self.report)
+    def given(self, rows: Manifest) -> Given:
+        """Gather what a table and folders say of slides; errors as of `masks_of`."""
+        return Given(rows.mpp, masks_of(self.cfg, rows.path, rows.tissue, self.report))
 
-    def open(
-        self, slides: Sequence[str], names: Sequence[str], mpp: Sequence[float | None] | None = None
-    ) -> PackedBags:
-        """Open the bags of slides, by their number; what is missing is made; arguments as of `Embedder.ensure`."""
+    def embed(self, rows: Manifest) -> tuple[Path, list[Bagged]]:
+        """Make the features of slides where they are missing; the folder, and what became of each slide."""
+        given = self.given(rows)
+        masked = given.masks is not None
+        embedder = Embedder.of(self.cfg, self.encoder, self.real, self.progress, self.report, masked)
+        return embedder.folder, embedder.ensure(rows.path, rows.case, given)
+
+    def open(self, rows: Manifest) -> PackedBags:
+        """Open the bags of slides, by their number; what is missing is made."""
         root = cache_root(self.cfg.get("cache_dir"))
         if self.cfg.get("tiles"):
-            tiling = Tiling.of(self.cfg)
-            own = dict(zip(slides, tiling.of_slides(mpp, len(slides)), strict=True)) if mpp else {}
-            key = [asdict(tiling), *sorted([slide, of_it.slide_mpp] for slide, of_it in own.items())]
-            name = f"tiles_{hashlib.sha256(json.dumps(key if own else key[0]).encode()).hexdigest()[:16]}"
-            read = partial(_read_tiles, tiling=tiling, own=own)
-            return pack_bags(slides, root, self.progress, report=self.report, read=read, name=name)
-        embedder = self.embedder
-        made = embedder.ensure(slides, names, mpp)
-        files = [str((embedder.folder / bagged.bag).absolute()) for bagged in made]
+            return self._open_tiles(rows, root)
+        folder, made = self.embed(rows)
+        files = [str((folder / bagged.bag).absolute()) for bagged in made]
         problems = {number: bagged.error for number, bagged in enumerate(made) if bagged.error}
         return pack_bags(files, root, report=self.report, problems=problems)
+
+    def _open_tiles(self, rows: Manifest, root: Path) -> PackedBags:
+        """Open the tiles of slides as bags, and tell what embedding would tell of them."""
+        tiling = Tiling.of(self.cfg)
+        tilings = tiling.of_slides(self.given(rows), len(rows))
+        own = {slide: its for slide, its in zip(rows.path, tilings, strict=True) if its != tiling}
+        key: Any = tiling.record()
+        if own:
+            key = [key, *sorted([slide, its.slide_mpp, its.record().get("mask")] for slide, its in own.items())]
+        name = f"tiles_{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}"
+        read = partial(_read_tiles, tiling=tiling, own=own)
+        bags = pack_bags(rows.path, root, self.progress, report=self.report, read=read, name=name)
+        facts = {n: bags.geometry(n) for n in range(len(bags)) if n not in bags.problems}
+        made = [Bagged(rows.case[n], "", **{key: fact.get(key, "") for key in TOLD}) for n, fact in facts.items()]
+        for line in worth_telling(made, []):
+            self.report(line)
+        return bags
 
     def identities(self, slides: Sequence[str], bags: PackedBags) -> list[str]:
         """Say what each slide is; one that was moved away once it was embedded is what its bag is."""

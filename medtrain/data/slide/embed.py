@@ -20,7 +20,8 @@ from torch import Tensor
 
 from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.core.progress import Progress
-from medtrain.data.slide.bagged import Bagged, worth_telling, written
+from medtrain.data.slide.bagged import Bagged, mask_note, worth_telling, written
+from medtrain.data.slide.mask_files import OF_SLIDES, Given
 from medtrain.data.slide.ownership import Assigned, Ownership, record_of
 from medtrain.data.slide.quality import write_quality
 from medtrain.data.slide.readers import BrokenProcessPool, Readers
@@ -94,13 +95,15 @@ class Embedder:
         real: bool,
         progress: Progress | None = None,
         report: Callable[[str], None] = log.info,
+        masked: bool = False,
     ) -> Embedder:
         """Read a data node: how slides are cut, ``bags``, ``num_workers``, ``tile_batch``; on a GPU where there is one.
 
-        Without ``bags`` they are kept in the cache, apart for each encoder and way of cutting.
+        Without ``bags`` they are kept in the cache, apart for each encoder and way of cutting, with masks or without.
         """
         tiling = Tiling.of(cfg)
-        key = hashlib.sha256(json.dumps([asdict(tiling), encoder.fingerprint()]).encode()).hexdigest()[:16]
+        how = [tiling.record(), encoder.fingerprint(), *["masks"] * masked]
+        key = hashlib.sha256(json.dumps(how).encode()).hexdigest()[:16]
         own_folder = cache_root(cfg.get("cache_dir")) / "embedded" / key
         return cls(
             tiling,
@@ -118,7 +121,7 @@ class Embedder:
         self,
         slides: Sequence[str],
         names: Sequence[str] | None = None,
-        mpp: Sequence[float | None] | None = None,
+        given: Given | None = None,
     ) -> list[Bagged]:
         """Make a bag of each slide where it is missing; see the fields of `Bagged`, one a slide, in order.
 
@@ -127,18 +130,19 @@ class Embedder:
         Args:
             slides: paths.
             names: what each is called in the table; by default its path.
-            mpp: um/px of level 0 of each, None where its file is believed.
+            given: what is known of them beside their files.
 
         Raises:
             MedtrainError: the folder holds bags of another encoder or tiling, or cannot be written.
         """
         called = names or slides
-        tilings = self.tiling.of_slides(mpp, len(slides))
+        given = given or Given()
+        tilings = self.tiling.of_slides(given, len(slides))
         with writing_to(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             with only_one(self.folder / "lock", self.report):
                 bags = Ownership(self.folder).assign(slides, called)
-                made = [self._there(*of_slide) for of_slide in zip(slides, bags, tilings, strict=True)]
+                made = [self._there(*row, given) for row in zip(slides, bags, tilings, strict=True)]
                 todo = [number for number, bagged in enumerate(made) if bagged is None]
                 try:
                     if todo:
@@ -154,9 +158,9 @@ class Embedder:
 
     def _how(self, tiling: Tiling) -> dict[str, Any]:
         """Say how a bag is made, which its file keeps."""
-        return {"encoder": f"{self.encoder.label} {self.encoder.fingerprint()}", **asdict(tiling)}
+        return {"encoder": f"{self.encoder.label} {self.encoder.fingerprint()}", **tiling.record()}
 
-    def _there(self, slide: str, assigned: Assigned, tiling: Tiling) -> Bagged | None:
+    def _there(self, slide: str, assigned: Assigned, tiling: Tiling, given: Given) -> Bagged | None:
         """Say what is in the folder already; None of a bag that has to be made."""
         bag = assigned.bag
         if assigned.note:
@@ -171,12 +175,17 @@ class Embedder:
         if "rule" not in how:  # before there were versions
             self._older.append(bag.name)
             how = now | how
-        unlike = [key for key in now if how.get(key) != now[key]]
-        if unlike == ["slide_mpp"] and tiling != self.tiling:
-            self.report(f"{Path(slide).name} has other um/px in the table than before: it is embedded again")
+        unlike = [key for key in now | how if how.get(key) != now.get(key)]
+        known = given.names()
+        if unlike and known.issuperset(unlike):
+            what = " and ".join(OF_SLIDES[key] for key in unlike)
+            self.report(f"{Path(slide).name} has another {what} than before: it is embedded again")
             return None
-        if unlike:
-            others = ", ".join(f"{key} {how.get(key)} (now {now[key]})" for key in unlike)
+        if unlike and all(key in OF_SLIDES and key not in known and now.get(key) is None for key in unlike):
+            what = " and ".join(OF_SLIDES[key] for key in unlike)
+            self.report(f"{bag.name} was made with {what} of its own, which nothing names now: it is taken as it is")
+        elif unlike:
+            others = ", ".join(f"{key} {how.get(key)} (now {now.get(key)})" for key in unlike)
             raise MedtrainError(
                 f"{bag} was made otherwise: {others}\ngive another folder, data.bags=..., or remove those in this one"
             )
@@ -249,6 +258,7 @@ class Embedder:
             pen=surveyed.tissue.pen,
             left_out=written(surveyed.tissue.removed),
             unsure=written(surveyed.tissue.doubts),
+            mask=mask_note(tiling.mask, surveyed.tissue.note),
             width=surveyed.slide.sizes[0][0],
             height=surveyed.slide.sizes[0][1],
             mpp=surveyed.slide.mpp,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from medtrain.data.slide.bagged import mask_note, written
 from medtrain.data.slide.tiles import Tiling, survey
 from medtrain.data.slide.tissue import why_none
 from medtrain.io.bags import Bag
@@ -38,6 +40,16 @@ def read_tiles(path: Path, tiling: Tiling) -> Bag:
     if bad > BAD_TILES * len(surveyed.coords):
         raise ValueError(f"{bad} of {len(surveyed.coords)} tiles cannot be read: {reason}")
     width, height = surveyed.slide.sizes[0]
-    geometry = {"unit": "px", "tile": float(surveyed.view.edge), "width": float(width), "height": float(height)}
-    geometry["mpp"] = float(surveyed.slide.mpp)
+    geometry: dict[str, Any] = {
+        "unit": "px",
+        "tile": float(surveyed.view.edge),
+        "width": float(width),
+        "height": float(height),
+        "mpp": float(surveyed.slide.mpp),
+        "left_out": written(surveyed.tissue.removed),
+        "unsure": written(surveyed.tissue.doubts),
+        "mask": mask_note(tiling.mask, surveyed.tissue.note),
+        "scale": surveyed.slide.contradicts,
+        "bad_tiles": bad,
+    }
     return Bag(x_NCHW[: len(readable)], surveyed.coords[readable].astype(np.float64), geometry)

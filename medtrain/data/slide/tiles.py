@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from medtrain.data.slide.mask_files import Given
+from medtrain.data.slide.own_mask import OwnMask
 from medtrain.data.slide.tissue import Tissue, find_tissue
 from medtrain.io.slide import AT_40X, Slide, View
 
@@ -29,6 +31,7 @@ class Tiling:
         default_mpp: um/px of level 0 of slides that don't say.
         ink: what counts as ink, see `pen_masks`.
         rule: version of how tissue is found, raised when the same slide gives other tiles.
+        mask: the tissue of a slide as somebody has marked it; None: it is found.
     """
 
     mpp: float = 0.5
@@ -39,6 +42,7 @@ class Tiling:
     default_mpp: float | None = None
     ink: str = "pure"
     rule: int = 2
+    mask: OwnMask | None = None
 
     @classmethod
     def of(cls, cfg: Mapping[str, Any]) -> Tiling:
@@ -54,9 +58,18 @@ class Tiling:
             ink=_ink(cfg.get("ink", True)),
         )
 
-    def of_slides(self, mpp: Sequence[float | None] | None, count: int) -> list[Tiling]:
-        """Give each of `count` slides its own way of cutting: those whose um/px a table says have them."""
-        return [replace(self, slide_mpp=own) if own else self for own in mpp or [None] * count]
+    def of_slides(self, given: Given, count: int) -> list[Tiling]:
+        """Give each of `count` slides its own way of cutting, by what is known of it."""
+        sizes, masks = given.mpp or [None] * count, given.masks or [None] * count
+        return [
+            replace(self, slide_mpp=mpp or self.slide_mpp, mask=mask) for mpp, mask in zip(sizes, masks, strict=True)
+        ]
+
+    def record(self) -> dict[str, Any]:
+        """Say how a slide is cut in plain values; of its mask, if it has one, what it says."""
+        plain = asdict(replace(self, mask=None))
+        del plain["mask"]
+        return plain if self.mask is None else plain | {"mask": self.mask.content}
 
     def open(self, path: str) -> Slide:
         """Open the slide, its um/px known; ValueError with a short reason."""
@@ -91,7 +104,7 @@ def survey(path: str, tiling: Tiling) -> Survey:
     """Open a slide, find its tissue, lay the grid. Raises ValueError with a short reason."""
     slide = tiling.open(path)
     view = slide.view(tiling.mpp, tiling.px)
-    tissue = find_tissue(slide, view.mpp * view.px, tiling.threshold, tiling.ink)
+    tissue = find_tissue(slide, view.mpp * view.px, tiling.threshold, tiling.ink, tiling.mask)
     return Survey(slide, view, grid(slide.sizes[0], view, tissue, tiling.min_tissue), tissue)
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from medtrain.data.slide.ink import Mask, pen_masks, without_small
+from medtrain.data.slide.own_mask import BEYOND, OwnMask, draw
 from medtrain.io.slide import LOST, Slide
 
 COARSEST = 8.0  # um/px of the picture on which tissue is looked for
@@ -23,6 +24,7 @@ ACROSS = 16  # its pixels a side of a tile, where that is finer
 BOUNDS = (0.05, 0.15)  # of Otsu's threshold, in saturation from 0 to 1: glass has below 0.04, pale tissue 0.08
 CLEAR = 4.0  # standard deviations of the glass between its mean and that of pale tissue
 SMALL = "pieces smaller than a tile"
+OUTSIDE, GLASS = "tissue outside its mask", "glass within its mask"
 EDGE = 4  # pixels around dark tissue that are mixed with it
 CLOSING = 3  # pixels a side
 CRUMB, HOLE = 1.0, 0.25  # share of a tile's area below which pieces are dust, and holes are filled
@@ -42,6 +44,7 @@ class Tissue:
         removed: {what: share of the picture} of what is coloured or dark and was left out: ``red ink``, ..., ``black``,
             `SMALL`.
         doubts: {colour: share of the tissue} of what may be ink or stain.
+        note: of a mask that somebody else has made: what counts as tissue in it.
     """
 
     mask: Mask
@@ -51,19 +54,23 @@ class Tissue:
     pen: bool
     removed: Mapping[str, float] = field(default_factory=dict)
     doubts: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
 
 
-def find_tissue(slide: Slide, tile_um: float, threshold: float | None = None, ink: str = "pure") -> Tissue:
-    """Look for tissue on a small picture of a slide.
+def find_tissue(
+    slide: Slide, tile_um: float, threshold: float | None = None, ink: str = "pure", own: OwnMask | None = None
+) -> Tissue:
+    """Look for tissue on a small picture of a slide, or take the mask that somebody has made of it.
 
     Args:
         slide: an open slide.
         tile_um: a tile's side, by which pieces and holes count as small.
         threshold: of saturation, 0 to 1; by default Otsu's.
         ink: as `pen_masks` takes it.
+        own: that mask; None without one. What was found is compared with it, and the difference told.
 
     Raises:
-        ValueError: the slide cannot be read.
+        ValueError: the slide, or its mask, cannot be read.
     """
     picture, scale = slide.overview(min(COARSEST, tile_um / ACROSS))
     mpp = scale * slide.mpp
@@ -76,7 +83,13 @@ def find_tissue(slide: Slide, tile_um: float, threshold: float | None = None, in
     area = max(int(mask.sum()), 1)
     unsure = {colour: float((where & mask).sum()) / area for colour, where in doubts.items()}
     pen = any(bool(where.any()) for colour, where in inks.items() if colour != "black")
-    return Tissue(mask, picture, scale, float(mask.sum()) * (mpp / 1000) ** 2, pen, removed, unsure)
+    note = ""
+    if own is not None:
+        drawn = draw(own, slide.sizes[0], mask.shape, scale)
+        glass = float((drawn.mask & ~mask).sum()) / max(int(drawn.mask.sum()), 1)
+        removed = {OUTSIDE: float((mask & ~drawn.mask).mean()), GLASS: glass, BEYOND: drawn.beyond}
+        mask, unsure, note = drawn.mask, {}, drawn.note
+    return Tissue(mask, picture, scale, float(mask.sum()) * (mpp / 1000) ** 2, pen, removed, unsure, note)
 
 
 def tissue_mask(

@@ -47,7 +47,7 @@ class PathKey:
 
 
 TABLE, FILE = PathKey("table", holds_data=True), PathKey("file", holds_data=True)
-ROOT, BAGS, SLIDES = PathKey("root"), PathKey("bags"), PathKey("slides")
+ROOT, BAGS, SLIDES, TISSUE = PathKey("root"), PathKey("bags"), PathKey("slides"), PathKey("tissue")
 SLIDE_TABLE = PathKey("slide_table", holds_data=True)
 ANNOTATIONS = PathKey("annotations", holds_data=True, below="root")
 IMAGES = PathKey("images", below="root")

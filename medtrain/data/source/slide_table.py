@@ -9,11 +9,11 @@ from medtrain.core.progress import Progress
 from medtrain.data.rows.bags import with_slides
 from medtrain.data.rows.clinical import read_rows
 from medtrain.data.rows.manifest import Manifest, manifest_of
-from medtrain.data.source import BAGS, ROOT, SLIDE_TABLE, TABLE, Source
+from medtrain.data.source import BAGS, ROOT, SLIDE_TABLE, TABLE, TISSUE, Source
 from medtrain.target import DataSpec
 
 
-@Source(TABLE, SLIDE_TABLE, ROOT, BAGS, batches="bags", takes=("encoder",))
+@Source(TABLE, SLIDE_TABLE, ROOT, BAGS, TISSUE, batches="bags", takes=("encoder",))
 def slide_table(cfg: Mapping[str, Any], spec: DataSpec | None, progress: Progress | None) -> Manifest:
     """Read a row a slide; arguments as of `medtrain.data.source.reader`."""
     raw, node, warnings = read_rows(cfg, "give a CSV with a slide and a label column")
