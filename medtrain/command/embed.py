@@ -62,11 +62,13 @@ def _embed_cases(cfg: DictConfig) -> None:
 
 def summary(made: list[Bagged], synthetic: bool, place: Path) -> str:
     """Say what was made, in a line or two."""
-    good = [bagged for bagged in made if not bagged.error]
+    rows = [bagged for bagged in made if not bagged.error]
+    good = list({bagged.bag: bagged for bagged in rows}.values())
     tiles, mm2 = sum(bagged.tiles for bagged in good), sum(bagged.tissue_mm2 for bagged in good)
     lost = sum(bagged.bad_tiles for bagged in good)
     return (
         f"{'SYNTHETIC data: ' * synthetic}{len(good):,} bags, {tiles:,} tiles of {mm2:,.1f} mm2 tissue"
         + f"; {lost:,} tiles could not be read" * bool(lost)
+        + f"; {len(rows) - len(good):,} rows name a slide that another one names" * (len(rows) > len(good))
         + f"\n{place}: bags, embed.csv, quality/ (pictures of what was taken for tissue, to look at)"
     )

@@ -16,6 +16,7 @@ from PIL import Image
 from medtrain.core.extras import extra
 from medtrain.io.image import why_no_file
 
+CONVERT_DICOM = "gdcmconv --raw IN.dcm OUT.dcm"
 WHITE = (255, 255, 255, 255)
 
 
@@ -61,7 +62,8 @@ class OpenSlideLevels:
                 here = self.path.is_file() and self.path.stat().st_size > 0
                 raise ValueError("not a slide that OpenSlide can read" if here else reason) from None
             except openslide.OpenSlideError as error:
-                raise ValueError(f"cannot be opened as a slide: {error}") from None
+                hint = f"; convert its files: {CONVERT_DICOM}" * ("transfer syntax" in str(error))
+                raise ValueError(f"cannot be opened as a slide: {error}{hint}") from None
         return self._handle
 
     def close(self) -> None:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
 from typing import Any
 
-from medtrain.core.errors import UsageError
+from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.core.words import nearest
 from medtrain.data.rows.manifest import Manifest
 from medtrain.data.rows.paths import table_root
 from medtrain.io.bags import find_bag
 from medtrain.io.csv_bags import CsvBags
+from medtrain.io.dicom_slide import ENDINGS, slide_file, slides_in
+from medtrain.io.stats import absolute
 from medtrain.io.table import Listing, RawTable
 
 BAG_NAMES = ("bag", "slide", "slide_id", "path", "file", "filename", "image")
 SLIDE_NAMES = ("slide", "slide_path", "path", "file", "filename", "slide_id", "image")
-FILE = "file of the bag"  # the column that is added
+FILE = "file of the bag or slide"  # the column that is added
 
 
 def with_files(raw: RawTable, cfg: Mapping[str, Any]) -> tuple[RawTable, dict[str, Any]]:
@@ -63,6 +67,30 @@ def with_slides(raw: RawTable, cfg: Mapping[str, Any]) -> tuple[RawTable, dict[s
     """Give a table of slides, and the data node with its column of slides."""
     columns = dict(cfg.get("columns") or {})
     columns["path"] = named_column(raw, columns.get("path"), SLIDE_NAMES, "data.columns.path")
+    return of_several_files(raw, {**cfg, "columns": columns})
+
+
+def of_several_files(raw: RawTable, cfg: Mapping[str, Any]) -> tuple[RawTable, dict[str, Any]]:
+    """Name each slide of several DICOM files by the one that stands for it, be a part of it named or its folder.
+
+    Raises:
+        DataError: folders hold no slide, or several.
+    """
+    columns = dict(cfg["columns"])
+    name, root = columns["path"], table_root(cfg, raw.file.parent)
+    cells = raw.column(name)
+    files, problems, known = list(cells), [], cache(slides_in)
+    for n, path in enumerate(absolute(cells, root)):
+        if cells[n] and (path.lower().endswith(ENDINGS) or os.path.isdir(path)):
+            try:
+                files[n] = str(slide_file(Path(path), known))
+            except ValueError as error:
+                problems.append(Problem("bad_slide", raw.where(int(raw.text.index[n])), f"{cells[n]}: {error}"))
+    if problems:
+        raise DataError(f"{len(problems)} folders in {raw.file.name} are not one slide:", problems)
+    if files != cells:
+        columns |= {"path": FILE, "case": columns.get("case") or name}
+        raw = replace(raw, text=raw.text.assign(**{FILE: files}))
     return raw, {**cfg, "columns": columns}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from medtrain.core.errors import DataError, UsageError
+from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.data.rows.header_patients import header_patients
 from medtrain.data.rows.manifest import Manifest, read_inputs
 from medtrain.data.rows.passed_over import junk_folder, passed_by, told_passed
@@ -15,6 +15,7 @@ from medtrain.io.cache_root import cache_root
 from medtrain.io.table import Listing, RawTable, read_table
 from medtrain.io.table_files import is_table_name
 
+Parts = Callable[[Sequence[Path]], Mapping[Path, Sequence[Path]]]
 Arrange = Callable[[RawTable, Mapping[str, Any]], tuple[RawTable, Mapping[str, Any]]]
 
 
@@ -30,6 +31,7 @@ def list_inputs(
     what: str,
     *,
     folders: bool = False,
+    parts: Parts = lambda files: {},
     arrange: Arrange = lambda raw, cfg: (raw, cfg),
 ) -> Manifest:
     """List a row a case, without labels.
@@ -39,6 +41,7 @@ def list_inputs(
         find: the cases in a folder and below, sorted.
         what: they are, in a message.
         folders: a case may be a folder.
+        parts: of files that are one case together, the one that stands for it and the others.
         arrange: says of a table and the data node which columns count.
 
     Raises:
@@ -54,6 +57,10 @@ def list_inputs(
         names = [file.relative_to(path).as_posix() if file != path else path.absolute().name for file in files]
     if not files:
         raise DataError(f"input={path} holds no {what}")
+    together = parts(files) if path.is_dir() else {}
+    others = {other for of_case in together.values() for other in of_case}
+    names = [name for name, file in zip(names, files, strict=True) if file not in others]
+    files = [file for file in files if file not in others]
     pattern = cfg.get("patient_pattern")
     if pattern:
         patients = [match_patient(str(pattern), name) for name in names]
@@ -61,7 +68,13 @@ def list_inputs(
         patients = header_patients(files, cache_root(cfg.get("cache_dir")))
     manifest = unlabelled(path, names, [str(file.absolute()) for file in files], patients)
     if path.is_dir():
-        manifest.warnings += told_passed(passed_by(path, files), path.absolute().name, what.partition(" (")[0])
+        if together:
+            count = f"{len(together) + len(others):,} files are {len(together):,} {what.partition(' (')[0]}"
+            detail = f"{count} of several files each: levels, labels, parts"
+            manifest.warnings.append(Problem("together", path.absolute().name, detail, "warning"))
+        manifest.warnings += told_passed(
+            passed_by(path, [*files, *others]), path.absolute().name, what.partition(" (")[0]
+        )
     return manifest
 
 

@@ -296,8 +296,9 @@ def _repeated(manifest: Manifest) -> list[tuple[int, Problem]]:
 def _again(manifest: Manifest, rows: list[int], what: str) -> list[tuple[int, Problem]]:
     where, targets = manifest.where, manifest.targets
     named = f"{what} {manifest.case[rows[0]]!r}"
-    if what == "file" and not all(np.array_equal(targets[rows[0]], targets[n], equal_nan=True) for n in rows):
-        others = {n: where[rows[0]] if n != rows[0] else where[rows[1]] for n in rows}
+    unlike = [n for n in rows if not np.array_equal(targets[rows[0]], targets[n], equal_nan=True)]
+    if what == "file" and unlike:
+        others = dict.fromkeys(rows, where[unlike[0]]) | dict.fromkeys(unlike, where[rows[0]])
         return [
             (n, Problem("label_conflict", where[n], f"another label than {other} for the same {named}"))
             for n, other in others.items()

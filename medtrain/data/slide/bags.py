@@ -12,7 +12,7 @@ from typing import Any
 
 from medtrain.core.errors import DataError
 from medtrain.core.progress import Progress
-from medtrain.data.rows.bags import SLIDE_NAMES, named_column, with_files
+from medtrain.data.rows.bags import SLIDE_NAMES, named_column, of_several_files, with_files
 from medtrain.data.rows.inputs import is_table, list_inputs, refuse_nowhere
 from medtrain.data.rows.manifest import Manifest
 from medtrain.data.slide.bagged import Bagged, worth_telling
@@ -23,6 +23,7 @@ from medtrain.data.slide.tiles import Tiling
 from medtrain.encoder import Encoder
 from medtrain.io.bags import SUFFIXES, Bag
 from medtrain.io.cache_root import cache_root
+from medtrain.io.dicom_slide import dicom_slides
 from medtrain.io.picture_files import files_below
 from medtrain.io.slide_content import slide_contents
 from medtrain.io.slide_names import SLIDES
@@ -112,7 +113,7 @@ def list_slides(path: Path, cfg: Mapping[str, Any]) -> Manifest | None:
         if not _ending(SUFFIXES)(path):
             raise DataError(f"input={path} holds neither slides ({', '.join(SLIDES)}) nor bags ({', '.join(SUFFIXES)})")
     elif is_table(path) or not are_bags([path.name]):
-        listed = list_inputs(path, cfg, _ending(SLIDES), "slides", arrange=_with_slides)
+        listed = list_inputs(path, cfg, _ending(SLIDES), "slides", parts=dicom_slides, arrange=_with_slides)
     return None if listed is None or are_bags(listed.path) else listed
 
 
@@ -126,7 +127,7 @@ def _with_slides(raw: RawTable, cfg: Mapping[str, Any]) -> tuple[RawTable, Mappi
     columns = dict(cfg.get("columns") or {})
     wanted = columns.get("path") if columns.get("path") in raw.text.columns else None
     columns["path"] = named_column(raw, wanted, SLIDE_NAMES, "input")
-    return raw, {**cfg, "columns": columns}
+    return of_several_files(raw, {**cfg, "columns": columns})
 
 
 def _ending(suffixes: tuple[str, ...]) -> Callable[[Path], list[Path]]:
