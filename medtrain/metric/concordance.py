@@ -62,7 +62,7 @@ def uno(risk_N: Array, cases: FollowUp, until: float = np.inf) -> Estimate:
 
     Pairs are weighted by 1 over the squared chance of being still followed, estimated from these cases.
     """
-    left_N = censoring(cases).at(cases.time_N)
+    left_N = censoring(cases).value_at(cases.time_N)
     weight_N = np.divide(1.0, left_N**2, out=np.zeros(len(left_N)), where=left_N > 0)
     return concordance(risk_N, cases, weight_N, until)
 
@@ -74,7 +74,7 @@ def horizon_auroc(risk_N: Array, cases: FollowUp, horizon: float) -> Estimate:
     their time (Uno et al., JASA 2007; Hung & Chiang, Canadian J. Stat. 2010).
     """
     time_N, event_N = np.asarray(cases.time_N), np.asarray(cases.event_N, bool)
-    left_N = censoring(cases).at(time_N)
+    left_N = censoring(cases).value_at(time_N)
     weight_N = np.divide(1.0, left_N, out=np.zeros(len(left_N)), where=(left_N > 0) & event_N & (time_N <= horizon))
     rows, beyond_N = np.flatnonzero(weight_N > 0), time_N > horizon
     parts = (rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK))

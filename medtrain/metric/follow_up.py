@@ -64,7 +64,7 @@ class Curve:
     at_risk_K: Array
     events_K: Array
 
-    def at(self, times: Any) -> Array:
+    def value_at(self, times: Any) -> Array:
         """Read the curve at any times, after what happens there."""
         step = np.searchsorted(self.times_K, times, side="right")
         return np.concatenate([[1.0], self.survival_K])[step]
@@ -83,7 +83,7 @@ class Curve:
         with np.errstate(divide="ignore", invalid="ignore"):
             greenwood_K = np.cumsum(self.events_K / (self.at_risk_K * left))
             step = np.searchsorted(self.times_K, times, side="right")
-            variance, survival = np.concatenate([[0.0], greenwood_K])[step], self.at(times)
+            variance, survival = np.concatenate([[0.0], greenwood_K])[step], self.value_at(times)
             spread = Z * np.sqrt(variance) / np.abs(np.log(survival))
             ends = np.stack([survival ** np.exp(spread), survival ** np.exp(-spread)], axis=-1)
         usable = (survival > 0) & (survival < 1) & np.isfinite(spread)

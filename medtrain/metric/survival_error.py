@@ -22,8 +22,8 @@ def brier_parts(survival_NH: Array, cases: FollowUp, horizons: Array) -> Array:
     """
     curve, time_N = censoring(cases), np.asarray(cases.time_N, np.float64)
     event_N = np.asarray(cases.event_N, bool)
-    left_N = curve.at(time_N)[:, None]
-    left_H = curve.at(horizons)
+    left_N = curve.value_at(time_N)[:, None]
+    left_H = curve.value_at(horizons)
     early = (time_N[:, None] <= horizons) & event_N[:, None]
     beyond = time_N[:, None] > horizons
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -63,8 +63,8 @@ def calibration_at(survival_N: Array, cases: FollowUp, horizon: float) -> dict[s
 def _compared(survival_N: Array, cases: FollowUp, horizon: float) -> dict[str, Any]:
     curve = kaplan_meier(cases)
     entry = {"n": len(survival_N), "predicted": float(1 - survival_N.mean()), "observed": None, "ci95": None}
-    if not curve.at_risk(horizon) and curve.at(horizon) > 0:
+    if not curve.at_risk(horizon) and curve.value_at(horizon) > 0:
         return entry
     low, high = curve.limits(horizon).tolist()
     known = np.isfinite([low, high]).all()
-    return entry | {"observed": float(1 - curve.at(horizon)), "ci95": [1 - high, 1 - low] if known else None}
+    return entry | {"observed": float(1 - curve.value_at(horizon)), "ci95": [1 - high, 1 - low] if known else None}

@@ -42,7 +42,7 @@ def test_curves_are_those_of_scikit_survival(ties):
     assert inside.sum() > len(times) / 2
     np.testing.assert_allclose(own[inside].T, limits[:, inside], atol=1e-9)
     left = CensoringDistributionEstimator().fit(Surv.from_arrays(truth.event_N, truth.time_N))
-    np.testing.assert_allclose(censoring(truth).at(times[:-1]), left.predict_proba(times[:-1]), atol=1e-12)
+    np.testing.assert_allclose(censoring(truth).value_at(times[:-1]), left.predict_proba(times[:-1]), atol=1e-12)
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -71,9 +71,7 @@ def test_concordances_are_those_of_scikit_survival(ties):
         concordance_index_censored(truth.event_N, truth.time_N, risk_N)[0], abs=1e-12
     )
     last = float(np.quantile(truth.time_N, 0.9))
-    assert uno(risk_N, truth, last).value == pytest.approx(
-        concordance_index_ipcw(y, y, risk_N, tau=last)[0], abs=1e-12
-    )
+    assert uno(risk_N, truth, last).value == pytest.approx(concordance_index_ipcw(y, y, risk_N, tau=last)[0], abs=1e-12)
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -110,9 +108,7 @@ def test_influence_is_the_derivative_by_a_case_s_weight():
     risk_N, truth = study(200)
     one = concordance(risk_N, truth)
     assert one.influence_N.sum() == pytest.approx(0, abs=1e-9)
-    left_out = [
-        concordance(np.delete(risk_N, n), truth.select(np.arange(200) != n)).value for n in range(0, 200)
-    ]
+    left_out = [concordance(np.delete(risk_N, n), truth.select(np.arange(200) != n)).value for n in range(0, 200)]
     jackknife = np.sqrt(199 / 200 * ((np.array(left_out) - np.mean(left_out)) ** 2).sum())
     assert np.sqrt((one.influence_N**2).sum()) == pytest.approx(jackknife, rel=0.03)
 
