@@ -69,7 +69,7 @@ def data(cfg: DictConfig, *, as_read: bool = False, **more: Any) -> Data:
     Args:
         as_read: pictures and volumes themselves, whatever an encoder would make of them.
     """
-    kind = module_of(cfg.data.name) if as_read else data_class(cfg)
+    kind = module_of(cfg.data) if as_read else data_class(cfg)
     more |= data_parts(cfg, as_read)
     sampler = allowed.partial("sampler", cfg.sampler) if cfg.get("sampler") is not None else None
     usual = {"build_sampler": sampler, "seed": cfg.seed, "report": warn, "progress": bar("preparing data")}
@@ -83,7 +83,7 @@ def inputs(cfg: DictConfig, spec: DataSpec, progress: Callable[[int, int], None]
 
 def data_class(cfg: DictConfig) -> type[Data]:
     """Find the data module: that of the source, or of the features of its cases where an encoder makes them."""
-    return EncodedData if on_features(cfg) else module_of(cfg.data.name)
+    return EncodedData if on_features(cfg) else module_of(cfg.data)
 
 
 def data_parts(cfg: DictConfig, as_read: bool = False) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def data_parts(cfg: DictConfig, as_read: bool = False) -> dict[str, Any]:
         parts = {name: allowed.build(name, cfg[name]) for name in names}
     if "encoder" in parts and cfg.get("run"):
         _tell_another_encoder(Path(str(cfg.run)), parts["encoder"].fingerprint())
-    return parts | ({"read_by": module_of(cfg.data.name)} if on_features(cfg) and not as_read else {})
+    return parts | ({"read_by": module_of(cfg.data)} if on_features(cfg) and not as_read else {})
 
 
 def _tell_another_encoder(run: Path, now: str) -> None:

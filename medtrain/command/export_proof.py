@@ -88,7 +88,7 @@ def prove(
 
 def lay_out(cfg: DictConfig, run: Trained, portable: Portable, folder: Path) -> int:
     """Put real cases and strange ones into a folder, real files by links; returns how many real ones there are."""
-    kind = module_of(cfg.data.name)
+    kind = module_of(cfg.data)
     data = kind(build.plain(cfg.data), fixed=Fixed(run.spec), report=build.warn, **build.data_parts(cfg))
     manifest, rows = real_cases(cfg, run, data)
     if manifest.content is not None:

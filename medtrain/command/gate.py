@@ -61,7 +61,7 @@ def gate_factors(cfg: DictConfig, gate: Trained, trainer: pl.Trainer, paths: pd.
     with tempfile.TemporaryDirectory() as place:
         listed = Path(place) / "images.csv"
         pd.DataFrame({"path": [str(Path(path).absolute()) for path in paths]}).to_csv(listed, index=False)
-        data = module_of(saved.data.name).for_inputs(node, gate.spec, listed)
+        data = module_of(saved.data).for_inputs(node, gate.spec, listed)
     if data.errors:
         row, why = next(iter(data.errors.items()))
         raise MedtrainError(f"eval.gate: {paths.iloc[row]}: {why}")

@@ -60,7 +60,7 @@ def reference(cfg: Plain, choices: dict[str, str | None], saved: Plain | None) -
             choice = {"trainer": "auto", "eval": "default"}[group]  # every option of these has the same keys
         if choice is not None:
             option = _option(group, choice)
-            base |= option if group == "task" else {group: option}
+            _merge(base, option if group == "task" else {group: option})  # a task may set keys of other groups
         elif saved is not None and group in saved:
             base[group] = saved[group]
         elif node is not None:

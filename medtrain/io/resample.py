@@ -51,7 +51,7 @@ def to_spacing(volume: Volume, spacing: Triple | None) -> Volume:
     x = volume.x_CDHW
     for axis in sorted(range(3), key=lambda axis: len(positions[axis]) / old[axis]):  # what shrinks most goes first
         if not is_same(positions[axis], old[axis]):
-            x = _linear(x, axis + 1, positions[axis], max(1.0, spacing[axis] / volume.spacing[axis]))
+            x = weighted(x, axis + 1, positions[axis], max(1.0, spacing[axis] / volume.spacing[axis]))
     return placed(volume, x, spacing)
 
 
@@ -89,7 +89,7 @@ def placed(volume: Volume, x_CDHW: NDArray, spacing: Triple) -> Volume:
     return volume.with_voxels(x_CDHW, volume.affine @ scaled)
 
 
-def _linear(x: NDArray, axis: int, positions: NDArray[np.float64], reach: float) -> NDArray[np.float32]:
+def weighted(x: NDArray, axis: int, positions: NDArray[np.float64], reach: float) -> NDArray[np.float32]:
     """Weigh the old voxels within `reach` of each new one, by a triangle of weights."""
     first = np.ceil(positions - reach).astype(np.intp)
     taps = first[:, None] + np.arange(int(np.floor(2 * reach)) + 1)

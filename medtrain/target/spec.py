@@ -22,6 +22,9 @@ class DataSpec:
         mean, std: one value a channel, in units of inputs scaled to 0..1.
         boxes: widths and heights of training boxes in pixels of `size`, each standing for as many, for anchors
             (`medtrain.core.anchors`); empty where there are no boxes.
+        strides: by which each stage of a network shrinks its input along D, H, W, where that is planned.
+        intensity: low and high to which values are clipped, mean and standard deviation, a channel each; empty where
+            they are scaled otherwise.
     """
 
     target: Target
@@ -31,6 +34,8 @@ class DataSpec:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     boxes: tuple[tuple[float, float], ...] = ()
+    strides: tuple[tuple[int, int, int], ...] = ()
+    intensity: tuple[tuple[float, float, float, float], ...] = ()
 
     @classmethod
     def of(cls, kind: str, classes: Sequence[str], *inputs: Any, **more: Any) -> DataSpec:

@@ -24,7 +24,7 @@ def config(option: str = "image_table", **changed: Any) -> dict[str, Any]:
 
 def opened(name: str, cfg: dict[str, Any], **options: Any) -> Any:
     """The data module of a source with this data node."""
-    return module_of(name)({**cfg, "name": name}, **options)
+    return module_of({**cfg, "name": name})({**cfg, "name": name}, **options)
 
 
 def write_table(folder: Path, text: str, name: str = "table.csv") -> str:

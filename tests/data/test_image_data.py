@@ -305,7 +305,7 @@ def test_coco_annotated_films_with_a_table_of_their_own(test_data: Path, tmp_pat
 
 
 def test_sources() -> None:
-    assert module_of("image_table") is ImageData
-    assert all(hasattr(module_of(name), "prepare") for name in sources())
+    assert module_of({"name": "image_table"}) is ImageData
+    assert all(hasattr(module_of({"name": name}), "prepare") for name in sources())
     with pytest.raises(UsageError, match="none of .*image_folder, image_table"):
-        module_of("image_tabel")
+        module_of({"name": "image_tabel"})

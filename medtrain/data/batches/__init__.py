@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
+from typing import Any
 
 from medtrain.data.base import Data
+from medtrain.data.rows.masks import learns_masks
 from medtrain.data.source import declared
 
+MASKS = "masks"  # the file of batches whose labels are masks, whatever their source
 
-def module_of(name: str) -> type[Data]:
-    """Find the data module for the rows of `data.name`; UsageError with the names there are."""
-    module = import_module(f"{__name__}.{declared(name).batches}")
+
+def module_of(node: Mapping[str, Any]) -> type[Data]:
+    """Find the data module for the rows of a data node (name, label_from); UsageError with the names there are."""
+    made_by = declared(node["name"]).batches
+    module = import_module(f"{__name__}.{MASKS if learns_masks(node) else made_by}")
     return next(
         kind
         for kind in vars(module).values()

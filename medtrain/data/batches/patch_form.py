@@ -65,7 +65,7 @@ def spacing_of(cfg: Mapping[str, Any], spec: DataSpec | None = None) -> Triple |
         return z, y, x
     if cfg.get("spacing") is None:
         return None
-    z, y, x = _three(cfg, "spacing", "mm along D, H, W")
+    z, y, x = three(cfg, "spacing", "mm along D, H, W")
     return z, y, x
 
 
@@ -76,7 +76,7 @@ def patch_form(cfg: Mapping[str, Any], spec: DataSpec | None = None) -> PatchFor
         UsageError: naming the key.
     """
     size = _size(cfg) if spec is None else _voxels(spec.size)
-    stride = size if cfg.get("stride") is None else _voxels(_three(cfg, "stride", "voxels"))
+    stride = size if cfg.get("stride") is None else _voxels(three(cfg, "stride", "voxels"))
     if any(step > length for step, length in zip(stride, size, strict=True)):
         raise UsageError(
             f"data.stride={cfg['stride']} is more than a patch of {' x '.join(map(str, size))}: voxels are lost"
@@ -103,15 +103,16 @@ def patch_form(cfg: Mapping[str, Any], spec: DataSpec | None = None) -> PatchFor
 
 def _size(cfg: Mapping[str, Any]) -> Zyx:
     if cfg.get("fov") is None:
-        return _voxels(_three(cfg, "patch_size", "voxels"))
+        return _voxels(three(cfg, "patch_size", "voxels"))
     spacing = spacing_of(cfg)
     if spacing is None:
         raise UsageError("data.fov is in mm, so it needs data.spacing; without it, give data.patch_size in voxels")
-    z, y, x = (max(1, round(mm / step)) for mm, step in zip(_three(cfg, "fov", "mm"), spacing, strict=True))
+    z, y, x = (max(1, round(mm / step)) for mm, step in zip(three(cfg, "fov", "mm"), spacing, strict=True))
     return z, y, x
 
 
-def _three(cfg: Mapping[str, Any], key: str, unit: str) -> Triple:
+def three(cfg: Mapping[str, Any], key: str, unit: str) -> Triple:
+    """Read a key that is one positive number or three, along D, H, W; UsageError otherwise."""
     value = cfg.get(key)
     values: list[Any] = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value] * 3
     try:

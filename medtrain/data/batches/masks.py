@@ -1,0 +1,299 @@
+"""Volumes whose labels are masks: planned from the training cases, in patches to learn from, whole to be judged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Sampler
+
+from medtrain.core.errors import DataError, Problem
+from medtrain.data.batches.mask_cases import MaskCase, SeveralVisits, TrainingMasks, WholeCases, labels_in_batches
+from medtrain.data.batches.mask_facts import MaskFacts, mask_facts, moments
+from medtrain.data.batches.patch_form import PatchForm
+from medtrain.data.batches.patches import Case
+from medtrain.data.batches.volume_files import CaseFiles, as_warnings, read_cases
+from medtrain.data.batches.volumes import VolumeData
+from medtrain.data.files import Files
+from medtrain.data.loaders import Rows
+from medtrain.data.loading import LaterBatches
+from medtrain.data.planning import Fingerprint, Plan, plan
+from medtrain.data.rows.manifest import Manifest
+from medtrain.data.rows.masks import target_of_masks
+from medtrain.io.store.voxels import VolumeForm
+from medtrain.io.volume import Triple
+from medtrain.io.volume_source import channels_of
+from medtrain.target import DataSpec
+from medtrain.target.mask import MaskTarget
+
+AIR = -500.0  # Hounsfield units below which a CT has voxels, and hardly any other volume
+SHOWN = 128  # voxels a side of what a report shows of a case
+
+
+class MaskData(VolumeData):
+    """Volumes with masks; see `Data` for arguments and attributes.
+
+    In training a batch has ``x`` (B, C, D, H, W) float32, standardised, ``mask`` (B, D, H, W) int64, labels 0..N and -1
+    where nobody knows or the volume has ended, ``case`` and ``draw``; B is data.batch_size. Else a batch is one whole
+    case at the working spacing, with its mask where that is known.
+
+    Attributes, known after `prepare`:
+        own: the cases in their files' own voxels, by row of the manifest; None where they cannot be used.
+        volumes: the same at the working spacing.
+        plan: what was planned, in training.
+        targets: float (N, C), 1 where a case shows a class.
+    """
+
+    inspector = "masks"
+    own: Sequence[Case | None]
+    facts: dict[int, MaskFacts]
+    plan: Plan | None = None
+    working: dict[int, MaskCase]
+    _read: CaseFiles | None = None
+    _paths: tuple[list[list[str]], list[str] | None]
+
+    def arrange(self, manifest: Manifest) -> Manifest:
+        if self.input is None and manifest.target is None:
+            cases = self._own(manifest).cases
+            numbers = [mask_facts([case.mask])[0].label_L.tolist() for case in cases if case and case.mask]
+            manifest.target = target_of_masks(self.cfg, {label for own in numbers for label in own})
+        return manifest
+
+    def describe(self, manifest: Manifest) -> DataSpec:
+        """Describe the cases; size, spacing and intensities are planned once they are read and split."""
+        assert manifest.target is not None
+        channels = sum(channels_of(column) for column in (manifest.path, *manifest.beside))
+        return DataSpec(manifest.target, channels, (1, 1, 1))
+
+    def read(self, manifest: Manifest, everything: bool = False) -> Files:
+        files = self._own(manifest)
+        self.own, problems, self.facts = list(files.cases), dict(files.problems), {}
+        marked = [n for n, case in enumerate(files.cases) if case is not None and case.mask is not None]
+        masks = [case.mask for n in marked if (case := files.cases[n]) is not None and case.mask is not None]
+        self.facts = dict(zip(marked, mask_facts(masks), strict=True))
+        labelled = self.input is None
+        for n, case in enumerate(files.cases):
+            if case is not None and (fault := self._unfit(case, labelled) or self._out_of_range(n, labelled)):
+                problems[n] = fault
+        if labelled:
+            manifest.targets = self._shown(len(manifest))
+        return Files(files.content, files.identities, problems, files.read, as_warnings(files.notes, manifest.where))
+
+    def _own(self, manifest: Manifest) -> CaseFiles:
+        """Read the files, once, in their own voxels."""
+        if self._read is None:
+            masks = manifest.masks if self.input is None else None
+            images, masks = self._paths = [manifest.path, *manifest.beside], masks
+            self._read = read_cases(images, masks, VolumeForm(), self.cfg, self.progress, self.report)
+        return self._read
+
+    def _unfit(self, case: Case, positive: bool) -> str:
+        if case.channels != self.spec.channels:
+            return f"{case.channels} channels, where {self.spec.channels} are wanted"
+        return "no mask, which is its label (data.columns.mask)" if positive and case.mask is None else ""
+
+    def _out_of_range(self, n: int, labelled: bool) -> str:
+        """Tell which numbers of a mask are no labels, or ''."""
+        if not labelled or n not in self.facts:
+            return ""
+        facts, target = self.facts[n], self.target
+        label_of = labels_in_batches(target)
+        odd = [
+            (label, count)
+            for label, count in zip(facts.label_L.tolist(), facts.count_L.tolist(), strict=True)
+            if label != target.ignore_label and (label >= len(label_of) or label_of[label] < 0)
+        ]
+        if not odd:
+            return ""
+        named = ", ".join(f"{label} ({count:,} voxels)" for label, count in odd[:5])
+        codes = target.codes or range(1, len(target.labels or target.classes) + 1)
+        known = ", ".join(map(str, codes[:10])) + ", ..." * (len(codes) > 10)
+        return (
+            f"its mask holds {named}, which is no label: labels are 0 and {known} (data.classes or data.label_map "
+            "names others, data.ignore_label one that says nothing)"
+        )
+
+    def _shown(self, number: int) -> NDArray[np.float64]:
+        """Tell which classes cases show, (N, C)."""
+        target, label_of = self.target, labels_in_batches(self.target)
+        regions = target.regions or tuple((label,) for label in range(1, len(target.classes) + 1))
+        shown = np.zeros((number, len(regions)))
+        for n, facts in self.facts.items():
+            own = {int(label_of[label]) for label in facts.label_L.tolist() if label < len(label_of)}
+            shown[n] = [bool(own & set(region)) for region in regions]
+        return shown
+
+    @property
+    def target(self) -> MaskTarget:
+        """Give what is predicted."""
+        assert isinstance(self.spec.target, MaskTarget)
+        return self.spec.target
+
+    def settle(self) -> None:
+        """Plan from the training cases, or take the plan of a trained model; read what has another spacing anew."""
+        if self.fixed.spec is None:
+            rows = self.rows("train")
+            self.plan = plan(self.fingerprint(self.slots[rows]), self.cfg)
+            p = self.plan
+            self.spec = replace(
+                self.spec, size=p.patch_size, spacing=p.spacing, strides=p.strides, intensity=p.intensity
+            )
+            planned = {"batch_size": p.batch_size, "patches_per_volume": p.visits}
+            self.cfg = {**self.cfg, **planned, "foreground_share": p.foreground_share}
+            self._tell_absent()
+        self._work_at(self.spec.spacing)
+
+    def fingerprint(self, slots: Rows) -> Fingerprint:
+        """Describe cases by rows of the manifest, as planning wants it."""
+        cases = [(slot, case) for slot in slots.tolist() if (case := self.own[slot]) is not None]
+        images = [case.images[0] for _, case in cases]
+        whole = bool(images) and all(image.source.dtype.startswith(("int", "uint", ">i", "<i")) for image in images)
+        low = [values.min(initial=0) for image in images[:32] for values in [image.mapped()[0, ::4, ::4, ::4]]]
+        lows = [v * image.scale[0] + image.offset[0] for v, image in zip(low, images, strict=False)]
+        values = [self._marked_values(slot, case) for slot, case in cases]
+        pooled = np.concatenate(values, 1) if values else np.empty((0, 0))
+        intensity = None
+        if pooled.size:
+            ends = np.percentile(pooled, (0.5, 99.5), axis=1)
+            intensity = np.stack([*ends, pooled.mean(1), pooled.std(1)], 1)
+        shape_N3 = np.array([image.shape[1:] for image in images], np.int64).reshape(-1, 3)
+        spacing_N3 = np.array([image.spacing for image in images]).reshape(-1, 3)
+        air = whole and float(np.median(lows)) < AIR
+        return Fingerprint(shape_N3, spacing_N3, intensity, air)
+
+    def _marked_values(self, slot: int, case: Case) -> NDArray[np.float64]:
+        """Give (C, P) values at places that a mask marks as a label."""
+        facts, label_of = self.facts[slot], labels_in_batches(self.target)
+        learned = [n for n, label in enumerate(facts.label_L.tolist()) if label < len(label_of) and label_of[label] > 0]
+        z, y, x = facts.point_P3[np.isin(facts.of_P, learned)].T
+        channels = []
+        for image in case.images:
+            for channel, scale, offset in zip(image.mapped(), image.scale, image.offset, strict=True):
+                channels.append(channel[z, y, x] * scale + offset)
+        return np.array(channels, np.float64)
+
+    def _tell_absent(self) -> None:
+        """Warn of classes that no training case shows, and of test cases whose mask is empty."""
+        assert self.targets is not None
+        shown = self.targets[self.rows("train")].sum(0)
+        warnings = [
+            Problem("absent_class", "train", f"no training case shows {name!r}: it can't be learned", "warning")
+            for name, count in zip(self.spec.classes, shown.tolist(), strict=True)
+            if not count
+        ]
+        for split in ("val", "test"):
+            rows = self.rows(split)
+            empty = rows[~self.targets[rows].any(1)]
+            if len(empty):
+                detail = (
+                    f"{len(empty):,} of {len(rows):,} cases have a mask that marks no class, the first "
+                    f"{self.cases['case'].iloc[int(empty[0])]}: nothing predicted there is right, and their Dice "
+                    "is left out"
+                )
+                warnings.append(Problem("empty_mask", split, detail, "warning"))
+        self.problems += warnings
+        for warning in warnings:
+            self.report(str(warning))
+
+    def _work_at(self, spacing: Sequence[float] | None) -> None:
+        """Bring the cases that are used to the working spacing: from the store, or read again."""
+        assert spacing is not None
+        z, y, x = spacing
+        wanted = [slot for slot in np.unique(self.slots).tolist() if self.own[slot] is not None]
+        other = [slot for slot in wanted if not _has(self._case(slot), (z, y, x))]
+        self.volumes = list(self.own)
+        if other:
+            again = self._again(other, VolumeForm((z, y, x)))
+            for position, slot in enumerate(other):
+                self.volumes[slot] = again.cases[position]
+            self._refuse({other[position]: text for position, text in again.problems.items()})
+        self.form = PatchForm((SHOWN, SHOWN, SHOWN), (SHOWN, SHOWN, SHOWN), window=self._window())
+        self.working = self._scaled(wanted)
+
+    def _again(self, slots: Sequence[int], form: VolumeForm) -> CaseFiles:
+        """Read the files of these rows of the manifest in another form."""
+        images, masks = self._paths
+        own = [[column[slot] for slot in slots] for column in images]
+        return read_cases(
+            own, None if masks is None else [masks[slot] for slot in slots], form, self.cfg, self.progress, self.report
+        )
+
+    def _refuse(self, problems: dict[int, str]) -> None:
+        """Refuse cases that can't be resampled; of cases without labels, only these."""
+        row_of = {slot: row for row, slot in enumerate(self.slots.tolist())}
+        if self.input is not None:
+            self.errors |= {row_of[slot]: text for slot, text in problems.items()}
+            self.readable = np.array([row for row in self.readable.tolist() if row not in self.errors], np.int64)
+        elif problems:
+            names = self.cases["case"]
+            listed = [Problem("unreadable", str(names.iloc[row_of[n]]), text) for n, text in problems.items()]
+            raise DataError(f"{len(listed)} cases cannot be brought to {self.spec.spacing} mm (data.spacing):", listed)
+
+    def _window(self) -> tuple[float, float] | None:
+        return self.spec.intensity[0][:2] if self.spec.intensity else None
+
+    def _scaled(self, slots: Sequence[int]) -> dict[int, MaskCase]:
+        """Put voxels, scales and facts of the cases together."""
+        pairs = [(slot, case) for slot in slots if (case := self.volumes[slot]) is not None]
+        cases = [case for _, case in pairs]
+        if self.spec.intensity:
+            scales = [np.array(self.spec.intensity)] * len(cases)
+        else:
+            images = [image for case in cases for image in case.images]
+            measured = iter(moments(images))
+            scales = [_own_scale(np.concatenate([next(measured) for _ in case.images])) for case in cases]
+        masks = [case.mask for case in cases if case.mask is not None]
+        facts = iter(mask_facts(masks))
+        return {
+            slot: MaskCase(case, scale, next(facts) if case.mask is not None else None)
+            for (slot, case), scale in zip(pairs, scales, strict=True)
+        }
+
+    def _of(self, rows: Rows) -> list[MaskCase]:
+        return [self.working[slot] for slot in self.slots[rows].tolist()]
+
+    def dataset(self, rows: Rows) -> WholeCases:  # type: ignore[override]  # cases, where volumes have patches
+        label_of = labels_in_batches(self.target) if self.targets is not None else None
+        return WholeCases(self._of(rows), np.asarray(rows, np.int64), label_of)
+
+    def training_set(self, rows: Rows) -> TrainingMasks:  # type: ignore[override]
+        z, y, x = self.spec.size
+        share, label_of = float(self.cfg["foreground_share"]), labels_in_batches(self.target)
+        return TrainingMasks(self._of(rows), np.asarray(rows, np.int64), (z, y, x), share, label_of, self.seed)
+
+    def sampler(self, rows: Rows, batch_size: int) -> Sampler[Any]:
+        rank_sampler = super(VolumeData, self).sampler(rows, batch_size)
+        return SeveralVisits(rank_sampler, int(self.cfg["patches_per_volume"]))
+
+    def batches(self, rows: Rows, sampler: Sampler[Any], training: bool = False) -> LaterBatches:
+        """Put patches together to batches; whole cases stay alone."""
+        return LaterBatches(sampler, int(self.cfg["batch_size"]) if training else 1, drop_last=False)
+
+    def own_case(self, row: int) -> Case:
+        """Give a row of `cases` in its files' own voxels."""
+        return self._case(int(self.slots[row]))
+
+    def own_truth(self, row: int) -> NDArray[np.int64]:
+        """Give the labels of a row of `cases`, (D, H, W) in its file's own voxels, as batches have them."""
+        mask = self.own_case(row).mask
+        assert mask is not None
+        return np.take(labels_in_batches(self.target), mask.mapped()[0], mode="clip")
+
+    def _case(self, slot: int) -> Case:
+        case = self.own[slot]
+        assert case is not None
+        return case
+
+
+def _has(case: Case, spacing: Triple) -> bool:
+    """Tell whether a case is at a spacing, to a thousandth."""
+    return bool(np.allclose(case.images[0].spacing, spacing, rtol=1e-3))
+
+
+def _own_scale(moment_C2: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Make low, high, mean and deviation of a case that is standardised by itself: nothing is clipped."""
+    mean_C, std_C = moment_C2.T
+    return np.stack([np.full_like(mean_C, -np.inf), np.full_like(mean_C, np.inf), mean_C, np.maximum(std_C, 1e-8)], 1)

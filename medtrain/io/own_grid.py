@@ -1,0 +1,97 @@
+"""Back to a file's own grid: what a network has said at its working spacing, on the voxels that the image has.
+
+A label map is written with the shape and the affine of the image itself, so that any viewer lays one over the other.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from medtrain.io.files import atomic_path
+from medtrain.io.nifti import is_nifti
+from medtrain.io.resample import is_same, weighted
+from medtrain.io.store.voxels import Stored
+from medtrain.io.volume import Triple
+
+
+def to_own(x_DHW: NDArray[Any], spacing: Triple, own: Stored) -> NDArray[np.float32]:
+    """Bring one channel at the working spacing to the voxels of a file, (D, H, W), by linear interpolation.
+
+    The inverse of `medtrain.io.resample.to_spacing`: both grids have the same centre.
+
+    Args:
+        spacing: mm a voxel of `x_DHW`, along D, H, W.
+        own: the image in its file's own voxels.
+    """
+    x, sizes = np.asarray(x_DHW, np.float32), own.shape[1:]
+    steps = [float(to / was) for to, was in zip(own.spacing, spacing, strict=True)]
+    for axis in sorted(range(3), key=lambda axis: sizes[axis] / x_DHW.shape[axis]):  # what shrinks most goes first
+        new, old, step = sizes[axis], x_DHW.shape[axis], steps[axis]
+        positions = (np.arange(new) - (new - 1) / 2) * step + (old - 1) / 2
+        if not is_same(positions, old):
+            x = weighted(x, axis, positions, max(1.0, step))
+    return x
+
+
+def most_likely(x_CDHW: Iterable[NDArray[Any]], spacing: Triple, own: Stored) -> NDArray[np.uint16]:
+    """Number the highest channel of each voxel of a file, (D, H, W): one channel is in memory at a time.
+
+    Args:
+        x_CDHW: probabilities or logits at the working spacing, channel by channel.
+    """
+    label, best = np.zeros(own.shape[1:], np.uint16), np.full(own.shape[1:], -np.inf, np.float32)
+    for number, channel in enumerate(x_CDHW):
+        x = to_own(channel, spacing, own)
+        higher = x > best
+        label[higher] = number
+        np.copyto(best, x, where=higher)
+    return label
+
+
+def as_in_file(x_DHW: NDArray[Any], own: Stored) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Turn (D, H, W) on a file's own voxels to the order and direction of its axes; with the affine that goes with it.
+
+    Args:
+        own: the image in its file's own voxels, as every reader turns them.
+    """
+    turn = nib.orientations.ornt_transform(
+        nib.orientations.axcodes2ornt("RAS"), nib.orientations.axcodes2ornt(own.source.orientation)
+    )
+    x_WHD = x_DHW.transpose(2, 1, 0)
+    turned = nib.orientations.apply_orientation(x_WHD, turn)
+    return turned, own.affine @ nib.orientations.inv_ornt_aff(turn, x_WHD.shape)
+
+
+def write_on_own(x_DHW: NDArray[Any], own: Stored, image: str | os.PathLike[str], file: Path) -> None:
+    """Write labels or a map of probabilities as NIfTI, with the shape and the affine of the image.
+
+    Args:
+        x_DHW: unsigned integers or float32, on the image's own voxels.
+        own: the image in its file's own voxels.
+        image: its file; of NIfTI, the codes that say what space it lies in are kept, and its affine to the bit.
+        file: to be written, .nii or .nii.gz.
+    """
+    turned, affine = as_in_file(x_DHW, own)
+    made = nib.Nifti1Image(np.ascontiguousarray(turned), affine)
+    made.header.set_xyzt_units("mm")
+    if is_nifti(image):
+        header: Any = nib.load(image)
+        made = nib.Nifti1Image(np.ascontiguousarray(turned), header.affine)
+        made.header.set_xyzt_units(header.header.get_xyzt_units()[0])
+        made.set_sform(header.affine, int(header.header["sform_code"]) or 1)
+        made.set_qform(header.affine, int(header.header["qform_code"]))
+    suffix = ".nii.gz" if file.name.endswith(".gz") else ".nii"
+    with atomic_path(file) as temporary:
+        written = temporary.with_name(temporary.name + suffix)
+        try:
+            nib.save(made, written)
+            os.replace(written, temporary)
+        finally:
+            written.unlink(missing_ok=True)

@@ -1,0 +1,49 @@
+"""Masks: of each voxel of a case its label, or the regions that it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medtrain.target.base import Form, Target
+
+
+@dataclass(frozen=True)
+class MaskTarget(Target):
+    """Values are float [N, C]: 1 where a case shows a voxel of the class, else 0.
+
+    Args:
+        labels: names of labels 1..N of a mask in a batch; empty: the classes.
+        codes: what the files have for each of them; empty: 1..N.
+        regions: of each class the labels (1..N) that make it; empty: classes are the labels themselves.
+        ignore_label: what the files have where nobody knows; None for nothing.
+    """
+
+    labels: tuple[str, ...] = ()
+    codes: tuple[int, ...] = ()
+    regions: tuple[tuple[int, ...], ...] = ()
+    ignore_label: int | None = None
+
+    kind = "mask"
+    forms: ClassVar[frozenset[Form]] = frozenset()
+    several = True
+
+    @property
+    def n_outputs(self) -> int:
+        return len(self.regions) or len(self.classes) + 1
+
+    def indicators(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        return np.asarray(values, np.float64)
+
+    def cannot_choose(self, values: NDArray[Any], monitors: Collection[str]) -> tuple[str, str] | None:
+        return None
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Self:
+        made = super().from_plain(plain)
+        object.__setattr__(made, "regions", tuple(tuple(region) for region in made.regions))
+        return made

@@ -1,0 +1,185 @@
+"""Volumes whose labels are masks: what a batch holds, what is planned, and bad input by row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from medtrain.core.errors import DataError, UsageError
+from medtrain.data.batches.masks import MaskData
+from medtrain.target import DataSpec
+from medtrain.target.mask import MaskTarget
+from tests.segmentations import halved_balls, segmentation
+from tests.volumes import save
+
+LABELS = ("left", "right")
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return halved_balls(tmp_path_factory.mktemp("balls"))
+
+
+def opened(table: Path, said: list[str] | None = None, **keys: Any) -> MaskData:
+    data = MaskData(segmentation(table, **keys), report=(said if said is not None else []).append)
+    data.prepare()
+    return data
+
+
+def training(data: MaskData, epoch: int = 0) -> list[dict[str, torch.Tensor]]:
+    loader = data.train_dataloader()
+    loader.batch_sampler.sampler.set_epoch(epoch)  # type: ignore[union-attr]
+    return list(loader)
+
+
+def test_a_training_batch_holds_patches_and_their_labels(table: Path) -> None:
+    data = opened(table, classes=list(LABELS))
+    assert data.spec.target == MaskTarget(LABELS, LABELS)
+    assert data.spec.spacing == (1.5, 1.0, 1.0) and data.plan is not None
+    batches = training(data)
+    assert len(batches) == len(data.rows("train")) * data.plan.visits // data.plan.batch_size
+    first = batches[0]
+    assert first["x"].shape == (2, 1, *data.spec.size) and first["x"].dtype == torch.float32
+    assert first["mask"].shape == (2, *data.spec.size) and first["mask"].dtype == torch.int64
+    seen = torch.cat([batch["mask"].flatten() for batch in batches]).unique().tolist()
+    assert seen == [-1, 0, 1, 2]
+    beyond = first["mask"] == -1
+    assert beyond.any() and not first["x"][:, 0][beyond].any()
+    marked = torch.cat([b["x"][:, 0][b["mask"] == 2] for b in batches]).mean()
+    around = torch.cat([b["x"][:, 0][b["mask"] == 0] for b in batches]).mean()
+    assert marked > around + 2
+    pairs = {(int(c), int(d)) for b in batches for c, d in zip(b["case"], b["draw"], strict=True)}
+    assert pairs == {(int(row), d) for row in data.rows("train") for d in range(data.plan.visits)}
+
+
+def test_a_whole_case_is_standardised_by_itself_and_its_truth_is_the_files(table: Path) -> None:
+    data = opened(table)
+    for batch in data.eval_dataloader("test"):
+        row = int(batch["case"][0])
+        own = data.own_case(row)
+        values = own.images[0].values()
+        np.testing.assert_allclose(batch["x"][0], (values - values.mean()) / values.std(), atol=2e-3)
+        assert np.array_equal(batch["mask"][0], data.own_truth(row))
+        name = data.cases["path"].iloc[row]
+        file = nib.as_closest_canonical(nib.load(Path(name).parent / f"mask_{Path(name).name}"))
+        assert np.array_equal(np.asarray(file.dataobj).T, data.own_truth(row))
+
+
+def test_patches_depend_on_seed_epoch_case_and_draw_only(table: Path) -> None:
+    def by_visit(epoch: int, **keys: Any) -> dict[tuple[int, int], torch.Tensor]:
+        batches = training(opened(table, **keys), epoch)
+        return {(int(c), int(d)): x for b in batches for c, d, x in zip(b["case"], b["draw"], b["x"], strict=True)}
+
+    one, same, other = by_visit(2), by_visit(2, batch_size=5), by_visit(3)
+    assert one.keys() == same.keys() and all(torch.equal(one[key], same[key]) for key in one)
+    assert sum(torch.equal(one[key], other[key]) for key in one) < len(one) / 2
+
+
+def test_a_share_of_small_patches_lies_around_each_label_alike(table: Path) -> None:
+    shares = {}
+    for share in (0.0, 1.0):
+        data = opened(table, patch_size=8, strides=[1, 2], foreground_share=share, patches_per_volume=8)
+        masks = torch.cat([batch["mask"] for batch in training(data)])
+        shares[share] = [float((masks == label).flatten(1).any(1).float().mean()) for label in (1, 2)]
+        if share:  # a marked voxel lies in every patch
+            assert bool((masks > 0).flatten(1).any(1).all())
+    assert min(shares[1.0]) > 0.6 > 0.5 > max(shares[0.0]), shares
+
+
+def test_working_spacing_is_another_and_the_truth_stays_the_files(table: Path) -> None:
+    data = opened(table, spacing=2.0, patch_size=8, strides=[1, 2])
+    row = int(data.rows("val")[0])
+    batch = next(iter(data.eval_dataloader("val")))
+    own = data.own_case(row).images[0]
+    expected = [round(n * mm / 2) for n, mm in zip(own.shape[1:], own.spacing, strict=True)]
+    assert list(batch["mask"].shape[1:]) == expected
+    assert data.own_truth(row).shape == own.shape[1:]
+
+
+def test_a_trained_spec_decides(table: Path) -> None:
+    first = opened(table, classes=list(LABELS))
+    spec = DataSpec.from_dict(first.spec.to_dict())
+    assert spec == first.spec
+    inputs = MaskData.for_inputs(segmentation(table), spec, table.parent / "0.nii.gz")
+    (batch,) = list(inputs.predict_dataloader())
+    assert batch.keys() == {"x", "case"} and batch["x"].shape[2:] == inputs.own_case(0).shape
+
+
+def test_regions_and_names_of_odd_numbers(tmp_path: Path) -> None:
+    file = halved_balls(tmp_path, count=12)
+    for mask in tmp_path.glob("mask_*"):
+        image = nib.load(mask)
+        values = np.asarray(image.dataobj)
+        nib.save(nib.Nifti1Image(np.where(values == 2, 4, values).astype(np.uint8), image.affine), mask)
+    data = opened(file)
+    assert data.spec.classes == ("1", "4") and data.target.codes == (1, 4)
+    assert int(data.own_truth(0).max()) == 2
+    named = opened(file, label_map={1: "core", 4: "edge"}, regions={"whole": [1, 4], "edge": ["edge"]})
+    assert named.target == MaskTarget(("whole", "edge"), ("core", "edge"), (1, 4), ((1, 2), (2,)))
+    assert DataSpec.from_dict(named.spec.to_dict()) == named.spec
+    unsure = opened(file, ignore_label=4)
+    assert unsure.spec.classes == ("1",) and set(np.unique(unsure.own_truth(0))) == {-1, 0, 1}
+    with pytest.raises(UsageError, match=r"regions.whole=\[1, 3\].* no label \[3\].*1 \(core\), 4 \(edge\)"):
+        opened(file, label_map={1: "core", 4: "edge"}, regions={"whole": [1, 3]})
+
+
+def test_bad_masks_are_named_by_row_and_nothing_else_is_lost(tmp_path: Path) -> None:
+    file = halved_balls(tmp_path, count=20)
+
+    def spoil(n: int, change: Any) -> None:
+        image = nib.load(tmp_path / f"mask_{n}.nii.gz")
+        voxels, affine = change(np.asarray(image.dataobj).copy(), image.affine.copy())
+        nib.save(nib.Nifti1Image(voxels, affine), tmp_path / f"mask_{n}.nii.gz")
+
+    spoil(1, lambda x, affine: (x[:-1], affine))
+    spoil(2, lambda x, affine: (x, affine + np.diag([0, 0, 3.0], 1)))
+    spoil(3, lambda x, affine: (np.where(x == 2, 7, x), affine))
+    spoil(4, lambda x, affine: (x * np.float32(0.4), affine))
+    rows = pd.read_csv(file)
+    rows.loc[5, "mask"] = ""
+    rows.loc[6, "mask"] = "nowhere.nii.gz"
+    rows.to_csv(file, index=False)
+    with pytest.raises(DataError) as caught:
+        opened(file, classes=list(LABELS))
+    found = {problem.where.split()[0] + problem.where.split()[-1]: problem.detail for problem in caught.value.problems}
+    text = str(caught.value)
+    assert len(caught.value.problems) == 6, found
+    for piece in (
+        "voxels, the image",
+        "lies elsewhere",
+        "7 (",
+        "no labels, whole numbers",
+        "no mask",
+        "nowhere.nii.gz",
+    ):
+        assert piece in text, piece
+    said: list[str] = []
+    data = opened(file, said, classes=list(LABELS), on_bad="skip")
+    assert len(data.cases) == 14 and any("left out 6 of 20" in line for line in said)
+
+
+def test_classes_that_no_training_case_shows_and_empty_masks_are_told(tmp_path: Path) -> None:
+    file = halved_balls(tmp_path, count=20)
+    rows = pd.read_csv(file)
+    rows["split"] = ["train"] * 14 + ["val"] * 3 + ["test"] * 3
+    rows.to_csv(file, index=False)
+    image = nib.load(tmp_path / "mask_18.nii.gz")
+    nib.save(nib.Nifti1Image(np.zeros(image.shape, np.uint8), image.affine), tmp_path / "mask_18.nii.gz")
+    said: list[str] = []
+    data = opened(file, said, classes=["left", "right", "third"])
+    assert {problem.kind for problem in data.problems} >= {"absent_class", "empty_mask"}
+    assert any("shows 'third'" in line for line in said) and any("1 of 3 cases" in line for line in said)
+    assert data.targets is not None and data.targets.sum(0).tolist() == [19, 19, 0]
+
+
+def test_a_table_without_masks_is_refused(tmp_path: Path) -> None:
+    save(tmp_path / "0.nii.gz", np.zeros((4, 4, 4), np.int16))
+    (tmp_path / "table.csv").write_text("image\n0.nii.gz\n")
+    with pytest.raises(UsageError, match=r"data\.columns\.mask"):
+        opened(tmp_path / "table.csv")

@@ -1,0 +1,74 @@
+"""The plan of a segmentation, from fingerprints whose plan follows by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from medtrain.core.errors import UsageError
+from medtrain.data.planning import Fingerprint, divisors, kept_bytes, plan, strides_of
+
+HIPPOCAMPUS = Fingerprint(np.tile([[36, 50, 35]], (208, 1)), np.ones((208, 3)))
+LIVER = Fingerprint(
+    np.tile([[100, 512, 512]], (100, 1)),
+    np.repeat([[5.0, 0.8, 0.8], [2.5, 0.8, 0.8]], (80, 20), axis=0),
+    np.array([[-80.0, 220.0, 60.0, 50.0]]),
+    hounsfield=True,
+)
+
+
+def test_small_cases_are_taken_whole() -> None:
+    made = plan(HIPPOCAMPUS, {})
+    assert made.spacing == (1.0, 1.0, 1.0) and made.intensity == ()
+    assert made.strides == ((1, 1, 1), (2, 2, 2), (2, 2, 2), (1, 2, 1))  # 9, 6.25 and 8.75 voxels in the last stage
+    assert made.patch_size == (36, 56, 36)
+    assert made.batch_size == 208 // 40 and made.visits == 1
+
+
+def test_thick_slices_get_their_tenth_percentile_and_their_own_strides() -> None:
+    made = plan(LIVER, {})
+    assert made.spacing == (2.5, 0.8, 0.8)
+    assert made.strides[1] == (1, 2, 2) and made.strides[2] == (2, 2, 2)  # 0.8 to 1.6 mm, then 2.5 is no longer thick
+    assert made.intensity == ((-80.0, 220.0, 60.0, 50.0),)
+    assert 2 * kept_bytes(made.patch_size, made.strides) <= 8e9 < 2 * kept_bytes((128, 256, 256), made.strides)
+    assert not any(n % d for n, d in zip(made.patch_size, divisors(made.strides), strict=True))
+    assert "10th percentile" in made.text() and "ct" in made.text()
+
+
+def test_what_is_kept_is_counted_stage_by_stage() -> None:
+    assert kept_bytes((8, 8, 8), ((1, 1, 1), (2, 2, 2))) == 4 * 12 * (512 * 32 + 64 * 64)
+
+
+def test_more_memory_gives_larger_patches_then_larger_batches() -> None:
+    small, large = (plan(LIVER, {"memory_gb": gb}) for gb in (4, 16))
+    assert np.prod(large.patch_size) > 2 * np.prod(small.patch_size) and small.batch_size == 2
+    few = Fingerprint(np.tile([[36, 50, 35]], (20, 1)), np.ones((20, 3)))
+    assert plan(few, {}).batch_size == 2 and plan(few, {}).visits == 8
+
+
+def test_keys_that_are_set_stand() -> None:
+    keys = {"spacing": 2, "patch_size": [16, 24, 16], "strides": [1, [2, 2, 2]], "batch_size": 3, "modality": "ct"}
+    made = plan(LIVER, keys | {"window": [-50, 250], "foreground_share": 0.5, "patches_per_volume": 4})
+    assert (made.spacing, made.patch_size, made.batch_size, made.visits) == ((2, 2, 2), (16, 24, 16), 3, 4)
+    assert made.strides == ((1, 1, 1), (2, 2, 2)) and made.intensity[0][:2] == (-50.0, 250.0)
+    assert made.foreground_share == 0.5 and made.text().count("as set") == 6
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ({"patch_size": [30, 50, 35]}, "multiples of"),
+        ({"strides": [2, 2]}, "first stage"),
+        ({"strides": [1, [2, 2]]}, "one number of 1 to 4, or three"),
+        ({"modality": "ct"}, "no training case marks anything"),
+    ],
+)
+def test_keys_that_cannot_be_are_refused(keys: dict, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        plan(HIPPOCAMPUS, keys)
+
+
+def test_an_axis_is_shrunk_while_it_keeps_six_voxels() -> None:
+    assert strides_of((6, 44, 44), (2, 0.7, 0.7)) == ((1, 1, 1), (1, 2, 2), (1, 2, 2))
+    assert len(strides_of((128, 128, 128), (1, 1, 1))) == 5
+    assert strides_of((4, 4, 4), (1, 1, 1)) == ((1, 1, 1),)
