@@ -14,6 +14,7 @@ from medtrain.target import DataSpec, Decision, Predicted, Target, kinds, target
 from medtrain.target.binary import Binary
 from medtrain.target.boxes import BoxTarget
 from medtrain.target.classes import ClassTarget
+from medtrain.target.mask import MaskTarget
 from medtrain.target.multiclass import Multiclass
 from medtrain.target.multilabel import Multilabel
 
@@ -33,7 +34,8 @@ ROWS = pd.DataFrame({"case": ["007", "NA", "z"], "patient": ["p", "q", "q"]})
 
 
 def test_a_kind_is_found_by_the_name_of_its_file() -> None:
-    assert kinds() == {"binary": Binary, "boxes": BoxTarget, "multiclass": Multiclass, "multilabel": Multilabel}
+    classes = {"binary": Binary, "multiclass": Multiclass, "multilabel": Multilabel}
+    assert kinds() == classes | {"boxes": BoxTarget, "mask": MaskTarget}
     for name, kind in kinds().items():
         assert kind.kind == name and kind.__module__ == f"medtrain.target.{name}"
     with pytest.raises(ValueError, match="label_kind 'riddle' is none of binary, boxes"):
