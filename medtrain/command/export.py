@@ -59,6 +59,8 @@ def main(cfg: DictConfig, folder: Path) -> None:
     )
     for text in parity["changed"]:
         build.say(f"  changed: {text}")
+    if count := len(parity["unsteady"]):
+        build.say(f"  {count} boxes below the threshold have no counterpart, as ties decide about them: parity.json")
     build.say(f"export  {target}")
 
 

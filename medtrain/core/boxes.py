@@ -45,6 +45,20 @@ class Raw(NamedTuple):
     stride_A: Tensor
 
 
+class Candidates(NamedTuple):
+    """What a detector proposes in each image of a batch before suppression, as many boxes an image as in any other.
+
+    Args:
+        boxes_BK4: in pixels of the network's input, float32.
+        scores_BK: 0..1.
+        labels_BK: class numbers from 0; of the first of two stages levels.
+    """
+
+    boxes_BK4: Tensor
+    scores_BK: Tensor
+    labels_BK: Tensor
+
+
 class Detections(NamedTuple):
     """The boxes that a detector predicts in a batch, packed; of each image the surest first.
 

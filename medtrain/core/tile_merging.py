@@ -7,7 +7,7 @@ lies wholly within the half of a large one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -17,6 +17,7 @@ from medtrain.core.box_fusion import pair_iou
 from medtrain.core.truth import PredictedBoxes
 
 Floats = NDArray[np.float64]
+CUT_PX = 3.0  # of the network's input: detectors place edges about so exactly
 OUTWARD = np.array([-1.0, -1.0, 1.0, 1.0])  # left, top, right, bottom
 
 
@@ -37,6 +38,20 @@ class Views:
     def select(self, rows: NDArray[np.int64]) -> Views:
         """Select the boxes at these positions."""
         return Views(self.number_N[rows], self.rect_N4[rows], self.margin_N[rows])
+
+
+def on_originals(
+    boxes: PredictedBoxes, views: Views | None, size_N2: NDArray[np.int64], overlap: float
+) -> PredictedBoxes:
+    """Cut the boxes of one network, in pixels of the originals, at their edges, and merge those that tiles show.
+
+    Args:
+        views: None where images were seen whole.
+        size_N2, overlap: as `merge_tiles` takes them.
+    """
+    edge_N4 = np.tile(size_N2[boxes.image_N][:, ::-1], 2)
+    within = replace(boxes, boxes_N4=np.clip(boxes.boxes_N4, 0, edge_N4))
+    return within if views is None else merge_tiles(within, views, size_N2, overlap)
 
 
 def merge_tiles(boxes: PredictedBoxes, views: Views, size_N2: NDArray[np.int64], overlap: float) -> PredictedBoxes:

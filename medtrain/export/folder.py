@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module, resources
 from pathlib import Path
 from pkgutil import iter_modules
@@ -47,9 +48,10 @@ def program(facts: Mapping[str, Any]) -> Bundle:
     """Make predict.py of a model.json: the task's `main`, and the class that runs networks of the format."""
     network, module = (f"{runtime.__name__}.{name}" for name in (f"network_{facts['format']}", facts["program"]))
     title = _TITLE.format(version=facts["medtrain"], run=facts["run"])
-    return bundle(
-        title, module, [f"{network}:Network", "main"], "sys.exit(main(Network, Path(__file__).resolve().parent))"
-    )
+    end = "sys.exit(main(Network, Path(__file__).resolve().parent))"
+    made = bundle(title, module, [f"{network}:Network", "main"], end)
+    needs = {package for own in facts.get("networks", {}).values() for package in own.get("needs", ())}
+    return replace(made, packages=tuple(sorted({*made.packages, *needs})))
 
 
 def fill(folder: Path, made: Bundle, facts: Mapping[str, Any]) -> list[str]:

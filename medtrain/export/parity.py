@@ -36,13 +36,17 @@ class Parity:
     Attributes:
         cases: that were compared.
         largest: the largest difference of a probability.
+        pixels: the largest between the edges of boxes.
         changed: decisions that differ, a sentence each.
+        unsteady: boxes below the threshold that one side lacks, as ties decide about them, a sentence each.
         faults: what may not be, a sentence each.
     """
 
     cases: int = 0
     largest: float = 0.0
+    pixels: float = 0.0
     changed: list[str] = field(default_factory=list)
+    unsteady: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from medtrain.core.offer import offer
 from medtrain.model.attention import attention_map, has_attention
 from medtrain.model.bag_network import BagNetwork, relevance
 from medtrain.model.build import build_model, fill_from_spec, fit_channels
-from medtrain.model.detector import Detector, losses_wanted
+from medtrain.model.detector import Detector, Stage, losses_wanted
 from medtrain.model.dropout import check_passes, dropout_passes
 from medtrain.model.ensemble import Ensemble, members_of
 from medtrain.model.instance_attention import class_logits, score_instances
@@ -18,6 +18,7 @@ __all__ = [
     "BagNetwork",
     "Detector",
     "Ensemble",
+    "Stage",
     "attention_map",
     "build_model",
     "check_passes",

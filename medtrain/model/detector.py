@@ -5,13 +5,28 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
 from medtrain.core.boxes import Boxes, Detections
+from medtrain.core.errors import UsageError
+from medtrain.core.suppression import Suppression
+
+
+class Stage(NamedTuple):
+    """A part of a detector up to where it suppresses boxes, its inputs normalised.
+
+    Args:
+        network: of the first stage from (B, C, H, W) to the fields of `core.boxes.Candidates`, and to what a second one
+            takes; of a second from boxes (N, 4), the image of each (N,) and these to boxes (N, C, 4), scores (N, C).
+        rule: of suppression, within classes; of the first of two stages within levels.
+    """
+
+    network: nn.Module
+    rule: Suppression
 
 
 class Detector(nn.Module):
@@ -35,6 +50,17 @@ class Detector(nn.Module):
     @abstractmethod
     def detect(self, x_BCHW: Tensor) -> Detections:
         """Predict boxes in pixels of the input, after suppression; of each image the surest first."""
+
+    def parted(self, channels: int, size: tuple[int, int]) -> list[Stage]:
+        """Part the network where it suppresses boxes, for inputs of one size: one stage, or two.
+
+        Raises:
+            UsageError: it doesn't say where that is.
+        """
+        raise UsageError(
+            f"export: {type(self).__name__} doesn't say what it proposes before suppression; give it a method parted() "
+            "(medtrain/model/detector.py)"
+        )
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from medtrain.core.boxes import Boxes, Detections
-from medtrain.model.detector import Detector
+from medtrain.model.candidates import stages_of
+from medtrain.model.detector import Detector, Stage
 from medtrain.model.stem import set_channels
 from medtrain.target import DataSpec
 
@@ -52,6 +53,9 @@ class TorchvisionDetector(Detector):
             torch.cat([output[key] for output in outputs]) for key in ("boxes", "scores", "labels")
         )
         return Detections(boxes_N4.float(), scores_N.float(), labels_N - self.first_label, image_N)
+
+    def parted(self, channels: int, size: tuple[int, int]) -> list[Stage]:
+        return stages_of(self.net, channels, size, self.first_label)
 
 
 SHORT = {

@@ -16,10 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medtrain.core.boxes import Boxes, Detections, Raw, decode, grid_points, suppress
+from medtrain.core.boxes import Boxes, Candidates, Detections, Raw, decode, grid_points, suppress
 from medtrain.core.errors import UsageError
 from medtrain.core.ranges import Count, Inside, Share, checked
-from medtrain.model.detector import Detector
+from medtrain.core.suppression import Suppression
+from medtrain.model.detector import Detector, Stage
 from medtrain.model.weights import load_weights
 from medtrain.target import DataSpec
 
@@ -114,16 +115,36 @@ class Yolo(Detector):
         points_A2, stride_A = grid_points([tuple(m.shape[2:]) for m in maps], self.strides, x.device)
         return Raw(torch.cat(logits, 2).transpose(1, 2), torch.cat(coded, 2).transpose(1, 2), points_A2, stride_A)
 
-    def detect(self, x_BCHW: Tensor) -> Detections:
+    def candidates(self, x_BCHW: Tensor) -> Candidates:
+        """Predict the surest boxes of each image, before suppression."""
         raw = self(x_BCHW)
         scores_BN = raw.logits_BAC.float().sigmoid().flatten(1)
         boxes_BA4 = decode(raw.coded_BA4, raw.points_A2, raw.stride_A)
         scores_BK, entries_BK = scores_BN.topk(min(1000, scores_BN.shape[1]), 1)
+        classes = raw.logits_BAC.shape[2]
+        points_BK4 = (entries_BK // classes)[..., None].expand(-1, -1, 4)
+        boxes_BK4 = clipped(boxes_BA4.gather(1, points_BK4), x_BCHW.shape)
+        return Candidates(boxes_BK4, scores_BK, entries_BK % classes)
+
+    def detect(self, x_BCHW: Tensor) -> Detections:
+        boxes_BK4, scores_BK, labels_BK = self.candidates(x_BCHW)
         image_K, k = (scores_BK > self.floor).nonzero(as_tuple=True)
-        entry, classes = entries_BK[image_K, k], raw.logits_BAC.shape[2]
-        boxes_N4 = clipped(boxes_BA4[image_K, entry // classes], x_BCHW.shape)
-        detections = Detections(boxes_N4, scores_BK[image_K, k], entry % classes, image_K)
+        detections = Detections(boxes_BK4[image_K, k], scores_BK[image_K, k], labels_BK[image_K, k], image_K)
         return suppress(detections, self.overlap, self.most)
+
+    def parted(self, channels: int, size: tuple[int, int]) -> list[Stage]:
+        return [Stage(Before(self), Suppression(self.overlap, self.most, self.floor))]
+
+
+class Before(nn.Module):
+    """The network up to suppression."""
+
+    def __init__(self, network: Yolo) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x_BCHW: Tensor) -> Candidates:
+        return self.network.candidates(x_BCHW)
 
 
 def _last(width: int, bias: list[float]) -> nn.Conv2d:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
-from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
 
 from medtrain.data.batches.pictures import Batch, drawn, scaled
@@ -103,7 +104,7 @@ class BoxImages(Dataset[Batch]):
             return scaled(self.cache[slot_B])
         x_BCHW = scaled(self.cache.cut(slot_B, corner_B2, self.size))
         for row in torch.nonzero(self.shrunk[index_B]).ravel().tolist():
-            x_BCHW[row] = _shrunk(scaled(self.cache[slot_B[row : row + 1]]), self.size)
+            x_BCHW[row] = scaled(shrunk(self.cache[slot_B[row : row + 1]][0], self.size))
         return x_BCHW
 
     def _boxes(self, index_B: Tensor) -> Batch:
@@ -133,12 +134,17 @@ def _rows_of(first_S: Tensor, index_B: Tensor) -> tuple[Tensor, Tensor]:
     return first_S[index_B][image_M] + within_M, image_M
 
 
-def _shrunk(x_1CHW: Tensor, size: tuple[int, int]) -> Tensor:
-    """Shrink a picture into `size` (h, w), from the left top corner on: (C, h, w) of the same type."""
-    sides = _shrunk_sides((x_1CHW.shape[-2], x_1CHW.shape[-1]), size)
-    small = interpolate(x_1CHW.float(), sides, mode="bilinear", antialias=True, align_corners=False)[0]
-    out_CHW = x_1CHW.new_zeros(x_1CHW.shape[1], *size)
-    out_CHW[:, : sides[0], : sides[1]] = small if x_1CHW.is_floating_point() else small.round().to(x_1CHW.dtype)
+def shrunk(pixels_CHW: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """Shrink a picture into `size` (h, w), from the left top corner on: (C, h, w) of the same type.
+
+    One of 8 bits that lies among deeper ones, all its values multiples of 257, gets what it gets among its like.
+    """
+    sides = _shrunk_sides((pixels_CHW.shape[1], pixels_CHW.shape[2]), size)
+    step = 257 if pixels_CHW.dtype == np.uint16 and not (pixels_CHW % 257).any() else 1
+    out_CHW = np.zeros((len(pixels_CHW), *size), pixels_CHW.dtype)
+    for plane_HW, out_HW in zip(pixels_CHW.astype(np.float32), out_CHW, strict=True):
+        small = Image.fromarray(plane_HW).resize(sides[::-1], Image.Resampling.BILINEAR)  # antialiased
+        out_HW[: sides[0], : sides[1]] = np.rint(np.asarray(small) / step) * step
     return out_CHW
 
 

@@ -13,6 +13,7 @@ from medtrain.export.portable import Part
 from medtrain.export.traced import trace
 
 SUFFIX = ".pt2"
+WITH = ("torchvision",)  # packages whose operators torch knows once they are imported
 
 
 def check(opset: int | None) -> None:
@@ -34,9 +35,15 @@ def write(part: Part, file: Path, opset: int | None, identity: Mapping[str, str]
     torch.export.save(traced.program, file, extra_files=extra_files)
     return {
         "file": file.name,
+        "needs": sorted({space for node in traced.program.graph.nodes if (space := _space(node.target)) in WITH}),
         "inputs": [
             {"name": name, "dtype": str(example.dtype).removeprefix("torch."), "shape": traced.shapes[name]}
             for name, example in part.inputs.items()
         ],
         "outputs": [{"name": name, "is": words} for name, words in part.outputs.items()],
     }
+
+
+def _space(target: Any) -> str:
+    """Name the library of an operator; '' of what is none."""
+    return str(getattr(target, "namespace", ""))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medtrain.export.runtime.inputs import Case
+from medtrain.export.runtime.inputs import Case, tell, write_whole
 from medtrain.export.runtime.started import Started
 from medtrain.io.store.fill import reason_of
 
-SHOWN = 20  # bad cases on the terminal
 Judge = Callable[[Any], Mapping[str, NDArray[Any]]]
 
 
@@ -65,13 +63,8 @@ class ClassRows:
             cells = self._cells.get(number, {})
             values = [_text(cells.get(column, "")) for column in columns]
             writer.writerow([case.name, case.patient, *values, self.errors.get(number, "")])
-        part = output.with_name(f".{output.name}.part")
-        part.write_text(text.getvalue(), encoding="utf-8")
-        part.replace(output)
-        print(f"{len(self.cases) - len(self.errors):,} predicted, {len(self.errors):,} bad: {output}")
-        for number, reason in list(self.errors.items())[:SHOWN]:
-            print(f"  {self.cases[number].name}: {reason}", file=sys.stderr)
-        return 1 if self.errors else 0
+        write_whole(output, text.getvalue())
+        return tell(self.cases, self.errors, output)
 
 
 def one_by_one(started: Started, cases: Sequence[Case], read: Callable[[int], Any], judge: Judge) -> int:

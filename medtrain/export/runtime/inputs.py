@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -19,6 +20,7 @@ from medtrain.io.pseudonym import KEY, keyed
 
 OTHER_TABLES = (".xlsx", ".xls", ".parquet", ".csv.gz", ".tsv.gz", ".txt.gz")
 TABLES = (".csv", ".tsv", ".txt")
+SHOWN = 20  # bad cases on the terminal
 
 
 @dataclass(frozen=True)
@@ -120,3 +122,22 @@ def find_column(columns: Sequence[str], named: Any, usual: Sequence[str]) -> str
         return None
     lower = {name.lower(): name for name in reversed(columns)}
     return first if first in columns else next((lower[name] for name in usual if name in lower), None)
+
+
+def write_whole(output: Path, text: str) -> None:
+    """Write a file whole, or not at all."""
+    part = output.with_name(f".{output.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(output)
+
+
+def tell(cases: Sequence[Case], errors: Mapping[int, str], output: Path) -> int:
+    """Say what became of the cases; returns the exit code.
+
+    Args:
+        errors: why a case could not be read, by its number.
+    """
+    print(f"{len(cases) - len(errors):,} predicted, {len(errors):,} bad: {output}")
+    for number, reason in list(errors.items())[:SHOWN]:
+        print(f"  {cases[number].name}: {reason}", file=sys.stderr)
+    return 1 if errors else 0

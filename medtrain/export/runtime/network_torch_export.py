@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ class Network:
     carries_code = True
 
     def __init__(self, folder: Path, facts: Mapping[str, Any], provider: str | None = None) -> None:
+        for package in facts["needs"]:  # brings operators
+            importlib.import_module(package)
         self._device = torch.device(provider or "cpu")
         self._program = torch.export.load(str(folder / facts["file"])).module().to(self._device)
         self._inputs = [entry["name"] for entry in facts["inputs"]]

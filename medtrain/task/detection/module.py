@@ -16,9 +16,10 @@ from medtrain.augment import BoxViews
 from medtrain.core.box_fusion import fuse_boxes, fuse_detections, joined
 from medtrain.core.boxes import Boxes, Detections, iou, marked_pixels, moved, share_inside
 from medtrain.core.coco import results
-from medtrain.core.tile_merging import Views, merge_tiles
+from medtrain.core.tile_merging import CUT_PX, Views, on_originals
 from medtrain.core.truth import PredictedBoxes, Truth
 from medtrain.data.base import Data
+from medtrain.export.portable import ExportRequest, Portable
 from medtrain.io.boxes.export import check_output
 from medtrain.io.files import write_json
 from medtrain.metric import EvalOptions, Hit, HitRule, fit_box_thresholds, map50
@@ -31,11 +32,11 @@ from medtrain.task.detection.explain import explain_boxes
 from medtrain.task.detection.export import export_boxes, write_images
 from medtrain.task.detection.judging import judge_boxes
 from medtrain.task.detection.out_of_fold import BoxJudge
+from medtrain.task.detection.portable import portable_boxes
 from medtrain.task.explanation import Explanation, Request
 from medtrain.task.gathering import Outputs
 
 WAYS = ("horizontal", "vertical")
-CUT_PX = 3.0  # of the network's input: detectors place edges about so exactly
 
 
 class Detection(Task):
@@ -222,14 +223,13 @@ class Detection(Task):
         self, box_N6: Tensor, row_N: Tensor, case_R: Tensor, number_R: Tensor | None, view_R5: Tensor | None
     ) -> PredictedBoxes:
         """Cut boxes of one network at the edges of the originals, and merge those of tiles."""
-        case, box = case_R[row_N].numpy(), box_N6.double().numpy()
-        edge_N4 = np.tile(self.truth.size_N2[case][:, ::-1], 2)
-        detected = PredictedBoxes(np.clip(box[:, :4], 0, edge_N4), box[:, 4], box[:, 5].astype(np.int64), case)
+        box = box_N6.double().numpy()
+        detected = PredictedBoxes(box[:, :4], box[:, 4], box[:, 5].astype(np.int64), case_R[row_N].numpy())
         if number_R is None or view_R5 is None:
-            return detected
+            return on_originals(detected, None, self.truth.size_N2, self.merge)
         view = view_R5[row_N].double().numpy()
         views = Views(number_R[row_N].numpy(), view[:, :4], view[:, 4])
-        return merge_tiles(detected, views, self.truth.size_N2, self.merge)
+        return on_originals(detected, views, self.truth.size_N2, self.merge)
 
     def judged(self, outputs: Outputs) -> tuple[Truth, PredictedBoxes, np.ndarray]:
         """Collect truth and boxes of the cases that were looked at, numbered from 0 in the order of those cases."""
@@ -281,6 +281,10 @@ class Detection(Task):
     def explain(self, request: Request) -> Explanation:
         """Draw the boxes that the decision shows over each image."""
         return explain_boxes(self, request)
+
+    def portable(self, request: ExportRequest) -> Portable:
+        """Make the export of a detector: its stages up to suppression, whose rules stand beside them."""
+        return portable_boxes(self, request)
 
     def predictions(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision) -> list[dict[str, Any]]:
         """Make COCO results, images numbered from 1 and categories as in the training data's file; with file, class by
