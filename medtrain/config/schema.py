@@ -89,7 +89,7 @@ class Data:
     tissue_threshold: float | None
     tissue_labels: str | int | list[str | int] | None
     tissue_missing: Literal["detect", "error"]
-    ink: bool | list[Literal["red", "green", "blue", "black"]]
+    ink: bool | list[Literal["red", "yellow", "green", "blue", "purple", "black"]]
     slide_px: Annotated[int, AtLeast(512)]
 
 

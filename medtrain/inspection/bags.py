@@ -28,6 +28,7 @@ def inspect(data: BagData, near: bool = True, progress: Bars = no_bar) -> Inspec
     seen = table.seen
     lengths = np.array([data.bags.lengths[data.members[case]].sum() for case in seen], np.int64)
     table.findings += _small(seen, lengths, table.places) + _flat(data, seen, table.places)
+    table.findings += _twice(data, seen, table.places)
     return table.outcome(data, images=_facts(data, seen, lengths))
 
 
@@ -49,6 +50,21 @@ def _flat(data: BagData, seen: NDArray[np.int64], places: list[str]) -> list[Fin
             if len(x) > 1 and (x == x[:1]).all():
                 detail = f"all {len(x):,} instances have the same features"
                 findings.append(Finding(Problem("constant", places[case], detail, "warning"), (case,)))
+    return findings
+
+
+def _twice(data: BagData, seen: NDArray[np.int64], places: list[str]) -> list[Finding]:
+    """Find bags that hold tiles of one place several times, which count that often."""
+    findings = []
+    for case in seen.tolist():
+        for bag in data.members[case]:
+            coords = data.bags.coords(bag)
+            if coords is None:
+                continue
+            again = len(coords) - len(np.unique(coords, axis=0))
+            if again:
+                detail = f"{again:,} of {len(coords):,} tiles lie where another one does: they count twice"
+                findings.append(Finding(Problem("repeated_tile", places[case], detail, "warning"), (case,)))
     return findings
 
 

@@ -20,6 +20,7 @@ from PIL import Image
 from medtrain.io.slide_openslide import OpenSlideLevels
 from medtrain.io.slide_pages import open_levels
 from medtrain.io.slide_tiff import TiffLevels, agrees
+from medtrain.io.slide_unread import unread_share
 
 Pixels = NDArray[np.uint8]
 
@@ -93,6 +94,13 @@ class Slide:
         if level not in self._direct:
             self._direct[level] = agrees(self._tiff, self._openslide, level)
         return "tiff" if self._direct[level] else self._openslide.name
+
+    @property
+    def unread(self) -> float:
+        """Compute the share of the file's pixels that are other pictures than this one, see `unread_share`."""
+        vendor = self._openslide.properties.get("openslide.vendor", "")
+        plain = self._openslide.name == "tifffile" or vendor == "generic-tiff"
+        return unread_share(self.path, self.sizes[0]) if plain else 0.0
 
     def close(self) -> None:
         """Close the files; the next read opens them again."""

@@ -173,3 +173,12 @@ def test_musk1(test_data: Path) -> None:
     made.prepare()
     assert (len(made.cases), made.spec.channels, int(made.lengths.sum())) == (92, 166, 476)
     assert made.targets is not None and made.targets.sum() == 47
+
+
+def test_tiles_of_one_place_are_found(folder: Path) -> None:
+    with h5py.File(folder / "bags" / "s3.h5", "a") as h5:
+        h5["coords"] = np.array([[0, 0], [0, 256], [0, 0], [256, 0]])
+    found = [finding.problem for finding in inspect_data(data(folder)).findings]
+    assert [problem.detail for problem in found if problem.kind == "repeated_tile"] == [
+        "1 of 4 tiles lie where another one does: they count twice"
+    ]

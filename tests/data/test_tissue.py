@@ -185,6 +185,25 @@ def test_what_may_be_either_stays_and_goes_when_named(colour: str, name: str) ->
     assert looked_at(picture, 64, "black")[1][32:88, 32:128].all()
 
 
+DOUBTFUL = {
+    "red": [(220, 30, 30), (150, 20, 30)], "yellow": [(250, 225, 20), (250, 130, 20)], "green": [(0, 150, 140)],
+    "blue": [(60, 140, 230), (20, 30, 90), (0, 170, 210)], "purple": [(110, 40, 160), (250, 60, 160), (210, 20, 140)],
+    "black": [(60, 60, 65), (95, 95, 100)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "pen"), [(name, pen) for name, pens in DOUBTFUL.items() for pen in pens])
+def test_pens_that_may_be_stain_are_told_and_go_when_named(name: str, pen: tuple[int, int, int]) -> None:
+    picture = glass()
+    picture[30:90, 30:60] = PINK
+    picture[20:110, 90:110] = pen
+    inks, doubts = pen_masks(hsv(picture))
+    assert doubts[name][22:108, 92:108].mean() > 0.95 and not doubts[name][30:90, 30:60].any()
+    assert not np.any([where[30:90, 30:60].any() for where in inks.values()])
+    _, mask = looked_at(picture, 64, name)
+    assert mask[32:88, 32:58].all() and not mask[:, 80:].any()
+
+
 def test_pale_tissue_beside_dark_is_tissue() -> None:
     for pale in ((212, 216, 232), (220, 208, 226), (228, 224, 210)):
         picture = np.random.default_rng(0).normal(244, 2, (160, 240, 3))

@@ -86,3 +86,28 @@ def test_what_cannot_be_read_says_how_to_convert_it(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no picture")
     with pytest.raises(ValueError, match="not a"):
         Slide(tmp_path / "text.png")
+
+
+def test_other_pictures_in_a_file_are_counted(tmp_path: Path) -> None:
+    assert Slide(ome(tmp_path / "alone.ome.tiff")).unread == 0
+    with tifffile.TiffWriter(tmp_path / "two.ome.tiff", ome=True) as writer:
+        for picture in (PIXELS, PIXELS[:500, :800], PIXELS[:60, :40]):  # the last is a label
+            writer.write(np.ascontiguousarray(picture), tile=(256, 256), photometric="rgb", metadata={"axes": "YXS"})
+    two = Slide(tmp_path / "two.ome.tiff", default_mpp=0.25)
+    assert two.sizes[0] == (900, 600) and two.unread == pytest.approx(400 / 940)
+    tiles = {"tile": (256, 256), "compression": "deflate", **CM}
+    for name, second, share in (
+        ("same", PIXELS[::-1], 0.5),
+        ("level", PIXELS[::2, ::2], 0),
+        ("pages", PIXELS[:, :450], 1 / 3),
+    ):
+        with tifffile.TiffWriter(tmp_path / f"{name}.tif") as writer:
+            writer.write(PIXELS, **tiles)
+            writer.write(np.ascontiguousarray(second), **tiles)
+        assert Slide(tmp_path / f"{name}.tif").unread == pytest.approx(share), name
+        strips = tmp_path / f"{name}_strips.tif"
+        with tifffile.TiffWriter(strips) as writer:
+            writer.write(PIXELS, rowsperstrip=64, **CM)
+            writer.write(np.ascontiguousarray(second), rowsperstrip=64, **CM)
+        if name != "same":  # which tifffile takes for one stack: refused
+            assert Slide(strips).unread == pytest.approx(share), name

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medtrain.data.slide.own_mask import BEYOND, OwnMask
-from medtrain.data.slide.tissue import GLASS, OUTSIDE, SMALL
+from medtrain.data.slide.tissue import GLASS, OUTSIDE, SMALL, UNREAD
 
 INK = (0.01, "{n} slides: {what} is no tissue (up to {most:.0%} of a slide): data.ink=false keeps it")
-OF_MASKS = {  # the share from which on it is worth a line, and the line
+OTHERS = {  # the share from which on it is worth a line, and the line
     OUTSIDE: (0.01, "{n} slides: what looks like tissue outside their masks is left out (up to {most:.0%} of a slide)"),
     GLASS: (0.5, "{n} slides: what looks like glass within their masks is taken (up to {most:.0%} of a mask)"),
+    UNREAD: (
+        0.01,
+        "{n} slides: {what} are not read (up to {most:.0%} of its pixels): write each into a file of its own",
+    ),
     BEYOND: (0.001, "{n} slides: their masks reach beyond the slide (by up to {most:.1%} of what they mark)"),
 }
 UNSURE = (
@@ -98,6 +102,6 @@ def worth_telling(rows: Sequence[Bagged], older: Sequence[str]) -> Iterator[str]
                 shares.setdefault(what, []).append(share)
         shares.pop(SMALL, None)
         for what in shares:
-            least, text = UNSURE if column == "unsure" else OF_MASKS.get(what, INK)
+            least, text = UNSURE if column == "unsure" else OTHERS.get(what, INK)
             if much := [share for share in shares[what] if share >= least]:
                 yield text.format(n=len(much), what=what, most=max(much))

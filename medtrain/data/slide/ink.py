@@ -16,7 +16,7 @@ from scipy import ndimage
 Mask = NDArray[np.bool_]
 Map = NDArray[np.float32]
 
-COLOURS = ("red", "green", "blue", "black")
+COLOURS = ("red", "yellow", "green", "blue", "purple", "black")
 RIM = 3  # pixels around pure ink in which a paler one of its hue is its edge
 LEAST = 9  # pixels; fewer by chance are none
 DARK, NEUTRAL = 0.2, 0.06  # brightness and chroma below which a pixel is black: the slide's border, or a marker
@@ -27,12 +27,16 @@ PURE: Mapping[str, Callable[[Map, Map, Map], Mask]] = {
     "green": lambda s, v, h: (s > 0.7) & (v > DARK) & (h > 70) & (h < 155),
     "blue": lambda s, v, h: (s > 0.8) & (v > 0.45) & (h > 200) & (h < 232),
     "black": lambda s, v, h: (v < DARK) & (s * v < NEUTRAL),
+    "yellow": lambda s, v, h: np.zeros(s.shape, bool),  # orange G, saffron and picric acid are as pure
+    "purple": lambda s, v, h: np.zeros(s.shape, bool),  # so are fuchsin and haematoxylin
 }
 EITHER: Mapping[str, Callable[[Map, Map, Map], Mask]] = {
     "red": lambda s, v, h: (s > 0.7) & (v > 0.3) & ((h < 15) | (h > 345)),
     "green": lambda s, v, h: (s > 0.45) & (v > DARK) & (h > 70) & (h < 180),
     "blue": lambda s, v, h: (s > 0.45) & (v > DARK) & (h >= 180) & (h < 245),
-    "black": lambda s, v, h: (v < 0.35) & (s * v < 0.1),
+    "black": lambda s, v, h: (v < 0.45) & (s * v < 0.1),
+    "yellow": lambda s, v, h: (s > 0.6) & (v > 0.6) & (h >= 15) & (h <= 70),
+    "purple": lambda s, v, h: (s > 0.7) & (v > 0.45) & (h >= 245) & (h <= 345),
 }
 
 

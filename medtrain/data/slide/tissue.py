@@ -24,6 +24,7 @@ ACROSS = 16  # its pixels a side of a tile, where that is finer
 BOUNDS = (0.05, 0.15)  # of Otsu's threshold, in saturation from 0 to 1: glass has below 0.04, pale tissue 0.08
 CLEAR = 4.0  # standard deviations of the glass between its mean and that of pale tissue
 SMALL = "pieces smaller than a tile"
+UNREAD = "other pictures in the file"
 OUTSIDE, GLASS = "tissue outside its mask", "glass within its mask"
 EDGE = 4  # pixels around dark tissue that are mixed with it
 CLOSING = 3  # pixels a side
@@ -42,7 +43,7 @@ class Tissue:
         mm2: area of the tissue.
         pen: is there ink?
         removed: {what: share of the picture} of what is coloured or dark and was left out: ``red ink``, ..., ``black``,
-            `SMALL`.
+            `SMALL`, `UNREAD`.
         doubts: {colour: share of the tissue} of what may be ink or stain.
         note: of a mask that somebody else has made: what counts as tissue in it.
     """
@@ -89,6 +90,8 @@ def find_tissue(
         glass = float((drawn.mask & ~mask).sum()) / max(int(drawn.mask.sum()), 1)
         removed = {OUTSIDE: float((mask & ~drawn.mask).mean()), GLASS: glass, BEYOND: drawn.beyond}
         mask, unsure, note = drawn.mask, {}, drawn.note
+    if unread := slide.unread:
+        removed |= {UNREAD: unread}
     return Tissue(mask, picture, scale, float(mask.sum()) * (mpp / 1000) ** 2, pen, removed, unsure, note)
 
 
@@ -161,10 +164,11 @@ def why_none(tissue: Tissue, least: float) -> str:
             f"{tissue.mm2:.3g} mm2 of tissue were found on it, but no tile of which {least:.0%} is tissue; "
             "data.min_tissue=0.05 asks for less"
         )
-    parts = [f"{what} {share:.1%}" for what, share in sorted(tissue.removed.items(), key=lambda part: -part[1])]
-    if not parts or max(tissue.removed.values()) < 0.0005:
+    removed = {what: share for what, share in tissue.removed.items() if what != UNREAD}
+    parts = [f"{what} {share:.1%}" for what, share in sorted(removed.items(), key=lambda part: -part[1])]
+    if not parts or max(removed.values()) < 0.0005:
         return "no tissue was found on it (see its picture); data.tissue_threshold=0.03 is less strict"
-    advice = "; data.ink=false keeps ink and black" if any(what != SMALL for what in tissue.removed) else ""
+    advice = "; data.ink=false keeps ink and black" if any(what != SMALL for what in removed) else ""
     return f"no tissue was found on it (see its picture): left out were, of the slide, {', '.join(parts)}{advice}"
 
 
