@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from medtrain.data.batches.encoded import EncodedData
 from medtrain.data.source import declared
 from medtrain.io import record
 from medtrain.launch import ranks
-from medtrain.model import Ensemble, build_model, check_passes, kept_bytes
+from medtrain.model import Ensemble, build_model, check_passes, kept_bytes, tie_outputs
 from medtrain.report.progress import bar
 from medtrain.target import DataSpec, LabelCounts
 from medtrain.task import task_of
@@ -143,6 +144,11 @@ def task(
     return built
 
 
+def with_loss(cfg: DictConfig, spec: DataSpec) -> DataSpec:
+    """Let what is predicted know of the loss that outputs are made for."""
+    return replace(spec, target=spec.target.fitted_to(str(cfg.loss.get("_target_")).rpartition(".")[2]))
+
+
 def check_dims(cfg: DictConfig, spec: DataSpec) -> None:
     """Refuse cases of other dimensions than the task's, where it says which (UsageError)."""
     wanted = cfg.task.get("dims")
@@ -184,9 +190,12 @@ def model(cfg: DictConfig, spec: DataSpec, training: bool, members: list[Node] |
             say(f"model.weights={node['weights']}: {network.loaded}")
         if training and isinstance(remark := getattr(network, "remark", ""), str) and remark:
             warn(remark)
+    for network, (_, own) in zip(networks, nodes, strict=True):
+        if own.target.tied:
+            tie_outputs(network, own.n_logits)
     networks = [task_class(cfg).fit_network(network, plain(cfg.task)) for network in networks]
     check_passes(networks[0], passes)
-    return Ensemble(networks) if members else networks[0]
+    return Ensemble(networks, readers=[own.target for _, own in nodes]) if members else networks[0]
 
 
 def memory(cfg: DictConfig, spec: DataSpec) -> dict[str, float] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from medtrain.config.features import KIND, on_features
 from medtrain.core.errors import UsageError
 from medtrain.data.split import check_folds
 from medtrain.model import build_model, check_passes
-from medtrain.target import DataSpec, LabelCounts
+from medtrain.target import DataSpec, LabelCounts, named_kind
 
 log = logging.getLogger("medtrain")
 
@@ -33,6 +34,9 @@ def probe(cfg: DictConfig) -> None:
     task, data = build.task_class(cfg), build.plain(cfg.data)
     check_folds(data)
     spec = task.usual_spec(build.plain(cfg.task), data)
+    if (kind := named_kind(data.get("target"))) is not None:
+        spec = replace(spec, target=kind(spec.classes))
+    spec = build.with_loss(cfg, spec)
     spec.target.check_policy(cfg.eval.threshold)
     build.task_options(cfg, spec)
     task.check(build.plain(cfg.task), data)

@@ -44,6 +44,7 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
             data.prepare()
             if resumed:
                 refuse_changed(folder, data, TO_GO_ON)
+        data.spec = build.with_loss(cfg, data.spec)
         check_validation(cfg, data)
         refuse_leaking_gate(cfg, data)
         task = build.task(cfg, data.spec, training=True, counts=train_counts(data))

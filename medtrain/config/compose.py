@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from medtrain.config import check, features, hydra_keys, search, strangers
+from medtrain.config import check, features, hydra_keys, search, strangers, targets
 from medtrain.config.loader import loader
 from medtrain.core.errors import UsageError
 from medtrain.core.words import suggest
@@ -204,13 +204,14 @@ def tell(composition: Composition, what: str, multirun: bool) -> int:
 
 
 def resolved(cfg: DictConfig) -> DictConfig:
-    """Copy a configuration, resolved, without the hydra node, and settled for what learns from features.
+    """Copy a configuration, resolved, without the hydra node, and settled for features and targets.
 
     Raises:
         UsageError: an interpolation that leads nowhere.
     """
     container: Any = OmegaConf.to_container(cfg, resolve=False)
-    container.pop("hydra", None)
+    hydra = container.pop("hydra", None) or {}
+    words = OverridesParser.create().parse_overrides((hydra.get("overrides") or {}).get("task") or [])
     copy = OmegaConf.create(container)
     try:
         OmegaConf.resolve(copy)
@@ -221,4 +222,5 @@ def resolved(cfg: DictConfig) -> DictConfig:
         if isinstance(value, str) and "${" in value:  # who reads it next would resolve it once more
             raise UsageError(f"{key}={value[:80]}: a value can't hold '${{' (it starts an interpolation)")
     features.settle(copy)
+    targets.settle(copy, {word.key_or_group for word in words})
     return copy

@@ -19,6 +19,8 @@ SLICES: dict[str, dict[str, Any]] = {
 """The slice and dimensions of each kind of cases that version 0.1 knew."""
 
 SINCE_0_1: dict[str, Any] = {
+    "data.target": "auto",
+    "data.unit_name": None,
     "data.merge_case": False,
     "data.columns.reader": None,
     "data.readers": None,

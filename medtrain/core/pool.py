@@ -16,7 +16,9 @@ POOLS = ("mean", "max", "noisy_or")
 LEAST = 1e-300  # a probability that float64 still tells from 0
 
 
-def pool_cases(logits_NK: Tensor, cases_N: Tensor, how: str = "mean", exclusive: bool = False) -> tuple[Tensor, Tensor]:
+def pool_cases(
+    logits_NK: Tensor, cases_N: Tensor, how: str = "mean", exclusive: bool = False, plain: bool = False
+) -> tuple[Tensor, Tensor]:
     """Pool probabilities of instances into logits of cases, and return the cases in ascending order.
 
     All is computed from log(p) and log(1 - p), so that cases of any number of sure instances stay apart, and have
@@ -29,12 +31,16 @@ def pool_cases(logits_NK: Tensor, cases_N: Tensor, how: str = "mean", exclusive:
             proves (Pearl 1988). Of exclusive classes that is the probability of each on the condition that exactly one
             is proven, which is in proportion to the odds of its noisy or.
         exclusive: logits are those of a softmax over K, else of K sigmoids.
+        plain: they are numbers, of which the mean is taken.
 
     Returns:
         (logits_CK, cases_K) for the distinct cases; float64.
     """
     cases_K, inverse, counts = torch.unique(cases_N, return_inverse=True, return_counts=True)
     order, offsets = torch.argsort(inverse, stable=True), segment_offsets(counts)
+    if plain:
+        lengths = offsets.diff().reshape(-1, *[1] * (logits_NK.ndim - 1))
+        return segment_sum(logits_NK[order].double(), offsets) / lengths, cases_K
     yes, no = _logs(logits_NK[order].double(), exclusive)
     if how == "mean":
         yes, no = _log_mean(yes, offsets), _log_mean(no, offsets)
@@ -66,11 +72,13 @@ def _log_mean(logs: Tensor, offsets: Tensor) -> Tensor:
     return top + (segment_sum((logs - spread).exp(), offsets) / lengths.to(top.device)).log()
 
 
-def pool_case(logits_NSK: Tensor, how: str = "mean", exclusive: bool = False) -> Tensor:
+def pool_case(logits_NSK: Tensor, how: str = "mean", exclusive: bool = False, plain: bool = False) -> Tensor:
     """Pool the instances of one case to logits (S, K), float64, as `pool_cases` does; any axes may follow the first.
 
     Nothing in it depends on values, so that it can be traced.
     """
+    if plain:
+        return logits_NSK.double().mean(0)
     yes, no = _logs(logits_NSK.double(), exclusive)
     if how == "mean":
         yes, no = _log_mean_of_all(yes), _log_mean_of_all(no)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -223,6 +223,9 @@ class Data(Loaders):
         self.cases.insert(3, "fold", dealt.splits["fold"].astype("Int64").set_axis(self.cases.index))
         self.fingerprints |= dealt.fingerprints
         self.held_out = splitting.held_out(self.cases, self.site)
+        if self.fixed.spec is None and self.targets is not None:
+            own = self.targets[(self.cases["split"] == "train").to_numpy()]
+            self.spec = replace(self.spec, target=self.spec.target.learned(own))
         self.settle()
         self.fingerprints["table"] = self.table_digest(self.cases["patient"].tolist())
         self.groups = groups.iloc[rows].reset_index(drop=True)

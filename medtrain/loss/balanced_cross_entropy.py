@@ -7,7 +7,7 @@ from torch import nn
 
 from medtrain.core.errors import UsageError
 from medtrain.core.ranges import Part, checked
-from medtrain.loss.cross_entropy import BinaryCrossEntropy, MulticlassCrossEntropy, refuse_boxes
+from medtrain.loss.cross_entropy import BinaryCrossEntropy, MulticlassCrossEntropy, refuse_others
 from medtrain.loss.weights import Scheme, class_weights, positive_weights
 from medtrain.target import DataSpec, LabelCounts
 
@@ -35,7 +35,7 @@ def balanced_cross_entropy(
     Raises:
         UsageError: an argument is out of range, or the counts are missing.
     """
-    refuse_boxes(spec)
+    refuse_others(spec, "balanced_cross_entropy")
     if counts is None:
         raise UsageError("loss: balanced_cross_entropy needs the counts of the training split's labels")
     if spec.target.exclusive:

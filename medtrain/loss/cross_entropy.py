@@ -24,16 +24,27 @@ def cross_entropy(spec: DataSpec, label_smoothing: Part = 0.0) -> nn.Module:
     Raises:
         UsageError: `label_smoothing` is out of range, or the target has no probabilities (boxes).
     """
-    refuse_boxes(spec)
+    refuse_others(spec, "cross_entropy")
     if spec.target.exclusive:
         return MulticlassCrossEntropy(label_smoothing)
     return BinaryCrossEntropy(label_smoothing)
 
 
-def refuse_boxes(spec: DataSpec) -> None:
-    """Raise a UsageError where the target has no probabilities (boxes), which losses for classification take."""
-    if "probabilities" not in spec.target.forms:
-        raise UsageError("loss: cross_entropy and focal are for classification; detectors bring their own losses")
+LOSSES_OF = {  # a target's form, and the losses that learn from it
+    "values": "mse, mae, huber or gaussian",
+    "grades": "cross_entropy, coral, corn, focal or balanced_cross_entropy",
+    "probabilities": "cross_entropy, focal or balanced_cross_entropy",
+    "boxes": "a detector's own (detection, own)",
+}
+
+
+def refuse_others(spec: DataSpec, loss: str, form: str = "probabilities") -> None:
+    """Raise a UsageError, which names those that fit, where the target has not the form that a loss learns from."""
+    if form in spec.target.forms:
+        return
+    fitting = next((names for own, names in LOSSES_OF.items() if own in spec.target.forms), "one of its own")
+    other = {"values": ", or data.target=value", "grades": ", or data.target=ordinal"}.get(form, "")
+    raise UsageError(f"loss={loss} doesn't fit a target of kind {spec.target.kind}: take {fitting}{other}")
 
 
 class BinaryCrossEntropy(nn.Module):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from medtrain.core.errors import UsageError
 from medtrain.core.ranges import Amount, Part, checked
-from medtrain.loss.cross_entropy import refuse_boxes
+from medtrain.loss.cross_entropy import refuse_others
 from medtrain.loss.masked import full_precision, masked_mean
 from medtrain.loss.weights import class_weights, positive_weights
 from medtrain.target import DataSpec, LabelCounts
@@ -46,7 +46,7 @@ def focal(
     Raises:
         UsageError: an argument is out of range or doesn't fit the labels.
     """
-    refuse_boxes(spec)
+    refuse_others(spec, "focal")
     alpha_C = None if alpha is None else torch.tensor(_alpha(alpha, spec, counts), dtype=torch.float32)
     if spec.target.exclusive:
         return SoftmaxFocal(gamma, alpha_C, label_smoothing)

@@ -5,6 +5,7 @@ Everything here takes arrays, never a kind of what is predicted: `medtrain.targe
 
 from medtrain.metric import conformal, smooth, subgroups, utility  # noqa: F401  analyses, which `analyse` looks up
 from medtrain.metric.abstention import abstention_curve, distance, lead, spread
+from medtrain.metric.agreement import Agreement, Measurements, evaluate_values
 from medtrain.metric.analysis import SetLimits, Study, analyse, merge
 from medtrain.metric.bootstrap import patient_weights, percentile_interval, replicate
 from medtrain.metric.calibration import reliability
@@ -20,7 +21,7 @@ from medtrain.metric.patients import WORDS, by_patient
 from medtrain.metric.policy import Parsed, parse_box_policy, parse_policy
 from medtrain.metric.precision import expected_precision
 from medtrain.metric.ranking import Ranking, auroc
-from medtrain.metric.sheet import ExclusiveSheet, LabelsSheet, PositiveSheet, Sheet
+from medtrain.metric.sheet import ExclusiveSheet, LabelsSheet, OrderedSheet, PositiveSheet, Sheet
 from medtrain.metric.temperature import SURE, sigmoid_temperature, softmax_temperature
 from medtrain.metric.thresholds import fit_threshold
 from medtrain.metric.tiles import tile_auroc
@@ -30,6 +31,7 @@ from medtrain.metric.within import within_folds
 __all__ = [
     "SURE",
     "WORDS",
+    "Agreement",
     "Cases",
     "Drawn",
     "EvalOptions",
@@ -38,6 +40,8 @@ __all__ = [
     "HitRule",
     "LabelsSheet",
     "Limits",
+    "Measurements",
+    "OrderedSheet",
     "Parsed",
     "PositiveSheet",
     "Ranking",
@@ -57,6 +61,7 @@ __all__ = [
     "draw_cases",
     "evaluate",
     "evaluate_boxes",
+    "evaluate_values",
     "expected_precision",
     "find_hits",
     "fit_box_thresholds",

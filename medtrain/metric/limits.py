@@ -16,11 +16,12 @@ from medtrain.metric.interval import (
     averaged,
     correlation,
     missing,
+    real,
     spread,
 )
 from medtrain.metric.ranking import ratio
 from medtrain.metric.share import bounded_limits, of_jaccard, share_forms
-from medtrain.metric.sheet import SHARES, Key, Sheet
+from medtrain.metric.sheet import SHARES, WEIGHTED, Key, OrderedSheet, Sheet
 from medtrain.metric.slope import intercept_limits, slope_limits
 
 SIGNED = (-1.0, 1.0)
@@ -186,6 +187,16 @@ class SheetForms:
             return self._pooled.auroc(value) if name == "auroc" else self._pooled.auprc(value, values_R)
         if metric == "brier":
             return self._brier(value, values_R, top=2.0)
+        if metric == "mae_grades":
+            top = float(len(self.sheet.classes) - 1)
+            return self._brier(value, values_R, top)
+        if metric in WEIGHTED and isinstance(self.sheet, OrderedSheet):  # a rare grade decides little of them
+            with np.errstate(divide="ignore"):
+                z, drawn_R = np.arctanh(value), np.arctanh(np.clip(values_R, -1, 1))
+            limits = np.tanh(real(float(z), spread(drawn_R, self.n_patients), self.n_patients))
+            return Form((float(limits[0]), float(limits[1])), (self.n_patients,), SIGNED)
+        if metric == "within_one":
+            return self._near.share("accuracy")
         together = self._together
         if metric == "accuracy":
             return together.share(metric)
@@ -210,6 +221,13 @@ class SheetForms:
         for column in self.sheet.columns:
             right_N[column.cases[column.cell == 0]] = True
         return Pool(np.zeros(n), right_N, np.where(right_N, 0, 2), self.patient_N, self.n_patients)
+
+    @cached_property
+    def _near(self) -> Pool:
+        """Make a pair of each case of grades in order: off by one at most, or by more."""
+        assert isinstance(self.sheet, OrderedSheet)
+        near_N = self.sheet.apart_N <= 1
+        return Pool(np.zeros(len(near_N)), near_N, np.where(near_N, 0, 2), self.patient_N, self.n_patients)
 
     def calibration(self, name: str | None) -> CalibrationError:
         """Compute the calibration error of a class's diagram; None: of the predicted class's."""

@@ -26,9 +26,9 @@ from medtrain.metric.options import EvalOptions
 from medtrain.metric.sheet import Key, PositiveSheet, Sheet
 from medtrain.metric.within import draw_within
 
-LESS_IS_BETTER = frozenset({"brier", "ece", "ece_debiased", "fp_per_negative_image"})
+LESS_IS_BETTER = frozenset({"brier", "ece", "ece_debiased", "fp_per_negative_image", "mae", "rmse", "mae_grades"})
 WITHIN = "auroc_within_folds"
-UNDIRECTED = frozenset({"calibration_slope", "calibration_intercept"})
+UNDIRECTED = frozenset({"calibration_slope", "calibration_intercept", "bias", "loa_low", "loa_high", "coverage"})
 
 
 @dataclass(frozen=True)

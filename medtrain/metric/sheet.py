@@ -28,6 +28,7 @@ TOGETHER = (
     "brier",
     "ece",
 )  # of several classes that exclude each other
+GRADES = ("mae_grades", "within_one")  # of grades in order
 EXACT = 2**24  # whole numbers up to here are exact in single precision
 SHARES = {
     "accuracy": ((0, 3), (0, 1, 2, 3)),
@@ -276,6 +277,33 @@ class ExclusiveSheet(LabelsSheet):
     def _shares(self, sums: list[Array]) -> dict[str | None, tuple[Array, Array, Array]]:
         top: dict[str | None, tuple[Array, Array, Array]] = {None: self.top.shares(sums[-1].astype(np.float64))}
         return top | super()._shares(sums)
+
+
+class OrderedSheet(ExclusiveSheet):
+    """One grade of several a case: the whole has what counts by how many grades a decision is off, too.
+
+    ``mae_grades`` is the mean distance in grades, ``within_one`` the share of cases that are off by one at most.
+    """
+
+    def __init__(self, probs_NC: Array, target_NC: Array, predicted_NC: Array, classes: Sequence[str]) -> None:
+        super().__init__(probs_NC, target_NC, predicted_NC, classes)
+        self.apart_N = np.abs(predicted_NC.argmax(axis=1) - np.nan_to_num(target_NC).argmax(axis=1))
+        n = len(probs_NC)
+        near = (self.apart_N <= 1).astype(float)
+        self._matrices.insert(-1, _summed(1, np.zeros(n, int), np.arange(n), near, probs_NC))
+
+    def parts(self, metric: str) -> list[Key]:
+        """Name the metric of each class in the mean; none of what is defined on all classes together."""
+        return [] if metric in GRADES else super().parts(metric)
+
+    def whole(self, by_class: list[dict[str, Array]], sums: list[Array]) -> dict[str, Array]:
+        """Add the distance in grades, and the share of near cases."""
+        whole = super().whole(by_class, sums)
+        n_R = self.columns[0].counts(sums[0]).sum(axis=0).astype(np.float64)
+        apart_R, near_R = sums[len(self.columns) + 1][0].astype(np.float64), sums[-2][0].astype(np.float64)
+        weighted = {name: whole.pop(name) for name in WEIGHTED}
+        own = {"mae_grades": ratio(apart_R, n_R), "within_one": ratio(near_R, n_R)}
+        return dict(reversed(weighted.items())) | own | whole
 
 
 def _weighted_kappas(counts_C4R: Array, apart_2R: Array) -> dict[str, Array]:

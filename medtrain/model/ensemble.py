@@ -8,6 +8,7 @@ NeurIPS 2017).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ class Ensemble(nn.Module):
     Args:
         members: networks from inputs to logits (B, K), of any architectures.
         temperatures: what each member's logits are divided by, as fitted on its own validation data.
+        readers: what reads each member's outputs, where members learned from different cases; none: all read alike.
 
     Attributes:
         temperatures: (S,), stored with the weights.
@@ -29,8 +31,11 @@ class Ensemble(nn.Module):
 
     temperatures: Tensor
 
-    def __init__(self, members: Sequence[nn.Module], temperatures: Sequence[float] | None = None) -> None:
+    def __init__(
+        self, members: Sequence[nn.Module], temperatures: Sequence[float] | None = None, readers: Sequence[Any] = ()
+    ) -> None:
         super().__init__()
+        self.readers = list(readers)
         self.members = nn.ModuleList(members)
         values = [1.0] * len(self.members) if temperatures is None else list(temperatures)
         if len(values) != len(self.members) or not values:

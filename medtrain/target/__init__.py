@@ -9,7 +9,7 @@ from __future__ import annotations
 from medtrain.target.base import Form, Policy, Target
 from medtrain.target.counts import LabelCounts
 from medtrain.target.decision import Decision
-from medtrain.target.find import kinds, target_from, target_of, target_of_columns
+from medtrain.target.find import kinds, named_kind, target_from, target_of, target_of_columns
 from medtrain.target.outcome import Outcome, Predicted
 from medtrain.target.reached import reached, side_by_side
 from medtrain.target.spec import DataSpec
@@ -24,6 +24,7 @@ __all__ = [
     "Predicted",
     "Target",
     "kinds",
+    "named_kind",
     "reached",
     "side_by_side",
     "target_from",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from medtrain.metric.policy import PROBABILITIES, Grammar
 from medtrain.target.counts import LabelCounts
 
-Form = Literal["labels", "probabilities", "boxes"]
+Form = Literal["labels", "probabilities", "grades", "values", "boxes"]
 """The forms that predictions come in; metrics, report sections and commands say which of them they take."""
 
 Policy = str | float
@@ -70,6 +70,19 @@ class Target(ABC):
     @abstractmethod
     def n_outputs(self) -> int:
         """Count the numbers that a network gives for a case: the width of its head."""
+
+    def learned(self, values: NDArray[Any]) -> Self:
+        """Take over what the training split's values tell, such as their mean."""
+        return self
+
+    def fitted_to(self, loss: str) -> Self:
+        """Take over how a loss, by its name, wants the outputs to be read."""
+        return self
+
+    @property
+    def tied(self) -> bool:
+        """Tell whether the outputs share the weights of the last layer, and differ by a bias each."""
+        return False
 
     @property
     def positive(self) -> str | None:

@@ -30,13 +30,14 @@ from medtrain.metric import (
     merge,
     paired_differences,
     sigmoid_temperature,
+    within_folds,
 )
-from medtrain.target.base import Form, Policy, Target
+from medtrain.target.base import Form, Policy
+from medtrain.target.cases import CaseTarget
 from medtrain.target.decision import Decision
 from medtrain.target.outcome import Outcome, Predicted
 from medtrain.target.patients import judge_patients
 from medtrain.target.sets import fit_limits, table_of_sets
-from medtrain.target.table import PredictionColumns
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 
-class ClassTarget(PredictionColumns, Target):
+class ClassTarget(CaseTarget):
     """A class, or several, of each case, with a probability of every class.
 
     Attributes:
@@ -64,33 +65,13 @@ class ClassTarget(PredictionColumns, Target):
         """Number the most likely class of each case, int64 (B,), from logits (B, K)."""
         return logits.argmax(1)
 
-    @abstractmethod
-    def probabilities(self, logits_NK: npt.ArrayLike, temperature: float = 1.0) -> Array:
-        """Compute probs_NC, float64, one column a class, from logits divided by the temperature."""
-
     # the same in torch, as operators of an exported graph
-
-    @abstractmethod
-    def probabilities_of(self, logits: Tensor) -> Tensor:
-        """Compute probabilities (..., C), one column a class, from logits (..., K) that have their temperature."""
-
-    @abstractmethod
-    def decision_of(self, probs_BC: Tensor, limits_T: Tensor) -> Tensor:
-        """Decide cases as `decide` does: class numbers int64 (B,), or 0 and 1 (B, C)."""
 
     def disagreement_of(self, probs_BSC: Tensor, decided: Tensor) -> Tensor:
         """Measure how much S predictions a case differ, as `disagreement` does."""
         return probs_BSC.std(1)
 
     # decision
-
-    @abstractmethod
-    def decide(self, probs_NC: npt.ArrayLike, limits: npt.ArrayLike = ()) -> Array:
-        """Decide cases, coded as values.
-
-        Args:
-            limits: a threshold for each of `thresholded`: [T], or [N, T] where each case has its own.
-        """
 
     def predict(self, probs_NC: npt.ArrayLike, decision: Decision) -> Array:
         """Decide cases by a decision's thresholds.
@@ -151,16 +132,12 @@ class ClassTarget(PredictionColumns, Target):
         temperature = self.fit_temperature(logits_NK, values)
         probs_NC = self.probabilities(logits_NK, temperature)
         thresholds = self.fit_thresholds(probs_NC, values, policy, patients)
-        sets, absent = fit_limits(self, probs_NC, np.asarray(values), patients)
+        sets, absent = self.fit_sets(probs_NC, np.asarray(values), patients)
         return Decision(policy, temperature, thresholds, sets=sets, absent=absent)
 
     @abstractmethod
     def nearness(self, probs_NC: npt.ArrayLike, limits: npt.ArrayLike = ()) -> Array:
         """Measure how near single predictions are to the decision (high: unsure), [N] or [N, C]."""
-
-    @abstractmethod
-    def disagreement(self, probs_NSC: npt.ArrayLike, predicted: npt.ArrayLike) -> Array:
-        """Measure how much S predictions a case differ (their standard deviation), [N] or [N, C]."""
 
     def predictions(
         self, rows: pd.DataFrame, probs_NSC: Array, predicted: Array, limits: npt.ArrayLike, values: Array | None
@@ -269,12 +246,33 @@ class ClassTarget(PredictionColumns, Target):
         first = self.classes[int(predicted.predicted[0])]
         return constant_decisions(predicted.predicted, predicted.values, f"predicted as {first!r}")
 
-    def score(self, probs_NC: Array, values: Array) -> float:
-        """Compute the AUROC, quick enough for each validation epoch; NaN where undefined."""
-        return auroc(probs_NC, values)
+    def score(self, probs_NC: Array, values: Array) -> dict[str, float]:
+        return {"auroc": auroc(probs_NC, values)}
+
+    def within_folds(self, folds: Sequence[Predicted], pooled: Predicted, options: EvalOptions) -> dict[str, Any]:
+        parts, whole = [self.of_predicted(fold) for fold in folds], self.of_predicted(pooled)
+        numbers = [len(self.classes) - 1] if self.positive else list(range(len(self.classes)))
+        area = within_folds(parts, whole, numbers, options)
+        return {
+            "metrics": {"auroc_within_folds": area["auroc"]},
+            "per_class": {name: {"auroc_within_folds": entry} for name, entry in area["per_class"].items()},
+            "facts": {"auroc_pooled_minus_within": area["pooled_minus_within"]},
+        }
+
+    def plain_metrics(self, predicted: Predicted) -> dict[str, float | None]:
+        metrics = self.evaluate(predicted.probs, predicted.values, predicted.predicted, bootstrap=0)["metrics"]  # type: ignore[arg-type]
+        return {name: entry["value"] for name, entry in metrics.items()}
+
+    def events(self, values: Array) -> dict[str, int]:
+        return dict(zip(self.classes, (self.indicators(values) == 1).sum(axis=0).tolist(), strict=True))
+
+    def fit_sets(
+        self, probs_NC: Array, values: Array, patients: Sequence[Any] | None
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        return fit_limits(self, probs_NC, np.asarray(values), patients)
 
     def cannot_choose(self, values: Array, monitors: Collection[str]) -> tuple[str, str] | None:
-        if "val_auroc" not in monitors or np.isfinite(self.score(np.zeros((len(values), len(self.classes))), values)):
+        if "val_auroc" not in monitors or np.isfinite(auroc(np.zeros((len(values), len(self.classes))), values)):
             return None
         return (
             f"validation ({len(values)} cases) does not hold cases of every class, so val_auroc is undefined and "

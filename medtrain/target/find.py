@@ -9,7 +9,12 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
+from medtrain.core.errors import UsageError
+from medtrain.core.words import nearest
 from medtrain.target.base import Target
+from medtrain.target.reading import NamedTarget
+
+AUTO = "auto"
 
 
 @cache
@@ -46,3 +51,24 @@ def target_of_columns(columns: Iterable[str]) -> Target | None:
 def target_from(plain: Mapping[str, Any]) -> Target:
     """Read a target from plain values, as `Target.to_dict` gave them."""
     return target_of(plain["label_kind"]).from_plain(plain)
+
+
+def named_kind(wanted: Any, model: Target | None = None) -> type[NamedTarget] | None:
+    """Find the kind that `data.target` names, or that a trained model has; None where labels are read as they look.
+
+    Args:
+        wanted: data.target; None is auto.
+        model: what a trained model predicts, which holds then.
+
+    Raises:
+        UsageError: there is no such kind to ask for.
+    """
+    if model is not None:
+        return type(model) if isinstance(model, NamedTarget) else None
+    if wanted in (None, AUTO):
+        return None
+    named = {name: kind for name, kind in kinds().items() if issubclass(kind, NamedTarget)}
+    if wanted not in named:
+        names = (AUTO, *sorted(named))
+        raise UsageError(f"data.target={wanted} is none of {', '.join(names)}{nearest(str(wanted), names)}")
+    return named[wanted]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,13 @@ from medtrain.io.cells import is_unknown, names, without_decimals
 from medtrain.io.table import RawTable
 from medtrain.target.base import Target
 from medtrain.target.binary import Binary
+from medtrain.target.find import named_kind
 from medtrain.target.label_lists import NO_CLASS, parts_of, separator_of
 from medtrain.target.multiclass import Multiclass
 from medtrain.target.multilabel import Multilabel
 from medtrain.target.order import order_of, shown
 from medtrain.target.quantity import refuse_quantities
+from medtrain.target.reading import Labels
 from medtrain.target.spelling import one_way, outside
 
 POLICIES = {"ignore": np.nan, "zeros": 0.0, "ones": 1.0}  # what a label counts as that says neither yes nor no
@@ -47,25 +49,39 @@ class Unsure:
         return known | {"-1": POLICIES[self.uncertain], "": POLICIES[self.blank]}
 
 
-@dataclass(frozen=True)
-class Labels:
-    """What a table says of each row.
+def label_roles(cfg: Mapping[str, Any], model: Target | None) -> tuple[str, ...]:
+    """Name the roles of the columns that what is predicted is read from: label, where `data.target` says no other.
+
+    Raises:
+        UsageError: data.target names no kind that can be asked for.
+    """
+    kind = named_kind(cfg.get("target"), model)
+    return ("label",) if kind is None else kind.roles
+
+
+def labels_of(
+    raw: RawTable,
+    columns: Mapping[str, Any],
+    cfg: Mapping[str, Any],
+    model: Target | None = None,
+    unsure: Unsure | None = None,
+) -> Labels:
+    """Read what is predicted of each row of a table, as `data.target` says; `auto` by `read_labels`.
 
     Args:
-        target: what is predicted, as the labels are written.
-        values: of each row, coded as the target has it; rows in `bad` hold zeros.
-        bad: positions and problems of labels that can't be used.
-        outside: labels that a trained model doesn't know, and how many rows have them.
-        lacking: classes of a trained model that the table doesn't name: unknown in all rows.
-        notices: how cells were read that can be read in several ways.
-    """
+        columns: of each of `label_roles`.
+        cfg: the data node.
+        model, unsure: as `read_labels` takes them.
 
-    target: Target
-    values: NDArray[Any]
-    bad: list[tuple[int, Problem]]
-    outside: Mapping[str, int] = field(default_factory=dict)
-    lacking: Sequence[str] = ()
-    notices: list[Problem] = field(default_factory=list)
+    Raises:
+        UsageError, DataError: as `read_labels`, and as the kind's own reading.
+    """
+    kind = named_kind(cfg.get("target"), model)
+    if kind is not None:
+        return kind.read(raw, columns, cfg, model)
+    merge = bool(cfg.get("merge_case"))
+    named = cfg.get("classes"), cfg.get("positive")
+    return read_labels(raw, columns["label"], *named, model, unsure or Unsure(), merge)
 
 
 def read_labels(
@@ -98,7 +114,7 @@ def read_labels(
             or the labels are no classes (see `refuse_quantities`).
         DataError: there is only one class.
     """
-    named = _named(classes) if model is None else model.classes
+    named = named_classes(classes) if model is None else model.classes
     if isinstance(column, list):
         return _from_columns(raw, column, named, model, unsure)
     texts = names(raw.column(column))
@@ -118,7 +134,7 @@ def read_labels(
         texts = np.array([cell[0] if cell else "" for cell in cells], dtype=object)[codes].tolist()
         if named is None and positive is None:
             refuse_quantities([text for text in texts if not is_unknown(text)], column, raw.file.name)
-        labels = _from_names(raw, texts, named, positive, model)
+        labels = from_names(raw, texts, named, positive, model)
     return replace(labels, notices=notices)
 
 
@@ -128,7 +144,8 @@ def _told_lists(raw: RawTable, column: str, cells: list[str], classes: Sequence[
     return Problem("label_lists", raw.file.name, f"{detail}; data.classes with whole texts makes names of them", "note")
 
 
-def _named(classes: Sequence[Any] | None) -> tuple[str, ...] | None:
+def named_classes(classes: Sequence[Any] | None) -> tuple[str, ...] | None:
+    """Read data.classes; UsageError where they are no two or more different names."""
     if classes is None:
         return None
     chosen = tuple(without_decimals(str(name)) for name in classes)
@@ -224,9 +241,10 @@ def _from_lists(
     return Labels(Multilabel(classes), targets, bad, outside, lacking)
 
 
-def _from_names(
+def from_names(
     raw: RawTable, texts: list[str], named: tuple[str, ...] | None, positive: Any, model: Target | None
 ) -> Labels:
+    """Read a name a row; see `read_labels`."""
     chosen = set(model.classes if model is not None else named or ()) | ({without_decimals(str(positive))} - {"None"})
     dark = {text for text in set(texts) if is_unknown(text) and text not in chosen}
     bad = [(n, _unknown(raw, n, text)) for n, text in enumerate(texts) if text in dark]

@@ -57,8 +57,8 @@ def refuse_quantities(labels: Sequence[str], column: str, file: str) -> None:
         shown = as_items(names if len(names) <= SHOWN else [*names[:3], "..."])
         raise UsageError(
             f"{file}: the labels in {column!r} are no classes: {reason}\n"
-            f"if they are, say so with data.classes=[{shown}], all of them in order; "
-            "else name another column with data.columns.label, or make classes of them, such as below and above a limit"
+            f"if they are, say so with data.classes=[{shown}], all of them in order; to predict a number, "
+            "data.target=value (data.target=ordinal: a grade); else name another column with data.columns.label"
         )
 
 

@@ -71,5 +71,5 @@ def test_half_precision_is_computed_in_full():
 def test_refusals():
     with pytest.raises(UsageError, match="label_smoothing"):
         cross_entropy(BINARY, 1.0)
-    with pytest.raises(UsageError, match="detectors"):
+    with pytest.raises(UsageError, match="detector"):
         cross_entropy(DataSpec.of("boxes", ("a",), 1))

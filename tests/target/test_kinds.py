@@ -17,6 +17,8 @@ from medtrain.target.classes import ClassTarget
 from medtrain.target.mask import MaskTarget
 from medtrain.target.multiclass import Multiclass
 from medtrain.target.multilabel import Multilabel
+from medtrain.target.ordinal import Ordinal
+from medtrain.target.value import Value
 
 NAN = float("nan")
 BINARY, MULTICLASS, MULTILABEL = Binary(("well", "sick")), Multiclass(("a", "b", "c")), Multilabel(("x", "y"))
@@ -34,8 +36,8 @@ ROWS = pd.DataFrame({"case": ["007", "NA", "z"], "patient": ["p", "q", "q"]})
 
 
 def test_a_kind_is_found_by_the_name_of_its_file() -> None:
-    classes = {"binary": Binary, "multiclass": Multiclass, "multilabel": Multilabel}
-    assert kinds() == classes | {"boxes": BoxTarget, "mask": MaskTarget}
+    classes = {"binary": Binary, "multiclass": Multiclass, "multilabel": Multilabel, "ordinal": Ordinal}
+    assert kinds().items() >= (classes | {"boxes": BoxTarget, "mask": MaskTarget, "value": Value}).items()
     for name, kind in kinds().items():
         assert kind.kind == name and kind.__module__ == f"medtrain.target.{name}"
     with pytest.raises(ValueError, match="label_kind 'riddle' is none of binary, boxes"):

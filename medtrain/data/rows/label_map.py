@@ -19,7 +19,7 @@ from medtrain.io.cells import without_decimals
 from medtrain.io.table import RawTable
 from medtrain.target import DataSpec
 from medtrain.target.label_lists import BRACKETS, NO_CLASS, parts_of, separator_of
-from medtrain.target.labels import Labels
+from medtrain.target.reading import Labels
 
 Names = Sequence[str]
 

@@ -29,7 +29,7 @@ from medtrain.io.image_header import Header
 from medtrain.io.stats import absolute, stat_files
 from medtrain.io.table import RawTable, read_table
 from medtrain.target import DataSpec, Target
-from medtrain.target.labels import POLICIES, Unsure, label_columns, read_labels
+from medtrain.target.labels import POLICIES, Unsure, label_columns, label_roles, labels_of
 from medtrain.target.spelling import refuse_two_ways
 
 
@@ -122,17 +122,17 @@ def read_manifest(cfg: Mapping[str, Any], spec: DataSpec | None = None, folders:
 def manifest_of(raw: RawTable, cfg: Mapping[str, Any], spec: DataSpec | None = None, folders: bool = False) -> Manifest:
     """Check the cases that `raw` lists, without labels where data.columns.label=none; errors as of `read_manifest`."""
     raw, named = renamed(raw, cfg.get("columns") or {}, cfg.get("label_map"), cfg.get("classes"), spec)
-    columns = find_columns(raw, _for_spec(raw, named, spec), ("path", "label"))
+    model = None if spec is None else spec.target
+    roles = label_roles(cfg, model)
+    columns = find_columns(raw, _for_spec(raw, named, spec), ("path", *roles))
     listed, raw = len(raw.text), _filtered(raw, cfg.get("filter"))
     manifest = identified(raw, columns, cfg, folders)
     manifest.filtered = listed - len(raw.text)
     manifest.warnings += rivals(raw, columns, named)
-    label = columns["label"]
-    if label is None:  # data.columns.label=none
+    if columns[roles[0]] is None:  # data.columns.label=none
         return manifest
     unsure = Unsure(*(choice(cfg, key, tuple(POLICIES)) for key in ("uncertain", "blank")))
-    model, merge = None if spec is None else spec.target, bool(cfg.get("merge_case"))
-    labels = read_labels(raw, label, cfg.get("classes"), cfg.get("positive"), model, unsure, merge)
+    labels = labels_of(raw, {role: columns[role] for role in roles}, cfg, model, unsure)
     manifest.target, manifest.targets = labels.target, labels.values
     manifest.bad += labels.bad
     manifest.warnings += labels.notices

@@ -16,7 +16,7 @@ from medtrain.data.rows.manifest import Manifest, manifest_of
 from medtrain.data.source import ROOT, SLIDE_TABLE, SLIDES, TABLE, Source
 from medtrain.io.csv_bags import CsvBags, is_csv_bags, read_csv_bags
 from medtrain.target import DataSpec
-from medtrain.target.labels import read_labels
+from medtrain.target.labels import labels_of
 
 
 @Source(TABLE, SLIDE_TABLE, ROOT, SLIDES, batches="bags")
@@ -35,9 +35,7 @@ def feature_bags(cfg: Mapping[str, Any], spec: DataSpec | None, progress: Progre
 def _labelled(bags: CsvBags, cfg: Mapping[str, Any], spec: DataSpec | None) -> Manifest:
     """List the bags of one CSV with the labels that stand beside their features."""
     rows = csv_rows(bags)
-    model = None if spec is None else spec.target
-    merge = bool(cfg.get("merge_case"))
-    labels = read_labels(rows.raw, "label", cfg.get("classes"), cfg.get("positive"), model, merge_case=merge)
+    labels = labels_of(rows.raw, {"label": "label"}, cfg, None if spec is None else spec.target)
     rows.warnings += labels.notices
     rows.target, rows.targets = labels.target, np.asarray(labels.values)
     rows.bad = sorted(labels.bad + bags.conflicts, key=lambda entry: entry[0])

@@ -20,7 +20,7 @@ from medtrain.io.image_header import Header
 from medtrain.io.medmnist import WholeForm, open_medmnist, size_and_channels
 from medtrain.io.table import Listing
 from medtrain.target import DataSpec
-from medtrain.target.labels import read_labels
+from medtrain.target.labels import labels_of
 
 
 @Source(FILE, batches="images")
@@ -41,7 +41,7 @@ def medmnist(cfg: Mapping[str, Any], spec: DataSpec | None, progress: Progress |
     columns = named_labels(opened.labels, model.classes if model is not None else cfg.get("classes"))
     raw = Listing.of(file, {"split": opened.split.tolist(), **columns}, where)
     column = next(iter(columns)) if len(columns) == 1 else list(columns)
-    labels = read_labels(raw, column, cfg.get("classes"), cfg.get("positive"), model)
+    labels = labels_of(raw, {"label": column}, cfg, model)
     return Manifest(
         raw,
         where,

@@ -23,7 +23,7 @@ from medtrain.model import Ensemble, dropout_passes, score_instances
 from medtrain.report import write_failures
 from medtrain.target import DataSpec, Decision, Outcome, Predicted, Target
 from medtrain.target.binary import Binary
-from medtrain.target.classes import ClassTarget
+from medtrain.target.cases import CaseTarget
 from medtrain.target.sets import table_of_sets
 from medtrain.task.base import Batch, Task, first_rows, scaled, shape_of
 from medtrain.task.classification.explain_images import explain_images
@@ -68,7 +68,7 @@ class Classification(Task):
         super().__init__(*args, **more)
         self.loss, self.augment, self.pool, self.mixup, self.views = loss, augment, pool, mixup, views
         self.mc_dropout = mc_dropout
-        assert isinstance(self.spec.target, ClassTarget)
+        assert isinstance(self.spec.target, CaseTarget)
         self.target = self.spec.target
         shape = (1, -1, *[1] * self.spec.dims)
         self.register_buffer("mean", torch.tensor(self.spec.mean or (0.0,)).view(shape), persistent=False)
@@ -82,13 +82,14 @@ class Classification(Task):
 
     @classmethod
     def judge_of_files(cls, spec: DataSpec, evaluation: Mapping[str, Any]) -> ClassJudge:
-        assert isinstance(spec.target, ClassTarget)
+        assert isinstance(spec.target, CaseTarget)
         return ClassJudge(spec.target)
 
     @classmethod
     def options(
         cls, task: Mapping[str, Any], evaluation: Mapping[str, Any], augment: Mapping[str, Any], spec: DataSpec
     ) -> dict[str, Any]:
+        refuse_pool(spec, task["pool"])
         return {
             "pool": task["pool"],
             "mixup": task.get("mixup") or 0.0,
@@ -204,7 +205,7 @@ class Classification(Task):
         Args:
             logits: (N, K), or (N, S, K) of members or passes, which stay apart.
         """
-        pooled, numbers = pool_cases(logits, numbers_N, how, self.target.exclusive)
+        pooled, numbers = pool_cases(logits, numbers_N, how, **self.target.pooling)
         return pooled.to(logits.dtype), numbers
 
     def score(self, outputs: Outputs) -> dict[str, float]:
@@ -214,7 +215,7 @@ class Classification(Task):
             loss = self.loss(cases["logits"], cases["y"])
         calm = max(1.0, float(cases["logits"].abs().max()) / SURE)  # so that sure cases don't tie at 1
         probs_NC = self._probs(cases["logits"], calm).mean(axis=1)
-        return {"loss": float(loss), "auroc": self.target.score(probs_NC, self._values(cases["y"]))}
+        return {"loss": float(loss)} | self.target.score(probs_NC, self._values(cases["y"]))
 
     def fit_decision(self, outputs: Outputs, policy: str | float, cases: pd.DataFrame | None = None) -> Decision:
         known = self.cases(outputs)
@@ -285,7 +286,20 @@ class Classification(Task):
     def _probs(self, logits: Tensor, temperature: float) -> np.ndarray:
         """Compute probabilities [N, S, C] of S members or passes, one column a class, binary too."""
         logits_NSK = logits.unflatten(0, (-1, 1)) if logits.ndim == 2 else logits
-        own_S = self.model.temperatures if isinstance(self.model, Ensemble) else torch.ones(1)
-        own_S1 = own_S[:, None].cpu().double()
-        flat = (logits_NSK.double() / own_S1).flatten(0, 1).numpy()
-        return self.target.probabilities(flat, temperature).reshape(*logits_NSK.shape[:2], -1)
+        if not isinstance(self.model, Ensemble):
+            flat = logits_NSK.double().flatten(0, 1).numpy()
+            return self.target.probabilities(flat, temperature).reshape(*logits_NSK.shape[:2], -1)
+        own = zip(
+            self.model.readers or [self.target] * len(self.model.members), self.model.temperatures.cpu(), strict=True
+        )
+        parts = enumerate(own)  # members of a cross-validation have each learned from other cases
+        return np.stack(
+            [target.probabilities((logits_NSK[:, s].double() / t).numpy(), temperature) for s, (target, t) in parts],
+            axis=1,
+        )
+
+
+def refuse_pool(spec: DataSpec, pool: str) -> None:
+    """Refuse a pool that makes no sense of what is predicted (UsageError)."""
+    if isinstance(spec.target, CaseTarget) and pool not in (*spec.target.pools, "attention"):
+        raise UsageError(f"task.pool={pool}: of data.target={spec.target.kind} it is {' or '.join(spec.target.pools)}")

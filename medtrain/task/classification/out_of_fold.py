@@ -13,11 +13,10 @@ import numpy as np
 import pandas as pd
 
 from medtrain.core.errors import MedtrainError
-from medtrain.metric import EvalOptions, means_of_all, spread_over, within_folds
+from medtrain.metric import EvalOptions, means_of_all, spread_over
 from medtrain.metric.unseen import DRAWS
 from medtrain.target import Decision, Outcome, Predicted, reached, side_by_side
-from medtrain.target.classes import ClassTarget
-from medtrain.target.sets import fit_limits
+from medtrain.target.cases import CaseTarget
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +45,7 @@ class RunPredictions:
 
     @classmethod
     def read(
-        cls, files: Sequence[Path], target: ClassTarget, thresholds: Mapping[str, float] | None = None
+        cls, files: Sequence[Path], target: CaseTarget, thresholds: Mapping[str, float] | None = None
     ) -> RunPredictions:
         """Read the tables of runs that tested, or validated on, the same cases."""
         alone = []
@@ -70,26 +69,24 @@ class RunPredictions:
             self.rows.iloc[rows].reset_index(drop=True), self.probs_NSC[rows], self.values[rows], self.limits_NT[rows]
         )
 
-    def predicted(self, target: ClassTarget) -> Predicted:
+    def predicted(self, target: CaseTarget) -> Predicted:
         """Average over the runs and decide by the cases' own thresholds; the spread of several is their doubt."""
         decided = target.decide(self.probs_NSC.mean(axis=1), self.limits_NT)
         return target.predictions(self.rows, self.probs_NSC, decided, self.limits_NT, self.values)
 
-    def decided_by(self, target: ClassTarget, thresholds: Mapping[str, float]) -> RunPredictions:
+    def decided_by(self, target: CaseTarget, thresholds: Mapping[str, float]) -> RunPredictions:
         """Decide all cases by these thresholds."""
         limits = [thresholds[name] for name in target.thresholded]
         return replace(self, limits_NT=np.tile(limits, (len(self.rows), 1)))
 
-    def reached(self, target: ClassTarget, options: EvalOptions) -> dict[str, dict[str, Any]]:
+    def reached(self, target: CaseTarget, options: EvalOptions) -> dict[str, dict[str, Any]]:
         """Compute what the thresholds reach, as `medtrain.target.reached` gives it."""
         judged = target.judge(self.predicted(target), Decision(), options).metrics
         return reached(judged, target.thresholded)
 
-    def metrics(self, target: ClassTarget) -> dict[str, float | None]:
+    def metrics(self, target: CaseTarget) -> dict[str, float | None]:
         """Compute the metrics, without intervals."""
-        predicted = self.predicted(target)
-        metrics = target.evaluate(predicted.probs, self.values, predicted.predicted, bootstrap=0)["metrics"]
-        return {name: entry["value"] for name, entry in metrics.items()}
+        return target.plain_metrics(self.predicted(target))
 
 
 def end_to_end(folds: Sequence[RunPredictions]) -> RunPredictions:
@@ -126,23 +123,22 @@ class Fold:
     tuned: RunPredictions
     tested: RunPredictions
 
-    def facts(self, target: ClassTarget) -> dict[str, Any]:
+    def facts(self, target: CaseTarget) -> dict[str, Any]:
         """Describe the test of this fold: its cases, how they were decided, and the metrics."""
-        labels_NC = target.indicators(self.tested.values)
         limits = self.tested.limits_NT[0].tolist() if len(self.tested.limits_NT) else []
         return {
             "repeat": self.repeat,
             "fold": self.number,
             "n_cases": len(self.tested.rows),
             "n_patients": int(self.tested.rows["patient"].nunique()),
-            "events": dict(zip(target.classes, (labels_NC == 1).sum(axis=0).tolist(), strict=True)),
+            "events": target.events(self.tested.values),
             "thresholds": dict(zip(target.thresholded, limits, strict=True)),
             "metrics": self.tested.metrics(target),
         }
 
 
 def judge_folds(
-    target: ClassTarget, folds: Sequence[Fold], decision: Decision, order: Sequence[str], options: EvalOptions
+    target: CaseTarget, folds: Sequence[Fold], decision: Decision, order: Sequence[str], options: EvalOptions
 ) -> Outcome:
     """Judge all predictions pooled, with intervals over patients, and fold by fold.
 
@@ -172,27 +168,24 @@ def judge_folds(
 
 
 def _add_cross_validation(
-    target: ClassTarget,
+    target: CaseTarget,
     outcome: Outcome,
     folds: Sequence[Fold],
     facts: list[dict[str, Any]],
     predicted: Predicted,
     options: EvalOptions,
 ) -> None:
-    """Put the AUROC within folds first, and say what was done in each fold; no one threshold decided the cases."""
-    pooled = target.of_predicted(predicted)
-    parts = [target.of_predicted(fold.tested.predicted(target)) for fold in folds]
-    numbers = [len(target.classes) - 1] if target.positive else list(range(len(target.classes)))
-    area = within_folds(parts, pooled, numbers, options)
+    """Put metrics within folds first, and say what was done in each fold; no one threshold decided the cases."""
+    within = target.within_folds([fold.tested.predicted(target) for fold in folds], predicted, options)
     metrics = outcome.metrics
-    metrics["metrics"] = {"auroc_within_folds": area["auroc"], **metrics["metrics"]}
-    for name, entry in area["per_class"].items():
-        metrics["per_class"][name] = {"auroc_within_folds": entry, **metrics["per_class"][name]}
-    metrics["cross_validation"] = {"folds": facts, "auroc_pooled_minus_within": area["pooled_minus_within"]}
+    metrics["metrics"] = within.get("metrics", {}) | metrics["metrics"]
+    for name, entries in within.get("per_class", {}).items():
+        metrics["per_class"][name] = entries | metrics["per_class"][name]
+    metrics["cross_validation"] = {"folds": facts} | within.get("facts", {})
 
 
 def fit_whole(
-    target: ClassTarget, folds: Sequence[Fold], order: Sequence[str], policy: str | float, options: EvalOptions
+    target: CaseTarget, folds: Sequence[Fold], order: Sequence[str], policy: str | float, options: EvalOptions
 ) -> Decision:
     """Fit the decision on the mean of all runs, each of which has its own temperature.
 
@@ -208,8 +201,10 @@ def fit_whole(
         patients = tuned.rows["patient"].tolist()
         thresholds = target.fit_thresholds(tuned.probs_NSC.mean(axis=1), tuned.values, policy, patients)
         validation = tuned.decided_by(target, thresholds).reached(target, options)
-        sets, absent = fit_limits(target, tuned.probs_NSC.mean(axis=1), tuned.values, patients)
+        sets, absent = target.fit_sets(tuned.probs_NSC.mean(axis=1), tuned.values, patients)
         return Decision(policy, 1.0, thresholds, validation=validation, sets=sets, absent=absent)
+    if not target.thresholded:  # nothing to fit
+        return Decision(policy, no_sets=NO_SETS)
     probs_NSC, whole = _by_unseen(target, folds, order)
     probs_DNC = _estimated(target, probs_NSC, whole.values)
     if probs_DNC is None:
@@ -231,7 +226,7 @@ def fit_whole(
     return Decision(policy, 1.0, thresholds, basis, validation, no_sets=NO_SETS)
 
 
-def _by_unseen(target: ClassTarget, folds: Sequence[Fold], order: Sequence[str]) -> tuple[np.ndarray, RunPredictions]:
+def _by_unseen(target: CaseTarget, folds: Sequence[Fold], order: Sequence[str]) -> tuple[np.ndarray, RunPredictions]:
     """Collect what each run says of cases that it has not learned, NaN elsewhere, and all cases as they were tested."""
     whole = end_to_end([fold.tested for fold in folds if fold.repeat == 0]).in_order(order)
     row, parts = pd.Index(order), []
@@ -243,7 +238,7 @@ def _by_unseen(target: ClassTarget, folds: Sequence[Fold], order: Sequence[str])
     return np.concatenate(parts, axis=1), whole
 
 
-def _estimated(target: ClassTarget, probs_NSC: np.ndarray, values: np.ndarray) -> np.ndarray | None:
+def _estimated(target: CaseTarget, probs_NSC: np.ndarray, values: np.ndarray) -> np.ndarray | None:
     """Estimate the mean of all runs, [D, N, C]; classes without a threshold stay as they are."""
     labels_NC = target.indicators(values)
     out_DNC = np.tile(np.nanmean(probs_NSC, axis=1), (DRAWS, 1, 1))
@@ -262,7 +257,7 @@ def _estimated(target: ClassTarget, probs_NSC: np.ndarray, values: np.ndarray) -
 class ClassJudge:
     """How classes are judged from the files of several runs, as `medtrain.command.ensemble` wants it."""
 
-    target: ClassTarget
+    target: CaseTarget
 
     def fold(self, repeat: int, number: int | None, folders: Sequence[Path], policy: str | float) -> Fold:
         """Read what runs say of their validation and test cases; the former fit the thresholds of the latter."""

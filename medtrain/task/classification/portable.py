@@ -28,13 +28,13 @@ class ImageClassifier(nn.Module):
     def __init__(self, task: Any, request: ExportRequest) -> None:
         super().__init__()
         self.logits, self.judge = Logits(task, request), Judge(task, request)
-        self.views, self.exclusive = task.views, task.target.exclusive
+        self.views, self.pooling = task.views, task.target.pooling
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """Map (B, C, H, W) uint16 over its full range to what `outputs_of` names."""
         x = pixels.to(torch.float32) / WHITE
         seen = [self.logits(view).double() for view in ([x] if self.views is None else self.views(x))]
-        return self.judge(seen[0] if len(seen) == 1 else pool_case(torch.stack(seen), "mean", self.exclusive))
+        return self.judge(seen[0] if len(seen) == 1 else pool_case(torch.stack(seen), "mean", **self.pooling))
 
 
 class Logits(nn.Module):

@@ -30,14 +30,14 @@ class PatchNetwork(nn.Module):
     def __init__(self, task: Any, request: ExportRequest) -> None:
         super().__init__()
         self.logits = Logits(task, request)
-        self.views, self.k, self.exclusive = task.views, task.spec.n_logits, task.target.exclusive
+        self.views, self.k, self.pooling = task.views, task.spec.n_logits, task.target.pooling
 
     def forward(self, patches: Tensor) -> tuple[Tensor, ...]:
         """Map (N, C, D, H, W) float32 in 0..1 to (N, S, K), one column more with scores."""
         seen = [self.logits(view) for view in ([patches] if self.views is None else self.views(patches))]
         if len(seen) == 1:
             return (seen[0],)
-        logits = pool_case(torch.stack([view[..., : self.k] for view in seen]), "mean", self.exclusive)
+        logits = pool_case(torch.stack([view[..., : self.k] for view in seen]), "mean", **self.pooling)
         scores = torch.stack([view[..., self.k :] for view in seen]).mean(0)
         return (torch.cat([logits.float(), scores], -1),)
 
@@ -47,7 +47,7 @@ class Pool(nn.Module):
 
     def __init__(self, task: Any, request: ExportRequest) -> None:
         super().__init__()
-        self.judge, self.how, self.exclusive = Judge(task, request), task.pool, task.target.exclusive
+        self.judge, self.how, self.pooling = Judge(task, request), task.pool, task.target.pooling
 
     def forward(self, instances: Tensor) -> tuple[Tensor, ...]:
         """Map (N, S, K) of a case to what `outputs_of` names, without the axis of cases."""
@@ -55,7 +55,7 @@ class Pool(nn.Module):
             weight_NS = instances[..., -1].softmax(0)
             logits_SK = (weight_NS[..., None] * instances[..., :-1]).sum(0).double()
         else:
-            logits_SK = pool_case(instances, self.how, self.exclusive).float().double()
+            logits_SK = pool_case(instances, self.how, **self.pooling).float().double()
         return tuple(output[0] for output in self.judge(logits_SK[None]))
 
 

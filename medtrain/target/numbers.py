@@ -1,0 +1,73 @@
+"""Columns of numbers, as people write them."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medtrain.core.errors import DataError, Problem
+from medtrain.io.cells import cleaned, is_unknown
+from medtrain.io.table import RawTable
+
+Array = npt.NDArray[Any]
+
+ODD = 10  # interquartile ranges from the median, beyond which a value is told
+NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)(e[+-]?\d+)?", re.IGNORECASE)
+
+
+def numbers_of(raw: RawTable, column: str, bad: dict[int, Problem], notices: list[Problem]) -> Array:
+    """Read one column, NaN where nothing is known.
+
+    A cell that is no number goes into `bad`, by row; what is told goes into `notices`.
+
+    Raises:
+        DataError: no cell is a number, or commas may stand for a point or for thousands.
+    """
+    texts = [cleaned(text) for text in raw.column(column)]
+    with_comma = [text for text in texts if "," in text and NUMBER.fullmatch(text)]
+    if with_comma and all(re.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}", text) for text in with_comma):
+        raise DataError(
+            f"{raw.file.name}: {with_comma[0]!r} in {column!r} may be {with_comma[0].replace(',', '')} or "
+            f"{with_comma[0].replace(',', '.')}",
+            advice="write decimals with a point, and thousands without a comma",
+        )
+    values = np.full(len(texts), np.nan)
+    for n, text in enumerate(texts):
+        if is_unknown(text):
+            continue
+        number = float(text.replace(",", ".")) if NUMBER.fullmatch(text) else math.nan
+        if math.isfinite(number):
+            values[n] = number
+        else:
+            detail = f"{column} is {text!r}, no number (data.unit_name says the unit of all)"
+            bad.setdefault(n, Problem("bad_label", raw.where(int(raw.text.index[n])), detail))
+    known = values[np.isfinite(values)]
+    if not len(known):
+        raise DataError(f"{raw.file.name}: no cell of {column!r} is a number, and data.target=value needs some")
+    if with_comma:
+        detail = (
+            f"commas in {column!r} are read as decimal points, {with_comma[0]!r} as {with_comma[0].replace(',', '.')}"
+        )
+        notices.append(Problem("decimal_comma", raw.file.name, detail, "note"))
+    notices += _far_off(raw, column, known)
+    return values
+
+
+def _far_off(raw: RawTable, column: str, known: Array) -> list[Problem]:
+    """Tell of values so far from the others that they may stand for something else, such as -999 for unknown."""
+    low, middle, high = np.quantile(known, (0.25, 0.5, 0.75))
+    if not high > low:
+        return []
+    far = known[np.abs(known - middle) > ODD * (high - low)]
+    if not len(far):
+        return []
+    shown = ", ".join(f"{value:g}" for value in np.unique(far)[:3]) + ", ..." * (len(np.unique(far)) > 3)
+    detail = (
+        f"{len(far):,} values of {column!r} lie more than {ODD} interquartile ranges from the median "
+        f"{middle:g}: {shown}; where they stand for 'unknown', leave them out with data.filter"
+    )
+    return [Problem("far_value", raw.file.name, detail, "warning")]
