@@ -235,6 +235,8 @@ def _configured(verb: Verb, words: Words) -> int:
     if given.get("sweep.retry") == "failed":
         tokens = retry.words(tokens, given.get("hydra.sweep.dir") if words.multirun else None)
     tokens = [*(t for t in tokens if t.partition("=")[0] not in ("trust", "verb")), f"verb={verb.name}"]
+    if verb.of_data and "data" in given and "task" not in given and (fitting := compose.task_for(given["data"])):
+        tokens.insert(0, f"task={fitting}")
     signatures = verb.builds and words.cfg is None and words.info is None  # only then torch is imported
     composition = compose.compose(tokens, saved=saved, multirun=words.multirun, signatures=signatures)
     if composition.cfg.trust:

@@ -133,6 +133,19 @@ _TABLE = (
         "The file lands in ./medtrain_configs/experiment, so that experiment=NAME works at once.",
     ),
     Verb(
+        "plan",
+        "look at data and machine, choose how to train with a reason each, forecast time and memory",
+        (
+            "medtrain plan data=image_table data.table=my.csv",
+            "medtrain plan data=feature_bags data.table=bags.csv plan.hours=0.5 output=b.yaml",
+        ),
+        "Writes an experiment file; what the command line sets is left as it is. The forecast comes from plan.steps\n"
+        "measured steps; a training that would take longer than plan.hours is shortened.",
+        place=Place.PASSING,
+        keeps_words=True,
+        of_data=True,
+    ),
+    Verb(
         "list",
         "the options of each group, with a line on each",
         ("medtrain list", "medtrain list model"),

@@ -222,6 +222,21 @@ def _combination(cfg: Plain) -> list[Fault]:
     return faults
 
 
+def kinds_of(group: str, name: str) -> list[str]:
+    """List the kinds of tasks that an option fits; of a task its own. [] where no option says so."""
+    file = search.option_files().get(group, {}).get(name)
+    if file is None:
+        return []
+    node = _option(group, name) if file.is_relative_to(search.packaged_folder()) else _read(file)
+    return _kinds(node[group]["kind"] if group == "task" else node["kind"]) if "kind" in node or group in node else []
+
+
+def usual_option(group: str) -> str | None:
+    """Name the option of a group that the packaged configuration takes."""
+    items = _read(search.packaged_folder() / f"{search.PRIMARY}.yaml")["defaults"]
+    return next((item[group] for item in items if isinstance(item, dict) and group in item), None)
+
+
 def _kinds(kind: Any) -> list[str]:
     """List the kinds of tasks that an option fits: one, or several."""
     return [str(one) for one in kind] if isinstance(kind, list) else [str(kind)]

@@ -80,6 +80,14 @@ def compose(
     return Composition(variants, configs, primary, [str(o.input_line) for o in usable])
 
 
+def task_for(data: str) -> str | None:
+    """Name the task that an option of `data` is for: the packaged one where it fits, else the first that does."""
+    kinds = check.kinds_of("data", data)
+    usual = check.usual_option("task")
+    names = sorted(search.option_files().get("task", {}), key=lambda name: (name != usual, name))
+    return next((name for name in names if set(check.kinds_of("task", name)) & set(kinds)), None)
+
+
 def _check(cfg: DictConfig, saved: DictConfig | None, overrides: list[Override], signatures: bool) -> list[check.Fault]:
     plain: Any = OmegaConf.to_container(cfg, resolve=False)
     choices = plain.pop("hydra")["runtime"]["choices"]

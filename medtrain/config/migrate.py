@@ -45,6 +45,7 @@ SINCE_0_1: dict[str, Any] = {
     "explain.occlusion_stride": None,
     "explain.occlusion_fill": "mean",
     "export": {"precision": "fp32", "opset": None, "cases": 64},
+    "plan": {"hours": 1.0, "steps": 20},
 }
 """Keys that 0.1 did not have, with the values that come to what it did; not always those that are packaged today."""
 

@@ -145,6 +145,11 @@ class Export:
     cases: Count
 
 
+class Plan:
+    hours: Positive
+    steps: Annotated[int, AtLeast(2)]
+
+
 class Sweep:
     retry: Literal["failed"] | None
 
@@ -159,6 +164,7 @@ class Configuration:
     eval: Eval
     explain: Explain
     export: Export
+    plan: Plan
     sweep: Sweep
 
 

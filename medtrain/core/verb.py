@@ -48,6 +48,8 @@ class Verb:
         origin, place: see there.
         ranks: it may run as several processes.
         of_export: its module's name where `run` is an export (`medtrain.export`): ``main(given)`` with the overrides.
+        keeps_words: its configuration has the overrides of the command line, as `words`: it composes them anew.
+        of_data: where no task is named, it is the one that the data fit.
         stands_for: another verb that it is short for, as a sweep, with the words `adds`.
     """
 
@@ -63,6 +65,8 @@ class Verb:
     place: Place = Place.NONE
     ranks: bool = False
     of_export: str = ""
+    keeps_words: bool = False
+    of_data: bool = False
     stands_for: str = ""
     adds: tuple[str, ...] = ()
 

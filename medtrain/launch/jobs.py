@@ -110,6 +110,9 @@ def _fitted(verb: Verb, composition: Composition) -> DictConfig:
     folder.absolute_paths(cfg)
     if verb.ranks:
         processes.fit(cfg)
+    if verb.keeps_words:
+        with open_dict(cfg):
+            cfg.words = list(composition.tokens)
     return cfg
 
 

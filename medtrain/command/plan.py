@@ -1,0 +1,164 @@
+"""plan: look at data and machine, choose how to train with a reason each, forecast, and write an experiment."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from medtrain.command import build
+from medtrain.command.forecast import Forecast, forecast
+from medtrain.command.opening import imbalance_of
+from medtrain.config.compose import compose, resolved
+from medtrain.config.quote import quote_paths
+from medtrain.core.errors import DataError, UsageError
+from medtrain.inspection import Inspection, inspect_data
+from medtrain.io.files import write_text
+from medtrain.planning import Choice, Facts, as_experiment, choose, facts_of, fit_to_time, measured_machine
+from medtrain.report.progress import bar
+from medtrain.report.words import duration
+
+NOT_OF_A_RUN = ("verb", "task", "data", "output", "plan.hours", "plan.steps", "hydra.run.dir", "debug")
+HOME = Path("medtrain_configs") / "experiment"
+
+
+def main(cfg: DictConfig, folder: Path) -> None:
+    """Write `output` (by default ./medtrain_configs/experiment/NAME.yaml); print choices, forecast and command.
+
+    Args:
+        cfg: its `words` are the overrides of the command line, which stay as they are.
+        folder: for what the measured steps write.
+    """
+    words = [str(word) for word in cfg.words]
+    output = Path(cfg.output or HOME / f"{name_of(cfg)}.yaml")
+    if output.exists():
+        raise UsageError(f"output={output} exists already; remove it, or give another output=FILE.yaml")
+    given = given_in(cfg, words)
+    facts = look(cfg)
+    choices = {choice.key: choice for choice in choose(str(cfg.task.kind), facts)}
+    chosen = configuration(words, given, list(choices.values()))
+    expected = forecast(chosen, folder)
+    epochs = int(chosen.trainer.max_epochs or 1)
+    shorter = fit_to_time(choices, expected.epoch, expected.total(0), folds_of(chosen), float(cfg.plan.hours))
+    if shorter and "trainer.max_epochs" not in given:
+        choices[shorter.key], epochs = shorter, int(shorter.value)
+    title = f"Planned for {cfg.data.name}: {', '.join(f'{n:,} {name}' for name, n in facts.cases.items())} {facts.noun}"
+    write_text(output, as_experiment(title, str(cfg.task.name), str(cfg.data.name), given, list(choices.values())))
+    console = Console()
+    console.print(choices_table(list(choices.values()), given))
+    for line in (*told(expected, epochs, chosen), *command(output, chosen)):
+        console.print(Text(line), soft_wrap=True)
+
+
+def name_of(cfg: DictConfig) -> str:
+    """Make the experiment's name of the table, file or folder that the data come from."""
+    source = next((cfg.data.get(key) for key in ("table", "file", "bags", "root") if cfg.data.get(key)), cfg.data.name)
+    stem = Path(str(source)).stem or str(cfg.data.name)
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", stem).strip("_").lower() or "mine"
+
+
+def given_in(cfg: DictConfig, words: Sequence[str]) -> dict[str, Any]:
+    """Read {key or group: value} of the command line, but for what is about the plan alone."""
+    given: dict[str, Any] = {}
+    for word in words:
+        key, _, text = word.lstrip("+").partition("=")
+        if key in NOT_OF_A_RUN or key.startswith("hydra"):
+            continue
+        value = OmegaConf.select(cfg, key) if "." in key else text.strip("'\"")
+        given[key] = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+    return given
+
+
+def look(cfg: DictConfig) -> Facts:
+    """Inspect the data and measure the machine.
+
+    Raises:
+        DataError: training would refuse the data.
+    """
+    data = build.data(cfg, as_read=True)
+    inspection = inspect_data(data, False, lambda title: bar(title, data.noun))
+    refuse_errors(inspection)
+    official = data.listed().split is not None
+    gpu = torch.cuda.get_device_properties(0) if build.uses_cuda(cfg) else None
+    machine = measured_machine(
+        str(gpu.name) if gpu else None,
+        gpu.total_memory / 1e9 if gpu else 0.0,
+        bool(gpu and torch.cuda.is_bf16_supported()),
+    )
+    return facts_of(inspection, imbalance_of(inspection), data.noun, official, machine)
+
+
+def refuse_errors(inspection: Inspection) -> None:
+    """Refuse data that training would refuse, or that contradict themselves (DataError)."""
+    problems = [finding.problem for finding in inspection.findings if finding.problem.severity == "error"]
+    if problems:
+        kinds = ", ".join(f"{n:,} {kind}" for kind, n in Counter(p.kind for p in problems).items())
+        raise DataError(f"{len(problems):,} errors in the data ({kinds})", problems)
+
+
+def configuration(words: Sequence[str], given: Mapping[str, Any], choices: Sequence[Choice]) -> DictConfig:
+    """Compose the training that is planned.
+
+    Raises:
+        UsageError: what the command line sets doesn't go with it.
+    """
+    kept = [word for word in words if word.lstrip("+").partition("=")[0] != "verb"]
+    own = [f"{choice.key}={_text(choice.value)}" for choice in choices if choice.key not in given]
+    fold = [] if "data.fold" in given else ["data.fold=0"] * any(choice.key == "data.folds" for choice in choices)
+    composition = compose([*quote_paths(kept, False), *own, *fold, "verb=train"], signatures=True)
+    return resolved(composition.cfg)
+
+
+def _text(value: Any) -> str:
+    return "[" + ",".join(map(_text, value)) + "]" if isinstance(value, list) else str(value)
+
+
+def folds_of(cfg: DictConfig) -> int:
+    """Count the trainings that are planned: one, or one a fold."""
+    return int(cfg.data.get("folds") or 1)
+
+
+def choices_table(choices: Sequence[Choice], given: Mapping[str, Any]) -> Table:
+    """Make a line a choice, with its reason."""
+    table = Table("key", "value", "reason", title="plan", title_justify="left")
+    for choice in choices:
+        if choice.key in given:
+            table.add_row(Text(choice.key), Text(_text(given[choice.key])), Text("as the command line has it"))
+        else:
+            table.add_row(Text(choice.key), Text(_text(choice.value)), Text(choice.reason))
+    return table
+
+
+def told(expected: Forecast, epochs: int, cfg: DictConfig) -> list[str]:
+    """Say what was measured, and what follows."""
+    memory = ", ".join(f"{mb / 1000:.1f} GB of {name}" for name, mb in expected.memory_mb.items())
+    trainings = folds_of(cfg)
+    lines = [
+        f"measured over {cfg.plan.steps} steps: {expected.step * 1000:,.0f} ms a step, {expected.steps:,} steps an "
+        f"epoch; reading took {duration(expected.prepare)} ({expected.decoded:,} files decoded now, kept in the cache)",
+        f"forecast: {duration(expected.epoch)} an epoch, {duration(expected.total(epochs))} for {epochs} epochs and "
+        f"the test, at most; {memory}",
+    ]
+    if trainings > 1:
+        lines.append(f"{trainings} folds: {duration(trainings * expected.total(epochs))} one after the other")
+    return lines
+
+
+def command(output: Path, cfg: DictConfig) -> list[str]:
+    """Write the command that trains as planned."""
+    known = output.parent.absolute() == HOME.absolute()
+    lines = [f"wrote {output}; train with" if known else f"wrote {output}; put it into {HOME}/ and train with"]
+    word = shlex.quote(f"experiment={output.stem}")
+    if (trainings := folds_of(cfg)) == 1:
+        return [*lines, f"  medtrain {word}"]
+    numbers = ",".join(map(str, range(trainings)))
+    return [*lines, f"  medtrain -m {word} data.fold={numbers}", "  medtrain ensemble runs=THE_SWEEP_THAT_IT_PRINTS"]

@@ -1,0 +1,131 @@
+"""What rules choose by: numbers measured on the data, and what the machine has. Nothing here is a guess."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from medtrain.core.cores import cores
+from medtrain.inspection import Inspection
+
+Counts = Mapping[str, Mapping[str, Any]]  # {class: images, patients, negatives, factor}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What there is to train on.
+
+    Args:
+        cores: that this process may use.
+        memory_gb: of the machine.
+        gpu: name of the first GPU, None without one; `gpu_gb` its memory.
+        half: the GPU computes in bfloat16.
+    """
+
+    cores: int
+    memory_gb: float
+    gpu: str | None = None
+    gpu_gb: float = 0.0
+    half: bool = False
+
+    @property
+    def words(self) -> str:
+        """Say what it is in a few words."""
+        return f"{self.gpu} ({self.gpu_gb:.0f} GB)" if self.gpu else f"{self.cores} cores, no GPU"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Data and machine in numbers.
+
+    Args:
+        noun: what people call the cases.
+        cases, patients: of each split: {split: number}.
+        classes: {split: counts of each class}; {} without classes.
+        official: the data say themselves which case is in which split.
+        one_class: a case has one class at most, so that a batch can hold all classes.
+        size: the median side of each axis in pixels or voxels, and `smallest` of each; empty without.
+        spacing: the median in mm along each axis; empty without.
+        boxes: (N, 2) widths and heights of the boxes, in pixels of the files.
+        instances: smallest, median and largest bag; empty without.
+        features: of an instance.
+        machine: what there is to train on.
+    """
+
+    noun: str
+    cases: Mapping[str, int]
+    patients: Mapping[str, int]
+    classes: Mapping[str, Counts]
+    machine: Machine
+    official: bool = False
+    one_class: bool = True
+    size: Sequence[float] = ()
+    smallest: Sequence[float] = ()
+    spacing: Sequence[float] = ()
+    boxes: Sequence[Sequence[float]] = ()
+    instances: Sequence[float] = ()
+    features: int = 0
+
+    @property
+    def train(self) -> int:
+        """Count the cases of the training split."""
+        return self.cases.get("train", 0)
+
+    @property
+    def factor(self) -> float:
+        """Give the greatest factor of a class of the training split: how many others come on one of it."""
+        return max((row["factor"] or 0.0 for row in self.classes.get("train", {}).values()), default=0.0)
+
+    def rarest(self, split: str) -> tuple[str, int]:
+        """Give the class with the fewest patients in a split, and their number."""
+        rows = self.classes.get(split, {})
+        return min(
+            ((name, int(row["patients"])) for name, row in rows.items()), key=lambda row: row[1], default=("", 0)
+        )
+
+
+def facts_of(
+    inspection: Inspection, by_split: Mapping[str, Counts], noun: str, official: bool, machine: Machine
+) -> Facts:
+    """Collect what an inspection has measured.
+
+    Args:
+        by_split: `medtrain.report.imbalance` of its rows.
+    """
+    used = inspection.cases.iloc[inspection.used]
+    images, spec = inspection.images, inspection.spec
+    size = images.get("size", {})
+    spacing = images.get("spacing_mm", {}).get("median", ())
+    extent = {name: images.get("extent_mm", {}).get(name, ()) for name in ("smallest", "median")}
+    instances = images.get("instances", {})
+    truth = inspection.truth
+    sides = () if truth is None else (truth.boxes_M4[:, 2:] - truth.boxes_M4[:, :2]).tolist()
+    return Facts(
+        noun=noun,
+        cases={name: int((used["split"] == name).sum()) for name in inspection.splits},
+        patients={name: int(used["patient"][used["split"] == name].nunique()) for name in inspection.splits},
+        classes=by_split,
+        machine=machine,
+        official=official,
+        one_class=spec is None or not spec.target.several,
+        size=size.get("median") or _voxels(extent["median"], spacing),
+        smallest=size.get("smallest") or _voxels(extent["smallest"], spacing),
+        spacing=spacing,
+        boxes=sides,
+        instances=[instances[name] for name in ("smallest", "median", "largest")] if instances else (),
+        features=int(np.prod(images.get("instance", [0]))) if instances else 0,
+    )
+
+
+def _voxels(extent: Sequence[float], spacing: Sequence[float]) -> list[float]:
+    return [mm / step for mm, step in zip(extent, spacing, strict=True)] if len(spacing) == len(extent) else []
+
+
+def measured_machine(gpu: str | None, gpu_gb: float, half: bool) -> Machine:
+    """Measure this machine; what it has as a GPU says torch."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    return Machine(cores(), memory, gpu, gpu_gb, half)

@@ -1,0 +1,310 @@
+"""The flowchart of the field as rules, read from top to bottom: a fact in, a choice with its reason out.
+
+Each rule is a function of `Facts` for some kinds of data (`data.kind`). It gives what to set and why, or nothing where
+the defaults do. What a rule takes for granted is a number with a name at the top of this file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from medtrain.metric.precision import expected_precision
+from medtrain.planning.facts import Facts
+
+FEW_EVENTS = 40  # patients of the rarest class in the test split, below which a cross-validation tests all of them
+FOLDS = 5
+SMALL = 64  # pixels a side: films that small keep their size, and networks their full resolution at the start
+FEW = 1000  # cases to train on, below which augmentation is strong
+UNEQUAL = 10.0  # others on one of a class, from which on the sampler balances (docs/imbalance.md)
+SKEWED = 2.0  # the same, from which on 0.5 is no threshold
+STEPS = 1500  # of the optimizer, from which on small networks gain little
+EPOCHS = (10, 100)
+SMALLEST_BOX = 12  # pixels of the network's input that the fifth percentile of boxes should have
+SIZES = (128, 224, 320, 512, 640, 768, 1024)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A key to set, and why.
+
+    Args:
+        key: of the configuration, such as ``data.image_size``, or a group, such as ``model``.
+        value: as YAML has it.
+        reason: with the measured fact behind it.
+    """
+
+    key: str
+    value: Any
+    reason: str
+
+
+Rule = Callable[[Facts], Choice | None]
+RULES: list[tuple[frozenset[str], Rule]] = []
+
+
+def rule(*kinds: str) -> Callable[[Rule], Rule]:
+    """Add a rule for data of these kinds to the flowchart."""
+
+    def add(function: Rule) -> Rule:
+        RULES.append((frozenset(kinds), function))
+        return function
+
+    return add
+
+
+def choose(kind: str, facts: Facts) -> list[Choice]:
+    """Walk the flowchart for data of a kind."""
+    made = [function(facts) for kinds, function in RULES if kind in kinds]
+    return [choice for choice in made if choice is not None]
+
+
+ALL = ("image", "volume", "bag", "boxes")
+
+
+def small(facts: Facts) -> bool:
+    """Tell whether films are so small that networks should see them at full resolution."""
+    return len(facts.size) == 2 and min(facts.size) <= SMALL
+
+
+@rule("image", "volume", "bag")
+def folds(facts: Facts) -> Choice | None:
+    """Test every case once where one test split would say too little."""
+    name, events = facts.rarest("test")
+    if facts.official or not name or events >= FEW_EVENTS:
+        return None
+    whole = sum(facts.rarest(split)[1] for split in facts.cases)
+    if whole < 2 * FOLDS:
+        return None
+    one, all_of_them = (_auroc_width(facts, name, share) for share in ("test", None))
+    return Choice(
+        "data.folds",
+        FOLDS,
+        f"the test split would hold {events} patients with {name}, an AUROC of 0.8 an interval of {one}; {FOLDS} folds "
+        f"test all {whole}: {all_of_them}",
+    )
+
+
+def _auroc_width(facts: Facts, name: str, split: str | None) -> str:
+    rows = [facts.classes[part][name] for part in ([split] if split else facts.classes) if name in facts.classes[part]]
+    events = sum(row["patients"] for row in rows)
+    others = max(1, sum(facts.patients[part] for part in ([split] if split else facts.classes)) - events)
+    low, high = expected_precision(max(events, 1), others)["auroc"]["ci95"] or (0.0, 1.0)
+    return f"{low:.2f} to {high:.2f}"
+
+
+@rule("image")
+def image_size(facts: Facts) -> Choice | None:
+    """Look at films at the size that they have, as far as the machine allows."""
+    if len(facts.size) != 2:
+        return None
+    side = min(facts.size)
+    if side <= SMALL:
+        size = [int(n) for n in facts.size] if facts.size[0] != facts.size[1] else int(side)
+        return Choice("data.image_size", size, f"films have {side:.0f} px a side: no more is in them")
+    most = 320 if facts.machine.gpu else 224 if facts.train < 5000 else 128
+    size = max(size for size in SIZES if size <= max(min(side, most), SIZES[0]))
+    return Choice(
+        "data.image_size", size, f"films of {side:.0f} px; {facts.machine.words} for {facts.train:,} to train on"
+    )
+
+
+@rule("boxes")
+def box_image_size(facts: Facts) -> Choice | None:
+    """Show the smallest lesions as large as a detector needs them."""
+    if not len(facts.boxes) or len(facts.size) != 2:
+        return None
+    small = float(np.percentile(np.sqrt(np.prod(np.array(facts.boxes), axis=1)), 5))
+    side = max(facts.size)
+    wanted = side * SMALLEST_BOX / max(small, 1e-9)
+    most = 1024 if facts.machine.gpu else 512
+    size = next((size for size in SIZES if size >= min(wanted, side, most)), most)
+    size = min(size, math.ceil(side / 32) * 32)
+    shown = small * size / side
+    return Choice(
+        "data.image_size",
+        size,
+        f"images of {side:.0f} px, one box in twenty below {small:.0f} px: here {shown:.0f} px of the network's input",
+    )
+
+
+@rule("image")
+def image_network(facts: Facts) -> Choice:
+    """Take a network that the machine trains in time and the cases can fill."""
+    if facts.machine.gpu and not small(facts) and facts.train >= 500:
+        return Choice("model", "densenet121", f"{facts.machine.words}, {facts.train:,} films to train on")
+    why = f"films of {min(facts.size):.0f} px" if small(facts) else facts.machine.words
+    return Choice("model", "resnet18", f"{why}, {facts.train:,} films to train on")
+
+
+@rule("boxes")
+def detector(facts: Facts) -> Choice:
+    """Take a detector that the machine trains in time."""
+    if facts.machine.gpu:
+        return Choice("model", "faster_rcnn", f"{facts.machine.words}")
+    return Choice("model", "yolo", f"{facts.machine.words}: the quickest one, without anchors")
+
+
+@rule("volume")
+def spacing(facts: Facts) -> Choice | None:
+    """Bring volumes to one spacing, the one that half of them have."""
+    if len(facts.spacing) != 3:
+        return None
+    value = [round(float(step), 3) for step in facts.spacing]
+    return Choice("data.spacing", value, "the median spacing, so that a voxel means the same in all volumes")
+
+
+@rule("volume")
+def patch(facts: Facts) -> Choice | None:
+    """Take patches no larger than most volumes are."""
+    if len(facts.size) != 3:
+        return None
+    size = [int(min(64, max(8, 8 * math.ceil(n / 8)))) for n in facts.size]
+    if size == [64, 64, 64]:
+        return None
+    shown = " x ".join(f"{n:.0f}" for n in facts.size)
+    return Choice("data.patch_size", size, f"volumes of {shown} voxels (median), in whole steps of 8")
+
+
+@rule("volume")
+def volume_network(facts: Facts) -> Choice:
+    """Take a 3D network that so many cases can fill."""
+    if facts.machine.gpu and facts.train >= 300:
+        return Choice("model", "resnet18_3d", f"{facts.machine.words}, {facts.train:,} volumes to train on")
+    return Choice("model", "resnet10_3d", f"{facts.machine.words}, {facts.train:,} volumes to train on")
+
+
+@rule("bag")
+def bag_network(facts: Facts) -> Choice:
+    """Pool by attention, which says what it looked at."""
+    low, middle, high = facts.instances or (0, 0, 0)
+    return Choice(
+        "model",
+        "gated_attention_mil",
+        f"bags of {low:,.0f} to {high:,.0f} instances (median {middle:,.0f}) of {facts.features:,} features",
+    )
+
+
+@rule("image", "volume", "bag")
+def sampler(facts: Facts) -> Choice | None:
+    """Show rare classes as often as common ones."""
+    if facts.factor < UNEQUAL:
+        return None
+    value = "balanced" if facts.one_class and len(facts.classes.get("train", {})) <= 8 else "weighted"
+    return Choice("sampler", value, f"{facts.factor:,.0f} others come on one case of the rarest class in training")
+
+
+@rule("boxes")
+def box_sampler(facts: Facts) -> Choice | None:
+    """Keep images without lesions from filling the batches."""
+    with_boxes = max((row["images"] for row in facts.classes.get("train", {}).values()), default=0)
+    if not facts.train or with_boxes == 0 or with_boxes >= facts.train / 4:
+        return None
+    return Choice("sampler", "negatives", f"{with_boxes:,} of {facts.train:,} training images show a lesion")
+
+
+@rule("image", "volume", "bag")
+def threshold(facts: Facts) -> Choice | None:
+    """Fit the threshold where classes are unequal: 0.5 then favours the common one."""
+    if facts.factor < SKEWED:
+        return None
+    if len(facts.classes.get("train", {})) > 2 and facts.one_class:
+        return None  # the most probable class is taken
+    return Choice("eval.threshold", "youden", f"{facts.factor:,.1f} others come on one case of the rarest class")
+
+
+@rule("image")
+def augmentation(facts: Facts) -> Choice:
+    """Change small sets more, and small pictures by whole pixels."""
+    if small(facts):
+        return Choice("augment", "small", f"films of {min(facts.size):.0f} px: shifts of whole pixels, no blur")
+    name = "strong" if facts.train < FEW else "light"
+    return Choice("augment", name, f"{facts.train:,} films to train on")
+
+
+@rule("volume")
+def volume_augmentation(facts: Facts) -> Choice:
+    """Change small sets more."""
+    name = "volume_strong" if facts.train < FEW else "volume_light"
+    return Choice("augment", name, f"{facts.train:,} volumes to train on")
+
+
+def batch_size(facts: Facts) -> int:
+    """Count the cases of a batch: of volumes the packaged number, else what leaves an epoch sixteen steps."""
+    if len(facts.size) == 3:
+        return 4
+    size = 8 if len(facts.boxes) else 64 if small(facts) else 32
+    while size > 4 and facts.train / size < 16:
+        size //= 2
+    return size
+
+
+@rule("image", "boxes")
+def batch(facts: Facts) -> Choice:
+    """Take batches that leave an epoch at least sixteen steps."""
+    size = batch_size(facts)
+    return Choice("data.batch_size", size, f"{max(1, facts.train // size):,} steps an epoch of {facts.train:,}")
+
+
+@rule(*ALL)
+def precision(facts: Facts) -> Choice | None:
+    """Use half precision where the device has it."""
+    if facts.machine.gpu and facts.machine.half:
+        return Choice("trainer.precision", "bf16-mixed", f"{facts.machine.gpu} computes in bfloat16")
+    return None
+
+
+@rule("image", "volume", "boxes")
+def epochs(facts: Facts) -> Choice:
+    """Train for as many steps as such networks take to settle."""
+    size = batch_size(facts)
+    number = min(max(math.ceil(STEPS * size / max(1, facts.train)), EPOCHS[0]), EPOCHS[1])
+    return Choice(
+        "trainer.max_epochs", number, f"{number * max(1, facts.train // size):,} steps of {size} {facts.noun}"
+    )
+
+
+@rule("image", "volume", "boxes")
+def averaging(facts: Facts) -> Choice:
+    """Judge averaged weights: of few validation cases the best epoch is often the luckiest."""
+    return Choice("callbacks", "ema", f"{facts.cases.get('val', 0):,} {facts.noun} choose the epoch")
+
+
+@rule("image", "volume", "boxes")
+def window(facts: Facts) -> Choice:
+    """Average over a few epochs of steps, not over the whole training."""
+    steps = max(1, facts.train // batch_size(facts))
+    decay = round(1 - 1 / min(max(2 * steps, 50), 1000), 4)
+    return Choice("callbacks.ema.decay", decay, f"the last {1 / (1 - decay):,.0f} of {steps:,} steps an epoch, about")
+
+
+@rule("image")
+def views(facts: Facts) -> Choice | None:
+    """Average the answers on several views of a film, which costs time in the test alone."""
+    return Choice("eval.tta", 8, "averages what small shifts of a film would change; it takes eight looks in the test")
+
+
+def fit_to_time(
+    choices: Mapping[str, Choice], epoch: float, rest: float, trainings: int, hours: float
+) -> Choice | None:
+    """Shorten a training that would take longer than the time there is.
+
+    Args:
+        choices: by key.
+        epoch: its seconds, measured.
+        rest: seconds of a training that do not depend on the epochs.
+        trainings: one, or one a fold, one after the other.
+        hours: there are.
+    """
+    planned = choices.get("trainer.max_epochs")
+    room = int((hours * 3600 / trainings - rest) / max(epoch, 1e-9))
+    if planned is None or room >= planned.value:
+        return None
+    whole = trainings * (planned.value * epoch + rest) / 3600
+    return Choice(
+        "trainer.max_epochs", max(room, 1), f"{planned.value} epochs would take {whole:.1f} h, plan.hours={hours:g}"
+    )

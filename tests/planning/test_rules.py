@@ -1,0 +1,95 @@
+"""The flowchart on facts that are written down here: what is chosen, and that each reason names its fact."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from medtrain.planning import Choice, Facts, Machine, as_experiment, choose, fit_to_time
+
+CPU = Machine(cores=4, memory_gb=16)
+GPU = Machine(cores=16, memory_gb=128, gpu="A100", gpu_gb=40, half=True)
+
+
+def counts(sick: int, well: int) -> dict[str, Any]:
+    return {"sick": {"images": sick, "patients": sick, "negatives": well, "factor": well / sick}}
+
+
+def facts(train: int = 2000, sick: int = 1000, machine: Machine = CPU, **more: Any) -> Facts:
+    shares = {"train": 7, "val": 1, "test": 2}
+    cases = {name: train * share // 7 for name, share in shares.items()}
+    of_class = {name: counts(max(1, sick * share // 7), (train - sick) * share // 7) for name, share in shares.items()}
+    return Facts("images", cases, cases, of_class, machine, **{"size": (1024, 900), "smallest": (800, 800)} | more)
+
+
+def chosen(kind: str, given: Facts) -> dict[str, Any]:
+    return {choice.key: choice.value for choice in choose(kind, given)}
+
+
+def test_films_on_a_cpu_are_smaller_than_on_a_gpu() -> None:
+    cpu, gpu = chosen("image", facts(train=8000, sick=4000)), chosen("image", facts(8000, 4000, GPU))
+    assert (cpu["data.image_size"], gpu["data.image_size"]) == (128, 320)
+    assert (cpu["model"], gpu["model"]) == ("resnet18", "densenet121")
+    assert "trainer.precision" not in cpu and gpu["trainer.precision"] == "bf16-mixed"
+
+
+def test_small_films_keep_their_size_and_shift_by_whole_pixels() -> None:
+    choice = chosen("image", facts(size=(28, 28)))
+    assert (choice["data.image_size"], choice["augment"], choice["data.batch_size"]) == (28, "small", 64)
+
+
+@pytest.mark.parametrize(
+    ("sick", "sampler", "threshold"), [(1000, None, None), (500, None, "youden"), (100, "balanced", "youden")]
+)
+def test_unequal_classes(sick: int, sampler: str | None, threshold: str | None) -> None:
+    choice = chosen("image", facts(sick=sick))
+    assert (choice.get("sampler"), choice.get("eval.threshold")) == (sampler, threshold)
+
+
+def test_few_events_are_tested_by_folds_unless_the_data_are_split_already() -> None:
+    assert chosen("image", facts(train=140, sick=70))["data.folds"] == 5
+    assert "data.folds" not in chosen("image", facts(train=140, sick=70, official=True))
+    assert "data.folds" not in chosen("image", facts(train=2000, sick=1000))
+    reason = next(c.reason for c in choose("image", facts(train=140, sick=70)) if c.key == "data.folds")
+    assert "20 patients with sick" in reason and "100" in reason
+
+
+def test_steps_are_as_many_whatever_the_number_of_cases() -> None:
+    for train, epochs in ((320, 75), (2000, 24), (100_000, 10)):
+        assert chosen("image", facts(train=train, sick=train // 2))["trainer.max_epochs"] == pytest.approx(
+            epochs, abs=2
+        )
+    assert chosen("image", facts(train=40, sick=20))["data.batch_size"] == 4
+
+
+def test_boxes_are_shown_large_enough() -> None:
+    small = chosen("boxes", facts(size=(2000, 2000), boxes=[(40, 40)] * 50, machine=GPU))
+    large = chosen("boxes", facts(size=(2000, 2000), boxes=[(400, 400)] * 50, machine=GPU))
+    assert small["data.image_size"] == 640 and large["data.image_size"] == 128
+    assert chosen("boxes", facts(size=(320, 320), boxes=[(40, 40)]))["model"] == "yolo"
+
+
+def test_patches_are_no_larger_than_volumes() -> None:
+    choice = chosen("volume", facts(train=100, sick=50, size=(20.0, 130.0, 130.0), spacing=(2.5, 0.7, 0.7)))
+    assert choice["data.patch_size"] == [24, 64, 64] and choice["data.spacing"] == [2.5, 0.7, 0.7]
+    assert choice["augment"] == "volume_strong" and choice["model"] == "resnet10_3d"
+
+
+def test_a_training_is_shortened_to_the_time_there_is() -> None:
+    planned = {"trainer.max_epochs": Choice("trainer.max_epochs", 40, "")}
+    assert fit_to_time(planned, 60, 120, 1, 1.0) is None
+    shorter = fit_to_time(planned, 360, 360, 1, 1.0)
+    assert shorter is not None and shorter.value == 9 and "4.1 h" in shorter.reason
+    folds = fit_to_time(planned, 60, 120, 5, 1.0)
+    assert folds is not None and folds.value == 10
+
+
+def test_the_experiment_leaves_to_the_person_what_they_have_set() -> None:
+    choices = [Choice("model", "resnet18", "small"), Choice("data.image_size", 28, "28 px"), Choice("eval.tta", 8, "x")]
+    text = as_experiment("t", "xray_cls", "image_table", {"model": "densenet121", "data.table": "a.csv"}, choices)
+    content = yaml.safe_load(text)
+    assert {"override /model": "densenet121"} in content["defaults"] and "resnet18" not in text
+    assert content["data"] == {"table": "a.csv", "image_size": 28} and content["eval"] == {"tta": 8}
+    assert "# data.image_size: 28: 28 px" in text and text.startswith("# @package _global_\n# t\n")
