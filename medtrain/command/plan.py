@@ -26,6 +26,7 @@ from medtrain.io.files import write_text
 from medtrain.planning import Choice, Facts, as_experiment, choose, facts_of, fit_to_time, measured_machine
 from medtrain.report.progress import bar
 from medtrain.report.words import duration
+from medtrain.target.order import WhichIsPositive, as_items
 
 NOT_OF_A_RUN = ("verb", "task", "data", "output", "plan.hours", "plan.steps", "hydra.run.dir", "debug")
 HOME = Path("medtrain_configs") / "experiment"
@@ -43,8 +44,9 @@ def main(cfg: DictConfig, folder: Path) -> None:
     if output.exists():
         raise UsageError(f"output={output} exists already; remove it, or give another output=FILE.yaml")
     given = given_in(cfg, words)
+    guessed = order_of_classes(cfg)
     facts = look(cfg)
-    choices = {choice.key: choice for choice in choose(str(cfg.task.kind), facts)}
+    choices = {choice.key: choice for choice in (*guessed, *choose(str(cfg.task.kind), facts))}
     chosen = configuration(words, given, list(choices.values()))
     expected = forecast(chosen, folder)
     epochs = int(chosen.trainer.max_epochs or 1)
@@ -76,6 +78,17 @@ def given_in(cfg: DictConfig, words: Sequence[str]) -> dict[str, Any]:
         value = OmegaConf.select(cfg, key) if "." in key else text.strip("'\"")
         given[key] = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
     return given
+
+
+def order_of_classes(cfg: DictConfig) -> list[Choice]:
+    """Guess which of two classes is the positive one where neither labels nor person say it, and set it in `cfg`."""
+    try:
+        build.data(cfg, as_read=True).listed()
+    except WhichIsPositive as error:
+        cfg.data.classes = error.names
+        reason = f"check: '{cfg.data.classes[-1]}' is taken for the positive class, by its name"
+        return [Choice("data.classes", list(cfg.data.classes), reason)]
+    return []
 
 
 def look(cfg: DictConfig) -> Facts:
@@ -119,7 +132,7 @@ def configuration(words: Sequence[str], given: Mapping[str, Any], choices: Seque
 
 
 def _text(value: Any) -> str:
-    return "[" + ",".join(map(_text, value)) + "]" if isinstance(value, list) else str(value)
+    return f"[{as_items(list(map(str, value)))}]" if isinstance(value, list) else str(value)
 
 
 def folds_of(cfg: DictConfig) -> int:

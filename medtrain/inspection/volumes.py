@@ -214,6 +214,7 @@ def _facts(cases: Sequence[Case]) -> dict[str, Any]:
         "size": ends(shape, 0),
         "spacing_mm": ends(spacing, 3),
         "extent_mm": ends(shape * spacing, 1),
+        "in_space": _facts_in_space(cases),
         "orientation": dict(Counter(source.orientation for source in sources).most_common()),
         "format": dict(Counter(source.format for source in sources).most_common()),
         "bits": dict(Counter(source.dtype for source in sources).most_common()),
@@ -221,3 +222,11 @@ def _facts(cases: Sequence[Case]) -> dict[str, Any]:
         "masks": sum(case.mask is not None for case in cases),
         "cache_bytes": int(sum(np.prod(image.shape) * np.dtype(image.dtype).itemsize for image in stored)),
     }
+
+
+def _facts_in_space(cases: Sequence[Case]) -> dict[str, list[float]]:
+    """Give, along D, H, W, the median spacing in mm, the median number of voxels, and the smallest extent in mm."""
+    spacing_N3, voxels_N3 = np.moveaxis(np.array([_in_space(case) for case in cases]), 1, 0)
+    medians = {"spacing_mm": np.median(spacing_N3, 0), "voxels": np.median(voxels_N3, 0)}
+    least = (spacing_N3 * voxels_N3).min(0)
+    return {name: values.tolist() for name, values in (medians | {"least_extent_mm": least}).items()}

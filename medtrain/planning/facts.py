@@ -48,8 +48,10 @@ class Facts:
         classes: {split: counts of each class}; {} without classes.
         official: the data say themselves which case is in which split.
         one_class: a case has one class at most, so that a batch can hold all classes.
-        size: the median side of each axis in pixels or voxels, and `smallest` of each; empty without.
-        spacing: the median in mm along each axis; empty without.
+        size: the median side along H, W in pixels, or D, H, W in voxels; empty without.
+        spacing: the median in mm along D, H, W; empty without.
+        least_extent: in mm along D, H, W, that all volumes have; empty without.
+        giveaways: what tells the classes apart without the picture, such as ``the extent along D``.
         boxes: (N, 2) widths and heights of the boxes, in pixels of the files.
         instances: smallest, median and largest bag; empty without.
         features: of an instance.
@@ -64,8 +66,9 @@ class Facts:
     official: bool = False
     one_class: bool = True
     size: Sequence[float] = ()
-    smallest: Sequence[float] = ()
     spacing: Sequence[float] = ()
+    least_extent: Sequence[float] = ()
+    giveaways: Sequence[str] = ()
     boxes: Sequence[Sequence[float]] = ()
     instances: Sequence[float] = ()
     features: int = 0
@@ -98,9 +101,7 @@ def facts_of(
     """
     used = inspection.cases.iloc[inspection.used]
     images, spec = inspection.images, inspection.spec
-    size = images.get("size", {})
-    spacing = images.get("spacing_mm", {}).get("median", ())
-    extent = {name: images.get("extent_mm", {}).get(name, ()) for name in ("smallest", "median")}
+    of_volumes = images.get("in_space", {})  # what people call sizes lies along the files' own axes
     instances = images.get("instances", {})
     truth = inspection.truth
     sides = () if truth is None else (truth.boxes_M4[:, 2:] - truth.boxes_M4[:, :2]).tolist()
@@ -112,17 +113,14 @@ def facts_of(
         machine=machine,
         official=official,
         one_class=spec is None or not spec.target.several,
-        size=size.get("median") or _voxels(extent["median"], spacing),
-        smallest=size.get("smallest") or _voxels(extent["smallest"], spacing),
-        spacing=spacing,
+        size=of_volumes.get("voxels") or images.get("size", {}).get("median", ()),
+        spacing=of_volumes.get("spacing_mm", ()),
+        least_extent=of_volumes.get("least_extent_mm", ()),
+        giveaways=[f.problem.where for f in inspection.findings if f.problem.kind == "shortcut"],
         boxes=sides,
         instances=[instances[name] for name in ("smallest", "median", "largest")] if instances else (),
         features=int(np.prod(images.get("instance", [0]))) if instances else 0,
     )
-
-
-def _voxels(extent: Sequence[float], spacing: Sequence[float]) -> list[float]:
-    return [mm / step for mm, step in zip(extent, spacing, strict=True)] if len(spacing) == len(extent) else []
 
 
 def measured_machine(gpu: str | None, gpu_gb: float, half: bool) -> Machine:

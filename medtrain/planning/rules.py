@@ -25,6 +25,8 @@ SKEWED = 2.0  # the same, from which on 0.5 is no threshold
 STEPS = 1500  # of the optimizer, from which on small networks gain little
 EPOCHS = (10, 100)
 SMALLEST_BOX = 12  # pixels of the network's input that the fifth percentile of boxes should have
+COARSE = 100  # patients of the rarest class in validation, below which the loss chooses the epoch
+BY_LOSS = {"monitor": "val_loss", "mode": "min"}
 SIZES = (128, 224, 320, 512, 640, 768, 1024)
 
 
@@ -43,7 +45,7 @@ class Choice:
     reason: str
 
 
-Rule = Callable[[Facts], Choice | None]
+Rule = Callable[[Facts], "Choice | list[Choice] | None"]
 RULES: list[tuple[frozenset[str], Rule]] = []
 
 
@@ -60,7 +62,7 @@ def rule(*kinds: str) -> Callable[[Rule], Rule]:
 def choose(kind: str, facts: Facts) -> list[Choice]:
     """Walk the flowchart for data of a kind."""
     made = [function(facts) for kinds, function in RULES if kind in kinds]
-    return [choice for choice in made if choice is not None]
+    return [choice for some in made if some for choice in (some if isinstance(some, list) else [some])]
 
 
 ALL = ("image", "volume", "bag", "boxes")
@@ -158,10 +160,38 @@ def spacing(facts: Facts) -> Choice | None:
     return Choice("data.spacing", value, "the median spacing, so that a voxel means the same in all volumes")
 
 
+def telling(facts: Facts) -> str:
+    """Name the extent that alone tells the classes apart, '' where none does."""
+    return next((name for name in facts.giveaways if name.startswith(("the extent", "the size"))), "")
+
+
+@rule("volume")
+def field_of_view(facts: Facts) -> Choice | None:
+    """Give all inputs one extent, where theirs gives the class away."""
+    if not telling(facts) or len(facts.least_extent) != 3:
+        return None
+    value = [math.floor(10 * mm) / 10 for mm in facts.least_extent]
+    return Choice("data.fov", value, f"{telling(facts)} alone tells the classes apart: no more than all volumes show")
+
+
+@rule("volume")
+def centre(facts: Facts) -> Choice | None:
+    """Judge a case by its middle, where all inputs have one extent."""
+    if not telling(facts):
+        return None
+    return Choice("data.center", "volume", "one input a case, around its middle: a grid would show its extent")
+
+
+@rule("volume")
+def visits(facts: Facts) -> Choice | None:
+    """Read one input a case where there is but one."""
+    return Choice("data.patches_per_volume", 1, "the middle is one input") if telling(facts) else None
+
+
 @rule("volume")
 def patch(facts: Facts) -> Choice | None:
     """Take patches no larger than most volumes are."""
-    if len(facts.size) != 3:
+    if len(facts.size) != 3 or telling(facts):
         return None
     size = [int(min(64, max(8, 8 * math.ceil(n / 8)))) for n in facts.size]
     if size == [64, 64, 64]:
@@ -236,14 +266,14 @@ def volume_augmentation(facts: Facts) -> Choice:
 def batch_size(facts: Facts) -> int:
     """Count the cases of a batch: of volumes the packaged number, else what leaves an epoch sixteen steps."""
     if len(facts.size) == 3:
-        return 4
+        return 32 if telling(facts) else 4
     size = 8 if len(facts.boxes) else 64 if small(facts) else 32
     while size > 4 and facts.train / size < 16:
         size //= 2
     return size
 
 
-@rule("image", "boxes")
+@rule("image", "boxes", "volume")
 def batch(facts: Facts) -> Choice:
     """Take batches that leave an epoch at least sixteen steps."""
     size = batch_size(facts)
@@ -280,6 +310,17 @@ def window(facts: Facts) -> Choice:
     steps = max(1, facts.train // batch_size(facts))
     decay = round(1 - 1 / min(max(2 * steps, 50), 1000), 4)
     return Choice("callbacks.ema.decay", decay, f"the last {1 / (1 - decay):,.0f} of {steps:,} steps an epoch, about")
+
+
+@rule("image", "volume")
+def chooser(facts: Facts) -> list[Choice]:
+    """Choose the epoch by the loss, which tells epochs apart where AUROC is coarse for want of cases."""
+    name, patients = facts.rarest("val")
+    if not name or patients >= COARSE:
+        return []
+    reason = f"{patients} patients with {name} in validation: an AUROC of so few prefers a lucky epoch"
+    nodes = ("callbacks.best", "callbacks.early_stopping")
+    return [Choice(f"{node}.{key}", value, reason) for node in nodes for key, value in BY_LOSS.items()]
 
 
 @rule("image")

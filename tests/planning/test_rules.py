@@ -21,7 +21,7 @@ def facts(train: int = 2000, sick: int = 1000, machine: Machine = CPU, **more: A
     shares = {"train": 7, "val": 1, "test": 2}
     cases = {name: train * share // 7 for name, share in shares.items()}
     of_class = {name: counts(max(1, sick * share // 7), (train - sick) * share // 7) for name, share in shares.items()}
-    return Facts("images", cases, cases, of_class, machine, **{"size": (1024, 900), "smallest": (800, 800)} | more)
+    return Facts("images", cases, cases, of_class, machine, **{"size": (1024, 900)} | more)
 
 
 def chosen(kind: str, given: Facts) -> dict[str, Any]:
@@ -75,6 +75,14 @@ def test_patches_are_no_larger_than_volumes() -> None:
     choice = chosen("volume", facts(train=100, sick=50, size=(20.0, 130.0, 130.0), spacing=(2.5, 0.7, 0.7)))
     assert choice["data.patch_size"] == [24, 64, 64] and choice["data.spacing"] == [2.5, 0.7, 0.7]
     assert choice["augment"] == "volume_strong" and choice["model"] == "resnet10_3d"
+
+
+def test_volumes_whose_extent_gives_the_class_away_are_shown_alike() -> None:
+    given = facts(700, 350, size=(6.0, 44.0, 44.0), giveaways=["the extent along D"], least_extent=(2.56, 22.4, 22.4))
+    choice = chosen("volume", given)
+    assert choice["data.fov"] == [2.5, 22.4, 22.4] and "data.patch_size" not in choice
+    assert (choice["data.center"], choice["data.patches_per_volume"], choice["data.batch_size"]) == ("volume", 1, 32)
+    assert "data.fov" not in chosen("volume", facts(size=(64.0, 64.0, 64.0), giveaways=["the spacing along D"]))
 
 
 def test_a_training_is_shortened_to_the_time_there_is() -> None:

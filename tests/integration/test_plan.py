@@ -1,0 +1,57 @@
+"""plan by the command: for each kind of data an experiment that trains, and a forecast of a few measured steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from tests.integration.conftest import TINIES, Ran
+
+DATA = {"boxes": "phantom_lesion", "bag": "phantom_slide", "image": "phantom_xray", "volume": "phantom_volume"}
+NOT_PLANNED = ("task=", "trainer.max_epochs", "eval.bootstrap")
+
+
+@pytest.mark.parametrize("kind", DATA)
+def test_an_experiment_of_each_kind_of_data(medtrain: Callable[..., Ran], folder: Path, kind: str) -> None:
+    words = [word for word in TINIES[kind] if not word.startswith(NOT_PLANNED)]
+    ran = medtrain("plan", f"data={DATA[kind]}", *words, "plan.steps=2", "trainer=cpu")
+    assert ran.code == 0, ran.out + ran.err
+    assert "forecast: " in ran.out and "ms a step" in ran.out and f"experiment={DATA[kind]}" in ran.out
+    file = folder / "medtrain_configs" / "experiment" / f"{DATA[kind]}.yaml"
+    content = yaml.safe_load(file.read_text())
+    assert {"override /data": DATA[kind]} in content["defaults"]
+    assert not list(folder.glob("outputs/**/run.json"))  # nothing was trained, nothing tested
+    composed = medtrain(f"experiment={DATA[kind]}", "--cfg", "job")
+    assert composed.code == 0, composed.err
+    cfg = yaml.safe_load(composed.out)
+    for word in words:
+        key, _, value = word.partition("=")
+        if key.startswith("data."):
+            node = cfg
+            for name in key.split("."):
+                node = node[name]
+            assert node == yaml.safe_load(value), word  # what the person has set stays
+    again = medtrain("plan", f"data={DATA[kind]}", *words)
+    assert again.code == 2 and "exists already" in again.err
+
+
+def test_what_is_planned_trains(medtrain: Callable[..., Ran], folder: Path) -> None:
+    words = [word for word in TINIES["image"] if not word.startswith(NOT_PLANNED)]
+    assert (
+        medtrain("plan", "data=phantom_xray", *words, "plan.steps=2", "output=medtrain_configs/experiment/p.yaml").code
+        == 0
+    )
+    ran = medtrain("experiment=p", "data.folds=null", "trainer.max_epochs=1", "eval.bootstrap=20", "hydra.run.dir=run")
+    assert ran.code == 0, ran.out + ran.err
+    assert (folder / "run" / "report.html").is_file()
+
+
+def test_data_that_training_would_refuse_are_not_planned(medtrain: Callable[..., Ran], folder: Path) -> None:
+    table = pd.DataFrame({"path": [f"{n}.png" for n in range(8)], "label": [0, 1] * 4})
+    table.to_csv(folder / "t.csv", index=False)
+    ran = medtrain("plan", "data=image_table", "data.table=t.csv")
+    assert ran.code == 1 and "8 missing" in ran.err and not (folder / "medtrain_configs").exists()
