@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from medtrain.planning.rules import Choice
+from medtrain.planning.choice import Choice
 
 WIDTH = 116
 

@@ -1,0 +1,66 @@
+"""A choice with its reason, and the flowchart as the list of rules that make them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from medtrain.planning.facts import Facts
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A key to set, and why.
+
+    Args:
+        key: of the configuration, such as ``data.image_size``, or a group, such as ``model``.
+        value: as YAML has it.
+        reason: with the measured fact behind it.
+    """
+
+    key: str
+    value: Any
+    reason: str
+
+
+Rule = Callable[[Facts], "Choice | list[Choice] | None"]
+RULES: list[tuple[frozenset[str], Rule]] = []
+
+
+def rule(*kinds: str) -> Callable[[Rule], Rule]:
+    """Add a rule for data of these kinds to the flowchart."""
+
+    def add(function: Rule) -> Rule:
+        RULES.append((frozenset(kinds), function))
+        return function
+
+    return add
+
+
+def choose(kind: str, facts: Facts) -> list[Choice]:
+    """Walk the flowchart for data of a kind."""
+    made = [function(facts) for kinds, function in RULES if kind in kinds]
+    return [choice for some in made if some for choice in (some if isinstance(some, list) else [some])]
+
+
+def fit_to_time(
+    choices: Mapping[str, Choice], epoch: float, rest: float, trainings: int, hours: float
+) -> Choice | None:
+    """Shorten a training that would take longer than the time there is.
+
+    Args:
+        choices: by key.
+        epoch: its seconds, measured.
+        rest: seconds of a training that do not depend on the epochs.
+        trainings: one, or one a fold, one after the other.
+        hours: there are.
+    """
+    planned = choices.get("trainer.max_epochs")
+    room = int((hours * 3600 / trainings - rest) / max(epoch, 1e-9))
+    if planned is None or room >= planned.value:
+        return None
+    whole = trainings * (planned.value * epoch + rest) / 3600
+    return Choice(
+        "trainer.max_epochs", max(room, 1), f"{planned.value} epochs would take {whole:.1f} h, plan.hours={hours:g}"
+    )
