@@ -57,7 +57,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     write_text(output, as_experiment(title, str(cfg.task.name), str(cfg.data.name), given, list(choices.values())))
     console = Console()
     console.print(choices_table(list(choices.values()), given))
-    for line in (*told(expected, epochs, chosen), *command(output, chosen)):
+    for line in (*measured(expected, epochs, chosen), *command(output, chosen)):
         console.print(Text(line), soft_wrap=True)
 
 
@@ -151,7 +151,7 @@ def choices_table(choices: Sequence[Choice], given: Mapping[str, Any]) -> Table:
     return table
 
 
-def told(expected: Forecast, epochs: int, cfg: DictConfig) -> list[str]:
+def measured(expected: Forecast, epochs: int, cfg: DictConfig) -> list[str]:
     """Say what was measured, and what follows."""
     memory = ", ".join(f"{mb / 1000:.1f} GB of {name}" for name, mb in expected.memory_mb.items())
     trainings = folds_of(cfg)
