@@ -56,10 +56,28 @@ def resample_volumes(
 ) -> Tensor:
     """Move each volume, with trilinear interpolation; beyond its border, its outermost voxels go on (it is a patch).
 
+    Args:
+        x_BCDHW: float32.
+        spacing, degrees_B3, scale_B, shift_B3, flip_B3: as of `places_in_volumes`.
+    """
+    grid_BDHW3 = places_in_volumes(x_BCDHW, spacing, degrees_B3, scale_B, shift_B3, flip_B3)
+    return F.grid_sample(x_BCDHW, grid_BDHW3, padding_mode="border", align_corners=False)
+
+
+def places_in_volumes(
+    x_BCDHW: Tensor,
+    spacing: tuple[float, float, float],
+    degrees_B3: Tensor,
+    scale_B: Tensor,
+    shift_B3: Tensor,
+    flip_B3: Tensor,
+) -> Tensor:
+    """Say where the voxels of moved volumes come from, (B, D, H, W, 3), as `grid_sample` takes it.
+
     Turns in mm, so that balls stay round where voxels are no cubes: first about the axis of W, then of H, then of D.
 
     Args:
-        x_BCDHW: float32.
+        x_BCDHW: of which only shape and device count.
         spacing: mm a voxel along D, H, W; only its proportions count.
         degrees_B3: rotations about the axes of D, H, W; the first is within the slices.
         scale_B: size as a multiple, above 0.
@@ -84,4 +102,4 @@ def resample_volumes(
     for axis, source in ((2, x), (1, y), (0, z)):
         place = source * shrink / halves[axis] + 2 * shift_B3[:, axis].reshape(-1, 1, 1, 1)
         places.append(torch.where(flip_B3[:, axis].reshape(-1, 1, 1, 1), -place, place).expand(whole))
-    return F.grid_sample(x_BCDHW, torch.stack(places, -1), padding_mode="border", align_corners=False)
+    return torch.stack(places, -1)

@@ -29,7 +29,7 @@ from medtrain.io.volume_source import channels_of
 from medtrain.target import DataSpec
 from medtrain.target.mask import MaskTarget
 
-AIR = -500.0  # Hounsfield units below which a CT has voxels, and hardly any other volume
+AIR = -500.0  # Hounsfield units: a CT has voxels below, and hardly any other volume
 SHOWN = 128  # voxels a side of what a report shows of a case
 
 
@@ -56,6 +56,8 @@ class MaskData(VolumeData):
     _paths: tuple[list[list[str]], list[str] | None]
 
     def arrange(self, manifest: Manifest) -> Manifest:
+        if manifest.modality and not self.cfg.get("modality"):
+            self.cfg = {**self.cfg, "modality": manifest.modality}
         if self.input is None and manifest.target is None:
             cases = self._own(manifest).cases
             numbers = [mask_facts([case.mask])[0].label_L.tolist() for case in cases if case and case.mask]

@@ -51,6 +51,7 @@ class Manifest:
         slides: files of slides of which rows are bags, absolute, '' where blank; None without such a column.
         tissue: files of slides' tissue masks, absolute, '' where blank; None without such a column.
         mpp: um/px of slides, None where the table has none; None without such a column.
+        modality: ct or other, where the source says what volumes are; else ''.
         headers: what the files say of their pictures, where the source knows.
         content: what the rows are made of, where it doesn't lie in a file a row: pictures or bags by position.
         states: size and time of the files (see `stat_files`), so that they need not be looked at twice.
@@ -77,6 +78,7 @@ class Manifest:
     slides: list[str] | None = None
     tissue: list[str] | None = None
     mpp: list[float | None] | None = None
+    modality: str = ""
     headers: list[Header | None] | None = None
     content: Any = None
     states: NDArray[np.int64] | None = None
