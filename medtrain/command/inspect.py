@@ -21,6 +21,7 @@ from medtrain.report import imbalance_table
 from medtrain.report.box_facts import box_tables
 from medtrain.report.contact_sheet import COLOURS, Tile, contact_sheet
 from medtrain.report.findings import findings_table
+from medtrain.report.mask_facts import mask_table
 from medtrain.report.precision import precision_table, precision_to_expect
 from medtrain.report.progress import bar
 
@@ -131,6 +132,8 @@ def tell(inspection: Inspection, outcome: dict[str, Any]) -> None:
         build.say(table)
     if "spacing_mm" in images:
         tell_volumes(images)
+    if "marked" in images:
+        build.say(mask_table(images["marked"]))
     build.say(f"{outcome['seconds']:.1f} s, {outcome['images_per_s']:,.0f} {noun}/s; {outcome['decoded']:,} decoded")
     if inspection.findings:
         build.say(findings_table([finding.problem for finding in inspection.findings]))

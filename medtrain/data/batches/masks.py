@@ -30,7 +30,7 @@ from medtrain.target import DataSpec
 from medtrain.target.mask import MaskTarget
 
 AIR = -500.0  # Hounsfield units: a CT has voxels below, and hardly any other volume
-SHOWN = 128  # voxels a side of what a report shows of a case
+SHOWN = (128, 128, 128)  # voxels of what a report shows of a case
 
 
 class MaskData(VolumeData):
@@ -73,6 +73,7 @@ class MaskData(VolumeData):
     def read(self, manifest: Manifest, everything: bool = False) -> Files:
         files = self._own(manifest)
         self.own, problems, self.facts = list(files.cases), dict(files.problems), {}
+        self.volumes, self.form = self.own, PatchForm(SHOWN, SHOWN)  # as inspection looks at them, before a plan
         marked = [n for n, case in enumerate(files.cases) if case is not None and case.mask is not None]
         masks = [case.mask for n in marked if (case := files.cases[n]) is not None and case.mask is not None]
         self.facts = dict(zip(marked, mask_facts(masks), strict=True))
@@ -212,7 +213,7 @@ class MaskData(VolumeData):
             for position, slot in enumerate(other):
                 self.volumes[slot] = again.cases[position]
             self._refuse({other[position]: text for position, text in again.problems.items()})
-        self.form = PatchForm((SHOWN, SHOWN, SHOWN), (SHOWN, SHOWN, SHOWN), window=self._window())
+        self.form = PatchForm(SHOWN, SHOWN, window=self._window())
         self.working = self._scaled(wanted)
 
     def _again(self, slots: Sequence[int], form: VolumeForm) -> CaseFiles:
