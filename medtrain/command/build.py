@@ -128,6 +128,8 @@ def task(
         members: the model node of each member of an ensemble, which then stand in for `cfg.model`, and its own spec.
     """
     check_dims(cfg, spec)
+    spec = evaluated(cfg, spec)
+    members = members and [(node, evaluated(cfg, own)) for node, own in members]
     kind, parts = task_class(cfg), task_options(cfg, spec)
     if training:
         parts["loss"] = allowed.build("loss", cfg.loss, spec=spec, counts=counts)
@@ -146,7 +148,13 @@ def task(
 
 def with_loss(cfg: DictConfig, spec: DataSpec) -> DataSpec:
     """Let what is predicted know of the loss that outputs are made for."""
-    return replace(spec, target=spec.target.fitted_to(str(cfg.loss.get("_target_")).rpartition(".")[2]))
+    target = spec.target.fitted_to(str(cfg.loss.get("_target_")).rpartition(".")[2])
+    return evaluated(cfg, replace(spec, target=target))
+
+
+def evaluated(cfg: DictConfig, spec: DataSpec) -> DataSpec:
+    """Let what is predicted know of the eval node (UsageError where that can't be)."""
+    return replace(spec, target=spec.target.evaluated_by(plain(cfg.eval)))
 
 
 def check_dims(cfg: DictConfig, spec: DataSpec) -> None:

@@ -157,7 +157,9 @@ def _write_weights(members: Sequence[Member], file: Path) -> Path:
         state |= {f"model.members.{i}.{key}": value for key, value in own.items()}
     state["model.temperatures"] = torch.tensor([m.decision.temperature for m in members], dtype=torch.float64)
     nodes = [build.plain(member.cfg.model) for member in members]
-    specs = [member.spec.to_dict() for member in members]
+    specs = [  # each member's outputs are read as its own decision says
+        replace(member.spec, target=member.spec.target.decided_by(member.decision)).to_dict() for member in members
+    ]
     facts = {"spec": specs[0], "task": members[0].cfg.task.name, "members": nodes, "member_specs": specs}
     WholeCheckpointIO().save_checkpoint({"state_dict": state, "medtrain": facts}, file)
     return file

@@ -25,7 +25,10 @@ from medtrain.io.files import read_json
 from medtrain.target import DataSpec, Decision
 
 NEEDED = ("checkpoints/best.ckpt", "decision.json", "splits.csv")
-PREDICTED = {"probabilities": ("predictions.csv",), "boxes": ("predictions.json", "truth.json")}  # by a target's form
+PREDICTED = {
+    **dict.fromkeys(("probabilities", "values", "times"), ("predictions.csv",)),
+    "boxes": ("predictions.json", "truth.json"),
+}  # by a target's form
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,7 @@ def _alike(members: list[Member]) -> None:
     def facts(member: Member) -> dict[str, Any]:
         views, augment = member.cfg.eval.get("tta") or 0, build.plain(member.cfg.augment)
         spec = {key: value for key, value in member.spec.to_dict().items() if key != "boxes"}  # each has its anchors
+        spec |= dict.fromkeys(member.spec.target.learns)
         if not member.spec.dims:  # networks for bags keep the statistics of their own training features
             spec |= {"mean": None, "std": None}
         return {

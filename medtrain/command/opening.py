@@ -72,6 +72,15 @@ def tell_imbalance(cfg: DictConfig, spec: DataSpec, by_split: Imbalance, noun: s
         build.say(f"imbalance factor {worst:,.0f}: sampler=balanced or loss=balanced_cross_entropy counts it in")
 
 
+def tell_target(cfg: DictConfig, data: Data) -> None:
+    """Say what was chosen of what is predicted, and what of its loss is an approximation."""
+    batch, cases = int(cfg.data.batch_size), len(data.rows("train"))
+    if choices := data.spec.target.choices:
+        build.say(choices)
+    if approximation := data.spec.target.approximation(batch, cases):
+        build.warn(approximation)
+
+
 def tell_encoder(data: Data) -> None:
     """Say what a frozen encoder has made of pictures or volumes, if there is one, and what that leaves out."""
     if not isinstance(data, EncodedData) or data.encoder is None:

@@ -25,7 +25,7 @@ from medtrain.io.yaml_file import read_yaml
 from medtrain.launch.execute import STOPPED
 from medtrain.launch.slurm import job as slurm_job
 from medtrain.launch.sweep import chosen, run_sweep
-from medtrain.report.words import memory
+from medtrain.report.words import headline, label, memory
 
 FILE = "sweep.csv"
 COSTS = ("wall_time_s", "images_per_s", "peak_memory_mb")
@@ -51,14 +51,16 @@ def outcome(sweep: Path) -> int:
     """Write sweep.csv and print a line a job; 1 if any did not finish."""
     rows, monitor = jobs(sweep), monitored(sweep)[0]
     write_text(sweep / FILE, as_csv(rows))
+    metrics = {key.removeprefix("test_"): row[key] for row in rows for key in row if _is_metric(row, key)}
+    tested = headline(metrics) or "auroc"
     table = Table(title=f"sweep {sweep}", title_justify="left")
-    for name in ("job", "overrides", "status", f"best {monitor}", "test AUROC (95 % interval)"):
+    for name in ("job", "overrides", "status", f"best {monitor}", f"test {label(tested)} (95 % interval)"):
         table.add_column(name, overflow="fold")
     for row in rows:
         status = f"{row['status']}: {row['error']}" if row["error"] else row["status"]
         overrides = " ".join(f"{key}={row[key]}" for key in _overrides(row) if row[key] is not None)
         best = "" if row["best_score"] is None else f"{row['best_score']:.4f}"
-        table.add_row(row["folder"], Text(overrides), Text(status), best, _auroc(row))
+        table.add_row(row["folder"], Text(overrides), Text(status), best, _tested_by(row, tested))
     console = Console()
     console.print(table)
     if (looks := note_sweep([sweep / row["folder"] for row in rows])) > 1:
@@ -160,6 +162,10 @@ def _overrides(row: Row) -> list[str]:
     return keys[keys.index("error") + 1 : keys.index("monitor")]
 
 
-def _auroc(row: Row) -> str:
-    value, low, high = (row.get(f"test_auroc{end}") for end in ("", "_lo", "_hi"))
+def _is_metric(row: Row, key: str) -> bool:
+    return key.startswith("test_") and not key.endswith(("_lo", "_hi")) and row[key] is not None
+
+
+def _tested_by(row: Row, metric: str) -> str:
+    value, low, high = (row.get(f"test_{metric}{end}") for end in ("", "_lo", "_hi"))
     return "" if value is None else f"{value:.3f}" + (f" ({low:.3f} to {high:.3f})" if low is not None else "")

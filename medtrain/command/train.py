@@ -15,7 +15,7 @@ from medtrain.callbacks.checkpoint import load, network_weights
 from medtrain.command import build
 from medtrain.command.evaluate import build_report, evaluate, run_loader, write
 from medtrain.command.gate import attach_gate
-from medtrain.command.opening import note_data, opening, tell_encoder, tell_imbalance, train_counts
+from medtrain.command.opening import note_data, opening, tell_encoder, tell_imbalance, tell_target, train_counts
 from medtrain.command.own_data import TO_GO_ON, refuse_changed, refuse_leaking_gate
 from medtrain.command.recorded import put_back, recorded
 from medtrain.core.errors import DataError, MedtrainError, UsageError
@@ -57,6 +57,7 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
             build.say(opening(cfg, data, folder))
             tell_encoder(data)
             tell_imbalance(cfg, data.spec, record.fields["imbalance"], data.noun)
+            tell_target(cfg, data)
             if not task.transfer.idle:
                 build.say(task.transfer.describe(task.model, cfg.optimizer.get("lr") or 1.0))
         if resumed:

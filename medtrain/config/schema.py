@@ -117,6 +117,7 @@ class Trainer:
 class Eval:
     split: Literal["train", "val", "test"]
     threshold: str | float
+    horizons: Positive | list[Positive] | None
     hit: Literal["iou", "centre"]
     iou: Inside
     gate_by: Literal["drop", "scale"]

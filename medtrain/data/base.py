@@ -205,7 +205,7 @@ class Data(Loaders):
 
     def strata(self, manifest: Manifest, rows: Rows) -> NDArray[Any]:
         """Give (N, C) indicators by which splits are stratified."""
-        return self.spec.target.indicators(manifest.targets[rows])
+        return self.spec.target.strata(manifest.targets[rows])
 
     def _prepare_labelled(self) -> None:
         manifest = self.listed()

@@ -86,7 +86,7 @@ def look(data: Data) -> Looked | Inspection:
     used = manifest.usable(bad)
     split, about_splits = _split(data, manifest, used, files.content)
     labels = np.full((len(manifest), len(data.spec.classes)), np.nan)
-    labels[used] = data.strata(manifest, used)
+    labels[used] = data.spec.target.indicators(manifest.targets[used])
     findings += about_splits + _leaks(data, manifest, used, files.content, split, places)
     findings += _absent(data, labels, split)
     findings += duplicates(used, files.content[used], split[used], labels[used], places)

@@ -9,7 +9,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from medtrain.loss.cross_entropy import refuse_others
 from medtrain.loss.masked import full_precision
+from medtrain.target import DataSpec
+
+
+def cox(spec: DataSpec) -> nn.Module:
+    """Build Cox's partial likelihood, called as ``loss(risk_B1, y_B2)``.
+
+    Raises:
+        UsageError: what is predicted is no time to an event.
+    """
+    refuse_others(spec, "cox", "times")
+    return CoxPartialLikelihood()
 
 
 class CoxPartialLikelihood(nn.Module):

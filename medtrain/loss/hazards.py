@@ -7,12 +7,26 @@ size is exact (Gensheimer & Narasimhan, PeerJ 2019; Singer & Willett, J. Educ. S
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from medtrain.loss.cross_entropy import refuse_others
 from medtrain.loss.masked import full_precision, masked_mean
+from medtrain.target import DataSpec
+
+
+def hazards(spec: DataSpec) -> nn.Module:
+    """Build the likelihood of discrete hazards over the intervals of the data, called as ``loss(logits_BK, y_B2)``.
+
+    Raises:
+        UsageError: what is predicted is no time to an event.
+    """
+    refuse_others(spec, "hazards", "times")
+    target: Any = spec.target
+    return HazardLikelihood(target.cuts or range(1, spec.n_logits + 1))  # before any data are read: any intervals
 
 
 class HazardLikelihood(nn.Module):

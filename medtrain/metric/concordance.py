@@ -33,7 +33,9 @@ class Estimate:
     behind_N: Array
 
 
-def concordance(risk_N: Array, cases: FollowUp, weight_N: Array | None = None, until: float = np.inf) -> Estimate:
+def concordance(
+    risk_N: Array, cases: FollowUp, weight_N: Array | None = None, until: float = np.inf, fold_N: Array | None = None
+) -> Estimate:
     """Compute the share of comparable pairs in which the case with the earlier event has the higher risk.
 
     Comparable are an event and a case followed longer, or as long without an event; equal risks count half (Harrell et
@@ -42,6 +44,7 @@ def concordance(risk_N: Array, cases: FollowUp, weight_N: Array | None = None, u
     Args:
         weight_N: of each case's event; None: 1, which is Harrell's C.
         until: events at this time or later are not counted.
+        fold_N: the fold of each case, in which alone it is compared; None: with all.
     """
     time_N, event_N = np.asarray(cases.time_N), np.asarray(cases.event_N, bool)
     own = event_N & (time_N < until)
@@ -52,7 +55,8 @@ def concordance(risk_N: Array, cases: FollowUp, weight_N: Array | None = None, u
         for start in range(0, len(rows), BLOCK):
             part = rows[start : start + BLOCK]
             later = time_N[part, None] < time_N
-            yield part, later | ((time_N[part, None] == time_N) & ~event_N)
+            compared = later | ((time_N[part, None] == time_N) & ~event_N)
+            yield part, compared if fold_N is None else compared & (fold_N[part, None] == fold_N)
 
     return _share(np.asarray(risk_N), weight_N, blocks())
 

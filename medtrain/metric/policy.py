@@ -67,6 +67,8 @@ class Grammar:
         """Say which policies there are."""
         named = [*self.rules, *(f"{name}@X" for name in (*self.shares, *self.rates))]
         limits = "0 < X <= 1" + "".join(f", of {name} X > 0" for name in self.rates)
+        if not named[1:]:
+            return f"a number from 0 to 1 or {named[0]}"
         example = f"{self.shares[0]}@0.95"
         return (
             f"a number from 0 to 1, {', '.join(named[:-1])} or {named[-1]} with {limits} "
@@ -75,6 +77,7 @@ class Grammar:
 
 
 PROBABILITIES = Grammar(("youden",), ("sensitivity", "specificity"))
+RISKS = Grammar(("best",), ())  # a number is a quantile of the validation cases' risks
 BOXES = Grammar(("f1",), ("sensitivity",), ("fp_per_image",))
 parse_policy = PROBABILITIES.parse
 parse_box_policy = BOXES.parse

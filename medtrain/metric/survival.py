@@ -130,14 +130,20 @@ def _measured(cases: Risks, options: EvalOptions) -> dict[str, Any]:
 
 def _group(cases: Risks, options: EvalOptions) -> dict[str, Any]:
     n = len(cases.risk_N)
-    return {"n_cases": n, "n_patients": patient_index(cases.truth.patients, n)[1], **_measured(cases, options)}
+    return {
+        "n_cases": n,
+        "n_patients": patient_index(cases.truth.patients, n)[1],
+        "events": {},
+        **_measured(cases, options),
+    }
 
 
-def risk_groups(high_N: Array, truth: FollowUp, cutoff: float) -> dict[str, Any]:
+def risk_groups(high_N: Array, truth: FollowUp, cutoff: float | None = None) -> dict[str, Any]:
     """Compare the survival of cases above a cut-off with that of the others.
 
     Args:
         high_N: bool, decided before these cases were seen.
+        cutoff: of the risk, for the record; None where cases had several.
 
     Returns:
         ``{"cutoff", "log_rank": None or {"chi2", "p"}, "ticks": times, "groups": {"low", "high": {"n", "n_events",
@@ -148,7 +154,7 @@ def risk_groups(high_N: Array, truth: FollowUp, cutoff: float) -> dict[str, Any]
     test = log_rank(truth, high_N)
     groups = {name: _drawn_curve(truth.select(rows), ticks) for name, rows in (("low", ~high_N), ("high", high_N))}
     tested = None if test is None else {"chi2": test[0], "p": test[1]}
-    return {"cutoff": float(cutoff), "log_rank": tested, "ticks": ticks.tolist(), "groups": groups}
+    return {"cutoff": cutoff, "log_rank": tested, "ticks": ticks.tolist(), "groups": groups}
 
 
 def _drawn_curve(truth: FollowUp, ticks: Array) -> dict[str, Any]:

@@ -58,6 +58,8 @@ def decision_text(run: RunFolder) -> list[str]:
     decision = run.test.get("decision") or {}
     if decision and "boxes" in run.target.forms:
         return _of_boxes(run, decision)
+    if "times" in run.target.forms:
+        return _of_risks(run)
     if run.out_of_fold:
         notes = [decided_by_fold(run)]
     else:
@@ -125,6 +127,15 @@ def _fixed(decision: dict[str, Any]) -> bool:
     return not isinstance(policy, str) or policy.replace(".", "", 1).isdigit()
 
 
+def _of_risks(run: RunFolder) -> list[str]:
+    """Word how to read metrics of times to an event."""
+    return [
+        "C-index: of two cases of which one had the event while the other was still followed, how often that one had "
+        "the higher risk; 0.5 is guessing. Harrell's depends on who was censored when, Uno's does not. The integrated "
+        "Brier score is the mean over the horizons, by trapezoids; 0.25 is guessing one half."
+    ]
+
+
 def _of_boxes(run: RunFolder, decision: dict[str, Any]) -> list[str]:
     fitted = "as eval.threshold says" if _fixed(decision) else f"{decision.get('policy')}, fitted on validation data"
     shown = (
@@ -157,7 +168,7 @@ def _listed(limits: dict[str, Any]) -> str:
 def _per_class(run: RunFolder) -> Table | None:
     """Tabulate the metrics of each class; None where one class is looked for."""
     results = run.test.get("per_class") or {}
-    if run.target.positive or not results:
+    if run.target.positive or not results or "times" in run.target.forms:
         return None
     names = [n for n in PER_CLASS if any(n in entries for entries in results.values())]
     names = names or list(dict.fromkeys(n for entries in results.values() for n in entries))

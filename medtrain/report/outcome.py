@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from medtrain.report.words import cautions, count, entry, label, label_in, number, split_name
+from medtrain.report.words import cautions, count, entry, headline, label, label_in, number, split_name
 
 MOST = 3  # classes whose cases are counted in the table of groups
 
@@ -82,13 +82,15 @@ def reached_lines(test_metrics: Mapping[str, Any]) -> list[str]:
 
 
 def _group_table(column: str, groups: Mapping[str, Any], classes: Sequence[str]) -> Table:
-    """Make a row a group: cases, patients, cases of the classes that have a threshold, AUROC with its interval."""
+    """Make a row a group: cases, patients, cases of the classes that have a threshold, first metric and interval."""
+    shown = next((best for group in groups.values() if (best := headline(group["metrics"]))), "auroc")
+    classes = [c for c in classes if all(c in group["events"] for group in groups.values())]
     table = Table(title=Text(f"by {column}"), title_justify="left")
     table.add_column("group")
-    for heading in ("cases", "patients", *(f"of class {name}" for name in classes), "AUROC"):
+    for heading in ("cases", "patients", *(f"of class {name}" for name in classes), label(shown)):
         table.add_column(Text(heading), justify="right")
     table.add_column("95 % interval")
     for name, group in groups.items():
         counts = [group["n_cases"], group["n_patients"], *(group["events"][c] for c in classes)]
-        table.add_row(Text(name), *map(str, counts), *map(Text, entry(group["metrics"].get("auroc"))))
+        table.add_row(Text(name), *map(str, counts), *map(Text, entry(group["metrics"].get(shown))))
     return table

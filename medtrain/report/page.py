@@ -26,6 +26,7 @@ from medtrain.report.html import draw
 from medtrain.report.metrics import metrics
 from medtrain.report.patients import patients
 from medtrain.report.prediction_sets import prediction_sets
+from medtrain.report.survival import survival
 from medtrain.report.views import Drawer, Section
 from medtrain.report.words import ABSENT, count, entry, headline, label, label_in, split_name, with_interval
 
@@ -33,6 +34,7 @@ SECTIONS = (
     data,
     metrics,
     cross_validation,
+    survival,
     figures,
     explorer,
     patients,
@@ -47,6 +49,9 @@ SECTIONS = (
 TILES = (
     "auroc_within_folds",
     "auroc",
+    "c_index_within_folds",
+    "c_index",
+    "integrated_brier",
     "map",
     "cpm",
     "sensitivity",

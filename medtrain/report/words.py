@@ -10,6 +10,10 @@ from medtrain.metric.interval import RELIABLE
 LABELS = {
     "auroc_within_folds": "AUROC within folds",
     "auroc": "AUROC",
+    "c_index_within_folds": "C-index within folds",
+    "c_index": "C-index (Harrell)",
+    "uno_c": "C-index (Uno)",
+    "integrated_brier": "Integrated Brier score",
     "auprc": "Average precision (AUPRC)",
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from medtrain.metric.policy import PROBABILITIES, Grammar
 from medtrain.target.counts import LabelCounts
 
-Form = Literal["labels", "probabilities", "grades", "values", "boxes"]
+Form = Literal["labels", "probabilities", "grades", "values", "times", "boxes"]
 """The forms that predictions come in; metrics, report sections and commands say which of them they take."""
 
 Policy = str | float
@@ -55,6 +55,7 @@ class Target(ABC):
         several: a case may have any number of the classes, none too.
         grammar: of `eval.threshold`.
         words: of reports.
+        learns: the fields that each training split settles for itself, by `learned`.
     """
 
     classes: tuple[str, ...]
@@ -65,6 +66,7 @@ class Target(ABC):
     several: ClassVar[bool] = False
     grammar: ClassVar[Grammar] = PROBABILITIES
     words: ClassVar[Words] = Words()
+    learns: ClassVar[frozenset[str]] = frozenset()
 
     @property
     @abstractmethod
@@ -78,6 +80,27 @@ class Target(ABC):
     def fitted_to(self, loss: str) -> Self:
         """Take over how a loss, by its name, wants the outputs to be read."""
         return self
+
+    def evaluated_by(self, evaluation: Mapping[str, Any]) -> Self:
+        """Take over what the eval node says of what is read from the outputs; UsageError where that can't be."""
+        return self
+
+    def decided_by(self, decision: Any) -> Self:
+        """Take over what a `Decision` says of how outputs are read, beyond their temperature."""
+        return self
+
+    @property
+    def choices(self) -> str:
+        """Say what was chosen of the data and can be chosen otherwise, in a line; "" for nothing."""
+        return ""
+
+    def approximation(self, batch: int, cases: int) -> str:
+        """Say what of the loss is an approximation with so many cases a batch, in a line; "" where nothing is.
+
+        Args:
+            cases: of the training split.
+        """
+        return ""
 
     @property
     def tied(self) -> bool:
@@ -100,6 +123,10 @@ class Target(ABC):
 
         Splits are stratified by them, and samplers and losses count them.
         """
+
+    def strata(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Give (N, S) indicators by which splits are stratified; those of the classes, as a rule."""
+        return self.indicators(values)
 
     def count(self, values: NDArray[Any]) -> LabelCounts:
         """Count the labels of a split."""

@@ -36,6 +36,7 @@ class Decision:
         sets: {class: the probability from which on it belongs to a case's prediction set}; {} where none were fitted.
         absent: likewise of a case's not having the class, where it may have any number of them; else {}.
         no_sets: why there are no sets, where there are none.
+        baseline: {time: cumulative hazard of a case of risk 0}, where chances of survival are made of risks; else {}.
         warnings: what makes it mean less than it says, in a sentence each.
         basis: what the thresholds were fitted on, in words.
         validation: what they reach there, as `medtrain.target.reached` gives it; {} where it is not known.
@@ -50,6 +51,7 @@ class Decision:
     absent: dict[str, float] = field(default_factory=dict)
     no_sets: str = ""
     warnings: list[str] = field(default_factory=list)
+    baseline: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -63,7 +65,8 @@ class Decision:
         if not isinstance(warnings, list):
             raise TypeError(f"{warnings!r} is no list of warnings")
         words = _text(plain.get("no_sets", EARLIER)), [_text(text) for text in warnings]
-        return cls(plain["policy"], _number(plain["temperature"]), thresholds, *facts, *words)
+        baseline = _numbers(plain.get("baseline") or {})
+        return cls(plain["policy"], _number(plain["temperature"]), thresholds, *facts, *words, baseline)
 
     def save(self, path: str | os.PathLike[str], checkpoint_sha256: str, **facts: Any) -> None:
         """Write JSON with the SHA-256 of the checkpoint this decision belongs to, and `facts` for people."""

@@ -26,7 +26,7 @@ def reached(judged: Mapping[str, Any], classes: Collection[str]) -> dict[str, di
         negatives, "ppv" instead of the last.
     """
     out = {}
-    for name in classes:
+    for name in (name for name in classes if name in judged["labels"]):  # a cut-off of risks reaches no share
         metrics = judged["per_class"][name]
         entries = {metric: metrics[metric] for metric in SHOWN if metric in metrics}
         if "specificity" in entries:

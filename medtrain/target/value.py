@@ -50,6 +50,7 @@ class Value(NamedTarget, CaseTarget):
     spread: bool = False
 
     kind = "value"
+    learns = frozenset({"mean", "sd"})
     forms: ClassVar[frozenset[Form]] = frozenset({"values"})
     usual_loss = "mse"
     pools = ("mean",)

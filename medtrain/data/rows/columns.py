@@ -32,6 +32,10 @@ BESIDE = {  # looked for where the option of data lists them
     TISSUE: ("tissue", "tissue_mask", "tissue_path"),
     SLIDE: ("slide_path", "slide_file", "wsi", "wsi_path"),
 }
+OF_TARGETS = {  # looked for where what is predicted is read from them
+    "time": ("time", "time_to_event", "survival_time", "follow_up", "followup", "os_time", "os_months", "os_days"),
+    "event": ("event", "event_observed", "status", "vital_status", "os_status", "os_event"),
+}
 IGNORED = "none"  # data.columns.split=none: don't use the column that would be found
 
 
@@ -54,7 +58,9 @@ def find_columns(
     lower = {name.lower(): name for name in reversed(columns)}
     chosen: dict[str, str | list[str] | None] = {}
     faults = []
-    for role, usual in (dict(roles) | {role: names for role, names in BESIDE.items() if role in named}).items():
+    wanted_roles = dict(roles) | {role: names for role, names in BESIDE.items() if role in named}
+    wanted_roles |= {role: names for role, names in OF_TARGETS.items() if role in needed}
+    for role, usual in wanted_roles.items():
         want = named.get(role)
         if isinstance(want, str) and want.lower() == IGNORED:
             chosen[role] = None

@@ -270,6 +270,7 @@ class Classification(Task):
         gathered = self.cases(outputs)
         rows = cases.iloc[number := gathered["case"].numpy()].set_index(pd.Index(number))
         values = self._values(gathered["y"]) if "y" in gathered else None
+        self.target = self.target.decided_by(decision)
         probs_NSC = self._probs(gathered["logits"], decision.temperature)
         decided = self.target.predict(probs_NSC.mean(axis=1), decision)
         limits = list(decision.thresholds.values())

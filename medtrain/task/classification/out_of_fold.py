@@ -205,6 +205,10 @@ def fit_whole(
         return Decision(policy, 1.0, thresholds, validation=validation, sets=sets, absent=absent)
     if not target.thresholded:  # nothing to fit
         return Decision(policy, no_sets=NO_SETS)
+    if not set(target.thresholded) <= set(target.classes):  # of no probability: the mean of the folds' own
+        limits = np.mean([fold.tested.limits_NT[0] for fold in folds], axis=0).tolist()
+        basis = "each fold's validation data; the mean of the folds"
+        return Decision(policy, 1.0, dict(zip(target.thresholded, limits, strict=True)), basis, no_sets=NO_SETS)
     probs_NSC, whole = _by_unseen(target, folds, order)
     probs_DNC = _estimated(target, probs_NSC, whole.values)
     if probs_DNC is None:
