@@ -85,7 +85,7 @@ class Loaders(pl.LightningDataModule):
         self.prepare()
         rows = self.rows("train")
         batches = self.batches(rows, self.sampler(rows, int(self.cfg["batch_size"])), training=True)
-        return loader(self.training_set(rows), batches, self.workers)
+        return loader(self.training_set(rows), batches, self.workers, self.ahead)
 
     def batches(self, rows: Rows, sampler: Sampler[Any], training: bool = False) -> LaterBatches:
         """Put what a sampler of these rows gives together to batches."""
@@ -110,7 +110,10 @@ class Loaders(pl.LightningDataModule):
 
     def _in_order(self, rows: Rows) -> DataLoader[Any]:
         dataset = self.dataset(rows)
-        return loader(dataset, self.batches(rows, EvalSampler(_length(dataset), *ranks())), self.workers)
+        return loader(dataset, self.batches(rows, EvalSampler(_length(dataset), *ranks())), self.workers, self.ahead)
+
+    ahead = 0
+    """Batches that a thread makes ready, of data that need no workers."""
 
     @property
     def workers(self) -> int:

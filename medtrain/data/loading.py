@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import queue
+import threading
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -12,6 +14,8 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 
 from medtrain.target import Target
+
+WAKES_S = 0.2  # after which a thread that waits looks whether it is still wanted
 
 
 class LaterBatches(BatchSampler):
@@ -34,10 +38,15 @@ class ResumableLoader(DataLoader[Any]):
     Which batches these are follows from seed and epoch (see `medtrain.sampler`), and the training loop counts them (see
     `Task.on_train_start`), so the loader has nothing to remember. An epoch begins when its first batch is asked for, as
     the sampler learns the epoch after `iter`.
+
+    Attributes:
+        ahead: batches that a thread makes ready meanwhile; 0 for none.
     """
 
+    ahead = 0
+
     def __iter__(self) -> Any:  # a generator, where torch names a class of its own
-        yield from super().__iter__()
+        yield from made_ahead(super().__iter__, self.ahead) if self.ahead else super().__iter__()
 
     def state_dict(self) -> dict[str, int]:
         return {}
@@ -48,9 +57,60 @@ class ResumableLoader(DataLoader[Any]):
         self.batch_sampler.start = state.get("batches", 0)
 
 
-def loader(dataset: Dataset[Any], batches: LaterBatches, num_workers: int) -> DataLoader[Any]:
-    """Load batches of a data set whose ``__getitems__`` gives whole ones."""
-    return ResumableLoader(
+def made_ahead(begin: Callable[[], Iterator[Any]], number: int) -> Iterator[Any]:
+    """Give what an iterator gives, made by a thread, so that reading goes on while the last batch is computed with.
+
+    A process would have to hand each batch over, which for batches that are copied from memory takes longer than to
+    make them.
+
+    Args:
+        begin: makes the iterator, in the thread.
+        number: of batches that wait at most.
+    """
+    ready: queue.Queue[tuple[bool, Any]] = queue.Queue(number)
+    ended = threading.Event()
+
+    def put(is_batch: bool, value: Any) -> bool:
+        while not ended.is_set():
+            try:
+                ready.put((is_batch, value), timeout=WAKES_S)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work() -> None:
+        try:
+            for batch in begin():
+                if not put(True, batch):
+                    return
+            put(False, None)
+        except BaseException as error:  # the caller's, whatever it is
+            put(False, error)
+
+    thread = threading.Thread(target=work, name="batches", daemon=True)
+    thread.start()
+    try:
+        while True:
+            is_batch, value = ready.get()
+            if is_batch:
+                yield value
+            elif value is None:
+                return
+            else:
+                raise value
+    finally:
+        ended.set()
+        thread.join()
+
+
+def loader(dataset: Dataset[Any], batches: LaterBatches, num_workers: int, ahead: int = 0) -> DataLoader[Any]:
+    """Load batches of a data set whose ``__getitems__`` gives whole ones.
+
+    Args:
+        ahead: batches that a thread makes ready, where there are no workers.
+    """
+    made = ResumableLoader(
         dataset,
         batch_sampler=batches,
         num_workers=num_workers,
@@ -58,6 +118,8 @@ def loader(dataset: Dataset[Any], batches: LaterBatches, num_workers: int) -> Da
         pin_memory=torch.cuda.is_available(),
         persistent_workers=num_workers > 0,
     )
+    made.ahead = 0 if num_workers else ahead
+    return made
 
 
 def as_labels(target: Target, values: NDArray[Any]) -> Tensor:

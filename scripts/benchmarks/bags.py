@@ -57,12 +57,13 @@ def write(folder: Path, number: int, low: int, high: int, layout: str) -> list[s
     return files
 
 
-def packed(bags: PackedBags, instances: int, workers: int) -> Iterator[tuple[Packed, torch.Tensor]]:
-    """Our way: batches of about `instances` instances from the memory map."""
+def packed(bags: PackedBags, instances: int, workers: int, processes: int = 0) -> Iterator[tuple[Packed, torch.Tensor]]:
+    """Our way: batches of about `instances` instances from the memory map, by threads, or by processes."""
     number = len(bags)
-    data = CaseBags(bags, [[n] for n in range(number)], np.arange(number), (torch.arange(number) % 2).float()[:, None])
+    y = (torch.arange(number) % 2).float()[:, None]
+    data = CaseBags(bags, [[n] for n in range(number)], np.arange(number), y, threads=0 if processes else workers)
     sampler = Shuffle(np.zeros(number), None, batch_size=number, seed=0)
-    for batch in loader(data, PackedBatches(sampler, bags.lengths, number, instances, True), workers):
+    for batch in loader(data, PackedBatches(sampler, bags.lengths, number, instances, True), processes, 2):
         yield Packed(batch["x"], batch["offsets"]), batch["y"]
 
 
@@ -108,7 +109,7 @@ def main() -> None:
     parser.add_argument("--smallest", type=int, default=500)
     parser.add_argument("--largest", type=int, default=20_000)
     parser.add_argument("--instances", type=int, default=16_384)
-    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--layout", choices=("rows", "whole", "own"), default="rows", help="of the HDF5 files")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -141,6 +142,10 @@ def main() -> None:
         "epoch, files not in memory": whole(cold=True, steps=True),
         "reading alone, files not in memory": whole(cold=True, steps=False),
         "reading alone, files in memory": whole(cold=False, steps=False),
+        "reading by threads and by processes": (
+            lambda: epoch(packed(bags, asked.instances, asked.workers), device, False),
+            lambda: epoch(packed(bags, asked.instances, 0, max(asked.workers, 1)), device, False),
+        ),
         "arithmetic of 16 bags alone": (
             lambda: epoch(iter(together), device, True),
             lambda: epoch(iter(held), device, True),
@@ -149,7 +154,8 @@ def main() -> None:
     for name, (ours, theirs) in ways.items():
         times = [(ours(), theirs()) for _ in range(asked.rounds)]
         mine, other = (min(column) for column in zip(*times, strict=True))
-        print(f"{name}: packed {mine:.2f} s, one at a time {other:.2f} s, {other / mine:.2f} times as fast")
+        against = "processes" if "processes" in name else "one at a time"
+        print(f"{name}: packed {mine:.2f} s, {against} {other:.2f} s, {other / mine:.2f} times as fast")
 
 
 def join(batches: list[tuple[Packed, torch.Tensor]]) -> tuple[Packed, torch.Tensor]:

@@ -179,7 +179,10 @@ class BagData(Data):
         masks = self._single.masks
         inside = TumourMasks(self.bags, masks) if masks is not None and self.targets is not None else None
         most, cases, known = self.cfg.get("max_instances"), np.asarray(rows, np.int64), OfInstances(inside, self.places)
-        return CaseBags(self.bags, members, cases, self.y(rows), most=most, seed=self.seed, known=known)
+        threads = int(self.cfg.get("num_workers") or 0)
+        return CaseBags(
+            self.bags, members, cases, self.y(rows), most=most, seed=self.seed, known=known, threads=threads
+        )
 
     @property
     def unplaced(self) -> list[int]:
@@ -203,9 +206,11 @@ class BagData(Data):
             lengths = np.minimum(lengths, int(self.cfg["max_instances"]))
         return PackedBatches(sampler, lengths, int(self.cfg["batch_size"]), int(self.cfg["instances"]), training)
 
+    ahead = 2
+
     @property
     def workers(self) -> int:
-        return 0 if isinstance(self.bags, CsvBags) else super().workers  # memory needs nobody to fetch what is in it
+        return 0  # batches are copied from memory: to hand them over from another process takes ten times as long
 
     @property
     def lengths(self) -> NDArray[np.int64]:

@@ -122,6 +122,8 @@ class EncodedData(BagData):
     def pixels(self, cases: Sequence[str]) -> NDArray[Any] | None:
         return self.whole_cases.pixels(cases)
 
+    ahead = 2
+
     @property
     def workers(self) -> int:
         return 0  # what is mapped already is copied sooner than handed over by another process

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -15,6 +16,7 @@ from medtrain.core.segments import segment_offsets
 from medtrain.core.streams import stream
 from medtrain.data.loading import LaterBatches
 
+LARGE = 1 << 22  # bytes of a batch from which on threads are worth their start
 Batch = dict[str, Any]
 Drawn = tuple[int, int, int]  # position, which draw of it in the epoch, epoch
 
@@ -103,6 +105,7 @@ class CaseBags(Dataset[Batch]):
         most: instances that training takes of a case, drawn anew each epoch; None for all.
         seed: of the run.
         known: of the instances.
+        threads: that read large batches together; 0 reads alone.
     """
 
     def __init__(
@@ -115,9 +118,11 @@ class CaseBags(Dataset[Batch]):
         most: int | None = None,
         seed: int = 0,
         known: OfInstances | None = None,
+        threads: int = 0,
     ) -> None:
         self.bags, self.members, self.cases, self.y = bags, members, torch.from_numpy(cases), y
         self.most, self.seed, (self.inside, self.places) = most, seed, known or OfInstances()
+        self.threads = threads
 
     def __len__(self) -> int:
         return len(self.members)
@@ -135,7 +140,7 @@ class CaseBags(Dataset[Batch]):
         parts = [self._parts(position, which) for position, which in zip(index, chosen, strict=True)]
         lengths = [sum(map(len, of_case)) for of_case in parts]
         batch: Batch = {
-            "x": torch.from_numpy(np.concatenate([part for of_case in parts for part in of_case])),
+            "x": torch.from_numpy(joined([part for of_case in parts for part in of_case], self.threads)),
             "offsets": segment_offsets(lengths),
             "case": self.cases[index],
         }
@@ -180,6 +185,20 @@ class CaseBags(Dataset[Batch]):
         if any(of_bag is None for of_bag in marks):
             return np.full(length, np.nan, np.float32)
         return np.concatenate(marks).astype(np.float32)
+
+
+def joined(parts: Sequence[NDArray[Any]], threads: int) -> NDArray[Any]:
+    """Put arrays one after the other as `np.concatenate` does; large ones by several threads.
+
+    What is mapped and not in memory yet is read while it is copied, so threads read at several places at once.
+    """
+    lengths = [len(part) for part in parts]
+    if threads < 2 or len(parts) < 2 or sum(part.nbytes for part in parts) < LARGE:
+        return np.concatenate(parts)
+    out = np.empty((sum(lengths), *parts[0].shape[1:]), np.result_type(*parts))
+    with ThreadPoolExecutor(min(threads, len(parts))) as pool:
+        list(pool.map(np.copyto, np.split(out, np.cumsum(lengths)[:-1]), parts))
+    return out
 
 
 def _position(case: int | tuple[int, ...]) -> int:
