@@ -90,6 +90,8 @@ def _checked(path: Path, read: Callable[[Path], Bag]) -> Bag:
         bag = read(path)
     except (ValueError, MedtrainError):
         raise
+    except FileNotFoundError:
+        raise ValueError("no such file") from None
     except MemoryError:
         raise ValueError("more than this machine's memory holds") from None
     except Exception as error:  # of a damaged file h5py raises anything, from KeyError to RuntimeError

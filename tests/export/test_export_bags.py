@@ -18,7 +18,8 @@ from medtrain.core.errors import UsageError
 from medtrain.core.segments import Packed
 from medtrain.export.formats import onnx as onnx_format
 from medtrain.export.portable import ExportRequest
-from medtrain.export.runtime.bags import bags_of_table, features_of, graph_for, main, read_file
+from medtrain.export.runtime.bags import bags_of_table, features_of, graph_for, main, of_patients, read_file, together
+from medtrain.export.runtime.inputs import Case
 from medtrain.export.runtime.started import Started
 from medtrain.model import Ensemble, relevance
 from medtrain.target import DataSpec, Decision
@@ -184,11 +185,27 @@ def test_tables_name_bags_or_the_slides_that_they_are_of(tmp_path: Path) -> None
         bags_of_table(tmp_path / "t.csv", facts)
 
 
+def test_bags_of_a_patient_are_one_and_a_bad_one_spoils_it() -> None:
+    cases = [Case(f"s{n}", patient, f"s{n}.h5") for n, patient in enumerate("ABAC")]
+    whole, members = of_patients(cases)
+    assert [(case.name, case.patient, case.path) for case in whole] == [
+        ("A", "A", "s0.h5"), ("B", "B", "s1.h5"), ("C", "C", "s3.h5"),
+    ]  # fmt: skip
+    assert members == [[0, 2], [1], [3]]
+
+    def read(number: int) -> Any:
+        if number > 2:
+            raise ValueError(f"bad {number}")
+        return np.full((number + 1, 2), number, np.float32)
+
+    assert together([2, 0], read)[:, 0].tolist() == [2, 2, 2, 0]
+    with pytest.raises(ValueError, match="^bad 3; bad 4$"):
+        together([3, 0, 4], read)
+
+
 def test_what_no_graph_of_bags_holds_is_refused() -> None:
     spec = spec_of("binary")
     task = task_of(models.mean_mil(spec, hidden=[]), spec)
-    with pytest.raises(UsageError, match="unit=patient"):
-        portable_bags(task, ExportRequest(decision_of(spec), {"unit": "patient"}))
     with pytest.raises(UsageError, match="neighbour_mil can't be exported"):
         portable_bags(task_of(models.neighbour_mil(spec), spec), ExportRequest(decision_of(spec), {}))
     task.mc_dropout = 3

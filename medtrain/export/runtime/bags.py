@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from medtrain.export.runtime.started import Predict, Started, start
 from medtrain.io.bags import HDF5, SUFFIXES, find_bag, read_hdf5_bag
 from medtrain.io.csv_bags import CsvBags, is_csv_bags, read_csv_bags
 from medtrain.io.picture_files import files_below
+from medtrain.io.store.fill import reason_of
 
 
 def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
@@ -31,6 +32,7 @@ def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
             cases = [Case(name, name, str(number)) for number, name in enumerate(table.names)]
         else:
             cases = list_cases(started.input, started.facts["rows"], bags_below, bags_of_table)
+        whole, members = of_patients(cases) if started.facts["input"].get("unit") == "patient" else of_bags(cases)
     except MedtrainError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -39,7 +41,38 @@ def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
         x_ND = read_file(Path(cases[number].path)) if table is None else read_rows_of(table, number)
         return features_of(x_ND, started.facts["input"]["channels"])
 
-    return one_by_one(started, cases, read, lambda x_ND: graph_for(started, len(x_ND))(features=x_ND))
+    return one_by_one(
+        started,
+        whole,
+        lambda number: together(members[number], read),
+        lambda x_ND: graph_for(started, len(x_ND))(features=x_ND),
+    )
+
+
+def of_bags(cases: Sequence[Case]) -> tuple[list[Case], list[list[int]]]:
+    """Take each bag as a case of its own."""
+    return list(cases), [[number] for number in range(len(cases))]
+
+
+def of_patients(cases: Sequence[Case]) -> tuple[list[Case], list[list[int]]]:
+    """Put the bags of a patient together: a case each, in the order of their first, and the numbers of its bags."""
+    members: dict[str, list[int]] = {}
+    for number, case in enumerate(cases):
+        members.setdefault(case.patient, []).append(number)
+    return [Case(name, name, cases[of[0]].path) for name, of in members.items()], list(members.values())
+
+
+def together(numbers: Sequence[int], read: Callable[[int], NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Read all bags of a case as one (ValueError where any is bad, with the reasons)."""
+    bags, reasons = [], []
+    for number in numbers:
+        try:
+            bags.append(read(number))
+        except Exception as error:
+            reasons.append(reason_of(error))
+    if reasons:
+        raise ValueError("; ".join(reasons))
+    return np.concatenate(bags)
 
 
 def graph_for(started: Started, length: int) -> Predict:

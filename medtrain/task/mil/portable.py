@@ -57,8 +57,6 @@ def portable_bags(task: Any, request: ExportRequest) -> Portable:
     refuse_drawn(task)
     if task.spec.dims:
         raise UsageError("export: this network takes tiles (data.tiles=true), which only medtrain cuts out of slides")
-    if request.data.get("unit") == "patient":
-        raise UsageError("data.unit=patient: the slides of a patient as one bag can't be exported yet")
     if any(isinstance(member, NeighbourNetwork) for member in members_of(task.model)):
         raise UsageError(
             "model=neighbour_mil can't be exported yet: which tiles lie side by side is found by operators (unique, "
@@ -69,6 +67,8 @@ def portable_bags(task: Any, request: ExportRequest) -> Portable:
     several = bool(turns)
     parts = {"model": graph_of(task, network, turns[-1] + EXAMPLE if several else EXAMPLE, several)}
     parts |= {f"up_to_{most}": graph_of(task, network, most, several) for most in turns}
+    seen = {"channels": task.spec.channels, "unit": request.data.get("unit") or "slide"}
+    seen["graphs"] = {f"up_to_{most}": most for most in turns}
     return Portable(
         parts,
         "bags",
@@ -78,7 +78,7 @@ def portable_bags(task: Any, request: ExportRequest) -> Portable:
         strange=odd_bags,
         keep=keep_bag,
         compare=compare_classes,
-        facts={"input": {"channels": task.spec.channels, "graphs": {f"up_to_{most}": most for most in turns}}},
+        facts={"input": seen},
     )
 
 

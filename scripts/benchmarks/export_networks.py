@@ -1,0 +1,147 @@
+"""Is every network exported as it is, and how fast? A table in Markdown of all that `medtrain list model` has.
+
+    python scripts/benchmarks/export_networks.py [NAME ...] [--format onnx] [--threads 1]
+
+Networks have random weights, and statistics of BatchNorm as after a training. Images are 128 x 128 in batches of 4,
+patches 16 x 64 x 64 in batches of 2, bags 200 instances of 512 features. Columns: the largest difference between what
+the exported network gives and what torch gives (probabilities; of detectors scores before suppression; of patches
+logits), the size of the file, and the median time of torch over that of the export, in this process on this CPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from statistics import median
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from medtrain import model as models
+from medtrain.config import search
+from medtrain.core.errors import MedtrainError, UsageError
+from medtrain.export.folder import network_of
+from medtrain.export.portable import ExportRequest, Part, Portable
+from medtrain.target import DataSpec, Decision
+from medtrain.target.boxes import BoxTarget
+from medtrain.task.classification.portable import portable_images
+from medtrain.task.classification.portable_volumes import portable_volumes
+from medtrain.task.detection.portable import portable_boxes
+from medtrain.task.mil.portable import portable_bags
+
+TIMES = 5
+IDENTITY = {"run": "benchmark", "version": "0", "checkpoint_sha256": "0" * 64, "task": "benchmark"}
+CLASSES = ("no", "yes")
+DETECTORS = ("yolo", "fcos", "retinanet", "faster_rcnn", "faster_rcnn_mobilenet")
+OTHERS = ("custom", "end_to_end_mil", "linear_probe", "mlp_probe")  # nobody's own; of tiles; of features of an encoder
+
+
+def spec_of(name: str) -> DataSpec:
+    """Say what data a network is for."""
+    if name in DETECTORS:
+        return DataSpec(BoxTarget(("lesion",)), 1, (128, 128), boxes=((8.0, 9.0), (20.0, 30.0), (14.0, 14.0)))
+    if "mil" in name or name.startswith(("clam", "dsmil")):
+        return DataSpec.of("binary", CLASSES, 512, ())
+    return DataSpec.of("binary", CLASSES, 1, (16, 64, 64) if name.endswith("_3d") else (128, 128))
+
+
+def portable_of(network: nn.Module, spec: DataSpec) -> Portable:
+    """Make the export of a network as that of a task of this spec would be."""
+    shape = (1, -1, *[1] * len(spec.size))
+    mean, std = (torch.full((spec.channels,), value).view(shape) for value in (0.4, 0.2))
+    task = SimpleNamespace(model=network, spec=spec, target=spec.target, views=None, mc_dropout=0, pool="mean",
+                           merge=0.5, mean=mean, std=std)  # fmt: skip
+    decision = Decision(0.5, 1.0, {spec.classes[-1]: 0.5})
+    data = {"image_size": list(spec.size), "patch_size": list(spec.size)}
+    boxes = isinstance(spec.target, BoxTarget)
+    make = portable_boxes if boxes else (portable_bags, portable_images, portable_volumes)[max(0, spec.dims - 1)]
+    return make(task, ExportRequest(decision, data))
+
+
+def refilled(network: nn.Module) -> nn.Module:
+    """Draw the statistics that a training leaves."""
+    for module in network.modules():
+        if isinstance(module, _BatchNorm):
+            assert module.running_mean is not None and module.running_var is not None
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    return network
+
+
+def inputs_of(part: Part, spec: DataSpec) -> dict[str, torch.Tensor]:
+    """Draw what a graph takes: images, patches, or one bag."""
+    draw = np.random.default_rng(0)
+    key, example = next(iter(part.inputs.items()))
+    shape = (200, spec.channels) if not spec.dims else (4 if spec.dims == 2 else 2, *example.shape[1:])
+    drawn: Any = (
+        draw.integers(0, 65536, shape, np.uint16) if example.dtype is torch.uint16 else draw.random(shape, np.float32)
+    )
+    return {key: torch.from_numpy(drawn)}
+
+
+def measured(part: Part, spec: DataSpec, form: str, folder: Path) -> tuple[float, float, float]:
+    """Export a graph: the largest difference of what it gives first that is a score, megabytes, ratio of speeds."""
+    written = import_module(f"medtrain.export.formats.{form}")
+    facts = written.write(part, folder / f"model{written.SUFFIX}", None, IDENTITY)
+    network, inputs = network_of(form)(folder, facts), inputs_of(part, spec)
+    arrays = {key: value.numpy() for key, value in inputs.items()}
+    name = "scores" if "scores" in part.outputs else next(iter(part.outputs))
+    with torch.no_grad():
+        own = dict(zip(part.outputs, part.network(*inputs.values()), strict=True))[name].numpy()
+        ours = seconds(lambda: part.network(*inputs.values()))
+    apart = float(np.abs(network(**arrays)[name] - own).max())
+    size = (folder / facts["file"]).stat().st_size / 1e6
+    return apart, size, ours / seconds(lambda: network(**arrays))
+
+
+def seconds(call: Callable[[], Any]) -> float:
+    """Take the median time of a call, after one that counts not."""
+    call()
+    times = []
+    for _ in range(TIMES):
+        began = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - began)
+    return median(times)
+
+
+def rows(names: list[str], form: str) -> Iterator[str]:
+    """Measure networks one by one: lines of a table."""
+    for name in names:
+        torch.manual_seed(0)
+        spec = spec_of(name)
+        try:
+            network = refilled(getattr(models, name)(spec)).eval()
+            part = next(iter(portable_of(network, spec).parts.values()))
+            with tempfile.TemporaryDirectory() as folder:
+                apart, size, speed = measured(part, spec, form, Path(folder))
+            yield f"| {name} | {apart:.0e} | {size:.1f} | {speed:.1f} |"
+        except (MedtrainError, UsageError) as error:
+            yield f"| {name} | {error} | | |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--format", default="onnx", choices=("onnx", "torch_export"))
+    parser.add_argument("--threads", type=int, default=1)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    logging.disable(logging.WARNING)
+    print("| network | largest difference | MB | times as fast as torch |\n|---|---|---|---|")
+    names = given.names or [name for name in search.option_files()["model"] if name not in OTHERS]
+    for row in rows(names, given.format):
+        print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
