@@ -14,7 +14,7 @@ from typing import Any
 from medtrain.report.checklist import TO_FILL, answers, filled
 from medtrain.report.checklist_facts import Facts
 from medtrain.report.folder import RunFolder, read_folder
-from medtrain.report.words import cautions, entry, label
+from medtrain.report.words import cautions, entry, headline, label
 
 FEW = 50  # training cases of a class below which it is named as rare
 _PLACE = re.compile(r"(?:[A-Za-z]:)?(?:[/\\][\w.@ +-]+)+[/\\]([\w.@+-]+)")
@@ -134,14 +134,14 @@ def _evaluation(folder: RunFolder, known: Facts, facts: Mapping[str, Any]) -> st
 
 
 def _groups(folder: RunFolder) -> str:
-    """Write the metrics of subgroups that have an AUROC, a row a group."""
-    rows = []
+    """Write the headline metric of subgroups, a row a group."""
+    rows, main = [], headline(folder.test.get("metrics") or {}) or "auroc"
     for column, groups in (folder.test.get("groups") or {}).items():
         for name, group in groups.items() if isinstance(groups, dict) else ():
-            result = ((group or {}).get("metrics") or {}).get("auroc") if isinstance(group, dict) else None
+            result = ((group or {}).get("metrics") or {}).get(main) if isinstance(group, dict) else None
             if result:
                 rows.append((f"{column} = {name}", *entry(result)))
-    return "\n\n" + _table(["Subgroup", label("auroc"), "95 % interval"], rows) if rows else ""
+    return "\n\n" + _table(["Subgroup", label(main), "95 % interval"], rows) if rows else ""
 
 
 def _items(folder: RunFolder) -> str:

@@ -11,7 +11,7 @@ from medtrain.report.flow import excluded_of, external
 from medtrain.report.folder import RunFolder
 from medtrain.report.groups import sizes_of_groups
 from medtrain.report.metrics import decision_text
-from medtrain.report.words import count, label, one_line
+from medtrain.report.words import count, label, number, one_line
 
 CHANNELS = 4  # of which each number of the normalisation is named
 
@@ -142,7 +142,12 @@ class Facts:
 
     def balance(self) -> str | None:
         rows = (((self.run.above or self.run).run.get("imbalance") or {}).get("train") or {}).items()
-        shares = ", ".join(f"{name} {row['percent']} %" for name, row in rows)
+        shares = ", ".join(
+            f"{name} {row['percent']} %"
+            if "percent" in row
+            else f"{name} {number(row['mean'])} (SD {number(row['sd'])})"
+            for name, row in rows
+        )
         how = self.keys("loss._target_", "sampler._target_")
         return "; ".join(part for part in (shares and f"training split: {shares}", how) if part) or None
 

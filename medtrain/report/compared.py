@@ -15,7 +15,17 @@ from medtrain.core.coco import read_back
 from medtrain.core.truth import PredictedBoxes, Truth
 from medtrain.core.words import overrides
 from medtrain.io.files import read_json
-from medtrain.metric import Cases, Drawn, EvalOptions, HitRule, add_area_tests, draw_boxes, draw_cases
+from medtrain.metric import (
+    Agreement,
+    Cases,
+    Drawn,
+    EvalOptions,
+    HitRule,
+    Measurements,
+    add_area_tests,
+    draw_boxes,
+    draw_cases,
+)
 from medtrain.report.folder import Array, RunFolder, read_folder
 from medtrain.target import Target
 from medtrain.target.classes import ClassTarget
@@ -125,6 +135,35 @@ class Compared(ComparedRun):
 
 
 @dataclass(frozen=True)
+class ComparedValues(ComparedRun):
+    """Predictions of quantities.
+
+    Args:
+        own: of the test cases, in the order of `cases`.
+    """
+
+    own: Measurements
+
+    def _chosen(self, rows: Array, classes: Sequence[str]) -> Measurements:
+        order, part = [self.classes.index(name) for name in classes], self.own.select(rows)
+        sd = None if part.sd_NV is None else part.sd_NV[:, order]
+        columns = part.predicted_NV[:, order], part.target_NV[:, order]
+        return Measurements(*columns, classes, [self.patients[row] for row in rows.tolist()], sd)
+
+    def labels(self, rows: Array, classes: Sequence[str]) -> list[Any]:
+        return [
+            [None if value != value else value for value in row]
+            for row in self._chosen(rows, classes).target_NV.tolist()
+        ]
+
+    def drawn(self, rows: Array, classes: Sequence[str], options: EvalOptions) -> Drawn:
+        return Agreement(self._chosen(rows, classes), options).drawn()
+
+    def add_tests(self, results: dict[str, Any], other: Any, rows: Array, rows_of_other: Array) -> None:
+        """Add none: the differences have their bootstrap."""
+
+
+@dataclass(frozen=True)
 class ComparedBoxes(ComparedRun):
     """Boxes in images.
 
@@ -169,9 +208,12 @@ def read_compared(path: Path) -> ComparedRun | str:
     facts = (read_json(above) if folder.run.get("verb") == "test" and above.is_file() else {}) | folder.run
     if folder.detections is not None and folder.truth is not None:
         return _boxes(folder, facts)
+    if (read := folder.measurements()) is not None and read[1]:
+        own, cases = read
+        return ComparedValues(folder, facts, folder.target, cases, list(map(str, own.patients or cases)), own)
     predictions = folder.predictions()
     if predictions is None or not predictions.cases or not isinstance(folder.target, ClassTarget):
-        return f"no test_predictions.csv with probabilities (status: {facts.get('status', 'unknown')})"
+        return f"no test_predictions.csv with predictions (status: {facts.get('status', 'unknown')})"
     table = folder.table
     assert table is not None
     named = table["patient"] if "patient" in table else table["case"]

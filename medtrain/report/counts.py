@@ -73,7 +73,9 @@ def positives(run: RunFolder) -> dict[str, int]:
     """Count the tested cases that have each class; of boxes the boxes to find."""
     predictions = run.predictions()
     if predictions is None:
-        return {name: int(row["positive"]) for name, row in (run.test.get("labels") or {}).items()}
+        return {name: int(row["positive"]) for name, row in (run.test.get("labels") or {}).items()} | (
+            run.test.get("known") or {}
+        )
     sums = np.nansum(predictions.target_NC, axis=0)
     return {name: int(n) for name, n in zip(run.classes, sums, strict=True)}
 

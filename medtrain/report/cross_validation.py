@@ -9,7 +9,19 @@ from medtrain.report.folder import RunFolder
 from medtrain.report.views import Cell, Note, Section, part, section, table
 from medtrain.report.words import ABSENT, count, entry, label, number
 
-SHOWN = ("auroc", "map50", "cpm", "sensitivity", "specificity", "balanced_accuracy")
+SHOWN = (
+    "mae",
+    "rmse",
+    "concordance",
+    "kappa_quadratic",
+    "mae_grades",
+    "auroc",
+    "map50",
+    "cpm",
+    "sensitivity",
+    "specificity",
+    "balanced_accuracy",
+)
 APART = 0.02  # by which pooled and within-fold AUROC differ for it to be worth a warning,
 APART_BEYOND_CHANCE = 0.005  # and where the interval of their difference does not hold 0
 
@@ -66,9 +78,7 @@ def decided_by_fold(run: RunFolder) -> str:
     temperatures = [value for fold in folds for value in fold["temperatures"]]
     calibrated = f"Each network was calibrated by its own temperature ({_range(temperatures)})"
     if not names:
-        return (
-            f"The predicted class is the one of the highest probability. {calibrated}, fitted on its validation part."
-        )
+        return f"{run.target.words.decided} {calibrated}, fitted on its validation part."
     ranges = ", ".join(f"{name} {_range([fold['thresholds'][name] for fold in folds])}" for name in names)
     if run.thresholds:
         return f"A case counts as positive from these probabilities on, in every fold: {ranges}. {calibrated}."
@@ -97,11 +107,13 @@ def _what_was_done(run: RunFolder, folds: Sequence[Mapping[str, Any]]) -> str:
     boxes = _is_of_boxes(run)
     one = "the fused boxes" if boxes else "the mean"
     by = "the network" if networks == {1} else f"{one} of the {max(networks, default=1)} networks"
-    several = f" A case's {'boxes are fused' if boxes else 'probability is the mean'} over the cross-validations."
-    chosen = "checkpoint and threshold" if boxes else "checkpoint, temperature and threshold"
+    plain = not run.target.forms & {"boxes", "probabilities"}
+    mean = "prediction" if plain else "probability"
+    several = f" A case's {'boxes are fused' if boxes else f'{mean} is the mean'} over the cross-validations."
+    chosen = "checkpoint" if plain else "checkpoint and threshold" if boxes else "checkpoint, temperature and threshold"
     return (
         f"{count(repeats, 'cross-validation')}{of} of {count(len(folds) // repeats, 'fold')} of the patients. In turn "
-        f"one fold tested, others validated ({chosen} were chosen on them), and the rest "
+        f"one fold tested, others validated ({chosen} {'was' if plain else 'were'} chosen on them), and the rest "
         f"trained. So each case was predicted out of fold: by {by} of its fold, which had not learned it."
         + several
         * (repeats > 1)
@@ -113,7 +125,7 @@ def _by_fold(run: RunFolder, folds: Sequence[Mapping[str, Any]]) -> tuple[list[s
     decided = (run.test.get("decision") or {}).get("folds") or [{}] * len(folds)
     metrics = [name for name in SHOWN if any(fold["metrics"].get(name) is not None for fold in folds)]
     limits = list(folds[0]["thresholds"]) if len(folds[0]["thresholds"]) == 1 else []
-    positive, boxes = run.target.positive, _is_of_boxes(run)
+    positive, boxes = run.target.positive, "probabilities" not in run.target.forms
     several = len({fold["repeat"] for fold in folds}) > 1
     rows: list[tuple[str, Sequence[Cell]]] = []
     for fold, how in zip(folds, decided, strict=False):

@@ -40,6 +40,21 @@ CAPTIONS = {
         "decided all cases. The band is a 95 % interval over patients, point by point.",
     ),
     "confusion": ("Decisions", "Number of cases; the shade is the share of its row."),
+    "predicted_true": ("Predicted and true", "A dot a case; on the dashed line both agree."),
+    "bland_altman": (
+        "Agreement (Bland and Altman)",
+        "The difference of predicted and true by their mean; lines are the bias and the 95 % limits of agreement, the "
+        "shade their 95 % intervals over patients.",
+    ),
+    "error_by_range": (
+        "Error by range",
+        "Predicted minus true of the cases within each range of the truth: median, quartiles, and the cases within 1.5 "
+        "times their distance.",
+    ),
+    "predicted_intervals": (
+        "Predicted intervals",
+        "The share of truths that lie within the intervals that the network itself predicts, by their level.",
+    ),
     "abstention": (
         "Abstention",
         "What is left when the least certain cases are handed to a person: the metric by the share of cases kept.",

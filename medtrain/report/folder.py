@@ -20,9 +20,11 @@ from medtrain.core.errors import MedtrainError
 from medtrain.io import record
 from medtrain.io.files import Unreadable, read_json, read_json_map
 from medtrain.io.yaml_file import parse_yaml, yaml_text
+from medtrain.metric import Measurements
 from medtrain.target import Target, kinds, target_from, target_of_columns
 from medtrain.target.classes import ClassTarget
 from medtrain.target.multiclass import Multiclass
+from medtrain.target.value import Value
 
 Array = npt.NDArray[Any]
 T = TypeVar("T")
@@ -134,6 +136,21 @@ class RunFolder:
         if isinstance(value, dict):
             value = value.get("name")
         return value if isinstance(value, str) else ""
+
+    def measurements(self) -> tuple[Measurements, list[str]] | None:
+        """Read the prediction table of quantities with the names of its cases; None where there is none."""
+        table, target = self.table, self.target
+        if (
+            table is None
+            or not isinstance(target, Value)
+            or not {*target.named("prediction", np.empty(0))} <= set(table)
+        ):
+            return None
+        names = list(map(str, table["case"]))
+        patients = table["patient"].astype(str).tolist() if "patient" in table else None
+        probs, truth, v = target.probs(table), target.labels(table, "target"), len(target.classes)
+        own = probs[:, v:] if probs.shape[1] > v else None
+        return Measurements(probs[:, :v], truth, target.classes, patients, own), names
 
     def predictions(self) -> Predictions | None:
         """Read the prediction table as arrays; None where there is no table of probabilities."""

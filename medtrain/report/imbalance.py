@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 from rich.text import Text
 
+from medtrain.report.distribution import distribution, distribution_table
 from medtrain.report.words import ABSENT
 from medtrain.target import DataSpec, LabelCounts
 
@@ -31,6 +32,8 @@ def imbalance(spec: DataSpec, targets: NDArray[Any], patients: NDArray[Any], spl
     """
     from medtrain.loss import class_weights, positive_weights  # late: who only reads run folders needs no torch
 
+    if "values" in spec.target.forms:
+        return distribution(spec, targets, patients, splits)
     by_split: Imbalance = {}
     for split in dict.fromkeys(splits.tolist()):
         of_split, several = splits == split, spec.target.several
@@ -62,6 +65,8 @@ def imbalance_table(spec: DataSpec, by_split: Imbalance, unit: str = "images") -
         by_split: of `imbalance`; without a split ``train``, its first stands in for it.
         unit: what the cases are, in the plural.
     """
+    if "values" in spec.target.forms:
+        return distribution_table(spec, by_split, unit)
     main = "train" if "train" in by_split else next(iter(by_split))
     unnamed = spec.target.several and "labels" in spec.target.forms  # cases may have none of the classes
     others = [name for name in ("val", "test") if name in by_split]

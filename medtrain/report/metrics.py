@@ -60,10 +60,16 @@ def decision_text(run: RunFolder) -> list[str]:
         return _of_boxes(run, decision)
     if "times" in run.target.forms:
         return _of_risks(run)
-    if run.out_of_fold:
+    if "values" in run.target.forms:
+        notes = [run.target.words.decided]
+    elif run.out_of_fold:
         notes = [decided_by_fold(run)]
     else:
-        notes = [" ".join([_decided(decision), _fitted(decision, run.members)])] if decision else []
+        notes = (
+            [" ".join([_decided(decision, run.target.words.decided), _fitted(decision, run.members)])]
+            if decision
+            else []
+        )
     if {"ppv", "npv"} & set(run.test.get("metrics") or {}):
         notes.append("PPV and NPV hold at the prevalence of these data.")
     if "calibration_slope" in (run.test.get("metrics") or {}):
@@ -93,7 +99,7 @@ def _operating_point(run: RunFolder) -> Table | None:
     return table(header, rows, "names", f"What the thresholds reach on validation and {where}")
 
 
-def _decided(decision: dict[str, Any]) -> str:
+def _decided(decision: dict[str, Any], words: str) -> str:
     limits = decision.get("thresholds") or {}
     if len(limits) == 1:
         name, limit = next(iter(limits.items()))
@@ -102,7 +108,7 @@ def _decided(decision: dict[str, Any]) -> str:
         return f"A case counts as {name} from a probability of {number(limit)} on."
     if limits:
         return f"A label counts as present from these probabilities on: {_listed(limits)}."
-    return "The predicted class is the one of the highest probability."
+    return words
 
 
 def _fitted(decision: dict[str, Any], members: Sequence[dict[str, Any]]) -> str:
@@ -168,14 +174,14 @@ def _listed(limits: dict[str, Any]) -> str:
 def _per_class(run: RunFolder) -> Table | None:
     """Tabulate the metrics of each class; None where one class is looked for."""
     results = run.test.get("per_class") or {}
-    if run.target.positive or not results or "times" in run.target.forms:
+    if run.target.positive or "times" in run.target.forms or len(results) < 2:
         return None
     names = [n for n in PER_CLASS if any(n in entries for entries in results.values())]
     names = names or list(dict.fromkeys(n for entries in results.values() for n in entries))
     counts = positives(run)
     header = [
         "Class",
-        "Boxes" if "boxes" in run.target.forms else "Positives",
+        "Boxes" if "boxes" in run.target.forms else "Known" if "values" in run.target.forms else "Positives",
         *(label(n) if n != "auprc" else "AUPRC" for n in names),
     ]
     rows = []

@@ -47,6 +47,11 @@ SECTIONS = (
     checklist,
 )
 TILES = (
+    "mae",
+    "concordance",
+    "r2",
+    "mae_grades",
+    "within_one",
     "auroc_within_folds",
     "auroc",
     "c_index_within_folds",

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from medtrain.io.files import atomic_path
+from medtrain.report.agreement import value_figures
 from medtrain.report.benefit import calibration_curve, decision_curve
 from medtrain.report.canvas import COLOURS, DRAWN, legible, name_ticks, new_axes, new_figure, tidy
 from medtrain.report.detection import detection_figures
@@ -43,7 +44,7 @@ def draw(folder: RunFolder, to: Path, classes: Sequence[Curve]) -> dict[str, Pat
         figures["calibration_curve"] = calibration_curve(folder)
         figures["decision_curve"] = decision_curve(folder)
         figures["confusion"] = confusion(predictions, folder.classes, not folder.target.several)
-    figures |= detection_figures(folder)
+    figures |= detection_figures(folder) | value_figures(folder)
     figures["abstention"] = abstention(folder.test.get("abstention"))
     files = {}
     for name, figure in figures.items():

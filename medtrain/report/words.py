@@ -147,7 +147,8 @@ HEADLINES = ("auroc_within_folds", "auroc", "map", "map50", "cpm", "accuracy")
 
 def headline(metrics: Mapping[str, Any]) -> str | None:
     """Choose the metric to name first: the first of AUROC, mAP, CPM and the rest that has a value."""
-    order = [*(name for name in HEADLINES if name in metrics), *metrics]
+    first = ("kappa_quadratic",) if "within_one" in metrics else ()  # grades in order
+    order = [*first, *(name for name in HEADLINES if name in metrics), *metrics]
     return next((name for name in order if entry(metrics[name])[0] != ABSENT), None)
 
 

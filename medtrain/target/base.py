@@ -31,11 +31,13 @@ class Words:
     Args:
         reliability: what the reliability diagram asks.
         averages: what the metrics are means over, if they are.
+        decided: how cases are decided where no threshold does.
         thresholds: what another threshold would mean.
     """
 
     reliability: str = ""
     averages: str = ""
+    decided: str = "The predicted class is the one of the highest probability."
     thresholds: str = (
         "What another threshold would have done to these cases. The slider starts at the run's own decision."
     )

@@ -56,6 +56,7 @@ class Ordinal(NamedTarget, Multiclass):
         Multiclass.words,
         reliability="Is the decided grade right as often as its probability says? On the dashed line it is. Bins of "
         "equal size.",
+        decided="The predicted grade is the median one: the truth is at most it with a probability of a half or more.",
         thresholds="One grade against the rest: what would count as this grade from the threshold on. The run's own "
         "decision is the median grade, which no threshold expresses; the slider starts near 0.5.",
     )

@@ -13,7 +13,7 @@ import pandas as pd
 from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.io.table import RawTable
 from medtrain.metric import Agreement, EvalOptions, Measurements, constant_scores, evaluate_values
-from medtrain.target.base import Form, Policy, Target
+from medtrain.target.base import Form, Policy, Target, Words
 from medtrain.target.cases import CaseTarget
 from medtrain.target.decision import Decision
 from medtrain.target.numbers import numbers_of
@@ -50,7 +50,7 @@ class Value(NamedTarget, CaseTarget):
     spread: bool = False
 
     kind = "value"
-    learns = frozenset({"mean", "sd"})
+    learns = frozenset({"value_mean", "value_sd"})
     forms: ClassVar[frozenset[Form]] = frozenset({"values"})
     usual_loss = "mse"
     pools = ("mean",)
@@ -61,6 +61,10 @@ class Value(NamedTarget, CaseTarget):
         "val_concordance": "max",
         "val_loss": "min",
     }
+
+    words: ClassVar[Words] = Words(
+        decided="Predictions are what the networks say, in the unit of the data; nothing is decided."
+    )
 
     # what is learned of the data and the loss
 
@@ -103,12 +107,13 @@ class Value(NamedTarget, CaseTarget):
         return np.concatenate(columns, axis=1)
 
     def batch_labels(self, values: Array) -> Array:
-        """Shape values as ``y`` of a batch: float32 (B, V) in standard units, NaN where unknown."""
-        whole = np.asarray(values, np.float64).reshape(-1, len(self.classes))
-        return ((whole - np.array(self.value_mean)) / np.array(self.value_sd)).astype(np.float32)
+        """Shape values as ``y`` of a batch: float32 (B, V) in the user's unit, NaN where unknown."""
+        return np.asarray(values, np.float32).reshape(-1, len(self.classes))
 
     def from_batch(self, y: Array) -> Array:
-        return np.asarray(y, np.float64) * np.array(self.value_sd) + np.array(self.value_mean)
+        """Code ``y`` as values: the shortest numbers that single precision writes so, which are what people wrote."""
+        single = np.asarray(y, np.float32)
+        return np.array([float(str(value)) for value in single.ravel()]).reshape(single.shape)
 
     def cannot_choose(self, values: Array, monitors: Collection[str]) -> tuple[str, str] | None:
         if unknown := sorted({name for name in monitors if name} - set(self.monitors)):

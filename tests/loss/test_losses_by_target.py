@@ -49,6 +49,11 @@ def test_errors_count_where_they_are_known() -> None:
     assert float(medtrain.loss.mse(VALUE)(outputs, torch.full((3, 1), torch.nan))) == 0
 
 
+def test_truths_are_standardised_by_the_training_split() -> None:
+    spec = DataSpec(Value(("x",), "mm", (10.0,), (2.0,)), 1)
+    assert float(medtrain.loss.mse(spec)(torch.zeros(1, 1), torch.tensor([[14.0]]))) == pytest.approx(4)
+
+
 def test_gaussian_is_the_density() -> None:
     mean, log_variance, y = torch.tensor([[0.3], [1.0]]), torch.tensor([[0.5], [-1.0]]), torch.tensor([[1.0], [0.0]])
     wanted = -torch.distributions.Normal(mean, (log_variance / 2).exp()).log_prob(y).mean()
