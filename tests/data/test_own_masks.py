@@ -250,6 +250,21 @@ def test_the_mask_of_a_slide_is_known_by_its_name(tmp_path: Path) -> None:
         masks_of({"tissue": folder / "gone"}, slides, None, lines.append)
 
 
+def test_a_mask_of_a_name_that_several_slides_bear_is_nobodys(tmp_path: Path) -> None:
+    for name in ("S.json", "b/T.json", "c/T.json", "case7.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    slides = ["/x/a/S.svs", "/x/b/S.svs", "/x/b/T.svs", "/x/c/T.svs", "/x/case7/0001.dcm"]
+    masks = masks_of({"tissue": tmp_path}, slides, None, lambda line: None)
+    assert masks is not None and all(mask is not None for mask in masks)
+    assert [bool(mask.fault) for mask in masks if mask] == [True, True, False, False, False]
+    assert "2 slides bear the name of S.json (/x/a/S.svs, /x/b/S.svs, ...)" in masks[0].fault  # type: ignore[union-attr]
+    ends = [Path(mask.file).relative_to(tmp_path).as_posix() for mask in masks[2:] if mask]
+    assert ends == ["b/T.json", "c/T.json", "case7.json"]
+    again = masks_of({"tissue": tmp_path}, ["/x/a/S.svs", "/x/a/S.svs"], None, lambda line: None)
+    assert again is not None and not any(mask.fault for mask in again if mask)  # one slide in two rows
+
+
 def test_bags_hold_the_tiles_of_the_mask_and_follow_it(tmp_path: Path) -> None:
     pixels = np.full((512, 512, 3), 244, np.uint8)
     pixels[64:448, 64:448] = (190, 100, 160)

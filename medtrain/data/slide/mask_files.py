@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from medtrain.core.errors import UsageError
 from medtrain.data.settings import choice
 from medtrain.data.slide.own_mask import OUTLINES, PICTURES, OwnMask
+from medtrain.io.dicom_slide import ENDINGS
 from medtrain.io.picture_files import files_below
 from medtrain.io.slide_names import slide_stems
 from medtrain.io.stats import absolute
@@ -62,11 +63,11 @@ def masks_of(
         if named is not None and named[number]:
             masks.append(OwnMask(named[number], labels))
             continue
-        names = dict.fromkeys((Path(slide).name, *slide_stems(Path(slide).name)))
-        fitting = next((by_name[name] for name in names if name in by_name), [])
+        fitting = _fitting(Path(slide), by_name)
         several = ", ".join(file.name for file in fitting[:4])
         fault = f"several files may be its tissue mask: {several} (data.columns.tissue names one)" * (len(fitting) > 1)
         masks.append(OwnMask(str(fitting[0]), labels, fault) if fitting else None)
+    masks = _of_one_slide(masks, slides, named)
     lacking = [slide for slide, mask in zip(slides, masks, strict=True) if mask is None]
     if folder is not None and len(lacking) == len(slides) > 0 and named is None:
         files = ", ".join(sorted({file.name for files in by_name.values() for file in files})[:3]) or "none"
@@ -83,6 +84,37 @@ def masks_of(
             "is found by colour (data.tissue_missing=error refuses them)"
         )
     return masks
+
+
+def _fitting(slide: Path, by_name: Mapping[str, list[Path]]) -> list[Path]:
+    """List the masks that bear a slide's name; of several those in a folder that is called as the slide's."""
+    names = dict.fromkeys((slide.name, *slide_stems(slide.name)))
+    if slide.suffix.lower() in ENDINGS:  # archives name the folder of a DICOM slide, and number its files
+        names[slide.parent.name] = None
+    fitting = next((by_name[name] for name in names if name in by_name), [])
+    beside = [file for file in fitting if file.parent.name == slide.parent.name]
+    return beside or fitting
+
+
+def _of_one_slide(
+    masks: Sequence[OwnMask | None], slides: Sequence[str], named: Sequence[str] | None
+) -> list[OwnMask | None]:
+    """Refuse masks that several slides bear the name of, where no row names them."""
+    of_mask: dict[str, set[str]] = defaultdict(set)
+    for number, mask in enumerate(masks):
+        if mask is not None and not (named is not None and named[number]):
+            of_mask[mask.file].add(slides[number])
+    out: list[OwnMask | None] = []
+    for mask in masks:
+        owners = sorted(of_mask[mask.file]) if mask is not None else []
+        if mask is not None and len(owners) > 1 and not mask.fault:
+            shown = f"{len(owners)} slides bear the name of {Path(mask.file).name} ({owners[0]}, {owners[1]}, ...)"
+            fault = (
+                f"{shown}: data.columns.tissue says whose it is, or a folder around it that is called as the slide's"
+            )
+            mask = replace(mask, fault=fault)
+        out.append(mask)
+    return out
 
 
 def _by_name(folder: Path, slides: set[str]) -> dict[str, list[Path]]:
