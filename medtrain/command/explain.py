@@ -33,6 +33,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     if output.exists() and not output.is_dir():
         raise UsageError(f"output={output} is a file; explain writes a folder")
     run = open_run(cfg.run)
+    run.spec.target.check_verb("explain")
     cfg.trainer.compile, cfg.eval.mc_dropout = False, 0
     device = torch.device("cuda" if torch.cuda.is_available() and cfg.trainer.accelerator != "cpu" else "cpu")
     task = run.task(cfg).eval().to(device)

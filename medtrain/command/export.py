@@ -35,6 +35,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     form = format_of(cfg.format or "onnx")
     form.check(cfg.export.opset)
     run = open_run(cfg.run)
+    run.spec.target.check_verb("export")
     refuse_unfinished(run.folder)
     if cfg.eval.get("gate"):
         raise UsageError(f"eval.gate={cfg.eval.gate}: a gate is not exported along; leave it out: eval.gate=null")

@@ -75,10 +75,15 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
             weights = network_weights(weights)
         task.load_state_dict(weights)
         attach_gate(cfg, trainer, task, data.cases)
+        learned = None
+        if task.spec.target.looks_back:
+            run_loader(trainer, task, lambda: data.eval_dataloader("train"))
+            learned = task.results
         run_loader(trainer, task, data.val_dataloader)
         before = list(warned)
         with kept_warnings() as fitted:
             decision = task.fit_decision(task.results, cfg.eval.threshold, data.cases)
+        decision = decision if learned is None else task.complete_decision(decision, learned)
         if record:
             validated = task.evaluate(task.results, data.cases, decision, EvalOptions.read(cfg.eval))
             reaches = reached(validated.metrics, decision.thresholds)

@@ -129,7 +129,7 @@ def _entry(key: Key, one: Sequence[Drawn], other: Sequence[Drawn], margin: float
     entry["p"] = test.p()
     if margin is not None and key[1] not in UNDIRECTED:
         worse, better = (test.p_beyond(side * margin) for side in (-1, 1))
-        if key[1] in LESS_IS_BETTER:
+        if key[1] in LESS_IS_BETTER or key[1].startswith(("brier_", "integrated_brier")):
             worse = better
         entry |= {"p_worse": worse, "p_other": max(test.p_beyond(-margin), test.p_beyond(margin))}
     return entry

@@ -75,9 +75,22 @@ def estimates(cases: Risks) -> dict[Key, Estimate]:
     return out
 
 
-def draw_survival(cases: Risks, options: EvalOptions) -> Drawn:
-    """Compute the metrics, and their replicates over patients as far as they are linear in the patients' weights."""
-    return drawn(estimates(cases), cases.truth.patients, options)
+def draw_survival(cases: Risks, options: EvalOptions, fold_N: Array | None = None) -> Drawn:
+    """Compute the metrics, and their replicates over patients as far as they are linear in the patients' weights.
+
+    All are of the whole: those of a horizon bear its name, as ``auroc_12``, the integrated one those of both ends.
+
+    Args:
+        fold_N: of a cross-validation the fold that tested each case; ``c_index_within_folds`` then leads.
+    """
+    of: dict[Key, Estimate] = {}
+    if fold_N is not None:
+        of[None, "c_index_within_folds"] = concordance(cases.risk_N, cases.truth, fold_N=fold_N)
+    ends = "_".join(cases.names[:1] + cases.names[-1:])
+    for (owner, name), one in estimates(cases).items():
+        whole = f"{name}_{ends}" if name == "integrated_brier" else name
+        of[None, whole if owner is None else f"{name}_{owner}"] = one
+    return drawn(of, cases.truth.patients, options)
 
 
 def drawn(of: dict[Key, Estimate], patients: Sequence[Any] | None, options: EvalOptions) -> Drawn:

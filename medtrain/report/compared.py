@@ -26,6 +26,7 @@ from medtrain.metric import (
     draw_boxes,
     draw_cases,
 )
+from medtrain.metric.survival import Risks, draw_survival
 from medtrain.report.folder import Array, RunFolder, read_folder
 from medtrain.target import Target
 from medtrain.target.classes import ClassTarget
@@ -164,6 +165,30 @@ class ComparedValues(ComparedRun):
 
 
 @dataclass(frozen=True)
+class ComparedRisks(ComparedRun):
+    """Risks and chances of survival.
+
+    Args:
+        own: of the test cases, in the order of `cases`.
+        folds: as of `Compared`.
+    """
+
+    own: Risks
+    folds: Array | None = None
+
+    def labels(self, rows: Array, classes: Sequence[str]) -> list[Any]:
+        truth = self.own.truth
+        return list(zip(truth.time_N[rows].tolist(), truth.event_N[rows].tolist(), strict=True))
+
+    def drawn(self, rows: Array, classes: Sequence[str], options: EvalOptions) -> Drawn:
+        """Compute the metrics; those of a horizon bear its name, so that runs share those of the same horizons."""
+        return draw_survival(self.own.select(rows), options, None if self.folds is None else self.folds[rows])
+
+    def add_tests(self, results: dict[str, Any], other: Any, rows: Array, rows_of_other: Array) -> None:
+        """Add none: the differences have their replicates."""
+
+
+@dataclass(frozen=True)
 class ComparedBoxes(ComparedRun):
     """Boxes in images.
 
@@ -211,6 +236,10 @@ def read_compared(path: Path) -> ComparedRun | str:
     if (read := folder.measurements()) is not None and read[1]:
         own, cases = read
         return ComparedValues(folder, facts, folder.target, cases, list(map(str, own.patients or cases)), own)
+    if (risks := folder.risks()) is not None:
+        cases = list(map(str, folder.table["case"])) if folder.table is not None else []
+        patients = list(map(str, risks.truth.patients or cases))
+        return ComparedRisks(folder, facts, folder.target, cases, patients, risks, _folds(folder, cases))
     predictions = folder.predictions()
     if predictions is None or not predictions.cases or not isinstance(folder.target, ClassTarget):
         return f"no test_predictions.csv with predictions (status: {facts.get('status', 'unknown')})"

@@ -21,8 +21,10 @@ from medtrain.io import record
 from medtrain.io.files import Unreadable, read_json, read_json_map
 from medtrain.io.yaml_file import parse_yaml, yaml_text
 from medtrain.metric import Measurements
+from medtrain.metric.survival import Risks
 from medtrain.target import Target, kinds, target_from, target_of_columns
 from medtrain.target.classes import ClassTarget
+from medtrain.target.event import Event
 from medtrain.target.multiclass import Multiclass
 from medtrain.target.value import Value
 
@@ -151,6 +153,15 @@ class RunFolder:
         probs, truth, v = target.probs(table), target.labels(table, "target"), len(target.classes)
         own = probs[:, v:] if probs.shape[1] > v else None
         return Measurements(probs[:, :v], truth, target.classes, patients, own), names
+
+    def risks(self) -> Risks | None:
+        """Read the prediction table of times to an event; None where there is none."""
+        table, target = self.table, self.target
+        if table is None or not isinstance(target, Event) or not {*target.columns, "time", "event"} <= set(table):
+            return None
+        patients = table["patient"].astype(str).tolist() if "patient" in table else None
+        probs, truth = target.probs(table), target.follow_up(target.labels(table, "target"), patients)
+        return Risks(probs[:, 0], probs[:, 1:], target.horizons, truth)
 
     def predictions(self) -> Predictions | None:
         """Read the prediction table as arrays; None where there is no table of probabilities."""

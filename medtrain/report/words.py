@@ -70,6 +70,10 @@ def label(metric: str) -> str:
     """Write a metric's name in words: ``auroc_micro`` -> AUROC, micro average."""
     if metric.endswith("_micro"):
         return f"{label(metric.removesuffix('_micro'))}, micro average"
+    if metric.startswith(("auroc_", "brier_", "integrated_brier_")):  # of times to an event, at a horizon
+        name, _, horizon = metric.replace("integrated_brier", "integrated-brier").partition("_")
+        if horizon[:1].isdigit():
+            return f"{LABELS[name.replace('-', '_')]} at {horizon.replace('_', ' to ')}"
     if metric.startswith("froc_"):
         return f"Sensitivity at {metric.removeprefix('froc_')} false positives per image"
     return LABELS.get(metric, metric)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from medtrain.core.errors import UsageError
 from medtrain.metric.policy import PROBABILITIES, Grammar
 from medtrain.target.counts import LabelCounts
 
@@ -57,6 +58,7 @@ class Target(ABC):
         several: a case may have any number of the classes, none too.
         grammar: of `eval.threshold`.
         words: of reports.
+        lacks: verbs that there are not yet of this kind.
         learns: the fields that each training split settles for itself, by `learned`.
     """
 
@@ -68,6 +70,7 @@ class Target(ABC):
     several: ClassVar[bool] = False
     grammar: ClassVar[Grammar] = PROBABILITIES
     words: ClassVar[Words] = Words()
+    lacks: ClassVar[frozenset[str]] = frozenset()
     learns: ClassVar[frozenset[str]] = frozenset()
 
     @property
@@ -103,6 +106,11 @@ class Target(ABC):
             cases: of the training split.
         """
         return ""
+
+    @property
+    def looks_back(self) -> bool:
+        """Tell whether a decision needs what the trained network says of the cases that it has learned."""
+        return False
 
     @property
     def tied(self) -> bool:
@@ -145,6 +153,11 @@ class Target(ABC):
     @abstractmethod
     def cannot_choose(self, values: NDArray[Any], monitors: Collection[str]) -> tuple[str, str] | None:
         """Tell why validation cases with these values can't choose a checkpoint by `monitors`, and what to do."""
+
+    def check_verb(self, verb: str) -> None:
+        """Refuse a verb that there is not of this kind (UsageError)."""
+        if verb in self.lacks:
+            raise UsageError(f"{verb}: there is none of data.target={self.kind} yet; predict and test take such runs")
 
     def check_policy(self, policy: Policy) -> None:
         """Refuse a policy of `eval.threshold` that has no meaning for this kind (UsageError)."""

@@ -102,6 +102,10 @@ class CaseTarget(PredictionColumns, Target):
             UsageError: a policy that doesn't exist or doesn't apply.
         """
 
+    def completed(self, decision: Decision, logits_NK: Array, values: Array) -> Decision:
+        """Complete a decision by outputs of the training split, where the kind `looks_back`."""
+        return decision
+
     @abstractmethod
     def disagreement(self, probs_NSC: npt.ArrayLike, predicted: npt.ArrayLike) -> Array:
         """Measure how much S predictions a case differ (their standard deviation), [N] or [N, C]."""

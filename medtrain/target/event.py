@@ -65,6 +65,7 @@ class Event(EventColumns, NamedTarget, CaseTarget):
     baseline: tuple[tuple[float, float], ...] = ()
 
     kind = "event"
+    lacks = frozenset({"explain", "export"})
     learns = frozenset({"cuts", "baseline"})
     forms: ClassVar[frozenset[Form]] = frozenset({"times"})
     roles = ("time", "event")
@@ -253,30 +254,33 @@ class Event(EventColumns, NamedTarget, CaseTarget):
         policy: Policy = 0.5,
         patients: Sequence[Any] | None = None,
     ) -> Decision:
-        """Fit by how much risks count, the baseline hazard, and the cut-off of risk groups on validation data.
+        """Fit by how much risks count, and the cut-off of risk groups, on validation data.
 
-        The baseline is Breslow's of the validation cases, not of the training split: a network spreads the risks of
-        cases that it has learned further than those of others, so that chances made of them would be too sure.
+        The baseline hazard is theirs too until `completed`. That risks of cases that a network has learned lie further
+        apart than those of others is what the slope takes back, so the baseline may be that of the training split.
         """
-        raw_NC, truth = self.probabilities(logits_NK), self.follow_up(values)
-        if self.head == "hazards":
-            temperature, baseline = 1.0, {}
-        else:
-            temperature = 1 / fit_slope(raw_NC[:, 0], truth)
-            steps = zip(*breslow(raw_NC[:, 0] / temperature, truth), strict=True)
-            baseline = {repr(float(time)): float(hazard) for time, hazard in steps}
+        truth, temperature = self.follow_up(values), 1.0
+        if self.looks_back:
+            temperature = 1 / fit_slope(self.probabilities(logits_NK)[:, 0], truth)
         probs_NC = self.probabilities(logits_NK, temperature)
         events, warnings = int(truth.event_N.sum()), []
-        if self.head == "cox" and events < FEW:
-            warnings.append(f"chances of survival rest on {events} events of validation: they may be far off")
-        return Decision(
-            policy,
-            temperature,
-            self.fit_thresholds(probs_NC, values, policy, patients),
-            no_sets="times to an event have none",
-            baseline=baseline,
-            warnings=warnings,
-        )
+        if self.looks_back and events < FEW:
+            warnings.append(f"by how much risks count rests on {events} events of validation: chances may be far off")
+        thresholds = self.fit_thresholds(probs_NC, values, policy, patients)
+        no_sets = "times to an event have none"
+        decision = Decision(policy, temperature, thresholds, no_sets=no_sets, warnings=warnings)
+        return self.completed(decision, np.asarray(logits_NK), np.asarray(values))
+
+    @property
+    def looks_back(self) -> bool:
+        return self.head == "cox"
+
+    def completed(self, decision: Decision, logits_NK: Array, values: Array) -> Decision:
+        if not self.looks_back:
+            return decision
+        risk_N = self.probabilities(logits_NK, decision.temperature)[:, 0]
+        steps = zip(*breslow(risk_N, self.follow_up(values)), strict=True)
+        return replace(decision, baseline={repr(float(time)): float(hazard) for time, hazard in steps})
 
     def disagreement(self, probs_NSC: npt.ArrayLike, predicted: npt.ArrayLike) -> Array:
         """Measure how far members' risks lie apart, their standard deviation, [N]."""

@@ -148,6 +148,10 @@ class Task(pl.LightningModule):
             cases: the data's table of cases, for policies that look at patients; None: each case is its own.
         """
 
+    def complete_decision(self, decision: Decision, learned: Outputs) -> Decision:
+        """Complete a decision by the outputs of the training cases, where the target looks back at them."""
+        return decision
+
     @abstractmethod
     def evaluate(
         self,

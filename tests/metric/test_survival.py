@@ -135,7 +135,9 @@ def test_replicates_spread_as_the_interval_says():
     low, high = evaluate_survival(cases, EvalOptions())["metrics"]["c_index"]["ci95"]
     assert drawn.values[None, "c_index"] == estimates(cases)[None, "c_index"].value
     assert drawn.replicates[None, "c_index"].std() == pytest.approx((high - low) / 2 / 1.98, rel=0.07)
-    assert set(drawn.values) > {("5", "auroc"), ("10", "brier"), (None, "integrated_brier")}
+    assert set(drawn.values) > {(None, "auroc_5"), (None, "brier_10"), (None, "integrated_brier_5_10")}
+    folds = draw_survival(cases, EvalOptions(0), np.arange(120) % 3)
+    assert next(iter(folds.values)) == (None, "c_index_within_folds")
 
 
 def test_calibration_compares_with_kaplan_meier():

@@ -222,6 +222,10 @@ class Classification(Task):
         patients = None if cases is None else cases["patient"].iloc[known["case"].numpy()].tolist()
         return self.target.fit_decision(known["logits"].numpy(), self._values(known["y"]), policy, patients)
 
+    def complete_decision(self, decision: Decision, learned: Outputs) -> Decision:
+        known = self.cases(learned)
+        return self.target.completed(decision, known["logits"].numpy(), self._values(known["y"]))
+
     def evaluate(
         self,
         outputs: Outputs,
