@@ -23,6 +23,8 @@ from medtrain.report.flow import data
 from medtrain.report.folder import RunFolder, read_folder
 from medtrain.report.groups import groups
 from medtrain.report.html import draw
+from medtrain.report.mask_pictures import mask_gallery
+from medtrain.report.mask_plots import mask_figures
 from medtrain.report.metrics import metrics
 from medtrain.report.patients import patients
 from medtrain.report.prediction_sets import prediction_sets
@@ -42,6 +44,8 @@ SECTIONS = (
     groups,
     gallery,
     box_gallery,
+    mask_figures,
+    mask_gallery,
     the_run,
     configuration,
     checklist,

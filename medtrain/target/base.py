@@ -18,7 +18,7 @@ from medtrain.core.errors import UsageError
 from medtrain.metric.policy import PROBABILITIES, Grammar
 from medtrain.target.counts import LabelCounts
 
-Form = Literal["labels", "probabilities", "grades", "values", "times", "boxes"]
+Form = Literal["labels", "probabilities", "grades", "values", "times", "boxes", "masks"]
 """The forms that predictions come in; metrics, report sections and commands say which of them they take."""
 
 Policy = str | float

@@ -29,7 +29,7 @@ class MaskTarget(Target):
     ignore_label: int | None = None
 
     kind = "mask"
-    forms: ClassVar[frozenset[Form]] = frozenset()
+    forms: ClassVar[frozenset[Form]] = frozenset({"masks"})
     several = True
 
     @property
