@@ -103,8 +103,8 @@ def plan(fingerprint: Fingerprint, cfg: Mapping[str, Any]) -> Plan:
     """Plan a segmentation.
 
     Args:
-        cfg: the data node: spacing, modality, patch_size, strides, batch_size, patches_per_volume, foreground_share,
-            memory_gb; what is null is planned.
+        cfg: the data node: spacing, modality, window, patch_size, strides, batch_size, patches_per_volume,
+            foreground_share, memory_gb; what is null is planned.
 
     Raises:
         UsageError: a key that can't be.
@@ -152,6 +152,11 @@ def _intensity(
     modality = cfg.get("modality")
     guess = "" if modality else ", guessed from the values (data.modality=ct or other says it)"
     if (modality or ("ct" if fingerprint.hounsfield else "other")) != "ct":
+        if cfg.get("window") is not None:
+            raise UsageError(
+                f"data.window={cfg['window']} is of Hounsfield units, and each case is scaled by its own values here: "
+                "set data.modality=ct, or leave it out"
+            )
         why["modality"] = f"each case by its own mean and deviation{guess}"
         return ()
     if fingerprint.intensity_C4 is None:

@@ -178,6 +178,14 @@ def test_classes_that_no_training_case_shows_and_empty_masks_are_told(tmp_path: 
     assert data.targets is not None and data.targets.sum(0).tolist() == [19, 19, 0]
 
 
+@pytest.mark.parametrize(
+    "keys", [{"stride": 8}, {"center": "mask"}, {"control": "noise"}, {"padding": "mirror"}, {"beyond": 0.5}]
+)
+def test_keys_that_would_do_nothing_are_refused(table: Path, keys: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=f"data.{next(iter(keys))}=.* does nothing where masks"):
+        opened(table, **keys)
+
+
 def test_a_table_without_masks_is_refused(tmp_path: Path) -> None:
     save(tmp_path / "0.nii.gz", np.zeros((4, 4, 4), np.int16))
     (tmp_path / "table.csv").write_text("image\n0.nii.gz\n")

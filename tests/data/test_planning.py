@@ -61,6 +61,7 @@ def test_keys_that_are_set_stand() -> None:
         ({"strides": [2, 2]}, "first stage"),
         ({"strides": [1, [2, 2]]}, "one number of 1 to 4, or three"),
         ({"modality": "ct"}, "no training case marks anything"),
+        ({"window": [0, 100]}, "set data.modality=ct"),
     ],
 )
 def test_keys_that_cannot_be_are_refused(keys: dict, says: str) -> None:

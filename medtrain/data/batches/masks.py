@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from medtrain.core.errors import DataError, Problem
+from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.data.batches.mask_cases import MaskCase, SeveralVisits, TrainingMasks, WholeCases, labels_in_batches
 from medtrain.data.batches.mask_facts import MaskFacts, mask_facts, moments
+from medtrain.data.batches.mask_fingerprint import fingerprint_of
 from medtrain.data.batches.patch_form import PatchForm
 from medtrain.data.batches.patches import Case
 from medtrain.data.batches.volume_files import CaseFiles, as_warnings, read_cases
@@ -20,7 +21,7 @@ from medtrain.data.batches.volumes import VolumeData
 from medtrain.data.files import Files
 from medtrain.data.loaders import Rows
 from medtrain.data.loading import LaterBatches
-from medtrain.data.planning import Fingerprint, Plan, plan
+from medtrain.data.planning import Plan, plan
 from medtrain.data.rows.manifest import Manifest
 from medtrain.data.rows.masks import target_of_masks
 from medtrain.io.store.voxels import VolumeForm
@@ -29,7 +30,17 @@ from medtrain.io.volume_source import channels_of
 from medtrain.target import DataSpec
 from medtrain.target.mask import MaskTarget
 
-AIR = -500.0  # Hounsfield units: a CT has voxels below, and hardly any other volume
+OF_LABELS = {
+    **dict.fromkeys(("stride", "fov", "mean", "std", "control", "positive")),
+    "crop_foreground": False,
+    "patch_label": "case",
+    "padding": "lowest",
+    "jitter": 0.1,
+    "min_share": 0.001,
+    "beyond": 0.25,
+    "center": "none",
+}
+"""Keys of volumes with a label each, and what they are where nobody has set them: a segmentation plans its patches."""
 SHOWN = (128, 128, 128)  # voxels of what a report shows of a case
 
 
@@ -56,6 +67,7 @@ class MaskData(VolumeData):
     _paths: tuple[list[list[str]], list[str] | None]
 
     def arrange(self, manifest: Manifest) -> Manifest:
+        refuse_unused(self.cfg, self.synthetic)
         if manifest.modality and not self.cfg.get("modality"):
             self.cfg = {**self.cfg, "modality": manifest.modality}
         if self.input is None and manifest.target is None:
@@ -139,7 +151,9 @@ class MaskData(VolumeData):
         """Plan from the training cases, or take the plan of a trained model; read what has another spacing anew."""
         if self.fixed.spec is None:
             rows = self.rows("train")
-            self.plan = plan(self.fingerprint(self.slots[rows]), self.cfg)
+            slots = [slot for slot in self.slots[rows].tolist() if self.own[slot] is not None]
+            cases, facts = [self._case(slot) for slot in slots], [self.facts[slot] for slot in slots]
+            self.plan = plan(fingerprint_of(cases, facts, labels_in_batches(self.target)), self.cfg)
             p = self.plan
             self.spec = replace(
                 self.spec, size=p.patch_size, spacing=p.spacing, strides=p.strides, intensity=p.intensity
@@ -148,35 +162,6 @@ class MaskData(VolumeData):
             self.cfg = {**self.cfg, **planned, "foreground_share": p.foreground_share}
             self._tell_absent()
         self._work_at(self.spec.spacing)
-
-    def fingerprint(self, slots: Rows) -> Fingerprint:
-        """Describe cases by rows of the manifest, as planning wants it."""
-        cases = [(slot, case) for slot in slots.tolist() if (case := self.own[slot]) is not None]
-        images = [case.images[0] for _, case in cases]
-        whole = bool(images) and all(image.source.dtype.startswith(("int", "uint", ">i", "<i")) for image in images)
-        low = [values.min(initial=0) for image in images[:32] for values in [image.mapped()[0, ::4, ::4, ::4]]]
-        lows = [v * image.scale[0] + image.offset[0] for v, image in zip(low, images, strict=False)]
-        values = [self._marked_values(slot, case) for slot, case in cases]
-        pooled = np.concatenate(values, 1) if values else np.empty((0, 0))
-        intensity = None
-        if pooled.size:
-            ends = np.percentile(pooled, (0.5, 99.5), axis=1)
-            intensity = np.stack([*ends, pooled.mean(1), pooled.std(1)], 1)
-        shape_N3 = np.array([image.shape[1:] for image in images], np.int64).reshape(-1, 3)
-        spacing_N3 = np.array([image.spacing for image in images]).reshape(-1, 3)
-        air = whole and float(np.median(lows)) < AIR
-        return Fingerprint(shape_N3, spacing_N3, intensity, air)
-
-    def _marked_values(self, slot: int, case: Case) -> NDArray[np.float64]:
-        """Give (C, P) values at places that a mask marks as a label."""
-        facts, label_of = self.facts[slot], labels_in_batches(self.target)
-        learned = [n for n, label in enumerate(facts.label_L.tolist()) if label < len(label_of) and label_of[label] > 0]
-        z, y, x = facts.point_P3[np.isin(facts.of_P, learned)].T
-        channels = []
-        for image in case.images:
-            for channel, scale, offset in zip(image.mapped(), image.scale, image.offset, strict=True):
-                channels.append(channel[z, y, x] * scale + offset)
-        return np.array(channels, np.float64)
 
     def _tell_absent(self) -> None:
         """Warn of classes that no training case shows, and of test cases whose mask is empty."""
@@ -289,6 +274,17 @@ class MaskData(VolumeData):
         case = self.own[slot]
         assert case is not None
         return case
+
+
+def refuse_unused(cfg: Mapping[str, Any], synthetic: bool) -> None:
+    """Refuse keys of the data node that would do nothing (UsageError); phantoms look at their middle otherwise."""
+    for key, usual in OF_LABELS.items():
+        value = cfg.get(key, usual)
+        if value != usual and not (synthetic and key == "center"):
+            raise UsageError(
+                f"data.{key}={value} is of volumes with a label each (task=volume_cls) and does nothing where masks "
+                "are learned: leave it out; data.patch_size, data.foreground_share and data.modality say what is seen"
+            )
 
 
 def _has(case: Case, spacing: Triple) -> bool:

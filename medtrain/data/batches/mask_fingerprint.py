@@ -1,0 +1,57 @@
+"""The fingerprint of cases with masks, by which a segmentation is planned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medtrain.data.batches.mask_facts import MaskFacts
+from medtrain.data.batches.patches import Case
+from medtrain.data.planning import Fingerprint
+from medtrain.io.store.voxels import Stored
+
+AIR = -500.0  # Hounsfield units: a CT has voxels below, and hardly any other volume
+LOOKED = 32  # cases whose darkest voxels are looked for
+STEP = 4  # of the voxels that are looked at, along each axis
+
+
+def fingerprint_of(cases: Sequence[Case], facts: Sequence[MaskFacts], label_of: NDArray[np.int64]) -> Fingerprint:
+    """Describe cases in their files' own voxels, as planning wants it.
+
+    Args:
+        facts: of the mask of each.
+        label_of: what each number of a mask is in a batch (`labels_in_batches`).
+    """
+    images = [case.images[0] for case in cases]
+    values = [_marked_values(case, own, label_of) for case, own in zip(cases, facts, strict=True)]
+    pooled = np.concatenate(values, 1) if values else np.empty((0, 0))
+    intensity = None
+    if pooled.size:
+        ends = np.percentile(pooled, (0.5, 99.5), axis=1)
+        intensity = np.stack([*ends, pooled.mean(1), pooled.std(1)], 1)
+    shape_N3 = np.array([image.shape[1:] for image in images], np.int64).reshape(-1, 3)
+    spacing_N3 = np.array([image.spacing for image in images]).reshape(-1, 3)
+    return Fingerprint(shape_N3, spacing_N3, intensity, _hounsfield(images))
+
+
+def _hounsfield(images: Sequence[Stored]) -> bool:
+    """Tell whether values are whole and reach down to air."""
+    if not images or not all("int" in image.source.dtype for image in images):
+        return False
+    darkest = [float(image.mapped()[0, ::STEP, ::STEP, ::STEP].min()) for image in images[:LOOKED]]
+    lows = [low * image.scale[0] + image.offset[0] for low, image in zip(darkest, images, strict=False)]
+    return float(np.median(lows)) < AIR
+
+
+def _marked_values(case: Case, facts: MaskFacts, label_of: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Give (C, P) values at places that a mask marks as a label."""
+    learned = [n for n, label in enumerate(facts.label_L.tolist()) if label < len(label_of) and label_of[label] > 0]
+    z, y, x = facts.point_P3[np.isin(facts.of_P, learned)].T
+    channels = [
+        channel[z, y, x] * scale + offset
+        for image in case.images
+        for channel, scale, offset in zip(image.mapped(), image.scale, image.offset, strict=True)
+    ]
+    return np.array(channels, np.float64)
