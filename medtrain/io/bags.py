@@ -104,6 +104,8 @@ def _checked(path: Path, read: Callable[[Path], Bag]) -> Bag:
         raise ValueError(f"{int((~finite).sum())} of {len(bag.x)} instances hold NaN or infinite features")
     if bag.coords is not None and bag.coords.shape != (len(bag.x), 2):
         raise ValueError(f"coords {bag.coords.shape} don't fit {len(bag.x)} instances")
+    if bag.coords is not None and not (placed := np.isfinite(bag.coords).all(1)).all():
+        raise ValueError(f"coords of {int((~placed).sum())} of {len(bag.x)} instances are NaN or infinite")
     return bag
 
 

@@ -83,6 +83,38 @@ def test_a_given_edge_holds_and_a_contradiction_is_told(tmp_path: Path) -> None:
     assert lines == ["data.tile_edge=512 stands against what 1 of 1 bags say: 1024"]
 
 
+def test_a_size_that_the_steps_contradict_is_told(tmp_path: Path) -> None:
+    def lines_of(coords: np.ndarray, **attributes: object) -> list[str]:
+        folder, lines = tmp_path / str(len(list(tmp_path.iterdir()))) / "f", list[str]()
+        folder.mkdir(parents=True)
+        with h5py.File(folder / "a.h5", "w") as h5:
+            h5["features"], h5["coords"] = np.ones((len(coords), 4), "f4"), coords
+            h5["coords"].attrs.update(attributes)
+        place_tiles(pack_bags([str(folder / "a.h5")], folder / "c"), [str(folder / "a.h5")], None, lines.append)
+        return lines
+
+    (line,) = lines_of(grid(8, 8, 512), patch_size=256, patch_level=1)
+    assert "1 of 1 bags that were looked at say that their tiles are 256 wide, and have them 512 apart" in line
+    for tile, coords in (
+        (512, grid(8, 8, 512)),
+        (512, grid(8, 8, 256)),
+        (511.7, grid(8, 8, 512)),
+        (256, grid(3, 1, 512)),
+    ):
+        assert not lines_of(coords, patch_size_level0=tile)
+    draw = np.random.default_rng(0)
+    assert not lines_of(grid(30, 30, 512)[draw.random(900) < 0.1], patch_size_level0=512)
+    told = lines_of(grid(8, 8, 1))
+    assert "have tiles 1 apart, which are no pixels of level 0" in told[0] and "1 is taken" in told[1]
+
+
+def test_coordinates_that_are_no_numbers_are_a_fault(tmp_path: Path) -> None:
+    coords = grid(4, 4, 512)
+    coords[3, 1] = np.nan
+    bags = clam(tmp_path / "f", coords)
+    assert bags.problems == {0: "coords of 1 of 16 instances are NaN or infinite"}
+
+
 def test_bags_without_any_step_are_told(tmp_path: Path) -> None:
     bags, lines = clam(tmp_path / "f", np.array([[3.0, 4.0]])), list[str]()
     place_tiles(bags, [str(tmp_path / "f/a.h5")], None, lines.append)

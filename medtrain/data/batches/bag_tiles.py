@@ -6,8 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from medtrain.io.bag_grid import tile_step
 from medtrain.io.bags import STEPS, read_patches
 from medtrain.io.store.features import PackedBags
+
+LOOKED_AT = 64  # bags of which the steps between tiles are compared with the size that they say
+GAP = 0.05  # of a tile, by which tiles may lie apart: steps are rounded
+MANY = 16  # tiles of which some touch, unless they are smaller than their steps
+SMALLEST = 16  # pixels of level 0 a side: no tile is smaller
 
 
 def place_tiles(
@@ -20,7 +26,8 @@ def place_tiles(
         edge: a tile's side in the unit of the bags' coordinates, which holds whatever they say; None to believe them.
         report: takes a line on what was guessed, what contradicts and what stays unknown.
     """
-    guessed, unknown, others = [], 0, []
+    guessed, unknown, others, apart = [], 0, [], []
+    looked_at = set(range(0, len(bags), max(1, len(bags) // LOOKED_AT)))
     for bag in range(len(bags)):
         coords = None if bag in bags.problems else bags.coords(bag)
         if coords is None:
@@ -36,6 +43,24 @@ def place_tiles(
             unknown += 1
         elif recorded is None:
             guessed.append(about["tile"])
+        elif (
+            bag in looked_at
+            and len(coords) >= MANY
+            and (step := tile_step(coords)) is not None
+            and step > recorded * (1 + GAP)
+        ):
+            apart.append((recorded, step))
+    if apart:
+        tile, step = apart[0]
+        report(
+            f"{_of(len(apart), len(looked_at))} that were looked at say that their tiles are {tile:g} wide, and have them "
+            f"{step:g} apart: no tile touches another; if they are larger, set data.tile_edge={step:g}"
+        )
+    if small := [size for size in guessed if size < SMALLEST]:
+        report(
+            f"{_of(len(small), len(bags))} have tiles {_sizes(small)} apart, which are no pixels of level 0: areas mean "
+            "nothing, and explain finds no place on slides (numbers of a grid, or mm?)"
+        )
     if others:
         report(f"data.tile_edge={edge:g} stands against what {_of(len(others), len(bags))} say: {_sizes(others)}")
     if guessed:
