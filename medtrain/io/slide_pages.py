@@ -128,6 +128,8 @@ class PagedLevels:
             if not length:
                 return None
             stored = os.pread(self._file.filehandle.fileno(), length, page.dataoffsets[number])
+            if len(stored) < length:
+                raise ValueError(f"level {level} cannot be decoded, part {number}: the file ends before it")
             try:
                 decoded = page.decode(stored, number, jpegtables=page.jpegtables)[0]
             except Exception as error:  # imagecodecs has an exception of its own for each codec

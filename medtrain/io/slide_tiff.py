@@ -87,6 +87,8 @@ class TiffLevels:
         if not length:
             raise LookupError(number)
         stored = os.pread(self._file.filehandle.fileno(), length, page.dataoffsets[number])
+        if len(stored) < length:
+            raise ValueError(f"level {level} cannot be decoded, part {number}: the file ends before it")
         try:
             tile: Pixels = page.decode(stored, number, jpegtables=page.jpegtables)[0][0]
         except Exception as error:  # imagecodecs has an exception of its own for each codec

@@ -227,6 +227,7 @@ def test_what_removed_the_tissue_is_named(tmp_path: Path) -> None:
     assert "left out were, of the slide, blue ink 3" in why_none(blue, 0.25)
     assert "data.ink=false keeps" in why_none(blue, 0.25)
     assert "(see its picture); data.tissue_threshold" in why_none(found((244, 244, 244)), 0.25)
+    assert "it has no colours" in why_none(found((120, 120, 120)), 0.25)
     masson = found((70, 110, 175))
     assert masson.doubts["blue"] > 0.7 and not masson.removed
     assert masson.mm2 == pytest.approx(0.0164, rel=0.25)

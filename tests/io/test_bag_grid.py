@@ -104,8 +104,8 @@ def test_a_size_that_the_steps_contradict_is_told(tmp_path: Path) -> None:
         assert not lines_of(coords, patch_size_level0=tile)
     draw = np.random.default_rng(0)
     assert not lines_of(grid(30, 30, 512)[draw.random(900) < 0.1], patch_size_level0=512)
-    told = lines_of(grid(8, 8, 1))
-    assert "have tiles 1 apart, which are no pixels of level 0" in told[0] and "1 is taken" in told[1]
+    first, second = lines_of(grid(8, 8, 1))
+    assert "have tiles 1 apart, which are no pixels of level 0" in first and "1 is taken" in second
 
 
 def test_coordinates_that_are_no_numbers_are_a_fault(tmp_path: Path) -> None:

@@ -88,6 +88,17 @@ def test_what_cannot_be_read_says_how_to_convert_it(tmp_path: Path) -> None:
         Slide(tmp_path / "text.png")
 
 
+@pytest.mark.parametrize("compression", [None, "deflate"])
+def test_what_a_file_lacks_is_not_made_up(tmp_path: Path, compression: str | None) -> None:
+    tifffile.imwrite(tmp_path / "s.tif", PIXELS, rowsperstrip=100, compression=compression, **CM)
+    whole = (tmp_path / "s.tif").read_bytes()
+    (tmp_path / "s.tif").write_bytes(whole[: len(whole) * 2 // 3])
+    slide = Slide(tmp_path / "s.tif")
+    np.testing.assert_array_equal(slide.read(0, 0, 0, 900, 300), PIXELS[:300])
+    with pytest.raises(ValueError, match="the file ends before it"):
+        slide.read(0, 0, 500, 900, 100)
+
+
 def test_other_pictures_in_a_file_are_counted(tmp_path: Path) -> None:
     assert Slide(ome(tmp_path / "alone.ome.tiff")).unread == 0
     with tifffile.TiffWriter(tmp_path / "two.ome.tiff", ome=True) as writer:

@@ -53,13 +53,13 @@ def place_tiles(
     if apart:
         tile, step = apart[0]
         report(
-            f"{_of(len(apart), len(looked_at))} that were looked at say that their tiles are {tile:g} wide, and have them "
-            f"{step:g} apart: no tile touches another; if they are larger, set data.tile_edge={step:g}"
+            f"{_of(len(apart), len(looked_at))} that were looked at say that their tiles are {tile:g} wide, and have "
+            f"them {step:g} apart: no tile touches another; if they are larger, set data.tile_edge={step:g}"
         )
     if small := [size for size in guessed if size < SMALLEST]:
         report(
-            f"{_of(len(small), len(bags))} have tiles {_sizes(small)} apart, which are no pixels of level 0: areas mean "
-            "nothing, and explain finds no place on slides (numbers of a grid, or mm?)"
+            f"{_of(len(small), len(bags))} have tiles {_sizes(small)} apart, which are no pixels of level 0: areas "
+            "mean nothing, and explain finds no place on slides (numbers of a grid, or mm?)"
         )
     if others:
         report(f"data.tile_edge={edge:g} stands against what {_of(len(others), len(bags))} say: {_sizes(others)}")

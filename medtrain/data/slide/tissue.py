@@ -26,6 +26,8 @@ CLEAR = 4.0  # standard deviations of the glass between its mean and that of pal
 SMALL = "pieces smaller than a tile"
 UNREAD = "other pictures in the file"
 OUTSIDE, GLASS = "tissue outside its mask", "glass within its mask"
+GREY = 0.02  # saturation below which a slide has no colours: a fluorescence scan, or a scan in grey
+GLASS_V = 200  # of 255, below which what has no colour is no glass
 EDGE = 4  # pixels around dark tissue that are mixed with it
 CLOSING = 3  # pixels a side
 CRUMB, HOLE = 1.0, 0.25  # share of a tile's area below which pieces are dust, and holes are filled
@@ -77,8 +79,10 @@ def find_tissue(
     mpp = scale * slide.mpp
     colours = hsv(picture)
     inks, doubts = pen_masks(colours, ink)
+    lost = (picture == LOST).all(-1)
+    doubts = {colour: where & ~lost for colour, where in doubts.items()}
     if threshold is None:
-        readable = ~np.any([*inks.values(), (picture == LOST).all(-1)], axis=0)
+        readable = ~np.any([*inks.values(), lost], axis=0)
         threshold = lowest_cut(smooth(colours[0]), readable)
     mask, removed = tissue_mask(colours[0], inks, (tile_um / mpp) ** 2, threshold)
     area = max(int(mask.sum()), 1)
@@ -166,6 +170,8 @@ def why_none(tissue: Tissue, least: float) -> str:
         )
     removed = {what: share for what, share in tissue.removed.items() if what != UNREAD}
     parts = [f"{what} {share:.1%}" for what, share in sorted(removed.items(), key=lambda part: -part[1])]
+    if hsv(tissue.picture)[0].max() < GREY and tissue.picture.min() < GLASS_V:
+        return "no tissue was found on it: it has no colours, by which tissue is found; data.tissue names masks of it"
     if not parts or max(removed.values()) < 0.0005:
         return "no tissue was found on it (see its picture); data.tissue_threshold=0.03 is less strict"
     advice = "; data.ink=false keeps ink and black" if any(what != SMALL for what in removed) else ""
