@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from coverage_classes import PLENTY, Setting, draw
 from coverage_results import ENOUGH, Array, Result, from_entry, from_form, korn_graubard
+from coverage_times import times
 from scipy.special import expit, logit, ndtr, ndtri
 
 from medtrain.core.truth import PredictedBoxes, Truth
@@ -282,4 +283,7 @@ OTHERS: dict[str, tuple[Judge, float]] = {  # and what share of the studies of o
     "60 patients of 4 images": (lambda rng, r: groups(rng, r, CLUSTERED) | folds(rng, r, CLUSTERED), 0.4),
     "150 patients, two models": (lambda rng, r: paired(rng, r, BASE), 0.4),
     "200 patients, too extreme, bins": (lambda rng, r: diagrams(rng, r, EXTREME), 0.4),
+    "100 patients, times": (lambda rng, _: times(rng, 100, 1, 1.0, 60), 1),
+    "60 patients of 3 cases, times": (lambda rng, _: times(rng, 60, 3, 1.0, 60), 1),
+    "80 patients, times, few events": (lambda rng, _: times(rng, 80, 1, 1.0, 12), 1),
 }

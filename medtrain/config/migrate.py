@@ -21,6 +21,8 @@ SLICES: dict[str, dict[str, Any]] = {
 SINCE_0_1: dict[str, Any] = {
     "data.target": "auto",
     "data.unit_name": None,
+    "data.columns.time": None,
+    "data.columns.event": None,
     "data.merge_case": False,
     "data.columns.reader": None,
     "data.readers": None,
@@ -41,6 +43,7 @@ SINCE_0_1: dict[str, Any] = {
     "eval.hit": "iou",
     "eval.patients": "mean",
     "eval.margin": None,
+    "eval.horizons": None,
     "explain.occlusion_size": None,
     "explain.occlusion_stride": None,
     "explain.occlusion_fill": "mean",

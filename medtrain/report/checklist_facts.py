@@ -103,6 +103,9 @@ class Facts:
         spec = self.run.run.get("spec") or {}
         if not spec.get("classes"):
             return None
+        if "times" in self.run.target.forms:
+            horizons = ", ".join(f"{horizon:g}" for horizon in spec.get("horizons") or ())
+            return f"time to {spec['classes'][0]}; a risk, and the chance of no event up to {horizons}"
         return f"{spec.get('label_kind')}; a probability for each of: {', '.join(map(str, spec['classes']))}"
 
     def model(self) -> str | None:
