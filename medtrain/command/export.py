@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from medtrain import __version__
 from medtrain.command import build
-from medtrain.command.export_proof import prove
+from medtrain.command.export_proof import prove, request_of
 from medtrain.command.trained import Trained, open_run
 from medtrain.config.folder import reserve
 from medtrain.core.errors import UsageError
@@ -21,7 +21,7 @@ from medtrain.core.words import suggest
 from medtrain.export import folder as export_folder
 from medtrain.export import formats
 from medtrain.export.card import model_card
-from medtrain.export.portable import ExportRequest, Portable
+from medtrain.export.portable import Portable
 from medtrain.io import record
 from medtrain.io.files import sha256, write_text
 
@@ -41,7 +41,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
         raise UsageError(f"eval.gate={cfg.eval.gate}: a gate is not exported along; leave it out: eval.gate=null")
     wanted = destination(cfg)
     half = cfg.export.precision == "fp16"
-    portable = run.task(cfg).portable(ExportRequest(run.decision, build.plain(cfg.data), half))
+    portable = run.task(cfg).portable(request_of(cfg, run, half))
     identity = identity_of(cfg, run)
     with export_folder.staged(wanted.parent) as staged:
         networks = {

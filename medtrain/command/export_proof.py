@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from medtrain.command import build
 from medtrain.command.evaluate import run_loader
 from medtrain.command.trained import Trained
+from medtrain.config.features import on_features
 from medtrain.core.errors import MedtrainError
 from medtrain.data.base import Data, Fixed
 from medtrain.data.batches import module_of
@@ -69,7 +70,7 @@ def prove(
     refuse_differences(by_batch, limit)
     largest = max(parity.largest for parity in by_batch.values())
     changed = sorted({text for parity in by_batch.values() for text in parity.changed})
-    plain = task.portable(ExportRequest(run.decision, build.plain(cfg.data)))
+    plain = task.portable(request_of(cfg, run, half=False))
     proof = {
         "cases": count,
         "also": sorted(path.name for path in inputs.iterdir() if not path.is_symlink()),
@@ -88,10 +89,18 @@ def prove(
     return proof
 
 
+def request_of(cfg: DictConfig, run: Trained, half: bool) -> ExportRequest:
+    """Say what is exported of a run."""
+    encoder = build.data_parts(cfg)["encoder"] if on_features(cfg) else None
+    return ExportRequest(run.decision, build.plain(cfg.data), half, encoder)
+
+
 def lay_out(cfg: DictConfig, run: Trained, portable: Portable, folder: Path) -> int:
     """Put real cases and strange ones into a folder, real files by links; returns how many real ones there are."""
     kind = module_of(cfg.data)
-    data = kind(build.plain(cfg.data), fixed=Fixed(run.spec), report=build.warn, **build.data_parts(cfg))
+    fixed = Fixed() if on_features(cfg) else Fixed(run.spec)  # files are listed as they are, not as their features
+    parts = build.data_parts(cfg, as_read=on_features(cfg))
+    data = kind(build.plain(cfg.data), fixed=fixed, report=build.warn, **parts)
     manifest, rows = real_cases(cfg, run, data)
     if manifest.content is not None:
         contents = (manifest.content[[row]][0] for row in rows)

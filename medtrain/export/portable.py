@@ -1,4 +1,17 @@
-"""What a task hands over for an export: a network with all that operators can hold, and what has to stand beside it."""
+"""What a task hands over for an export: a network with all that operators can hold, and what has to stand beside it.
+
+A task is exported once its `Task.portable` returns a `Portable`:
+
+- its `parts` map tensors to named tensors, and end in what the run decides (probabilities, decision), by the target's
+  own operators (`probabilities_of`, `decision_of`), which tracers follow: no numpy, no `len` or `int` of a tensor;
+- its `program` names a file in `medtrain/export/runtime`, whose ``main(network, folder, argv)`` reads inputs, runs
+  ``started.networks[NAME](**arrays)`` and writes what `predict` writes. It may import what of medtrain needs neither
+  torch nor pandas: predict.py is bundled of the very functions that it reaches (`medtrain.export.bundle`);
+- its `compare` judges two files that predict.py and `predict` wrote; `medtrain.export.parity` has that of tables of
+  classes, `medtrain.export.parity_boxes` that of boxes.
+
+What else the program has to know goes into `facts`, with its words in model.schema.json.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +34,13 @@ class ExportRequest:
         decision: the run's.
         data: the data node of the run's configuration.
         half: with weights and activations of 16 bits.
+        encoder: of a run on features of a frozen one.
     """
 
     decision: Decision
     data: Mapping[str, Any]
     half: bool = False
+    encoder: nn.Module | None = None
 
 
 @dataclass(frozen=True)

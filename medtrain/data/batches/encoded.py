@@ -185,4 +185,4 @@ def encode_channels(encoder: Encoder, x_NCHW: Tensor, colours: bool) -> Tensor:
         return features
     grey_MHW3 = x_NCHW.flatten(0, 1)[..., None].expand(-1, -1, -1, 3)
     alone: Tensor = encoder(grey_MHW3)
-    return alone.reshape(len(x_NCHW), -1)
+    return alone.reshape(x_NCHW.shape[0], -1)  # not len(), a constant to a tracer

@@ -23,6 +23,7 @@ from medtrain.core.tile_merging import CUT_PX, Views, on_originals
 from medtrain.core.truth import PredictedBoxes
 from medtrain.data.batches.box_places import grids, places
 from medtrain.data.batches.box_samples import shrunk, tile_samples, whole_samples
+from medtrain.export.runtime.images import form_of
 from medtrain.export.runtime.inputs import Case, in_batches, list_cases, tell, write_whole
 from medtrain.export.runtime.started import Started, start
 from medtrain.io.files import beside
@@ -90,8 +91,7 @@ def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     facts, detectors = started.facts["input"], started.facts["input"]["detectors"]
-    fit, window = facts["fit"], facts["window"] and tuple(facts["window"])
-    form = ImageForm((facts["size"][0], facts["size"][1]), facts["channels"], fit, window)
+    form = form_of(facts)
     headers = [read_header(case.path) for case in cases]
     size_N2 = np.array([header.size if header else form.size for header in headers], np.int64).reshape(-1, 2)
     drawn: list[Drawn] = [Drawn() for _ in detectors]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,12 @@ def full_range(pixels: NDArray[Any]) -> NDArray[np.uint16]:
     return pixels.astype(np.uint16) * np.uint16(257 if pixels.dtype == np.uint8 else 1)
 
 
+def form_of(facts: Mapping[str, Any]) -> ImageForm:
+    """Read the node `input` of model.json."""
+    height, width = facts["size"]
+    return ImageForm((height, width), facts["channels"], facts["fit"], facts["window"] and tuple(facts["window"]))
+
+
 def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
     """Predict images; returns 0, 1 where any could not be read, 2 where nothing could be done."""
     try:
@@ -32,8 +38,7 @@ def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
     except MedtrainError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    facts = started.facts["input"]
-    form = ImageForm(tuple(facts["size"]), facts["channels"], facts["fit"], facts["window"] and tuple(facts["window"]))
+    form = form_of(started.facts["input"])
     rows = ClassRows(cases, started.facts["target"]["classes"])
     for batch in in_batches(enumerate(cases), started.batch_size):
         numbers, pixels = [], []

@@ -15,7 +15,7 @@ from medtrain.core.pool import pool_case
 from medtrain.data.settings import image_form
 from medtrain.export.parity import compare_classes
 from medtrain.export.portable import ExportRequest, Part, Portable
-from medtrain.io.image import read_image
+from medtrain.io.image import ImageForm, read_image
 from medtrain.model import Ensemble
 
 WHITE = 65535.0
@@ -136,8 +136,13 @@ def portable_images(task: Any, request: ExportRequest) -> Portable:
         strange=odd_pictures,
         keep=keep_picture,
         compare=compare_classes,
-        facts={"input": {"size": list(form.size), "channels": form.channels, "fit": form.fit, "window": form.window}},
+        facts={"input": facts_of_form(form)},
     )
+
+
+def facts_of_form(form: ImageForm) -> dict[str, Any]:
+    """Say how a file becomes pixels."""
+    return {"size": list(form.size), "channels": form.channels, "fit": form.fit, "window": form.window}
 
 
 def odd_pictures(source: Path, folder: Path) -> None:

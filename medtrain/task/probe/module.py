@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from medtrain.core.errors import UsageError
+from medtrain.export.portable import ExportRequest, Portable
 from medtrain.target import DataSpec
 from medtrain.task.explanation import Explanation, Request
 from medtrain.task.mil import MultipleInstance
 from medtrain.task.probe.explain import explain_pictures, explain_slices
+from medtrain.task.probe.portable import portable_pictures
 
 
 class Probe(MultipleInstance):
@@ -26,6 +28,10 @@ class Probe(MultipleInstance):
             raise UsageError(
                 f"task.pool={pool}: of features the network pools, as model=max_mil, topk_mil, gated_attention_mil do"
             )
+
+    def portable(self, request: ExportRequest) -> Portable:
+        """Make the export of a classifier of pictures' features, the encoder with it."""
+        return portable_pictures(self, request)
 
     def explain(self, request: Request) -> Explanation:
         """Write what covers over a picture change, or what each slice of a volume contributes."""

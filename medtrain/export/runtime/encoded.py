@@ -1,0 +1,33 @@
+"""Classes of images by a frozen encoder: pictures of any make in, their features through the head; a CSV out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from medtrain.core.errors import MedtrainError
+from medtrain.export.runtime.classes import one_by_one
+from medtrain.export.runtime.images import form_of, full_range
+from medtrain.export.runtime.inputs import list_cases
+from medtrain.export.runtime.started import start
+from medtrain.io.image import read_fitted
+from medtrain.io.picture_files import pictures_below
+
+
+def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
+    """Predict images; returns 0, 1 where any could not be read, 2 where nothing could be done."""
+    try:
+        started = start(network, folder, argv)
+        cases = list_cases(started.input, started.facts["rows"], pictures_below)
+    except MedtrainError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    form, networks = form_of(started.facts["input"]), started.networks
+    return one_by_one(
+        started,
+        cases,
+        lambda number: full_range(read_fitted(cases[number].path, form))[None],
+        lambda pixels: networks["head"](features=networks["model"](pixels=pixels)["features"]),
+    )
