@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor, nn
 
 from medtrain.core.errors import MedtrainError
+from medtrain.model.numbers import refuse_numbers
 from medtrain.model.placement import HEAD_LAYERS, beneath, place
 from medtrain.model.weights import first_of
 
@@ -32,10 +33,12 @@ def load_whole(network: nn.Module, given: Mapping[str, Tensor], classifier: Sequ
 
     Raises:
         MedtrainError: a tensor of the network is lacking or of another shape, or the file has one of the body that
-            finds no place, so that its features would not be the file's; the message counts each, and names the first.
+            finds no place, so that its features would not be the file's, or numbers that can't be weights; the
+            message counts each, and names the first.
     """
     own, placed = network.state_dict(), place(network, given)
     name, state = type(network).__name__, placed.state
+    refuse_numbers(name, state, own)
     beheaded = tuple(f"{layer}." for layer in (*classifier, *HEAD_LAYERS))
     cut, elsewhere, surplus = _sorted_rest(given, placed.prefix, {*placed.surplus, *placed.others}, beheaded)
     lacking = [key for key in own if key not in state and not key.endswith(_COUNTER)]

@@ -19,6 +19,7 @@ from torchvision.models import WeightsEnum
 
 from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.core.extras import needs
+from medtrain.model.numbers import refuse_numbers
 from medtrain.model.placement import head_names, lacking, place
 from medtrain.model.stem import first_conv, fold_channels
 
@@ -126,11 +127,12 @@ def warm_start(model: nn.Module, state_dict: Mapping[str, Tensor]) -> list[str]:
         The model's keys that were skipped (they keep their values).
 
     Raises:
-        MedtrainError: nothing matches, shapes differ, or tensors of the body are lacking or have no place; the message
-            counts them and names the first.
+        MedtrainError: nothing matches, shapes differ, tensors of the body are lacking or have no place, or their
+            numbers can't be weights; the message counts them and names the first.
     """
-    own, placed = model.state_dict(), place(model, state_dict)
-    state, name = _fold_stem(model, placed.state), type(model).__name__
+    own, placed, name = model.state_dict(), place(model, state_dict), type(model).__name__
+    refuse_numbers(name, placed.state, own)
+    state = _fold_stem(model, placed.state)
     if not state:
         raise MedtrainError(
             f"no key matches this {name}: it has {first_of(list(own))}; given {first_of(list(state_dict))}"

@@ -83,6 +83,16 @@ WRONG |= {
         "12 of the",
     ),
 }
+WRONG |= {
+    "whole numbers": (
+        lambda: {key: (value * 100).to(torch.int8) for key, value in vit().items()},
+        r"cls_token is int8, .* \(150 in all\)",
+    ),
+    "a norm that is no number": (
+        lambda: vit() | {"norm.weight": torch.full((192,), float("nan"))},
+        "norm.weight has 192 of 192 values that are NaN or infinite",
+    ),
+}
 LACKING = {  # what the network has and the file lacks
     "LayerScale": ({"init_values": 0.1}, r"24 of its own are lacking \(blocks.0.ls1.gamma"),
     "registers": ({"reg_tokens": 4}, r"reg_token"),
@@ -102,7 +112,7 @@ def test_what_the_network_has_beyond_the_file_is_refused_too(tmp_path: Path, cas
 def test_what_does_not_fit_whole_is_refused_in_numbers(tmp_path: Path, case: str) -> None:
     state, message = WRONG[case]
     torch.save(state(), tmp_path / "w.pt")
-    with pytest.raises(MedtrainError, match=rf"encoder.weights=.*never learns.*{message}"):
+    with pytest.raises(MedtrainError, match=rf"encoder.weights=.*(never learns|can't be weights).*{message}"):
         timm(VIT, str(tmp_path / "w.pt"))
 
 

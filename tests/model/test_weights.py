@@ -231,3 +231,71 @@ def test_published_bodies_fit_also_with_attention_and_without_a_head(name):
         network = getattr(medtrain.model, name)(GREY, attention=True)
         skipped = warm_start(network, state)
         assert all(k.startswith(("fc.", "classifier.")) or ".map." in k for k in skipped), skipped
+
+
+def changed(state, key, make):
+    return {**state, key: make(state[key])}
+
+
+def one_nan(weight):
+    weight = weight.clone()
+    weight.view(-1)[3] = float("nan")
+    return weight
+
+
+BAD_NUMBERS = {
+    "int32": (lambda w: (w * 100).to(torch.int32), "is int32"),
+    "uint8": (lambda w: w.to(torch.uint8), "is uint8"),
+    "bool": (lambda w: w > 0, "is bool"),
+    "complex": (lambda w: w.to(torch.complex64), "is complex64"),
+    "quantized": (lambda w: torch.quantize_per_tensor(w, 0.1, 0, torch.qint8), "is qint8"),
+    "sparse": (lambda w: w.to_sparse(), "is float32 in a sparse layout"),
+    "nan": (one_nan, "has 1 of 294,912 values that are NaN or infinite"),
+    "infinite": (lambda w: torch.full_like(w, float("-inf")), "has 294,912 of 294,912 values that are NaN or infinite"),
+    "beyond float32": (lambda w: w.double() * 0 + 1e300, "has 294,912 of 294,912 values that are NaN or infinite"),
+}
+
+
+@pytest.mark.parametrize(("make", "why"), BAD_NUMBERS.values(), ids=BAD_NUMBERS)
+def test_numbers_that_cant_be_weights_are_refused_by_name(trained, make, why):
+    key, network = "layer3.0.conv1.weight", resnet18(THREE)
+    with pytest.raises(MedtrainError, match="tensors of the file can't be weights of this ResNet: conv1.weight"):
+        warm_start(network, changed(trained.state_dict(), "conv1.weight", make))  # which would be folded
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    with pytest.raises(MedtrainError, match=f"1 of .* tensors of the file can't be weights of this .*: {key} {why}"):
+        warm_start(network, changed(trained.state_dict(), key, make))
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_another_precision_are_cast(trained, kind):
+    network = resnet18(THREE)
+    state = {
+        name: value.to(kind) if value.is_floating_point() else value for name, value in trained.state_dict().items()
+    }
+    warm_start(network, state)
+    key = "layer3.0.conv1.weight"
+    assert torch.equal(network.state_dict()[key], state[key].float())
+
+
+def test_counters_are_whole_numbers_of_any_kind(trained):
+    key, network = "bn1.num_batches_tracked", resnet18(THREE)
+    for make in (lambda n: n.to(torch.int32) + 7, lambda n: n.float() + 7):
+        warm_start(network, changed(trained.state_dict(), key, make))
+        assert network.state_dict()[key] == 7
+    with pytest.raises(MedtrainError, match=f"{key} is float32 with fractions, for int64"):
+        warm_start(network, changed(trained.state_dict(), key, lambda n: n.float() + 0.5))
+
+
+def test_a_networks_own_infinite_masks_are_no_fault():
+    class Masked(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("mask", torch.full((3, 3), float("-inf")).triu(1))
+            self.body, self.fc = torch.nn.Linear(3, 3), torch.nn.Linear(3, 2)
+
+    given, network = Masked().state_dict(), Masked()
+    warm_start(network, given)
+    assert torch.equal(network.body.weight, given["body.weight"])
+    with pytest.raises(MedtrainError, match="mask has 3 of 9 values that are NaN or infinite"):
+        warm_start(network, changed(given, "mask", lambda mask: mask * 0))
