@@ -13,6 +13,7 @@ from medtrain.command import build
 from medtrain.config import strangers
 from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.io import record
+from medtrain.model.numbers import refuse_numbers
 from medtrain.target import DataSpec, Decision
 from medtrain.task.base import Task
 
@@ -39,6 +40,11 @@ class Trained:
         except RuntimeError as error:
             first = str(error).split("\n")[1].strip() if "\n" in str(error) else str(error)
             raise MedtrainError(f"{self.folder}: the checkpoint is not of this model: {first[:200]}") from error
+        own = task.state_dict()
+        try:
+            refuse_numbers(type(task.model).__name__, {k: v for k, v in self.state.items() if k in own}, own)
+        except MedtrainError as error:
+            raise MedtrainError(f"{self.folder / 'checkpoints' / 'best.ckpt'}: {error}") from error
         return task
 
 
