@@ -52,7 +52,7 @@ class Slot:
 
 
 WAITS = dict.fromkeys(("patience", "min_delta"), Annotated[float, AtLeast(0)])
-RATES = dict.fromkeys(("lr", "weight_decay"), Annotated[float, AtLeast(0)])
+RATES = dict.fromkeys(("lr", "weight_decay", "momentum", "eps"), Annotated[float, AtLeast(0)])
 SLOTS: dict[str, Slot] = {
     "model": Slot(
         ("torch.nn:Module",), ("torchvision.models", "timm.models._factory", "monai.networks.nets"), ("spec",)

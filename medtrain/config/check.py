@@ -26,6 +26,7 @@ from medtrain.io.yaml_file import read_yaml
 GROUPS_OF_TARGETS = ("callbacks", "logger")  # nodes that hold named targets: more may be added
 UNNEEDED = ("experiment", "encoder")
 MISSING = "???"
+MOST = 2**63 - 1  # as a whole number
 Plain = dict[str, Any]
 
 
@@ -148,13 +149,20 @@ def _choice(options: Any) -> str:
 
 
 def _endless(cfg: Plain, known: set[str], lines: dict[str, str]) -> list[Fault]:
-    """Refuse numbers that are none (nan, inf), but for keys that have a fault already and code that is trusted."""
+    """Refuse what no number can be (nan, inf, beyond 64 bits), but for keys with a fault already and trusted code."""
     own = allowed.trusted_nodes(cfg)
     return [
-        Fault(lines.get(key, ""), f"{lines.get(key) or f'{key}={value}'}: it is no finite number", key)
+        Fault(lines.get(key, ""), f"{lines.get(key) or f'{key}={value}'}: {wrong}", key)
         for key, value in strangers.leaves(cfg)
-        if isinstance(value, float) and not isfinite(value) and key not in known and not key.startswith(own)
+        if (wrong := _beyond(value)) and key not in known and not key.startswith(own)
     ]
+
+
+def _beyond(value: Any) -> str:
+    """Say why no computation can take a number; '' if one can."""
+    if isinstance(value, float) and not isfinite(value):
+        return "it is no finite number"
+    return "it is beyond what 64 bits hold" if isinstance(value, int) and abs(value) > MOST else ""
 
 
 def _arguments(cfg: Plain, known: set[str], lines: dict[str, str]) -> list[Fault]:

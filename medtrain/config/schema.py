@@ -11,13 +11,14 @@ import functools
 import typing
 from typing import Annotated, Any, Literal
 
-from medtrain.core.ranges import Above, Amount, AtLeast, AtMost, Count, FileName, Inside, fault
+from medtrain.core.ranges import Above, Amount, AtLeast, AtMost, Count, FileName, Inside, Part, Share, fault
 
 Natural = Annotated[int, AtLeast(0)]
 Resolution = Annotated[float, AtLeast(0.05)]  # um/px
 Text = str | None
 Voxels = Count | list[Count] | None  # one number, or one an axis
 Positive = Annotated[float, Above(0)]
+Seed = Annotated[int, AtLeast(0), AtMost(2**32 - 1)]  # what numpy's generators take
 Lengths = Positive | list[Positive] | None
 Names = str | list[str] | None
 
@@ -45,6 +46,8 @@ class Data:
     # parts
     folds: Annotated[int, AtLeast(2)] | None
     fold: Natural | None
+    split_seed: Seed
+    phantom_seed: Seed
     split_by: Literal["patient", "site"]
     leakage: Literal["error", "warn", "drop"]
     # batches
@@ -58,20 +61,21 @@ class Data:
     mean: float | list[float] | None
     std: Lengths
     tile: Annotated[int, AtLeast(8)] | None
-    tile_overlap: Amount
-    min_visible: Amount
+    tile_overlap: Part
+    min_visible: Share
+    consensus: Count
     # volumes
     spacing: Lengths
     patch_size: Voxels
     stride: Voxels
     fov: Lengths
     center: Literal["none", "volume", "foreground", "mask"]
-    jitter: Amount
+    jitter: Share
     patches_per_volume: Count
-    foreground_share: Amount
-    beyond: Amount
+    foreground_share: Share
+    beyond: Part
     patch_label: Literal["case", "mask"]
-    min_share: Amount
+    min_share: Share
     padding: Literal["lowest", "edge", "mirror"]
     control: Literal["constant", "noise"] | None
     # slides and bags
@@ -85,8 +89,8 @@ class Data:
     tile_edge: Resolution | None
     tile_px: Annotated[int, AtLeast(32)]
     tile_batch: Count
-    min_tissue: Amount
-    tissue_threshold: float | None
+    min_tissue: Share
+    tissue_threshold: Share | None
     tissue_labels: str | int | list[str | int] | None
     tissue_missing: Literal["detect", "error"]
     ink: bool | list[Literal["red", "yellow", "green", "blue", "purple", "black"]]
@@ -96,12 +100,14 @@ class Data:
 class Task:
     name: Annotated[str, FileName()]
     pool: Literal["mean", "max", "noisy_or", "attention"]
+    dims: Literal[2, 3]
+    epochs: Count
     mixup: Amount
     merge: Inside
 
 
 class Trainer:
-    devices: str | int | list[int]
+    devices: str | Annotated[int, AtLeast(-1)] | list[Natural]
     num_nodes: Count
     precision: Literal["32-true", "bf16-mixed", "16-mixed", 32, 16, "32", "bf16", "16"] | None
     max_epochs: Count | None
@@ -116,7 +122,7 @@ class Trainer:
 
 class Eval:
     split: Literal["train", "val", "test"]
-    threshold: str | float
+    threshold: str | Share
     horizons: Positive | list[Positive] | None
     hit: Literal["iou", "centre"]
     iou: Inside
@@ -156,7 +162,7 @@ class Sweep:
 
 
 class Configuration:
-    seed: Annotated[int, AtLeast(0), AtMost(2**32 - 1)] | None
+    seed: Seed | None
     name: Annotated[str, FileName(before="test_")] | None
     runs: Names
     data: Data

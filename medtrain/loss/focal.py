@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medtrain.core.errors import UsageError
-from medtrain.core.ranges import Amount, Part, checked
+from medtrain.core.ranges import Amount, Part, Share, checked
 from medtrain.loss.cross_entropy import refuse_others
 from medtrain.loss.masked import full_precision, masked_mean
 from medtrain.loss.weights import class_weights, positive_weights
@@ -26,7 +26,7 @@ def focal(
     spec: DataSpec,
     counts: LabelCounts | None = None,
     gamma: Amount = 2.0,
-    alpha: float | Literal["auto"] | Sequence[float] | None = None,
+    alpha: Share | Literal["auto"] | Sequence[float] | None = None,
     label_smoothing: Part = 0.0,
 ) -> nn.Module:
     """Build the focal loss that fits the labels, called as ``loss(logits_BK, y)``; a mean over the known labels.

@@ -60,6 +60,20 @@ def test_a_checkpoint_of_another_model(medtrain: Callable[..., Ran], copy: Path)
     assert "not a checkpoint of medtrain" in predict(medtrain, copy).err
 
 
+def test_a_checkpoint_of_numbers_that_no_network_holds(medtrain: Callable[..., Ran], copy: Path) -> None:
+    checkpoint = torch.load(copy / "checkpoints" / "best.ckpt", weights_only=True)
+    state = checkpoint["state_dict"]
+    key = next(key for key, value in state.items() if value.dim() > 1)
+    for value, why in (
+        (torch.full_like(state[key], torch.nan), "NaN or infinite"),
+        (state[key].to(torch.int32), "is int32"),
+    ):
+        renew(copy, checkpoint | {"state_dict": state | {key: value}})
+        ran = predict(medtrain, copy)
+        assert ran.code == 1 and "best.ckpt: 1 of" in ran.err and key in ran.err and why in ran.err
+        assert not Path("out.csv").exists()
+
+
 def test_a_decision_of_another_checkpoint(medtrain: Callable[..., Ran], copy: Path) -> None:
     text = (copy / "decision.json").read_text()
     (copy / "decision.json").write_text(text.replace(sha256(copy / "checkpoints" / "best.ckpt"), "0" * 64))
