@@ -11,6 +11,7 @@ import pytest
 from medtrain.core.errors import DataError, UsageError
 from medtrain.data.batches.images import ImageData
 from medtrain.data.rows.groups import group_columns
+from medtrain.data.rows.people import kept_together
 from medtrain.io.cells import UNKNOWN, cleaned, without_decimals
 from medtrain.target import DataSpec
 from tests.data.tables import config, read, write_images, write_table
@@ -49,6 +50,20 @@ def test_patients_who_may_be_one_are_told_and_stay_together(images: Path) -> Non
     number = data.cases["patient"].str.lower().str.lstrip("p0")
     assert (data.cases.groupby(number)["split"].nunique() == 1).all() and data.cases["patient"].nunique() == 30
     assert len(set(patients(images, "p1", "P1", merge_case=True).patient)) == 1
+
+
+@pytest.mark.parametrize(
+    "pair", [("1,000", "1000"), ("1'234'567", "1234567"), ("007", "7"), ("P-007", "p-7"), ("\uff11\uff12", "12")]
+)
+def test_numbers_of_patients_in_two_ways(pair: tuple[str, str], images: Path) -> None:
+    (told,) = patients(images, *(f'"{name}"' for name in (*pair, "3,5", "35"))).warnings[:1]
+    assert told.kind == "spelling" and "1 patients may be written in several ways" in told.detail
+    assert kept_together(pair)[0] == kept_together(pair)[1] and len(set(kept_together(["3,5", "35"]))) == 2
+
+
+def test_patients_that_a_spreadsheet_has_rounded(images: Path) -> None:
+    (told,) = patients(images, "1.23457E+11", "1.23457E+11", "9E+15", "P1E+5", "1E5").warnings
+    assert told.kind == "rounded_patient" and "2 patients" in told.detail and "'1.23457E+11' (2 rows)" in told.detail
 
 
 def test_patients_who_may_be_one_in_two_given_splits(images: Path) -> None:
@@ -106,6 +121,48 @@ def test_labels_that_differ_by_case(images: Path) -> None:
     outside = read(images, CASES, classes=["Benign", "malignant"])
     assert [problem.kind for _, problem in outside.bad] == ["bad_label"] * 2
     assert "data.merge_case=true" in outside.bad[0][1].detail
+
+
+def labels(folder: Path, written: str, **keys: Any) -> Any:
+    names = written.split()
+    write_images(folder, 8 * len(names))
+    rows = "".join(f"{n}.png,{names[n % len(names)]},p{n}\n" for n in range(8 * len(names)))
+    return read(folder, "path,label,patient\n" + rows, **keys)
+
+
+@pytest.mark.parametrize(
+    ("written", "groups"),
+    [
+        ("yes no Y N", ["'Y' (8) and 'yes' (8)", "'N' (8) and 'no' (8)"]),
+        ("1.0 0 true", ["'1' (8) and 'true' (8)"]),
+        ("pos neg positive", ["'pos' (8) and 'positive' (8)"]),
+        ("+ neg pos", ["'+' (8) and 'pos' (8)"]),
+        ("T F 1 0", ["'1' (8) and 'T' (8)", "'0' (8) and 'F' (8)"]),
+        ("absent present negative", ["'absent' (8) and 'negative' (8)"]),
+    ],
+)
+def test_one_answer_in_several_words(written: str, groups: list[str], images: Path) -> None:
+    with pytest.raises(UsageError, match=r"give one answer in several words: .*\n\"data.label_map=\{") as refused:
+        labels(images, written)
+    assert all(group in str(refused.value) for group in groups)
+    names = [without_decimals(name) for name in written.split()]
+    assert labels(images, written, classes=names).target.classes == tuple(names)
+
+
+def test_one_answer_is_joined_as_the_refusal_says(images: Path) -> None:
+    both = labels(images, "yes no Y N", label_map={"Y": "yes", "N": "no"}, positive="yes")
+    assert both.target.classes == ("no", "yes") and both.targets.mean() == 0.5
+
+
+@pytest.mark.parametrize("written", ["yes no unsure", "T N M", "negative 1+ 2+ 3+", "benign malignant 1"])
+def test_different_answers_are_classes(written: str, images: Path) -> None:
+    assert len(labels(images, written).target.classes) == len(written.split())
+
+
+def test_labels_that_differ_by_signs_are_told(images: Path) -> None:
+    manifest = labels(images, "COVID-19 COVID19 covid_19x ER+ ER- 1-2")
+    told = [problem.detail for problem in manifest.warnings if problem.kind == "spelling"]
+    assert len(told) == 1 and told[0].startswith("'COVID-19' (8) and 'COVID19' (8) differ by signs alone")
 
 
 @pytest.mark.parametrize("pair", ["Pleural Effusion,PleuralEffusion", "COVID,Covid", "Stra\u00dfe,STRASSE"])

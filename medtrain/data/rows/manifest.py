@@ -19,7 +19,7 @@ from medtrain.data.rows.filter import matching
 from medtrain.data.rows.header_patients import header_patients
 from medtrain.data.rows.label_map import renamed, unlike_the_model
 from medtrain.data.rows.paths import files_of, missing, table_root, written_paths
-from medtrain.data.rows.people import patients_of, perhaps_one, told_alike
+from medtrain.data.rows.people import patients_of, perhaps_one, told_alike, told_rounded
 from medtrain.data.rows.slide_scale import ROLES, scales_of
 from medtrain.data.settings import choice
 from medtrain.data.split import official_names
@@ -234,6 +234,7 @@ def _identify(raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any],
     if columns["patient"] and not cfg.get("patient_pattern"):
         how = "they count as different, and stay in one split; write them alike (data.merge_case=true joins cases)"
         manifest.warnings += told_alike(patient, raw.file.name, "patients", perhaps_one, how)
+        manifest.warnings += told_rounded(patient, raw.file.name)
     if not has_patients:
         manifest.warnings.append(
             Problem(

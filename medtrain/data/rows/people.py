@@ -15,6 +15,8 @@ from medtrain.io.cells import folded, one_spelling, spellings
 from medtrain.io.table import RawTable
 
 Bad = list[tuple[int, Problem]]
+_THOUSANDS = re.compile(r"\d{1,3}([,'’]\d{3})+(\.0+)?")
+_ROUNDED = re.compile(r"\d([.,]\d+)?[eE]\+\d{1,2}")
 
 
 def patients_of(
@@ -68,14 +70,29 @@ def match_patient(pattern: str, path: str) -> str | None:
 
 
 def perhaps_one(name: str) -> str:
-    """Write a name without case, blanks and leading zeros: those that agree may be one patient, or two."""
-    return re.sub(r"(?<!\d)0+(?=\d)", "", folded(name))
+    """Write a name without case, blanks, leading zeros, and the commas of thousands: who agree may be one, or two."""
+    name = folded(name)
+    name = re.sub(r"[,'’]", "", name) if _THOUSANDS.fullmatch(name) else name
+    return re.sub(r"(?<!\d)0+(?=\d)", "", name)
 
 
 def kept_together(patient_N: Sequence[str]) -> np.ndarray[Any, Any]:
     """Name patients for splitting: those who may be one (see `perhaps_one`) bear the first of their names."""
     to = {name: min(group) for group in spellings(Counter(patient_N), perhaps_one) for name in group}
     return np.array([to.get(name, name) for name in patient_N], dtype=object)
+
+
+def told_rounded(names: Sequence[str], file: str) -> list[Problem]:
+    """Tell patients such as 1.23457E+11: a spreadsheet has rounded long numbers, and different ones are alike now."""
+    rounded = Counter(name for name in names if _ROUNDED.fullmatch(name))
+    if not rounded:
+        return []
+    shown = ", ".join(f"{name!r} ({count:,} rows)" for name, count in rounded.most_common(3))
+    detail = (
+        f"{len(rounded):,} patients are numbers that a spreadsheet has rounded: {shown}{', ...' * (len(rounded) > 3)}; "
+        "different patients may have become one: export the column as text"
+    )
+    return [Problem("rounded_patient", file, detail, "warning")]
 
 
 def told_alike(
