@@ -39,7 +39,7 @@ def main(cfg: DictConfig) -> int:
         _writable("working folder", Path(".")),
         _writable("cache", root),
         ("cache size", "ok", f"{_gb(size(root)):.2f} GB in {root} (cache.clean=true empties it)"),
-        ("user configs", "ok", str(search.user_folder() or "none (./medtrain_configs or MEDTRAIN_CONFIG_DIR)")),
+        _user_configs(),
         _guarded("loading", _loading),
     ]
     table = Table(title="medtrain doctor")
@@ -53,6 +53,15 @@ def main(cfg: DictConfig) -> int:
     if failed:
         print(f"not fit to train: {', '.join(failed)}")
     return 1 if failed else 0
+
+
+def _user_configs() -> Check:
+    """Name the folder of the user's own options, and the folders in it that hold none."""
+    folder, others = search.user_folder(), search.passed_over()
+    if folder is None:
+        return "user configs", "ok", "none (./medtrain_configs or MEDTRAIN_CONFIG_DIR)"
+    more = f"; no groups of options: {', '.join(others[:10])}{', ...' * (len(others) > 10)}" if others else ""
+    return "user configs", "note" if others else "ok", f"{folder}{more}"
 
 
 def _guarded(what: str, check: Callable[[], Check]) -> Check:

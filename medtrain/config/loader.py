@@ -38,6 +38,10 @@ class _UsersFiles(FileConfigSource):
     def scheme() -> str:
         return "medtrain-user"
 
+    def is_group(self, config_path: str) -> bool:
+        """Tell whether a folder holds options: beside them may lie others, as run/ or images/ of a working folder."""
+        return search.is_group(config_path) and super().is_group(config_path)
+
     def load_config(self, config_path: str) -> ConfigResult:
         file = Path(self.path) / self._normalize_file_name(config_path)
         try:

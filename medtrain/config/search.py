@@ -44,10 +44,27 @@ def packaged_options(group: str) -> list[Path]:
     return list(_packaged_options().get(group, {}).values())
 
 
+@cache
 def packaged_groups() -> list[str]:
     """List the groups that make up a configuration, without Hydra's own and the experiments."""
     names = sorted(p.name for p in packaged_folder().iterdir() if p.is_dir() and any(p.glob("*.yaml")))
     return [name for name in names if name not in ("hydra", "experiment")]
+
+
+def is_group(path: str) -> bool:
+    """Tell whether a path within a folder of configurations, such as ``hydra/launcher``, can be of a group's options.
+
+    Only the package's groups can: a folder that is called like a key (``run``) would else hide the key.
+    """
+    first = path.strip("/").partition("/")[0]
+    return not first or first in (*packaged_groups(), "hydra", "experiment")
+
+
+def passed_over() -> list[str]:
+    """List folders of the user's with YAML files that are no group's, and so hold no options."""
+    folder = user_folder()
+    inner = sorted(folder.iterdir()) if folder is not None and folder.is_dir() else []
+    return [path.name for path in inner if not is_group(path.name) and path.is_dir() and any(path.glob("*.yaml"))]
 
 
 def option_files() -> dict[str, dict[str, Path]]:
@@ -68,7 +85,7 @@ def _options_in(root: Path) -> dict[str, dict[str, Path]]:
     options: dict[str, dict[str, Path]] = {}
     for file in sorted(root.rglob("*.yaml")):
         group = file.parent.relative_to(root).as_posix()
-        if group != "." and not file.name.startswith("_"):
+        if group != "." and is_group(group) and not file.name.startswith("_"):
             options.setdefault(group, {})[file.stem] = file
     return options
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from medtrain.config import multirun, strangers
+from medtrain.config import multirun, search, strangers
 from medtrain.config.compose import Composition, compose, resolved
 from medtrain.core.errors import UsageError
 from medtrain.io.yaml_file import read_yaml
@@ -168,14 +168,28 @@ def test_the_command_line_counts_beside_a_folder_that_lies_here(here: Path) -> N
     assert cfg.hydra.launcher.setup == ["module load a"] and cfg.seed == 3
 
 
+@pytest.mark.parametrize("named", [".", "medtrain_configs"])
+def test_folders_called_like_keys_hide_none(here: Path, monkeypatch: pytest.MonkeyPatch, named: str) -> None:
+    """A run's folder has a config.yaml, so that `run` would be a group with that option."""
+    top = Path() if named == "." else Path(named)
+    for name in ("run", "name", "runs", "input", "outputs/x", "seed", "images"):
+        (top / name).mkdir(parents=True)
+        (top / name / "config.yaml").write_text("a: 1\n")
+    (top / "model").mkdir()
+    (top / "model" / "mine.yaml").write_text("_target_: medtrain.model.resnet18\nkind: [image]\n")
+    monkeypatch.setenv("MEDTRAIN_CONFIG_DIR", named)
+    cfg = compose(["run=outputs/x", "name=a", "seed=3", "model=mine"]).cfg
+    assert (cfg.run, cfg.name, cfg.seed) == ("outputs/x", "a", 3) and cfg.model._target_.endswith("resnet18")
+    assert search.passed_over() == ["images", "input", "name", "run", "runs", "seed"]
+    assert {"run", "name", "outputs/x"}.isdisjoint(search.option_files()) and "mine" in search.option_files()["model"]
+
+
 def test_a_config_dir_that_is_not_there(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MEDTRAIN_CONFIG_DIR", "nowhere")
     assert "no such folder" in refused("seed=1")
 
 
 def test_the_packaged_files_keep_to_the_rules_of_strangers() -> None:
-    from medtrain.config import search
-
     for file in search.packaged_folder().rglob("*.yaml"):
         if "hydra" not in file.parts[-3:] and file.stem != search.PRIMARY:
             strangers.check_option(read_yaml(file), f"{file.parent.name}/{file.stem}", "", file)

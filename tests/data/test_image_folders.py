@@ -56,6 +56,15 @@ def test_what_systems_leave_among_classes(tmp_path: Path) -> None:
     assert all(text in told for text in ("__MACOSX/ (20)", "a/__MACOSX/ (20)", ".txt (1)", ".npy (1)"))
 
 
+def test_classes_without_pictures_are_told(tmp_path: Path) -> None:
+    root = filled(tmp_path / "root", "a", "b", count=20)
+    (root / "c").mkdir()
+    (root / "d" / "more").mkdir(parents=True)
+    (root / "d" / "more" / "notes.txt").write_text("x")
+    data, told = prepared(root, positive="b")
+    assert data.spec.classes == ("a", "b") and "2 folders hold no pictures: c, d" in told
+
+
 def test_one_split_and_a_stranger_are_asked_about(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="are the folders of train classes of a split, and what is rejected"):
         prepared(filled(tmp_path / "root", "train/a", "train/b", "rejected"))

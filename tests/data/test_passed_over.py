@@ -11,6 +11,7 @@ from medtrain.data.batches.pictures import list_pictures
 from medtrain.data.batches.volumes import WHAT, find_volumes
 from medtrain.data.rows.inputs import list_inputs
 from medtrain.data.rows.manifest import Manifest
+from medtrain.data.rows.passed_over import told_barren
 from medtrain.data.slide.bags import list_bags, list_slides
 
 CFG = {"patient_pattern": "(.)", "columns": {}}  # no headers are read for patients
@@ -52,3 +53,19 @@ def test_what_lies_beside_cases(
     for name in (*BESIDE, *LEFT):
         (tmp_path / name).unlink()
     assert not listing(tmp_path).warnings
+
+
+def test_folders_without_cases_are_told(tmp_path: Path) -> None:
+    for name in ("a/1.png", "b/deep/2.png", "notes/x.txt", "__MACOSX/._1", ".git/x"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    for name in ("c/train", "b/none"):
+        (tmp_path / name).mkdir(parents=True)
+    (told,) = [one for one in list_pictures(tmp_path, CFG).warnings if one.kind == "no_cases"]
+    assert told.detail.startswith("3 folders hold no ") and told.detail.endswith(": c, notes, b/none")
+
+
+def test_a_series_folder_and_a_circle_are_no_barren_folders(tmp_path: Path) -> None:
+    (tmp_path / "series" / "raw").mkdir(parents=True)
+    (tmp_path / "circle").symlink_to(tmp_path, target_is_directory=True)
+    assert told_barren(tmp_path, [tmp_path / "series"], "volumes") == []

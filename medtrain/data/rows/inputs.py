@@ -9,7 +9,7 @@ from typing import Any
 from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.data.rows.header_patients import header_patients
 from medtrain.data.rows.manifest import Manifest, read_inputs
-from medtrain.data.rows.passed_over import junk_folder, passed_by, told_passed
+from medtrain.data.rows.passed_over import junk_folder, passed_by, told_barren, told_passed
 from medtrain.data.rows.people import match_patient
 from medtrain.io.cache_root import cache_root
 from medtrain.io.table import Listing, RawTable, read_table
@@ -72,9 +72,9 @@ def list_inputs(
             count = f"{len(together) + len(others):,} files are {len(together):,} {what.partition(' (')[0]}"
             detail = f"{count} of several files each: levels, labels, parts"
             manifest.warnings.append(Problem("together", path.absolute().name, detail, "warning"))
-        manifest.warnings += told_passed(
-            passed_by(path, [*files, *others]), path.absolute().name, what.partition(" (")[0]
-        )
+        kind, seen = what.partition(" (")[0], [*files, *others]
+        manifest.warnings += told_passed(passed_by(path, seen), path.absolute().name, kind)
+        manifest.warnings += told_barren(path, seen, kind)
     return manifest
 
 

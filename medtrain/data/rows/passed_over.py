@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,3 +52,29 @@ def told_passed(passed: Counter[str], place: str, what: str) -> list[Problem]:
     shown = ", ".join(f"{name} ({n:,})" for name, n in passed.most_common(10)) + ", ..." * (len(passed) > 10)
     detail = f"passed over {passed.total():,} files of folders or names that are no {what}: {shown}"
     return [Problem("passed_over", place, detail, "warning")]
+
+
+def told_barren(root: Path, cases: Sequence[Path], what: str) -> list[Problem]:
+    """Warn of folders that hold no case, such as a class's whose files were not copied; of nested ones the uppermost.
+
+    Args:
+        root: the folder.
+        cases: files below it, or folders whose files are one case.
+        what: cases are.
+    """
+    whole = {*cases, *(case.with_suffix("") for case in cases)}
+    above = {folder for case in cases for folder in case.parents}
+    barren: list[str] = []
+    for folder, below, _ in os.walk(root, followlinks=True):
+        inner = [Path(folder) / name for name in sorted(below) if name[0] != "." and name.lower() not in JUNK]
+        below[:] = [path.name for path in inner if path in above and path not in whole]
+        barren += [
+            path.relative_to(root).as_posix()
+            for path in inner
+            if path not in above and path not in whole and not path.is_symlink()
+        ]
+    if not barren:
+        return []
+    shown = ", ".join(barren[:10]) + ", ..." * (len(barren) > 10)
+    detail = f"{len(barren):,} folders hold no {what}: {shown}"
+    return [Problem("no_cases", root.absolute().name, detail, "warning")]

@@ -11,7 +11,7 @@ from typing import Any
 from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.core.progress import Progress
 from medtrain.data.rows.manifest import Manifest, manifest_of
-from medtrain.data.rows.passed_over import junk_folder, suffix_of, told_passed
+from medtrain.data.rows.passed_over import junk_folder, suffix_of, told_barren, told_passed
 from medtrain.data.source import ROOT, Source
 from medtrain.data.split import NAMES
 from medtrain.io.image import is_picture
@@ -90,7 +90,8 @@ class _Looked:
     passed: Counter[str] = field(default_factory=Counter)
 
     def warnings(self, root: Path) -> list[Problem]:
-        return told_passed(self.passed, root.name, "classes' pictures")
+        barren = told_barren(root, [root / path for path in self.paths], "pictures")
+        return [*told_passed(self.passed, root.name, "classes' pictures"), *barren]
 
 
 def _look(root: Path) -> _Looked:
