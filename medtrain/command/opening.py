@@ -72,9 +72,9 @@ def tell_imbalance(cfg: DictConfig, spec: DataSpec, by_split: Imbalance, noun: s
         build.say(f"imbalance factor {worst:,.0f}: sampler=balanced or loss=balanced_cross_entropy counts it in")
 
 
-def tell_target(cfg: DictConfig, data: Data) -> None:
+def tell_target(data: Data) -> None:
     """Say what was chosen of what is predicted, and what of its loss is an approximation."""
-    batch, cases = int(cfg.data.batch_size), len(data.rows("train"))
+    batch, cases = int(data.cfg.get("batch_size") or 1), len(data.rows("train"))
     if choices := data.spec.target.choices:
         build.say(choices)
     if approximation := data.spec.target.approximation(batch, cases):
@@ -105,7 +105,8 @@ def opening(cfg: DictConfig, data: Data, folder: Path) -> str:
     mark = "synthetic data, " if data.synthetic else ""
     classes = ", ".join(data.spec.classes)
     held = data.held_out and "\nheld out: site {site} (data.fold={fold} of {sites} sites)".format(**data.held_out)
+    more = (held or "") + (data.planned and f"\n{data.planned}")
     return (
         f"{cfg.task.name} on {cfg.data.name} ({mark}{data.cases['patient'].nunique():,} patients; "
-        f"{data.noun}: {', '.join(parts)})\n{data.spec.target.kind}: {classes}; run folder {folder}{held or ''}"
+        f"{data.noun}: {', '.join(parts)})\n{data.spec.target.kind}: {classes}; run folder {folder}{more}"
     )

@@ -57,7 +57,7 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
             build.say(opening(cfg, data, folder))
             tell_encoder(data)
             tell_imbalance(cfg, data.spec, record.fields["imbalance"], data.noun)
-            tell_target(cfg, data)
+            tell_target(data)
             if not task.transfer.idle:
                 build.say(task.transfer.describe(task.model, cfg.optimizer.get("lr") or 1.0))
         if resumed:

@@ -98,6 +98,7 @@ class Data:
 
 
 class Task:
+    mirror: bool
     name: Annotated[str, FileName()]
     pool: Literal["mean", "max", "noisy_or", "attention"]
     dims: Literal[2, 3]

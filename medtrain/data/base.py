@@ -89,10 +89,12 @@ class Data(Loaders):
         excluded: {reason: cases} of what the data list and the run doesn't use.
         decoded: how many files were read now.
         noun: what people call the cases.
+        planned: what was chosen from the training cases, as a text for people; '' where nothing was.
     """
 
     inspector = "cases"
     noun: str = "images"
+    planned: str = ""
     held_out: dict[str, Any] | None = None
     truth: Truth | None = None
     groups: pd.DataFrame | None = None

@@ -36,6 +36,10 @@ class MaskTarget(Target):
     def n_outputs(self) -> int:
         return len(self.regions) or len(self.classes) + 1
 
+    @property
+    def thresholded(self) -> tuple[str, ...]:
+        return ()
+
     def indicators(self, values: NDArray[Any]) -> NDArray[np.float64]:
         return np.asarray(values, np.float64)
 

@@ -35,7 +35,17 @@ TINY_BOXES = (
     "task=lesion_det model=yolo data.patients=24 data.image_size=64 data.batch_size=8 trainer=cpu trainer.max_epochs=1 "
     "eval.bootstrap=20"
 ).split()
-TINIES = {"boxes": TINY_BOXES, "bag": BAGS, "image": TINY, "volume": TINY_VOLUMES}  # for the options of each kind
+TINY_MASKS = (
+    "task=volume_seg data.patients=12 data.spacing=6 data.patch_size=16 model.width=4 trainer=cpu trainer.max_epochs=1 "
+    "task.mirror=false eval.bootstrap=20"
+).split()
+TINIES = {
+    "boxes": TINY_BOXES,
+    "bag": BAGS,
+    "image": TINY,
+    "volume": TINY_VOLUMES,
+    "mask": TINY_MASKS,
+}  # for the options of each kind
 
 
 @dataclass

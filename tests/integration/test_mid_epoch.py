@@ -28,6 +28,7 @@ RECIPES = {
         4,
     ),
     "random patches, augmented": ("volume", "data.batch_size=4 data.num_workers=1 augment=volume_strong", 3),
+    "masks, augmented": ("mask", "data.batch_size=4 data.patches_per_volume=2 data.num_workers=0", 3),
     "bags, instances drawn": ("bag", "data.batch_size=4 data.max_instances=8 data.num_workers=0", 2),
     "boxes, mined": ("boxes", "data.batch_size=8 sampler=hard_negative augment=boxes_flips", 4),
 }

@@ -155,6 +155,7 @@ class MaskData(VolumeData):
             cases, facts = [self._case(slot) for slot in slots], [self.facts[slot] for slot in slots]
             self.plan = plan(fingerprint_of(cases, facts, labels_in_batches(self.target)), self.cfg)
             p = self.plan
+            self.planned = p.text()
             self.spec = replace(
                 self.spec, size=p.patch_size, spacing=p.spacing, strides=p.strides, intensity=p.intensity
             )
@@ -200,6 +201,7 @@ class MaskData(VolumeData):
             self._refuse({other[position]: text for position, text in again.problems.items()})
         self.form = PatchForm(SHOWN, SHOWN, window=self._window())
         self.working = self._scaled(wanted)
+        self.truth: Any = self  # the cases themselves, which are too large to be boiled down before they are judged
 
     def _again(self, slots: Sequence[int], form: VolumeForm) -> CaseFiles:
         """Read the files of these rows of the manifest in another form."""
@@ -263,6 +265,10 @@ class MaskData(VolumeData):
     def own_case(self, row: int) -> Case:
         """Give a row of `cases` in its files' own voxels."""
         return self._case(int(self.slots[row]))
+
+    def image_file(self, row: int) -> str:
+        """Name the file, or folder of a series, of the first channel of a row of `cases`."""
+        return self._paths[0][0][int(self.slots[row])]
 
     def own_truth(self, row: int) -> NDArray[np.int64]:
         """Give the labels of a row of `cases`, (D, H, W) in its file's own voxels, as batches have them."""

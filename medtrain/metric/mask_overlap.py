@@ -1,0 +1,165 @@
+"""What a mask is worth, case by case and class by class: overlap, distance of surfaces, volume, lesions.
+
+Both masks empty: nothing to measure, left out and counted. One of them empty: Dice and IoU are 0, distances of surfaces
+have no value, and both are counted. A surface is the voxels of a mask with a neighbour (of six) outside it; the 95th
+percentile of distances is taken each way, and the larger one counts, as MONAI has it. NSD: Nikolov et al., J. Med.
+Internet Res. 2021 (surfaces by voxels). Lesions are components of 26 neighbours; one is found if a voxel of it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from medtrain.metric.bootstrap import Array, patient_index, replicate
+from medtrain.metric.interval import Form, real, spread, within, write
+from medtrain.metric.options import EvalOptions
+
+Mask = NDArray[np.bool_]
+
+MEASURED = (
+    "both", "predicted", "true", "nsd", "hd95", "volume_ml", "true_volume_ml",
+    "lesions", "lesions_found", "called", "called_right",
+)  # fmt: skip
+"""What is measured of a case and a class, in the order of `measure`: the first three are voxels."""
+SHARES = ("dice", "iou", "nsd", "lesion_sensitivity", "lesion_precision", "lesion_f1")
+_AROUND = np.ones((3, 3, 3), bool)
+
+
+def measure(predicted: Mask, true: Mask, spacing: Sequence[float], tolerance: float) -> NDArray[np.float64]:
+    """Measure one class of one case: `MEASURED`, NaN where there is no value.
+
+    Args:
+        predicted, true: (D, H, W) on the image's own voxels.
+        spacing: mm a voxel along D, H, W.
+        tolerance: mm by which surfaces may differ and count as the same in `nsd`.
+    """
+    voxel_ml = float(np.prod(spacing)) / 1000
+    sizes = [int((predicted & true).sum()), int(predicted.sum()), int(true.sum())]
+    nsd, hd95 = surfaces(predicted, true, spacing, tolerance) if sizes[1] and sizes[2] else (np.nan, np.nan)
+    lesions = [*found_of(true, predicted), *found_of(predicted, true)]
+    return np.array([*sizes, nsd, hd95, sizes[1] * voxel_ml, sizes[2] * voxel_ml, *lesions], np.float64)
+
+
+def found_of(mask: Mask, other: Mask) -> tuple[int, int]:
+    """Count the components of a mask, and those that another mask touches."""
+    number, count = ndimage.label(mask, _AROUND)
+    return count, len(np.unique(number[mask & other]))
+
+
+def surfaces(predicted: Mask, true: Mask, spacing: Sequence[float], tolerance: float) -> tuple[float, float]:
+    """Compute the normalised surface distance and the 95th percentile of the Hausdorff distance in mm."""
+    places = np.argwhere(predicted | true)
+    box = tuple(slice(max(0, low - 1), high + 2) for low, high in zip(places.min(0), places.max(0), strict=True))
+    edges = [mask & ~ndimage.binary_erosion(mask) for mask in (np.pad(m[box], 1) for m in (predicted, true))]
+    away = [ndimage.distance_transform_edt(~edge, spacing) for edge in edges]
+    to_true, to_predicted = away[1][edges[0]], away[0][edges[1]]
+    near = (to_true <= tolerance).sum() + (to_predicted <= tolerance).sum()
+    nsd = near / (len(to_true) + len(to_predicted))
+    return float(nsd), float(max(np.percentile(to_true, 95), np.percentile(to_predicted, 95)))
+
+
+def values_of(measured_NM: Array) -> dict[str, Array]:
+    """Compute the metrics of each of N cases of one class from what was measured, NaN where there is none."""
+    m = dict(zip(MEASURED, measured_NM.T, strict=True))
+    both, sum_ = m["both"], m["predicted"] + m["true"]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return {
+            "dice": np.where(sum_ > 0, 2 * both / sum_, np.nan),
+            "iou": np.where(sum_ > 0, both / (sum_ - both), np.nan),
+            "nsd": m["nsd"],
+            "hd95": m["hd95"],
+            "volume_difference_ml": np.where(sum_ > 0, m["volume_ml"] - m["true_volume_ml"], np.nan),
+        }
+
+
+def evaluate_masks(
+    measured_NCM: Array, classes: Sequence[str], patients: Sequence[str], options: EvalOptions
+) -> dict[str, Any]:
+    """Compute the metrics of a set: means over cases, of the whole the mean over classes, with intervals over patients.
+
+    Args:
+        measured_NCM: as of `measure`, of N cases and C classes.
+        patients: of each case.
+
+    Returns:
+        ``metrics``, ``per_class``, and by class the ``counts`` of cases whose masks are empty.
+    """
+    number = patient_index(patients, len(measured_NCM))[1]
+    of_class = {name: values_of(measured_NCM[:, c]) for c, name in enumerate(classes)}
+    lesions = {name: measured_NCM[:, c, 7:] for c, name in enumerate(classes)}
+
+    def statistics(weights_RN: Array) -> dict[tuple[str | None, str], Array]:
+        made: dict[tuple[str | None, str], Array] = {}
+        for name in classes:
+            for metric, values in of_class[name].items():
+                made[name, metric] = _mean(weights_RN, values)
+            made |= {(name, metric): v for metric, v in _of_lesions(weights_RN @ lesions[name]).items()}
+        for metric in {metric for _, metric in made}:
+            made[None, metric] = _over_classes([made[name, metric] for name in classes])
+        return made
+
+    whole = {key: float(v[0]) for key, v in statistics(np.ones((1, len(measured_NCM)))).items()}
+    drawn = replicate(statistics, patients, len(measured_NCM), options.bootstrap, options.seed)
+
+    def entry(key: tuple[str | None, str]) -> dict[str, Any]:
+        values_R = drawn.get(key)
+        if values_R is None or not np.isfinite(whole[key]):
+            return write(whole[key], None)
+        return write(whole[key], _form(key[1], whole[key], values_R, number), values_R)
+
+    names = [metric for key, metric in whole if key is None]
+    order = [name for name in (*SHARES, "hd95", "volume_difference_ml") if name in names]
+    return {
+        "metrics": {metric: entry((None, metric)) for metric in order},
+        "per_class": {name: {metric: entry((name, metric)) for metric in order} for name in classes},
+        "counts": {name: _counts(measured_NCM[:, c]) for c, name in enumerate(classes)},
+    }
+
+
+def _form(metric: str, value: float, values_R: Array, patients: int) -> Form:
+    variance = spread(values_R, patients)
+    if metric not in SHARES:
+        return Form(real(value, variance, patients), (patients,), (-np.inf, np.inf))
+    limits = within(value, variance, patients)
+    return Form(limits, (patients,))
+
+
+def _mean(weights_RN: Array, values_N: Array) -> Array:
+    known = np.isfinite(values_N)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(weights_RN[:, known] @ values_N[known] / weights_RN[:, known].sum(1))
+
+
+def _of_lesions(counts_R4: Array) -> dict[str, Array]:
+    """Compute lesion-wise metrics of sums over cases: lesions, found, called, called rightly."""
+    lesions, hit, called, right = counts_R4.T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sensitivity, precision = hit / lesions, right / called
+        f1 = 2 * sensitivity * precision / (sensitivity + precision)
+    return {
+        "lesion_sensitivity": sensitivity,
+        "lesion_precision": precision,
+        "lesion_f1": np.nan_to_num(f1, nan=np.nan),
+    }
+
+
+def _over_classes(values_CR: Sequence[Array]) -> Array:
+    stacked = np.stack(values_CR)
+    known = np.isfinite(stacked)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(known, stacked, 0).sum(0) / known.sum(0))
+
+
+def _counts(measured_NM: Array) -> Mapping[str, int]:
+    predicted, true = measured_NM[:, 1] > 0, measured_NM[:, 2] > 0
+    return {
+        "with_mask": int(true.sum()),
+        "both_empty": int((~predicted & ~true).sum()),
+        "only_predicted": int((predicted & ~true).sum()),
+        "only_true": int((~predicted & true).sum()),
+    }

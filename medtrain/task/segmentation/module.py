@@ -1,0 +1,262 @@
+"""Segmentation: each voxel of a volume gets a label, and is judged on the file's own grid."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from medtrain.core.errors import UsageError
+from medtrain.data.base import Data
+from medtrain.io.files import write_text
+from medtrain.io.own_grid import most_likely, to_own, write_on_own
+from medtrain.metric import EvalOptions
+from medtrain.metric.mask_overlap import MEASURED, evaluate_masks, measure, values_of
+from medtrain.model import members_of
+from medtrain.target import DataSpec, Decision, Outcome, Target
+from medtrain.target.mask import MaskTarget
+from medtrain.task.base import Batch, Task, refuse_unused, shape_of
+from medtrain.task.explanation import Explanation, Request
+from medtrain.task.gathering import Outputs
+from medtrain.task.segmentation.window import whole_volume
+
+MASKS = "masks"  # folder of the label maps of a judged or predicted set
+SURE = 0.5  # probability from which on a voxel belongs to a region
+MIRRORS = ("mirror_head_feet", "mirror_front_back", "mirror_left_right")  # of the augmentation, along D, H, W
+
+
+class Segmentation(Task):
+    """A network of batches ``{"x", "mask", "case"}``: patches in training, else a whole case at the working spacing.
+
+    Args:
+        loss: ``loss(outputs, mask_BDHW) -> {name: scalar}``; None where nothing is trained.
+        augment: ``augment(x, mask, ids, seed, epoch) -> (x, mask)``; only in training.
+        mirrored: axes (0, 1, 2 of D, H, W) along which evaluation looks at mirrored views too.
+        tolerance: mm by which surfaces may differ and count as the same.
+    """
+
+    loss: nn.Module | None
+    augment: nn.Module | None
+    usual_target: ClassVar[type[Target]] = MaskTarget
+
+    def __init__(
+        self,
+        *args: Any,
+        loss: nn.Module | None = None,
+        augment: nn.Module | None = None,
+        mirrored: tuple[int, ...] = (),
+        tolerance: float = 2.0,
+        **more: Any,
+    ) -> None:
+        super().__init__(*args, **more)
+        self.loss, self.augment, self.mirrored, self.tolerance = loss, augment, mirrored, tolerance
+        assert isinstance(self.spec.target, MaskTarget)
+        self.target = self.spec.target
+
+    @classmethod
+    def usual_spec(cls, task: Mapping[str, Any], data: Mapping[str, Any]) -> DataSpec:
+        return DataSpec(MaskTarget(("1", "2")), 1, shape_of(data.get("patch_size") or 16, 3), (1.0, 1.0, 1.0))
+
+    @classmethod
+    def options(
+        cls, task: Mapping[str, Any], evaluation: Mapping[str, Any], augment: Mapping[str, Any], spec: DataSpec
+    ) -> dict[str, Any]:
+        refuse_unused(task, evaluation, "tta", "mc_dropout")
+        axes = tuple(axis for axis, key in enumerate(MIRRORS) if augment.get(key))
+        return {"mirrored": axes if task.get("mirror") else (), "tolerance": float(evaluation.get("tolerance") or 2.0)}
+
+    @classmethod
+    def judge_of_files(cls, spec: DataSpec, evaluation: Mapping[str, Any]) -> Any:
+        raise UsageError("ensemble: there is none of segmentations yet; compare takes their runs")
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        assert self.loss is not None
+        x, mask = batch["x"], batch["mask"]
+        if self.augment is not None:
+            ids = torch.stack([batch[key] for key in ("case", "draw", "instance") if key in batch], 1)
+            x, mask = self.augment(x, mask, ids, seed=self.seed, epoch=self.current_epoch)
+        parts: dict[str, Tensor] = self.loss(self.model(x), mask)
+        return parts
+
+    def probabilities(self, batch: Batch, mirrored: tuple[int, ...] = ()) -> Tensor:
+        """Compute (K, D, H, W) of the one case of a batch, on the CPU, the mean over an ensemble's members."""
+        total: Tensor | None = None
+        members = members_of(self.model)
+        for member in members:
+            probs = whole_volume(partial(self._said_by, member), batch["x"][0], self.spec.size, mirrored)
+            total = probs if total is None else total.add_(probs)
+        assert total is not None
+        return total.div_(len(members))
+
+    def _said_by(self, member: nn.Module, x_BCDHW: Tensor) -> Tensor:
+        """Compute the probabilities of one network for a window."""
+        logits: Tensor = member(x_BCDHW).float()
+        return logits.sigmoid() if self.target.regions else logits.softmax(1)
+
+    def outputs(self, batch: Batch) -> dict[str, Any]:
+        """Compute ``case`` (1,) and, where masks are known, ``overlap`` (1, C, 3): voxels that both masks, the
+        predicted and the true one have of each class, at the working spacing."""
+        made = {"case": batch["case"]}
+        if "mask" not in batch:
+            return made
+        probs, mask = self.probabilities(batch), batch["mask"][0].cpu()
+        predicted = [p & (mask >= 0) for p in self._masks(probs)]
+        rows = [
+            torch.stack([(p & t).sum(), p.sum(), t.sum()]) for p, t in zip(predicted, self._true(mask), strict=True)
+        ]
+        return made | {"overlap": torch.stack(rows)[None].double()}
+
+    def _masks(self, probs_KDHW: Tensor) -> list[Tensor]:
+        """Decide which voxels belong to each class."""
+        if self.target.regions:
+            return list(probs_KDHW >= SURE)
+        label = probs_KDHW.argmax(0)
+        return [label == number for number in range(1, len(probs_KDHW))]
+
+    def _true(self, mask_DHW: Any) -> list[Any]:
+        """Give the true voxels of each class, of a tensor or an array of labels."""
+        regions = self.target.regions or tuple((label,) for label in range(1, len(self.spec.classes) + 1))
+        masks = []
+        for region in regions:
+            own = mask_DHW == region[0]
+            for label in region[1:]:
+                own = own | (mask_DHW == label)
+            masks.append(own)
+        return masks
+
+    def final_outputs(self, batch: Batch) -> dict[str, Any]:
+        """Write the label map of a case on its file's own grid; ``file`` [its path] and ``measured`` (1, C, M)."""
+        row = int(batch["case"][0])
+        own = self.truth.own_case(row)
+        image, spacing = own.images[0], tuple(self.spec.spacing or (1.0, 1.0, 1.0))
+        probs = self.probabilities(batch, self.mirrored)
+        label, masks = self._on_own(probs, spacing, image)
+        file = Path(self.trainer.default_root_dir) / ".masks" / f"{row}.nii.gz"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_on_own(label, image, self.truth.image_file(row), file)
+        made = {"case": batch["case"], "file": [str(file)]}
+        ml = [float(mask.sum() * np.prod(image.spacing) / 1000) for mask in masks]
+        made["volume"] = torch.tensor([ml], dtype=torch.float64)
+        if "mask" not in batch:
+            return made
+        truth = self.truth.own_truth(row)
+        known = truth >= 0
+        rows = [
+            measure(p & known, t, image.spacing, self.tolerance) for p, t in zip(masks, self._true(truth), strict=True)
+        ]
+        return made | {"measured": torch.from_numpy(np.stack(rows))[None]}
+
+    def _on_own(
+        self, probs_KDHW: Tensor, spacing: Any, image: Any
+    ) -> tuple[NDArray[np.uint16], list[NDArray[np.bool_]]]:
+        """Bring probabilities to the file's own grid: a label map as files have it, and the voxels of each class."""
+        probs = probs_KDHW.numpy()
+        if not self.target.regions:
+            number = most_likely(probs, spacing, image)
+            codes = np.array([0, *(self.target.codes or range(1, len(self.spec.classes) + 1))], np.uint16)
+            return codes[number], [number == n for n in range(1, len(codes))]
+        masks = [np.asarray(to_own(channel, spacing, image) >= SURE) for channel in probs]
+        label = np.zeros(image.shape[1:], np.uint16)
+        for region, inside in enumerate(masks, start=1):  # later regions lie within earlier ones
+            label[inside] = region
+        return label, masks
+
+    def score(self, outputs: Outputs) -> dict[str, float]:
+        rows = [(int(b["case"][0]), b["overlap"][0].numpy()) for b in outputs if "overlap" in b]
+        overlap_NC3 = np.stack(list(dict(rows).values()))
+        both, sums = overlap_NC3[..., 0], overlap_NC3[..., 1] + overlap_NC3[..., 2]
+        dice_NC = np.where(sums > 0, 2 * both / np.maximum(sums, 1), np.nan)
+        by_class = [float(np.nanmean(dice)) for dice in dice_NC.T if np.isfinite(dice).any()]
+        return {"dice": float(np.mean(by_class)) if by_class else 0.0}
+
+    def fit_decision(self, outputs: Outputs, policy: str | float, cases: pd.DataFrame | None = None) -> Decision:
+        """Decide nothing: the likeliest label counts. The label maps of validation go."""
+        for batch in outputs:
+            for file in batch.get("file", ()):
+                Path(file).unlink(missing_ok=True)
+        return Decision(policy, 1.0, {}, no_sets="masks have none")
+
+    def evaluate(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision, options: EvalOptions) -> Outcome:
+        judged = {int(b["case"][0]): b["measured"][0].numpy() for b in outputs if "measured" in b}
+        numbers = sorted(judged)
+        measured_NCM = np.stack([judged[n] for n in numbers])
+        rows = cases.iloc[numbers]
+        found = evaluate_masks(measured_NCM, self.spec.classes, rows["patient"].tolist(), options)
+        empty = found.pop("counts")
+        metrics = {
+            "n_cases": len(rows), "n_patients": int(rows["patient"].nunique()), "empty_masks": empty,
+            "tolerance_mm": self.tolerance, **found,
+        }  # fmt: skip
+        self._move_masks(outputs, cases, Path(self.trainer.default_root_dir))
+        return Outcome(metrics, {"test_predictions.csv": self._table(rows, measured_NCM)}, _told(empty, len(rows)))
+
+    def _table(self, rows: pd.DataFrame, measured_NCM: NDArray[np.float64]) -> pd.DataFrame:
+        """Make a row a case: metrics and volumes of each class."""
+        table = rows[["case", "patient"]].reset_index(drop=True)
+        table["mask"] = [f"{MASKS}/{name_of(case)}" for case in rows["case"]]
+        for c, name in enumerate(self.spec.classes):
+            for metric, values in values_of(measured_NCM[:, c]).items():
+                table[f"{metric}_{name}"] = values
+            for metric in ("volume_ml", "true_volume_ml", "lesions", "lesions_found", "called", "called_right"):
+                table[f"{metric}_{name}"] = measured_NCM[:, c, MEASURED.index(metric)]
+        return table
+
+    def _move_masks(self, outputs: Outputs, cases: pd.DataFrame, folder: Path) -> None:
+        """Put label maps where people look for them."""
+        (folder / MASKS).mkdir(exist_ok=True)
+        for batch in outputs:
+            for row, file in zip(batch["case"].tolist(), batch.get("file", ()), strict=False):
+                if Path(file).is_file():
+                    shutil.move(file, folder / MASKS / name_of(cases["case"].iloc[row]))
+        shutil.rmtree(folder / ".masks", ignore_errors=True)
+
+    def save(self, output: Path, outputs: Outputs, inputs: Data, decision: Decision) -> None:
+        """Write a table of volumes, a row an input, and beside it a folder with a label map of each."""
+        folder = output.with_name(f"{output.stem}_{MASKS}")
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = {int(b["case"][0]): b for b in outputs}
+        lines = []
+        for number, case in enumerate(inputs.cases["case"].tolist()):
+            line: dict[str, Any] = {"case": case, "mask": "", "error": inputs.errors.get(number, "")}
+            if number in rows:
+                shutil.move(rows[number]["file"][0], folder / name_of(case))
+                line["mask"] = f"{folder.name}/{name_of(case)}"
+                volumes = rows[number]["volume"][0].tolist()
+                line |= {f"volume_ml_{name}": ml for name, ml in zip(self.spec.classes, volumes, strict=True)}
+            lines.append(line)
+        write_text(output, pd.DataFrame(lines).to_csv(index=False))
+
+    def draw_mistakes(self, folder: Path, data: Data, most: int) -> None:
+        """Draw nothing yet."""
+
+    def explain(self, request: Request) -> Explanation:
+        raise UsageError("explain: a segmentation says itself where it sees what: look at the masks of predict")
+
+    def batch_size(self, batch: Batch) -> int:
+        return len(batch["case"])
+
+
+def name_of(case: str) -> str:
+    """Name the label map of a case: its file's name, folders joined."""
+    stem = str(case).replace("/", "_").removesuffix(".gz").removesuffix(".nii")
+    return f"{stem}.nii.gz"
+
+
+def _told(empty: Mapping[str, Mapping[str, int]], cases: int) -> list[str]:
+    """Say which cases have no value: where both masks are empty, and where one is."""
+    texts = []
+    for name, counts in empty.items():
+        if counts["both_empty"]:
+            texts.append(f"{name}: both masks of {counts['both_empty']} of {cases} cases are empty: left out")
+        alone = counts["only_predicted"] + counts["only_true"]
+        if alone:
+            texts.append(f"{name}: one mask of {alone} of {cases} cases is empty: Dice 0, no distance of surfaces")
+    return texts

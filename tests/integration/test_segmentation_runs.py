@@ -1,0 +1,39 @@
+"""Segmentation by the command: a run on masks of a phantom, label maps on the images' own grids, predictions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.integration.conftest import TINY_MASKS, Ran
+
+
+def test_a_run_and_what_it_predicts(medtrain: Callable[..., Ran], folder: Path) -> None:
+    ran = medtrain(*TINY_MASKS, "hydra.run.dir=run")
+    assert ran.code == 0, ran.out + ran.err
+    assert "the plan, from the training cases" in ran.out and "dice" in ran.out
+    metrics = json.loads((folder / "run" / "test_metrics.json").read_text())
+    assert {"dice", "iou", "nsd", "hd95", "lesion_f1"} <= set(metrics["metrics"]) and metrics["tolerance_mm"] == 2
+    table = pd.read_csv(folder / "run" / "test_predictions.csv")
+    assert len(table) == metrics["n_cases"] and not (folder / "run" / ".masks").exists()
+    listed = pd.read_csv(folder / "run" / "splits.csv").set_index("case")
+    for case, mask, ml in zip(table["case"], table["mask"], table["volume_ml_nodule"], strict=True):
+        assert listed.loc[case, "split"] == "test"
+        label = nib.load(folder / "run" / mask)
+        voxel_ml = abs(np.linalg.det(label.affine[:3, :3])) / 1000
+        assert (np.asarray(label.dataobj) > 0).sum() * voxel_ml == pytest.approx(ml, rel=1e-4)
+    image = next(Path(folder).rglob("*.nii.gz"), None)
+    assert image is not None
+    source = next(p for p in Path(str(folder)).rglob("masks/*.nii.gz"))
+    predicted = medtrain("predict", "run=run", f"input={source}", "output=p.csv")
+    assert predicted.code == 0, predicted.err
+    row = pd.read_csv(folder / "p.csv").iloc[0]
+    made, given = nib.load(folder / row["mask"]), nib.load(source)
+    assert made.shape == given.shape
+    np.testing.assert_allclose(made.affine, given.affine)
