@@ -41,11 +41,11 @@ def measure(predicted: Mask, true: Mask, spacing: Sequence[float], tolerance: fl
     voxel_ml = float(np.prod(spacing)) / 1000
     sizes = [int((predicted & true).sum()), int(predicted.sum()), int(true.sum())]
     nsd, hd95 = surfaces(predicted, true, spacing, tolerance) if sizes[1] and sizes[2] else (np.nan, np.nan)
-    lesions = [*found_of(true, predicted), *found_of(predicted, true)]
+    lesions = [*pieces_of(true, predicted), *pieces_of(predicted, true)]
     return np.array([*sizes, nsd, hd95, sizes[1] * voxel_ml, sizes[2] * voxel_ml, *lesions], np.float64)
 
 
-def found_of(mask: Mask, other: Mask) -> tuple[int, int]:
+def pieces_of(mask: Mask, other: Mask) -> tuple[int, int]:
     """Count the components of a mask, and those that another mask touches."""
     number, count = ndimage.label(mask, _AROUND)
     return count, len(np.unique(number[mask & other]))

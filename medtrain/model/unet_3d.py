@@ -126,12 +126,12 @@ class UNet3d(nn.Module):
         sides = x_BCDHW.shape[2:]
         lacks = [-side % divisor for side, divisor in zip(sides, self.divisor, strict=True)]
         x = nn.functional.pad(x_BCDHW, [n for lack in reversed(lacks) for n in (0, lack)]) if any(lacks) else x_BCDHW
-        kept = []
+        skips = []
         for stage in self.encoder:
             x = self._run(stage, x)
-            kept.append(x)
+            skips.append(x)
         outputs: list[Tensor] = []
-        for up, stage, head, skip in zip(self.ups, self.decoder, self.heads, reversed(kept[:-1]), strict=True):
+        for up, stage, head, skip in zip(self.ups, self.decoder, self.heads, reversed(skips[:-1]), strict=True):
             x = self._run(stage, torch.cat([skip, up(x)], 1))
             if self.training or stage is self.decoder[-1]:
                 outputs.insert(0, head(x))

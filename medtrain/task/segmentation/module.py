@@ -189,14 +189,16 @@ class Segmentation(Task):
         numbers = sorted(judged)
         measured_NCM = np.stack([judged[n] for n in numbers])
         rows = cases.iloc[numbers]
-        found = evaluate_masks(measured_NCM, self.spec.classes, rows["patient"].tolist(), options)
-        empty = found.pop("counts")
+        judged_set = evaluate_masks(measured_NCM, self.spec.classes, rows["patient"].tolist(), options)
+        empty = judged_set.pop("counts")
         metrics = {
             "n_cases": len(rows), "n_patients": int(rows["patient"].nunique()), "empty_masks": empty,
-            "tolerance_mm": self.tolerance, **found,
+            "tolerance_mm": self.tolerance, **judged_set,
         }  # fmt: skip
         self._move_masks(outputs, cases, Path(self.trainer.default_root_dir))
-        return Outcome(metrics, {"test_predictions.csv": self._table(rows, measured_NCM)}, _told(empty, len(rows)))
+        return Outcome(
+            metrics, {"test_predictions.csv": self._table(rows, measured_NCM)}, _empty_masks(empty, len(rows))
+        )
 
     def _table(self, rows: pd.DataFrame, measured_NCM: NDArray[np.float64]) -> pd.DataFrame:
         """Make a row a case: metrics and volumes of each class."""
@@ -250,7 +252,7 @@ def name_of(case: str) -> str:
     return f"{stem}.nii.gz"
 
 
-def _told(empty: Mapping[str, Mapping[str, int]], cases: int) -> list[str]:
+def _empty_masks(empty: Mapping[str, Mapping[str, int]], cases: int) -> list[str]:
     """Say which cases have no value: where both masks are empty, and where one is."""
     texts = []
     for name, counts in empty.items():
