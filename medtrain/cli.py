@@ -306,8 +306,9 @@ def _try(composition: Any, multirun: bool) -> None:
     from medtrain.command.probe import probe
     from medtrain.config.compose import resolved
     from medtrain.launch import processes
-    from medtrain.launch.sweep import check_cluster
+    from medtrain.launch.sweep import check_cluster, check_space
 
+    check_space(composition)
     for variant in composition.variants:
         cfg = resolved(variant)
         if not check_cluster(variant, multirun):

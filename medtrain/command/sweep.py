@@ -17,6 +17,7 @@ from rich.text import Text
 from medtrain.command.counted import note_sweep, split_of, tests_of_splits
 from medtrain.config.compose import Composition
 from medtrain.config.runs import in_order
+from medtrain.config.tuning import chooser
 from medtrain.core.verb import LookUp, Verb
 from medtrain.core.words import overrides, varying
 from medtrain.io import record
@@ -117,11 +118,9 @@ def monitored(sweep: Path) -> tuple[str, str]:
             config = read_yaml(file)
         except (OSError, ValueError):  # its own job says so, if it is started
             continue
-        if not isinstance(config, dict):
-            continue
-        for node in (config.get("callbacks") or {}).values():
-            if isinstance(node, dict) and node.get("monitor") and "Checkpoint" in str(node.get("_target_")):
-                return str(node["monitor"]), str(node.get("mode") or "min")
+        named = chooser(config.get("callbacks")) if isinstance(config, dict) else ("", "max")
+        if named[0]:
+            return named
     return "", "max"
 
 

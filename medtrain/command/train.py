@@ -91,10 +91,16 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
             decision.save(folder / "decision.json", sha256(best))
             for name, content in validated.files.items():
                 write(folder / name.replace("test_", "val_", 1), content)
-        run_loader(trainer, task, data.test_dataloader)
-        outcome = evaluate(cfg, task, data, decision, folder, split="test", warned=before)
         score = getattr(scored, "best_model_score", None)
         value = float(score) if score is not None and isfinite(score) else None
+        if not cfg.eval.get("test", True):
+            if record:
+                record.update(best_score=value, best_epoch=int(chosen["epoch"]), tests_counted=0)
+                record.finish("finished")
+                build.say(f"{folder}: judged on validation; the test split is left alone (eval.test=false)")
+            return value
+        run_loader(trainer, task, data.test_dataloader)
+        outcome = evaluate(cfg, task, data, decision, folder, split="test", warned=before)
         if record:
             tested = int(record.fields.get("tests_counted") or 0) + 1
             record.update(best_score=value, best_epoch=int(chosen["epoch"]), tests_counted=tested)

@@ -7,7 +7,7 @@ configuration is composed leniently first, then `check` compares the whole resul
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from medtrain.config import check, features, hydra_keys, search, strangers, targets
+from medtrain.config import check, features, hydra_keys, search, space, strangers, targets
 from medtrain.config.loader import loader
 from medtrain.core.errors import UsageError
 from medtrain.core.words import suggest
@@ -66,7 +66,9 @@ def compose(
         usable = [o for o in overrides if o.input_line not in {p.token for p in problems}]
         variants = []
         swept = _swept(_load(configs, primary, next(_variants(usable, True))), usable) if multirun else []
+        conditional = _conditions(configs, primary, [*swept, *usable]) if _searches(usable) else {}
         for variant in _variants([*swept, *usable], multirun):
+            variant = space.counting(variant, conditional)
             cfg = _load(configs, primary, variant)
             variants.append(cfg)
             problems += _check(cfg, saved, variant, signatures)
@@ -78,6 +80,33 @@ def compose(
     if texts:
         raise UsageError("\n".join(texts))
     return Composition(variants, configs, primary, [str(o.input_line) for o in usable])
+
+
+def dimensions(configs: ConfigLoaderImpl, overrides: list[Override]) -> list[space.Dimension]:
+    """Read the space of a search from all of its words."""
+    conditional = _conditions(configs, search.PRIMARY, overrides)
+    listed = []
+    for override in overrides:
+        if override.is_sweep_override():
+            group, options = conditional.get(override.key_or_group, (None, ()))
+            listed.append(replace(space.dimension(override), group=group, options=options))
+    return listed
+
+
+def swept_words(composition: Composition) -> list[Override]:
+    """Read the words of a sweep, those of ``hydra.sweeper.params`` too."""
+    overrides = _parse(composition.tokens, composition.loader)[0]
+    return [*_swept(composition.cfg, overrides), *overrides]
+
+
+def _searches(overrides: list[Override]) -> bool:
+    return any(o.key_or_group == "hydra/sweeper" and o.value() == "optuna" for o in overrides)
+
+
+def _conditions(
+    configs: ConfigLoaderImpl, primary: str, overrides: list[Override]
+) -> dict[str, tuple[str, tuple[str, ...]]]:
+    return space.conditions(lambda words: _load(configs, primary, words), overrides, _single)
 
 
 def task_for(data: str) -> str | None:
@@ -156,10 +185,9 @@ def _swept(cfg: DictConfig, overrides: list[Override]) -> list[Override]:
 
 
 def _single(override: Override) -> list[Override]:
-    if not override.is_discrete_sweep():
-        return []  # an interval: its sweeper draws the values
+    values = override.sweep_string_iterator() if override.is_discrete_sweep() else space.ends(override)
     parser = OverridesParser.create(config_loader=override.config_loader)
-    return parser.parse_overrides([f"{override.get_key_element()}={v}" for v in override.sweep_string_iterator()])
+    return parser.parse_overrides([f"{override.get_key_element()}={v}" for v in values])
 
 
 def _lenient(override: Override) -> str:

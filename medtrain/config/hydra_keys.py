@@ -9,13 +9,11 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
 from medtrain.config.loader import differing, plain_node, shipped_node
-from medtrain.core.extras import pip_command
 from medtrain.core.words import nearest, suggest
 
 USED = ("run.dir", "sweep.dir", "sweep.subdir", "launcher", "sweeper", "searchpath", "job.name", "job.config")
 OF_A_SWEEP = ("launcher", "sweeper", "sweep", "callbacks")
 GROUPS = ("launcher", "sweeper")
-PLUGINS = {"optuna": "hydra_plugins.hydra_optuna_sweeper"}  # well-known ones, and their modules
 INSTEAD = {
     "mode": "write -m for a sweep",
     "verbose": "debug=true prints tracebacks, and a run's train.log has the rest",
@@ -97,8 +95,7 @@ def word_faults(overrides: Sequence[Override], configs: ConfigLoaderImpl) -> lis
 
 def _no_plugin(group: str, name: str, names: list[str]) -> str:
     there = f"there are: {', '.join(names)}{nearest(name, names)}"
-    more = f"; for {name}: {pip_command(PLUGINS[name])}" if name in PLUGINS else ""
-    return f"{group}={name}: no such {group.removeprefix('hydra/')}; {there}{more}"
+    return f"{group}={name}: no such {group.removeprefix('hydra/')}; {there}"
 
 
 def in_full(word: str) -> str:

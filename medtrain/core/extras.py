@@ -15,7 +15,7 @@ EXTRAS = {
     "SimpleITK": "medtrain[itk]",
     "wandb": "medtrain[wandb]",
     "mlflow": "medtrain[mlflow]",
-    "hydra_plugins.hydra_optuna_sweeper": "hydra-optuna-sweeper",
+    **dict.fromkeys(("optuna", "cmaes"), "medtrain[tune]"),
 }
 """{module: what pip installs for it}; of others the module's own name."""
 

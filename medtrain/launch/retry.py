@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from medtrain.io.yaml_file import read_yaml
 
 SAVED = "multirun.yaml"  # Hydra writes it into a sweep's folder
 _FREE = ("hydra.", "hydra/", "sweep.", "verb=", "trust=")  # may be other ones: memory, partition, launcher
+_OF_A_SEARCH = re.compile(
+    r"hydra/sweeper=optuna|hydra\.sweeper\.(n_trials|timeout|sampler|seed|batch)=[\w.]+"
+)  # harmless
 
 
 def words(tokens: Sequence[str], sweep: str | None) -> list[str]:
@@ -35,13 +39,13 @@ def words(tokens: Sequence[str], sweep: str | None) -> list[str]:
         own = [str(word) for word in (*saved["task"], *saved["hydra"]) if not _is_of_a_start(str(word))]
     except (TypeError, KeyError) as error:
         raise UsageError(f"{file}: not the words of a sweep ({type(error).__name__}: {error})") from None
+    given = {t.partition("=")[0] for t in tokens}
     for word in own:
-        if word not in tokens:
+        if word not in tokens and word.partition("=")[0] not in given and not _OF_A_SEARCH.fullmatch(word):
             refuse_word(word, file)
     other = [t for t in tokens if not t.startswith(_FREE) and t not in own]
     if other:
         raise UsageError(f"{other[0]}: sweep.retry goes on with the sweep as it was, and only hydra.* may be new")
-    given = {t.partition("=")[0] for t in tokens}
     if "hydra/launcher" in given:
         given |= {w.partition("=")[0] for w in own if w.startswith("hydra.launcher.") and _leaves_slurm(tokens)}
     return [w for w in own if w.partition("=")[0] not in given] + list(tokens)

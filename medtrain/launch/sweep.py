@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from medtrain.config import folder, multirun
+from medtrain.config import compose, folder, multirun, tuning
 from medtrain.config.compose import Composition, resolved
 from medtrain.core.errors import UsageError
 from medtrain.core.verb import Verb
@@ -122,6 +122,13 @@ def chosen(cfg: DictConfig) -> Cluster | None:
     return None if settings is None else cluster_of(settings)
 
 
+def check_space(composition: Composition) -> None:
+    """Refuse a search that can't be, before its first trial (UsageError)."""
+    if tuning.is_search(composition.cfg):
+        words = compose.swept_words(composition)
+        tuning.check_search(composition.cfg, compose.dimensions(composition.loader, words))
+
+
 def check_cluster(cfg: DictConfig, is_sweep: bool) -> bool:
     """Tell whether the job is for SLURM; if so, refuse before the first one what SLURM can't serve.
 
@@ -139,6 +146,7 @@ def check_cluster(cfg: DictConfig, is_sweep: bool) -> bool:
 
 
 def best_score(place: Path) -> float | None:
-    """Read the best monitored metric of a run, None where there is none yet."""
-    value = record.look(place).get("best_score")
+    """Read the best monitored metric of a run, None where it hasn't finished."""
+    fields = record.look(place)
+    value = fields.get("best_score") if fields.get("status") == "finished" else None
     return None if value is None else float(value)

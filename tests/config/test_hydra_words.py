@@ -71,8 +71,8 @@ def test_taking_out_what_may_go() -> None:
         ("hydra.sweep.dir=x", "counts in a sweep only: add -m, or name the run by hydra.run.dir"),
         ("+hydra.sweeper.params.seed='1,2'", "counts in a sweep only: add -m"),
         ("hydra/launcher=slrum", "no such launcher; there are: basic, slurm; did you mean 'slurm'?"),
-        ("hydra/sweeper=optuna", "no such sweeper; there are: basic; for optuna: pip install hydra-optuna-sweeper"),
-        ("hydra/sweeper=grid", "no such sweeper; there are: basic"),
+        ("hydra/sweeper=optuna", "counts in a sweep only: add -m"),
+        ("hydra/sweeper=grid", "no such sweeper; there are: basic, optuna"),
     ],
 )
 def test_what_does_nothing_is_refused(word: str, text: str) -> None:
