@@ -82,11 +82,14 @@ class OptunaSweeper(Sweeper):
 
     def _go_on(self, study: Any, fixed: list[str], dimensions: Sequence[space.Dimension]) -> None:
         """Run the trials again that were asked for, and not told, when the sweep was ended."""
-        keys = [d.key for d in dimensions]
         for trial in study.get_trials(deepcopy=False):
             if trial.state.name == "RUNNING":
-                words = [f"{key}={trial.params[key]}" for key in keys if key in trial.params]
-                self._tell(study, [trial.number], [[*fixed, *words]])
+                words = drawn_words(trial.params, dimensions)
+                if words is None:  # it has no run yet: the command ended while it was drawn
+                    print(f"trial {trial.number} was not drawn to its end: it counts as failed")
+                    study.tell(trial.number, state=extra("optuna", "a search").trial.TrialState.FAIL)
+                else:
+                    self._tell(study, [trial.number], [[*fixed, *words]])
 
     def _tell(self, study: Any, numbers: Sequence[int], words: Sequence[Sequence[str]]) -> None:
         values = self._launch(words, numbers[0])
@@ -171,3 +174,9 @@ def draw(trial: Any, dimensions: Sequence[space.Dimension]) -> list[str]:
         else:
             drawn[d.key] = trial.suggest_float(d.key, d.low, d.high, step=d.step, log=d.log)
     return [f"{key}={value}" for key, value in drawn.items()]
+
+
+def drawn_words(params: Mapping[str, Any], dimensions: Sequence[space.Dimension]) -> list[str] | None:
+    """Write the words of a trial that was drawn before; None where the journal lacks some of them."""
+    counting = [d.key for d in dimensions if d.group is None or str(params.get(d.group)) in d.options]
+    return [f"{key}={params[key]}" for key in counting] if all(key in params for key in counting) else None

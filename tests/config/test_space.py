@@ -90,3 +90,11 @@ def test_a_study_goes_on_with_other_draws(sampler: str, tmp_path: Path) -> None:
         study.tell(trial, number)
     assert len(set(drawn)) >= 4
     assert [t.value for t in tuning.open_study(tmp_path, "max").trials] == list(range(6))
+
+
+def test_a_trial_that_was_half_drawn_is_not_run_with_the_default_of_the_rest() -> None:
+    a, b = dimension("a=x,y"), dimension("b=interval(0,1)")
+    of_x = space.Dimension("a.z", ("1", "2"), group="a", options=("x",))
+    assert tuning.drawn_words({"a": "y", "b": 0.5}, [a, b, of_x]) == ["a=y", "b=0.5"]
+    assert tuning.drawn_words({"a": "x", "b": 0.5}, [a, b, of_x]) is None
+    assert tuning.drawn_words({"a": "y"}, [a, b]) is None
