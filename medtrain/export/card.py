@@ -126,7 +126,7 @@ def _evaluation(folder: RunFolder, known: Facts, facts: Mapping[str, Any]) -> st
         "Test data": known.splits(),
         "Intervals": known.intervals(),
         "Decision": f"policy {decision['policy']}, fitted on {decision.get('basis', 'validation data')}"
-        + (f": {limits}" if limits else ": the most probable class"),
+        + (f": {limits}" if limits else f": {folder.target.words.decided}"),
         "Calibration": f"logits are divided by {decision['temperature']:.4g}, a temperature fitted on validation data",
         "Subgroups": ", ".join(folder.test.get("groups") or ()) or "none were judged (eval.groups)",
     }

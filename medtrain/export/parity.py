@@ -75,6 +75,24 @@ def compare_classes(ours: Path, theirs: Path, limits: Limits) -> Parity:
     return parity
 
 
+def compare_values(ours: Path, theirs: Path, limits: Limits) -> Parity:
+    """Compare two CSVs of quantities: numbers may differ by `Limits.probability` of a column's standard deviation."""
+    one, other = (pd.read_csv(file, dtype=str, keep_default_na=False) for file in (ours, theirs))
+    parity = Parity(len(one))
+    if list(one.columns) != list(other.columns) or one["case"].tolist() != other["case"].tolist():
+        parity.faults.append(f"columns {', '.join(other.columns)} of {len(other)} cases, not those of {len(one)}")
+        return parity
+    for column in one.columns:
+        values = [pd.to_numeric(side[column], errors="coerce") for side in (one, other)]
+        if not column.startswith(("prediction", "lower", "upper", "uncertainty")):
+            parity.faults += [f"{column} differs"] if (one[column] != other[column]).any() else []
+            continue
+        spread = float(values[0].std()) if values[0].notna().sum() > 1 else 1.0
+        scale = max(spread, float(values[0].abs().max()) * 1e-2, 1e-12) if values[0].notna().any() else 1.0
+        _numbers(parity, one["case"], column, values[0] / scale, values[1] / scale, limits)
+    return parity
+
+
 def _numbers(parity: Parity, cases: Any, column: str, one: Any, other: Any, limits: Limits) -> None:
     values = [pd.to_numeric(side, errors="coerce").to_numpy(float) for side in (one, other)]
     apart = np.abs(values[0] - values[1])

@@ -17,11 +17,12 @@ from scipy.stats import rankdata
 from medtrain.core.errors import MedtrainError
 from medtrain.metric.bootstrap import Array, patient_index, replicate
 from medtrain.metric.groups import by_group
-from medtrain.metric.interval import NOTHING, Form, Limits, real, spread, write
+from medtrain.metric.interval import NOTHING, Form, real, spread, turned, write
 from medtrain.metric.limits import SIGNED, UNBOUNDED
 from medtrain.metric.options import EvalOptions
 from medtrain.metric.paired import Drawn
 from medtrain.metric.ranking import ratio
+from medtrain.metric.share import share_forms
 
 ERRORS = ("mae", "rmse")  # of the user's unit, 0 or more
 CORRELATIONS = ("pearson", "spearman", "concordance")
@@ -156,32 +157,13 @@ def form_of(name: str, value: float, values_R: Array, patients: int) -> Form:
     """
     behind = (patients,)
     if name in ERRORS:
-        return Form(_turned(value, values_R, patients, np.log, np.exp), behind, ZERO_UP)
+        return Form(turned(value, values_R, patients, np.log, np.exp), behind, ZERO_UP)
     if name in CORRELATIONS:
-        return Form(_turned(value, values_R, patients, np.arctanh, np.tanh), behind, SIGNED)
+        return Form(turned(value, values_R, patients, np.arctanh, np.tanh), behind, SIGNED)
     if name == "r2":
         up, down = (lambda v: -np.log1p(-v)), (lambda z: -np.expm1(-z))
-        return Form(_turned(value, values_R, patients, up, down), behind, TO_ONE)
-    if name == "coverage":
-        return Form(_turned(value, values_R, patients, _logit, _expit), behind, (0.0, 1.0))
+        return Form(turned(value, values_R, patients, up, down), behind, TO_ONE)
     return Form(real(value, spread(values_R, patients), patients), behind, UNBOUNDED)
-
-
-def _logit(p: Any) -> Any:
-    return np.log(p) - np.log1p(-p)
-
-
-def _expit(z: Any) -> Any:
-    return 1 / (1 + np.exp(-z))
-
-
-def _turned(value: float, values_R: Array, patients: int, there: Any, back: Any) -> Limits:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        turned, drawn_R = float(there(value)), there(values_R)
-    if not np.isfinite(turned):
-        return NOTHING
-    low, high = real(turned, spread(drawn_R, patients), patients)
-    return float(back(low)), float(back(high))
 
 
 class Agreement:
@@ -230,7 +212,22 @@ class Agreement:
         values_R = self.replicates.get((name, metric))
         if values_R is None:
             return write(value, Form(NOTHING, (self.patients[name],)))
+        if metric == "coverage":
+            return write(value, self._share_inside(name), values_R)
         return write(value, form_of(metric, value, values_R, self.patients[name]), values_R)
+
+    def _share_inside(self, name: str) -> Form:
+        """Give the form of the share of truths within predicted intervals, which is one of cases."""
+        known, _, _, inside = self._column(v := list(self.cases.names).index(name), self._known(v))
+        patients = (
+            None if self.cases.patients is None else [self.cases.patients[n] for n in np.flatnonzero(known).tolist()]
+        )
+        patient_M, count = patient_index(patients, int(known.sum()))
+        hits_P, cases_P = (np.bincount(patient_M, weights, count) for weights in (inside.astype(float), None))
+        return share_forms(hits_P[None], cases_P[None].astype(float))[1][0]
+
+    def _known(self, v: int) -> Array:
+        return np.asarray(np.isfinite(self.cases.target_NV[:, v]))
 
     def results(self) -> dict[str, Any]:
         """Write ``metrics`` and ``per_class``, of the whole and of each quantity.

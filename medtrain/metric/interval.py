@@ -127,6 +127,22 @@ def real(value: float, variance: float, patients: int) -> Limits:
     return value - half, value + half
 
 
+def turned(
+    value: float, values_R: Array, patients: int, there: Callable[[Any], Any], back: Callable[[Any], Any]
+) -> Limits:
+    """Compute limits by Student's t on a scale on which a number has no end; none at an end.
+
+    Args:
+        there, back: to that scale, and from it.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        place, drawn_R = float(there(value)), there(values_R)
+    if not np.isfinite(place):
+        return NOTHING
+    low, high = real(place, spread(drawn_R, patients), patients)
+    return float(back(low)), float(back(high))
+
+
 def within(value: float, variance: float, patients: int) -> Limits:
     """Compute limits of a mean between 0 and 1, on the logit scale with Student's t."""
     if not 0 < value < 1:

@@ -16,8 +16,8 @@ from medtrain.metric.interval import (
     averaged,
     correlation,
     missing,
-    real,
     spread,
+    turned,
 )
 from medtrain.metric.ranking import ratio
 from medtrain.metric.share import bounded_limits, of_jaccard, share_forms
@@ -189,12 +189,11 @@ class SheetForms:
             return self._brier(value, values_R, top=2.0)
         if metric == "mae_grades":
             top = float(len(self.sheet.classes) - 1)
-            return self._brier(value, values_R, top)
+            limits = turned(value, values_R, self.n_patients, np.log, np.exp)
+            return Form(limits, (self.n_patients,), (0.0, top))
         if metric in WEIGHTED and isinstance(self.sheet, OrderedSheet):  # a rare grade decides little of them
-            with np.errstate(divide="ignore"):
-                z, drawn_R = np.arctanh(value), np.arctanh(np.clip(values_R, -1, 1))
-            limits = np.tanh(real(float(z), spread(drawn_R, self.n_patients), self.n_patients))
-            return Form((float(limits[0]), float(limits[1])), (self.n_patients,), SIGNED)
+            limits = turned(value, np.clip(values_R, -1, 1), self.n_patients, np.arctanh, np.tanh)
+            return Form(limits, (self.n_patients,), SIGNED)
         if metric == "within_one":
             return self._near.share("accuracy")
         together = self._together

@@ -58,6 +58,14 @@ class CaseTarget(PredictionColumns, Target):
     def decision_of(self, probs_BC: Tensor, limits_T: Tensor) -> Tensor:
         """Decide cases as `predict` does: class numbers int64 (B,), or a column each (B, C)."""
 
+    def together_of(self, probs_BSC: Tensor) -> Tensor:
+        """Put what S networks say of each case together (B, C), as operators of an exported graph."""
+        return probs_BSC.mean(1)
+
+    def outputs_for(self, numbers: Tensor) -> Tensor:
+        """Number the outputs that maps are made for, given the numbers of classes or quantities."""
+        return numbers
+
     @abstractmethod
     def disagreement_of(self, probs_BSC: Tensor, decided: Tensor) -> Tensor:
         """Measure how much S predictions a case differ, as `disagreement` does."""

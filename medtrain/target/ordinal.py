@@ -98,6 +98,10 @@ class Ordinal(NamedTarget, Multiclass):
         steps_KC = logits.new_tensor(np.eye(k, k + 1, 1) - np.eye(k, k + 1))
         return more @ steps_KC + logits.new_tensor(np.eye(1, k + 1)[0])
 
+    def outputs_for(self, numbers: Tensor) -> Tensor:
+        """Number the output of "more than the grade before", of the least grade that of "more than it"."""
+        return numbers if self.head == SOFTMAX or self.n_outputs == 1 else (numbers - 1).clamp(min=0)
+
     def likely(self, logits: Tensor) -> Tensor:
         return self.probabilities_of(logits).argmax(1)
 

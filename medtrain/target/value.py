@@ -150,6 +150,23 @@ class Value(NamedTarget, CaseTarget):
     def decision_of(self, probs_BC: Tensor, limits_T: Tensor) -> Tensor:
         return probs_BC[..., : len(self.classes)]
 
+    def together_of(self, probs_BSC: Tensor) -> Tensor:
+        mean, v = probs_BSC.mean(1), len(self.classes)
+        if not self.spread or probs_BSC.shape[1] == 1:
+            return mean
+        both = mean.new_zeros(*mean.shape)
+        between = ((probs_BSC[..., :v] - mean[:, None, :v]) ** 2).mean(1)
+        both[..., :v] = mean[..., :v]
+        both[..., v:] = ((probs_BSC[..., v:] ** 2).mean(1) + between).sqrt()
+        return both
+
+    def likely(self, logits: Tensor) -> Tensor:
+        """Number the first quantity, for each case."""
+        return logits[:, 0].long() * 0
+
+    def outputs_for(self, numbers: Tensor) -> Tensor:
+        return numbers + int(self.n_outputs == 1)  # a single output stands for two sides, the second is its own
+
     def disagreement_of(self, probs_BSC: Tensor, decided: Tensor) -> Tensor:
         return probs_BSC[..., : len(self.classes)].std(1)
 

@@ -13,3 +13,4 @@ if str(ROOT / "scripts") not in sys.path:
 classes = importlib.import_module("coverage_classes")
 others = importlib.import_module("coverage_others")
 results = importlib.import_module("coverage_results")
+quantities = importlib.import_module("coverage_values")

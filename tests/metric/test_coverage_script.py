@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from medtrain.metric import PositiveSheet
-from tests.metric.coverage_studies import classes, others, results
+from tests.metric.coverage_studies import classes, others, quantities, results
 from tests.repository import ROOT
 
 WRITERS = {("medtrain.metric.interval", "write"), ("medtrain.metric.cluster", "number")}
@@ -49,7 +49,8 @@ def noted(used: set[str], module: str, function: Callable) -> Callable:
 def fewer(monkeypatch):
     """Read truths from fewer cases, for this test alone."""
     cached = classes.truths, others.true_detection, others.true_analyses, others._pooled_auroc, others._true_paired
-    for module in (classes, others):
+    cached += quantities.true_values, quantities.true_grades
+    for module in (classes, others, quantities):
         monkeypatch.setattr(module, "PLENTY", 3000)
     for function in cached:
         function.cache_clear()
@@ -61,7 +62,7 @@ def fewer(monkeypatch):
 def judged() -> dict[str, dict]:
     rng = np.random.default_rng(0)
     studies = {name: classes.study(setting, rng, 30) for name, setting in KINDS.items()}
-    return studies | {name: one(rng, 30) for name, (one, _) in others.OTHERS.items()}
+    return studies | {name: one(rng, 30) for name, (one, _) in (others.OTHERS | quantities.VALUES).items()}
 
 
 def test_what_writes_an_interval_is_judged_by_the_script(fewer, monkeypatch):

@@ -15,6 +15,7 @@ from medtrain.export.runtime.inputs import Case, tell, write_whole
 from medtrain.export.runtime.started import Started
 from medtrain.io.store.fill import reason_of
 
+WIDTH_95 = 1.959963984540054  # standard deviations on either side that hold 95 % of a normal distribution
 Judge = Callable[[Any], Mapping[str, NDArray[Any]]]
 
 
@@ -37,11 +38,29 @@ class ClassRows:
         uncertainty [B] or [B, C], of several networks.
         """
         for row, number in enumerate(numbers):
+            if "readings" in outputs:
+                self._cells[number] = self._measured(outputs, row)
+                continue
             cells = self._decided(outputs["decision"][row])
             cells |= {f"prob_{name}": p for name, p in zip(self.classes, outputs["probabilities"][row], strict=True)}
             if "uncertainty" in outputs:
                 cells |= self._doubt(outputs["uncertainty"][row])
             self._cells[number] = cells
+
+    def _measured(self, outputs: Mapping[str, NDArray[Any]], row: int) -> dict[str, Any]:
+        """Give the cells of quantities: their values, the ends of predicted 95 % intervals, the members' spread."""
+        v, readings = len(self.classes), outputs["readings"][row]
+        columns = {"prediction": readings[:v]}
+        if len(readings) > v:
+            half = WIDTH_95 * readings[v:]
+            columns |= {"lower": readings[:v] - half, "upper": readings[:v] + half}
+        if "uncertainty" in outputs:
+            columns["uncertainty"] = outputs["uncertainty"][row]
+        return {
+            what if v == 1 else f"{what}_{name}": value
+            for what, values in columns.items()
+            for name, value in zip(self.classes, values, strict=True)
+        }
 
     def _decided(self, decision: NDArray[Any]) -> dict[str, Any]:
         if decision.ndim == 0:

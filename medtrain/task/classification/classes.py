@@ -26,6 +26,8 @@ def wanted_classes(wanted: str | list[str], classes: Sequence[str]) -> list[str]
 
 def decided(row: pd.Series, classes: Sequence[str]) -> list[str]:
     """List the classes that the decision says yes to: of a multilabel problem any number."""
+    if not any(f"prob_{c}" in row for c in classes):  # quantities
+        return list(classes)
     if "prediction" in row:
         return [str(row["prediction"])]
     return [c for c in classes if str(row[f"prediction_{c}"]) == "1"]
@@ -34,3 +36,21 @@ def decided(row: pd.Series, classes: Sequence[str]) -> list[str]:
 def predicted(row: pd.Series, classes: list[str]) -> list[str]:
     """List the classes decided for; the most probable one where there is none."""
     return decided(row, classes) or [max(classes, key=lambda c: float(row[f"prob_{c}"]))]
+
+
+def number_of(row: pd.Series, name: str) -> float:
+    """Give the probability of a class, or the predicted quantity of that name."""
+    return float(row[next(column for column in (f"prob_{name}", f"prediction_{name}", "prediction") if column in row)])
+
+
+def in_words(row: pd.Series, name: str) -> str:
+    """Write a class with its probability, or a quantity with its value."""
+    if f"prob_{name}" in row:
+        return f"{name} (probability {number_of(row, name):.3f})"
+    return f"{name} ({number_of(row, name):.4g})"
+
+
+def decision_in_words(row: pd.Series, classes: Sequence[str]) -> str:
+    """Write what was decided of a case: classes with | between, or quantities with their values."""
+    names = decided(row, classes)
+    return "|".join(names if any(f"prob_{c}" in row for c in classes) else (in_words(row, name) for name in names))

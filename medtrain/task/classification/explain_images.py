@@ -17,7 +17,7 @@ from medtrain.explain.names import safe_name, unique_names
 from medtrain.io.files import atomic_path
 from medtrain.io.image import original_point, placement, read_fitted, read_image
 from medtrain.report.progress import bar
-from medtrain.task.classification.classes import decided, predicted, wanted_classes
+from medtrain.task.classification.classes import decision_in_words, in_words, number_of, predicted, wanted_classes
 from medtrain.task.classification.methods import Methods, check, methods_of
 from medtrain.task.explanation import Explanation, Request
 
@@ -67,10 +67,13 @@ def _explained(
             part = pairs[start : start + len(x)]
             rows = torch.tensor([i for i, _ in part], device=x.device)
             number = torch.tensor([classes.index(name) for _, name in part], device=x.device)
-            for (i, name), heat in zip(part, methods[method](task.model, x[rows], number), strict=True):
+            for (i, name), heat in zip(
+                part, methods[method](task.model, x[rows], task.target.outputs_for(number)), strict=True
+            ):
                 row = int(batch["case"][i])
-                facts = {"row": row, "prediction": "|".join(decided(table.loc[row], classes)), "class": name}
-                yield facts | {"prob": table.loc[row, f"prob_{name}"], "method": method, "heat": heat.cpu().numpy()}
+                facts = {"row": row, "prediction": decision_in_words(table.loc[row], classes), "class": name}
+                facts |= {"words": in_words(table.loc[row], name), "prob": number_of(table.loc[row], name)}
+                yield facts | {"method": method, "heat": heat.cpu().numpy()}
 
 
 def _written(item: dict[str, Any], task: Any, request: Request, name: str, block: tuple[int, ...]) -> dict[str, Any]:
@@ -87,7 +90,7 @@ def _written(item: dict[str, Any], task: Any, request: Request, name: str, block
     film = read_fitted(case["path"], replace(form, size=size))
     of_class = "" if item["method"] == "attention" else f"_{safe_name(item['class'])}"
     file = f"{name}_{item['method']}{of_class}"
-    what = f"{item['class']} (probability {item['prob']:.3f})"
+    what = item.pop("words")
     decision = item["prediction"] or "none of the classes"
     title = f"{case['case']}\n{TITLES[item['method']]} {what}; decision: {decision}"
     figure = overlay(film, heat, title, SCALES[item["method"]])

@@ -18,7 +18,7 @@ from medtrain.io.files import atomic_path
 from medtrain.io.nifti_map import grid_of_file, onto_grid, write_map
 from medtrain.io.store.voxels import Stored
 from medtrain.report.progress import bar
-from medtrain.task.classification.classes import decided, predicted, wanted_classes
+from medtrain.task.classification.classes import decision_in_words, in_words, number_of, predicted, wanted_classes
 from medtrain.task.classification.methods import Methods, check, methods_of
 from medtrain.task.explanation import Explanation, Request
 
@@ -45,7 +45,7 @@ def explain_volumes(task: Any, request: Request) -> Explanation:
     progress, done = bar("explaining", "volumes"), 0
     for case, maps in _by_case(task, request, loader, table, methods, shares):
         for (method, name), parts in maps.items():
-            decision = "|".join(decided(table.loc[case], task.spec.classes))
+            decision = decision_in_words(table.loc[case], task.spec.classes)
             map_ = CaseMap(method, name, parts, table.loc[case], decision, methods.block(method))
             explanation.rows.append(write_case_map(map_, request, loader.dataset, case, names[case]))
         progress(done := done + 1, len(request.data.readable))
@@ -94,7 +94,7 @@ def _by_case(
                 part = pairs[start : start + len(x)]
                 rows = torch.tensor([i for i, _ in part], device=x.device)
                 number = torch.tensor([classes.index(name) for _, name in part], device=x.device)
-                heats = methods[method](task.model, x[rows], number).float().cpu().numpy()
+                heats = methods[method](task.model, x[rows], task.target.outputs_for(number)).float().cpu().numpy()
                 for (i, name), heat in zip(part, heats, strict=True):
                     place = (cases[i], instances[i])
                     of_case = pending.setdefault(cases[i], {}).setdefault((method, name), [])
@@ -125,7 +125,7 @@ class CaseMap:
 
 def write_case_map(map_: CaseMap, request: Request, patches: Any, row: int, file: str) -> dict[str, Any]:
     """Write one map and its picture; returns its row of explain.csv."""
-    method, name, prob = map_.method, map_.name, map_.prediction[f"prob_{map_.name}"]
+    method, name, prob = map_.method, map_.name, number_of(map_.prediction, map_.name)
     position, case = patches.rows.index(row), request.data.cases.iloc[row]
     image: Stored = patches.cases[position].images[0]
     starts = [(patches.start(position, instance), heat) for instance, heat in map_.parts]
@@ -137,7 +137,7 @@ def write_case_map(map_: CaseMap, request: Request, patches: Any, row: int, file
     share = highest or (0.5, 0.5, 0.5)
     voxel = [min(n - 1, int(part * n)) for part, n in zip(share, heat.shape, strict=True)]
     decision = map_.decision or "none of the classes"
-    title = f"{case['case']}\n{TITLES[method]} {name} (probability {prob:.3f}); decision: {decision}"
+    title = f"{case['case']}\n{TITLES[method]} {in_words(map_.prediction, name)}; decision: {decision}"
     figure = three_planes(_grey(image, patches.form.window), heat, voxel, image.spacing, title, SCALES[method])
     with atomic_path(request.output / "pictures" / f"{file}.png") as temporary, open(temporary, "wb") as stream:
         figure.savefig(stream, format="png")

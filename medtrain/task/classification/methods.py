@@ -62,6 +62,6 @@ def check(task: Any, few: dict[str, Tensor], methods: Methods) -> dict[str, Any]
         x = task.inputs(few)
         logits = class_logits(task.model, x)
         logits = logits.mean(1) if logits.ndim == 3 else logits  # of an ensemble's members
-    number = task.target.likely(logits)
+    number = task.target.outputs_for(task.target.likely(logits))
     most = {name: 1 if name == COVERED else len(x) for name in methods.names}
     return {name: sanity_check(task.model, methods[name], x[:n], number[:n]) for name, n in most.items()}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from medtrain.core.errors import UsageError
 from medtrain.core.pool import pool_case
 from medtrain.data.settings import image_form
-from medtrain.export.parity import compare_classes
+from medtrain.export.parity import Compare, compare_classes, compare_values
 from medtrain.export.portable import ExportRequest, Part, Portable
 from medtrain.io.image import ImageForm, read_image
 from medtrain.model import Ensemble
@@ -72,6 +72,7 @@ class Judge(nn.Module):
     def __init__(self, task: Any, request: ExportRequest) -> None:
         super().__init__()
         self.target = task.target
+        self.readers = list(task.model.readers) if isinstance(task.model, Ensemble) else []
         own = task.model.temperatures if isinstance(task.model, Ensemble) else torch.ones(1, dtype=torch.float64)
         self.register_buffer("temperature_S", own.double() * request.decision.temperature)
         limits = list(request.decision.thresholds.values())
@@ -79,8 +80,13 @@ class Judge(nn.Module):
 
     def forward(self, logits_BSK: Tensor) -> tuple[Tensor, ...]:
         """Compute probabilities, decision, and of several networks their uncertainty, of float64 logits."""
-        probs_BSC = self.target.probabilities_of(logits_BSK / self.temperature_S[:, None])
-        probs_BC = probs_BSC.mean(1)
+        logits_BSK = logits_BSK / self.temperature_S[:, None]
+        if self.readers and any(reader != self.target for reader in self.readers):  # each has learned from other cases
+            parts = [reader.probabilities_of(logits_BSK[:, s]) for s, reader in enumerate(self.readers)]
+            probs_BSC = torch.stack(parts, 1)
+        else:
+            probs_BSC = self.target.probabilities_of(logits_BSK)
+        probs_BC = self.target.together_of(probs_BSC)
         decision = self.target.decision_of(probs_BC, self.limits_T)
         if probs_BSC.shape[1] == 1:
             return probs_BC, decision
@@ -89,7 +95,14 @@ class Judge(nn.Module):
 
 def outputs_of(task: Any) -> dict[str, str]:
     """Say what the outputs of `Judge` are."""
-    several = task.target.several
+    several, v = task.target.several, len(task.spec.classes)
+    if "values" in task.target.forms:
+        readings = {
+            "readings": f"(B, C) float64, the {v} quantities, then their standard deviations where they are predicted",
+            "decision": f"(B, {v}) float64, the quantities",
+        }
+        spread = {"uncertainty": f"(B, {v}) float64, how far the members' predictions spread"}
+        return readings | (spread if isinstance(task.model, Ensemble) else {})
     named = {
         "probabilities": "(B, C) float64, one column a class in order, calibrated",
         "decision": "(B, C) int64, 0 or 1 of each class" if several else "(B,) int64, the number of the class",
@@ -102,6 +115,11 @@ def outputs_of(task: Any) -> dict[str, str]:
 def outputs_of_one(task: Any) -> dict[str, str]:
     """Say what they are where cases come one by one."""
     return {name: words.replace("(B, ", "(").replace("(B,)", "()") for name, words in outputs_of(task).items()}
+
+
+def comparing(task: Any) -> Compare:
+    """Choose how predictions of an export are compared with the run's."""
+    return compare_values if "values" in task.target.forms else compare_classes
 
 
 def refuse_drawn(task: Any) -> None:
@@ -135,7 +153,7 @@ def portable_images(task: Any, request: ExportRequest) -> Portable:
         suffix=".csv",
         strange=odd_pictures,
         keep=keep_picture,
-        compare=compare_classes,
+        compare=comparing(task),
         facts={"input": facts_of_form(form)},
     )
 

@@ -14,11 +14,10 @@ from torch import Tensor, nn
 from medtrain.core.errors import UsageError
 from medtrain.core.pool import pool_case
 from medtrain.data.batches.patch_form import patch_form
-from medtrain.export.parity import compare_classes
 from medtrain.export.portable import ExportRequest, Part, Portable
 from medtrain.io.volume_source import read_volume
 from medtrain.model import Ensemble
-from medtrain.task.classification.portable import Judge, Logits, break_off, outputs_of_one, refuse_drawn
+from medtrain.task.classification.portable import Judge, Logits, break_off, comparing, outputs_of_one, refuse_drawn
 
 ODD = (3, 5, 7)  # voxels a side of a small volume
 TRAINING = ("jitter", "per_volume", "foreground_share", "beyond", "label", "min_share", "control")
@@ -96,7 +95,7 @@ def portable_volumes(task: Any, request: ExportRequest) -> Portable:
         suffix=".csv",
         strange=odd_volumes,
         keep=keep_volume,
-        compare=compare_classes,
+        compare=comparing(task),
         facts={"input": {"form": cut, "spacing": spec.spacing and list(spec.spacing), "channels": spec.channels}},
     )
 

@@ -67,7 +67,7 @@ def explain_bags(task: Any, request: Request) -> Explanation:
             if len(checks[named[0]]) < request.sanity and len(bag.x) > 2:
                 for name in named:
                     likely = torch.tensor([task.spec.classes.index(about["likely"])])
-                    checks[name].append(sanity_check(task.model, METHODS[name], bag, likely))
+                    checks[name].append(sanity_check(task.model, METHODS[name], bag, task.target.outputs_for(likely)))
             progress(len({row["row"] for row in rows}), len(data.readable))
     explanation.notes += data.told_slides()
     write_text(request.output / "regions.csv", pd.DataFrame(lesions_of_all, columns=REGION).to_csv(index=False))
@@ -98,7 +98,7 @@ def _values(
     lesion = task.spec.target.positive or likely[0]
 
     def number(name: str) -> torch.Tensor:
-        return torch.tensor([classes.index(name)], device=bag.x.device)
+        return task.target.outputs_for(torch.tensor([classes.index(name)], device=bag.x.device))
 
     values = {}
     with torch.no_grad():

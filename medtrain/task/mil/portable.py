@@ -12,12 +12,11 @@ from torch import Tensor, nn
 from medtrain.core.errors import UsageError
 from medtrain.core.extras import extra
 from medtrain.core.segments import Packed
-from medtrain.export.parity import compare_classes
 from medtrain.export.portable import ExportRequest, Part, Portable
 from medtrain.io.bags import read_bag
 from medtrain.model import members_of, relevance
 from medtrain.model.neighbours import NeighbourNetwork
-from medtrain.task.classification.portable import Judge, break_off, by_member, outputs_of_one, refuse_drawn
+from medtrain.task.classification.portable import Judge, break_off, by_member, comparing, outputs_of_one, refuse_drawn
 
 EXAMPLE = 6  # instances
 ODD = 3  # instances of a small bag
@@ -77,7 +76,7 @@ def portable_bags(task: Any, request: ExportRequest) -> Portable:
         suffix=".csv",
         strange=odd_bags,
         keep=keep_bag,
-        compare=compare_classes,
+        compare=comparing(task),
         facts={"input": seen},
     )
 

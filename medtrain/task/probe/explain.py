@@ -18,7 +18,7 @@ from medtrain.explain.names import safe_name, unique_names
 from medtrain.model import Ensemble, members_of
 from medtrain.report.progress import bar
 from medtrain.task.base import Batch, scaled
-from medtrain.task.classification.classes import decided, predicted, wanted_classes
+from medtrain.task.classification.classes import decision_in_words, predicted, wanted_classes
 from medtrain.task.classification.explain_images import explain_images
 from medtrain.task.classification.explain_volumes import COLUMNS, CaseMap, write_case_map
 from medtrain.task.classification.methods import COVERED
@@ -100,10 +100,10 @@ def explain_slices(task: Any, request: Request) -> Explanation:
             chosen = predicted(row, classes)
             for method in named:
                 for name in chosen[:1] if method == "attention" else wanted or chosen:
-                    class_1 = torch.tensor([classes.index(name)], device=request.device)
+                    class_1 = task.target.outputs_for(torch.tensor([classes.index(name)], device=request.device))
                     values_N = METHODS[method](task.model, bags.alone(number), class_1)[0].float().cpu()
                     parts = list(enumerate(values_N.reshape(-1, patches.form.size[0], 1, 1).numpy()))
-                    drawn = CaseMap(method, name, parts, row, "|".join(decided(row, classes)))
+                    drawn = CaseMap(method, name, parts, row, decision_in_words(row, classes))
                     explanation.rows.append(write_case_map(drawn, request, patches, case, names[case]))
         progress(len({row["row"] for row in explanation.rows}), len(data.readable))
     return explanation
