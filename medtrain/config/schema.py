@@ -78,6 +78,13 @@ class Data:
     min_share: Share
     padding: Literal["lowest", "edge", "mirror"]
     control: Literal["constant", "noise"] | None
+    # masks as labels
+    label_from: Literal["table", "mask"]
+    regions: dict | None
+    ignore_label: Natural | None
+    modality: Literal["ct", "other"] | None
+    strides: list | None
+    memory_gb: Positive
     # slides and bags
     unit: Literal["slide", "patient"]
     instances: Count

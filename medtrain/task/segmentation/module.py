@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from medtrain.core.errors import UsageError
 from medtrain.data.base import Data
+from medtrain.data.batches.masks import MaskData
 from medtrain.io.files import write_text
 from medtrain.io.own_grid import most_likely, to_own, write_on_own
 from medtrain.metric import EvalOptions
@@ -26,6 +27,7 @@ from medtrain.target.mask import MaskTarget
 from medtrain.task.base import Batch, Task, refuse_unused, shape_of
 from medtrain.task.explanation import Explanation, Request
 from medtrain.task.gathering import Outputs
+from medtrain.task.segmentation.pictures import draw_cases, explain_masks
 from medtrain.task.segmentation.window import whole_volume
 
 MASKS = "masks"  # folder of the label maps of a judged or predicted set
@@ -138,7 +140,7 @@ class Segmentation(Task):
         own = self.truth.own_case(row)
         image, spacing = own.images[0], tuple(self.spec.spacing or (1.0, 1.0, 1.0))
         probs = self.probabilities(batch, self.mirrored)
-        label, masks = self._on_own(probs, spacing, image)
+        label, masks = self.on_own(probs, spacing, image)
         file = Path(self.trainer.default_root_dir) / ".masks" / f"{row}.nii.gz"
         file.parent.mkdir(parents=True, exist_ok=True)
         write_on_own(label, image, self.truth.image_file(row), file)
@@ -154,7 +156,7 @@ class Segmentation(Task):
         ]
         return made | {"measured": torch.from_numpy(np.stack(rows))[None]}
 
-    def _on_own(
+    def on_own(
         self, probs_KDHW: Tensor, spacing: Any, image: Any
     ) -> tuple[NDArray[np.uint16], list[NDArray[np.bool_]]]:
         """Bring probabilities to the file's own grid: a label map as files have it, and the voxels of each class."""
@@ -237,10 +239,11 @@ class Segmentation(Task):
         write_text(output, pd.DataFrame(lines).to_csv(index=False))
 
     def draw_mistakes(self, folder: Path, data: Data, most: int) -> None:
-        """Draw nothing yet."""
+        assert isinstance(data, MaskData)
+        draw_cases(folder, data, self.target, most)
 
     def explain(self, request: Request) -> Explanation:
-        raise UsageError("explain: a segmentation says itself where it sees what: look at the masks of predict")
+        return explain_masks(self, request)
 
     def batch_size(self, batch: Batch) -> int:
         return len(batch["case"])
