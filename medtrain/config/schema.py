@@ -31,6 +31,7 @@ class Columns:
 
 
 class Data:
+    kind: str | list[str]  # of tasks: one, or several
     # rows
     annotations: Names
     root: Names  # several: of boxes alone
