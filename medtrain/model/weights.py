@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum
@@ -39,6 +40,11 @@ _OF_TRAINING = (
     "lr_schedulers",
     "loops",
 )
+_PLAIN_NUMBERS: list[Any] = [  # NumPy's numbers, which trainers log beside the weights: they hold no code
+    (np.float64(0).__reduce__()[0], "numpy._core.multiarray.scalar"),
+    (np.float64(0).__reduce__()[0], "numpy.core.multiarray.scalar"),
+    *(np.dtype, *(type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "bool"))),
+]
 _LOAD_ERRORS = (OSError, RuntimeError, EOFError, ValueError, KeyError)
 
 
@@ -94,7 +100,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
             content: Any = load_file(path)
         else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals(_PLAIN_NUMBERS):
+                content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise MedtrainError(
             f"{path}: damaged, or holds more than tensors and plain values; reading that could run code, so save only"
