@@ -26,9 +26,13 @@ from medtrain.metric.options import EvalOptions
 from medtrain.metric.sheet import Key, PositiveSheet, Sheet
 from medtrain.metric.within import draw_within
 
-LESS_IS_BETTER = frozenset({"brier", "ece", "ece_debiased", "fp_per_negative_image", "mae", "rmse", "mae_grades"})
+LESS_IS_BETTER = frozenset(
+    {"brier", "ece", "ece_debiased", "fp_per_negative_image", "mae", "rmse", "mae_grades", "hd95"}
+)
 WITHIN = "auroc_within_folds"
-UNDIRECTED = frozenset({"calibration_slope", "calibration_intercept", "bias", "loa_low", "loa_high", "coverage"})
+UNDIRECTED = frozenset(
+    {"calibration_slope", "calibration_intercept", "bias", "loa_low", "loa_high", "coverage", "volume_difference_ml"}
+)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ from medtrain.metric import (
     draw_boxes,
     draw_cases,
 )
+from medtrain.metric.mask_overlap import MEASURED, draw_masks
+from medtrain.metric.mask_table import measured_in
 from medtrain.metric.survival import Risks, draw_survival
 from medtrain.report.folder import Array, RunFolder, read_folder
 from medtrain.target import Target
@@ -189,6 +191,32 @@ class ComparedRisks(ComparedRun):
 
 
 @dataclass(frozen=True)
+class ComparedMasks(ComparedRun):
+    """What was measured of masks.
+
+    Args:
+        measured_NCM: of the test cases, in the order of `cases`; see `medtrain.metric.mask_table`.
+    """
+
+    measured_NCM: Array
+
+    def _chosen(self, rows: Array, classes: Sequence[str]) -> Array:
+        return self.measured_NCM[rows][:, [self.classes.index(name) for name in classes]]
+
+    def labels(self, rows: Array, classes: Sequence[str]) -> list[Any]:
+        """Give the true volumes in ml: other masks of the same cases have others."""
+        volumes: list[Any] = self._chosen(rows, classes)[..., MEASURED.index("true_volume_ml")].round(6).tolist()
+        return volumes
+
+    def drawn(self, rows: Array, classes: Sequence[str], options: EvalOptions) -> Drawn:
+        patients = [self.patients[row] for row in rows.tolist()]
+        return draw_masks(self._chosen(rows, classes), classes, patients, options)
+
+    def add_tests(self, results: dict[str, Any], other: Any, rows: Array, rows_of_other: Array) -> None:
+        """Add none: the differences have their bootstrap."""
+
+
+@dataclass(frozen=True)
 class ComparedBoxes(ComparedRun):
     """Boxes in images.
 
@@ -240,6 +268,8 @@ def read_compared(path: Path) -> ComparedRun | str:
         cases = list(map(str, folder.table["case"])) if folder.table is not None else []
         patients = list(map(str, risks.truth.patients or cases))
         return ComparedRisks(folder, facts, folder.target, cases, patients, risks, _folds(folder, cases))
+    if (masks := _masks(folder, facts)) is not None:
+        return masks
     predictions = folder.predictions()
     if predictions is None or not predictions.cases or not isinstance(folder.target, ClassTarget):
         return f"no test_predictions.csv with predictions (status: {facts.get('status', 'unknown')})"
@@ -253,6 +283,17 @@ def read_compared(path: Path) -> ComparedRun | str:
     arrays = predictions.probs_NC, predictions.target_NC, predictions.predicted_NC
     folds = _folds(folder, predictions.cases)
     return Compared(folder, facts, folder.target, predictions.cases, patients, *arrays, folds=folds)
+
+
+def _masks(folder: RunFolder, facts: Mapping[str, Any]) -> ComparedMasks | None:
+    table = folder.table
+    if table is None or not len(table):
+        return None
+    measured = measured_in(dict(table.items()), folder.classes)
+    if measured is None or not folder.classes:
+        return None
+    cases, patients = table["case"].astype(str).tolist(), table["patient"].astype(str).tolist()
+    return ComparedMasks(folder, facts, folder.target, cases, patients, measured)
 
 
 def _folds(folder: RunFolder, cases: Sequence[str]) -> Array | None:
