@@ -1,9 +1,11 @@
 """What a mask is worth, case by case and class by class: overlap, distance of surfaces, volume, lesions.
 
 Both masks empty: nothing to measure, left out and counted. One of them empty: Dice and IoU are 0, distances of surfaces
-have no value, and both are counted. A surface is the voxels of a mask with a neighbour (of six) outside it; the 95th
-percentile of distances is taken each way, and the larger one counts, as MONAI has it. NSD: Nikolov et al., J. Med.
-Internet Res. 2021 (surfaces by voxels). Lesions are components of 26 neighbours; one is found if a voxel of it is.
+have no value, and both are counted. NSD: Nikolov et al., J. Med. Internet Res. 2021, the share of the area of both
+surfaces that lies near the other, by DeepMind's package; MONAI calls it surface Dice with subvoxels. For the Hausdorff
+distance a surface is the voxels of a mask with a neighbour (of six) outside it; the 95th percentile of distances is
+taken each way, and the larger one counts, as MONAI has it. Lesions are components of 26 neighbours; one is found if a
+voxel of it is.
 """
 
 from __future__ import annotations
@@ -12,12 +14,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import surface_distance
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from medtrain.metric.bootstrap import Array, patient_index, replicate
+from medtrain.metric.groups import by_group
 from medtrain.metric.interval import Form, real, spread, within, write
 from medtrain.metric.options import EvalOptions
+from medtrain.metric.paired import Drawn
 
 Mask = NDArray[np.bool_]
 
@@ -27,6 +32,9 @@ MEASURED = (
 )  # fmt: skip
 """What is measured of a case and a class, in the order of `measure`: the first three are voxels."""
 SHARES = ("dice", "iou", "nsd", "lesion_sensitivity", "lesion_precision", "lesion_f1")
+METRICS = (*SHARES, "hd95", "volume_difference_ml")
+LESIONS = MEASURED.index("lesions")  # from which on lesions are counted
+Key = tuple[str | None, str]  # class, None for the mean over classes; metric
 _AROUND = np.ones((3, 3, 3), bool)
 
 
@@ -52,14 +60,19 @@ def pieces_of(mask: Mask, other: Mask) -> tuple[int, int]:
 
 
 def surfaces(predicted: Mask, true: Mask, spacing: Sequence[float], tolerance: float) -> tuple[float, float]:
-    """Compute the normalised surface distance and the 95th percentile of the Hausdorff distance in mm."""
+    """Compute the normalised surface distance and the 95th percentile of the Hausdorff distance in mm.
+
+    Args:
+        predicted, true: (D, H, W), neither of them empty.
+    """
     places = np.argwhere(predicted | true)
     box = tuple(slice(max(0, low - 1), high + 2) for low, high in zip(places.min(0), places.max(0), strict=True))
-    edges = [mask & ~ndimage.binary_erosion(mask) for mask in (np.pad(m[box], 1) for m in (predicted, true))]
+    ours, theirs = (np.pad(mask[box], 1) for mask in (predicted, true))
+    areas = surface_distance.compute_surface_distances(theirs, ours, spacing)
+    nsd = surface_distance.compute_surface_dice_at_tolerance(areas, tolerance)
+    edges = [mask & ~ndimage.binary_erosion(mask) for mask in (ours, theirs)]
     away = [ndimage.distance_transform_edt(~edge, spacing) for edge in edges]
     to_true, to_predicted = away[1][edges[0]], away[0][edges[1]]
-    near = (to_true <= tolerance).sum() + (to_predicted <= tolerance).sum()
-    nsd = near / (len(to_true) + len(to_predicted))
     return float(nsd), float(max(np.percentile(to_true, 95), np.percentile(to_predicted, 95)))
 
 
@@ -85,48 +98,82 @@ def evaluate_masks(
     Args:
         measured_NCM: as of `measure`, of N cases and C classes.
         patients: of each case.
+        options: replicates of the intervals, and groups of the N cases.
 
     Returns:
-        ``metrics``, ``per_class``, and by class the ``counts`` of cases whose masks are empty.
+        ``metrics``, ``per_class``, by class the ``counts`` of cases whose masks are empty, and ``groups``.
     """
-    number = patient_index(patients, len(measured_NCM))[1]
+
+    def group(in_N: Array) -> dict[str, Any]:
+        own = [patient for patient, inside in zip(patients, in_N, strict=True) if inside]
+        counts = {"n_cases": len(own), "n_patients": len(set(own))}
+        return counts | _judged(measured_NCM[in_N], classes, own, options)
+
+    judged = _judged(measured_NCM, classes, patients, options)
+    return judged | {"groups": by_group(options.groups, group)}
+
+
+def draw_masks(measured_NCM: Array, classes: Sequence[str], patients: Sequence[str], options: EvalOptions) -> Drawn:
+    """Compute all metrics of a set and their replicates, {(class or None, metric)}; arguments as `evaluate_masks`."""
     of_class = {name: values_of(measured_NCM[:, c]) for c, name in enumerate(classes)}
-    lesions = {name: measured_NCM[:, c, 7:] for c, name in enumerate(classes)}
+    lesions = {name: measured_NCM[:, c, LESIONS:] for c, name in enumerate(classes)}
 
-    def statistics(weights_RN: Array) -> dict[tuple[str | None, str], Array]:
-        made: dict[tuple[str | None, str], Array] = {}
+    def statistics(weights_RN: Array) -> dict[Key, Array]:
+        made: dict[Key, Array] = {}
         for name in classes:
-            for metric, values in of_class[name].items():
-                made[name, metric] = _mean(weights_RN, values)
-            made |= {(name, metric): v for metric, v in _of_lesions(weights_RN @ lesions[name]).items()}
-        for metric in {metric for _, metric in made}:
-            made[None, metric] = _over_classes([made[name, metric] for name in classes])
-        return made
+            one = {metric: _mean(weights_RN, values) for metric, values in of_class[name].items()}
+            one |= _of_lesions(weights_RN @ lesions[name])
+            made |= {(name, metric): one[metric] for metric in METRICS}
+        means = {(None, metric): _over_classes([made[name, metric] for name in classes]) for metric in METRICS}
+        return means | made
 
-    whole = {key: float(v[0]) for key, v in statistics(np.ones((1, len(measured_NCM)))).items()}
-    drawn = replicate(statistics, patients, len(measured_NCM), options.bootstrap, options.seed)
+    number = len(measured_NCM)
+    values = {key: float(v[0]) for key, v in statistics(np.ones((1, number))).items()}
+    drawn = replicate(statistics, patients, number, options.bootstrap, options.seed)
+    return Drawn(values, drawn, patient_index(patients, number)[1])
 
-    def entry(key: tuple[str | None, str]) -> dict[str, Any]:
-        values_R = drawn.get(key)
-        if values_R is None or not np.isfinite(whole[key]):
-            return write(whole[key], None)
-        return write(whole[key], _form(key[1], whole[key], values_R, number), values_R)
 
-    names = [metric for key, metric in whole if key is None]
-    order = [name for name in (*SHARES, "hd95", "volume_difference_ml") if name in names]
+def _judged(
+    measured_NCM: Array, classes: Sequence[str], patients: Sequence[str], options: EvalOptions
+) -> dict[str, Any]:
+    drawn = draw_masks(measured_NCM, classes, patients, options)
+    behind: dict[Key, int] = {}
+    for c, name in enumerate(classes):
+        known = _known(values_of(measured_NCM[:, c])) | _with_lesions(measured_NCM[:, c, LESIONS:])
+        behind |= {(name, m): len(set(np.asarray(patients, object)[known_N])) for m, known_N in known.items()}
+
+    def entry(key: Key) -> dict[str, Any]:
+        value, values_R = drawn.values[key], drawn.replicates.get(key)
+        if values_R is None or not np.isfinite(value):
+            return write(value, None)
+        # of a mean over classes the one that rests on the fewest says how much is known
+        fewest = min(behind[name, key[1]] for name in classes if key[0] in (None, name) and behind[name, key[1]])
+        return write(value, _form(key[1], value, values_R, fewest), values_R)
+
     return {
-        "metrics": {metric: entry((None, metric)) for metric in order},
-        "per_class": {name: {metric: entry((name, metric)) for metric in order} for name in classes},
+        "metrics": {metric: entry((None, metric)) for metric in METRICS},
+        "per_class": {name: {metric: entry((name, metric)) for metric in METRICS} for name in classes},
         "counts": {name: _counts(measured_NCM[:, c]) for c, name in enumerate(classes)},
     }
 
 
+def _known(values: Mapping[str, Array]) -> dict[str, Array]:
+    """Tell of each metric which cases have a value."""
+    return {metric: np.isfinite(values_N) for metric, values_N in values.items()}
+
+
+def _with_lesions(counts_N4: Array) -> dict[str, Array]:
+    """Tell of each lesion-wise metric which cases count in it: those with lesions, with called ones, with either."""
+    true, called = counts_N4[:, 0] > 0, counts_N4[:, 2] > 0
+    return {"lesion_sensitivity": true, "lesion_precision": called, "lesion_f1": true | called}
+
+
 def _form(metric: str, value: float, values_R: Array, patients: int) -> Form:
+    """Make the limits of a metric that so many patients have a value of."""
     variance = spread(values_R, patients)
-    if metric not in SHARES:
-        return Form(real(value, variance, patients), (patients,), (-np.inf, np.inf))
-    limits = within(value, variance, patients)
-    return Form(limits, (patients,))
+    if metric in SHARES:
+        return Form(within(value, variance, patients), (patients,))
+    return Form(real(value, variance, patients), (patients,), (-np.inf, np.inf))
 
 
 def _mean(weights_RN: Array, values_N: Array) -> Array:
@@ -136,15 +183,19 @@ def _mean(weights_RN: Array, values_N: Array) -> Array:
 
 
 def _of_lesions(counts_R4: Array) -> dict[str, Array]:
-    """Compute lesion-wise metrics of sums over cases: lesions, found, called, called rightly."""
+    """Compute lesion-wise metrics of sums over cases: lesions, found, called, called rightly.
+
+    F1 is 0 where there are lesions, or calls, and none is right.
+    """
     lesions, hit, called, right = counts_R4.T
     with np.errstate(divide="ignore", invalid="ignore"):
         sensitivity, precision = hit / lesions, right / called
         f1 = 2 * sensitivity * precision / (sensitivity + precision)
+    none_right = (hit + right == 0) & (lesions + called > 0)
     return {
         "lesion_sensitivity": sensitivity,
         "lesion_precision": precision,
-        "lesion_f1": np.nan_to_num(f1, nan=np.nan),
+        "lesion_f1": np.where(none_right, 0.0, f1),
     }
 
 

@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from medtrain.core.ranges import Count, Part, checked
 from medtrain.model.family import member
+from medtrain.model.nnunet_weights import fit_nnunet
 from medtrain.model.weights import load_weights
 from medtrain.target import DataSpec
 
@@ -147,11 +148,17 @@ class UNet3d(nn.Module):
 
 
 def kernels_of(strides: Sequence[Zyx], spacing: Sequence[float], sides: int) -> list[Zyx]:
-    """Choose the kernel of each stage: 1 along axes whose voxels are still much longer than the others'."""
-    kernels, size = [], list(spacing)
-    for stride in strides:
+    """Choose the kernel of each stage: 1 along axes whose voxels are still much longer than the others'.
+
+    As nnU-Net has it, an axis that a convolution reaches along stays so in all deeper stages, and the deepest stage
+    reaches along all: voxels also become unlike where an axis is too short to be shrunk further.
+    """
+    kernels, size, reached = [], list(spacing), [False] * 3
+    for number, stride in enumerate(strides, start=1):
         size = [mm * step for mm, step in zip(size, stride, strict=True)]
-        z, y, x = (1 if mm >= THICK * min(size) else sides for mm in size)
+        near = [mm < THICK * min(size) or number == len(strides) for mm in size]
+        reached = [before or now for before, now in zip(reached, near, strict=True)]
+        z, y, x = (sides if reach else 1 for reach in reached)
         kernels.append((z, y, x))
     return kernels
 
@@ -178,7 +185,7 @@ def _unet(encode: Block, decode: Block, depths: tuple[int, ...], sides: int = 3)
             UsageError, MedtrainError: see `load_weights`.
         """
         network = UNet3d(spec, encode, decode, depths, width, sides, dropout, checkpointing)
-        load_weights(network, weights)
+        load_weights(network, weights, fit=fit_nnunet)
         return network
 
     return build

@@ -289,7 +289,7 @@ def _masks(folder: RunFolder, facts: Mapping[str, Any]) -> ComparedMasks | None:
     table = folder.table
     if table is None or not len(table):
         return None
-    measured = measured_in(dict(table.items()), folder.classes)
+    measured = measured_in({str(name): table[name] for name in table}, folder.classes)
     if measured is None or not folder.classes:
         return None
     cases, patients = table["case"].astype(str).tolist(), table["patient"].astype(str).tolist()

@@ -38,7 +38,7 @@ def test_checkpointing_changes_no_gradient() -> None:
 
 
 def test_kernels_do_not_reach_across_thick_slices() -> None:
-    assert kernels_of(((1, 1, 1), (1, 2, 2), (2, 2, 2)), (5.0, 1.0, 1.0), 3) == [(1, 3, 3), (1, 3, 3), (1, 3, 3)]
+    assert kernels_of(((1, 1, 1), (1, 2, 2), (2, 2, 2)), (5.0, 1.0, 1.0), 3) == [(1, 3, 3), (1, 3, 3), (3, 3, 3)]
     assert kernels_of(((1, 1, 1), (1, 2, 2), (1, 2, 2)), (4.0, 1.0, 1.0), 3) == [(1, 3, 3), (1, 3, 3), (3, 3, 3)]
 
 
@@ -53,7 +53,7 @@ def test_a_ball_is_learned_by_heart(name: str, target: dict[str, object]) -> Non
     image = (mask[:, None].float() + 0.2 * torch.randn(1, 1, 8, 16, 16)).expand(2, -1, -1, -1, -1)
     network, learned = model.unet_3d(spec, width=8), getattr(loss, name)(spec)
     optimizer = torch.optim.AdamW(network.parameters(), 5e-3)
-    for _ in range(40):
+    for _ in range(80):
         optimizer.zero_grad()
         sum(learned(network(image), mask.expand(2, -1, -1, -1)).values()).backward()
         optimizer.step()

@@ -20,13 +20,14 @@ from medtrain.data.batches.masks import MaskData
 from medtrain.io.files import write_text
 from medtrain.io.own_grid import most_likely, to_own, write_on_own
 from medtrain.metric import EvalOptions
-from medtrain.metric.mask_overlap import MEASURED, evaluate_masks, measure, values_of
+from medtrain.metric.mask_overlap import measure
 from medtrain.model import members_of
 from medtrain.target import DataSpec, Decision, Outcome, Target
 from medtrain.target.mask import MaskTarget
 from medtrain.task.base import Batch, Task, refuse_unused, shape_of
 from medtrain.task.explanation import Explanation, Request
 from medtrain.task.gathering import Outputs
+from medtrain.task.segmentation.out_of_fold import NO_SETS, MaskJudge, judge_masks
 from medtrain.task.segmentation.pictures import draw_cases, explain_masks
 from medtrain.task.segmentation.window import whole_volume
 
@@ -73,11 +74,11 @@ class Segmentation(Task):
     ) -> dict[str, Any]:
         refuse_unused(task, evaluation, "tta", "mc_dropout")
         axes = tuple(axis for axis, key in enumerate(MIRRORS) if augment.get(key))
-        return {"mirrored": axes if task.get("mirror") else (), "tolerance": float(evaluation.get("tolerance") or 2.0)}
+        return {"mirrored": axes if task.get("mirror") else (), "tolerance": tolerance_of(evaluation)}
 
     @classmethod
-    def judge_of_files(cls, spec: DataSpec, evaluation: Mapping[str, Any]) -> Any:
-        raise UsageError("ensemble: there is none of segmentations yet; compare takes their runs")
+    def judge_of_files(cls, spec: DataSpec, evaluation: Mapping[str, Any]) -> MaskJudge:
+        return MaskJudge(spec.classes, tolerance_of(evaluation))
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         assert self.loss is not None
@@ -184,34 +185,16 @@ class Segmentation(Task):
         for batch in outputs:
             for file in batch.get("file", ()):
                 Path(file).unlink(missing_ok=True)
-        return Decision(policy, 1.0, {}, no_sets="masks have none")
+        return Decision(policy, 1.0, {}, no_sets=NO_SETS)
 
     def evaluate(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision, options: EvalOptions) -> Outcome:
         judged = {int(b["case"][0]): b["measured"][0].numpy() for b in outputs if "measured" in b}
         numbers = sorted(judged)
         measured_NCM = np.stack([judged[n] for n in numbers])
-        rows = cases.iloc[numbers]
-        judged_set = evaluate_masks(measured_NCM, self.spec.classes, rows["patient"].tolist(), options)
-        empty = judged_set.pop("counts")
-        metrics = {
-            "n_cases": len(rows), "n_patients": int(rows["patient"].nunique()), "empty_masks": empty,
-            "tolerance_mm": self.tolerance, **judged_set,
-        }  # fmt: skip
+        rows = cases.iloc[numbers][["case", "patient"]]
+        rows = rows.assign(mask=[f"{MASKS}/{name_of(case)}" for case in rows["case"]])
         self._move_masks(outputs, cases, Path(self.trainer.default_root_dir))
-        return Outcome(
-            metrics, {"test_predictions.csv": self._table(rows, measured_NCM)}, _empty_masks(empty, len(rows))
-        )
-
-    def _table(self, rows: pd.DataFrame, measured_NCM: NDArray[np.float64]) -> pd.DataFrame:
-        """Make a row a case: metrics and volumes of each class."""
-        table = rows[["case", "patient"]].reset_index(drop=True)
-        table["mask"] = [f"{MASKS}/{name_of(case)}" for case in rows["case"]]
-        for c, name in enumerate(self.spec.classes):
-            for metric, values in values_of(measured_NCM[:, c]).items():
-                table[f"{metric}_{name}"] = values
-            for metric in ("volume_ml", "true_volume_ml", "lesions", "lesions_found", "called", "called_right"):
-                table[f"{metric}_{name}"] = measured_NCM[:, c, MEASURED.index(metric)]
-        return table
+        return judge_masks(rows, measured_NCM, self.spec.classes, options.of_cases(numbers), self.tolerance)
 
     def _move_masks(self, outputs: Outputs, cases: pd.DataFrame, folder: Path) -> None:
         """Put label maps where people look for them."""
@@ -255,13 +238,6 @@ def name_of(case: str) -> str:
     return f"{stem}.nii.gz"
 
 
-def _empty_masks(empty: Mapping[str, Mapping[str, int]], cases: int) -> list[str]:
-    """Say which cases have no value: where both masks are empty, and where one is."""
-    texts = []
-    for name, counts in empty.items():
-        if counts["both_empty"]:
-            texts.append(f"{name}: both masks of {counts['both_empty']} of {cases} cases are empty: left out")
-        alone = counts["only_predicted"] + counts["only_true"]
-        if alone:
-            texts.append(f"{name}: one mask of {alone} of {cases} cases is empty: Dice 0, no distance of surfaces")
-    return texts
+def tolerance_of(evaluation: Mapping[str, Any]) -> float:
+    """Read by how many mm surfaces may differ and count as the same."""
+    return float(evaluation.get("tolerance") or 2.0)

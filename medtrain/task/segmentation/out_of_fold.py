@@ -62,7 +62,7 @@ class MaskJudge:
             )
         file = folders[0] / "test_predictions.csv"
         table = pd.read_csv(file, dtype={"case": str, "patient": str}, keep_default_na=False)
-        measured = measured_in(dict(table.items()), self.classes)
+        measured = measured_in({str(name): table[name] for name in table}, self.classes)
         if measured is None:
             raise MedtrainError(f"{file}: lacks the metrics of {', '.join(self.classes)}; test the run again")
         return MaskFold(repeat, number, table[["case", "patient"]], measured)
@@ -122,10 +122,10 @@ def judge_masks(
     empty = judged.pop("counts")
     counts = {"n_cases": len(rows), "n_patients": len(set(patients)), "empty_masks": empty, "tolerance_mm": tolerance}
     table = rows.reset_index(drop=True).assign(**columns_of(measured_NCM, classes))
-    return Outcome(counts | judged, {"test_predictions.csv": table}, _told(empty, len(rows)))
+    return Outcome(counts | judged, {"test_predictions.csv": table}, _empty_masks(empty, len(rows)))
 
 
-def _told(empty: Mapping[str, Mapping[str, int]], cases: int) -> list[str]:
+def _empty_masks(empty: Mapping[str, Mapping[str, int]], cases: int) -> list[str]:
     """Say which cases have no value: where both masks are empty, and where one is."""
     texts = []
     for name, counts in empty.items():
