@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from medtrain.core.errors import UsageError
 from medtrain.data.base import Data
 from medtrain.data.batches.masks import MaskData
 from medtrain.io.files import write_text
