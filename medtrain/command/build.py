@@ -206,16 +206,19 @@ def model(cfg: DictConfig, spec: DataSpec, training: bool, members: list[Node] |
     return Ensemble(networks, readers=[own.target for _, own in nodes]) if members else networks[0]
 
 
-def memory(cfg: DictConfig, spec: DataSpec) -> dict[str, float] | None:
+def memory(cfg: DictConfig, spec: DataSpec, batch: int) -> dict[str, float] | None:
     """Count the MB that a batch keeps for the backward pass, and would without checkpointing; None without it.
 
     Counted on the device ``meta``: exact for 32-bit numbers, and free. Half precision keeps about half of both.
+
+    Args:
+        batch: its cases, as the data have it: a plan may have chosen it.
     """
     node = plain(cfg.model)
     if not node.get("checkpointing") or "weights" not in node:
         return None
     with torch.device("meta"):
-        samples = int(cfg.data.batch_size) * int(cfg.data.get("patches_per_volume") or 1)
+        samples = batch * int(cfg.data.get("patches_per_volume") or 1)
         x = torch.empty(samples, spec.channels, *spec.size)
         with_checkpointing, without = (
             kept_bytes(build_model(*allowed.builder("model", node | {"weights": "none", **on}), spec), x) / 1e6

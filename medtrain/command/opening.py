@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from pathlib import Path
 
@@ -74,10 +75,10 @@ def tell_imbalance(cfg: DictConfig, spec: DataSpec, by_split: Imbalance, noun: s
 
 def tell_target(data: Data) -> None:
     """Say what was chosen of what is predicted, and what of its loss is an approximation."""
-    batch, cases = int(data.cfg.get("batch_size") or 1), len(data.rows("train"))
+    cases, batches = len(data.rows("train")), len(data.train_dataloader())  # bags are limited by their instances too
     if choices := data.spec.target.choices:
         build.say(choices)
-    if approximation := data.spec.target.approximation(batch, cases):
+    if approximation := data.spec.target.approximation(math.ceil(cases / max(1, batches)), cases):
         build.warn(approximation)
 
 

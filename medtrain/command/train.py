@@ -51,7 +51,7 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
         task.truth = data.truth
         if record:
             note_data(record, data, trainer)
-            if (memory := build.memory(cfg, data.spec)) is not None:
+            if (memory := build.memory(cfg, data.spec, int(data.cfg.get("batch_size") or 1))) is not None:
                 record.update(model_memory=memory)
             write_text(folder / "splits.csv", data.split_table().to_csv(index=False))
             build.say(opening(cfg, data, folder))

@@ -8,6 +8,7 @@ finest first; in evaluation the finest alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -119,8 +120,8 @@ class UNet3d(nn.Module):
     @property
     def divisor(self) -> Zyx:
         """Give by what each side of an input is divided in all."""
-        product = torch.tensor(self.strides).prod(0).tolist()
-        return product[0], product[1], product[2]
+        z, y, x = (math.prod(steps) for steps in zip(*self.strides, strict=True))
+        return z, y, x
 
     def forward(self, x_BCDHW: Tensor) -> Any:
         """Compute logits; in training a list, finest first."""

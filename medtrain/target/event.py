@@ -128,7 +128,7 @@ class Event(EventColumns, NamedTarget, CaseTarget):
         if self.head != "cox" or batch >= cases:
             return ""
         return (
-            f"Cox's likelihood is an approximation: risk sets are those of a batch of {batch} of {cases:,} cases. "
+            f"Cox's likelihood is an approximation: risk sets are those of a batch, about {batch} of {cases:,} cases. "
             f"It is exact with data.batch_size={cases} (of bags data.instances must hold them all, too); "
             "loss=hazards needs no risk sets"
         )

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from medtrain import loss, model
+from medtrain.model.memory import kept_bytes
 from medtrain.model.unet_3d import kernels_of
 from medtrain.target import DataSpec
 from medtrain.target.mask import MaskTarget
@@ -35,6 +36,13 @@ def test_checkpointing_changes_no_gradient() -> None:
         network(x)[0].square().mean().backward()
     for a, b in zip(plain.parameters(), again.parameters(), strict=True):
         torch.testing.assert_close(a.grad, b.grad)
+
+
+def test_checkpointing_keeps_less_for_the_backward_pass() -> None:
+    with torch.device("meta"):
+        x = torch.empty(2, 1, 8, 16, 16)
+        less, more = (kept_bytes(model.unet_3d(spec_of(), width=8, checkpointing=on), x) for on in (True, False))
+    assert less < more / 2
 
 
 def test_kernels_do_not_reach_across_thick_slices() -> None:
