@@ -25,12 +25,13 @@ from pathlib import Path
 
 import numpy as np
 from coverage_classes import SETTINGS, study
+from coverage_masks import MASKS
 from coverage_others import OTHERS
 from coverage_results import Result, Row, document, load, save, summarise
 from coverage_values import VALUES
 
 Kinds = dict[str, tuple[Callable[[np.random.Generator, int], Mapping[str, Result]], float]]
-KINDS: Kinds = {setting.name: (partial(study, setting), 1.0) for setting in SETTINGS} | OTHERS | VALUES
+KINDS: Kinds = {setting.name: (partial(study, setting), 1.0) for setting in SETTINGS} | OTHERS | VALUES | MASKS
 
 
 def rows(names: Sequence[str], studies: int, replicates: int) -> Iterator[Row]:

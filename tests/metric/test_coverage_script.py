@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from medtrain.metric import PositiveSheet
-from tests.metric.coverage_studies import classes, others, quantities, results
+from tests.metric.coverage_studies import classes, masks, others, quantities, results
 from tests.repository import ROOT
 
 WRITERS = {("medtrain.metric.interval", "write"), ("medtrain.metric.cluster", "number")}
@@ -62,7 +62,9 @@ def fewer(monkeypatch):
 def judged() -> dict[str, dict]:
     rng = np.random.default_rng(0)
     studies = {name: classes.study(setting, rng, 30) for name, setting in KINDS.items()}
-    return studies | {name: one(rng, 30) for name, (one, _) in (others.OTHERS | quantities.VALUES).items()}
+    return studies | {
+        name: one(rng, 30) for name, (one, _) in (others.OTHERS | quantities.VALUES | masks.MASKS).items()
+    }
 
 
 def test_what_writes_an_interval_is_judged_by_the_script(fewer, monkeypatch):

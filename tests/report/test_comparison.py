@@ -94,7 +94,7 @@ def test_runs_without_predictions_say_why(tmp_path: Path) -> None:
     failed = tmp_path / "failed"
     failed.mkdir()
     (failed / "run.json").write_text(json.dumps({"status": "failed"}))
-    assert read_compared(failed) == "no test_predictions.csv with probabilities (status: failed)"
+    assert read_compared(failed) == "no test_predictions.csv with predictions (status: failed)"
     twice = make_run(tmp_path / "twice", "binary", CLASSES["binary"])
     table = pd.read_csv(twice / "test_predictions.csv")
     pd.concat([table, table[:2]]).to_csv(twice / "test_predictions.csv", index=False)
