@@ -1,4 +1,4 @@
-"""Simulated studies of masks: overlaps and distances of known means, patients of several cases, lesions that are missed."""
+"""Simulated studies of masks: overlaps and distances of known means, patients of several cases, missed lesions."""
 
 from __future__ import annotations
 

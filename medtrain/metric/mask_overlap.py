@@ -23,6 +23,7 @@ from medtrain.metric.groups import by_group
 from medtrain.metric.interval import Form, real, spread, within, write
 from medtrain.metric.options import EvalOptions
 from medtrain.metric.paired import Drawn
+from medtrain.metric.share import share_forms
 
 Mask = NDArray[np.bool_]
 
@@ -31,6 +32,7 @@ MEASURED = (
     "lesions", "lesions_found", "called", "called_right",
 )  # fmt: skip
 """What is measured of a case and a class, in the order of `measure`: the first three are voxels."""
+COUNTED = {"lesion_sensitivity": ("lesions_found", "lesions"), "lesion_precision": ("called_right", "called")}
 SHARES = ("dice", "iou", "nsd", "lesion_sensitivity", "lesion_precision", "lesion_f1")
 METRICS = (*SHARES, "hd95", "volume_difference_ml")
 LESIONS = MEASURED.index("lesions")  # from which on lesions are counted
@@ -146,6 +148,8 @@ def _judged(
         value, values_R = drawn.values[key], drawn.replicates.get(key)
         if values_R is None or not np.isfinite(value):
             return write(value, None)
+        if key[1] in COUNTED and (len(classes) == 1 or key[0] is not None):
+            return write(value, _share_of(measured_NCM[:, list(classes).index(key[0] or classes[0])], patients, key[1]))
         # of a mean over classes the one that rests on the fewest says how much is known
         fewest = min(behind[name, key[1]] for name in classes if key[0] in (None, name) and behind[name, key[1]])
         return write(value, _form(key[1], value, values_R, fewest), values_R)
@@ -155,6 +159,13 @@ def _judged(
         "per_class": {name: {metric: entry((name, metric)) for metric in METRICS} for name in classes},
         "counts": {name: _counts(measured_NCM[:, c]) for c, name in enumerate(classes)},
     }
+
+
+def _share_of(measured_NM: Array, patients: Sequence[str], metric: str) -> Form:
+    """Make the limits of a share of lesions, whose counts by patient say how sure it is."""
+    patient_N, number = patient_index(patients, len(measured_NM))
+    hits, cases = (np.bincount(patient_N, measured_NM[:, MEASURED.index(name)], number) for name in COUNTED[metric])
+    return share_forms(hits[None], cases[None])[1][0]
 
 
 def _known(values: Mapping[str, Array]) -> dict[str, Array]:
