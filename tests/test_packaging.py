@@ -118,6 +118,8 @@ def test_every_option_composes_from_an_empty_folder(fresh: dict[str, str], tmp_p
         assert place.startswith(fresh["PYTHONPATH"]), "the editable install answered, not the wheel"
     outcomes = told["outcomes"]
     assert {"task=xray_cls", "model=densenet121", "trainer=ddp"} <= set(outcomes) and not told["missing"]
+    of_a_sweep = outcomes.pop("hydra/sweeper=optuna")
+    assert of_a_sweep[0] == 2 and "add -m" in of_a_sweep[1]
     assert not {name: outcome for name, outcome in outcomes.items() if outcome[0] != 0 or outcome[2] < 500}
     assert not told["torch"], "composing a configuration imported torch"
     assert not list(tmp_path.iterdir())

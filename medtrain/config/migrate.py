@@ -44,6 +44,7 @@ SINCE_0_1: dict[str, Any] = {
     "eval.patients": "mean",
     "eval.margin": None,
     "eval.horizons": None,
+    "eval.test": True,
     "explain.occlusion_size": None,
     "explain.occlusion_stride": None,
     "explain.occlusion_fill": "mean",

@@ -130,6 +130,7 @@ class Trainer:
 
 
 class Eval:
+    tolerance: Positive
     split: Literal["train", "val", "test"]
     threshold: str | Share
     horizons: Positive | list[Positive] | None

@@ -34,3 +34,8 @@ def varying(runs: Sequence[dict[str, str]]) -> list[str]:
     """List the keys of `overrides` that are not the same in all runs."""
     keys = dict.fromkeys(key for run in runs for key in run)
     return [key for key in keys if len({run.get(key) for run in runs}) > 1]
+
+
+def plain_text(text: str) -> str:
+    """Write a text so that matplotlib shows it as it is: no mathematics from a $."""
+    return text.replace("\\", "\\\\").replace("$", r"\$")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medtrain.explain.picture import plain_text, sheet
+from medtrain.core.words import plain_text
+from medtrain.explain.picture import sheet
 from medtrain.explain.volumes import PLANES, plane
 
 if TYPE_CHECKING:

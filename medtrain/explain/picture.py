@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from medtrain.core.words import plain_text
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -95,8 +97,3 @@ def half_area(heat: Map) -> float | None:
 def _enlarged(heat: Map, shape: tuple[int, ...]) -> Map:
     enlarged = F.interpolate(torch.from_numpy(heat)[None, None].float(), size=shape, mode="bilinear")
     return enlarged[0, 0].numpy()
-
-
-def plain_text(text: str) -> str:
-    """Write a text so that matplotlib shows it as it is: no mathematics from a $."""
-    return text.replace("\\", "\\\\").replace("$", r"\$")

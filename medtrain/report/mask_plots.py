@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medtrain.explain.picture import plain_text
+from medtrain.core.words import plain_text
 from medtrain.io.files import atomic_path
 from medtrain.report.canvas import colour, new_axes, tidy
 from medtrain.report.figures import Plot

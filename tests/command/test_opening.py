@@ -31,6 +31,7 @@ def data(noun: str = "slides", held_out: dict[str, Any] | None = None) -> Any:
     return SimpleNamespace(
         cases=cases,
         noun=noun,
+        planned="",
         synthetic=True,
         held_out=held_out,
         spec=DataSpec.of("multiclass", ("x", "y", "z"), 1),

@@ -24,7 +24,7 @@ def test_spec_refuses_nonsense() -> None:
     with pytest.raises(ValueError, match="two classes"):
         DataSpec.of("binary", ("a", "b", "c"), 1)
     with pytest.raises(ValueError, match="label_kind"):
-        DataSpec.of("ordinal", ("a", "b"), 1)  # type: ignore[arg-type]
+        DataSpec.of("rank", ("a", "b"), 1)  # type: ignore[arg-type]
 
 
 def test_streams_depend_on_their_path_only() -> None:

@@ -18,7 +18,7 @@ def test_every_source_declares_its_keys() -> None:
         needed = {key for key, value in options.read("data", name).items() if value == "???"}  # a file or a folder
         assert needed <= {key.name for key in declared.paths}, name
     assert {
-        "table", "root", "file", "bags", "annotations", "images", "cache_dir", "slides", "slide_table",
+        "table", "root", "file", "bags", "annotations", "images", "cache_dir", "slides", "slide_table", "tissue",
     } == path_names()  # fmt: skip
     with pytest.raises(UsageError, match="none of box_table"):
         path_keys("imagetable")

@@ -42,7 +42,7 @@ def test_a_sweep_and_a_baseline(medtrain: Callable[..., Ran], runs: Path) -> Non
         "compare", "runs=sweep", "compare.baseline=a run, é #=1", "compare.metric=auprc", "eval.bootstrap=50"
     )
     assert ran.code == 0, ran.err
-    assert "left out sweep/2: no test_predictions.csv with probabilities (status: failed)" in ran.out
+    assert "left out sweep/2: no test_predictions.csv with predictions (status: failed)" in ran.out
     assert "paired differences from run 3" in ran.out
     assert "resnet50 has a lower Average precision (AUPRC) than resnet18" in ran.out
     assert "corrected for 2 comparisons" in ran.out and "note: choose between runs by validation" in ran.out

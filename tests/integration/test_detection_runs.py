@@ -185,7 +185,7 @@ def test_test_again_predict_and_explain(run: Path, medtrain: Callable[..., Ran],
     [
         (["loss=own"], "take loss=detection"),
         (["model=faster_rcnn_mobilenet", "loss=detection"], "take loss=own"),
-        (["loss=focal"], "detectors bring their own losses"),
+        (["loss=focal"], "loss=focal doesn't fit a target of kind boxes: take a detector's own"),
         (["model=densenet121"], "is for image tasks"),
         (["augment=strong", "sampler=hard_negative", "task=xray_cls", "model=resnet18"], "is for boxes tasks"),
         (["eval.threshold=youden"], "fp_per_image@X"),

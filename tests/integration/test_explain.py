@@ -96,7 +96,9 @@ def test_classes_of_a_prediction() -> None:
     assert predicted(row, classes) == classes
     row[["prediction_opacity", "prediction_nodule"]] = "0"
     assert predicted(row, classes) == ["nodule"]
-    assert predicted(pd.Series({"prediction": "opacity"}), classes) == ["opacity"]
+    assert predicted(pd.Series({"prediction": "opacity", "prob_opacity": 0.6, "prob_nodule": 0.4}), classes) == [
+        "opacity"
+    ]
 
 
 def test_names_of_files() -> None:
