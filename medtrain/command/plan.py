@@ -125,8 +125,9 @@ def configuration(words: Sequence[str], given: Mapping[str, Any], choices: Seque
         UsageError: what the command line sets doesn't go with it.
     """
     own_words = [word for word in words if word.lstrip("+").partition("=")[0] != "verb"]
-    own = [f"{choice.key}={_text(choice.value)}" for choice in choices if choice.key not in given]
-    fold = [] if "data.fold" in given else ["data.fold=0"] * any(choice.key == "data.folds" for choice in choices)
+    chosen = [choice for choice in choices if choice.key not in given]
+    own = [f"{choice.key}={_text(choice.value)}" for choice in chosen]
+    fold = [] if "data.fold" in given else ["data.fold=0"] * any(choice.key == "data.folds" for choice in chosen)
     composition = compose([*quote_paths(own_words, False), *own, *fold, "verb=train"], signatures=True)
     return resolved(composition.cfg)
 
