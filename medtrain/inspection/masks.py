@@ -65,9 +65,8 @@ def _measure(data: MaskData, row: int) -> tuple[list[Marked | None], float]:
     case = data.own[row]
     assert case is not None and case.mask is not None
     target, label_of = data.target, labels_in_batches(data.target)
-    regions = target.regions or tuple((n,) for n in range(1, len(target.classes) + 1))
     facts = data.facts[row]
-    numbers = [np.flatnonzero(np.isin(label_of, region)) for region in regions]
+    numbers = [np.flatnonzero(np.isin(label_of, region)) for region in target.parts]
     steps = tuple(slice(None, None, max(1, min(SAMPLE, n // SAMPLE))) for n in case.shape)
     outside = case.mask.mapped()[0][steps] == 0
     image = case.images[0]

@@ -37,8 +37,22 @@ class MaskTarget(Target):
         return len(self.regions) or len(self.classes) + 1
 
     @property
+    def parts(self) -> tuple[tuple[int, ...], ...]:
+        """Give of each class the labels (1..N) that make it."""
+        return self.regions or tuple((label,) for label in range(1, len(self.classes) + 1))
+
+    @property
+    def file_codes(self) -> tuple[int, ...]:
+        """Give what the files have for labels 1..N."""
+        return self.codes or tuple(range(1, len(self.labels or self.classes) + 1))
+
+    @property
     def thresholded(self) -> tuple[str, ...]:
         return ()
+
+    def classes_in(self, label_DHW: NDArray[Any]) -> list[NDArray[np.bool_]]:
+        """Give the voxels of each class, of labels as batches have them."""
+        return [np.isin(label_DHW, part) for part in self.parts]
 
     def indicators(self, values: NDArray[Any]) -> NDArray[np.float64]:
         return np.asarray(values, np.float64)

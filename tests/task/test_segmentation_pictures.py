@@ -16,7 +16,7 @@ from medtrain.io.own_grid import write_on_own
 from medtrain.target import Decision
 from medtrain.target.mask import MaskTarget
 from medtrain.task.explanation import Request
-from medtrain.task.segmentation.pictures import classes_of, classes_of_file, draw_cases, explain_masks
+from medtrain.task.segmentation.pictures import classes_of_file, draw_cases, explain_masks
 from tests.segmentations import halved_balls, segmentation
 
 
@@ -52,7 +52,7 @@ def test_label_maps_are_read_as_they_were_written() -> None:
     label = np.array([0, 1, 2, 4])
     plain = MaskTarget(("a", "b"), ("a", "b"), (1, 4))
     assert [mask.tolist() for mask in classes_of_file(label, plain)] == [[0, 1, 0, 0], [0, 0, 0, 1]]
-    assert [mask.tolist() for mask in classes_of(np.array([-1, 0, 1, 2]), plain)] == [[0, 0, 1, 0], [0, 0, 0, 1]]
+    assert [mask.tolist() for mask in plain.classes_in(np.array([-1, 0, 1, 2]))] == [[0, 0, 1, 0], [0, 0, 0, 1]]
     nested = MaskTarget(("whole", "core"), ("a", "b"), (), ((1, 2), (2,)))
     assert [mask.tolist() for mask in classes_of_file(np.array([0, 1, 2]), nested)] == [[0, 1, 1], [0, 0, 1]]
 

@@ -87,7 +87,7 @@ def _inside(lacks: Sequence[tuple[int, int]], size: Zyx) -> tuple[slice, ...]:
 
 def labels_in_batches(target: MaskTarget) -> NDArray[np.int64]:
     """Give what each number of a mask is in a batch: 0..N, `IGNORED`; numbers that are no label are ignored."""
-    codes = target.codes or tuple(range(1, len(target.labels or target.classes) + 1))
+    codes = target.file_codes
     label_of = np.full(max((*codes, target.ignore_label or 0)) + 2, IGNORED, np.int64)
     label_of[0] = 0
     label_of[list(codes)] = np.arange(1, len(codes) + 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -51,14 +51,14 @@ def moments(images: Sequence[Stored]) -> list[NDArray[np.float64]]:
     return [facts["moment_C2"] for facts in _remembered(images, _measure)]
 
 
-def _remembered(files: Sequence[Stored], compute: object) -> list[dict[str, NDArray]]:
+def _remembered(files: Sequence[Stored], compute: Callable[[Stored], dict[str, NDArray]]) -> list[dict[str, NDArray]]:
     def one(stored: Stored) -> dict[str, NDArray]:
         memory = stored.file.parent.parent / f"facts_{VERSION}" / f"{stored.file.parent.name}_{stored.file.stem}.npz"
         facts = _load(memory)
         if facts is None:
-            facts = compute(stored)  # type: ignore[operator]
+            facts = compute(stored)
             with suppress(OSError), atomic_path(memory) as temporary, open(temporary, "wb") as out:
-                np.savez(out, **facts)
+                np.savez(out, **facts)  # type: ignore[arg-type]  # whose stubs take each name for a flag
         return facts
 
     with ThreadPoolExecutor(cores()) as pool:

@@ -124,7 +124,7 @@ class MaskData(VolumeData):
         if not odd:
             return ""
         named = ", ".join(f"{label} ({count:,} voxels)" for label, count in odd[:5])
-        codes = target.codes or range(1, len(target.labels or target.classes) + 1)
+        codes = target.file_codes
         known = ", ".join(map(str, codes[:10])) + ", ..." * (len(codes) > 10)
         return (
             f"its mask holds {named}, which is no label: labels are 0 and {known} (data.classes or data.label_map "
@@ -134,11 +134,10 @@ class MaskData(VolumeData):
     def _shown(self, number: int) -> NDArray[np.float64]:
         """Tell which classes cases show, (N, C)."""
         target, label_of = self.target, labels_in_batches(self.target)
-        regions = target.regions or tuple((label,) for label in range(1, len(target.classes) + 1))
-        shown = np.zeros((number, len(regions)))
+        shown = np.zeros((number, len(target.parts)))
         for n, facts in self.facts.items():
             own = {int(label_of[label]) for label in facts.label_L.tolist() if label < len(label_of)}
-            shown[n] = [bool(own & set(region)) for region in regions]
+            shown[n] = [bool(own & set(region)) for region in target.parts]
         return shown
 
     @property

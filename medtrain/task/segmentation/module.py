@@ -111,9 +111,8 @@ class Segmentation(Task):
             return made
         probs, mask = self.probabilities(batch), batch["mask"][0].cpu()
         predicted = [p & (mask >= 0) for p in self._masks(probs)]
-        rows = [
-            torch.stack([(p & t).sum(), p.sum(), t.sum()]) for p, t in zip(predicted, self._true(mask), strict=True)
-        ]
+        true = map(torch.from_numpy, self.target.classes_in(mask.numpy()))
+        rows = [torch.stack([(p & t).sum(), p.sum(), t.sum()]) for p, t in zip(predicted, true, strict=True)]
         return made | {"overlap": torch.stack(rows)[None].double()}
 
     def _masks(self, probs_KDHW: Tensor) -> list[Tensor]:
@@ -122,17 +121,6 @@ class Segmentation(Task):
             return list(probs_KDHW >= SURE)
         label = probs_KDHW.argmax(0)
         return [label == number for number in range(1, len(probs_KDHW))]
-
-    def _true(self, mask_DHW: Any) -> list[Any]:
-        """Give the true voxels of each class, of a tensor or an array of labels."""
-        regions = self.target.regions or tuple((label,) for label in range(1, len(self.spec.classes) + 1))
-        masks = []
-        for region in regions:
-            own = mask_DHW == region[0]
-            for label in region[1:]:
-                own = own | (mask_DHW == label)
-            masks.append(own)
-        return masks
 
     def final_outputs(self, batch: Batch) -> dict[str, Any]:
         """Write the label map of a case on its file's own grid; ``file`` [its path] and ``measured`` (1, C, M)."""
@@ -152,7 +140,8 @@ class Segmentation(Task):
         truth = self.truth.own_truth(row)
         known = truth >= 0
         rows = [
-            measure(p & known, t, image.spacing, self.tolerance) for p, t in zip(masks, self._true(truth), strict=True)
+            measure(p & known, t, image.spacing, self.tolerance)
+            for p, t in zip(masks, self.target.classes_in(truth), strict=True)
         ]
         return made | {"measured": torch.from_numpy(np.stack(rows))[None]}
 
@@ -163,7 +152,7 @@ class Segmentation(Task):
         probs = probs_KDHW.numpy()
         if not self.target.regions:
             number = most_likely(probs, spacing, image)
-            codes = np.array([0, *(self.target.codes or range(1, len(self.spec.classes) + 1))], np.uint16)
+            codes = np.array([0, *self.target.file_codes], np.uint16)
             return codes[number], [number == n for n in range(1, len(codes))]
         masks = [np.asarray(to_own(channel, spacing, image) >= SURE) for channel in probs]
         label = np.zeros(image.shape[1:], np.uint16)

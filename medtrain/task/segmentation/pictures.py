@@ -47,24 +47,17 @@ def draw_cases(folder: Path, data: MaskData, target: MaskTarget, most: int) -> N
         except VolumeError:
             return None
         row = row_of[case]
-        truth = classes_of(data.own_truth(row), target)
+        truth = target.classes_in(data.own_truth(row))
         return picture_of(data, row, classes_of_file(label_DHW, target), truth, title)
 
     write_mask_pictures(folder, table, target.classes, draw, most)
-
-
-def classes_of(label_DHW: NDArray[Any], target: MaskTarget) -> list[Mask]:
-    """Give the voxels of each class, of labels as batches have them."""
-    regions = target.regions or tuple((label,) for label in range(1, len(target.classes) + 1))
-    return [np.isin(label_DHW, region) for region in regions]
 
 
 def classes_of_file(label_DHW: NDArray[Any], target: MaskTarget) -> list[Mask]:
     """Give the voxels of each class, of a label map as it was written: of regions the later lie within the earlier."""
     if target.regions:
         return [label_DHW >= number for number in range(1, len(target.regions) + 1)]
-    codes = target.codes or tuple(range(1, len(target.classes) + 1))
-    return [label_DHW == code for code in codes]
+    return [label_DHW == code for code in target.file_codes]
 
 
 def picture_of(data: MaskData, row: int, predicted: Sequence[Mask], truth: Sequence[Mask] | None, title: str) -> Figure:
