@@ -28,6 +28,7 @@ def test_a_run_and_what_it_predicts(medtrain: Callable[..., Ran], folder: Path) 
         label = nib.load(folder / "run" / mask)
         voxel_ml = abs(np.linalg.det(label.affine[:3, :3])) / 1000
         assert (np.asarray(label.dataobj) > 0).sum() * voxel_ml == pytest.approx(ml, rel=1e-4)
+    assert pd.read_csv(folder / "run" / "val_predictions.csv")["mask"].isna().all()  # whose label maps are not kept
     image = next(Path(folder).rglob("*.nii.gz"), None)
     assert image is not None
     source = next(p for p in Path(str(folder)).rglob("masks/*.nii.gz"))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from medtrain.data.base import Data
 from medtrain.data.batches.masks import MaskData
+from medtrain.explain.names import unique_names
 from medtrain.io.files import write_text
 from medtrain.io.own_grid import most_likely, to_own, write_on_own
 from medtrain.metric import EvalOptions
@@ -180,30 +181,33 @@ class Segmentation(Task):
         numbers = sorted(judged)
         measured_NCM = np.stack([judged[n] for n in numbers])
         rows = cases.iloc[numbers][["case", "patient"]]
-        rows = rows.assign(mask=[f"{MASKS}/{name_of(case)}" for case in rows["case"]])
-        self._move_masks(outputs, cases, Path(self.trainer.default_root_dir))
+        moved = self._move_masks(outputs, cases, Path(self.trainer.default_root_dir))
+        rows = rows.assign(mask=[moved.get(number, "") for number in numbers])
         return judge_masks(rows, measured_NCM, self.spec.classes, options.of_cases(numbers), self.tolerance)
 
-    def _move_masks(self, outputs: Outputs, cases: pd.DataFrame, folder: Path) -> None:
-        """Put label maps where people look for them."""
+    def _move_masks(self, outputs: Outputs, cases: pd.DataFrame, folder: Path) -> dict[int, str]:
+        """Put label maps where people look for them; gives the place of each in `folder`, by case number."""
         (folder / MASKS).mkdir(exist_ok=True)
+        names, moved = names_of(cases), {}
         for batch in outputs:
             for row, file in zip(batch["case"].tolist(), batch.get("file", ()), strict=False):
-                if Path(file).is_file():
-                    shutil.move(file, folder / MASKS / name_of(cases["case"].iloc[row]))
+                if Path(file).is_file():  # those of validation are gone
+                    moved[row] = f"{MASKS}/{names[row]}"
+                    shutil.move(file, folder / moved[row])
         shutil.rmtree(folder / ".masks", ignore_errors=True)
+        return moved
 
     def save(self, output: Path, outputs: Outputs, inputs: Data, decision: Decision) -> None:
         """Write a table of volumes, a row an input, and beside it a folder with a label map of each."""
         folder = output.with_name(f"{output.stem}_{MASKS}")
         folder.mkdir(parents=True, exist_ok=True)
-        rows = {int(b["case"][0]): b for b in outputs}
+        rows, names = {int(b["case"][0]): b for b in outputs}, names_of(inputs.cases)
         lines = []
         for number, case in enumerate(inputs.cases["case"].tolist()):
             line: dict[str, Any] = {"case": case, "mask": "", "error": inputs.errors.get(number, "")}
             if number in rows:
-                shutil.move(rows[number]["file"][0], folder / name_of(case))
-                line["mask"] = f"{folder.name}/{name_of(case)}"
+                shutil.move(rows[number]["file"][0], folder / names[number])
+                line["mask"] = f"{folder.name}/{names[number]}"
                 volumes = rows[number]["volume"][0].tolist()
                 line |= {f"volume_ml_{name}": ml for name, ml in zip(self.spec.classes, volumes, strict=True)}
             lines.append(line)
@@ -220,10 +224,10 @@ class Segmentation(Task):
         return len(batch["case"])
 
 
-def name_of(case: str) -> str:
-    """Name the label map of a case: its file's name, folders joined."""
-    stem = str(case).replace("/", "_").removesuffix(".gz").removesuffix(".nii")
-    return f"{stem}.nii.gz"
+def names_of(cases: pd.DataFrame) -> list[str]:
+    """Name the label map of each case: its file's name, folders joined, and a number where two would be one."""
+    stems = [str(case).replace("/", "_").removesuffix(".gz").removesuffix(".nii") for case in cases["case"]]
+    return [f"{stem}.nii.gz" for stem in unique_names(stems)]
 
 
 def tolerance_of(evaluation: Mapping[str, Any]) -> float:
