@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections import Counter
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import yaml
 from omegaconf import DictConfig
 from rich.console import Console
 
+from medtrain.command.new_experiment import is_at_home, place_of
 from medtrain.core.errors import UsageError
 from medtrain.data.rows.columns import find_columns
 from medtrain.data.rows.paths import written_paths
@@ -42,19 +42,14 @@ def main(cfg: DictConfig) -> None:
     if not table:
         raise UsageError("init needs data.table=FILE.csv")
     proposal = look_at(Path(table), cfg)
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "_", Path(table).stem).strip("_").lower() or "mine"
-    output = Path(cfg.output or f"medtrain_configs/experiment/{stem}.yaml")
-    if output.exists():
-        raise UsageError(f"output={output} exists already; remove it, or give another output=FILE.yaml")
+    output = place_of(cfg.output, str(table))
     write_text(output, as_yaml(Path(table).name, proposal))
     console = Console(highlight=False, soft_wrap=True)
     for fact in proposal.facts:
         console.print(fact, markup=False)
     for doubt in proposal.doubts:
         console.print(f"check: {doubt}", markup=False)
-    home = Path("medtrain_configs") / "experiment"
-    known = output.parent.absolute() == home.absolute()
-    words = [f"experiment={output.stem}"] if known else ["data=image_table", *overrides(proposal.data)]
+    words = [f"experiment={output.stem}"] if is_at_home(output) else ["data=image_table", *overrides(proposal.data)]
     console.print(
         f"wrote {output}; train with\n  medtrain {' '.join(shlex.quote(word) for word in words)}", markup=False
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,10 +16,11 @@ from rich.text import Text
 
 from medtrain.command import build
 from medtrain.command.forecast import Forecast, forecast
+from medtrain.command.new_experiment import HOME, is_at_home, place_of
 from medtrain.command.opening import imbalance_of
 from medtrain.config.compose import compose, resolved
 from medtrain.config.quote import quote_paths
-from medtrain.core.errors import DataError, UsageError
+from medtrain.core.errors import DataError
 from medtrain.inspection import Inspection, inspect_data
 from medtrain.io.files import write_text
 from medtrain.planning import Choice, Facts, as_experiment, choose, facts_of, fit_to_time, measured_machine
@@ -29,7 +29,6 @@ from medtrain.report.words import duration
 from medtrain.target.order import WhichIsPositive, as_items
 
 NOT_OF_A_RUN = ("verb", "task", "data", "output", "plan.hours", "plan.steps", "hydra.run.dir", "debug")
-HOME = Path("medtrain_configs") / "experiment"
 
 
 def main(cfg: DictConfig, folder: Path) -> None:
@@ -40,12 +39,10 @@ def main(cfg: DictConfig, folder: Path) -> None:
         folder: for what the measured steps write.
     """
     words = [str(word) for word in cfg.words]
-    output = Path(cfg.output or HOME / f"{name_of(cfg)}.yaml")
-    if output.exists():
-        raise UsageError(f"output={output} exists already; remove it, or give another output=FILE.yaml")
+    output = place_of(cfg.output, source_of(cfg))
     given = given_in(cfg, words)
-    guessed = order_of_classes(cfg)
-    facts = look(cfg)
+    official, guessed = read_rows(cfg)
+    facts = look(cfg, official)
     choices = {choice.key: choice for choice in (*guessed, *choose(str(cfg.task.kind), facts))}
     chosen = configuration(words, given, list(choices.values()))
     expected = forecast(chosen, folder)
@@ -61,11 +58,10 @@ def main(cfg: DictConfig, folder: Path) -> None:
         console.print(Text(line), soft_wrap=True)
 
 
-def name_of(cfg: DictConfig) -> str:
-    """Make the experiment's name of the table, file or folder that the data come from."""
-    source = next((cfg.data.get(key) for key in ("table", "file", "bags", "root") if cfg.data.get(key)), cfg.data.name)
-    stem = Path(str(source)).stem or str(cfg.data.name)
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", stem).strip("_").lower() or "mine"
+def source_of(cfg: DictConfig) -> str:
+    """Name the table, file or folder that the data come from, or their option."""
+    keys = ("table", "file", "bags", "root")
+    return str(next((cfg.data.get(key) for key in keys if cfg.data.get(key)), cfg.data.name))
 
 
 def given_in(cfg: DictConfig, words: Sequence[str]) -> dict[str, Any]:
@@ -80,18 +76,21 @@ def given_in(cfg: DictConfig, words: Sequence[str]) -> dict[str, Any]:
     return given
 
 
-def order_of_classes(cfg: DictConfig) -> list[Choice]:
-    """Guess which of two classes is the positive one where neither labels nor person say it, and set it in `cfg`."""
+def read_rows(cfg: DictConfig) -> tuple[bool, list[Choice]]:
+    """Tell whether the data are split already; guess in `cfg` which of two classes is the positive one, if nobody says.
+
+    Returns:
+        the first, and the guess as a choice.
+    """
     try:
-        build.data(cfg, as_read=True).listed()
+        return build.data(cfg, as_read=True).listed().split is not None, []
     except WhichIsPositive as error:
         cfg.data.classes = error.names
-        reason = f"check: '{cfg.data.classes[-1]}' is taken for the positive class, by its name"
-        return [Choice("data.classes", list(cfg.data.classes), reason)]
-    return []
+        reason = f"check: '{error.names[-1]}' is taken for the positive class, by its name"
+        return read_rows(cfg)[0], [Choice("data.classes", error.names, reason)]
 
 
-def look(cfg: DictConfig) -> Facts:
+def look(cfg: DictConfig, official: bool) -> Facts:
     """Inspect the data and measure the machine.
 
     Raises:
@@ -100,7 +99,6 @@ def look(cfg: DictConfig) -> Facts:
     data = build.data(cfg, as_read=True)
     inspection = inspect_data(data, False, lambda title: bar(title, data.noun))
     refuse_errors(inspection)
-    official = data.listed().split is not None
     gpu = torch.cuda.get_device_properties(0) if build.uses_cuda(cfg) else None
     machine = measured_machine(
         str(gpu.name) if gpu else None,
@@ -169,8 +167,9 @@ def measured(expected: Forecast, epochs: int, cfg: DictConfig) -> list[str]:
 
 def command(output: Path, cfg: DictConfig) -> list[str]:
     """Write the command that trains as planned."""
-    known = output.parent.absolute() == HOME.absolute()
-    lines = [f"wrote {output}; train with" if known else f"wrote {output}; put it into {HOME}/ and train with"]
+    lines = [
+        f"wrote {output}; train with" if is_at_home(output) else f"wrote {output}; put it into {HOME}/ and train with"
+    ]
     word = shlex.quote(f"experiment={output.stem}")
     if (trainings := folds_of(cfg)) == 1:
         return [*lines, f"  medtrain {word}"]
