@@ -94,6 +94,7 @@ def forecast(cfg: DictConfig, folder: Path) -> Forecast:
     data = build.data(cfg)
     data.prepare()
     prepared = time.perf_counter() - started
+    data.spec = build.with_loss(cfg, data.spec)
     task = build.task(cfg, data.spec, training=True, counts=train_counts(data))
     task.truth = data.truth
     trainer, watch = build.trainer(short, folder, training=True), Stopwatch()

@@ -21,6 +21,7 @@ from medtrain.command.opening import imbalance_of
 from medtrain.config.compose import compose, resolved
 from medtrain.config.quote import quote_paths
 from medtrain.core.errors import DataError
+from medtrain.data.source import first_path
 from medtrain.inspection import Inspection, inspect_data
 from medtrain.io.files import write_text
 from medtrain.planning import Choice, Facts, as_experiment, choose, facts_of, fit_to_time, measured_machine
@@ -39,7 +40,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
         folder: for what the measured steps write.
     """
     words = [str(word) for word in cfg.words]
-    output = place_of(cfg.output, source_of(cfg))
+    output = place_of(cfg.output, first_path(cfg.data))
     given = given_in(cfg, words)
     official, guessed = read_rows(cfg)
     facts = look(cfg, official)
@@ -56,12 +57,6 @@ def main(cfg: DictConfig, folder: Path) -> None:
     console.print(choices_table(list(choices.values()), given))
     for line in (*measured(expected, epochs, chosen), *command(output, chosen)):
         console.print(Text(line), soft_wrap=True)
-
-
-def source_of(cfg: DictConfig) -> str:
-    """Name the table, file or folder that the data come from, or their option."""
-    keys = ("table", "file", "bags", "root")
-    return str(next((cfg.data.get(key) for key in keys if cfg.data.get(key)), cfg.data.name))
 
 
 def given_in(cfg: DictConfig, words: Sequence[str]) -> dict[str, Any]:

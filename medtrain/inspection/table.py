@@ -20,7 +20,7 @@ from medtrain.data.files import unreadable
 from medtrain.data.leakage import leaks, straddling
 from medtrain.data.rows.manifest import Manifest
 from medtrain.data.settings import choice
-from medtrain.data.source import path_keys
+from medtrain.data.source import first_path
 from medtrain.data.split import SPLITS
 from medtrain.data.splitting import POLICIES, Splitting
 from medtrain.inspection.findings import CASES, Finding, Inspection, as_severity
@@ -72,8 +72,7 @@ def look(data: Data) -> Looked | Inspection:
     try:
         manifest, findings = _listed(data)
     except DataError as error:
-        named = (data.cfg.get(key.name) for key in path_keys(data.cfg["name"]))
-        where = Path(str(next(filter(None, named), data.cfg["name"]))).name
+        where = Path(first_path(data.cfg)).name
         problems = error.problems or [Problem("unusable", where, str(error))]
         return Inspection([Finding(problem) for problem in problems])
     files = data.read(manifest, everything=True)
@@ -89,7 +88,7 @@ def look(data: Data) -> Looked | Inspection:
     labels[used] = data.spec.target.indicators(manifest.targets[used])
     findings += about_splits + _leaks(data, manifest, used, files.content, split, places)
     findings += _absent(data, labels, split)
-    findings += duplicates(used, files.content[used], split[used], labels[used], places)
+    findings += duplicates(used, files.content[used], split[used], data.strata(manifest, used), places)
     seen = np.setdiff1d(np.arange(len(manifest)), [row for row, problem in bad if problem.kind in NO_FILE])
     return Looked(manifest, files.content, split, labels, places, seen, findings, files.read)
 

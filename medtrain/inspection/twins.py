@@ -30,7 +30,7 @@ class Known(NamedTuple):
 
     Args:
         split_N: names.
-        targets: (N, C) indicators, NaN unknown (`medtrain.target.Target.indicators`).
+        targets: (N, S) indicators, NaN unknown (`medtrain.target.Target.strata`).
         places: file and row.
     """
 

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from medtrain.core.cores import cores
+from medtrain.core.errors import UsageError
 from medtrain.inspection import Inspection
+from medtrain.target import Target
 
 Counts = Mapping[str, Mapping[str, Any]]  # {class: images, patients, negatives, factor}
 
@@ -45,7 +47,8 @@ class Facts:
     Args:
         noun: what people call the cases.
         cases, patients: of each split: {split: number}.
-        classes: {split: counts of each class}; {} without classes.
+        classes: {split: counts of each class}; {} without classes, as of quantities and times.
+        thresholds: what is predicted is decided by thresholds that a policy can fit.
         official: the data say themselves which case is in which split.
         one_class: a case has one class at most, so that a batch can hold all classes.
         size: the median side along H, W in pixels, or D, H, W in voxels; empty without.
@@ -65,6 +68,7 @@ class Facts:
     machine: Machine
     official: bool = False
     one_class: bool = True
+    thresholds: bool = True
     size: Sequence[float] = ()
     spacing: Sequence[float] = ()
     least_extent: Sequence[float] = ()
@@ -109,10 +113,11 @@ def facts_of(
         noun=noun,
         cases={name: int((used["split"] == name).sum()) for name in inspection.splits},
         patients={name: int(used["patient"][used["split"] == name].nunique()) for name in inspection.splits},
-        classes=by_split,
+        classes=by_split if spec is not None and spec.target.forms & {"probabilities", "boxes"} else {},
         machine=machine,
         official=official,
         one_class=spec is None or not spec.target.several,
+        thresholds=spec is not None and takes_policy(spec.target, "youden"),
         size=of_volumes.get("voxels") or images.get("size", {}).get("median", ()),
         spacing=of_volumes.get("spacing_mm", ()),
         least_extent=of_volumes.get("least_extent_mm", ()),
@@ -121,6 +126,15 @@ def facts_of(
         instances=[instances[name] for name in ("smallest", "median", "largest")] if instances else (),
         features=int(np.prod(images.get("instance", [0]))) if instances else 0,
     )
+
+
+def takes_policy(target: Target, policy: str) -> bool:
+    """Tell whether `eval.threshold` may be this policy for what is predicted."""
+    try:
+        target.check_policy(policy)
+    except UsageError:
+        return False
+    return True
 
 
 def measured_machine(gpu: str | None, gpu_gb: float, half: bool) -> Machine:

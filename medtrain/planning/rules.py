@@ -203,10 +203,8 @@ def box_sampler(facts: Facts) -> Choice | None:
 @rule("image", "volume", "bag")
 def threshold(facts: Facts) -> Choice | None:
     """Fit the threshold where classes are unequal: 0.5 then favours the common one."""
-    if facts.factor < SKEWED:
+    if not facts.thresholds or facts.factor < SKEWED:
         return None
-    if len(facts.classes.get("train", {})) > 2 and facts.one_class:
-        return None  # the most probable class is taken
     return Choice("eval.threshold", "youden", f"{facts.factor:,.1f} others come on one case of the rarest class")
 
 

@@ -97,6 +97,11 @@ class Value(NamedTarget, CaseTarget):
         return {"plain": True}
 
     def indicators(self, values: Array) -> npt.NDArray[np.float64]:
+        """Tell which quantities of a case are known: 1, else NaN, a column each."""
+        known = np.isfinite(np.asarray(values, np.float64).reshape(-1, len(self.classes)))
+        return np.where(known, 1.0, np.nan)
+
+    def strata(self, values: Array) -> npt.NDArray[np.float64]:
         """Tell of each case in which fifth of these values it is, a column each: splits are stratified by them."""
         columns = []
         for column in np.asarray(values, np.float64).reshape(-1, len(self.classes)).T:

@@ -62,3 +62,20 @@ def test_data_that_training_would_refuse_are_not_planned(medtrain: Callable[...,
     table.to_csv(folder / "t.csv", index=False)
     ran = medtrain("plan", "data=image_table", "data.table=t.csv")
     assert ran.code == 1 and "8 missing" in ran.err and not (folder / "medtrain_configs").exists()
+
+
+@pytest.mark.parametrize("loss", ["mse", "gaussian"])
+def test_quantities_are_inspected_and_planned(medtrain: Callable[..., Ran], folder: Path, loss: str) -> None:
+    words = [word for word in TINIES["volume"] if not word.startswith(NOT_PLANNED)]
+    words += ["data=phantom_volume", "data.target=value", "data.columns.label=diameter_mm"]
+    assert medtrain("inspect", "task=volume_cls", *words).code == 0
+    ran = medtrain("plan", *words, f"loss={loss}", "plan.steps=2")
+    assert ran.code == 0, ran.err
+    assert "forecast: " in ran.out and "eval.threshold" not in ran.out and "AUROC" not in ran.out
+
+
+def test_grades_are_planned_with_their_own_outputs(medtrain: Callable[..., Ran], folder: Path) -> None:
+    words = [word for word in TINIES["volume"] if not word.startswith(NOT_PLANNED)]
+    ran = medtrain("plan", "data=phantom_volume", *words, "data.target=ordinal", "loss=coral", "plan.steps=2")
+    assert ran.code == 0, ran.err
+    assert "forecast: " in ran.out and "eval.threshold" not in ran.out

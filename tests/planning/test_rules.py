@@ -48,6 +48,10 @@ def test_unequal_classes(sick: int, sampler: str | None, threshold: str | None) 
     assert (choice.get("sampler"), choice.get("eval.threshold")) == (sampler, threshold)
 
 
+def test_no_threshold_is_fitted_where_none_decides() -> None:
+    assert "eval.threshold" not in chosen("image", facts(sick=100, thresholds=False))
+
+
 def test_few_events_are_tested_by_folds_unless_the_data_are_split_already() -> None:
     assert chosen("image", facts(train=140, sick=70))["data.folds"] == 5
     assert "data.folds" not in chosen("image", facts(train=140, sick=70, official=True))

@@ -85,8 +85,8 @@ def test_what_does_not_vary_is_refused() -> None:
 
 
 def test_quantiles_stratify() -> None:
-    labels_NC = Value(("a",)).indicators(np.arange(50.0)[:, None])
-    assert labels_NC.sum(axis=0).tolist() == [10] * 5
+    strata_NC = Value(("a",)).strata(np.arange(50.0)[:, None])
+    assert strata_NC.sum(axis=0).tolist() == [10] * 5
 
 
 def gaussian() -> Value:

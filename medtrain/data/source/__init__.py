@@ -128,6 +128,12 @@ def path_keys(name: str) -> tuple[PathKey, ...]:
     return declared(name).paths
 
 
+def first_path(cfg: Mapping[str, Any]) -> str:
+    """Name the table, file or folder that rows come from first; the source itself where its data node names none."""
+    named = next(filter(None, (cfg.get(key.name) for key in path_keys(str(cfg["name"])))), cfg["name"])
+    return str(named if isinstance(named, str) else next(iter(named)))
+
+
 def files_of(node: Mapping[str, Any]) -> dict[str, list[Path]]:
     """List by key the files that are there whose bytes are part of the data of `node`."""
     files: dict[str, list[Path]] = {}
