@@ -14,8 +14,7 @@ from medtrain.core.ranges import Above, checked
 from medtrain.loss.cross_entropy import refuse_others
 from medtrain.loss.masked import full_precision, masked_mean
 from medtrain.target import DataSpec
-
-MOST_SPREAD = 10.0  # of a logarithm of a variance, either way, as the target reads it
+from medtrain.target.value import MOST_SPREAD
 
 
 def mse(spec: DataSpec) -> nn.Module:

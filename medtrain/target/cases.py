@@ -8,7 +8,7 @@ judged and written.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy.typing as npt
@@ -38,6 +38,16 @@ class CaseTarget(PredictionColumns, Target):
     pools: ClassVar[tuple[str, ...]] = ("mean", "max", "noisy_or")
     usual_loss: ClassVar[str] = "cross_entropy"
     monitors: ClassVar[Mapping[str, str]] = {"val_auroc": "max", "val_loss": "min"}
+
+    def unknown_monitor(self, monitors: Collection[str]) -> tuple[str, str] | None:
+        """Tell which of `monitors` validation does not give, and what to do; as `cannot_choose`."""
+        unknown = sorted({name for name in monitors if name} - set(self.monitors))
+        if not unknown:
+            return None
+        return (
+            f"{unknown[0]} is none of what validation gives for data.target={self.kind}: {', '.join(self.monitors)}",
+            f"set task.monitor={next(iter(self.monitors))}",
+        )
 
     # what the network gives
 
@@ -90,11 +100,11 @@ class CaseTarget(PredictionColumns, Target):
     ) -> dict[str, float]:
         """Fit the thresholds of a decision on validation data; {} where nothing is decided by one."""
 
-    @abstractmethod
     def fit_sets(
         self, probs_NC: Array, values: Array, patients: Sequence[Any] | None
     ) -> tuple[dict[str, float], dict[str, float]]:
         """Fit the limits of prediction sets: `Decision.sets` and `Decision.absent`; {} where there are no sets."""
+        return {}, {}
 
     @abstractmethod
     def fit_decision(

@@ -28,7 +28,7 @@ from medtrain.target.cases import CaseTarget
 from medtrain.target.decision import Decision
 from medtrain.target.event_columns import EventColumns
 from medtrain.target.outcome import Outcome, Predicted
-from medtrain.target.reading import Labels, NamedTarget
+from medtrain.target.reading import Labels, NamedTarget, refuse_keys
 from medtrain.target.times import read_times, usual_horizons
 
 if TYPE_CHECKING:
@@ -77,11 +77,7 @@ class Event(EventColumns, NamedTarget, CaseTarget):
     @classmethod
     def read(cls, raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any], model: Target | None) -> Labels:
         """Read times and events of a table; see `medtrain.target.times`."""
-        for key in ("classes", "positive"):
-            if model is None and cfg.get(key) is not None:
-                raise UsageError(
-                    f"data.{key}={cfg[key]}: a time to an event (data.target=event) has none; leave it out"
-                )
+        refuse_keys(cfg, model, "a time to an event (data.target=event)", "classes", "positive")
         values, bad, notices = read_times(raw, str(columns["time"]), str(columns["event"]))
         if model is not None:
             return Labels(model, values, bad, notices=notices)
@@ -166,11 +162,8 @@ class Event(EventColumns, NamedTarget, CaseTarget):
         return np.concatenate(columns, axis=1).astype(np.float64)
 
     def cannot_choose(self, values: Array, monitors: Collection[str]) -> tuple[str, str] | None:
-        if unknown := sorted({name for name in monitors if name} - set(self.monitors)):
-            return (
-                f"{unknown[0]} is none of what validation gives for data.target=event: {', '.join(self.monitors)}",
-                f"set task.monitor={next(iter(self.monitors))}",
-            )
+        if fault := self.unknown_monitor(monitors):
+            return fault
         if np.isfinite(concordance(np.zeros(len(values)), self.follow_up(values)).value):
             return None
         events = int((np.asarray(values)[:, 1] > 0.5).sum())
@@ -243,9 +236,6 @@ class Event(EventColumns, NamedTarget, CaseTarget):
         if parsed.name == "best":
             return {CUT: float(expit(best_cutoff(risk_N, self.follow_up(values))))}
         return {CUT: float(expit(np.quantile(risk_N, parsed.value)))}
-
-    def fit_sets(self, *_: Any) -> tuple[dict[str, float], dict[str, float]]:
-        return {}, {}
 
     def fit_decision(
         self,

@@ -9,13 +9,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medtrain.target.outcome import Predicted
-from medtrain.target.table import PredictionColumns, as_numbers
+from medtrain.target.table import NumberColumns, as_numbers
 
 Array = NDArray[Any]
 GROUPS = ("low", "high")
 
 
-class EventColumns(PredictionColumns):
+class EventColumns(NumberColumns):
     """Readings [N, 1 + H] are a risk and chances of survival; values [N, 2] a time and whether the event was seen."""
 
     horizons: tuple[float, ...]
@@ -49,9 +49,3 @@ class EventColumns(PredictionColumns):
 
     def probs(self, table: pd.DataFrame) -> Array:
         return as_numbers(table[self.columns])
-
-    def coded(self, labels_NC: Array) -> Array:
-        return labels_NC
-
-    def _refuse_others(self, table: pd.DataFrame) -> None:
-        """Leave it to reading: a cell that is no number is a ValueError."""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
-from medtrain.core.errors import Problem
+from medtrain.core.errors import Problem, UsageError
 from medtrain.io.table import RawTable
 from medtrain.target.base import Target
 
@@ -58,3 +58,15 @@ class NamedTarget(Target):
             UsageError: the configuration doesn't fit the table.
             DataError: there is nothing to learn in it.
         """
+
+
+def refuse_keys(cfg: Mapping[str, Any], model: Target | None, what: str, *keys: str) -> None:
+    """Refuse keys of the data node that have no meaning for what is predicted (UsageError).
+
+    Args:
+        model: what a trained model predicts, whose data may have come with them.
+        what: the thing that has none of them, in words.
+    """
+    for key in keys:
+        if model is None and cfg.get(key) is not None:
+            raise UsageError(f"data.{key}={cfg[key]}: {what} has none; leave it out")

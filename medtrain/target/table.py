@@ -90,6 +90,16 @@ class PredictionColumns:
             raise KeyError(sorted(others)[0])
 
 
+class NumberColumns(PredictionColumns):
+    """Columns of numbers in place of names: what is read of them are values already."""
+
+    def coded(self, labels_NC: Array) -> Array:
+        return labels_NC
+
+    def _refuse_others(self, table: pd.DataFrame) -> None:
+        """Leave it to reading: a cell that is no number is a ValueError."""
+
+
 def as_numbers(table: pd.DataFrame) -> Array:
     """Read cells of text as float64, NaN where they are blank.
 

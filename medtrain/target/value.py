@@ -18,8 +18,8 @@ from medtrain.target.cases import CaseTarget
 from medtrain.target.decision import Decision
 from medtrain.target.numbers import numbers_of
 from medtrain.target.outcome import Outcome, Predicted
-from medtrain.target.reading import Labels, NamedTarget
-from medtrain.target.table import as_numbers
+from medtrain.target.reading import Labels, NamedTarget, refuse_keys
+from medtrain.target.table import NumberColumns, as_numbers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +32,7 @@ MOST_SPREAD = 10.0  # of a predicted logarithm of a variance in standard units, 
 
 
 @dataclass(frozen=True)
-class Value(NamedTarget, CaseTarget):
+class Value(NumberColumns, NamedTarget, CaseTarget):
     """Values are float [N, V] in the user's unit, NaN where unknown; `classes` names the V quantities.
 
     What a network says is read as [N, V] in the user's unit, or [N, 2 V] with the standard deviations behind, where it
@@ -121,11 +121,8 @@ class Value(NamedTarget, CaseTarget):
         return np.array([float(str(value)) for value in single.ravel()]).reshape(single.shape)
 
     def cannot_choose(self, values: Array, monitors: Collection[str]) -> tuple[str, str] | None:
-        if unknown := sorted({name for name in monitors if name} - set(self.monitors)):
-            return (
-                f"{unknown[0]} is none of what validation gives for data.target=value: {', '.join(self.monitors)}",
-                f"set task.monitor={next(iter(self.monitors))}",
-            )
+        if fault := self.unknown_monitor(monitors):
+            return fault
         if np.isfinite(values).any():
             return None
         return f"validation ({len(values)} cases) has no known value to choose a checkpoint by", "give it more cases"
@@ -190,9 +187,6 @@ class Value(NamedTarget, CaseTarget):
 
     def fit_thresholds(self, *_: Any, **__: Any) -> dict[str, float]:
         return {}
-
-    def fit_sets(self, *_: Any) -> tuple[dict[str, float], dict[str, float]]:
-        return {}, {}
 
     def fit_decision(
         self,
@@ -300,20 +294,12 @@ class Value(NamedTarget, CaseTarget):
             return whole
         return np.concatenate([whole, (as_numbers(table[self._columns("upper")]) - whole) / Z95], axis=1)
 
-    def coded(self, labels_NC: Array) -> Array:
-        return labels_NC
-
-    def _refuse_others(self, table: pd.DataFrame) -> None:
-        """Leave it to reading: a cell that is no number is a ValueError."""
-
     # labels
 
     @classmethod
     def read(cls, raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any], model: Target | None) -> Labels:
         """Read numbers, a column a quantity."""
-        for key in ("classes", "positive"):
-            if model is None and cfg.get(key) is not None:
-                raise UsageError(f"data.{key}={cfg[key]}: a quantity (data.target=value) has none; leave it out")
+        refuse_keys(cfg, model, "a quantity (data.target=value)", "classes", "positive")
         named = columns["label"] if isinstance(columns["label"], list) else [columns["label"]]
         if model is not None and len(model.classes) != len(named):
             raise UsageError(f"data.columns.label={named}: the model predicts {', '.join(model.classes)}")
