@@ -57,6 +57,7 @@ class Target(ABC):
         exclusive: a case has exactly one of the classes, so that outputs go through a softmax.
         several: a case may have any number of the classes, none too.
         grammar: of `eval.threshold`.
+        no_threshold: what is decided without a threshold, and how, in words; "" where thresholds decide.
         words: of reports.
         lacks: verbs that there are not yet of this kind.
         learns: the fields that each training split settles for itself, by `learned`.
@@ -69,6 +70,7 @@ class Target(ABC):
     exclusive: ClassVar[bool] = False
     several: ClassVar[bool] = False
     grammar: ClassVar[Grammar] = PROBABILITIES
+    no_threshold: ClassVar[str] = ""
     words: ClassVar[Words] = Words()
     lacks: ClassVar[frozenset[str]] = frozenset()
     learns: ClassVar[frozenset[str]] = frozenset()
@@ -160,8 +162,13 @@ class Target(ABC):
             raise UsageError(f"{verb}: there is none of data.target={self.kind} yet; predict and test take such runs")
 
     def check_policy(self, policy: Policy) -> None:
-        """Refuse a policy of `eval.threshold` that has no meaning for this kind (UsageError)."""
-        self.grammar.parse(policy)
+        """Refuse a policy of `eval.threshold` that has no meaning for this kind (UsageError): all but 0.5, where no
+        threshold decides."""
+        if self.grammar.parse(policy)[:2] != ("fixed", 0.5) and self.no_threshold:
+            raise UsageError(
+                f"eval.threshold={policy} has no meaning for {self.no_threshold}: leave it at 0.5. (Of binary and "
+                f"multilabel problems it is {self.grammar.allowed}.)"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain values, as JSON and `weights_only` checkpoints take them."""

@@ -29,6 +29,7 @@ class MaskTarget(Target):
     ignore_label: int | None = None
 
     kind = "mask"
+    no_threshold = "masks, where the likeliest label counts"
     forms: ClassVar[frozenset[Form]] = frozenset({"masks"})
     several = True
 

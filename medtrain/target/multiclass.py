@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import softmax
 
-from medtrain.core.errors import UsageError
 from medtrain.metric import ExclusiveSheet, lead, softmax_temperature, spread
-from medtrain.target.base import Policy, Words
+from medtrain.target.base import Words
 from medtrain.target.classes import Array, ClassTarget, as_columns, indicators_as_numbers, numbers_as_indicators
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ class Multiclass(ClassTarget):
     """Values are class numbers, int [N]; negative (or NaN): unknown."""
 
     kind = "multiclass"
+    no_threshold = "a multiclass problem, which takes the class of the highest probability"
     exclusive = True
     sheet: ClassVar = ExclusiveSheet
     words: ClassVar = Words(
@@ -63,15 +63,6 @@ class Multiclass(ClassTarget):
 
     def decide(self, probs_NC: npt.ArrayLike, limits: npt.ArrayLike = ()) -> Array:
         return np.asarray(np.asarray(probs_NC).argmax(axis=1), dtype=np.int64)
-
-    def check_policy(self, policy: Policy) -> None:
-        """Refuse all but 0.5: the class of the highest probability needs no threshold."""
-        if self.grammar.parse(policy)[:2] != ("fixed", 0.5):
-            raise UsageError(
-                f"eval.threshold={policy} has no meaning for a multiclass problem, which takes the class of the "
-                "highest probability: leave it at 0.5. (Of binary and multilabel problems it is "
-                f"{self.grammar.allowed}.)"
-            )
 
     def fit_temperature(self, logits_NK: npt.ArrayLike, values: npt.ArrayLike) -> float:
         return softmax_temperature(as_columns(logits_NK), values)

@@ -14,7 +14,7 @@ from medtrain.core.errors import Problem, UsageError
 from medtrain.io.cells import is_unknown, names
 from medtrain.io.table import RawTable
 from medtrain.metric import OrderedSheet, sigmoid_temperature
-from medtrain.target.base import Form, Policy, Target, Words
+from medtrain.target.base import Form, Target, Words
 from medtrain.target.classes import Array, as_columns
 from medtrain.target.labels import from_names, named_classes
 from medtrain.target.multiclass import Multiclass
@@ -44,6 +44,7 @@ class Ordinal(NamedTarget, Multiclass):
     head: str = SOFTMAX
 
     kind = "ordinal"
+    no_threshold = "data.target=ordinal, which takes the median grade"
     forms: ClassVar[frozenset[Form]] = frozenset({"labels", "probabilities", "grades"})
     sheet: ClassVar = OrderedSheet
     monitors: ClassVar[Mapping[str, str]] = {
@@ -114,14 +115,6 @@ class Ordinal(NamedTarget, Multiclass):
 
     def decision_of(self, probs_BC: Tensor, limits_T: Tensor) -> Tensor:
         return (probs_BC.cumsum(1)[:, :-1] < 0.5).sum(1)
-
-    def check_policy(self, policy: Policy) -> None:
-        """Refuse all but 0.5: the median grade needs no threshold."""
-        if self.grammar.parse(policy)[:2] != ("fixed", 0.5):
-            raise UsageError(
-                f"eval.threshold={policy} has no meaning for data.target=ordinal, which takes the median grade: leave "
-                "it at 0.5"
-            )
 
     def fit_temperature(self, logits_NK: npt.ArrayLike, values: npt.ArrayLike) -> float:
         if self.head == SOFTMAX:

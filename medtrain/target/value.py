@@ -50,6 +50,7 @@ class Value(NumberColumns, NamedTarget, CaseTarget):
     spread: bool = False
 
     kind = "value"
+    no_threshold = "data.target=value"
     learns = frozenset({"value_mean", "value_sd"})
     forms: ClassVar[frozenset[Form]] = frozenset({"values"})
     usual_loss = "mse"
@@ -173,11 +174,6 @@ class Value(NumberColumns, NamedTarget, CaseTarget):
         return probs_BSC[..., : len(self.classes)].std(1)
 
     # decision: there is none, the prediction is what is read
-
-    def check_policy(self, policy: Policy) -> None:
-        """Refuse all but 0.5: nothing is decided by a threshold."""
-        if self.grammar.parse(policy)[:2] != ("fixed", 0.5):
-            raise UsageError(f"eval.threshold={policy} has no meaning for data.target=value: leave it at 0.5")
 
     def predict(self, probs_NC: npt.ArrayLike, decision: Decision) -> Array:
         return self.decide(probs_NC)

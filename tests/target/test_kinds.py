@@ -135,3 +135,11 @@ def test_forms_are_what_others_ask_for() -> None:
     assert BoxTarget(("nodule",)).forms == {"boxes"}
     with pytest.raises(ValueError, match="target 3 with 3 classes"):
         MULTICLASS.indicators(np.array([3]))
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "ordinal", "value", "mask"])
+def test_what_no_threshold_decides_refuses_policies(kind: str) -> None:
+    target = DataSpec.of(kind, ("a", "b", "c"), 1).target
+    target.check_policy(0.5)
+    with pytest.raises(UsageError, match="eval.threshold=youden has no meaning for .*leave it at 0.5"):
+        target.check_policy("youden")
