@@ -171,11 +171,12 @@ def speed(portable: Portable, staged: Path, facts: Mapping[str, Any]) -> float:
     arrays = {key: value.numpy() for key, value in batch.items()}
     part.network.eval()
     with torch.no_grad():
-        own = _seconds(lambda: part.network(*batch.values()))
-    return own / _seconds(lambda: network(**arrays))
+        own = seconds(lambda: part.network(*batch.values()))
+    return own / seconds(lambda: network(**arrays))
 
 
-def _seconds(call: Callable[[], Any]) -> float:
+def seconds(call: Callable[[], Any]) -> float:
+    """Take the median time of a call, after one that counts not."""
     call()
     times = []
     for _ in range(TIMED):

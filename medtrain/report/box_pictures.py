@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,9 +16,9 @@ from medtrain.core.truth import PredictedBoxes, Truth
 from medtrain.io.files import atomic_path, write_text
 from medtrain.metric import HitRule, find_hits
 from medtrain.report.detection import boxes_of, hit_rule
-from medtrain.report.failures import pictures_of
+from medtrain.report.films import film_gallery
 from medtrain.report.folder import RunFolder, read_folder
-from medtrain.report.views import Gallery, Note, Section, part, section
+from medtrain.report.views import Section, section
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -126,26 +126,11 @@ def over_film(film_CHW: NDArray[Any], layers: Sequence[Drawn]) -> Image:
     return image
 
 
-class Film(NamedTuple):
-    """A picture, why it was chosen, and how many boxes were found, missed and invented."""
-
-    src: str
-    alt: str
-    why: str
-    counts: str
-    case: str
-
-
 @section(forms={"boxes"})
 def box_gallery(run: RunFolder) -> Section | None:
     """Show the pictures, with what was found, missed and invented."""
-    films = []
-    for row, src in pictures_of(run, "pictures", run.pictures):
-        counts, case = f"found {row['found']}, missed {row['missed']}, false {row['false']}", str(row["case"])
-        films.append(Film(src, f"Case {case}: {counts}", str(row["why"]), counts, case))
     text = (
         "What the network found (orange, with its score, from the threshold on) over what is true (blue): the "
-        "cases with most mistakes, those with most lesions and no mistake, and some at random. Who receives this "
-        "page sees them: eval.thumbnails=0 leaves them out."
+        "cases with most mistakes, those with most lesions and no mistake, and some at random."
     )
-    return part("pictures", "Pictures", Note(text), Gallery("pictures.html.j2", films)) if films else None
+    return film_gallery(run, text, lambda row: f"found {row['found']}, missed {row['missed']}, false {row['false']}")

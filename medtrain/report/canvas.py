@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from medtrain.core.words import plain_text
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -84,4 +86,4 @@ def name_ticks(axes: Axes, columns: list[str], rows: list[str], crowded: bool) -
 def legible(name: str) -> str:
     """Write a name so that matplotlib shows it: no mathematics from a $, not hidden by a leading _, not endless."""
     short = name if len(name) <= 26 else name[:25] + "…"
-    return (" " if short.startswith("_") else "") + short.replace("\\", "\\\\").replace("$", r"\$")
+    return (" " if short.startswith("_") else "") + plain_text(short)

@@ -7,7 +7,7 @@ report only shows them. Pixels are encoded anew at working size, so nothing of a
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medtrain.io.files import atomic_path, write_text
+from medtrain.report.films import SEEN, pictures_of
 from medtrain.report.folder import RunFolder, read_folder
-from medtrain.report.html import data_uri
 from medtrain.report.views import Gallery, Note, Section, part, section
 from medtrain.report.words import number
 
@@ -113,17 +113,9 @@ def gallery(run: RunFolder) -> Section | None:
     films = [_film(run, row, src) for row, src in pictures_of(run, "failures", run.failures)]
     text = (
         "The cases that were decided wrongly with most confidence, kinds of mistakes in turn, as the network saw "
-        "them. Who receives this page sees them: eval.thumbnails=0 leaves them out."
+        f"them. {SEEN}"
     )
     return part("failures", "Worst mistakes", Note(text), Gallery("mistakes.html.j2", films)) if films else None
-
-
-def pictures_of(run: RunFolder, folder: str, table: pd.DataFrame | None) -> Iterator[tuple[dict[Hashable, Any], str]]:
-    """Read the pictures that a table's rows name, in that folder of the run and nowhere else: rows and data URIs."""
-    for row in [] if table is None else table.to_dict("records"):
-        file = run.path / folder / Path(str(row["picture"])).name
-        if file.is_file():
-            yield row, data_uri(file)
 
 
 def _film(run: RunFolder, row: dict[Hashable, Any], src: str) -> Film:

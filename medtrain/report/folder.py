@@ -22,11 +22,9 @@ from medtrain.io.files import Unreadable, read_json, read_json_map
 from medtrain.io.yaml_file import parse_yaml, yaml_text
 from medtrain.metric import Measurements
 from medtrain.metric.survival import Risks
-from medtrain.target import Target, kinds, target_from, target_of_columns
+from medtrain.target import Form, Target, kinds, target_from, target_of_columns
 from medtrain.target.classes import ClassTarget
-from medtrain.target.event import Event
 from medtrain.target.multiclass import Multiclass
-from medtrain.target.value import Value
 
 Array = npt.NDArray[Any]
 T = TypeVar("T")
@@ -139,14 +137,14 @@ class RunFolder:
             value = value.get("name")
         return value if isinstance(value, str) else ""
 
+    def _target_of(self, form: Form) -> Any:
+        """Give the target if its predictions come in a form, else None."""
+        return self.target if form in self.target.forms else None
+
     def measurements(self) -> tuple[Measurements, list[str]] | None:
         """Read the prediction table of quantities with the names of its cases; None where there is none."""
-        table, target = self.table, self.target
-        if (
-            table is None
-            or not isinstance(target, Value)
-            or not {*target.named("prediction", np.empty(0))} <= set(table)
-        ):
+        table, target = self.table, self._target_of("values")
+        if table is None or target is None or not {*target.named("prediction", np.empty(0))} <= set(table):
             return None
         names = list(map(str, table["case"]))
         patients = table["patient"].astype(str).tolist() if "patient" in table else None
@@ -156,8 +154,8 @@ class RunFolder:
 
     def risks(self) -> Risks | None:
         """Read the prediction table of times to an event; None where there is none."""
-        table, target = self.table, self.target
-        if table is None or not isinstance(target, Event) or not {*target.columns, "time", "event"} <= set(table):
+        table, target = self.table, self._target_of("times")
+        if table is None or target is None or not {*target.columns, "time", "event"} <= set(table):
             return None
         patients = table["patient"].astype(str).tolist() if "patient" in table else None
         probs, truth = target.probs(table), target.follow_up(target.labels(table, "target"), patients)

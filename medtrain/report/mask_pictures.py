@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 
 from medtrain.io.files import atomic_path, write_text
-from medtrain.report.box_pictures import Film
-from medtrain.report.failures import pictures_of
+from medtrain.report.films import film_gallery
 from medtrain.report.folder import RunFolder
-from medtrain.report.views import Gallery, Note, Section, part, section
+from medtrain.report.views import Section, section
 from medtrain.report.words import number
 
 if TYPE_CHECKING:
@@ -70,16 +69,11 @@ def chosen(table: pd.DataFrame, classes: Sequence[str], most: int) -> pd.DataFra
 @section(forms={"masks"})
 def mask_gallery(run: RunFolder) -> Section | None:
     """Show the pictures, with the Dice of each case."""
-    films = []
-    for row, src in pictures_of(run, "pictures", run.pictures):
-        counts, case = f"Dice {number(float(row['dice']))}", str(row["case"])
-        films.append(Film(src, f"Case {case}: {counts}", str(row["why"]), counts, case))
     text = (
         "Outlines of what was predicted (solid) and what is true (dashed), in the planes that hold most: the cases "
-        "with the lowest Dice, those around the median, and the highest. Who receives this page sees them: "
-        "eval.thumbnails=0 leaves them out."
+        "with the lowest Dice, those around the median, and the highest."
     )
-    return part("pictures", "Pictures", Note(text), Gallery("pictures.html.j2", films)) if films else None
+    return film_gallery(run, text, lambda row: f"Dice {number(float(row['dice']))}")
 
 
 def columns_of(table: pd.DataFrame, prefix: str, classes: Sequence[str]) -> np.ndarray:

@@ -13,11 +13,9 @@ from __future__ import annotations
 import argparse
 import logging
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from statistics import median
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,6 +25,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from medtrain import model as models
+from medtrain.command.export_proof import seconds
 from medtrain.config import search
 from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.export.folder import network_of
@@ -38,7 +37,6 @@ from medtrain.task.classification.portable_volumes import portable_volumes
 from medtrain.task.detection.portable import portable_boxes
 from medtrain.task.mil.portable import portable_bags
 
-TIMES = 5
 IDENTITY = {"run": "benchmark", "version": "0", "checkpoint_sha256": "0" * 64, "task": "benchmark"}
 CLASSES = ("no", "yes")
 DETECTORS = ("yolo", "fcos", "retinanet", "faster_rcnn", "faster_rcnn_mobilenet")
@@ -101,17 +99,6 @@ def measured(part: Part, spec: DataSpec, form: str, folder: Path) -> tuple[float
     apart = float(np.abs(network(**arrays)[name] - own).max())
     size = (folder / facts["file"]).stat().st_size / 1e6
     return apart, size, ours / seconds(lambda: network(**arrays))
-
-
-def seconds(call: Callable[[], Any]) -> float:
-    """Take the median time of a call, after one that counts not."""
-    call()
-    times = []
-    for _ in range(TIMES):
-        began = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - began)
-    return median(times)
 
 
 def rows(names: list[str], form: str) -> Iterator[str]:

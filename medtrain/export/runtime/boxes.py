@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,6 @@ from numpy.typing import NDArray
 
 from medtrain.core.box_fusion import fuse_boxes, joined
 from medtrain.core.coco import results
-from medtrain.core.errors import MedtrainError
 from medtrain.core.suppression import Suppression, suppress_plain
 from medtrain.core.tile_merging import CUT_PX, Views, on_originals
 from medtrain.core.truth import PredictedBoxes
@@ -25,7 +23,7 @@ from medtrain.data.batches.box_places import grids, places
 from medtrain.data.batches.box_samples import shrunk, tile_samples, whole_samples
 from medtrain.export.runtime.images import form_of
 from medtrain.export.runtime.inputs import Case, in_batches, list_cases, tell, write_whole
-from medtrain.export.runtime.started import Started, start
+from medtrain.export.runtime.started import Started, begin
 from medtrain.io.files import beside
 from medtrain.io.image import ImageForm, read_fitted
 from medtrain.io.image_header import read_header
@@ -84,12 +82,10 @@ class Drawn:
 
 def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
     """Find boxes in images; returns 0, 1 where any could not be read, 2 where nothing could be done."""
-    try:
-        started = start(network, folder, argv)
-        cases = list_cases(started.input, started.facts["rows"], pictures_below)
-    except MedtrainError as error:
-        print(f"error: {error}", file=sys.stderr)
+    begun = begin(network, folder, argv, lambda own: list_cases(own.input, own.facts["rows"], pictures_below))
+    if begun is None:
         return 2
+    started, cases = begun
     facts, detectors = started.facts["input"], started.facts["input"]["detectors"]
     form = form_of(facts)
     headers = [read_header(case.path) for case in cases]

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medtrain.core.errors import MedtrainError
 from medtrain.export.runtime.classes import one_by_one
 from medtrain.export.runtime.images import form_of, full_range
 from medtrain.export.runtime.inputs import list_cases
-from medtrain.export.runtime.started import start
+from medtrain.export.runtime.started import begin
 from medtrain.io.image import read_fitted
 from medtrain.io.picture_files import pictures_below
 
 
 def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
     """Predict images; returns 0, 1 where any could not be read, 2 where nothing could be done."""
-    try:
-        started = start(network, folder, argv)
-        cases = list_cases(started.input, started.facts["rows"], pictures_below)
-    except MedtrainError as error:
-        print(f"error: {error}", file=sys.stderr)
+    begun = begin(network, folder, argv, lambda own: list_cases(own.input, own.facts["rows"], pictures_below))
+    if begun is None:
         return 2
+    started, cases = begun
     form, networks = form_of(started.facts["input"]), started.networks
     return one_by_one(
         started,

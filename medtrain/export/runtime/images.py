@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medtrain.core.errors import MedtrainError
 from medtrain.export.runtime.classes import ClassRows
 from medtrain.export.runtime.inputs import in_batches, list_cases
-from medtrain.export.runtime.started import start
+from medtrain.export.runtime.started import begin
 from medtrain.io.image import ImageForm, read_fitted
 from medtrain.io.picture_files import pictures_below
 from medtrain.io.store.fill import reason_of
@@ -32,12 +30,10 @@ def form_of(facts: Mapping[str, Any]) -> ImageForm:
 
 def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
     """Predict images; returns 0, 1 where any could not be read, 2 where nothing could be done."""
-    try:
-        started = start(network, folder, argv)
-        cases = list_cases(started.input, started.facts["rows"], pictures_below)
-    except MedtrainError as error:
-        print(f"error: {error}", file=sys.stderr)
+    begun = begin(network, folder, argv, lambda own: list_cases(own.input, own.facts["rows"], pictures_below))
+    if begun is None:
         return 2
+    started, cases = begun
     form = form_of(started.facts["input"])
     rows = ClassRows(cases, started.facts["target"]["classes"])
     for batch in in_batches(enumerate(cases), started.batch_size):

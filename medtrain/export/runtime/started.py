@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from medtrain.core.errors import MedtrainError
+
+Listed = TypeVar("Listed")
 Predict = Callable[..., Any]  # a network: arrays by the names of inputs -> arrays by the names of outputs
 
 
@@ -54,3 +58,20 @@ def start(network: Any, folder: Path, argv: Sequence[str] | None = None) -> Star
         parser.error(f"{given.output} is a folder; name a file in it")
     networks = {name: network(folder, own, given.provider) for name, own in facts["networks"].items()}
     return Started(given.input, given.output, facts, networks, given.batch_size)
+
+
+def begin(
+    network: Any, folder: Path, argv: Sequence[str] | None, list_of: Callable[[Started], Listed]
+) -> tuple[Started, Listed] | None:
+    """Start, and list what is given; None where that can't be done, which is told.
+
+    Args:
+        network, folder, argv: as `start` takes them.
+        list_of: lists the cases.
+    """
+    try:
+        started = start(network, folder, argv)
+        return started, list_of(started)
+    except MedtrainError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return None

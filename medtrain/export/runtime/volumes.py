@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medtrain.core.errors import MedtrainError
 from medtrain.data.batches.patch_form import PatchForm
 from medtrain.data.batches.patches import Case as Voxels
 from medtrain.data.batches.patches import Visit, grid_of
 from medtrain.data.batches.volumes import find_volumes
 from medtrain.export.runtime.classes import one_by_one
 from medtrain.export.runtime.inputs import in_batches, list_cases
-from medtrain.export.runtime.started import Started, start
+from medtrain.export.runtime.started import Started, begin
 from medtrain.io.store.voxel_values import prepared_image
 from medtrain.io.volume_source import read_volume
 
@@ -44,12 +43,10 @@ class Held:
 
 def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
     """Predict volumes; returns 0, 1 where any could not be read, 2 where nothing could be done."""
-    try:
-        started = start(network, folder, argv)
-        cases = list_cases(started.input, started.facts["rows"], find_volumes)
-    except MedtrainError as error:
-        print(f"error: {error}", file=sys.stderr)
+    begun = begin(network, folder, argv, lambda own: list_cases(own.input, own.facts["rows"], find_volumes))
+    if begun is None:
         return 2
+    started, cases = begun
     facts = started.facts["input"]
     return one_by_one(started, cases, lambda n: read_case(cases[n].path, facts), lambda volume: judge(started, volume))
 
