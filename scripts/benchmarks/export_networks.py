@@ -40,7 +40,10 @@ from medtrain.task.mil.portable import portable_bags
 IDENTITY = {"run": "benchmark", "version": "0", "checkpoint_sha256": "0" * 64, "task": "benchmark"}
 CLASSES = ("no", "yes")
 DETECTORS = ("yolo", "fcos", "retinanet", "faster_rcnn", "faster_rcnn_mobilenet")
-OTHERS = ("custom", "end_to_end_mil", "linear_probe", "mlp_probe")  # nobody's own; of tiles; of features of an encoder
+OTHERS = (  # nobody's own; of tiles; of features of an encoder; of masks, which are not exported
+    *("custom", "end_to_end_mil", "linear_probe", "mlp_probe"),
+    *("unet_3d", "resunet_3d", "vnet"),
+)
 
 
 def spec_of(name: str) -> DataSpec:

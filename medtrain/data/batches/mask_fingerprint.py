@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtrain.data.batches.mask_facts import MaskFacts
+from medtrain.data.batches.mask_plan import Fingerprint
 from medtrain.data.batches.patches import Case
-from medtrain.data.planning import Fingerprint
 from medtrain.io.store.voxels import Stored
 
 AIR = -500.0  # Hounsfield units: a CT has voxels below, and hardly any other volume

@@ -14,6 +14,7 @@ from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.data.batches.mask_cases import MaskCase, SeveralVisits, TrainingMasks, WholeCases, labels_in_batches
 from medtrain.data.batches.mask_facts import MaskFacts, mask_facts, moments
 from medtrain.data.batches.mask_fingerprint import fingerprint_of
+from medtrain.data.batches.mask_plan import Plan, plan
 from medtrain.data.batches.patch_form import PatchForm
 from medtrain.data.batches.patches import Case
 from medtrain.data.batches.volume_files import CaseFiles, as_warnings, read_cases
@@ -21,7 +22,6 @@ from medtrain.data.batches.volumes import VolumeData
 from medtrain.data.files import Files
 from medtrain.data.loaders import Rows
 from medtrain.data.loading import LaterBatches
-from medtrain.data.planning import Plan, plan
 from medtrain.data.rows.manifest import Manifest
 from medtrain.data.rows.masks import target_of_masks
 from medtrain.io.store.voxels import VolumeForm

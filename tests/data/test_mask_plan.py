@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from medtrain.core.errors import UsageError
-from medtrain.data.planning import Fingerprint, divisors, kept_bytes, plan, strides_of
+from medtrain.data.batches.mask_plan import Fingerprint, divisors, kept_bytes, plan, strides_of
 
 HIPPOCAMPUS = Fingerprint(np.tile([[36, 50, 35]], (208, 1)), np.ones((208, 3)))
 LIVER = Fingerprint(
