@@ -96,11 +96,12 @@ def judge(boxes: Annotations, size_N2: NDArray[np.float64], by_reader: bool = Fa
 def _emptied(boxes: Annotations, dropped_M: NDArray[np.bool_], left_M: NDArray[np.bool_]) -> list[Problem]:
     """Tell of images that have boxes of which none can be used, so that they count as showing nothing."""
     image_M = np.array(boxes.image, np.int64)
-    emptied = np.setdiff1d(image_M[dropped_M], image_M[left_M])
+    image_I, first_I, count_I = np.unique(image_M, return_index=True, return_counts=True)
+    emptied_I = np.isin(image_I, np.setdiff1d(image_M[dropped_M], image_M[left_M]))
     detail = "no box of this image can be used (of {}), so it counts as showing nothing: mend them or leave it out"
     return [
-        Problem("no_box_left", boxes.box_where[int(rows[0])], detail.format(len(rows)), "warning")
-        for rows in (np.flatnonzero(image_M == image) for image in emptied.tolist())
+        Problem("no_box_left", boxes.box_where[first], detail.format(count), "warning")
+        for first, count in zip(first_I[emptied_I].tolist(), count_I[emptied_I].tolist(), strict=True)
     ]
 
 
