@@ -90,9 +90,8 @@ class ComparedRun(ABC):
     def drawn(self, rows: Array, classes: Sequence[str], options: EvalOptions) -> Drawn:
         """Compute the metrics on the cases at these rows, classes in this order, and their replicates."""
 
-    @abstractmethod
-    def add_tests(self, results: dict[str, Any], other: Any, rows: Array, rows_of_other: Array) -> None:
-        """Add the tests of a difference that need no replicates, where there are any."""
+    def add_tests(self, results: dict[str, Any], other: Any, rows: Array, rows_of_other: Array) -> None:  # noqa: B027
+        """Add the tests of a difference that need no replicates; as a rule there are none."""
 
 
 @dataclass(frozen=True)
@@ -162,9 +161,6 @@ class ComparedValues(ComparedRun):
     def drawn(self, rows: Array, classes: Sequence[str], options: EvalOptions) -> Drawn:
         return Agreement(self._chosen(rows, classes), options).drawn()
 
-    def add_tests(self, results: dict[str, Any], other: Any, rows: Array, rows_of_other: Array) -> None:
-        """Add none: the differences have their bootstrap."""
-
 
 @dataclass(frozen=True)
 class ComparedRisks(ComparedRun):
@@ -185,9 +181,6 @@ class ComparedRisks(ComparedRun):
     def drawn(self, rows: Array, classes: Sequence[str], options: EvalOptions) -> Drawn:
         """Compute the metrics; those of a horizon bear its name, so that runs share those of the same horizons."""
         return draw_survival(self.own.select(rows), options, None if self.folds is None else self.folds[rows])
-
-    def add_tests(self, results: dict[str, Any], other: Any, rows: Array, rows_of_other: Array) -> None:
-        """Add none: the differences have their replicates."""
 
 
 @dataclass(frozen=True)
@@ -212,9 +205,6 @@ class ComparedMasks(ComparedRun):
         patients = [self.patients[row] for row in rows.tolist()]
         return draw_masks(self._chosen(rows, classes), classes, patients, options)
 
-    def add_tests(self, results: dict[str, Any], other: Any, rows: Array, rows_of_other: Array) -> None:
-        """Add none: the differences have their bootstrap."""
-
 
 @dataclass(frozen=True)
 class ComparedBoxes(ComparedRun):
@@ -238,9 +228,6 @@ class ComparedBoxes(ComparedRun):
             )
             for p in parts
         ]
-
-    def add_tests(self, results: dict[str, Any], other: Any, rows: Array, rows_of_other: Array) -> None:
-        """Add none: mAP and FROC have no test of their own."""
 
     def drawn(self, rows: Array, classes: Sequence[str], options: EvalOptions) -> Drawn:
         number_C = np.array([list(classes).index(name) for name in self.classes])
