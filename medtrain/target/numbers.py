@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,14 +29,21 @@ def numbers_of(raw: RawTable, column: str, bad: dict[int, Problem], notices: lis
         DataError: no cell is a number, or commas may stand for a point or for thousands.
     """
     texts = [cleaned(text) for text in raw.column(column)]
-    with_comma = [text for text in texts if "," in text and NUMBER.fullmatch(text)]
-    if with_comma and all(re.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}", text) for text in with_comma):
-        raise DataError(
-            f"{raw.file.name}: {with_comma[0]!r} in {column!r} may be {with_comma[0].replace(',', '')} or "
-            f"{with_comma[0].replace(',', '.')}",
-            advice="write decimals with a point, and thousands without a comma",
-        )
-    values = np.full(len(texts), np.nan)
+    commas = decimal_commas(raw, column, texts)
+    values, odd = parsed(texts)
+    for n in odd:
+        detail = f"{column} is {texts[n]!r}, no number (data.unit_name says the unit of all)"
+        bad.setdefault(n, Problem("bad_label", raw.where(int(raw.text.index[n])), detail))
+    known = values[np.isfinite(values)]
+    if not len(known):
+        raise DataError(f"{raw.file.name}: no cell of {column!r} is a number, and data.target=value needs some")
+    notices += [*commas, *far_off(raw, column, known)]
+    return values
+
+
+def parsed(texts: Sequence[str]) -> tuple[Array, list[int]]:
+    """Read cleaned cells as numbers, NaN where nothing is known; with the positions of what is no number."""
+    values, odd = np.full(len(texts), np.nan), []
     for n, text in enumerate(texts):
         if is_unknown(text):
             continue
@@ -43,21 +51,30 @@ def numbers_of(raw: RawTable, column: str, bad: dict[int, Problem], notices: lis
         if math.isfinite(number):
             values[n] = number
         else:
-            detail = f"{column} is {text!r}, no number (data.unit_name says the unit of all)"
-            bad.setdefault(n, Problem("bad_label", raw.where(int(raw.text.index[n])), detail))
-    known = values[np.isfinite(values)]
-    if not len(known):
-        raise DataError(f"{raw.file.name}: no cell of {column!r} is a number, and data.target=value needs some")
-    if with_comma:
-        detail = (
-            f"commas in {column!r} are read as decimal points, {with_comma[0]!r} as {with_comma[0].replace(',', '.')}"
+            odd.append(n)
+    return values, odd
+
+
+def decimal_commas(raw: RawTable, column: str, texts: Sequence[str]) -> list[Problem]:
+    """Tell that commas are read as decimal points, where there are any.
+
+    Raises:
+        DataError: they may stand for thousands too.
+    """
+    with_comma = [text for text in texts if "," in text and NUMBER.fullmatch(text)]
+    if not with_comma:
+        return []
+    point = with_comma[0].replace(",", ".")
+    if all(re.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}", text) for text in with_comma):
+        raise DataError(
+            f"{raw.file.name}: {with_comma[0]!r} in {column!r} may be {with_comma[0].replace(',', '')} or {point}",
+            advice="write decimals with a point, and thousands without a comma",
         )
-        notices.append(Problem("decimal_comma", raw.file.name, detail, "note"))
-    notices += _far_off(raw, column, known)
-    return values
+    detail = f"commas in {column!r} are read as decimal points, {with_comma[0]!r} as {point}"
+    return [Problem("decimal_comma", raw.file.name, detail, "note")]
 
 
-def _far_off(raw: RawTable, column: str, known: Array) -> list[Problem]:
+def far_off(raw: RawTable, column: str, known: Array) -> list[Problem]:
     """Tell of values so far from the others that they may stand for something else, such as -999 for unknown."""
     low, middle, high = np.quantile(known, (0.25, 0.5, 0.75))
     if not high > low:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from medtrain.core.covariates import Covariate
 from medtrain.target.base import Target
 from medtrain.target.find import target_from, target_of
 
@@ -25,6 +26,7 @@ class DataSpec:
         strides: by which each stage of a network shrinks its input along D, H, W, where that is planned.
         intensity: low and high to which values are clipped, mean and standard deviation, a channel each; empty where
             they are scaled otherwise.
+        covariates: columns of the table beside the input; none as a rule.
     """
 
     target: Target
@@ -36,6 +38,7 @@ class DataSpec:
     boxes: tuple[tuple[float, float], ...] = ()
     strides: tuple[tuple[int, int, int], ...] = ()
     intensity: tuple[tuple[float, float, float, float], ...] = ()
+    covariates: tuple[Covariate, ...] = ()
 
     @classmethod
     def of(cls, kind: str, classes: Sequence[str], *inputs: Any, **more: Any) -> DataSpec:
@@ -60,13 +63,15 @@ class DataSpec:
     def to_dict(self) -> dict[str, Any]:
         """Give plain lists, numbers and strings, as JSON and `weights_only` checkpoints take them."""
         inputs = {f.name: _lists(getattr(self, f.name)) for f in fields(self) if f.name != "target"}
-        return self.target.to_dict() | inputs
+        return self.target.to_dict() | inputs | {"covariates": [column.to_dict() for column in self.covariates]}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> DataSpec:
         """Read what `to_dict` gave."""
         names = {f.name for f in fields(cls)} & plain.keys()
-        return cls(target_from(plain), **{name: _tuples(plain[name]) for name in names})
+        inputs = {name: _tuples(plain[name]) for name in names}
+        beside = tuple(Covariate.from_dict(column) for column in plain.get("covariates") or ())
+        return cls(target_from(plain), **{**inputs, "covariates": beside})
 
 
 def _lists(value: Any) -> Any:
