@@ -30,7 +30,7 @@ from pydicom.uid import (
 
 from medtrain.io.dicom_display import DicomError, display_colour, display_grey, modality
 from medtrain.io.dicom_frames import FrameHeader, frame_count
-from medtrain.io.dicom_pixels import frames, named
+from medtrain.io.dicom_pixels import frames, has_narrow_palette, named
 
 HEAD = 132  # bytes that `is_dicom` needs
 MOST_PIXELS = 178_956_970  # as PIL refuses of other pictures
@@ -138,9 +138,7 @@ def read_dicom_stored(
         decoded, photometric = frames(dataset, _syntax(dataset))
         (stored,), header = decoded, FrameHeader(dataset)
         if photometric == "PALETTE COLOR":
-            coloured = apply_color_lut(stored, dataset)
-            if int(dataset.BitsStored) <= 8 and coloured.dtype == np.uint16:
-                coloured = (coloured >> 8).astype(np.uint8)  # 16-bit entries of a palette of at most 256 colours
+            coloured = _coloured(stored, dataset)
             return display_colour(coloured, 8 * coloured.dtype.itemsize, window), coloured
         if photometric == "RGB":
             return display_colour(stored, int(dataset.BitsStored), window), stored
@@ -160,6 +158,16 @@ def read_slices(path: str | os.PathLike[str]) -> Iterator[NDArray[Any]]:
             raise DicomError("DICOM in colour")
         for number, stored in enumerate(decoded):
             yield _rescaled(stored, FrameHeader(dataset, number))
+
+
+def _coloured(stored_HW: NDArray[Any], dataset: Any) -> NDArray[Any]:
+    """Look up the colours of a palette; of at most 256 of them, or of entries that fill 8 bits alone, as uint8."""
+    coloured = apply_color_lut(stored_HW, dataset)
+    if coloured.dtype != np.uint16:
+        return coloured
+    if has_narrow_palette(dataset):
+        return coloured.astype(np.uint8)
+    return (coloured >> 8).astype(np.uint8) if int(dataset.BitsStored) <= 8 else coloured
 
 
 def _rescaled(stored_HW: NDArray[Any], header: FrameHeader) -> NDArray[Any]:

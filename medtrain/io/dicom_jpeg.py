@@ -16,6 +16,8 @@ from PIL import Image
 SOI = b"\xff\xd8"
 JFIF, ADOBE, DQT, SOS = 0xE0, 0xEE, 0xDB, 0xDA
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+DHT, SOF3, SOF55 = 0xC4, 0xC3, 0xF7  # tables; frames of JPEG lossless and JPEG-LS
+MOST_DIFFERENCE = 16  # bits of a difference that lossless JPEG codes
 J2K_SOC, J2K_COD, J2K_SOT = b"\xff\x4f", 0x52, 0x90
 PLAIN = 0.2  # cosine between the edges of two planes below which they are no red, green and blue of one picture
 ALIKE = 0.8  # and above which they are
@@ -38,6 +40,44 @@ def decode_colours(stream: bytes, says_rgb: bool) -> tuple[NDArray[np.uint8], bo
     if holds is None:
         holds = _by_content(_decode(stream, transformed=False), says_rgb)
     return _decode(stream, transformed=not holds), holds
+
+
+def check_jpeg(stream: bytes, shape: tuple[int, int, int], bits: int) -> None:
+    """Refuse a JPEG, of any process, whose frame or tables are damaged: GDCM would bring the whole program down.
+
+    Args:
+        shape: rows, columns and components that it must have.
+        bits: the most that its samples may have.
+
+    Raises:
+        ValueError: it is damaged, or a picture of another shape.
+    """
+    segments = [(marker, content) for marker, _, content in _segments(stream)]
+    heads = [(marker, content) for marker, content in segments if marker in FRAMES or marker == SOF55]
+    if len(heads) != 1 or segments[-1][0] != SOS or len(segments[-1][1]) != 4 + 2 * shape[2]:
+        raise ValueError("a damaged header")
+    process, head = heads[0]
+    rows, columns = (int.from_bytes(head[start : start + 2], "big") for start in (1, 3))
+    if len(head) != 6 + 3 * shape[2] or (rows, columns, head[5]) != shape or not 2 <= head[0] <= bits:
+        raise ValueError("another shape than the header has")
+    for marker, content in segments:
+        if marker == DHT:
+            _check_tables(content, MOST_DIFFERENCE if process == SOF3 else 255)
+        if marker == JFIF and content[:4] == b"JFIF" and content[5:6] != b"\x01":
+            raise ValueError("JFIF of another version")
+        if marker == ADOBE and content[:5] == b"Adobe" and content[11:12] not in (b"\x00", b"\x01", b"\x02"):
+            raise ValueError("unknown colours")
+
+
+def _check_tables(content: bytes, most: int) -> None:
+    """Refuse Huffman tables that are cut short, have more codes of a length than there are, or values above `most`."""
+    while content:
+        counts, values = content[1:17], content[17 : 17 + sum(content[1:17])]
+        if len(values) < sum(counts) or not values or max(values) > most:
+            raise ValueError("a damaged Huffman table")
+        if sum(count / 2**length for length, count in enumerate(counts, start=1)) > 1:
+            raise ValueError("a damaged Huffman table")
+        content = content[17 + len(values) :]
 
 
 def is_mixed(stream: bytes) -> bool:

@@ -16,11 +16,13 @@ from pydicom.uid import JPEGBaseline8Bit, JPEGExtended12Bit
 from medtrain.io.dicom import is_dicom_file
 from medtrain.io.dicom_frames import FrameHeader
 from medtrain.io.dicom_jpeg import decode_colours
+from medtrain.io.dicom_pixels import has_narrow_palette
 from medtrain.io.store.remembered import Remembered
 
 WORDS = {
     "raw": "marked FOR PROCESSING: a detector's raw values, which radiologists don't read; look for FOR PRESENTATION",
     "oblong": "pixels that are not square, shown as if they were (PixelAspectRatio, PixelSpacing)",
+    "palette": "a palette of 16 bits, of which its entries fill the lower 8 alone, shown as one of 8",
     "colours": "a JPEG of other colours than its header names, read as what it holds",
 }
 OBLONG = 0.01  # of their height that pixels may be wider or narrower than high
@@ -28,7 +30,7 @@ SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 WIDTH = 32  # characters that are remembered of a file
 TAGS = [
     "PresentationIntentType", "PixelAspectRatio", *SPACINGS, "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence", "SamplesPerPixel",
+    "PerFrameFunctionalGroupsSequence", "SamplesPerPixel", "PhotometricInterpretation",
 ]  # fmt: skip
 
 
@@ -41,6 +43,8 @@ def picture_notes(path: str | os.PathLike[str]) -> list[str]:
         header = FrameHeader(head)
         notes = ["raw"] * (str(header.get("PresentationIntentType") or "").upper() == "FOR PROCESSING")
         notes += ["oblong"] * _oblong(header)
+        if header.get("PhotometricInterpretation") == "PALETTE COLOR":
+            notes += ["palette"] * has_narrow_palette(pydicom.dcmread(path, stop_before_pixels=True, force=True))
         if header.get("SamplesPerPixel") == 3:
             notes += ["colours"] * _miscalled(path)
         return notes

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import features
 from pydicom.encaps import generate_frames
 from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import get_expected_length
 from pydicom.uid import (
     HTJ2K,
@@ -30,7 +31,7 @@ from pydicom.uid import (
 
 from medtrain.io.dicom_display import DicomError
 from medtrain.io.dicom_frames import frame_count
-from medtrain.io.dicom_jpeg import decode_colours, is_mixed
+from medtrain.io.dicom_jpeg import check_jpeg, decode_colours, is_mixed
 
 NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian)
 HIGH_THROUGHPUT = (HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K)
@@ -70,8 +71,21 @@ def frames(dataset: Any, syntax: UID) -> tuple[Iterator[NDArray[Any]], str]:
     # One decoder, not all in turn: where the stricter finds fault, another may fill the gap with grey.
     pillow = "pillow" in decoder.available_plugins and (samples == 1 or bits <= 8)
     plugin = "pillow" if pillow else decoder.available_plugins[0] if decoder.available_plugins else ""
-    decoded = decoder.iter_array(dataset, decoding_plugin=plugin, allow_excess_frames=False)
+    # By number: without, pydicom corrects the sign of a frame in a buffer that can't be written.
+    decoded = decoder.iter_array(dataset, indices=range(count), decoding_plugin=plugin, allow_excess_frames=False)
+    if plugin == "gdcm" and syntax not in (JPEG2000, JPEG2000Lossless):
+        decoded = _checked(dataset, count, decoded)
     return _all((frame for frame, _ in decoded), count), "RGB" if samples == 3 else photometric
+
+
+def has_narrow_palette(dataset: Any) -> bool:
+    """Tell whether a palette says that its entries have 16 bits, and fills 8 of them: it would be all black."""
+    try:
+        first, depth = dataset.RedPaletteColorLookupTableDescriptor[1:]
+        entries = np.array([[first, *range(1 << int(dataset.BitsStored))]])
+        return depth > 8 and bool(apply_color_lut(entries, dataset).max() < 256)
+    except Exception:  # no palette; what is wrong with one is told where its colours are looked up
+        return False
 
 
 def _readable(dataset: Any, syntax: UID) -> UID:
@@ -110,6 +124,14 @@ def _jpeg_colours(dataset: Any, count: int, says_rgb: bool) -> Iterator[NDArray[
         if pixels.shape != shape:
             raise ValueError("another size than the header has")
         yield pixels
+
+
+def _checked(dataset: Any, count: int, decoded: Iterator[Any]) -> Iterator[Any]:
+    """Look at all streams before the first is decoded."""
+    shape = int(dataset.Rows), int(dataset.Columns), int(dataset.SamplesPerPixel)
+    for stream in generate_frames(dataset.PixelData, number_of_frames=count):
+        check_jpeg(stream, shape, int(dataset.BitsAllocated))
+    yield from decoded
 
 
 def _all(decoded: Iterator[NDArray[Any]], count: int) -> Iterator[NDArray[Any]]:

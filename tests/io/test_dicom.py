@@ -12,7 +12,9 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 from pydicom.uid import UID
 
-from medtrain.io.dicom import is_dicom, read_dicom, read_patient_id
+from medtrain.io.dicom import is_dicom, read_dicom, read_patient_id, read_slices
+from medtrain.io.dicom_jpeg import check_jpeg
+from medtrain.io.dicom_notes import picture_notes
 from medtrain.io.image import ImageForm, is_picture, read_fitted, read_image
 from tests.dicom_files import SYNTAXES, dataset, write
 
@@ -95,6 +97,75 @@ def test_a_palette(tmp_path: Path) -> None:
         palette[f"{colour}PaletteColorLookupTableData"] = values.tobytes()
     read = read_image(write(tmp_path / "a.dcm", index, **palette))
     np.testing.assert_array_equal(read, np.stack([index, 255 - index, 0 * index], axis=-1))
+
+
+@pytest.mark.parametrize("bits", [8, 12])
+def test_a_palette_of_16_bits_that_fills_8_is_no_black_picture(tmp_path: Path, bits: int) -> None:
+    index = np.arange(0, 1 << bits, 1 << bits - 8, dtype=np.uint8 if bits == 8 else np.uint16).reshape(16, 16)
+    palette: dict[str, Any] = {"PhotometricInterpretation": "PALETTE COLOR"}
+    for colour in ("Red", "Green", "Blue"):
+        palette[f"{colour}PaletteColorLookupTableDescriptor"] = [1 << bits, 0, 16]
+        palette[f"{colour}PaletteColorLookupTableData"] = (np.arange(1 << bits, dtype="<u2") >> bits - 8).tobytes()
+    path = write(tmp_path / "a.dcm", index, bits, **palette)
+    np.testing.assert_array_equal(read_image(path), np.stack([index >> bits - 8] * 3, axis=-1))
+    assert picture_notes(path) == ["palette"]
+    palette["BluePaletteColorLookupTableData"] = (np.arange(1 << bits, dtype="<u2") << 16 - bits).tobytes()
+    assert picture_notes(write(tmp_path / "b.dcm", index, bits, **palette)) == []
+
+
+def test_a_jpeg_ls_stream_of_12_bits_knows_no_sign(tmp_path: Path) -> None:
+    """A stream as CharLS writes it; GDCM's own have 16 bits always."""
+    pixels = np.arange(-2048, 2048, 64, dtype=np.int16).reshape(8, 8)
+    stream = (
+        "ffd8fff7000b0c0008000801011100ffda0008010100000000000000001ffd7f7d7b79777573000080407e7c7a7876203fe7472706e6c6"
+        "a7e7f8d0ccc8c4c0bcf8fea0410421080000101716961595149e9fc2827262524233c3f6444240fdf3d3b0ffd9"
+    )
+    path = write(tmp_path / "a.dcm", pixels, 12, "jpeg_ls")
+    ds = pydicom.dcmread(path)
+    ds.PixelData = pydicom.encaps.encapsulate([bytes.fromhex(stream)])
+    ds.save_as(path)
+    np.testing.assert_array_equal(read_image(path), full(pixels))
+    (values,) = read_slices(path)
+    np.testing.assert_array_equal(values, pixels)
+
+
+DAMAGES: list[tuple[str, str, int, bytes]] = [  # where a marker begins, what follows it: each brings GDCM down
+    ("jpeg_lossless", "ffc3", 4, b"\x23"),  # bits a sample
+    ("jpeg_lossless", "ffc3", 7, b"\x01\x11"),  # columns
+    ("jpeg_lossless", "ffc3", 5, b"\x00\x19"),  # rows
+    ("jpeg_lossless_sv1", "ffc4", 4, b"\x00\xff"),  # codes of a table
+    ("jpeg_lossless_sv1", "ffc4", 21, b"\x8c"),  # a value of it
+    ("jpeg_lossless", "ffda", 0, b"\x00\x00"),
+    ("jpeg_ls", "fff7", 4, b"\x23"),
+    ("jpeg_ls", "fff7", 9, b"\x03"),
+]
+
+
+@pytest.mark.parametrize(("syntax", "marker", "start", "damage"), DAMAGES)
+def test_a_damaged_stream_costs_its_own_file_and_not_the_program(
+    tmp_path: Path, syntax: str, marker: str, start: int, damage: bytes
+) -> None:
+    path = write(tmp_path / "a.dcm", ramp(12), 12, syntax)
+    content = bytearray(path.read_bytes())
+    start += content.index(bytes.fromhex(marker), content.index(b"\xff\xd8\xff"))
+    content[start : start + len(damage)] = damage
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="truncated or damaged DICOM"):
+        read_image(path)
+
+
+def test_a_version_of_jfif_that_brings_gdcm_down_is_refused() -> None:
+    jfif = b"\xff\xe0\x00\x10JFIF\x00%b\x01\x00\x00\x01\x00\x01\x00\x00"
+    plain = bytes.fromhex("ffc3000b0a0018001101011100") + bytes.fromhex("ffda0008010100010000")
+    check_jpeg(b"\xff\xd8" + jfif % b"\x01" + plain, (24, 17, 1), 16)
+    with pytest.raises(ValueError):
+        check_jpeg(b"\xff\xd8" + jfif % b"\x61" + plain, (24, 17, 1), 16)
+
+
+def test_a_jpeg_2000_stream_whose_sign_is_not_the_header_s() -> None:
+    path = get_testdata_file("J2K_pixelrep_mismatch.dcm", download=False)
+    (values,) = read_slices(str(path))
+    np.testing.assert_array_equal(values, pydicom.dcmread(path).pixel_array)
 
 
 def test_without_preamble_and_without_suffix(tmp_path: Path) -> None:
