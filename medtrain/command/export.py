@@ -24,6 +24,7 @@ from medtrain.export.card import model_card
 from medtrain.export.portable import Portable
 from medtrain.io import record
 from medtrain.io.files import sha256, write_text
+from medtrain.target import Target
 
 
 def main(cfg: DictConfig, folder: Path) -> None:
@@ -41,14 +42,15 @@ def main(cfg: DictConfig, folder: Path) -> None:
         raise UsageError(f"eval.gate={cfg.eval.gate}: a gate is not exported along; leave it out: eval.gate=null")
     wanted = destination(cfg)
     half = cfg.export.precision == "fp16"
-    portable = run.task(cfg).portable(request_of(cfg, run, half))
+    task = run.task(cfg)
+    portable = task.portable(request_of(cfg, run, half))
     identity = identity_of(cfg, run)
     with export_folder.staged(wanted.parent) as staged:
         networks = {
             name: form.write(part, staged / f"{name}{form.SUFFIX}", cfg.export.opset, identity)
             for name, part in portable.parts.items()
         }
-        facts = facts_of(cfg, run, portable, identity, networks)
+        facts = facts_of(cfg, task.spec.target, portable, identity, networks) | {"decision": decision_of(run)}
         made = export_folder.program(facts)
         export_folder.fill(staged, made, facts)
         parity = prove(cfg, run, portable, staged, facts, folder)
@@ -110,16 +112,19 @@ def identity_of(cfg: DictConfig, run: Trained) -> dict[str, str]:
 
 
 def facts_of(
-    cfg: DictConfig, run: Trained, portable: Portable, identity: Mapping[str, str], networks: dict[str, Any]
+    cfg: DictConfig, target: Target, portable: Portable, identity: Mapping[str, str], networks: dict[str, Any]
 ) -> dict[str, Any]:
-    """Put model.json together."""
+    """Put model.json together, but for the decision.
+
+    Args:
+        target: as it is evaluated.
+    """
     columns = build.plain(cfg.data.get("columns")) or {}
     rows = {
         "columns": {role: columns.get(role) for role in ("path", "patient", "case")},
         "patient_pattern": cfg.data.get("patient_pattern"),
         "path_format": cfg.data.get("path_format"),
     }
-    target = run.spec.target
     return {
         "$schema": export_folder.SCHEMA,
         "format": cfg.format or "onnx",
@@ -133,8 +138,12 @@ def facts_of(
         "precision": cfg.export.precision,
         "networks": networks,
         "target": target.to_dict() | {"positive": target.positive},
-        "decision": {key: value for key, value in run.decision.to_dict().items() if key not in ("validation", "sets")},
         "rows": rows,
         "batch_size": int(cfg.data.batch_size),
         **portable.facts,
     }
+
+
+def decision_of(run: Trained) -> dict[str, Any]:
+    """Give what model.json says of a run's decision."""
+    return {key: value for key, value in run.decision.to_dict().items() if key not in ("validation", "sets")}

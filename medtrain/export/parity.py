@@ -55,52 +55,80 @@ class Parity:
 
 def compare_classes(ours: Path, theirs: Path, limits: Limits) -> Parity:
     """Compare two CSVs of class predictions: the run's, and what predict.py has written of the same files."""
-    one, other = (pd.read_csv(file, dtype=str, keep_default_na=False) for file in (ours, theirs))
-    parity = Parity(len(one))
-    if list(one.columns) != list(other.columns):
-        parity.faults.append(f"columns {', '.join(other.columns)}, not {', '.join(one.columns)}")
-        return parity
-    if one["case"].tolist() != other["case"].tolist():
-        parity.faults.append(f"{len(other)} cases, not the same {len(one)}")
-        return parity
-    for column in one.columns:
+    one, other, parity = _read(ours, theirs)
+    for column in () if parity.faults else one.columns:
         if column.startswith(("prob_", "uncertainty")):
-            _numbers(parity, one["case"], column, one[column], other[column], limits)
+            _numbers(parity, one, other, column, limits)
         elif column == "prediction" or column.startswith("prediction_"):
             _decisions(parity, one, other, column, limits)
         else:
-            rows = one[column] != other[column]
-            named = zip(one["case"][rows], one[column][rows], other[column][rows], strict=True)
-            parity.faults += [f"{case}: {column} {theirs!r}, not {ours!r}" for case, ours, theirs in named]
+            _texts(parity, one, other, column)
     return parity
 
 
 def compare_values(ours: Path, theirs: Path, limits: Limits) -> Parity:
     """Compare two CSVs of quantities: numbers may differ by `Limits.probability` of a column's standard deviation."""
-    one, other = (pd.read_csv(file, dtype=str, keep_default_na=False) for file in (ours, theirs))
-    parity = Parity(len(one))
-    if list(one.columns) != list(other.columns) or one["case"].tolist() != other["case"].tolist():
-        parity.faults.append(f"columns {', '.join(other.columns)} of {len(other)} cases, not those of {len(one)}")
-        return parity
-    for column in one.columns:
-        values = [pd.to_numeric(side[column], errors="coerce") for side in (one, other)]
-        if not column.startswith(("prediction", "lower", "upper", "uncertainty")):
-            parity.faults += [f"{column} differs"] if (one[column] != other[column]).any() else []
-            continue
-        spread = float(values[0].std()) if values[0].notna().sum() > 1 else 1.0
-        scale = max(spread, float(values[0].abs().max()) * 1e-2, 1e-12) if values[0].notna().any() else 1.0
-        _numbers(parity, one["case"], column, values[0] / scale, values[1] / scale, limits)
+    one, other, parity = _read(ours, theirs)
+    for column in () if parity.faults else one.columns:
+        if column.startswith(("prediction", "lower", "upper", "uncertainty")):
+            _numbers(parity, one, other, column, limits, _spread(one[column]))
+        else:
+            _texts(parity, one, other, column)
     return parity
 
 
-def _numbers(parity: Parity, cases: Any, column: str, one: Any, other: Any, limits: Limits) -> None:
-    values = [pd.to_numeric(side, errors="coerce").to_numpy(float) for side in (one, other)]
+def compare_risks(ours: Path, theirs: Path, limits: Limits) -> Parity:
+    """Compare two CSVs of times to an event: chances as probabilities, log risks as quantities, groups as decisions."""
+    one, other, parity = _read(ours, theirs)
+    for column in () if parity.faults else one.columns:
+        if column.startswith("surv_"):
+            _numbers(parity, one, other, column, limits)
+        elif column in ("risk", "uncertainty"):
+            _numbers(parity, one, other, column, limits, _spread(one["risk"]))
+        elif column == "risk_group":
+            _decisions(parity, one, other, column, limits)
+        else:
+            _texts(parity, one, other, column)
+    return parity
+
+
+def _read(ours: Path, theirs: Path) -> tuple[pd.DataFrame, pd.DataFrame, Parity]:
+    """Read two tables as text, and tell whether they have the same columns and cases."""
+    one, other = (pd.read_csv(file, dtype=str, keep_default_na=False) for file in (ours, theirs))
+    parity = Parity(len(one))
+    if list(one.columns) != list(other.columns):
+        parity.faults.append(f"columns {', '.join(other.columns)}, not {', '.join(one.columns)}")
+    elif one["case"].tolist() != other["case"].tolist():
+        parity.faults.append(f"{len(other)} cases, not the same {len(one)}")
+    return one, other, parity
+
+
+def _spread(cells: pd.Series) -> float:
+    """Measure how far the numbers of a column lie apart, or a hundredth of the largest where they hardly do."""
+    values = pd.to_numeric(cells, errors="coerce").dropna()
+    if values.empty:
+        return 1.0
+    return max(float(values.std()) if len(values) > 1 else 1.0, float(values.abs().max()) * 1e-2, 1e-12)
+
+
+def _texts(parity: Parity, one: pd.DataFrame, other: pd.DataFrame, column: str) -> None:
+    rows = one[column] != other[column]
+    named = zip(one["case"][rows], one[column][rows], other[column][rows], strict=True)
+    parity.faults += [f"{case}: {column} {theirs!r}, not {ours!r}" for case, ours, theirs in named]
+
+
+def _numbers(
+    parity: Parity, one: pd.DataFrame, other: pd.DataFrame, column: str, limits: Limits, scale: float = 1.0
+) -> None:
+    """Compare numbers; of those in units of their own, differences count in parts of `scale`."""
+    values = [pd.to_numeric(side[column], errors="coerce").to_numpy(float) / scale for side in (one, other)]
     apart = np.abs(values[0] - values[1])
     apart[np.isnan(values[0]) & np.isnan(values[1])] = 0.0
     apart[np.isnan(apart)] = np.inf
     parity.largest = max(parity.largest, float(apart.max(initial=0.0)))
     for row in np.flatnonzero(apart > limits.probability).tolist():
-        parity.faults.append(f"{cases.iloc[row]}: {column} {other.iloc[row]}, not {one.iloc[row]}")
+        named = f"{one['case'].iloc[row]}: {column} {other[column].iloc[row]}, not {one[column].iloc[row]}"
+        parity.faults.append(named)
 
 
 def _decisions(parity: Parity, one: pd.DataFrame, other: pd.DataFrame, column: str, limits: Limits) -> None:
@@ -115,7 +143,14 @@ def _decisions(parity: Parity, one: pd.DataFrame, other: pd.DataFrame, column: s
 
 
 def _nearness(row: pd.Series, name: str, limits: Limits) -> float:
-    """Compute how far a case's probability is from its threshold; of exclusive classes half the lead of the first."""
+    """Compute how far a case's probability is from its threshold; of exclusive classes half the lead of the first.
+
+    It is infinite of a case that the run could not read.
+    """
+    if row.get("error"):
+        return float("inf")
+    if "risk_group" in row:  # whose cut-off is on the logistic function of the risk
+        return abs(1 / (1 + np.exp(-float(row["risk"]))) - next(iter(limits.thresholds.values())))
     if name or len(limits.thresholds) == 1:
         name = name or next(iter(limits.thresholds))
         return abs(float(row[f"prob_{name}"]) - limits.thresholds[name])

@@ -65,7 +65,7 @@ class Event(EventColumns, NamedTarget, CaseTarget):
     baseline: tuple[tuple[float, float], ...] = ()
 
     kind = "event"
-    lacks = frozenset({"explain", "export"})
+    lacks = frozenset({"explain"})
     learns = frozenset({"cuts", "baseline"})
     forms: ClassVar[frozenset[Form]] = frozenset({"times"})
     roles = ("time", "event")

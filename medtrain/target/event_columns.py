@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,11 @@ Array = NDArray[Any]
 GROUPS = ("low", "high")
 
 
+def columns_of(horizons: Iterable[float]) -> list[str]:
+    """Name the columns of a risk and the chances of no event up to each horizon."""
+    return ["risk", *(f"surv_{horizon:g}" for horizon in horizons)]
+
+
 class EventColumns(NumberColumns):
     """Readings [N, 1 + H] are a risk and chances of survival; values [N, 2] a time and whether the event was seen."""
 
@@ -23,7 +29,7 @@ class EventColumns(NumberColumns):
     @property
     def columns(self) -> list[str]:
         """Name the columns of readings in a table of predictions."""
-        return ["risk", *(f"surv_{horizon:g}" for horizon in self.horizons)]
+        return columns_of(self.horizons)
 
     def table(self, predicted: Predicted) -> pd.DataFrame:
         rows = predicted.rows

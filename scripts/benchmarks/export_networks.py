@@ -2,10 +2,12 @@
 
     python scripts/benchmarks/export_networks.py [NAME ...] [--format onnx] [--threads 1]
 
-Networks have random weights, and statistics of BatchNorm as after a training. Images are 128 x 128 in batches of 4,
-patches 16 x 64 x 64 in batches of 2, bags 200 instances of 512 features. Columns: the largest difference between what
-the exported network gives and what torch gives (probabilities; of detectors scores before suppression; of patches
-logits), the size of the file, and the median time of torch over that of the export, in this process on this CPU.
+Networks have random weights, and statistics of BatchNorm of what they are measured on, as a training leaves them: with
+others the numbers in a deep network grow without bound. Images are 128 x 128 in batches of 4, patches 16 x 64 x 64 in
+batches of 2, bags 200 instances of 512 features. Columns: the largest difference between what the exported network
+gives and what torch gives (probabilities; of detectors scores before suppression; of patches logits), the size of the
+file, and the median time of torch over that of the export, in this process on this CPU. Networks that no export holds
+have a row with the reason.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import argparse
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from omegaconf import OmegaConf
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -40,17 +43,17 @@ from medtrain.task.mil.portable import portable_bags
 IDENTITY = {"run": "benchmark", "version": "0", "checkpoint_sha256": "0" * 64, "task": "benchmark"}
 CLASSES = ("no", "yes")
 DETECTORS = ("yolo", "fcos", "retinanet", "faster_rcnn", "faster_rcnn_mobilenet")
-OTHERS = (  # nobody's own; of tiles; of features of an encoder; of masks, which are not exported
-    *("custom", "end_to_end_mil", "linear_probe", "mlp_probe"),
-    *("unet_3d", "resunet_3d", "vnet"),
-)
+WITHOUT = {
+    "custom": "is any network of your own; its export tells whether it can be traced",
+    "end_to_end_mil": "takes tiles, which only medtrain cuts out of slides",
+}
 
 
 def spec_of(name: str) -> DataSpec:
     """Say what data a network is for."""
     if name in DETECTORS:
         return DataSpec(BoxTarget(("lesion",)), 1, (128, 128), boxes=((8.0, 9.0), (20.0, 30.0), (14.0, 14.0)))
-    if "mil" in name or name.startswith(("clam", "dsmil")):
+    if "mil" in name or name.startswith(("clam", "dsmil")) or name.endswith("_probe"):
         return DataSpec.of("binary", CLASSES, 512, ())
     return DataSpec.of("binary", CLASSES, 1, (16, 64, 64) if name.endswith("_3d") else (128, 128))
 
@@ -68,14 +71,24 @@ def portable_of(network: nn.Module, spec: DataSpec) -> Portable:
     return make(task, ExportRequest(decision, data))
 
 
-def refilled(network: nn.Module) -> nn.Module:
-    """Draw the statistics that a training leaves."""
-    for module in network.modules():
-        if isinstance(module, _BatchNorm):
-            assert module.running_mean is not None and module.running_var is not None
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 1.5)
-    return network
+def network_named(name: str, spec: DataSpec) -> nn.Module:
+    """Build an option of `model`: probes are a builder of another name, with layers of their own."""
+    option = OmegaConf.load(search.option_files()["model"][name])
+    builder = getattr(models, str(option._target_).rpartition(".")[2])
+    return builder(spec, **({"hidden": list(option.hidden)} if option.get("hidden") is not None else {})).eval()
+
+
+def settle(network: nn.Module, run: Callable[[], Any]) -> None:
+    """Give BatchNorm the statistics of what flows in a run of the network."""
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # of all batches the mean
+        norm.train()
+    with torch.no_grad():
+        run()
+    for norm in norms:
+        norm.eval()
 
 
 def inputs_of(part: Part, spec: DataSpec) -> dict[str, torch.Tensor]:
@@ -91,9 +104,10 @@ def inputs_of(part: Part, spec: DataSpec) -> dict[str, torch.Tensor]:
 
 def measured(part: Part, spec: DataSpec, form: str, folder: Path) -> tuple[float, float, float]:
     """Export a graph: the largest difference of what it gives first that is a score, megabytes, ratio of speeds."""
-    written = import_module(f"medtrain.export.formats.{form}")
+    written, inputs = import_module(f"medtrain.export.formats.{form}"), inputs_of(part, spec)
+    settle(part.network, lambda: part.network(*inputs.values()))
     facts = written.write(part, folder / f"model{written.SUFFIX}", None, IDENTITY)
-    network, inputs = network_of(form)(folder, facts), inputs_of(part, spec)
+    network = network_of(form)(folder, facts)
     arrays = {key: value.numpy() for key, value in inputs.items()}
     name = "scores" if "scores" in part.outputs else next(iter(part.outputs))
     with torch.no_grad():
@@ -110,14 +124,16 @@ def rows(names: list[str], form: str) -> Iterator[str]:
         torch.manual_seed(0)
         spec = spec_of(name)
         try:
-            network = refilled(getattr(models, name)(spec)).eval()
+            if name in WITHOUT:
+                raise UsageError(WITHOUT[name])
+            network = network_named(name, spec)
             parts = portable_of(network, spec).parts
             part = parts[next((own for own in parts if own.startswith("up_to_")), "model")]  # of bags so small
             with tempfile.TemporaryDirectory() as folder:
                 apart, size, speed = measured(part, spec, form, Path(folder))
             yield f"| {name} | {apart:.0e} | {size:.1f} | {speed:.1f} |"
         except (MedtrainError, UsageError) as error:
-            yield f"| {name} | {error} | | |"
+            yield f"| {name} | none: {error} | | |"
 
 
 def main() -> None:
@@ -129,8 +145,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     logging.disable(logging.WARNING)
     print("| network | largest difference | MB | times as fast as torch |\n|---|---|---|---|")
-    names = given.names or [name for name in search.option_files()["model"] if name not in OTHERS]
-    for row in rows(names, given.format):
+    for row in rows(given.names or list(search.option_files()["model"]), given.format):
         print(row, flush=True)
 
 

@@ -38,7 +38,7 @@ def test_predict_writes_the_columns_of_the_run(tmp_path: Path) -> None:
     rows = pd.DataFrame({"case": ["x", "y"], "patient": ["x", "y"]})
     own = TARGET.table(TARGET.predictions(rows, probs[:, None], TARGET.decide(probs), [], None)).assign(error="")
     own.to_csv(tmp_path / "own.csv", index=False)
-    written = ClassRows([Case("x", "x", ""), Case("y", "y", "")], list(TARGET.classes))
+    written = ClassRows([Case("x", "x", ""), Case("y", "y", "")], TARGET.to_dict())
     written.add([0, 1], {"readings": probs, "decision": probs[:, :2]})
     assert written.close(tmp_path / "other.csv") == 0
     parity = compare_values(tmp_path / "own.csv", tmp_path / "other.csv", Limits(1e-9))

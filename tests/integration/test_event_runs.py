@@ -75,7 +75,14 @@ def test_hazard_of_a_phantom_of_bags_is_found(medtrain, folder, loss):
     assert medtrain("predict", "run=run", "input=table.csv", "output=p.csv").code == 0
     assert medtrain("test", "run=run", "eval.horizons=[6,18]", "name=again").code == 0
     assert {"surv_6", "surv_18"} <= set(pd.read_csv("run/test_again/test_predictions.csv"))
-    refused = medtrain("export", "run=run")
+    exported = medtrain("export", "run=run", "output=made", "export.cases=6")
+    assert exported.code == 0, exported.err
+    assert "0 decisions changed" in exported.out
+    assert medtrain("predict", "run=made", "input=table.csv", "output=made.csv").code == 0
+    own, other = pd.read_csv("p.csv"), pd.read_csv("made.csv")
+    assert set(own) == {"case", "patient", "risk", "surv_12", "surv_24", "risk_group", "error"}
+    pd.testing.assert_frame_equal(own, other, atol=1e-5)
+    refused = medtrain("explain", "run=run", "input=table.csv")
     assert refused.code == 2 and "data.target=event" in refused.err
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from medtrain.export.runtime.inputs import Case, tell, write_whole
 from medtrain.export.runtime.started import Started
 from medtrain.io.store.fill import reason_of
+from medtrain.target.event_columns import GROUPS, columns_of
 
 WIDTH_95 = 1.959963984540054  # standard deviations on either side that hold 95 % of a normal distribution
 Judge = Callable[[Any], Mapping[str, NDArray[Any]]]
@@ -24,12 +25,12 @@ class ClassRows:
 
     Args:
         cases: all of them.
-        classes: names in order.
+        target: the node of model.json: names of classes in order, or of quantities; the horizons of risks.
         errors: why a case could not be read, by number.
     """
 
-    def __init__(self, cases: Sequence[Case], classes: Sequence[str]) -> None:
-        self.cases, self.classes = cases, classes
+    def __init__(self, cases: Sequence[Case], target: Mapping[str, Any]) -> None:
+        self.cases, self.classes, self.horizons = cases, target["classes"], target.get("horizons") or ()
         self.errors: dict[int, str] = {}
         self._cells: dict[int, dict[str, Any]] = {}
 
@@ -41,11 +42,20 @@ class ClassRows:
             if "readings" in outputs:
                 self._cells[number] = self._measured(outputs, row)
                 continue
-            cells = self._decided(outputs["decision"][row])
-            cells |= {f"prob_{name}": p for name, p in zip(self.classes, outputs["probabilities"][row], strict=True)}
+            cells = self._at_risk(outputs, row) if "risks" in outputs else self._classed(outputs, row)
             if "uncertainty" in outputs:
                 cells |= self._doubt(outputs["uncertainty"][row])
             self._cells[number] = cells
+
+    def _classed(self, outputs: Mapping[str, NDArray[Any]], row: int) -> dict[str, Any]:
+        """Give the cells of classes: what is decided, and probabilities."""
+        named = zip(self.classes, outputs["probabilities"][row], strict=True)
+        return self._decided(outputs["decision"][row]) | {f"prob_{name}": p for name, p in named}
+
+    def _at_risk(self, outputs: Mapping[str, NDArray[Any]], row: int) -> dict[str, Any]:
+        """Give the cells of a time to an event: the risk, chances of none up to horizons, the group of risk."""
+        cells = dict(zip(columns_of(self.horizons), outputs["risks"][row], strict=True))
+        return cells | {"risk_group": GROUPS[int(outputs["decision"][row])]}
 
     def _measured(self, outputs: Mapping[str, NDArray[Any]], row: int) -> dict[str, Any]:
         """Give the cells of quantities: their values, the ends of predicted 95 % intervals, the members' spread."""
@@ -88,7 +98,7 @@ class ClassRows:
 
 def one_by_one(started: Started, cases: Sequence[Case], read: Callable[[int], Any], judge: Judge) -> int:
     """Read each case by its number and judge it alone, then write all of them; returns the exit code."""
-    rows = ClassRows(cases, started.facts["target"]["classes"])
+    rows = ClassRows(cases, started.facts["target"])
     for number in range(len(cases)):
         try:
             content = read(number)

@@ -35,7 +35,7 @@ def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
         return 2
     started, cases = begun
     form = form_of(started.facts["input"])
-    rows = ClassRows(cases, started.facts["target"]["classes"])
+    rows = ClassRows(cases, started.facts["target"])
     for batch in in_batches(enumerate(cases), started.batch_size):
         numbers, pixels = [], []
         for number, case in batch:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from medtrain.core.errors import UsageError
 from medtrain.core.pool import pool_case
 from medtrain.data.settings import image_form
-from medtrain.export.parity import Compare, compare_classes, compare_values
+from medtrain.export.parity import Compare, compare_classes, compare_risks, compare_values
 from medtrain.export.portable import ExportRequest, Part, Portable
 from medtrain.io.image import ImageForm, read_image
 from medtrain.model import Ensemble
@@ -71,7 +71,7 @@ class Judge(nn.Module):
 
     def __init__(self, task: Any, request: ExportRequest) -> None:
         super().__init__()
-        self.target = task.target
+        self.target = task.target.decided_by(request.decision)
         self.readers = list(task.model.readers) if isinstance(task.model, Ensemble) else []
         own = task.model.temperatures if isinstance(task.model, Ensemble) else torch.ones(1, dtype=torch.float64)
         self.register_buffer("temperature_S", own.double() * request.decision.temperature)
@@ -103,6 +103,13 @@ def outputs_of(task: Any) -> dict[str, str]:
         }
         spread = {"uncertainty": f"(B, {v}) float64, how far the members' predictions spread"}
         return readings | (spread if isinstance(task.model, Ensemble) else {})
+    if "times" in task.target.forms:
+        named = {
+            "risks": "(B, 1 + H) float64, a log risk, and the chance of no event up to each of H horizons",
+            "decision": "(B,) int64, 1 of high risk",
+        }
+        spread = {"uncertainty": "(B,) float64, how far the members' risks spread"}
+        return named | (spread if isinstance(task.model, Ensemble) else {})
     named = {
         "probabilities": "(B, C) float64, one column a class in order, calibrated",
         "decision": "(B, C) int64, 0 or 1 of each class" if several else "(B,) int64, the number of the class",
@@ -119,6 +126,8 @@ def outputs_of_one(task: Any) -> dict[str, str]:
 
 def comparing(task: Any) -> Compare:
     """Choose how predictions of an export are compared with the run's."""
+    if "times" in task.target.forms:
+        return compare_risks
     return compare_values if "values" in task.target.forms else compare_classes
 
 
