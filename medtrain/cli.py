@@ -295,7 +295,7 @@ def _carry_out(verb: Verb, composition: Any, multirun: bool) -> int:
         if multirun:
             from medtrain.command import sweep
 
-            return sweep.main(verb, look_up, composition)
+            return sweep.main(verb, look_up, composition, main)
     elif multirun and verb.place is not Place.NONE:
         raise UsageError(f"{verb.name}: no sweep of it; name one run, or write a loop in the shell")
     return jobs.run(verb, composition)

@@ -17,6 +17,7 @@ from torch import nn
 
 from medtrain import launch
 from medtrain.callbacks import LossWatch, Mining, Preemption, Progress, Speed, WholeCheckpointIO
+from medtrain.callbacks.pruning import of_trial
 from medtrain.config import allowed
 from medtrain.config.features import on_features
 from medtrain.core.errors import UsageError
@@ -240,6 +241,7 @@ def trainer(cfg: DictConfig, folder: Path, *, training: bool, report: Callable[.
     loggers: list[Any] = []
     if training:
         callbacks += [allowed.build("callbacks", n) for n in cfg.callbacks.values() if n]
+        callbacks += of_trial()
         callbacks += [Preemption(notice)] if notice.listening else []
         loggers = [allowed.build("logger", n, folder=str(folder), config=plain(cfg)) for n in cfg.logger.values() if n]
         for callback in callbacks:

@@ -26,6 +26,7 @@ from medtrain.launch.slurm.queue import State
 BAD = ("failed", "lost", record.DAMAGED)
 COLOURS = {
     "finished": "green",
+    "pruned": "green",
     "running": "cyan",
     "failed": "red",
     "lost": "red",

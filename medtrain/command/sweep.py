@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,18 @@ from rich.text import Text
 from medtrain.command.counted import note_sweep, split_of, tests_of_splits
 from medtrain.config.compose import Composition
 from medtrain.config.runs import in_order
-from medtrain.config.tuning import chooser
+from medtrain.config.trials import chooser
+from medtrain.config.tuning import is_search
 from medtrain.core.verb import LookUp, Verb
 from medtrain.core.words import overrides, varying
 from medtrain.io import record
 from medtrain.io.files import read_json, write_text
+from medtrain.io.study import WORKER
 from medtrain.io.yaml_file import read_yaml
-from medtrain.launch.execute import STOPPED
+from medtrain.launch import workers
+from medtrain.launch.execute import PREEMPTED, STOPPED
 from medtrain.launch.slurm import job as slurm_job
-from medtrain.launch.sweep import chosen, run_sweep
+from medtrain.launch.sweep import Remote, chosen, run_sweep
 from medtrain.report.words import headline, label, memory
 
 FILE = "sweep.csv"
@@ -33,18 +37,24 @@ COSTS = ("wall_time_s", "images_per_s", "peak_memory_mb")
 Row = dict[str, Any]
 
 
-def main(verb: Verb, look_up: LookUp, composition: Composition) -> int:
+def main(verb: Verb, look_up: LookUp, composition: Composition, command: Callable[[list[str]], int]) -> int:
     """Carry a sweep out, or submit it; returns the exit code.
 
     Args:
         verb: of its jobs.
         look_up: by which jobs on other machines find it.
+        command: carries a command line out.
     """
-    sweep, code = run_sweep(verb, composition, refresh, partial(slurm_job.run, look_up))
+    workers.die_with_leader()
+    sweep, code = run_sweep(verb, composition, refresh, Remote(partial(slurm_job.run, look_up), command))
+    if os.environ.get(WORKER):  # of a search, whose leader tells what came out
+        return code if code in (*STOPPED, PREEMPTED) else 0
     cluster = chosen(composition.cfg)
     if cluster is not None and not cluster.wait:
         return slurm_job.submitted(sweep)
     failed = outcome(sweep)
+    if is_search(composition.cfg):  # whose failed trials are told and not fatal
+        failed = int(not any(row["status"] == "finished" for row in jobs(sweep)))
     return code if code in STOPPED else int(failed)
 
 

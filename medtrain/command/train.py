@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig
 
 from medtrain.callbacks.checkpoint import load, network_weights
+from medtrain.callbacks.pruning import pruned
 from medtrain.command import build
 from medtrain.command.evaluate import build_report, evaluate, run_loader, write
 from medtrain.command.gate import attach_gate
@@ -65,6 +66,10 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
         elif cfg.init_from:
             start_from(cfg, task)
         fit(trainer, task, data, str(last) if resumed else None)
+        if (ended := pruned(trainer)) is not None:
+            if record:
+                record.finish("pruned", f"after {ended.epoch} epochs {ended.monitor} was behind that of other trials")
+            return None
         best, scored = best_checkpoint(folder), trainer.checkpoint_callback
         chosen = load(best)
         weights = chosen["state_dict"]

@@ -34,6 +34,30 @@ class Jobs(Protocol):
     def submit(self, composed: Iterable[DictConfig], settings: Mapping[str, Any]) -> list[float | None]:
         """Hand all jobs to a cluster; `settings` are the keys of ``hydra.launcher``."""
 
+    def busy(self, names: Iterable[str]) -> Iterable[str]:
+        """Name the workers of a search that still run, or wait, on a cluster."""
+
+    def work(
+        self, names: Sequence[str], variables: Mapping[str, str], settings: Mapping[str, Any] | None, leader: Leader
+    ) -> None:
+        """Let workers of a search carry out its trials, and wait for them.
+
+        Args:
+            names: of the workers.
+            variables: of their environment.
+            settings: the keys of ``hydra.launcher`` where they are jobs on a cluster, None for processes here.
+        """
+
+
+class Leader(Protocol):
+    """What a search says and does while its workers work."""
+
+    def look(self) -> None:
+        """Say what has changed."""
+
+    def fallen(self, name: str, code: int) -> bool:
+        """Clear up after a worker that has died; tells whether another is to take its place."""
+
 
 def run(composition: Composition, folder: Path, jobs: Jobs) -> None:
     """Go through a sweep whose folder is there.

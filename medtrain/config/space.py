@@ -11,8 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from medtrain.config import search
 from medtrain.core.errors import UsageError
-
-SAMPLERS = ("tpe", "random", "gp", "cmaes", "grid")
+from medtrain.io.study import SAMPLERS
 
 
 @dataclass(frozen=True)

@@ -1,30 +1,45 @@
-"""hydra/sweeper=optuna: ask a study for trials, run each as a job of the sweep, tell it what validation said.
+"""hydra/sweeper=optuna: workers ask a study for trials, run each as a job of the sweep, tell what validation said.
 
 The study is a journal in the sweep's folder, to which each step is appended before the next begins: whatever is killed,
 what was told is there. A trial that was asked for and not told is run again, or read where its run has finished.
+
+With one worker that is this process. Several are processes of the same command, or jobs of an array on SLURM; this
+process then leads them: it starts them, says what they come to, and counts a trial as failed whose worker died in it.
 """
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Mapping, Sequence
-from math import isfinite
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
+from hydra.core.utils import JobStatus
+from hydra.errors import HydraException
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
 
+from medtrain.callbacks import pruning
 from medtrain.config import compose, space
+from medtrain.config.trials import Outcome, Plan, outcome_of, plan_of
 from medtrain.core.errors import UsageError
 from medtrain.core.extras import extra
+from medtrain.io import record
 from medtrain.io.files import write_text
+from medtrain.io.store.lock import only_one
+from medtrain.io.study import JOURNAL, UNTIL, WHO, WORKER, make_pruner, make_sampler, mend, open_study
 
 TARGET = "hydra_plugins.medtrain.OptunaSweeper"
-JOURNAL, STUDY, DEFAULT = "study.journal", "medtrain", "default"
+DEFAULT = "default"
 CLOSED = "eval.test=false"
+OWNER = "worker"  # the attribute of a trial that says whose it is
+POLL_S = 1.0
+
+Launch = Callable[[Sequence[str], int], Exception | None]
 
 
 class OptunaSweeper(Sweeper):
@@ -35,7 +50,7 @@ class OptunaSweeper(Sweeper):
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
         self.config = self.of_sweep = config
-        self.config_loader = hydra_context.config_loader
+        self.config_loader, self.jobs = hydra_context.config_loader, task_function.jobs
         self.starter: Any = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -43,33 +58,32 @@ class OptunaSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> None:
         """Run trials until there are `n_trials`, or `timeout` is over; first of all the default, which is no trial."""
         folder = Path(str(self.of_sweep.hydra.sweep.dir))
+        fixed, dimensions = self._space(arguments)
+        plan = plan_of(self.of_sweep, fixed, dimensions, folder)
+        if (name := os.environ.get(WORKER)) is not None:
+            Worker(name, plan, self._launch).work(float(os.environ.get(UNTIL) or "inf"))
+            return
+        if (folder / JOURNAL).is_file() and self.of_sweep.sweep.retry is None:
+            go_on = f"go on with it by -m hydra.sweep.dir={folder} sweep.retry=failed"
+            raise UsageError(f"hydra.sweep.dir={folder} holds a search already; {go_on}, or give another folder")
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "multirun.yaml", OmegaConf.to_yaml(self.of_sweep))
-        fixed, dimensions = self._space(arguments)
-        sampler, seed = str(self.settings["sampler"]), int(self.settings["seed"])
-        if not (folder / JOURNAL).is_file():
-            self._launch([[*fixed, f"hydra.sweep.subdir={DEFAULT}"]], 0)
-        study = open_study(folder, chooser(OmegaConf.to_container(self.of_sweep.callbacks))[1])
-        self._go_on(study, fixed, dimensions)
-        started, timeout = time.monotonic(), self.settings["timeout"]
-        while (n := len(study.get_trials(deepcopy=False))) < int(self.settings["n_trials"]):
-            if timeout is not None and time.monotonic() - started > float(timeout):
-                print(f"hydra.sweeper.timeout: {n} of {self.settings['n_trials']} trials were asked for")
-                break
-            count = min(int(self.settings["batch"]), int(self.settings["n_trials"]) - n)
-            trials: list[Any] = []
-            words: list[list[str]] = []
-            for _ in range(count):
-                study.sampler = make_sampler(sampler, dimensions, seed * 100_003 + n + len(trials), count > 1)
-                if sampler == "grid" and study.sampler.is_exhausted(study):
-                    break
-                trial = study.ask()
-                words.append([*fixed, *draw(trial, dimensions)])
-                trials.append(trial)
-            if not trials:
-                print(f"hydra.sweeper.sampler=grid: all {n} combinations were tried")
-                break
-            self._tell(study, [trial.number for trial in trials], words)
+        if cut := mend(folder):
+            print(f"{folder / JOURNAL}: its last {cut} bytes were half a line, and are cut off")
+        until = time.time() + float("inf" if plan.timeout is None else plan.timeout)
+        names = [str(number) for number in range(plan.parallel)]
+        study = open_study(folder, plan.modes)
+        settings = getattr(self.starter, "settings", None)  # of a launcher that hands over to a cluster
+        if settings is None and plan.parallel == 1:
+            hand_out(study, names)
+            Worker(names[0], plan, self._launch).work(until)
+        else:
+            busy = set() if settings is None else set(self.jobs.busy(names))
+            hand_out(study, [name for name in names if name not in busy] or names, busy)
+            leader = Leader(study)
+            variables = {} if until == float("inf") else {UNTIL: str(until)}
+            self.jobs.work(names, variables, settings, leader)
+            leader.close()
 
     def _space(self, arguments: list[str]) -> tuple[list[str], list[space.Dimension]]:
         params = self.settings.get("params") or {}
@@ -80,29 +94,16 @@ class OptunaSweeper(Sweeper):
         dimensions = compose.dimensions(self.config_loader, overrides)
         return [*fixed, f"++{CLOSED}"], dimensions
 
-    def _go_on(self, study: Any, fixed: list[str], dimensions: Sequence[space.Dimension]) -> None:
-        """Run the trials again that were asked for, and not told, when the sweep was ended."""
-        for trial in study.get_trials(deepcopy=False):
-            if trial.state.name == "RUNNING":
-                words = drawn_words(trial.params, dimensions)
-                if words is None:  # it has no run yet: the command ended while it was drawn
-                    print(f"trial {trial.number} was not drawn to its end: it counts as failed")
-                    study.tell(trial.number, state=extra("optuna", "a search").trial.TrialState.FAIL)
-                else:
-                    self._tell(study, [trial.number], [[*fixed, *words]])
-
-    def _tell(self, study: Any, numbers: Sequence[int], words: Sequence[Sequence[str]]) -> None:
-        values = self._launch(words, numbers[0])
-        for number, value in zip(numbers, values, strict=True):
-            if value is None or not isfinite(value):
-                print(f"trial {number} came to no result: it counts as failed, and the search goes on")
-                study.tell(number, state=extra("optuna", "a search").trial.TrialState.FAIL)
-            else:
-                study.tell(number, value)
-
-    def _launch(self, words: Sequence[Sequence[str]], number: int) -> list[float | None]:
-        self.validate_batch_is_legal(words)
-        return [returned.return_value for returned in self.starter.launch(words, initial_job_idx=number)]
+    def _launch(self, words: Sequence[str], number: int) -> Exception | None:
+        """Run one job; returns what it failed of before it had a run."""
+        try:
+            returned = self.starter.launch([list(words)], initial_job_idx=number)[0]
+        except HydraException as error:
+            return UsageError(compose.one_line(error))
+        fault = None if returned.status is JobStatus.COMPLETED else returned._return_value
+        if fault is not None and not isinstance(fault, Exception):
+            raise fault
+        return fault
 
 
 Plugins.instance().class_name_to_class[TARGET] = OptunaSweeper
@@ -113,55 +114,166 @@ def is_search(cfg: DictConfig) -> bool:
     return cfg.hydra.sweeper.get("_target_") == TARGET
 
 
-def check_search(cfg: DictConfig, dimensions: Sequence[space.Dimension]) -> None:
-    """Refuse what doesn't go together, before the first trial (UsageError)."""
-    extra("optuna", "hydra/sweeper=optuna")
-    node = cfg.hydra.sweeper
-    space.refuse_misfit(str(node.sampler), dimensions)
-    for key in ("n_trials", "batch"):
-        if not isinstance(node[key], int) or node[key] < 1:
-            raise UsageError(f"hydra.sweeper.{key}={node[key]}: it wants a whole number from 1 on")
-    if cfg.hydra.launcher.get("wait") is False:
-        raise UsageError("hydra/sweeper=optuna waits for its trials, so submit can't: take -m hydra/launcher=slurm")
-    if not chooser(OmegaConf.to_container(cfg.callbacks, resolve=False))[0]:
-        raise UsageError("hydra/sweeper=optuna: no callback monitors a metric by which trials could be judged")
+class Worker:
+    """One that asks for trials, one after another.
+
+    Args:
+        name: by which it knows its own trials again.
+        plan: of the search.
+        launch: runs words as the job of a number; returns what it failed of before it had a run.
+    """
+
+    def __init__(self, name: str, plan: Plan, launch: Launch) -> None:
+        self.name, self.plan, self.launch = name, plan, launch
+        self.study = open_study(plan.folder, plan.modes)
+        self.study.pruner = make_pruner(plan.pruner, plan.epochs)
+        self.trial_class = extra("optuna", WHO).trial.Trial
+
+    def work(self, until: float) -> None:
+        """Go on with own trials, then ask for others until there are enough of them, or the time is up.
+
+        Args:
+            until: seconds since the epoch after which no further trial is asked for.
+        """
+        if self.name == "0":
+            self._default()
+        else:
+            self._wait_for_default()
+        for known in self.study.get_trials(deepcopy=False):
+            if known.state.name == "RUNNING" and known.user_attrs.get(OWNER) == self.name:
+                self.study.sampler = self._sampler(known.number)
+                self._run(self.trial_class(self.study, known._trial_id))
+        while (trial := self._ask(until)) is not None:
+            self._run(trial)
+
+    def _default(self) -> None:
+        fault = self.launch([*self.plan.fixed, *self.plan.judging()[0], f"hydra.sweep.subdir={DEFAULT}"], 0)
+        if fault is not None:  # its data have changed, or its folder is no search's
+            raise fault
+        self.plan.check_objectives(self.plan.folder / DEFAULT)
+
+    def _wait_for_default(self) -> None:
+        """Wait for the first worker's run, which reads the files and fills the store."""
+        while True:
+            state = record.status(record.look(self.plan.folder / DEFAULT))
+            if state not in ("unknown", "starting", "running"):
+                return
+            time.sleep(POLL_S)
+
+    def _ask(self, until: float) -> Any:
+        """Ask for a trial and draw it; None where there is none left."""
+        plan, alone = self.plan, self.plan.parallel == 1
+        with nullcontext() if alone else only_one(plan.folder / "study.lock", lambda _: None):
+            n, wanted = len(self.study.get_trials(deepcopy=False)), plan.n_trials
+            if n >= wanted:
+                return None
+            if time.time() > until:
+                print(f"hydra.sweeper.timeout: {n} of {wanted} trials were asked for")
+                return None
+            self.study.sampler = self._sampler(n)
+            if plan.sampler == "grid" and self.study.sampler.is_exhausted(self.study):
+                print(f"hydra.sweeper.sampler=grid: all {n} combinations were tried")
+                return None
+            trial = self.study.ask()
+            trial.set_user_attr(OWNER, self.name)
+            draw(trial, plan.dimensions)
+        return trial
+
+    def _sampler(self, number: int) -> Any:
+        plan = self.plan
+        choices = {d.key: d.choices for d in plan.dimensions}
+        return make_sampler(plan.sampler, choices, plan.seed, number, plan.parallel > 1)
+
+    def _run(self, trial: Any) -> None:
+        """Run a trial, or go on with it, and tell the study."""
+        plan, number = self.plan, trial.number
+        words = draw(trial, plan.dimensions)  # what was drawn before stays
+        outcomes = []
+        for folder, judging in plan.parts(number):
+            with told_of(plan, number):
+                fault = self.launch([*plan.fixed, *words, *judging, f"hydra.sweep.subdir={folder.name}"], number)
+            outcomes.append(outcome_of(folder, plan.objectives) if fault is None else Outcome("failed", (), str(fault)))
+            if outcomes[-1].state != "finished":
+                break
+        tell(self.study, number, outcomes)
 
 
-def chooser(callbacks: Any) -> tuple[str, str]:
-    """Read from callbacks the metric that chooses checkpoints, and if its max or min is best; ("", "max") for none."""
-    for node in (callbacks or {}).values():
-        if isinstance(node, dict) and node.get("monitor") and "Checkpoint" in str(node.get("_target_")):
-            return str(node["monitor"]), str(node.get("mode") or "min")
-    return "", "max"
+class Leader:
+    """What the command says and does while others work (`medtrain.launch.workers`)."""
+
+    def __init__(self, study: Any) -> None:
+        self.study = study
+        self.shown = {t.number for t in study.get_trials(deepcopy=False) if t.state.is_finished()}
+
+    def look(self) -> None:
+        """Say which trials have ended since the last look."""
+        for trial in self.study.get_trials(deepcopy=False):
+            if trial.state.is_finished() and trial.number not in self.shown:
+                self.shown.add(trial.number)
+                values = ", ".join(f"{value:.4f}" for value in trial.values or ())
+                print(f"trial {trial.number}: {trial.state.name.lower()} {values}".rstrip(), flush=True)
+
+    def fallen(self, name: str, code: int) -> bool:
+        """Count the trial as failed in which a worker died; tells whether there was one, and another may follow."""
+        own = [t for t in running(self.study) if t.user_attrs.get(OWNER) == name]
+        for trial in own:
+            reason = f"its worker {name} died (code {code})"
+            tell(self.study, trial.number, [Outcome("failed", (), reason)])
+        return bool(own)
+
+    def close(self) -> None:
+        """Say which trials have not come to an end."""
+        self.look()
+        if left := [str(trial.number) for trial in running(self.study)]:
+            print(f"trials that did not end: {', '.join(left)}; sweep.retry=failed goes on with them")
 
 
-def open_study(folder: Path, mode: str) -> Any:
-    """Open the study of a search, or begin it; optuna-dashboard opens the same file."""
-    optuna = extra("optuna", "hydra/sweeper=optuna")
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    journal = optuna.storages.journal
-    storage = optuna.storages.JournalStorage(journal.JournalFileBackend(str(folder / JOURNAL)))
-    direction = "maximize" if mode == "max" else "minimize"
-    return optuna.create_study(storage=storage, study_name=STUDY, direction=direction, load_if_exists=True)
+def running(study: Any) -> list[Any]:
+    """List the trials that were asked for and not told."""
+    return [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == "RUNNING"]
 
 
-def make_sampler(name: str, dimensions: Sequence[space.Dimension], seed: int, several: bool) -> Any:
-    """Make a sampler whose draws are those of `seed`: each trial has its own, so that none is repeated on going on."""
-    samplers = extra("optuna", "hydra/sweeper=optuna").samplers
-    if name == "grid":
-        return samplers.GridSampler({d.key: list(d.choices) for d in dimensions}, seed=seed % 2**31)
-    if name == "tpe":
-        return samplers.TPESampler(seed=seed % 2**31, constant_liar=several)
-    makers: Mapping[str, Any] = {
-        "random": samplers.RandomSampler,
-        "gp": samplers.GPSampler,
-        "cmaes": samplers.CmaEsSampler,
-    }
-    return makers[name](seed=seed % 2**31)
+def hand_out(study: Any, names: Sequence[str], busy: Collection[str] = ()) -> None:
+    """Give the trials that an ended command has left to workers, in turn, but those of workers that still run."""
+    left = [trial for trial in running(study) if trial.user_attrs.get(OWNER) not in busy]
+    for position, trial in enumerate(left):
+        study._storage.set_trial_user_attr(trial._trial_id, OWNER, names[position % len(names)])
+
+
+@contextmanager
+def told_of(plan: Plan, number: int) -> Iterator[None]:
+    """Let the training know of its trial, where it may be pruned."""
+    if plan.pruner != "none":
+        monitor = plan.objectives[0][0]
+        os.environ[pruning.TRIAL] = pruning.describe(plan.folder, number, plan.pruner, monitor, plan.epochs)
+    try:
+        yield
+    finally:
+        os.environ.pop(pruning.TRIAL, None)
+
+
+def tell(study: Any, number: int, outcomes: Sequence[Outcome]) -> None:
+    """Tell the study what became of a trial: the mean over its parts."""
+    optuna, last = extra("optuna", WHO), outcomes[-1]
+    states = optuna.trial.TrialState
+    study.sampler = optuna.samplers.RandomSampler()  # a grid's wants to stop an `optimize` that there is not
+    if last.state == "finished":
+        study.tell(number, [sum(values) / len(outcomes) for values in zip(*(o.values for o in outcomes), strict=True)])
+    elif last.state == "pruned":
+        print(f"trial {number} was pruned: {last.reason}", flush=True)
+        study.tell(number, state=states.PRUNED)
+    else:
+        print(f"trial {number} came to no result and counts as failed: {last.reason}", flush=True)
+        study._storage.set_trial_user_attr(_id(study, number), "error", last.reason)
+        study.tell(number, state=states.FAIL)
+
+
+def _id(study: Any, number: int) -> int:
+    return int(study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number))
 
 
 def draw(trial: Any, dimensions: Sequence[space.Dimension]) -> list[str]:
-    """Draw a trial's words, a group's option before the keys that hang on it."""
+    """Draw a trial's words, a group's option before the keys that hang on it; what was drawn before stays."""
     drawn: dict[str, Any] = {}
     is_grid = type(trial.study.sampler).__name__ == "GridSampler"
     for d in sorted(dimensions, key=lambda d: d.group is not None):
@@ -174,9 +286,3 @@ def draw(trial: Any, dimensions: Sequence[space.Dimension]) -> list[str]:
         else:
             drawn[d.key] = trial.suggest_float(d.key, d.low, d.high, step=d.step, log=d.log)
     return [f"{key}={value}" for key, value in drawn.items()]
-
-
-def drawn_words(params: Mapping[str, Any], dimensions: Sequence[space.Dimension]) -> list[str] | None:
-    """Write the words of a trial that was drawn before; None where the journal lacks some of them."""
-    counting = [d.key for d in dimensions if d.group is None or str(params.get(d.group)) in d.options]
-    return [f"{key}={params[key]}" for key in counting] if all(key in params for key in counting) else None

@@ -86,7 +86,7 @@ class RunRecord:
             write_json(self.folder / FILE, self.fields)
 
     def finish(self, status: str, error: str | None = None) -> None:
-        """Write for the last time: finished, failed, interrupted or preempted; also where the disk is full."""
+        """Write for the last time: finished, pruned, failed, interrupted or preempted; also where the disk is full."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()

@@ -32,8 +32,8 @@ def make_ready(verb: Verb, cfg: DictConfig, place: Path, hydra_cfg: DictConfig, 
         overrides: the words that made the configuration.
     """
     before = record.read(place)
-    if before.get("status") == "finished":
-        print(f"{place} is finished already: nothing to do")
+    if (ended := before.get("status")) in ("finished", "pruned"):
+        print(f"{place} is {ended} already: nothing to do")
         return False
     with open_dict(cfg):
         cfg.verb = verb.name

@@ -107,7 +107,7 @@ def run_ranks(count: int, job: Path, folder: Path) -> Ended:
                 log.close()
         ended = _watch(processes)
     finally:
-        _end_all(processes, GRACE_S if received else FAILED_GRACE_S)
+        end_all(processes, GRACE_S if received else FAILED_GRACE_S)
         for number, handler in before.items():
             signal.signal(number, handler)
     stopped = [n for n in received if n != signal.SIGUSR1]
@@ -136,7 +136,8 @@ def _signal_all(processes: list[subprocess.Popen[bytes]], number: int) -> None:
             process.send_signal(number)
 
 
-def _end_all(processes: list[subprocess.Popen[bytes]], grace: float) -> None:
+def end_all(processes: list[subprocess.Popen[bytes]], grace: float) -> None:
+    """Interrupt processes, and kill those that have not ended after `grace` seconds."""
     _signal_all(processes, signal.SIGINT)
     deadline = time.monotonic() + grace
     for process in processes:
@@ -147,9 +148,9 @@ def _end_all(processes: list[subprocess.Popen[bytes]], grace: float) -> None:
             process.wait()
 
 
-def die_with_parent() -> None:
-    """Ask the kernel to end this process, a rank, when its parent dies (Linux)."""
-    parent = os.environ.get(PARENT)
+def die_with_parent(variable: str = PARENT) -> None:
+    """Ask the kernel to end this process when its parent dies, whose number a variable holds (Linux)."""
+    parent = os.environ.get(variable)
     if parent is None or not sys.platform.startswith("linux"):
         return
     ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)  # 1 is PR_SET_PDEATHSIG

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
-from medtrain.config import compose, folder, multirun, tuning
+from medtrain.config import compose, folder, multirun, trials, tuning
 from medtrain.config.compose import Composition, resolved
 from medtrain.core.errors import UsageError
+from medtrain.core.notice import notice
 from medtrain.core.verb import Verb
 from medtrain.io import record
+from medtrain.launch import workers
 from medtrain.launch.dispatch import start
-from medtrain.launch.execute import INTERRUPTED, STOPPED
+from medtrain.launch.execute import INTERRUPTED, PREEMPTED, STOPPED
 from medtrain.launch.jobs import make_ready
+from medtrain.launch.slurm import job as slurm_job
 from medtrain.launch.slurm import queue
-from medtrain.launch.slurm.cluster import Cluster, Work, cluster_of, submit, submitted
+from medtrain.launch.slurm.cluster import Cluster, Work, cluster_of, submit, submit_workers, submitted, worker_name
 from medtrain.launch.slurm.wait import wait, waiting
+
+
+class Remote(NamedTuple):
+    """How work is done on other machines.
+
+    Args:
+        job: carries a job out there.
+        command: carries a command line out.
+    """
+
+    job: Work
+    command: Callable[[list[str]], int]
 
 
 class Sweep:
@@ -28,22 +44,27 @@ class Sweep:
         verb: of the jobs.
         folder: the sweep's.
         ended: called with the sweep's folder after each job.
-        remote: carries a job out on another machine.
+        remote: how work is done on other machines.
 
     Attributes:
         codes: the exit codes of the jobs that ran here.
+        plain: a configuration that stands for all jobs.
     """
 
-    def __init__(self, verb: Verb, folder: Path, ended: Callable[[Path], None], remote: Work) -> None:
+    def __init__(self, verb: Verb, folder: Path, ended: Callable[[Path], None], remote: Remote) -> None:
         self.verb, self.folder, self.ended, self.remote = verb, folder, ended, remote
         self.codes: list[int] = []
+        self.plain: dict[str, Any] = {}
 
     def run(self, composed: DictConfig, hydra_cfg: DictConfig) -> float | None:
         """Run one job here; returns its best score, which a sweeper optimises."""
         place, cfg = self._ready(composed, hydra_cfg, busy=())
         self.codes.append(0 if cfg is None else start(self.verb, cfg, place))
         self.ended(self.folder)
-        if self.codes[-1] in STOPPED:  # the person or the system wants all of it to end, not this job only
+        if self.codes[-1] in (
+            *STOPPED,
+            PREEMPTED,
+        ):  # the person or the system wants all of it to end, not this job only
             raise KeyboardInterrupt
         return best_score(place)
 
@@ -66,10 +87,34 @@ class Sweep:
                 container: Any = OmegaConf.to_container(job, resolve=True)
                 ready.append((place, container))
         if ready:
-            submit(cluster, self.folder, ready, self.remote)
+            submit(cluster, self.folder, ready, self.remote.job)
         if cluster.wait:
             wait(self.folder, [place.name for place in places], self.ended)
         return [best_score(place) for place in places]
+
+    def busy(self, names: Iterable[str]) -> list[str]:
+        """Name the workers of a search that still wait or run on SLURM."""
+        known = queue.states(submitted(self.folder).values()) or {}
+        return [name for name in names if worker_name(name) in waiting(self.folder, known)]
+
+    def work(
+        self,
+        names: Sequence[str],
+        variables: Mapping[str, str],
+        settings: Mapping[str, Any] | None,
+        leader: multirun.Leader,
+    ) -> None:
+        """Let workers of a search carry out its trials, here or on SLURM; see `multirun.Jobs`."""
+        if settings is None:
+            workers.run(names, self.folder, variables, devices_of(self.plain["trainer"]), leader)
+            return
+        cluster, known = cluster_of(settings), queue.states(submitted(self.folder).values()) or {}
+        there = waiting(self.folder, known)
+        new = [name for name in names if worker_name(name) not in there]
+        if new:
+            work = partial(slurm_job.work, self.remote.command, workers.words_of(self.folder), variables)
+            submit_workers(cluster, self.folder, new, self.plain, work)
+        wait(self.folder, [worker_name(name) for name in names], self.ended, leader.look)
 
     def _ready(
         self, composed: DictConfig, hydra_cfg: DictConfig, busy: Collection[str]
@@ -98,7 +143,7 @@ class Sweep:
         return place, cfg if is_ready else None
 
 
-def run_sweep(verb: Verb, composition: Composition, ended: Callable[[Path], None], remote: Work) -> tuple[Path, int]:
+def run_sweep(verb: Verb, composition: Composition, ended: Callable[[Path], None], remote: Remote) -> tuple[Path, int]:
     """Run a multirun; a job that fails leaves the others running. Returns its folder and the worst exit code.
 
     Args:
@@ -109,10 +154,14 @@ def run_sweep(verb: Verb, composition: Composition, ended: Callable[[Path], None
     if not named:
         place = folder.reserve(place)
     sweep = Sweep(verb, place, ended, remote)
+    plain: Any = OmegaConf.to_container(resolved(composition.cfg))
+    sweep.plain = plain
     try:
         multirun.run(composition, place, sweep)
     except KeyboardInterrupt:
-        return place, sweep.codes[-1] if sweep.codes else INTERRUPTED
+        if notice.listening and notice.given is not None:
+            return place, PREEMPTED
+        return place, sweep.codes[-1] if sweep.codes and sweep.codes[-1] in STOPPED else INTERRUPTED
     return place, max(sweep.codes, default=0)
 
 
@@ -126,7 +175,21 @@ def check_space(composition: Composition) -> None:
     """Refuse a search that can't be, before its first trial (UsageError)."""
     if tuning.is_search(composition.cfg):
         words = compose.swept_words(composition)
-        tuning.check_search(composition.cfg, compose.dimensions(composition.loader, words))
+        trials.check(composition.cfg, compose.dimensions(composition.loader, words))
+        trainer, parallel = composition.cfg.trainer, int(composition.cfg.hydra.sweeper.parallel)
+        if parallel > 1 and not isinstance(trainer.devices, int) and str(trainer.devices) not in ("auto", "-1"):
+            raise UsageError(
+                f"trainer.devices={trainer.devices}: of trials at once each gets GPUs of its own; give a number"
+            )
+        if trainer.num_nodes > 1 and chosen(composition.cfg) is not None:
+            raise UsageError(f"trainer.num_nodes={trainer.num_nodes}: a trial of a search runs on one machine")
+
+
+def devices_of(trainer: Mapping[str, Any]) -> int:
+    """Count the GPUs that a trial takes where several run at once: one, unless a number is given."""
+    if trainer["accelerator"] == "cpu":
+        return 0
+    return int(trainer["devices"]) if str(trainer["devices"]).isdigit() else 1
 
 
 def check_cluster(cfg: DictConfig, is_sweep: bool) -> bool:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from medtrain.config import compose, space, tuning
+from medtrain.config import compose, space, trials, tuning
 from medtrain.core.errors import UsageError
+from medtrain.io.study import JOURNAL, make_sampler, mend, open_study
 
-pytest.importorskip("optuna")
+optuna = pytest.importorskip("optuna")
 
 
 def dimension(word: str) -> space.Dimension:
@@ -83,18 +85,71 @@ def test_a_study_goes_on_with_other_draws(sampler: str, tmp_path: Path) -> None:
     space_ = [dimension("a=range(1,20)"), dimension("b=range(1,20)")]
     drawn = []
     for number in range(6):  # opened anew each time, as after a kill
-        study = tuning.open_study(tmp_path, "max")
-        study.sampler = tuning.make_sampler(sampler, space_, number, several=False)
+        study = open_study(tmp_path, ["max"])
+        study.sampler = make_sampler(sampler, {d.key: d.choices for d in space_}, 7, number, several=False)
         trial = study.ask()
         drawn.append(tuple(tuning.draw(trial, space_)))
         study.tell(trial, number)
     assert len(set(drawn)) >= 4
-    assert [t.value for t in tuning.open_study(tmp_path, "max").trials] == list(range(6))
+    assert [t.value for t in open_study(tmp_path, ["max"]).trials] == list(range(6))
 
 
-def test_a_trial_that_was_half_drawn_is_not_run_with_the_default_of_the_rest() -> None:
+def test_a_grid_that_is_gone_on_with_has_each_combination_once(tmp_path: Path) -> None:
+    choices = {"a": ["1", "2"], "b": ["x", "y", "z"]}
+    drawn = []
+    for number in range(6):
+        study = open_study(tmp_path, ["max"])
+        study.sampler = make_sampler("grid", choices, 0, number, several=False)
+        assert not study.sampler.is_exhausted(study)
+        trial = study.ask()
+        drawn.append(tuple(trial.suggest_categorical(key, values) for key, values in choices.items()))
+        tuning.tell(study, number, [trials.Outcome("finished", (0.5,)) if number else trials.Outcome("failed")])
+    assert sorted(drawn) == sorted(itertools.product(*choices.values()))
+
+
+def test_a_trial_that_was_half_drawn_is_drawn_to_its_end(tmp_path: Path) -> None:
     a, b = dimension("a=x,y"), dimension("b=interval(0,1)")
-    of_x = space.Dimension("a.z", ("1", "2"), group="a", options=("x",))
-    assert tuning.drawn_words({"a": "y", "b": 0.5}, [a, b, of_x]) == ["a=y", "b=0.5"]
-    assert tuning.drawn_words({"a": "x", "b": 0.5}, [a, b, of_x]) is None
-    assert tuning.drawn_words({"a": "y"}, [a, b]) is None
+    study = open_study(tmp_path, ["max"])
+    study.ask().suggest_categorical("a", ["x", "y"])  # killed here
+    study = open_study(tmp_path, ["max"])
+    known = study.trials[0]
+    words = tuning.draw(optuna.trial.Trial(study, known._trial_id), [a, b])
+    assert words[0] == f"a={known.params['a']}" and words[1].startswith("b=0.")
+    assert open_study(tmp_path, ["max"]).trials[0].params.keys() == {"a", "b"}
+
+
+def test_half_a_line_of_the_journal_is_cut_off(tmp_path: Path) -> None:
+    study = open_study(tmp_path, ["max"])
+    study.tell(study.ask(), 0.5)
+    journal = tmp_path / JOURNAL
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + b'{"op_code":4,"wor')
+    assert mend(tmp_path) == 17 and journal.read_bytes() == whole and mend(tmp_path) == 0
+    assert [t.value for t in open_study(tmp_path, ["max"]).trials] == [0.5]
+
+
+def test_other_objectives_are_another_search(tmp_path: Path) -> None:
+    open_study(tmp_path, ["max"])
+    with pytest.raises(UsageError, match="other objectives"):
+        open_study(tmp_path, ["min"])
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["n_trials=0"], "whole number from 1"),
+        (["parallel=0"], "whole number from 1"),
+        (["timeout=0"], "above 0"),
+        (["seed=-1"], "from 0 on"),
+        (["pruner=medain"], "none, median, hyperband"),
+        (["objectives={val_auroc:max,val_loss:min}", "pruner=median"], "no order to prune by"),
+        (["objectives={val_auroc:max,val_loss:min}", "sampler=cmaes"], "for one objective"),
+        (["objectives={val_auroc:up}"], "write"),
+        (["objectives={test_auroc:max}"], "test_auroc is none"),
+        (["objectives={wall_time_s:min}", "pruner=median"], "not known after each epoch"),
+    ],
+)
+def test_keys_that_cannot_be_are_refused_before_the_first_trial(words: list[str], text: str) -> None:
+    composition = composed("optimizer.lr=interval(1e-5,1e-3)", *(f"hydra.sweeper.{word}" for word in words))
+    with pytest.raises(UsageError, match=text):
+        trials.check(composition.cfg, [dimension("optimizer.lr=interval(1e-5,1e-3)")])

@@ -155,8 +155,13 @@ def node_cpus(partition: str | None) -> int | None:
     return max((int(word.rstrip("+")) for word in answer.split() if word.rstrip("+").isdigit()), default=None)
 
 
-def submit(cluster: Cluster, sweep: Path, jobs: Sequence[tuple[Path, Plain]], work: Work) -> dict[str, str]:
-    """Submit jobs, those that ask for the same as one array; returns {folder: id in SLURM}, and notes it in `JOBS`.
+def worker_name(name: str) -> str:
+    """Name the worker of a search among the jobs of a sweep."""
+    return f"worker_{name}"
+
+
+def submit(cluster: Cluster, sweep: Path, jobs: Sequence[tuple[Path, Plain]], work: Work) -> None:
+    """Submit jobs, those that ask for the same as one array.
 
     Args:
         jobs: the folder and the configuration of each.
@@ -165,36 +170,57 @@ def submit(cluster: Cluster, sweep: Path, jobs: Sequence[tuple[Path, Plain]], wo
     Raises:
         MedtrainError: SLURM is not there, or refuses.
     """
+    cpus, groups = node_cpus(cluster.partition), list[tuple[Plain, dict[str, tuple[Any, ...]]]]()
+    for folder, cfg in jobs:
+        options = cluster.options(cfg, f"medtrain_{sweep.name}", cpus)
+        arguments = (
+            str(folder.absolute()),
+            cluster.warn_s / 2,
+            cluster.max_requeues,
+            sha256(folder / "config.yaml"),
+        )
+        same = next((members for known, members in groups if known == options), None)
+        if same is None:
+            groups.append((options, {folder.name: arguments}))
+        else:
+            same[folder.name] = arguments
+    _send(sweep, groups, work)
+
+
+def submit_workers(cluster: Cluster, sweep: Path, names: Sequence[str], cfg: Plain, work: Callable[..., None]) -> None:
+    """Submit workers of a search as one array; each starts the processes of its trials itself (errors as `submit`).
+
+    Args:
+        names: of the workers.
+        cfg: a configuration that stands for all trials.
+        work: what a worker does, called with its name, its patience and how often it may be requeued.
+    """
+    options = cluster.options(cfg, f"medtrain_{sweep.name}", node_cpus(cluster.partition))
+    options |= {"ntasks_per_node": 1, "cpus_per_task": options["cpus_per_task"] * options["ntasks_per_node"]}
+    members = {worker_name(name): (name, cluster.warn_s / 2, cluster.max_requeues) for name in names}
+    _send(sweep, [(options, members)], work)
+
+
+def _send(sweep: Path, groups: Sequence[tuple[Plain, dict[str, tuple[Any, ...]]]], work: Callable[..., None]) -> None:
+    """Submit an array a group, {name: arguments of `work`}, and note the jobs' ids in `JOBS`."""
     from submitit import SlurmExecutor
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
     if "%" in str(sweep.absolute()):
         raise UsageError(f"hydra.sweep.dir={sweep}: SLURM gives % a meaning of its own; take another name")
-    cpus, groups = node_cpus(cluster.partition), list[tuple[Plain, list[Path]]]()
-    for folder, cfg in jobs:
-        options = cluster.options(cfg, f"medtrain_{sweep.name}", cpus)
-        same = next((folders for known, folders in groups if known == options), None)
-        if same is None:
-            groups.append((options, [folder]))
-        else:
-            same.append(folder)
     ids = submitted(sweep)
     (sweep / FOLDER).mkdir(exist_ok=True)
     try:
-        for options, folders in groups:
+        for options, members in groups:
             # -P: no module of the working folder
             executor = SlurmExecutor(sweep.absolute() / FOLDER, python=f"{shlex.quote(sys.executable)} -P")
             executor.update_parameters(**options)
-            arguments = [
-                (str(folder.absolute()), cluster.warn_s / 2, cluster.max_requeues, sha256(folder / "config.yaml"))
-                for folder in folders
-            ]
-            for folder, job in zip(folders, executor.map_array(work, *zip(*arguments, strict=True)), strict=True):
-                ids[folder.name] = job.job_id
+            arguments = zip(*members.values(), strict=True)
+            for name, job in zip(members, executor.map_array(work, *arguments), strict=True):
+                ids[name] = job.job_id
             write_json(sweep / JOBS, ids)
     except (FailedJobError, FailedSubmissionError, OSError, subprocess.SubprocessError) as error:
         lines = [line.strip() for line in str(error).splitlines() if "sbatch: error" in line]
         raise MedtrainError(f"SLURM refused the jobs: {' '.join(lines) or error}") from error
     except RuntimeError as error:  # no srun
         raise MedtrainError("no SLURM here (srun is not to be found): submit from a cluster's login node") from error
-    return ids

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from medtrain.core.notice import notice
 from medtrain.core.verb import LookUp
 from medtrain.io import record
+from medtrain.io.study import WORKER
 from medtrain.launch import processes, threads
 from medtrain.launch.slurm import cluster, queue
 
@@ -35,11 +37,44 @@ def run(look_up: LookUp, folder: str, patience_s: float, requeues: int, config_s
         sys.exit(code)
 
 
-def preempted(folder: Path, requeues: int) -> int:
-    """Start the job again, if it is not wanted gone; returns the exit code."""
+def work(
+    command: Callable[[list[str]], int],
+    words: list[str],
+    variables: Mapping[str, str],
+    name: str,
+    patience_s: float,
+    requeues: int,
+) -> None:
+    """Carry out trials as a worker of a search; what it was preempted in, it goes on with when it starts again.
+
+    Args:
+        command: carries out a command line.
+        words: those of a worker.
+        variables: of its environment.
+        name: its own.
+        patience_s, requeues: as of `run`.
+    """
+    notice.listen(patience_s)
+    threads.settle()
+    os.environ |= {**variables, WORKER: name}
+    from medtrain.launch.execute import PREEMPTED  # as above
+
+    code = command(words)
+    if code == PREEMPTED:
+        code = preempted(None, requeues)
+    if code:
+        sys.exit(code)
+
+
+def preempted(folder: Path | None, requeues: int) -> int:
+    """Start the job again, if it is not wanted gone; returns the exit code.
+
+    Args:
+        folder: of its run; None of a worker, whose trial goes on later whatever becomes of it.
+    """
     job = queue.of_this_job()
     state, restarts = job.get("JobState", ""), int(os.environ.get("SLURM_RESTART_COUNT") or 0)
-    run_record = record.RunRecord(folder)
+    run_record = _Nobody() if folder is None else record.RunRecord(folder)
     if state == "CANCELLED":
         run_record.finish("interrupted", "cancelled")
         return 143
@@ -59,6 +94,13 @@ def preempted(folder: Path, requeues: int) -> int:
         run_record.finish("failed", f"preempted, and SLURM did not requeue it: {fault}")
         print(f"error: SLURM did not requeue the job: {fault}", file=sys.stderr)
     return int(bool(fault))
+
+
+class _Nobody:
+    """Stands in for the record of a run where there is none to close."""
+
+    def finish(self, status: str, error: str | None = None) -> None:
+        print(f"{status}: {error}", file=sys.stderr, flush=True)
 
 
 def submitted(sweep: Path) -> int:

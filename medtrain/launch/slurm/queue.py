@@ -24,7 +24,7 @@ MEANING = {  # of a job that SLURM has ended
     "DEADLINE": "it could not end before its deadline",
     "PREEMPTED": "preempted, and not requeued by the cluster",
 }
-ENDED = ("finished", "failed", "interrupted")
+ENDED = ("finished", "pruned", "failed", "interrupted")
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,14 @@ def waiting(sweep: Path, known: Mapping[str, State]) -> set[str]:
     return {name for name, job in submitted(sweep).items() if job in known and not known[job].ended}
 
 
-def wait(sweep: Path, names: Sequence[str], changed: Callable[[Path], None]) -> None:
+def wait(
+    sweep: Path, names: Sequence[str], changed: Callable[[Path], None], look: Callable[[], None] = lambda: None
+) -> None:
     """Wait until none of these jobs waits or runs any more; tell each change.
 
     Args:
         changed: called with the sweep's folder when a job has ended.
+        look: called whenever SLURM is asked.
 
     Raises:
         KeyboardInterrupt: the person waits no longer; the jobs go on.
@@ -45,6 +48,7 @@ def wait(sweep: Path, names: Sequence[str], changed: Callable[[Path], None]) -> 
                     print(f"job {name} (SLURM {job}): {words}", flush=True)
                     changed(sweep)
                 shown[name] = words
+            look()
             if not open_jobs:
                 return
             time.sleep(POLL_S)
