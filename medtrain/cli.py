@@ -207,23 +207,28 @@ def parse(argv: list[str]) -> Words:
     for key, choices in CHOICES.items():
         if (value := getattr(words, key)) is not None and value not in choices:
             raise UsageError(f"--{key} {value}: it can be {', '.join(choices)}")
+    if words.cfg is None and (words.resolve or words.package is not None):
+        raise UsageError("--resolve and --package say how --cfg prints; add --cfg job")
+    if words.cfg is not None and words.info is not None:
+        raise UsageError("--cfg and --info: print one of them at a time")
     return words
 
 
 def _configured(verb: Verb, words: Words) -> int:
     """Compose and check the configuration, then carry the verb out."""
-    from medtrain.config import allowed, compose, start
+    from medtrain.config import allowed, compose, hydra_keys, start
     from medtrain.config.quote import path_list, quote_paths
     from medtrain.export.folder import is_export
     from medtrain.launch import retry, together
 
     together.alone(verb, words.multirun)
+    allowed.trust(trust_of(words.tokens))
+    words = replace(words, tokens=[hydra_keys.bare(token) for token in words.tokens])
     if any(token.startswith("hydra.run.dir=") for token in words.tokens) and not verb.place.has_folder:
         raise UsageError(f"hydra.run.dir: {verb.name} makes no folder of its own that it could name")
     tokens = quote_paths(words.tokens, words.multirun)
     if words.plain:
         tokens.append(path_list(verb.words, words.plain, tokens))
-    allowed.trust(trust_of(words.tokens))
     given = dict(t.lstrip("+").partition("=")[::2] for t in words.tokens)
     if verb.of_export and is_export(Path(given.get("run") or "")):
         return int(importlib.import_module(verb.of_export).main(given))

@@ -15,6 +15,7 @@ _TABLE = (
         ("medtrain task=xray_cls model=densenet121", "medtrain -m model=resnet18,resnet50 optimizer.lr=1e-3,1e-4"),
         "resume=auto goes on with the newest unfinished run of the same configuration; resume=DIR names one;\n"
         "run=DIR hydra.run.dir=NEW repeats a run; init_from=DIR starts from its weights.",
+        reads=("run", "resume", "init_from", "sweep"),
         origin=Origin.PACKAGE_OR_RUN,
         place=Place.RUN,
         ranks=True,
@@ -27,6 +28,7 @@ _TABLE = (
             "medtrain test run=outputs/xray_cls/RUN data=image_table data.table=other.csv name=other",
         ),
         "Writes run=DIR/test_NAME. Threshold and temperature are the run's own, never fitted again.",
+        reads=("run", "name"),
         origin=Origin.RUN,
         place=Place.WITHIN,
         ranks=True,
@@ -40,6 +42,7 @@ _TABLE = (
         ),
         "A file that can't be read has its reason in the column 'error'; the exit code is then 1.\n"
         "run may also name what export has written.",
+        reads=("run", "input", "output", "format"),
         origin=Origin.RUN,
         place=Place.PASSING,
         ranks=True,
@@ -53,6 +56,7 @@ _TABLE = (
             "medtrain explain run=outputs/xray_cls/RUN input=film.png output=maps/ explain.classes=all",
         ),
         "Writes pictures, maps and explain.csv, and tests whether the maps depend on what was learned (sanity.json).",
+        reads=("run", "input", "output"),
         origin=Origin.RUN,
         place=Place.PASSING,
     ),
@@ -66,6 +70,7 @@ _TABLE = (
         "Writes RUN/export_FORMAT: the network, model.json, predict.py, requirements.txt, a Dockerfile, model_card.md\n"
         "and parity.json, which proves that it predicts what the run does. Where it doesn't, nothing is written and\n"
         "the exit code is 1.",
+        reads=("run", "input", "output", "format"),
         origin=Origin.RUN,
         place=Place.PASSING,
     ),
@@ -73,8 +78,10 @@ _TABLE = (
         "inspect",
         "the data's doctor: counts, imbalance, unreadable files, leakage, duplicates",
         ("medtrain inspect task=xray_cls data=image_table data.table=my.csv", "medtrain inspect task=xray_cls"),
-        "Writes inspect.json and pictures in the folder that it prints; trains nothing.\n"
+        "Writes inspect.json and pictures in the folder that it prints; trains nothing. run=RUN: the data of a run.\n"
         "Exit code 1 if training would refuse the data, or the data contradict themselves.",
+        reads=("run",),
+        origin=Origin.PACKAGE_OR_RUN,
         place=Place.BESIDE,
     ),
     Verb(
@@ -86,6 +93,7 @@ _TABLE = (
         ),
         "Writes data.bags (by default in the cache): one HDF5 file a slide, quality/ with pictures of the tissue, and\n"
         "embed.csv. What is there is not made again. The table needs no labels. Exit code 1 if any slide was bad.",
+        reads=("output",),
         place=Place.PASSING,
     ),
     Verb(
@@ -94,6 +102,7 @@ _TABLE = (
         ("medtrain ensemble runs=outputs/sweeps/SWEEP", "medtrain ensemble runs=RUN1,RUN2 hydra.run.dir=both"),
         "The runs are all folds of one or more cross-validations, or share one test split. Nothing is trained or\n"
         "predicted anew; test, predict and explain take the new folder as run=DIR.",
+        reads=("runs",),
         origin=Origin.RUNS,
         place=Place.BESIDE_LATER,
     ),
@@ -104,6 +113,7 @@ _TABLE = (
         "Runs, tests of runs (RUN/test_NAME), sweeps, patterns, or scores from elsewhere (FILE.csv: case, score);\n"
         "all are compared with the first one, or with compare.baseline=RUN. compare.metric=auprc names what the\n"
         "sentences speak of.",
+        reads=("runs", "output", "compare"),
         words="runs",
     ),
     Verb(
@@ -121,6 +131,7 @@ _TABLE = (
         "each job of a sweep, from run folders and SLURM together",
         ("medtrain status outputs/sweeps/SWEEP", "medtrain status outputs/sweeps/*"),
         "Exit code 1 if a job failed or was lost. Local sweeps and single runs are shown too.",
+        reads=("runs",),
         words="runs",
     ),
     Verb(
@@ -131,6 +142,7 @@ _TABLE = (
             "medtrain init data.table=my.csv output=medtrain_configs/experiment/a.yaml",
         ),
         "The file lands in ./medtrain_configs/experiment, so that experiment=NAME works at once.",
+        reads=("output",),
     ),
     Verb(
         "plan",
@@ -141,6 +153,7 @@ _TABLE = (
         ),
         "Writes an experiment file; what the command line sets is left as it is. The forecast comes from plan.steps\n"
         "measured steps; a training that would take longer than plan.hours is shortened.",
+        reads=("output",),
         place=Place.PASSING,
         keeps_words=True,
         of_data=True,
@@ -156,6 +169,7 @@ _TABLE = (
         "versions, GPUs, writable folders, cache size, loading speed",
         ("medtrain doctor", "medtrain doctor cache.clean=true"),
         "Exit code 1 if something that training needs is broken.",
+        reads=("cache",),
     ),
 )
 

@@ -63,7 +63,7 @@ def words(verb: str, rng: random.Random, task: str) -> list[str]:
         small = ["trainer.max_epochs=1", "eval.bootstrap=0", "hydra.run.dir=new", "trainer=cpu"]
         return [verb, "run=run", *small, *own]
     if verb == "inspect":
-        return [verb, "run=run", "output=looked", *own]
+        return [verb, "run=run", "hydra.run.dir=looked", *own]
     return [verb, "run=run", "eval.bootstrap=0", *own]
 
 

@@ -6,6 +6,7 @@ configuration is composed leniently first, then `check` compares the whole resul
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -66,6 +67,7 @@ def compose(
         usable = [o for o in overrides if o.input_line not in {p.token for p in problems}]
         variants = []
         swept = _swept(_load(configs, primary, next(_variants(usable, True))), usable) if multirun else []
+        problems += _without_values([*swept, *usable])
         conditional = _conditions(configs, primary, [*swept, *usable]) if _searches(usable) else {}
         for variant in _variants([*swept, *usable], multirun):
             variant = space.counting(variant, conditional)
@@ -151,6 +153,14 @@ def _unknown_options(overrides: list[Override], multirun: bool) -> list[check.Fa
     return problems
 
 
+def _without_values(overrides: list[Override]) -> list[check.Fault]:
+    """List the sweeps that stand for no value, of which there would be no job."""
+    lines = [str(o.input_line) for o in overrides if o.is_discrete_sweep() and not list(o.sweep_string_iterator())]
+    return [
+        check.Fault(line, f"{line}: no value, so there is nothing to run; write KEY=A,B or one value") for line in lines
+    ]
+
+
 def _values(override: Override) -> list[Any]:
     if not override.is_sweep_override():
         return [override.value()]
@@ -204,7 +214,13 @@ def _lenient(override: Override) -> str:
 
 
 def _load(configs: ConfigLoaderImpl, primary: str, overrides: list[Override]) -> DictConfig:
-    cfg = configs.load_configuration(primary, [_lenient(o) for o in overrides], run_mode=RunMode.RUN)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "provider=hydra.searchpath", UserWarning)
+        try:
+            cfg = configs.load_configuration(primary, [_lenient(o) for o in overrides], run_mode=RunMode.RUN)
+        except UserWarning as lacking:
+            folder = str(lacking).partition("path=")[2].removesuffix(" is not available.")
+            raise UsageError(f"hydra.searchpath: {folder}: no such folder or package") from None
     OmegaConf.set_struct(cfg, False)  # keys are compared with the reference, not refused one at a time
     HydraConfig.instance().set_config(cfg)
     return cfg

@@ -8,12 +8,14 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
+from medtrain.config import search, strangers
 from medtrain.config.loader import differing, plain_node, shipped_node
 from medtrain.core.words import nearest, suggest
 
 USED = ("run.dir", "sweep.dir", "sweep.subdir", "launcher", "sweeper", "searchpath", "job.name", "job.config")
 OF_A_SWEEP = ("launcher", "sweeper", "sweep", "callbacks")
 GROUPS = ("launcher", "sweeper")
+FOLDERS = ("hydra.run.dir", "hydra.sweep.dir")
 INSTEAD = {
     "mode": "write -m for a sweep",
     "verbose": "debug=true prints tracebacks, and a run's train.log has the rest",
@@ -79,6 +81,8 @@ def word_faults(overrides: Sequence[Override], configs: ConfigLoaderImpl) -> lis
         kind = group.removeprefix("hydra/")
         if override.is_delete() and override.is_hydra_override():
             listed.append((line, f"{line}: Hydra's own keys can't be taken out; give {group} a value"))
+        elif group in FOLDERS and not override.is_sweep_override() and override.value() in (None, ""):
+            listed.append((line, f"{line}: it names a folder; leave it out for one that is named by the time"))
         elif not group.startswith("hydra/"):
             continue
         elif kind not in GROUPS:
@@ -101,3 +105,13 @@ def _no_plugin(group: str, name: str, names: list[str]) -> str:
 def in_full(word: str) -> str:
     """Write a word about the parameters of a sweeper, whose map is empty and closed at first, so that it adds."""
     return f"++{word}" if word.startswith("hydra.sweeper.params") else word
+
+
+def bare(word: str) -> str:
+    """Write a word about what is there from the start without a + before it, so that it is seen by its name.
+
+    Such are the groups, the folders of runs and sweeps, and what is said of one start.
+    """
+    key = word.partition("=")[0].lstrip("+")
+    there = key in (*strangers.OF_A_START, *FOLDERS, "task", "trust", "verb") or key in search.option_files()
+    return word.lstrip("+") if there else word

@@ -12,7 +12,7 @@ from medtrain.config import strangers
 from medtrain.config.runs import run_folders
 from medtrain.config.saved import read_saved
 from medtrain.core.errors import UsageError
-from medtrain.core.verb import Origin, Verb
+from medtrain.core.verb import Origin, Place, Verb
 from medtrain.data.source import moved
 
 FIXED_IN_A_RUN = (
@@ -62,6 +62,7 @@ def saved_of(verb: Verb, given: dict[str, str]) -> DictConfig | None:
     Raises:
         UsageError: the verb needs a run and none is named, or an override would change what the run fixes.
     """
+    _refuse_unread(verb, given)
     key = "run"
     if verb.origin is Origin.RUNS:
         _refuse_fixed(verb, given, {*FIXED_IN_A_RUN, "data", "eval.mc_dropout", "eval.groups"} - {*FREE_IN_AN_ENSEMBLE})
@@ -74,12 +75,29 @@ def saved_of(verb: Verb, given: dict[str, str]) -> DictConfig | None:
         _refuse_fixed(verb, given, {*FIXED_IN_A_RUN})
     elif verb.origin is Origin.PACKAGE_OR_RUN and given.get("resume") not in (None, "null", "auto", ""):
         key = "resume"
+        if given.get("run"):
+            raise UsageError(f"run={given['run']} and resume={given['resume']}: one of them says where to start from")
     elif verb.origin is Origin.PACKAGE or not given.get("run"):
         return None
-    saved = load_settled(Path(_unquoted(given[key])), key, given, training=verb.origin is Origin.PACKAGE_OR_RUN)
-    if verb.origin is Origin.PACKAGE_OR_RUN and saved.verb == "ensemble":
+    trains = verb.origin is Origin.PACKAGE_OR_RUN and verb.place is Place.RUN
+    saved = load_settled(Path(_unquoted(given[key])), key, given, training=trains)
+    if trains and saved.verb == "ensemble":
         raise UsageError(f"{key}={given[key]}: an ensemble, which isn't trained; train its members again")
     return saved
+
+
+def _refuse_unread(verb: Verb, given: dict[str, str]) -> None:
+    """Refuse what is said of one start, such as input=, to a verb that does not read it.
+
+    Raises:
+        UsageError: the first such key, what the verb reads, and how its folder is named where it has one.
+    """
+    for key, value in given.items():
+        root = key.partition(".")[0]
+        if root in (*strangers.OF_A_START, "init_from") and root not in (*verb.reads, "debug"):
+            taken = f"of such keys it takes {', '.join(verb.reads)}" if verb.reads else "it takes no such key"
+            folder = "; hydra.run.dir=FOLDER names the folder that it makes" if verb.place.has_folder else ""
+            raise UsageError(f"{key}={value}: {verb.name} does nothing with it; {taken}{folder}")
 
 
 def load_settled(run: Path, key: str, given: dict[str, str], *, training: bool) -> DictConfig:

@@ -94,8 +94,9 @@ class FileName:
 
     def fault(self, value: Any) -> str:
         name = self.before + str(value)
-        if not str(value).strip() or set(name) & set("/\\\0\n\r\t") or name in (".", ".."):
-            return "it names a folder, and may hold no /, \\ or line break"
+        bare = str(value).strip()
+        if bare in ("", ".", "..") or set(name) & set("/\\") or not name.isprintable():
+            return "it names a folder, and may hold no /, \\ or control character, nor be . or .."
         if (size := len(name.encode())) > LONGEST_NAME:
             return f"it names a folder, and has {size} bytes, where {LONGEST_NAME} are the most"
         return ""

@@ -45,6 +45,7 @@ class Verb:
         ready: it is there, not only planned.
         configured: there is a configuration; else ``main`` takes the words of the command line.
         words: the key that words without '=' give: paths of runs.
+        reads: the root keys about one start of the program (`strangers.OF_A_START`) that it reads, and `init_from`.
         origin, place: see there.
         ranks: it may run as several processes.
         of_export: its module's name where `run` is an export (`medtrain.export`): ``main(given)`` with the overrides.
@@ -61,6 +62,7 @@ class Verb:
     ready: bool = True
     configured: bool = True
     words: str = ""
+    reads: tuple[str, ...] = ()
     origin: Origin = Origin.PACKAGE
     place: Place = Place.NONE
     ranks: bool = False

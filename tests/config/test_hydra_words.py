@@ -122,10 +122,62 @@ def test_parameters_of_the_sweeper_are_checked_and_can_be_replaced() -> None:
         ("name=a/b", "may hold no /"),
         ("name=..\\b", "may hold no /"),
         ("name=' '", "it names a folder"),
+        ("name=..", "nor be . or .."),
+        ("name='. '", "nor be . or .."),
+        ('name="a\x1bb"', "control character"),
+        ("hydra.run.dir=", "hydra.run.dir=: it names a folder"),
+        ("hydra.run.dir=null", "it names a folder"),
+        ("hydra.searchpath=[file:///no/such/place]", "hydra.searchpath: /no/such/place: no such folder or package"),
+        ("hydra.searchpath=[pkg://nosuchpackage]", "nosuchpackage: no such folder or package"),
     ],
 )  # fmt: skip
 def test_values_that_can_t_be(word: str, text: str) -> None:
     assert text in refused(word)
+
+
+@pytest.mark.parametrize("word", ["seed=range(3,1)", "model=glob(*nothing*)", "seed=glob(*)"])
+def test_a_sweep_over_nothing_is_refused(word: str) -> None:
+    assert refused(word, multirun=True).startswith(f"{word}: no value")
+
+
+def test_a_plus_before_what_is_there_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for plus in ("", "+", "++"):
+        words = [f"{plus}model=resnet18", f"{plus}task=xray_cls", f"{plus}hydra.run.dir=there"]
+        assert cli.main([*words, "--cfg", "job", "--package", "model._target_"]) == 0
+        assert capsys.readouterr().out == "medtrain.model.resnet18\n"
+        assert cli.main(["predict", f"{plus}hydra.run.dir=x"]) == 2
+        assert "predict makes no folder of its own" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (
+            ["name=a"],
+            "name=a: train does nothing with it; of such keys it takes run, resume, init_from, sweep; hydra.run",
+        ),
+        (["inspect", "output=x"], "output=x: inspect does nothing with it; of such keys it takes run; hydra.run.dir="),
+        (["test", "run=x", "output=y"], "output=y: test does nothing with it; of such keys it takes run, name"),
+        (["predict", "run=x", "resume=y"], "resume=y: predict does nothing with it"),
+        (["predict", "run=x", "init_from=y"], "init_from=y: predict does nothing with it"),
+        (["embed", "run=x"], "run=x: embed does nothing with it; of such keys it takes output"),
+        (["doctor", "input=x"], "input=x: doctor does nothing with it; of such keys it takes cache"),
+        (["compare", "a", "b", "run=x"], "run=x: compare does nothing with it"),
+        (["status", "a", "compare.metric=x"], "compare.metric=x: status does nothing with it"),
+        (["cache.clean=true"], "cache.clean=true: train does nothing with it"),
+        (["+input=x"], "input=x: train does nothing with it"),
+        (["run=x", "resume=y"], "run=x and resume=y: one of them says where to start from"),
+        (["--resolve"], "add --cfg job"),
+        (["--package=model"], "add --cfg job"),
+        (["--cfg", "job", "--info"], "one of them at a time"),
+    ],
+)
+def test_what_a_verb_does_not_read_is_refused(words: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(words) == 2
+    assert text in capsys.readouterr().err
 
 
 def test_a_name_of_250_bytes_passes() -> None:
