@@ -15,6 +15,7 @@ from PIL import Image
 
 SOI = b"\xff\xd8"
 JFIF, ADOBE, DQT, SOS = 0xE0, 0xEE, 0xDB, 0xDA
+HEADER = frozenset([*range(0xC0, 0xD0), *range(0xDA, 0xE0), *range(0xE0, 0xF0), 0xF7, 0xF8, 0xFE])  # what has a length
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 DHT, SOF3, SOF55 = 0xC4, 0xC3, 0xF7  # tables; frames of JPEG lossless and JPEG-LS
 MOST_DIFFERENCE = 16  # bits of a difference that lossless JPEG codes
@@ -61,6 +62,8 @@ def check_jpeg(stream: bytes, shape: tuple[int, int, int], bits: int) -> None:
     if len(head) != 6 + 3 * shape[2] or (rows, columns, head[5]) != shape or not 2 <= head[0] <= bits:
         raise ValueError("another shape than the header has")
     for marker, content in segments:
+        if marker not in HEADER:
+            raise ValueError("what is no header")
         if marker == DHT:
             _check_tables(content, MOST_DIFFERENCE if process == SOF3 else 255)
         if marker == JFIF and content[:4] == b"JFIF" and content[5:6] != b"\x01":

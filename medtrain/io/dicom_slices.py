@@ -33,6 +33,7 @@ MARKS = {
     "kinds of image": ("FrameType", "ImageType", "ComplexImageComponent"),
     "kernels": ("ConvolutionKernel",),
     "acquisitions": ("FrameAcquisitionNumber", "AcquisitionNumber"),
+    "frames of reference": ("FrameOfReferenceUID",),
 }
 TAGS = (
     *NEEDED, *PLACE, "SOPClassUID", "SOPInstanceUID", "SeriesNumber", "Modality", "NumberOfFrames", "BitsStored",
@@ -51,7 +52,7 @@ class Slice:
     Args:
         frame: its number in the file, from 0; `frames` that the file has.
         position, direction: mm and direction cosines (LPS); `spacing` of its pixels down and across.
-        rounding: mm by which the position may be off, half of its last digit.
+        digits: of each coordinate of the position, behind the point, as it is written.
         rescale: how values become the modality's, in words that can be compared; `scale` with its numbers.
         marks: what the slice is of, by `MARKS`.
     """
@@ -68,7 +69,7 @@ class Slice:
     position: NDArray[np.float64]
     direction: NDArray[np.float64]
     spacing: NDArray[np.float64]
-    rounding: float
+    digits: NDArray[np.int64]
     rescale: str
     scale: tuple[str, ...]
     marks: dict[str, str]
@@ -161,8 +162,8 @@ def _of(file: Path, head: Any) -> list[Slice]:
 
 def _place(
     file: Path, header: FrameHeader
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float]:
-    """Read position, direction and spacing, and half of the last digit that the position was written with."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Read position, direction and spacing, and how many digits the position is written with."""
     absent = [name for name in PLACE if header.get(name) in (None, "")]
     try:
         position, direction, spacing = (np.asarray(header.get(name), np.float64) for name in PLACE)
@@ -178,8 +179,8 @@ def _place(
         raise VolumeError(f"{file.name}: its header does not place it ({', '.join(absent or PLACE)}){film}") from None
     across = across / np.linalg.norm(across)
     down = down - (down @ across) * across
-    digits = max(len(str(value).partition(".")[2].partition("e")[0]) for value in header.get(PLACE[0]))
-    return position, np.concatenate([across, down / np.linalg.norm(down)]), spacing, 0.5 * 10.0**-digits
+    digits = [len(str(value).lower().partition(".")[2].partition("e")[0]) for value in header.get(PLACE[0])]
+    return position, np.concatenate([across, down / np.linalg.norm(down)]), spacing, np.array(digits)
 
 
 def _mark(header: FrameHeader, names: Sequence[str]) -> str:
@@ -232,11 +233,12 @@ def _check_one_series(slices: Sequence[Slice]) -> None:
 def _check_alike(slices: Sequence[Slice]) -> None:
     """Refuse slices that differ in what makes them one volume."""
     first = slices[0]
-    bare = [slice_ for slice_ in slices if not slice_.rescale]
+    usual = [any(numbers) for numbers in zip(*(slice_.scale for slice_ in slices if slice_.scale), strict=True)]
+    bare = [slice_ for slice_ in slices if _lacks(slice_, usual)]
     if 0 < len(bare) < len(slices):
         raise VolumeError(
-            f"{len(bare)} of {len(slices)} slices have no rescale (RescaleSlope, RescaleIntercept), so their values "
-            f"are of another scale: {bare[0].name}"
+            f"{len(bare)} of {len(slices)} slices lack the rescale (RescaleSlope, RescaleIntercept) that others have, "
+            f"so their values are of another scale: {bare[0].name}"
         )
     for what, apart in (
         ("size", lambda a, b: a.size != b.size),
@@ -248,6 +250,12 @@ def _check_alike(slices: Sequence[Slice]) -> None:
         other = [slice_ for slice_ in slices if apart(slice_, first)]
         if other:
             raise VolumeError(f"slices that differ in their {what}: {other[0].name} and {first.name}")
+
+
+def _lacks(slice_: Slice, usual: Sequence[bool]) -> bool:
+    """Tell whether a slice has no rescale, or lacks a number of it that any of them has."""
+    missing = any(there and not number for there, number in zip(usual, slice_.scale, strict=False))
+    return not slice_.rescale or missing
 
 
 def _units(slices: Sequence[Slice]) -> Notes:

@@ -84,14 +84,14 @@ def in_order(slices: Sequence[Slice]) -> Stack:
     step = centred @ position / (centred @ centred)
     origin = position.mean(0) - number.mean() * step
     off = position - origin - number[:, None] * step
-    rounding = max(slice_.rounding for slice_ in slices)
+    rounding = _rounding(slices)
     along, beside = np.abs(off @ normal), np.linalg.norm(off - (off @ normal)[:, None] * normal, axis=1)
     distance = float(step @ normal)
-    explained = 2 * rounding * np.abs(normal).sum()
+    explained = 2 * float(rounding @ np.abs(normal))
     uneven = along.max() > min(max(UNEVEN * distance, explained), MISSING * distance)
     if uneven or np.abs(np.diff(place) - distance).max() > UNEVEN * distance + explained:
         raise VolumeError(_gap(slices, np.diff(place)))
-    if beside.max() > max(4 * rounding, DRIFT * float(slices[0].spacing.min())):
+    if beside.max() > max(4 * rounding.min(), DRIFT * float(slices[0].spacing.min())):
         index = int(beside.argmax())
         raise VolumeError(f"slices that do not lie over each other: {slices[index].name} is {beside[index]:.4g} mm off")
     notes = _mixed(slices)
@@ -187,6 +187,15 @@ def _between(x_HW: NDArray[np.float32], part: float, axis: int) -> NDArray[np.fl
     length = wide.shape[axis] - 1
     first, second = (np.take(wide, np.arange(start, start + length), axis) for start in (0, 1))
     return first * np.float32(part) + second * np.float32(1 - part)
+
+
+def _rounding(slices: Sequence[Slice]) -> NDArray[np.float64]:
+    """Give the mm by which each coordinate may be off, half of its last digit; writers leave out zeros at its end.
+
+    A coordinate without any digit is one of whole millimetres: it is no less exact than the others.
+    """
+    digits = np.max([slice_.digits for slice_ in slices], axis=0)
+    return 0.5 * 10.0 ** -np.where(digits > 0, digits, digits.max())
 
 
 def _check_single(slices: Sequence[Slice], place: NDArray[np.float64]) -> None:

@@ -154,12 +154,12 @@ def test_a_damaged_stream_costs_its_own_file_and_not_the_program(
         read_image(path)
 
 
-def test_a_version_of_jfif_that_brings_gdcm_down_is_refused() -> None:
-    jfif = b"\xff\xe0\x00\x10JFIF\x00%b\x01\x00\x00\x01\x00\x01\x00\x00"
-    plain = bytes.fromhex("ffc3000b0a0018001101011100") + bytes.fromhex("ffda0008010100010000")
-    check_jpeg(b"\xff\xd8" + jfif % b"\x01" + plain, (24, 17, 1), 16)
-    with pytest.raises(ValueError):
-        check_jpeg(b"\xff\xd8" + jfif % b"\x61" + plain, (24, 17, 1), 16)
+@pytest.mark.parametrize(("marker", "version"), [("e0", "61"), ("d0", "01")])
+def test_what_brings_gdcm_down_before_the_frame_is_refused(marker: str, version: str) -> None:
+    plain = "ffd8 ff%s 0010 4a46494600 %s 01000001000100 00 ffc3 000b0a0018001101011100 ffda 0008010100010000"
+    check_jpeg(bytes.fromhex(plain % ("e0", "01")), (24, 17, 1), 16)
+    with pytest.raises(ValueError, match="JFIF|header"):
+        check_jpeg(bytes.fromhex(plain % (marker, version)), (24, 17, 1), 16)
 
 
 def test_a_jpeg_2000_stream_whose_sign_is_not_the_header_s() -> None:

@@ -113,6 +113,22 @@ def test_rounded_positions_are_fitted(series: Write, step: float, form: str, cou
         read_series(missing)
 
 
+@pytest.mark.parametrize("beside", ["-171.699", "-171", "-171.5"])
+def test_one_coordinate_may_be_rounded_alone(series: Write, beside: str) -> None:
+    """x and y as the planner has them, z to a tenth; writers leave out zeros at the end."""
+
+    def place(step: float) -> Callable[[int], Any]:
+        return lambda k: (float(beside), float(beside), round(-41.3 + step * k, 1))
+
+    for step in (0.6, 0.625, 0.75, 1.25):
+        volume = read_series(series(place(step), form="{}", count=33))
+        assert volume.spacing[0] == pytest.approx(step, abs=0.01)
+    with pytest.raises(VolumeError, match="1 slice is missing"):
+        read_series(series(lambda k: (float(beside), 0.123, k + (k > 1)), "gap", form="{:.9g}", count=4))
+    with pytest.raises(VolumeError, match="do not lie over each other"):
+        read_series(series(lambda k: (float(beside) + (k == 5), 0.123, k), "beside", form="{:.9g}"))
+
+
 def test_a_tilt_whose_positions_are_rounded_is_undone_too(series: Write) -> None:
     c, s = np.cos(np.deg2rad(20)), np.sin(np.deg2rad(20))
     direction = [f"{v:.3f}" for v in (1, 0, 0, 0, c, -s)]
@@ -149,6 +165,8 @@ OTHERS: list[tuple[str, dict[str, Any], str]] = [
     ("KO", {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.88.59", "Rows": None}, "Key Object"),
     ("RTDOSE", {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.481.2"}, "RT Dose"),
     ("SEG", {"SOPClassUID": None}, "1 SEG"),
+    ("RWV", {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.67", "Rows": None, "PixelData": None}, "Real World Value"),
+    ("MR", {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.66", "Rows": None, "PixelData": None}, "Raw Data Storage"),
     ("OT", {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}, "Secondary Capture"),
     ("CT", {"SOPClassUID": CT, "ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "1 localizer"),
 ]  # fmt: skip
@@ -184,7 +202,11 @@ def test_a_slice_without_its_rescale_is_refused(series: Write) -> None:
     gone = series(
         lambda k: (0, 0, k), each=lambda k: {"RescaleSlope": None, "RescaleIntercept": None} if k == 4 else {}
     )
-    assert "1 of 12 slices have no rescale" in reason(gone)
+    assert "1 of 12 slices lack the rescale" in reason(gone)
+    for name in ("RescaleSlope", "RescaleIntercept"):
+        part = series(lambda k: (0, 0, k), name, each=lambda k, name=name: {name: None} if k in (2, 4) else {})
+        assert "2 of 12 slices lack the rescale" in reason(part)
+        assert read_series(series(lambda k: (0, 0, k), f"all {name}", **{name: None})).x_CDHW.dtype == np.int16
     other = read_series(series(lambda k: (0, 0, k), "other", each=lambda k: {"RescaleIntercept": -1024 if k else 0}))
     assert "2 different rescales" in other.notes["rescales"] and other.x_CDHW[0, 0, 0, 0] == 1000
     pet = {"Modality": "PT", "SOPClassUID": "1.2.840.10008.5.1.4.1.1.128"}  # each slice has its own
@@ -201,6 +223,7 @@ def test_a_slice_without_its_rescale_is_refused(series: Write) -> None:
     ("EchoTime", (10, 80), "2 echoes"),
     ("DiffusionBValue", (0.0, 800.0), "2 b-values"),
     ("ConvolutionKernel", ("B30f", "B70f"), "2 kernels"),
+    ("FrameOfReferenceUID", ("1.2.3.4", "1.2.3.5"), "2 frames of reference"),
     ("ImageType", (["ORIGINAL", "PRIMARY", "M"], ["ORIGINAL", "PRIMARY", "P"]), "2 kinds of image"),
 ])  # fmt: skip
 def test_several_kinds_of_slices_are_told_or_refused(series: Write, name: str, values: Any, word: str) -> None:

@@ -30,7 +30,7 @@ from medtrain.io.store.fill import Codec, Entries, keep
 from medtrain.io.store.index import KINDS, Place
 from medtrain.io.store.segment import Segment
 
-VERSION = 5  # of decoding and keeping: raise it when the same file gives other pixels or another identity
+VERSION = 6  # of decoding and keeping: raise it when the same file gives other pixels or another identity
 BLACK = -1
 
 
