@@ -34,10 +34,7 @@ def read_series(path: str | os.PathLike[str]) -> Volume:
         raise VolumeError("a folder without DICOM files")
     slices, notes = read_slice_headers(files)
     stack = in_order(slices)
-    try:
-        x_DHW, affine = stacked(stack, _pixels(stack.slices))
-    except DicomError as error:
-        raise VolumeError(f"a slice of the series cannot be read: {error}") from None
+    x_DHW, affine = stacked(stack, _pixels(stack.slices))
     bits = f"{stack.slices[0].bits} bits"
     notes |= stack.notes
     if not stack.tilt:
@@ -57,12 +54,18 @@ def _pixels(slices: list[Slice]) -> Iterator[NDArray[np.generic]]:
         stop = start + 1
         while stop < len(slices) and slices[stop].file == slices[start].file:
             stop += 1
-        wanted = [slice_.frame for slice_ in slices[start:stop]]
-        if len(wanted) == 1 and wanted[0] == 0:
-            yield next(read_slices(slices[start].file))
-        elif wanted == sorted(wanted):
-            yield from (pixels for n, pixels in enumerate(read_slices(slices[start].file)) if n in set(wanted))
-        else:
-            frames = {n: pixels for n, pixels in enumerate(read_slices(slices[start].file)) if n in set(wanted)}
-            yield from (frames[n] for n in wanted)
+        try:
+            yield from _frames(slices[start].file, [slice_.frame for slice_ in slices[start:stop]])
+        except DicomError as error:
+            raise VolumeError(f"{slices[start].file.name}: {error}") from None
         start = stop
+
+
+def _frames(file: Path, wanted: list[int]) -> Iterator[NDArray[np.generic]]:
+    if wanted == [0]:
+        yield next(read_slices(file))
+    elif wanted == sorted(wanted):
+        yield from (pixels for n, pixels in enumerate(read_slices(file)) if n in set(wanted))
+    else:
+        frames = {n: pixels for n, pixels in enumerate(read_slices(file)) if n in set(wanted)}
+        yield from (frames[n] for n in wanted)

@@ -158,7 +158,7 @@ def test_frames_that_are_no_volume_say_why(tmp_path: Path) -> None:
     assert "does not place it (ImageOrientationPatient, PixelSpacing)" in reason({}, half)
     assert "2 slices are missing" in reason({}, [places(9)[n] for n in (0, 1, 2, 5, 6, 7)])
     assert "6 frames, but functional groups of 5" in reason({}, places()[:5])
-    assert "1 of 6 slices have no rescale" in reason({}, [p | (RESCALE if n else {}) for n, p in enumerate(places())])
+    assert "1 of 6 slices lack the rescale" in reason({}, [p | (RESCALE if n else {}) for n, p in enumerate(places())])
     other = {"PixelValueTransformation": {**RESCALE["PixelValueTransformation"], "RescaleType": "US"}}
     assert "differ in their units" in reason({}, [p | (RESCALE if n else other) for n, p in enumerate(places())])
     with pytest.raises(VolumeError, match="one slice only"):

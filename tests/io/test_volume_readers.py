@@ -252,6 +252,10 @@ def test_series_that_are_none_say_why_and_name_nobody(tmp_path: Path) -> None:
     assert "two slices at one place" in reason("twice")
     save_series(tmp_path / "nowhere", slices, (1, 1, 1), ImagePositionPatient=None)
     assert "ImagePositionPatient" in reason("nowhere")
+    save_series(tmp_path / "cut", slices, (1, 1, 1))
+    third = sorted((tmp_path / "cut").iterdir())[2]
+    third.write_bytes(third.read_bytes()[:-9])
+    assert reason("cut").startswith(f"{third.name}: truncated DICOM")
     (tmp_path / "empty").mkdir()
     assert reason("empty") == "a folder without DICOM files"
 
