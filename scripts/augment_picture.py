@@ -5,8 +5,9 @@ python scripts/augment_picture.py docs/images/augment.png [FILM.png]
 
 from __future__ import annotations
 
-import sys
+import argparse
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ import torch
 import yaml
 from PIL import Image, ImageDraw
 
-from medtrain.augment import Augment2d, Views2d
+from medtrain.augment.images import Augment2d
+from medtrain.augment.views import Views2d
 from medtrain.data.phantom.xray import make_phantom_xray
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "augment"
@@ -41,20 +43,24 @@ def row(name: str, picture: Image.Image, side: int) -> torch.Tensor:
     if name == "eval.tta":
         return torch.cat(list(Views2d(COUNT)(x)))
     options = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text(encoding="utf-8"))
-    augment = Augment2d(**{k: v for k, v in options.items() if k != "_target_"})
+    augment = Augment2d(**{k: v for k, v in options.items() if k not in ("_target_", "kind")})
     return torch.cat([x, augment(x.expand(COUNT - 1, -1, -1, -1), torch.arange(COUNT - 1), 0, 0)])
 
 
-def main(output: str, file: str | None = None) -> None:
-    picture = film(file)
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("film", nargs="?", help="by default a synthetic one")
+    given = parser.parse_args(argv)
+    picture = film(given.film)
     sheet = Image.new("L", (LEFT + COUNT * SIDE, len(ROWS) * SIDE), 255)
     for i, (name, side) in enumerate(ROWS):
         ImageDraw.Draw(sheet).text((4, i * SIDE + SIDE // 2 - 6), name, fill=0)
         for j, version in enumerate(row(name, picture, side)):
             tile = Image.fromarray((255 * version[0].numpy()).astype(np.uint8))
             sheet.paste(tile.resize((SIDE - 2, SIDE - 2), Image.Resampling.NEAREST), (LEFT + j * SIDE, i * SIDE))
-    sheet.quantize(32).save(output, optimize=True)
+    sheet.quantize(32).save(given.output, optimize=True)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

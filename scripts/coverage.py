@@ -31,7 +31,8 @@ from coverage_results import Result, Row, document, load, save, summarise
 from coverage_values import VALUES
 
 Kinds = dict[str, tuple[Callable[[np.random.Generator, int], Mapping[str, Result]], float]]
-KINDS: Kinds = {setting.name: (partial(study, setting), 1.0) for setting in SETTINGS} | OTHERS | VALUES | MASKS
+OF_CLASSES: Kinds = {setting.name: (partial(study, setting), 1.0) for setting in SETTINGS}
+KINDS: Kinds = OF_CLASSES | OTHERS | VALUES | MASKS
 
 
 def rows(names: Sequence[str], studies: int, replicates: int) -> Iterator[Row]:

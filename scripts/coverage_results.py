@@ -110,11 +110,12 @@ def summarise(setting: str, one: Callable[[], Mapping[str, Result]], studies: in
         found = [result[metric] for result in results if metric in result]
         valued = [result for result in found if np.isfinite(result.value)]
         counted = [result for result in valued if result.ours is not None or result.enough]
-        ways = [
+        ours, reference, plain = (
             _held([(result.truth, getattr(result, way)) for result in counted])
             for way in ("ours", "reference", "plain")
-        ]
-        yield Row(setting, metric, *ways, len(valued) - len(counted), len(found) - len(valued), len(counted))
+        )
+        null, no_value = len(valued) - len(counted), len(found) - len(valued)
+        yield Row(setting, metric, ours, reference, plain, null, no_value, len(counted))
 
 
 def _held(pairs: Sequence[tuple[float, Span]]) -> tuple[float, float] | None:
@@ -141,7 +142,7 @@ def load(path: Path) -> list[Row]:
     with path.open(newline="", encoding="utf-8") as file:
         lines = list(csv.reader(file))
     return [
-        Row(line[0], line[1], *(_pair(line[i : i + 2]) for i in (2, 4, 6)), *(int(number) for number in line[8:]))
+        Row(line[0], line[1], _pair(line[2:4]), _pair(line[4:6]), _pair(line[6:8]), *map(int, line[8:]))
         for line in lines
     ]
 

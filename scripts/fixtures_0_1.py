@@ -13,6 +13,7 @@ Paths in the runs start with /runs_0_1, which a test replaces by the folder that
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -27,7 +28,7 @@ import torch
 from fixtures_0_1_data import DRAW
 
 import medtrain
-from medtrain.callbacks import LastCheckpoint
+from medtrain.callbacks.checkpoint import LastCheckpoint
 from medtrain.cli import main
 
 PLACE = "/runs_0_1"
@@ -138,7 +139,7 @@ def stop(number: int, after: int, words: list[str]) -> None:
         if count == after:
             os.kill(os.getpid(), number)
 
-    LastCheckpoint._save_checkpoint = save_and_stop  # type: ignore[method-assign]
+    LastCheckpoint._save_checkpoint = save_and_stop  # type: ignore[assignment, method-assign]
     sys.exit(main(words))
 
 
@@ -147,8 +148,8 @@ def train(task: str) -> None:
     for name, words in RUNS[task].items():
         ask(*words.split(), *COMMON.split(), STEPS, f"hydra.run.dir={name}")
     number, after = STOPPED[task]
-    words = [*RUNS[task]["run"].split(), *COMMON.split(), STEPS, "hydra.run.dir=stopped"]
-    done = subprocess.run([sys.executable, __file__, "--stop", str(int(number)), str(after), *words])
+    again = [*RUNS[task]["run"].split(), *COMMON.split(), STEPS, "hydra.run.dir=stopped"]
+    done = subprocess.run([sys.executable, __file__, "--stop", str(int(number)), str(after), *again])
     status = json.loads(Path("stopped/run.json").read_text())["status"]
     assert done.returncode and status != "finished", f"{task}: it was not stopped"
 
@@ -171,9 +172,9 @@ def answer(task: str) -> None:
     for name in names:
         ask("predict", f"run={name}", "input=data/new", f"output=expected/{name}_predict.{suffix}")
         ask("explain", f"run={name}", "input=data/new", f"output=maps_{name}", "explain.sanity=0")
-        for file in ("explain.csv", "regions.csv"):
-            if Path(f"maps_{name}", file).is_file():
-                shutil.copy(f"maps_{name}/{file}", f"expected/{name}_{file}")
+        for table in ("explain.csv", "regions.csv"):
+            if Path(f"maps_{name}", table).is_file():
+                shutil.copy(f"maps_{name}/{table}", f"expected/{name}_{table}")
         shutil.rmtree(f"maps_{name}")
     if "other" in RUNS[task]:
         ask("compare", "run", "other", "output=expected/compare.json", "eval.bootstrap=50")
@@ -216,6 +217,8 @@ def make(place: Path) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    if sys.argv[1] == "--stop":
+    if sys.argv[1:2] == ["--stop"]:
         stop(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])
-    make(Path(sys.argv[1]).absolute())
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    make(parser.parse_args().folder.absolute())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import h5py
 import nibabel as nib
@@ -80,7 +81,8 @@ def boxes(folder: Path, count: int = 36, side: int = 64) -> None:
     """Draw films with none to two bright lesions, and their boxes in COCO's format."""
     rng = np.random.default_rng(14)
     (folder / "films").mkdir(parents=True)
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number in range(1, count + 1):
         picture, name = _background(rng, side), f"p{number:02}_film.png"
         for _ in range(number % 3):

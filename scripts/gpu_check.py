@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))  # so that `scripts` is found, from whatever folder this is started
+sys.path.insert(0, str(ROOT))  # so that medtrain is found, from whatever folder this is started
 PATHS = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 BEGIN, END = "<!-- made by scripts/gpu_check.py -->", "<!-- end -->"
@@ -151,7 +151,7 @@ def resume(check: Check) -> None:
 
 def steps(check: Check) -> None:
     """Time steps of the reference networks, the compiled ones last."""
-    from scripts.gpu_steps import JOBS, SETTINGS
+    from gpu_steps import JOBS, SETTINGS
 
     later = [name for name in SETTINGS if "compile" in name]
     for setting in [name for name in SETTINGS if name not in later] + later:
@@ -165,7 +165,7 @@ def steps(check: Check) -> None:
 
 def one_pair(check: Check, what: str, job: Any, setting: str) -> dict[str, Any]:
     """Time one network under one setting: ours, the bare loop, the loader alone."""
-    from scripts import gpu_steps
+    import gpu_steps
 
     warm, count = (1, 2) if check.dry else (10, 40)
     row: dict[str, Any] = {"what": what, "network": job.name, "setting": setting, "error": ""}

@@ -16,7 +16,7 @@ CELLS = (
     "['a', 'b']", "['a'", '["a"]', "../../etc/passwd", "/dev/zero", "C:\\x.png", "\x00", "\ud7ff", "=cmd()",
     "x" * 70_000, "${oc.env:HOME}", "\u202e", "true", "0x10", "train", "validate", ".", "..", "~", "new",
 )  # fmt: skip
-VALUES = (
+VALUES: tuple[Any, ...] = (
     None, True, -1, 0, 1e309, 10**30, "", "x" * 10_000, [], {}, [[]], {"a": None}, "${seed}", "../x", "nan", [1] * 5000,
 )  # fmt: skip
 

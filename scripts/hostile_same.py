@@ -32,8 +32,12 @@ def columns_same(rng: random.Random, raw: bytes) -> bytes:
     order = list(range(len(header)))
     rng.shuffle(order)
     text = io.StringIO()
-    quoting = rng.choice((csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
-    writer = csv.writer(text, delimiter=rng.choice(",;\t"), quoting=quoting, lineterminator=rng.choice(("\n", "\r\n")))
+    writer = csv.writer(
+        text,
+        quoting=rng.choice((csv.QUOTE_MINIMAL, csv.QUOTE_ALL)),
+        delimiter=rng.choice(",;\t"),
+        lineterminator=rng.choice(("\n", "\r\n")),
+    )
     writer.writerows([[row[i] for i in order] for row in (header, *rows)])
     content = text.getvalue() + rng.choice(("", "\n", "\n\n"))
     return content.encode(rng.choice(("utf-8", "utf-8-sig", "utf-16")))

@@ -27,7 +27,7 @@ from medtrain.config.compose import compose
 from medtrain.config.quote import quote_paths
 from medtrain.data.base import Fixed
 from medtrain.data.batches.volumes import VolumeData
-from medtrain.sampler import Weighted
+from medtrain.sampler.weighted import Weighted
 
 
 def unshared_mb(pid: int) -> float:
@@ -62,7 +62,7 @@ class Idle(torch.utils.data.Dataset):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--volumes", type=int, default=4)
     parser.add_argument("--epochs", type=int, default=5)
@@ -85,7 +85,7 @@ def main() -> None:
     floor = unshared_mb(feed._workers[0].pid)  # type: ignore[attr-defined]
     print(f"an idle worker: {floor:.0f} MB unshared")
     for epoch in range(asked.epochs):
-        loader.batch_sampler.sampler.set_epoch(epoch)
+        loader.batch_sampler.sampler.set_epoch(epoch)  # type: ignore[union-attr]
         batches = iter(loader)
         next(batches)  # starts the worker
         with watched(loader._iterator._workers[0].pid) as told:  # type: ignore[union-attr]

@@ -26,7 +26,7 @@ from medtrain.data.batches.packed import CaseBags, PackedBatches, even_cuts
 from medtrain.data.loading import loader
 from medtrain.io.store.features import PackedBags, pack_bags
 from medtrain.io.trident import write_trident
-from medtrain.model import gated_attention_mil
+from medtrain.model.mil import gated_attention_mil
 from medtrain.sampler import Shuffle
 from medtrain.target import DataSpec
 

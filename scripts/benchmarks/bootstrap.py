@@ -19,6 +19,7 @@ from scipy.special import expit, softmax
 from sklearn.metrics import roc_auc_score
 
 from medtrain.target import target_of
+from medtrain.target.classes import ClassTarget
 
 TRIED = 10  # replicates of scikit-learn
 
@@ -59,7 +60,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         probs, target, predicted = fabricate(kind, given.cases, classes)
         names = [f"class {c}" for c in range(classes)]
         started = time.process_time(), time.monotonic()
-        target_of(kind)(tuple(names)).evaluate(probs, target, predicted, bootstrap=given.replicates)
+        judge = target_of(kind)(tuple(names))
+        assert isinstance(judge, ClassTarget)
+        judge.evaluate(probs, target, predicted, bootstrap=given.replicates)
         took = time.process_time() - started[0], time.monotonic() - started[1]
         column = target[:, 0] if kind == "multilabel" else target == target.max()
         one = scikit_learn(probs[:, 0 if kind == "multilabel" else -1], column)

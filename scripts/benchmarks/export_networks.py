@@ -73,7 +73,7 @@ def portable_of(network: nn.Module, spec: DataSpec) -> Portable:
 
 def network_named(name: str, spec: DataSpec) -> nn.Module:
     """Build an option of `model`: probes are a builder of another name, with layers of their own."""
-    option = OmegaConf.load(search.option_files()["model"][name])
+    option: Any = OmegaConf.load(search.option_files()["model"][name])
     builder = getattr(models, str(option._target_).rpartition(".")[2])
     return builder(spec, **({"hidden": list(option.hidden)} if option.get("hidden") is not None else {})).eval()
 

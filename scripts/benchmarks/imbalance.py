@@ -24,15 +24,20 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 from torch import Tensor, nn
 
-from medtrain.augment import Augment2d
+from medtrain.augment.images import Augment2d
 from medtrain.core.streams import stream, torch_seed
 from medtrain.data.phantom.anatomy import draw_anatomy
 from medtrain.data.phantom.xray import ChestFinding, draw_film
-from medtrain.loss import balanced_cross_entropy, cross_entropy, focal
+from medtrain.loss.balanced_cross_entropy import balanced_cross_entropy
+from medtrain.loss.cross_entropy import cross_entropy
+from medtrain.loss.focal import focal
 from medtrain.metric import Ranking
 from medtrain.metric.calibration import Reliability
-from medtrain.sampler import Balanced, Shuffle, Weighted
+from medtrain.sampler.balanced import Balanced
+from medtrain.sampler.shuffle import Shuffle
+from medtrain.sampler.weighted import Weighted
 from medtrain.target import DataSpec
+from medtrain.target.classes import ClassTarget
 
 PX = 32
 SPEC = DataSpec.of("binary", ("normal", "opacity"), 1, (PX, PX))
@@ -127,6 +132,7 @@ def logits(model: nn.Module, films: Films) -> NDArray[np.float64]:
 
 def judge(model: nn.Module, val: Films, test: Films, ratio: int) -> list[float]:
     """The measures of one run; temperature, and the threshold of specificity 0.9, are of the validation films."""
+    assert isinstance(SPEC.target, ClassTarget)
     decision = SPEC.target.fit_decision(logits(model, val), val.y, "specificity@0.9")
     p, positive = SPEC.target.probabilities(logits(model, test), decision.temperature)[:, 1], test.y == 1
     weight = np.where(positive, 1.0, ratio * positive.sum() / (~positive).sum())

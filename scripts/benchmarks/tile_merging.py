@@ -60,7 +60,7 @@ def shown(
 ) -> tuple[PredictedBoxes, Views]:
     """Give the boxes that tiles show, in pixels of the film."""
     n = int(image.max()) + 1
-    place = np.tile(np.float32([1, 1, 0, 0]), (n, 1))
+    place = np.tile(np.array([1, 1, 0, 0], np.float32), (n, 1))
     whole = whole_samples(np.arange(n), np.arange(n), place, (SIDE, SIDE))
     grid = tile_grid((slice(0, SIDE), slice(0, SIDE)), args.tile, args.overlap, (SIDE, SIDE))
     tiles = tile_samples(whole, [grid] * n, args.tile)

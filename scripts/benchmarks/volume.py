@@ -149,7 +149,7 @@ def measure(name: str, folder: Path, files: list[Path], asked: argparse.Namespac
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--volumes", type=int, default=12)
     parser.add_argument("--size", type=int, nargs=3, default=[96, 192, 192], help="D H W")

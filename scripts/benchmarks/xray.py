@@ -33,7 +33,7 @@ from torchvision.datasets import ImageFolder
 
 from medtrain.command import build
 from medtrain.config.compose import compose, resolved
-from medtrain.loss import cross_entropy
+from medtrain.loss.cross_entropy import cross_entropy
 from medtrain.model import build_model
 
 BURST = 4  # steps of one loop before the other has its turn
@@ -118,7 +118,8 @@ def steps(root: Path, cache: Path, side: int, batch: int, model: str, pairs: int
     data = build.data(cfg)
     data.prepare()
     rows = data.rows("train")
-    data.rows = lambda split: np.tile(rows, -(-(pairs + 3) * BURST * batch // len(rows))) if split == "train" else rows
+    repeated = np.tile(rows, -(-(pairs + 3) * BURST * batch // len(rows)))
+    data.rows = lambda split: repeated if split == "train" else rows  # type: ignore[method-assign]
     task = build.task(cfg, data.spec, training=True)
     turns = Turns(bare(cfg, data), pairs)
     with tempfile.TemporaryDirectory() as folder:
