@@ -84,9 +84,16 @@ class _OneLoader(pl.LightningDataModule):
     def test_dataloader(self) -> Any:
         return self.make()
 
+    val_dataloader = test_dataloader
 
-def run_loader(trainer: pl.Trainer, task: Task, make: Callable[[], Any]) -> None:
-    """Run one pass without gradients; then `task.results` holds the gathered outputs of all ranks."""
-    trainer.test(task, datamodule=_OneLoader(make), verbose=False)
+
+def run_loader(trainer: pl.Trainer, task: Task, make: Callable[[], Any], *, as_after_epoch: bool = False) -> None:
+    """Run one pass without gradients; then `task.results` holds the gathered outputs of all ranks.
+
+    Args:
+        as_after_epoch: the outputs are those by which epochs are chosen, not those by which a run is judged.
+    """
+    run = trainer.validate if as_after_epoch else trainer.test
+    run(task, datamodule=_OneLoader(make), verbose=False)
     if trainer.interrupted:
         raise KeyboardInterrupt

@@ -16,9 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from medtrain.command.counted import note_sweep, split_of, tests_of_splits
+from medtrain.command.search import close
 from medtrain.config.compose import Composition
 from medtrain.config.runs import in_order
-from medtrain.config.trials import chooser
+from medtrain.config.trials import chooser, plan_of
 from medtrain.config.tuning import is_search
 from medtrain.core.verb import LookUp, Verb
 from medtrain.core.words import overrides, varying
@@ -53,8 +54,8 @@ def main(verb: Verb, look_up: LookUp, composition: Composition, command: Callabl
     if cluster is not None and not cluster.wait:
         return slurm_job.submitted(sweep)
     failed = outcome(sweep)
-    if is_search(composition.cfg):  # whose failed trials are told and not fatal
-        failed = int(not any(row["status"] == "finished" for row in jobs(sweep)))
+    if is_search(composition.cfg) and code not in STOPPED:  # failed trials are told and not fatal
+        return close(plan_of(composition.cfg, (), (), sweep), command)
     return code if code in STOPPED else int(failed)
 
 

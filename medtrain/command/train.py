@@ -19,6 +19,7 @@ from medtrain.command.gate import attach_gate
 from medtrain.command.opening import note_data, opening, tell_encoder, tell_imbalance, tell_target, train_counts
 from medtrain.command.own_data import TO_GO_ON, refuse_changed, refuse_leaking_gate
 from medtrain.command.recorded import put_back, recorded
+from medtrain.command.replicates import note_replicates
 from medtrain.core.errors import DataError, MedtrainError, UsageError
 from medtrain.core.warned import kept_warnings
 from medtrain.data.base import Data
@@ -99,6 +100,7 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
         score = getattr(scored, "best_model_score", None)
         value = float(score) if score is not None and isfinite(score) else None
         if not cfg.eval.get("test", True):
+            note_replicates(cfg, folder, task, data)
             if record:
                 record.update(best_score=value, best_epoch=int(chosen["epoch"]), tests_counted=0)
                 record.finish("finished")

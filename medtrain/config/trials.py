@@ -49,7 +49,8 @@ class Plan:
         dimensions: the space.
         objectives: (metric, max or min) each.
         epochs: the most that a trial has, where the configuration says so.
-        val_folds: the parts that validate in turn; none where each trial is one run.
+        val_afters: the parts that validate in turn, by how many after the tested one they come; none where each trial
+            is one run.
     """
 
     folder: Path
@@ -63,20 +64,16 @@ class Plan:
     parallel: int
     pruner: str
     epochs: int | None
-    val_folds: Sequence[int] = ()
+    val_afters: Sequence[int] = ()
 
     @property
     def modes(self) -> list[str]:
         return [mode for _, mode in self.objectives]
 
-    def judging(self) -> list[list[str]]:
-        """Write the words that tell the runs of a trial apart: one run without any, or one a part that validates."""
-        return [[f"++data.val_fold={fold}"] for fold in self.val_folds] or [[]]
-
-    def parts(self, number: int) -> list[tuple[Path, list[str]]]:
-        """List the folder and the own words of each run of a trial."""
-        names = [f"{number}_val{fold}" for fold in self.val_folds] or [str(number)]
-        return list(zip((self.folder / name for name in names), self.judging(), strict=True))
+    def parts(self, trial: int | str) -> list[tuple[Path, list[str]]]:
+        """List the folder and the own words of each run of a trial: one, or one a part that validates."""
+        inner = [(self.folder / f"{trial}_val{n}", [f"++data.val_after={n}"]) for n in self.val_afters]
+        return inner or [(self.folder / str(trial), [])]
 
     def check_objectives(self, run: Path) -> None:
         """Refuse objectives that a finished run doesn't have (UsageError)."""

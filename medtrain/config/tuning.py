@@ -147,15 +147,17 @@ class Worker:
             self._run(trial)
 
     def _default(self) -> None:
-        fault = self.launch([*self.plan.fixed, *self.plan.judging()[0], f"hydra.sweep.subdir={DEFAULT}"], 0)
-        if fault is not None:  # its data have changed, or its folder is no search's
-            raise fault
-        self.plan.check_objectives(self.plan.folder / DEFAULT)
+        for folder, judging in self.plan.parts(DEFAULT):
+            fault = self.launch([*self.plan.fixed, *judging, f"hydra.sweep.subdir={folder.name}"], 0)
+            if fault is not None:  # its data have changed, or its folder is no search's
+                raise fault
+            self.plan.check_objectives(folder)
 
     def _wait_for_default(self) -> None:
         """Wait for the first worker's run, which reads the files and fills the store."""
+        last = self.plan.parts(DEFAULT)[-1][0]
         while True:
-            state = record.status(record.look(self.plan.folder / DEFAULT))
+            state = record.status(record.look(last))
             if state not in ("unknown", "starting", "running"):
                 return
             time.sleep(POLL_S)

@@ -27,7 +27,7 @@ from medtrain.report.page import SECTIONS
 from medtrain.report.views import Drawer
 from medtrain.target import DataSpec, Decision, Outcome, Target
 from medtrain.task.explanation import Explanation, Request
-from medtrain.task.gathering import Outputs, gather, several_ranks, to_cpu
+from medtrain.task.gathering import Outputs, gather, select, several_ranks, to_cpu
 from medtrain.task.means import EpochMeans
 from medtrain.transfer import Transfer, scale_rates
 
@@ -139,6 +139,10 @@ class Task(pl.LightningModule):
     @abstractmethod
     def score(self, outputs: Outputs) -> dict[str, float]:
         """Compute quick metrics of a whole set, logged as ``val_NAME`` after each epoch."""
+
+    def of_cases(self, outputs: Outputs, wanted: Tensor) -> Outputs:
+        """Take the outputs of some cases, by their numbers."""
+        return select(outputs, wanted)
 
     @abstractmethod
     def fit_decision(self, outputs: Outputs, policy: str | float, cases: pd.DataFrame | None = None) -> Decision:

@@ -236,6 +236,18 @@ class Detection(Task):
         boxes, cases = self.detections(outputs)
         return self.truth.select(cases), boxes.of_images(cases), cases
 
+    def of_cases(self, outputs: Outputs, wanted: Tensor) -> Outputs:
+        """Take the outputs of some cases, whose boxes name their row of the batch."""
+        parts = []
+        for batch in outputs:
+            row, boxes = batch["row"], ("row", "box", "member")
+            kept_B = torch.isin(batch["case"], wanted)
+            own = {key: value[kept_B] for key, value in batch.items() if key not in boxes}
+            there_N = kept_B[row]
+            own |= {key: batch[key][there_N] for key in boxes if key in batch}
+            parts.append(own | {"row": (kept_B.cumsum(0) - 1)[row[there_N]]})
+        return parts
+
     def score(self, outputs: Outputs) -> dict[str, float]:
         truth, boxes, _ = self.judged(outputs)
         losses = [batch["loss"] for batch in outputs if "loss" in batch]
