@@ -50,7 +50,7 @@ def close(plan: Plan, command: Callable[[list[str]], int]) -> int:
         write_text(folder / BEST, best["experiment"])
     write_json(folder / FILE, facts)
     page = write_page(folder, facts)
-    for line in told(facts):
+    for line in in_words(facts):
         print(line)
     print(f"search  {folder / FILE}\npage    {page}")
     return code or int(best is None and not facts["front"])
@@ -99,7 +99,7 @@ def facts_of(plan: Plan, study: Any) -> Json:
     return facts
 
 
-def told(facts: Mapping[str, Any]) -> list[str]:
+def in_words(facts: Mapping[str, Any]) -> list[str]:
     """Say in a few lines what the search came to."""
     counts, best = facts["counts"], facts["best"]
     names = ", ".join(f"{n} {state}" for state, n in counts.items() if n)

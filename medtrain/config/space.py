@@ -37,6 +37,11 @@ class Dimension:
     options: tuple[str, ...] = ()
 
     @property
+    def name(self) -> str:
+        """Name it as people do, whether it adds or not."""
+        return self.key.lstrip("+")
+
+    @property
     def is_category(self) -> bool:
         return self.low is None
 

@@ -183,7 +183,7 @@ class Worker:
 
     def _sampler(self, number: int) -> Any:
         plan = self.plan
-        choices = {d.key: d.choices for d in plan.dimensions}
+        choices = {d.name: d.choices for d in plan.dimensions}
         return make_sampler(plan.sampler, choices, plan.seed, number, plan.parallel > 1)
 
     def _run(self, trial: Any) -> None:
@@ -192,7 +192,7 @@ class Worker:
         words = draw(trial, plan.dimensions)  # what was drawn before stays
         outcomes = []
         for folder, judging in plan.parts(number):
-            with told_of(plan, number):
+            with known_to(plan, number):
                 fault = self.launch([*plan.fixed, *words, *judging, f"hydra.sweep.subdir={folder.name}"], number)
             outcomes.append(outcome_of(folder, plan.objectives) if fault is None else Outcome("failed", (), str(fault)))
             if outcomes[-1].state != "finished":
@@ -243,7 +243,7 @@ def hand_out(study: Any, names: Sequence[str], busy: Collection[str] = ()) -> No
 
 
 @contextmanager
-def told_of(plan: Plan, number: int) -> Iterator[None]:
+def known_to(plan: Plan, number: int) -> Iterator[None]:
     """Let the training know of its trial, where it may be pruned."""
     if plan.pruner != "none":
         monitor = plan.objectives[0][0]
@@ -277,14 +277,16 @@ def _id(study: Any, number: int) -> int:
 def draw(trial: Any, dimensions: Sequence[space.Dimension]) -> list[str]:
     """Draw a trial's words, a group's option before the keys that hang on it; what was drawn before stays."""
     drawn: dict[str, Any] = {}
-    is_grid = type(trial.study.sampler).__name__ == "GridSampler"
+    is_grid, words = type(trial.study.sampler).__name__ == "GridSampler", []
     for d in sorted(dimensions, key=lambda d: d.group is not None):
         if d.group is not None and str(drawn.get(d.group)) not in d.options:
             continue
         if d.is_category or is_grid:
-            drawn[d.key] = trial.suggest_categorical(d.key, list(d.choices))
+            value = trial.suggest_categorical(d.name, list(d.choices))
         elif isinstance(d.low, int) and isinstance(d.high, int):
-            drawn[d.key] = trial.suggest_int(d.key, d.low, d.high, step=int(d.step or 1), log=d.log)
+            value = trial.suggest_int(d.name, d.low, d.high, step=int(d.step or 1), log=d.log)
         else:
-            drawn[d.key] = trial.suggest_float(d.key, d.low, d.high, step=d.step, log=d.log)
-    return [f"{key}={value}" for key, value in drawn.items()]
+            value = trial.suggest_float(d.name, d.low, d.high, step=d.step, log=d.log)
+        drawn[d.name] = value
+        words.append(f"{d.key}={value}")
+    return words
