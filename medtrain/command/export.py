@@ -21,6 +21,7 @@ from medtrain.core.words import suggest
 from medtrain.export import folder as export_folder
 from medtrain.export import formats
 from medtrain.export.card import model_card
+from medtrain.export.parity import agreement
 from medtrain.export.portable import Portable
 from medtrain.io import record
 from medtrain.io.files import sha256, write_text
@@ -56,10 +57,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
         parity = prove(cfg, run, portable, staged, facts, folder)
         write_text(staged / export_folder.CARD, model_card(run.folder, facts, parity))
         os.rename(staged, target := reserve_empty(wanted, cfg.output is not None))
-    build.say(
-        f"{parity['cases']} cases: largest difference of a probability {parity['largest']:.1e}, "
-        f"{len(parity['changed'])} decisions changed; {parity['speed']:.1f} times as fast as torch on this CPU"
-    )
+    build.say(f"{parity['cases']} cases: {agreement(parity)}; {parity['speed']:.1f} times as fast as torch on this CPU")
     for text in parity["changed"]:
         build.say(f"  changed: {text}")
     if count := len(parity["unsteady"]):
@@ -139,7 +137,7 @@ def facts_of(
         "networks": networks,
         "target": target.to_dict() | {"positive": target.positive},
         "rows": rows,
-        "batch_size": int(cfg.data.batch_size),
+        "batch_size": int(cfg.data.batch_size or 1),  # a plan chooses that of masks, which go one by one
         **portable.facts,
     }
 

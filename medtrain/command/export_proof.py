@@ -17,7 +17,7 @@ from medtrain.command import build
 from medtrain.command.evaluate import run_loader
 from medtrain.command.trained import Trained
 from medtrain.config.features import on_features
-from medtrain.core.errors import MedtrainError
+from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.data.base import Data, Fixed
 from medtrain.data.batches import module_of
 from medtrain.data.changes import read_splits
@@ -55,7 +55,8 @@ def prove(
     count = lay_out(cfg, run, portable, inputs)
     ours = folder / f"run{portable.suffix}"
     task = run.task(cfg)  # anew: what is exported may have other numbers
-    predict(cfg, run, task, inputs, ours)
+    portable.watch(task)
+    refuse_nothing(predict(cfg, run, task, inputs, ours), count)
     limit = LIMITS[cfg.export.precision]
     limits = Limits(limit, cfg.export.precision != "fp32", run.decision.thresholds)
     requirements = (staged / "requirements.txt").read_text(encoding="utf-8").splitlines()
@@ -77,6 +78,8 @@ def prove(
         "limit": limit,
         "largest": largest,
         "pixels": max(parity.pixels for parity in by_batch.values()),
+        "voxels": max(parity.voxels for parity in by_batch.values()),
+        "voxels_apart": max(parity.voxels_apart for parity in by_batch.values()),
         "changed": changed,
         "unsteady": sorted({text for parity in by_batch.values() for text in parity.unsteady}),
         "reference": "medtrain predict on CPU in 32 bits, of the same files",
@@ -102,6 +105,8 @@ def lay_out(cfg: DictConfig, run: Trained, portable: Portable, folder: Path) -> 
     parts = build.data_parts(cfg, as_read=on_features(cfg))
     data = kind(build.plain(cfg.data), fixed=fixed, report=build.warn, **parts)
     manifest, rows = real_cases(cfg, run, data)
+    if manifest.beside:
+        raise UsageError("export: cases of several files can't be exported yet; one file with all channels can")
     if manifest.content is not None:
         contents = (manifest.content[[row]][0] for row in rows)
         files = [portable.keep(content, folder / f"{number:04d}") for number, content in enumerate(contents)]
@@ -140,8 +145,8 @@ def real_cases(cfg: DictConfig, run: Trained, data: Data) -> tuple[Manifest, lis
     return manifest, [there[place] for place in spread.tolist()]
 
 
-def predict(cfg: DictConfig, run: Trained, task: Task, inputs: Path, output: Path) -> None:
-    """Write what the run itself predicts of a folder, on the CPU in 32 bits, as exports run."""
+def predict(cfg: DictConfig, run: Trained, task: Task, inputs: Path, output: Path) -> Data:
+    """Write what the run itself predicts of a folder, on the CPU in 32 bits, as exports run; returns the cases."""
     cpu = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
     assert isinstance(cpu, DictConfig)
     with open_dict(cpu):
@@ -152,6 +157,14 @@ def predict(cfg: DictConfig, run: Trained, task: Task, inputs: Path, output: Pat
     task.truth = data.truth
     run_loader(trainer, task, data.predict_dataloader)
     task.save(output, task.results, data, replace(run.decision, sets={}))
+    return data
+
+
+def refuse_nothing(data: Data, count: int) -> None:
+    """Refuse (MedtrainError) a proof in which the run could read none of the real cases: it would show nothing."""
+    if not len(data.readable):
+        why = next(iter(data.errors.values()), "unknown")
+        raise MedtrainError(f"the run can read none of the {count} cases itself ({why}): nothing to prove it with")
 
 
 def refuse_differences(by_batch: Mapping[int, Parity], limit: float) -> None:

@@ -1,8 +1,9 @@
-"""Names of files that an explanation writes, made of the names of cases."""
+"""Names of files that are written for cases, made of the names of these."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 
 def safe_name(name: str) -> str:
@@ -22,3 +23,9 @@ def unique_names(names: list[str]) -> list[str]:
         taken.add(new.lower())
         distinct.append(new)
     return distinct
+
+
+def names_of_maps(cases: Iterable[str]) -> list[str]:
+    """Name the label map of each case: its file's name, folders joined, and a number where two would be one."""
+    stems = [case.replace("/", "_").removesuffix(".gz").removesuffix(".nii") for case in cases]
+    return [f"{stem}.nii.gz" for stem in unique_names(stems)]

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from medtrain.export.parity import agreement
 from medtrain.report.checklist import TO_FILL, answers, filled
 from medtrain.report.checklist_facts import Facts
 from medtrain.report.folder import RunFolder, read_folder
@@ -93,10 +94,7 @@ def _seen(folder: RunFolder, known: Facts) -> Iterable[str]:
 
 
 def _start(facts: Mapping[str, Any], proof: Mapping[str, Any]) -> str:
-    agrees = (
-        f"On {proof['cases']} cases it predicts what the run does: the largest difference of a probability is "
-        f"{proof['largest']:.1e}, {len(proof['changed'])} decisions changed (parity.json)."
-    )
+    agrees = f"On {proof['cases']} cases it predicts what the run does: {agreement(proof)} (parity.json)."
     return (
         "## How to get started\n\n```bash\npip install -r requirements.txt\npython predict.py INPUT OUTPUT\n```\n\n"
         f"INPUT is {facts['reads']}, a folder of them, or a CSV with a column of paths; OUTPUT {facts['writes']}. "

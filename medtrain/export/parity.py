@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ class Parity:
         cases: that were compared.
         largest: the largest difference of a probability.
         pixels: the largest between the edges of boxes.
+        voxels, voxels_apart: of label maps, and how many of them differ.
         changed: decisions that differ, a sentence each.
         unsteady: boxes below the threshold that one side lacks, as ties decide about them, a sentence each.
         faults: what may not be, a sentence each.
@@ -45,6 +46,8 @@ class Parity:
     cases: int = 0
     largest: float = 0.0
     pixels: float = 0.0
+    voxels: int = 0
+    voxels_apart: int = 0
     changed: list[str] = field(default_factory=list)
     unsteady: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
@@ -55,31 +58,31 @@ class Parity:
 
 def compare_classes(ours: Path, theirs: Path, limits: Limits) -> Parity:
     """Compare two CSVs of class predictions: the run's, and what predict.py has written of the same files."""
-    one, other, parity = _read(ours, theirs)
+    one, other, parity = read_tables(ours, theirs)
     for column in () if parity.faults else one.columns:
         if column.startswith(("prob_", "uncertainty")):
             _numbers(parity, one, other, column, limits)
         elif column == "prediction" or column.startswith("prediction_"):
             _decisions(parity, one, other, column, limits)
         else:
-            _texts(parity, one, other, column)
+            texts(parity, one, other, column)
     return parity
 
 
 def compare_values(ours: Path, theirs: Path, limits: Limits) -> Parity:
     """Compare two CSVs of quantities: numbers may differ by `Limits.probability` of a column's standard deviation."""
-    one, other, parity = _read(ours, theirs)
+    one, other, parity = read_tables(ours, theirs)
     for column in () if parity.faults else one.columns:
         if column.startswith(("prediction", "lower", "upper", "uncertainty")):
             _numbers(parity, one, other, column, limits, _spread(one[column]))
         else:
-            _texts(parity, one, other, column)
+            texts(parity, one, other, column)
     return parity
 
 
 def compare_risks(ours: Path, theirs: Path, limits: Limits) -> Parity:
     """Compare two CSVs of times to an event: chances as probabilities, log risks as quantities, groups as decisions."""
-    one, other, parity = _read(ours, theirs)
+    one, other, parity = read_tables(ours, theirs)
     for column in () if parity.faults else one.columns:
         if column.startswith("surv_"):
             _numbers(parity, one, other, column, limits)
@@ -88,11 +91,11 @@ def compare_risks(ours: Path, theirs: Path, limits: Limits) -> Parity:
         elif column == "risk_group":
             _decisions(parity, one, other, column, limits)
         else:
-            _texts(parity, one, other, column)
+            texts(parity, one, other, column)
     return parity
 
 
-def _read(ours: Path, theirs: Path) -> tuple[pd.DataFrame, pd.DataFrame, Parity]:
+def read_tables(ours: Path, theirs: Path) -> tuple[pd.DataFrame, pd.DataFrame, Parity]:
     """Read two tables as text, and tell whether they have the same columns and cases."""
     one, other = (pd.read_csv(file, dtype=str, keep_default_na=False) for file in (ours, theirs))
     parity = Parity(len(one))
@@ -111,7 +114,7 @@ def _spread(cells: pd.Series) -> float:
     return max(float(values.std()) if len(values) > 1 else 1.0, float(values.abs().max()) * 1e-2, 1e-12)
 
 
-def _texts(parity: Parity, one: pd.DataFrame, other: pd.DataFrame, column: str) -> None:
+def texts(parity: Parity, one: pd.DataFrame, other: pd.DataFrame, column: str) -> None:
     rows = one[column] != other[column]
     named = zip(one["case"][rows], one[column][rows], other[column][rows], strict=True)
     parity.faults += [f"{case}: {column} {theirs!r}, not {ours!r}" for case, ours, theirs in named]
@@ -156,3 +159,11 @@ def _nearness(row: pd.Series, name: str, limits: Limits) -> float:
         return abs(float(row[f"prob_{name}"]) - limits.thresholds[name])
     probs = sorted(float(value) for column, value in row.items() if str(column).startswith("prob_"))
     return (probs[-1] - probs[-2]) / 2
+
+
+def agreement(proof: Mapping[str, Any]) -> str:
+    """Say in words how far an export agrees with its run, from its parity.json."""
+    changed = f"{len(proof['changed'])} decisions changed"
+    if proof["voxels"]:
+        return f"{proof['voxels_apart']:,} of {proof['voxels']:,} voxels have another label"
+    return f"the largest difference of a probability is {proof['largest']:.1e}, {changed}"

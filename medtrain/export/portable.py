@@ -75,6 +75,7 @@ class Portable:
         keep: writes a case whose source has no file of it: (content, path without suffix) -> the path written.
         compare: judges what predict.py has written against what the run predicts.
         facts: what else belongs into model.json.
+        watch: readies the run's own task for the proof.
     """
 
     parts: Mapping[str, Part]
@@ -86,3 +87,4 @@ class Portable:
     keep: Callable[[Any, Path], Path]
     compare: Compare
     facts: Mapping[str, Any] = field(default_factory=dict)
+    watch: Callable[[Any], None] = lambda task: None

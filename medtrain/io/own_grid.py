@@ -6,7 +6,7 @@ A label map is written with the shape and the affine of the image itself, so tha
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,14 @@ from medtrain.io.nifti import is_nifti
 from medtrain.io.resample import is_same, weighted
 from medtrain.io.store.voxels import Stored
 from medtrain.io.volume import Triple
+
+MASKS = "masks"  # what folders of label maps are called
+SURE = 0.5  # probability from which on a voxel belongs to a region
+
+
+def folder_of_maps(table: Path) -> Path:
+    """Name the folder of label maps that lies beside a table of predictions."""
+    return table.with_name(f"{table.stem}_{MASKS}")
 
 
 def to_own(x_DHW: NDArray[Any], spacing: Triple, own: Stored) -> NDArray[np.float32]:
@@ -53,6 +61,49 @@ def most_likely(x_CDHW: Iterable[NDArray[Any]], spacing: Triple, own: Stored) ->
         label[higher] = number
         np.copyto(best, x, where=higher)
     return label
+
+
+def decided(
+    probs_KDHW: NDArray[Any], spacing: Triple, own: Stored, codes: Sequence[int], nested: bool
+) -> tuple[NDArray[np.uint16], list[NDArray[np.bool_]]]:
+    """Decide the voxels of a file: a label map (D, H, W) as files have it, and the voxels of each class.
+
+    Args:
+        probs_KDHW: at the working spacing; the first is the background, unless classes are regions.
+        codes: what files have for each label.
+        nested: classes are regions, the later of which lie within the earlier ones, numbered from 1.
+    """
+    if not nested:
+        number = most_likely(probs_KDHW, spacing, own)
+        return np.array([0, *codes], np.uint16)[number], [number == n for n in range(1, len(codes) + 1)]
+    masks = [np.asarray(to_own(channel, spacing, own) >= SURE) for channel in probs_KDHW]
+    label = np.zeros(own.shape[1:], np.uint16)
+    for region, inside in enumerate(masks, start=1):
+        label[inside] = region
+    return label, masks
+
+
+def near_ties(
+    probs_KDHW: NDArray[Any], spacing: Triple, own: Stored, nested: bool, within: float
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Find the voxels of a file whose label is nearly another one: their places in (D, H, W), flat, and how nearly.
+
+    Args:
+        probs_KDHW, nested: as of `decided`.
+        within: of a probability, between the two highest, or of a region from where it begins.
+    """
+    best = np.full(own.shape[1:], np.inf if nested else -np.inf, np.float32)
+    second = best.copy()
+    for channel in probs_KDHW:
+        x = to_own(channel, spacing, own)
+        if nested:
+            np.minimum(best, np.abs(x - np.float32(SURE)), out=best)
+        else:
+            np.maximum(second, np.minimum(best, x), out=second)
+            np.maximum(best, x, out=best)
+    margin = best.ravel() if nested else (best - second).ravel()
+    place = np.flatnonzero(margin <= within)
+    return place, margin[place]
 
 
 def as_in_file(x_DHW: NDArray[Any], own: Stored) -> tuple[NDArray[Any], NDArray[np.float64]]:

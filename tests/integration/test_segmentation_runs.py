@@ -38,3 +38,17 @@ def test_a_run_and_what_it_predicts(medtrain: Callable[..., Ran], folder: Path) 
     made, given = nib.load(folder / row["mask"]), nib.load(source)
     assert made.shape == given.shape
     np.testing.assert_allclose(made.affine, given.affine)
+
+    pytest.importorskip("onnxruntime")
+    exported = medtrain("export", "run=run", "output=made", "export.cases=2")
+    assert exported.code == 0, exported.err
+    assert "0 of" in exported.out and "voxels have another label" in exported.out
+    parity = json.loads((folder / "made" / "parity.json").read_text())
+    assert (parity["voxels_apart"], parity["voxels"] > 10_000) == (0, True)
+    facts = json.loads((folder / "made" / "model.json").read_text())
+    pytest.importorskip("jsonschema").validate(facts, json.loads((folder / "made" / facts["$schema"]).read_text()))
+    again = medtrain("predict", "run=made", f"input={source}", "output=q.csv")
+    assert again.code == 0, again.err
+    other = pd.read_csv(folder / "q.csv").iloc[0]
+    assert other["volume_ml_nodule"] == row["volume_ml_nodule"]
+    np.testing.assert_array_equal(np.asarray(nib.load(folder / other["mask"]).dataobj), np.asarray(made.dataobj))

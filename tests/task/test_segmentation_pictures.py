@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from medtrain.data.batches.masks import MaskData
+from medtrain.explain.names import names_of_maps
 from medtrain.io.own_grid import write_on_own
 from medtrain.target import Decision
 from medtrain.target.mask import MaskTarget
 from medtrain.task.explanation import Request
-from medtrain.task.segmentation.module import names_of
 from medtrain.task.segmentation.pictures import classes_of_file, draw_cases, explain_masks
 from tests.segmentations import halved_balls, segmentation
 
@@ -79,4 +79,4 @@ def test_explain_gives_a_picture_and_volumes_of_each_case(table: Path, tmp_path:
 
 def test_label_maps_of_two_cases_are_two_files() -> None:
     cases = pd.DataFrame({"case": ["a/b.nii.gz", "a_b.nii", "A_B", "c"]})
-    assert names_of(cases) == ["a_b.nii.gz", "a_b_2.nii.gz", "A_B_3.nii.gz", "c.nii.gz"]
+    assert names_of_maps(cases["case"]) == ["a_b.nii.gz", "a_b_2.nii.gz", "A_B_3.nii.gz", "c.nii.gz"]

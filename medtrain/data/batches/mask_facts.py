@@ -15,6 +15,7 @@ from medtrain.core.cores import cores
 from medtrain.core.streams import stream
 from medtrain.io.files import atomic_path
 from medtrain.io.store.voxels import Stored
+from medtrain.io.volume import Triple
 
 VERSION = 1  # raise it when the same voxels give other facts
 POINTS = 2000  # places of each label that are kept
@@ -48,7 +49,7 @@ def mask_facts(masks: Sequence[Stored]) -> list[MaskFacts]:
 
 def moments(images: Sequence[Stored]) -> list[NDArray[np.float64]]:
     """Give mean and standard deviation of each channel, (C, 2), of each image; of hollow ones without voxels at 0."""
-    return [facts["moment_C2"] for facts in _remembered(images, _measure)]
+    return [facts["moment_C2"] for facts in _remembered(images, lambda image: {"moment_C2": moments_of(image)})]
 
 
 def _remembered(files: Sequence[Stored], compute: Callable[[Stored], dict[str, NDArray]]) -> list[dict[str, NDArray]]:
@@ -99,7 +100,7 @@ def _count(mask: Stored) -> dict[str, NDArray]:
     }
 
 
-def _measure(image: Stored) -> dict[str, NDArray]:
+def moments_of(image: Stored) -> NDArray[np.float64]:
     """Measure mean and deviation of each channel, plane by plane, in the image's own units."""
     rows = []
     for channel, scale, offset in zip(image.mapped(), image.scale, image.offset, strict=True):
@@ -112,4 +113,15 @@ def _measure(image: Stored) -> dict[str, NDArray]:
         mean = total / max(1, number)
         deviation = np.sqrt(max(0.0, squares / max(1, number) - mean**2))
         rows.append((mean * scale + offset, deviation * scale))
-    return {"moment_C2": np.array(rows)}
+    return np.array(rows)
+
+
+def own_scale(moment_C2: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Make low, high, mean and deviation of a case that is standardised by itself: nothing is clipped."""
+    mean_C, std_C = moment_C2.T
+    return np.stack([np.full_like(mean_C, -np.inf), np.full_like(mean_C, np.inf), mean_C, np.maximum(std_C, 1e-8)], 1)
+
+
+def has_spacing(image: Stored, spacing: Triple) -> bool:
+    """Tell whether an image is at a spacing, to a thousandth."""
+    return bool(np.allclose(image.spacing, spacing, rtol=1e-3))

@@ -12,7 +12,7 @@ from torch.utils.data import Sampler
 
 from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.data.batches.mask_cases import MaskCase, SeveralVisits, TrainingMasks, WholeCases, labels_in_batches
-from medtrain.data.batches.mask_facts import MaskFacts, mask_facts, moments
+from medtrain.data.batches.mask_facts import MaskFacts, has_spacing, mask_facts, moments, own_scale
 from medtrain.data.batches.mask_fingerprint import fingerprint_of
 from medtrain.data.batches.mask_plan import Plan, plan
 from medtrain.data.batches.patch_form import PatchForm
@@ -25,7 +25,6 @@ from medtrain.data.loading import LaterBatches
 from medtrain.data.rows.manifest import Manifest
 from medtrain.data.rows.masks import target_of_masks
 from medtrain.io.store.voxels import VolumeForm
-from medtrain.io.volume import Triple
 from medtrain.io.volume_source import channels_of
 from medtrain.target import DataSpec
 from medtrain.target.mask import MaskTarget
@@ -191,7 +190,7 @@ class MaskData(VolumeData):
         assert spacing is not None
         z, y, x = spacing
         wanted = [slot for slot in np.unique(self.slots).tolist() if self.own[slot] is not None]
-        other = [slot for slot in wanted if not _has(self._case(slot), (z, y, x))]
+        other = [slot for slot in wanted if not has_spacing(self._case(slot).images[0], (z, y, x))]
         self.volumes = list(self.own)
         if other:
             again = self._again(other, VolumeForm((z, y, x)))
@@ -233,7 +232,7 @@ class MaskData(VolumeData):
         else:
             images = [image for case in cases for image in case.images]
             measured = iter(moments(images))
-            scales = [_own_scale(np.concatenate([next(measured) for _ in case.images])) for case in cases]
+            scales = [own_scale(np.concatenate([next(measured) for _ in case.images])) for case in cases]
         masks = [case.mask for case in cases if case.mask is not None]
         facts = iter(mask_facts(masks))
         return {
@@ -290,14 +289,3 @@ def refuse_unused(cfg: Mapping[str, Any], synthetic: bool) -> None:
                 f"data.{key}={value} is of volumes with a label each (task=volume_cls) and does nothing where masks "
                 "are learned: leave it out; data.patch_size, data.foreground_share and data.modality say what is seen"
             )
-
-
-def _has(case: Case, spacing: Triple) -> bool:
-    """Tell whether a case is at a spacing, to a thousandth."""
-    return bool(np.allclose(case.images[0].spacing, spacing, rtol=1e-3))
-
-
-def _own_scale(moment_C2: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Make low, high, mean and deviation of a case that is standardised by itself: nothing is clipped."""
-    mean_C, std_C = moment_C2.T
-    return np.stack([np.full_like(mean_C, -np.inf), np.full_like(mean_C, np.inf), mean_C, np.maximum(std_C, 1e-8)], 1)

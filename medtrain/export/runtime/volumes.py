@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from medtrain.export.runtime.classes import one_by_one
 from medtrain.export.runtime.inputs import in_batches, list_cases
 from medtrain.export.runtime.started import Started, begin
 from medtrain.io.store.voxel_values import prepared_image
+from medtrain.io.volume import Source, Triple, Volume
 from medtrain.io.volume_source import read_volume
 
 
@@ -32,6 +33,17 @@ class Held:
     low: Sequence[float]
     high: Sequence[float]
     box: Any
+    affine: NDArray[np.float64]
+    source: Source
+    notes: Mapping[str, str]
+    spacing: Sequence[float]
+
+    @classmethod
+    def of(cls, volume: Volume, spacing: Triple | None, window: Any = None) -> Any:
+        """Make one of a volume, at this spacing."""
+        stored, own = prepared_image(volume, spacing, window)
+        plain = {key: own[key] for key in ("scale", "offset", "low", "high", "box", "notes", "spacing")}
+        return cls(stored, **plain, affine=np.array(own["affine"]), source=volume.source)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -61,13 +73,17 @@ def read_case(path: str, facts: dict[str, Any]) -> Any:
         ValueError: with a short reason.
     """
     window, spacing = facts["form"]["window"], facts["spacing"]
-    stored, own = prepared_image(read_volume(path), spacing and tuple(spacing), window and tuple(window))
-    if len(stored) != facts["channels"]:
-        raise ValueError(f"{len(stored)} channels, where {facts['channels']} are wanted")
-    for text in own["notes"].values():
+    return Voxels((hold(path, read_volume(path), spacing, facts["channels"], window),))
+
+
+def hold(path: str, volume: Volume, spacing: Any, channels: int, window: Any = None) -> Any:
+    """Hold a volume at this spacing, and tell what is worth telling of it (ValueError where channels are others)."""
+    held = Held.of(volume, spacing and tuple(spacing), window and tuple(window))
+    if len(held.stored_CDHW) != channels:
+        raise ValueError(f"{len(held.stored_CDHW)} channels, where {channels} are wanted")
+    for text in held.notes.values():
         print(f"note: {Path(path).name} {text}", file=sys.stderr)
-    held: Any = Held(stored, own["scale"], own["offset"], own["low"], own["high"], own["box"])
-    return Voxels((held,))
+    return held
 
 
 def judge(started: Started, volume: Any) -> dict[str, NDArray[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -65,12 +66,10 @@ def portable_volumes(task: Any, request: ExportRequest) -> Portable:
         UsageError: what it reads, or adds at random, can't be exported.
     """
     form, spec = patch_form(request.data, task.spec), task.spec
-    columns = (request.data.get("columns") or {}).get("path")
     refuse_drawn(task)
     if form.center == "mask" or form.control is not None:
         raise UsageError("export: patches around masks, and those that show nothing, can't be exported")
-    if isinstance(columns, list) and len(columns) > 1:
-        raise UsageError(f"data.columns.path={columns}: cases of several files can't be exported yet")
+    refuse_several(request.data)
     members = len(task.model.members) if isinstance(task.model, Ensemble) else 1
     example = (2, spec.channels, *form.size)
     width = spec.n_logits + (task.pool == "attention")
@@ -98,6 +97,13 @@ def portable_volumes(task: Any, request: ExportRequest) -> Portable:
         compare=comparing(task),
         facts={"input": {"form": cut, "spacing": spec.spacing and list(spec.spacing), "channels": spec.channels}},
     )
+
+
+def refuse_several(data: Mapping[str, Any]) -> None:
+    """Refuse (UsageError) cases of several files, an image each."""
+    columns = (data.get("columns") or {}).get("path")
+    if isinstance(columns, list) and len(columns) > 1:
+        raise UsageError(f"data.columns.path={columns}: cases of several files can't be exported yet")
 
 
 def odd_volumes(source: Path, folder: Path) -> None:

@@ -14,11 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from medtrain.core.sliding import mean_of_networks, mean_of_views
 from medtrain.data.base import Data
 from medtrain.data.batches.masks import MaskData
-from medtrain.explain.names import unique_names
+from medtrain.explain.names import names_of_maps
+from medtrain.export.parity_masks import ties_of
+from medtrain.export.portable import ExportRequest, Portable
 from medtrain.io.files import write_text
-from medtrain.io.own_grid import most_likely, to_own, write_on_own
+from medtrain.io.own_grid import MASKS, SURE, decided, folder_of_maps, near_ties, write_on_own
 from medtrain.metric import EvalOptions
 from medtrain.metric.mask_overlap import measure
 from medtrain.model import members_of
@@ -29,10 +32,8 @@ from medtrain.task.explanation import Explanation, Request
 from medtrain.task.gathering import Outputs
 from medtrain.task.segmentation.out_of_fold import NO_SETS, MaskJudge, judge_masks
 from medtrain.task.segmentation.pictures import draw_cases, explain_masks
-from medtrain.task.segmentation.window import whole_volume
+from medtrain.task.segmentation.portable import portable_masks, said_by
 
-MASKS = "masks"  # folder of the label maps of a judged or predicted set
-SURE = 0.5  # probability from which on a voxel belongs to a region
 MIRRORS = ("mirror_head_feet", "mirror_front_back", "mirror_left_right")  # of the augmentation, along D, H, W
 
 
@@ -44,7 +45,12 @@ class Segmentation(Task):
         augment: ``augment(x, mask, ids, seed, epoch) -> (x, mask)``; only in training.
         mirrored: axes (0, 1, 2 of D, H, W) along which evaluation looks at mirrored views too.
         tolerance: mm by which surfaces may differ and count as the same.
+
+    Attributes:
+        near: voxels whose label is so nearly another one are noted beside label maps, for proofs; 0 for none.
     """
+
+    near: float = 0.0
 
     loss: nn.Module | None
     augment: nn.Module | None
@@ -91,18 +97,16 @@ class Segmentation(Task):
 
     def probabilities(self, batch: Batch, mirrored: tuple[int, ...] = ()) -> Tensor:
         """Compute (K, D, H, W) of the one case of a batch, on the CPU, the mean over an ensemble's members."""
-        total: Tensor | None = None
-        members = members_of(self.model)
-        for member in members:
-            probs = whole_volume(partial(self._said_by, member), batch["x"][0], self.spec.size, mirrored)
-            total = probs if total is None else total.add_(probs)
-        assert total is not None
-        return total.div_(len(members))
+        networks = [partial(self._window, member, mirrored, batch["x"].device) for member in members_of(self.model)]
+        return torch.from_numpy(mean_of_networks(networks, batch["x"][0].cpu().numpy(), self.spec.size))
 
-    def _said_by(self, member: nn.Module, x_BCDHW: Tensor) -> Tensor:
-        """Compute the probabilities of one network for a window."""
-        logits: Tensor = member(x_BCDHW).float()
-        return logits.sigmoid() if self.target.regions else logits.softmax(1)
+    def _window(
+        self, member: nn.Module, mirrored: tuple[int, ...], device: torch.device, x_BCDHW: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Compute the probabilities of one network for a window, the mean over mirrored views."""
+        x = torch.from_numpy(x_BCDHW).to(device)
+        probs: Tensor = mean_of_views(partial(said_by, member, bool(self.target.regions)), x, mirrored, torch.flip)
+        return np.asarray(probs.float().cpu().numpy())
 
     def outputs(self, batch: Batch) -> dict[str, Any]:
         """Compute ``case`` (1,) and, where masks are known, ``overlap`` (1, C, 3): voxels that both masks, the
@@ -127,12 +131,16 @@ class Segmentation(Task):
         """Write the label map of a case on its file's own grid; ``file`` [its path] and ``measured`` (1, C, M)."""
         row = int(batch["case"][0])
         own = self.truth.own_case(row)
-        image, spacing = own.images[0], tuple(self.spec.spacing or (1.0, 1.0, 1.0))
+        z, y, x = self.spec.spacing or (1.0, 1.0, 1.0)
+        image, spacing = own.images[0], (z, y, x)
         probs = self.probabilities(batch, self.mirrored)
         label, masks = self.on_own(probs, spacing, image)
         file = Path(self.trainer.default_root_dir) / ".masks" / f"{row}.nii.gz"
         file.parent.mkdir(parents=True, exist_ok=True)
         write_on_own(label, image, self.truth.image_file(row), file)
+        if self.near:
+            place, margin = near_ties(probs.numpy(), spacing, image, bool(self.target.regions), self.near)
+            np.savez(ties_of(file), place=place, margin=margin)
         made = {"case": batch["case"], "file": [str(file)]}
         ml = [float(mask.sum() * np.prod(image.spacing) / 1000) for mask in masks]
         made["volume"] = torch.tensor([ml], dtype=torch.float64)
@@ -150,16 +158,7 @@ class Segmentation(Task):
         self, probs_KDHW: Tensor, spacing: Any, image: Any
     ) -> tuple[NDArray[np.uint16], list[NDArray[np.bool_]]]:
         """Bring probabilities to the file's own grid: a label map as files have it, and the voxels of each class."""
-        probs = probs_KDHW.numpy()
-        if not self.target.regions:
-            number = most_likely(probs, spacing, image)
-            codes = np.array([0, *self.target.file_codes], np.uint16)
-            return codes[number], [number == n for n in range(1, len(codes))]
-        masks = [np.asarray(to_own(channel, spacing, image) >= SURE) for channel in probs]
-        label = np.zeros(image.shape[1:], np.uint16)
-        for region, inside in enumerate(masks, start=1):  # later regions lie within earlier ones
-            label[inside] = region
-        return label, masks
+        return decided(probs_KDHW.numpy(), spacing, image, self.target.file_codes, bool(self.target.regions))
 
     def score(self, outputs: Outputs) -> dict[str, float]:
         rows = [(int(b["case"][0]), b["overlap"][0].numpy()) for b in outputs if "overlap" in b]
@@ -188,7 +187,7 @@ class Segmentation(Task):
     def _move_masks(self, outputs: Outputs, cases: pd.DataFrame, folder: Path) -> dict[int, str]:
         """Put label maps where people look for them; gives the place of each in `folder`, by case number."""
         (folder / MASKS).mkdir(exist_ok=True)
-        names, moved = names_of(cases), {}
+        names, moved = names_of_maps(map(str, cases["case"])), {}
         for batch in outputs:
             for row, file in zip(batch["case"].tolist(), batch.get("file", ()), strict=False):
                 if Path(file).is_file():  # those of validation are gone
@@ -199,14 +198,17 @@ class Segmentation(Task):
 
     def save(self, output: Path, outputs: Outputs, inputs: Data, decision: Decision) -> None:
         """Write a table of volumes, a row an input, and beside it a folder with a label map of each."""
-        folder = output.with_name(f"{output.stem}_{MASKS}")
+        folder = folder_of_maps(output)
         folder.mkdir(parents=True, exist_ok=True)
-        rows, names = {int(b["case"][0]): b for b in outputs}, names_of(inputs.cases)
+        rows, names = {int(b["case"][0]): b for b in outputs}, names_of_maps(map(str, inputs.cases["case"]))
         lines = []
         for number, case in enumerate(inputs.cases["case"].tolist()):
             line: dict[str, Any] = {"case": case, "mask": "", "error": inputs.errors.get(number, "")}
             if number in rows:
-                shutil.move(rows[number]["file"][0], folder / names[number])
+                written = Path(rows[number]["file"][0])
+                shutil.move(written, folder / names[number])
+                if self.near:
+                    shutil.move(ties_of(written), ties_of(folder / names[number]))
                 line["mask"] = f"{folder.name}/{names[number]}"
                 volumes = rows[number]["volume"][0].tolist()
                 line |= {f"volume_ml_{name}": ml for name, ml in zip(self.spec.classes, volumes, strict=True)}
@@ -220,14 +222,12 @@ class Segmentation(Task):
     def explain(self, request: Request) -> Explanation:
         return explain_masks(self, request)
 
+    def portable(self, request: ExportRequest) -> Portable:
+        """Make the export of a segmentation: the network of a window, and the plan by which cases are cut."""
+        return portable_masks(self, request)
+
     def batch_size(self, batch: Batch) -> int:
         return len(batch["case"])
-
-
-def names_of(cases: pd.DataFrame) -> list[str]:
-    """Name the label map of each case: its file's name, folders joined, and a number where two would be one."""
-    stems = [str(case).replace("/", "_").removesuffix(".gz").removesuffix(".nii") for case in cases["case"]]
-    return [f"{stem}.nii.gz" for stem in unique_names(stems)]
 
 
 def tolerance_of(evaluation: Mapping[str, Any]) -> float:

@@ -2,7 +2,7 @@
 
 Isensee et al., nnU-Net, Nature Methods 2021: Gaussian weights of an eighth of the window's sides, and the mean over
 mirrored views. Sums lie in memory, or, of large volumes, in a file that is gone afterwards: what is held at a time does
-not grow with the volume beyond `IN_MEMORY`.
+not grow with the volume beyond `IN_MEMORY`. It needs no torch, so that an export goes through volumes by the same code.
 """
 
 from __future__ import annotations
@@ -12,9 +12,13 @@ import math
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
+
+Voxels = NDArray[np.float32]
+Window = Callable[[Voxels], Voxels]
 
 IN_MEMORY = 2**30  # bytes of sums
 OVERLAP = 0.5
@@ -28,39 +32,36 @@ def starts(side: int, window: int) -> list[int]:
     return [round(n * (side - window) / (number - 1)) for n in range(number)]
 
 
-def weights(window: Sequence[int]) -> Tensor:
+def weights(window: Sequence[int]) -> Voxels:
     """Weigh the voxels of a window: a Gaussian around its middle, nowhere 0."""
-    w = torch.ones(*window)
+    w = np.ones(tuple(window))
     for axis, side in enumerate(window):
-        places = (torch.arange(side) - (side - 1) / 2) / max(side / 8, 0.5)
+        places = (np.arange(side) - (side - 1) / 2) / max(side / 8, 0.5)
         shape = [side if other == axis else 1 for other in range(len(window))]
-        w = w * torch.exp(-0.5 * places**2).reshape(shape)
-    return w.clamp(min=float(w.max()) * 1e-3)
+        w = w * np.exp(-0.5 * places**2).reshape(shape)
+    return np.clip(w, float(w.max()) * 1e-3, None).astype(np.float32)
 
 
-def whole_volume(
-    network: Callable[[Tensor], Tensor], x_CDHW: Tensor, window: Sequence[int], mirrored: Sequence[int] = ()
-) -> Tensor:
-    """Compute probabilities of all voxels, (K, D, H, W) float32 on the CPU.
+def whole_volume(network: Window, x_CDHW: Voxels, window: Sequence[int]) -> Voxels:
+    """Compute probabilities of all voxels, (K, D, H, W).
 
     Args:
         network: from (1, C, d, h, w) to probabilities (1, K, d, h, w).
         x_CDHW: standardised; beyond it are zeros.
         window: voxels a side.
-        mirrored: axes (0, 1, 2 of D, H, W) along which views are mirrored too.
     """
     sides = x_CDHW.shape[1:]
     lacks = [max(0, w - side) for w, side in zip(window, sides, strict=True)]
     if any(lacks):
-        ends = [n for lack in reversed(lacks) for n in (lack // 2, lack - lack // 2)]
-        padded = whole_volume(network, torch.nn.functional.pad(x_CDHW, ends), window, mirrored)
+        ends = [(lack // 2, lack - lack // 2) for lack in lacks]
+        padded = whole_volume(network, np.pad(x_CDHW, [(0, 0), *ends]), window)
         z, y, x = (slice(lack // 2, lack // 2 + side) for lack, side in zip(lacks, sides, strict=True))
-        return padded[:, z, y, x].contiguous()
+        return np.ascontiguousarray(padded[:, z, y, x])
     weight = weights(window)
-    sums, total = None, torch.zeros(*sides)
+    sums, total = None, np.zeros(sides, np.float32)
     for place in itertools.product(*(starts(side, w) for side, w in zip(sides, window, strict=True))):
         cut = tuple(slice(start, start + w) for start, w in zip(place, window, strict=True))
-        probs = _views(network, x_CDHW[(slice(None), *cut)][None], mirrored)[0].float().cpu()
+        probs = network(np.ascontiguousarray(x_CDHW[(slice(None), *cut)][None]))[0]
         if sums is None:
             sums = _zeros((len(probs), *sides))
         sums[(slice(None), *cut)] += probs * weight
@@ -71,22 +72,38 @@ def whole_volume(
     return sums
 
 
-def _views(network: Callable[[Tensor], Tensor], x_BCDHW: Tensor, mirrored: Sequence[int]) -> Tensor:
-    """Average what a network says of all mirrored views, turned back."""
-    sums: Tensor | None = None
+def mean_of_networks(networks: Sequence[Window], x_CDHW: Voxels, window: Sequence[int]) -> Voxels:
+    """Compute probabilities of all voxels by several networks, their mean; see `whole_volume`."""
+    total: Voxels | None = None
+    for network in networks:
+        probs = whole_volume(network, x_CDHW, window)
+        total = probs if total is None else np.add(total, probs, out=total)
+    assert total is not None
+    return np.divide(total, np.float32(len(networks)), out=total)
+
+
+def mean_of_views(
+    network: Callable[[Any], Any], x_BCDHW: Any, mirrored: Sequence[int], flip: Callable[..., Any]
+) -> Any:
+    """Average what a network says of all mirrored views, turned back.
+
+    Args:
+        x_BCDHW: an array, or a tensor.
+        mirrored: axes (0, 1, 2 of D, H, W) along which views are mirrored.
+        flip: reverses an array or tensor along some axes.
+    """
+    sums: Any = None
     choices = [axes for n in range(len(mirrored) + 1) for axes in itertools.combinations(mirrored, n)]
     for axes in choices:
-        turned = [axis + 2 for axis in axes]
-        probs = network(x_BCDHW.flip(turned) if turned else x_BCDHW)
-        probs = probs.flip(turned) if turned else probs
+        turned = tuple(axis + 2 for axis in axes)
+        probs = network(flip(x_BCDHW, turned) if turned else x_BCDHW)
+        probs = flip(probs, turned) if turned else probs
         sums = probs if sums is None else sums + probs
-    assert sums is not None
     return sums / len(choices)
 
 
-def _zeros(shape: Sequence[int]) -> Tensor:
-    size = math.prod(shape)
-    if 4 * size <= IN_MEMORY:
-        return torch.zeros(*shape)
+def _zeros(shape: Sequence[int]) -> Voxels:
+    if 4 * math.prod(shape) <= IN_MEMORY:
+        return np.zeros(tuple(shape), np.float32)
     with tempfile.TemporaryDirectory(prefix="medtrain_") as folder:  # the mapping outlives the file's name
-        return torch.from_file(str(Path(folder) / "sums"), shared=True, size=size, dtype=torch.float32).view(*shape)
+        return np.memmap(Path(folder) / "sums", np.float32, "w+", shape=tuple(shape))

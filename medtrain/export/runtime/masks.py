@@ -1,0 +1,88 @@
+"""Masks of volumes: files or DICOM series in, windows through the networks; label maps on the files' own grids out."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medtrain.core.sliding import Voxels, Window, mean_of_networks, mean_of_views
+from medtrain.data.batches.mask_cases import MaskCase
+from medtrain.data.batches.mask_facts import has_spacing, moments_of, own_scale
+from medtrain.data.batches.patches import Case as Images
+from medtrain.data.batches.volumes import find_volumes
+from medtrain.explain.names import names_of_maps
+from medtrain.export.runtime.inputs import list_cases, tell, write_whole
+from medtrain.export.runtime.started import Predict, begin
+from medtrain.export.runtime.volumes import Held, hold
+from medtrain.io.own_grid import decided, folder_of_maps, write_on_own
+from medtrain.io.store.fill import reason_of
+from medtrain.io.volume_source import read_volume
+
+
+def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
+    """Predict label maps; returns 0, 1 where any volume could not be read, 2 where nothing could be done."""
+    begun = begin(network, folder, argv, lambda own: list_cases(own.input, own.facts["rows"], find_volumes))
+    if begun is None:
+        return 2
+    started, cases = begun
+    facts, classes = started.facts["input"], started.facts["target"]["classes"]
+    graphs = [window_of(started.networks[name], facts["mirrored"]) for name in facts["members"]]
+    maps, names = folder_of_maps(started.output), names_of_maps(case.name for case in cases)
+    maps.mkdir(parents=True, exist_ok=True)
+    errors: dict[int, str] = {}
+    volumes: dict[int, list[float]] = {}
+    for number, case in enumerate(cases):
+        try:
+            own, x_CDHW = read_case(case.path, facts)
+        except Exception as error:  # a bad file costs only itself
+            errors[number] = reason_of(error)
+            continue
+        probs_KDHW = mean_of_networks(graphs, x_CDHW, facts["size"])
+        label, masks = decided(probs_KDHW, tuple(facts["spacing"]), own, facts["codes"], facts["nested"])
+        write_on_own(label, own, case.path, maps / names[number])
+        volumes[number] = [float(mask.sum() * np.prod(own.spacing) / 1000) for mask in masks]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["case", "mask", "error", *(f"volume_ml_{name}" for name in classes if volumes)])
+    for number, case in enumerate(cases):
+        ml = volumes.get(number)
+        file = f"{maps.name}/{names[number]}" if ml else ""
+        cells = ([""] * len(classes) if ml is None else list(map(repr, ml))) if volumes else []
+        writer.writerow([case.name, file, errors.get(number, ""), *cells])
+    write_whole(started.output, text.getvalue())
+    return tell(cases, errors, started.output)
+
+
+def read_case(path: str, facts: Mapping[str, Any]) -> tuple[Any, Voxels]:
+    """Read a volume: in its file's own voxels, and at the run's spacing as networks take it, (C, D, H, W) float32.
+
+    Args:
+        facts: the node `input` of model.json.
+
+    Raises:
+        ValueError: with a short reason.
+    """
+    volume = read_volume(path)
+    own = hold(path, volume, None, facts["channels"])
+    z, y, x = facts["spacing"]
+    working = own if has_spacing(own, (z, y, x)) else Held.of(volume, (z, y, x))
+    scale_C4 = np.array(facts["intensity"]) if facts["intensity"] else own_scale(moments_of(working))
+    standardised = np.zeros(working.shape, np.float32)
+    case = MaskCase(Images((working,)), scale_C4)
+    case.image((0, 0, 0), case.case.shape, standardised)
+    return own, standardised
+
+
+def window_of(graph: Predict, mirrored: Sequence[int]) -> Window:
+    """Make of a graph what gives the probabilities of a window, the mean over mirrored views."""
+
+    def said(x_BCDHW: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(graph(patches=np.ascontiguousarray(x_BCDHW))["probabilities"])
+
+    return lambda x_BCDHW: np.asarray(mean_of_views(said, x_BCDHW, mirrored, np.flip), np.float32)
