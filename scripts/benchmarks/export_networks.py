@@ -35,14 +35,17 @@ from medtrain.export.folder import network_of
 from medtrain.export.portable import ExportRequest, Part, Portable
 from medtrain.target import DataSpec, Decision
 from medtrain.target.boxes import BoxTarget
+from medtrain.target.mask import MaskTarget
 from medtrain.task.classification.portable import portable_images
 from medtrain.task.classification.portable_volumes import portable_volumes
 from medtrain.task.detection.portable import portable_boxes
 from medtrain.task.mil.portable import portable_bags
+from medtrain.task.segmentation.portable import portable_masks
 
 IDENTITY = {"run": "benchmark", "version": "0", "checkpoint_sha256": "0" * 64, "task": "benchmark"}
 CLASSES = ("no", "yes")
 DETECTORS = ("yolo", "fcos", "retinanet", "faster_rcnn", "faster_rcnn_mobilenet")
+MASKS = ("unet_3d", "resunet_3d", "vnet")
 WITHOUT = {
     "custom": "is any network of your own; its export tells whether it can be traced",
     "end_to_end_mil": "takes tiles, which only medtrain cuts out of slides",
@@ -53,6 +56,8 @@ def spec_of(name: str) -> DataSpec:
     """Say what data a network is for."""
     if name in DETECTORS:
         return DataSpec(BoxTarget(("lesion",)), 1, (128, 128), boxes=((8.0, 9.0), (20.0, 30.0), (14.0, 14.0)))
+    if name in MASKS:
+        return DataSpec(MaskTarget(("lesion",)), 1, (16, 64, 64), (3.0, 1.0, 1.0))
     if "mil" in name or name.startswith(("clam", "dsmil")) or name.endswith("_probe"):
         return DataSpec.of("binary", CLASSES, 512, ())
     return DataSpec.of("binary", CLASSES, 1, (16, 64, 64) if name.endswith("_3d") else (128, 128))
@@ -63,12 +68,12 @@ def portable_of(network: nn.Module, spec: DataSpec) -> Portable:
     shape = (1, -1, *[1] * len(spec.size))
     mean, std = (torch.full((spec.channels,), value).view(shape) for value in (0.4, 0.2))
     task = SimpleNamespace(model=network, spec=spec, target=spec.target, views=None, mc_dropout=0, pool="mean",
-                           merge=0.5, mean=mean, std=std)  # fmt: skip
+                           merge=0.5, mean=mean, std=std, mirrored=())  # fmt: skip
     decision = Decision(0.5, 1.0, {spec.classes[-1]: 0.5})
     data = {"image_size": list(spec.size), "patch_size": list(spec.size)}
-    boxes = isinstance(spec.target, BoxTarget)
-    make = portable_boxes if boxes else (portable_bags, portable_images, portable_volumes)[max(0, spec.dims - 1)]
-    return make(task, ExportRequest(decision, data))
+    of_cases = (portable_bags, portable_images, portable_volumes)[max(0, spec.dims - 1)]
+    of_others = {BoxTarget: portable_boxes, MaskTarget: portable_masks}
+    return of_others.get(type(spec.target), of_cases)(task, ExportRequest(decision, data))
 
 
 def network_named(name: str, spec: DataSpec) -> nn.Module:

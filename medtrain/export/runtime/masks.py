@@ -82,7 +82,7 @@ def read_case(path: str, facts: Mapping[str, Any]) -> tuple[Any, Voxels]:
 def window_of(graph: Predict, mirrored: Sequence[int]) -> Window:
     """Make of a graph what gives the probabilities of a window, the mean over mirrored views."""
 
-    def said(x_BCDHW: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(x_BCDHW: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(graph(patches=np.ascontiguousarray(x_BCDHW))["probabilities"])
 
-    return lambda x_BCDHW: np.asarray(mean_of_views(said, x_BCDHW, mirrored, np.flip), np.float32)
+    return lambda x_BCDHW: np.asarray(mean_of_views(run, x_BCDHW, mirrored, np.flip), np.float32)
