@@ -75,6 +75,29 @@ def test_a_voxel_that_has_run_away_changes_no_other(name: str, spacing: tuple[fl
     assert f"{wild.sum():,} of {wild.size:,} voxels" in note
 
 
+@pytest.mark.parametrize("share", [0.001, 0.003])
+@pytest.mark.parametrize("spacing", [None, (2.0, 1.0, 1.5)])
+def test_scattered_voxels_that_have_run_away_leave_the_window(share: float, spacing: Any) -> None:
+    """As many as a percentile leaves out of the volume, but not out of the box of its body."""
+    voxels, draw = BODY.copy(), np.random.default_rng(1)
+    body = voxels[6:34, 6:30, 6:26]
+    body[np.unravel_index(draw.permutation(body.size)[: int(share * voxels.size)], body.shape)] = 1e6
+    _, plain = kept(BODY, spacing=spacing)
+    _, facts = kept(voxels, spacing=spacing)
+    assert facts["box"] == plain["box"] and "extreme" in facts["notes"]
+    ends = np.array([[f["low"][0], f["high"][0]] for f in (facts, plain)])
+    assert np.abs(ends[0] - ends[1]).max() < (1 if spacing is None else 75)  # up to a span, where they are blurred
+
+
+@pytest.mark.parametrize("count", [1, 7, 40])
+def test_a_sparse_volume_has_a_window(count: int) -> None:
+    voxels = np.zeros((40, 36, 32), np.float32)
+    voxels.reshape(-1)[np.arange(1, count + 1) * 997] = 8 + np.arange(count)
+    values, facts = kept(voxels)
+    assert facts["low"][0] == 0 and facts["high"][0] >= 8  # and not a window of no width, which shows nothing
+    assert np.abs(values - voxels).max() <= facts["scale"][0]
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_what_is_no_number_is_a_bad_row(bad: float) -> None:
     with pytest.raises(VolumeError, match=r"1 of 46,080 voxels are NaN or infinite"):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 SAMPLE = 1 << 21  # voxels that limits, background and percentiles are found by
 PERCENTILES = (0.5, 99.5)
 REACH = 30.0  # spans between these percentiles that values may lie beyond them: 65,535 steps leave 1,074 for one span
+NEAR = 1.0  # beyond them too, in spans: what a window takes in where voxels have run away, as some are blurred by these
 PADDING_SHARE, PADDING_GAP = 0.005, 0.25  # of all voxels; of the span of the others
 
 FAR = 2.0**16  # times the range: float32 has 24 bits
@@ -55,8 +56,18 @@ class Limits:
         return self.usual[0] - PADDING_GAP * self.span
 
     def shown(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Select what is no padding of values that went through `applied`."""
-        return values[values > self.level + 1e-3 * self.span] if self.padded else values
+        """Select what is no padding of values that went through `applied`, nor has run away or been blurred by it."""
+        if self.padded:
+            values = values[values > self.level + 1e-3 * self.span]
+        if self.beyond:
+            off = NEAR * self.span
+            values = values[(values >= self.usual[0] - off) & (values <= self.usual[1] + off)]
+        return values
+
+    def window(self, values: NDArray[Any]) -> Ends:
+        """Find where values lie, the 0.5th and 99.5th percentile of them; of a sparse volume's, of what differs."""
+        low, high = spread_of(values) if len(values) else self.usual
+        return (low, high) if high > low else self.usual
 
     @property
     def idle(self) -> bool:

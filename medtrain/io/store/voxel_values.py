@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from medtrain.io.content import of_labels, of_voxels
 from medtrain.io.resample import labels_to_spacing, to_spacing
 from medtrain.io.store.voxel_labels import as_labels
-from medtrain.io.store.voxel_limits import PERCENTILES, Ends, Limits, limits_of, sampled, step_of
+from medtrain.io.store.voxel_limits import Ends, Limits, limits_of, sampled, step_of
 from medtrain.io.volume import Notes, Triple, Volume, VolumeError
 
 STEPS = 65535  # of int16
@@ -133,7 +133,7 @@ def foreground(x_CDHW: NDArray[Any], limits: Sequence[Limits]) -> tuple[Box, NDA
     """Find the box of what is no background, and the 0.5th and 99.5th percentile of each channel's values within it.
 
     Background is what lies below Otsu's threshold (IEEE Trans. SMC 1979) of the first channel: the air around a body.
-    Padding is background, and no value.
+    Padding is background, and no value; nor is what has run away (`Limits.shown`).
     """
     step, (low, high) = step_of(x_CDHW[0]), limits[0].usual
     off = FENCE * (high - low)
@@ -146,10 +146,7 @@ def foreground(x_CDHW: NDArray[Any], limits: Sequence[Limits]) -> tuple[Box, NDA
     ]
     inner = tuple(slice(start, stop, step) for start, stop in ends)
     values = [limit.shown(channel[inner].ravel()) for channel, limit in zip(x_CDHW, limits, strict=True)]
-    windows = [
-        np.percentile(own, PERCENTILES) if len(own) else limit.usual for own, limit in zip(values, limits, strict=True)
-    ]
-    low_C, high_C = np.array(windows, np.float64).T
+    low_C, high_C = np.array([limit.window(own) for own, limit in zip(values, limits, strict=True)], np.float64).T
     return (ends[0], ends[1], ends[2]), low_C, high_C
 
 

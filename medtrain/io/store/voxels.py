@@ -35,7 +35,7 @@ from medtrain.io.store.voxel_values import Box, prepared_image, prepared_mask
 from medtrain.io.volume import Notes, Source, Triple, VolumeError
 from medtrain.io.volume_source import content_of, read_volume, state_of
 
-VERSION = 6  # of reading, resampling and keeping: raise it when the same file gives other voxels or another identity
+VERSION = 7  # of reading, resampling and keeping: raise it when the same file gives other voxels or another identity
 ALONE = 8 << 20  # bytes of files that are not worth starting processes
 
 
