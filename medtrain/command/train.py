@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
@@ -24,6 +25,7 @@ from medtrain.core.errors import DataError, MedtrainError, UsageError
 from medtrain.core.warned import kept_warnings
 from medtrain.data.base import Data
 from medtrain.inspection import Inspection
+from medtrain.io import closed
 from medtrain.io.files import sha256, write_text
 from medtrain.metric import EvalOptions
 from medtrain.model import read_weights, warm_start
@@ -36,7 +38,8 @@ log = logging.getLogger("medtrain")
 
 def main(cfg: DictConfig, folder: Path) -> float | None:
     """Train into `folder`; returns the best monitored value, for a sweeper."""
-    with recorded(cfg, folder) as record, kept_warnings() as warned:
+    watched = nullcontext() if cfg.eval.get("test", True) else closed.closing()
+    with recorded(cfg, folder) as record, kept_warnings() as warned, watched:
         trainer = build.trainer(cfg, folder, training=True, report=record.update if record else None)
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
         data = build.data(cfg)
@@ -46,6 +49,10 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
             data.prepare()
             if resumed:
                 refuse_changed(folder, data, TO_GO_ON)
+        if not cfg.eval.get("test", True):
+            others = [file for split in ("train", "val") for file in data.files_of_split(split)]
+            cases = data.cases["case"][data.cases["split"] == "test"].astype(str).tolist()
+            closed.settle(folder, cases, data.files_of_split("test"), others)
         data.spec = build.with_loss(cfg, data.spec)
         check_validation(cfg, data)
         refuse_leaking_gate(cfg, data)

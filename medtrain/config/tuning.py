@@ -28,7 +28,7 @@ from medtrain.config import compose, space
 from medtrain.config.trials import Outcome, Plan, outcome_of, plan_of
 from medtrain.core.errors import UsageError
 from medtrain.core.extras import extra
-from medtrain.io import record
+from medtrain.io import closed, record
 from medtrain.io.files import write_text
 from medtrain.io.store.lock import only_one
 from medtrain.io.study import JOURNAL, UNTIL, WHO, WORKER, make_pruner, make_sampler, mend, open_study
@@ -244,7 +244,8 @@ def hand_out(study: Any, names: Sequence[str], busy: Collection[str] = ()) -> No
 
 @contextmanager
 def known_to(plan: Plan, number: int) -> Iterator[None]:
-    """Let the training know of its trial, where it may be pruned."""
+    """Let the training know of its trial, where it may be pruned, and of files that stay closed."""
+    os.environ[closed.CLOSED] = str(plan.parts(DEFAULT)[0][0].absolute() / closed.FILE)
     if plan.pruner != "none":
         monitor = plan.objectives[0][0]
         os.environ[pruning.TRIAL] = pruning.describe(plan.folder, number, plan.pruner, monitor, plan.epochs)
@@ -252,6 +253,7 @@ def known_to(plan: Plan, number: int) -> Iterator[None]:
         yield
     finally:
         os.environ.pop(pruning.TRIAL, None)
+        os.environ.pop(closed.CLOSED, None)
 
 
 def tell(study: Any, number: int, outcomes: Sequence[Outcome]) -> None:

@@ -193,6 +193,16 @@ class Data(Loaders):
         """Name the file that an export reads of each of these rows of a manifest."""
         return [manifest.path[row] for row in rows]
 
+    def rows_of_split(self, split: str) -> tuple[Manifest, list[int]]:
+        """Give the rows of a split, and the manifest that they are of."""
+        return self._manifest, self.slots[self.rows(split)].tolist()
+
+    def files_of_split(self, split: str) -> list[str]:
+        """List the files, whatever they hold, of the cases of a split."""
+        manifest, rows = self.rows_of_split(split)
+        columns = [manifest.path, *manifest.beside, manifest.masks or [], manifest.slides or [], manifest.tissue or []]
+        return [column[row] for column in columns if len(column) for row in rows if column[row]]
+
     def listed(self, **assumed: Any) -> Manifest:
         """Read the labelled rows; `spec` is known from here on.
 
@@ -247,7 +257,7 @@ class Data(Loaders):
 
     def _take(self, manifest: Manifest, rows: Rows, files: Files) -> None:
         """Make cases of these rows."""
-        self.slots, self.decoded, self._raw = rows, files.read, manifest.raw
+        self.slots, self.decoded, self._raw, self._manifest = rows, files.read, manifest.raw, manifest
         columns = {"case": manifest.case, "patient": manifest.patient, "path": manifest.path}
         self.cases = pd.DataFrame({name: [column[row] for row in rows.tolist()] for name, column in columns.items()})
         self.targets = None if manifest.target is None else manifest.targets[rows]

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from medtrain.io import closed
 from medtrain.io.slide_openslide import OpenSlideLevels
 from medtrain.io.slide_pages import open_levels
 from medtrain.io.slide_tiff import TiffLevels, agrees
@@ -76,6 +77,7 @@ class Slide:
         self, path: Path | str, mpp: float | None = None, default_mpp: float | None = None, direct: bool = True
     ) -> None:
         self.path = Path(path)
+        closed.refuse(str(path))
         self._openslide = open_levels(self.path)
         self._tiff = TiffLevels(self._openslide)
         direct = direct and isinstance(self._openslide, OpenSlideLevels)

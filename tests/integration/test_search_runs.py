@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Callable
@@ -11,10 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from medtrain.io import record
 from tests import preloaded
-from tests.integration.conftest import Ran, ended
+from tests.integration.conftest import TINY, Ran, ended
 
 optuna = pytest.importorskip("optuna")
 
@@ -112,3 +114,54 @@ def test_what_fails_is_told_what_is_behind_is_pruned(
     ran = medtrain(*GO_ON)
     assert ran.code == 0 and "default is finished already" in ran.out, ran.err
     assert len(trials()) == 5
+
+
+SPY = """
+import sys
+
+def spy(event, arguments, log=open("opened.log", "a", buffering=1)):
+    if event == "open" and isinstance(arguments[0], str) and "opened.log" not in arguments[0]:
+        log.write(arguments[0] + "\\n")
+
+sys.addaudithook(spy)
+"""
+
+
+def test_no_file_of_the_test_split_is_opened_before_the_best_is_tested(folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    Path("films").mkdir()
+    names = [f"films/{n:02d}.png" for n in range(40)]
+    for n, name in enumerate(names):
+        Image.fromarray(rng.integers(0, 200, (24, 24), np.uint8) + np.uint8(40 * (n % 2))).save(name)
+    table = pd.DataFrame({"path": names, "label": np.arange(40) % 2, "patient": range(40)})
+    table.to_csv("films.csv", index=False)
+    started = preloaded.start(
+        *("-m", "hydra/sweeper=optuna", "hydra.sweep.dir=search", "hydra.sweeper.n_trials=3", "data=image_table"),
+        *("data.table=films.csv", "data.image_size=32,48,64", "hydra.sweeper.sampler=grid", "trainer=cpu"),
+        *("model=resnet18", "model.weights=none", "trainer.max_epochs=1", "eval.bootstrap=20", "data.num_workers=0"),
+        code=SPY,
+        MEDTRAIN_CACHE=str(folder / "cache"),
+    )
+    ran = ended(started)
+    assert ran.code == 0, ran.out + ran.err
+    opened = [Path(line).name if "films/" in line else line for line in Path("opened.log").read_text().splitlines()]
+    splits = pd.read_csv("search/default/splits.csv", dtype=str)
+    of = {split: {Path(case).name for case in splits["case"][splits["split"] == split]} for split in ("train", "test")}
+    first = next(n for n, name in enumerate(opened) if name.startswith(str(Path("search/0"))) or "/search/0/" in name)
+    last = next(n for n, name in enumerate(opened) if "test_test" in name)
+    assert len(of["test"]) >= 6 and of["test"] <= set(opened[:first])  # what they are has to be known
+    assert not of["test"] & set(opened[first:last])
+    assert of["train"] <= set(opened[first:last])  # at another size
+    tested = [run.name for run in Path("search").iterdir() if record.look(run).get("tests_counted")]
+    found = json.loads(Path("search/search.json").read_text())
+    assert tested == [found["best"]["run"]] and found["test"]["tests_of_search"] == 1
+    assert sorted(set(splits["content"])) == sorted(set(pd.read_csv("search/2/splits.csv", dtype=str)["content"]))
+    assert "tune.html" in ran.out and "corrected for being the best of 4" in ran.out
+    again = Path("search") / found["best"]["run"] / "test_test"
+    assert again.is_dir() and not list(Path("search").glob("*/test_test_2"))
+
+
+def test_a_search_has_one_test_split(medtrain: Callable[..., Ran], folder: Path) -> None:
+    words = ["-m", "hydra/sweeper=optuna", "hydra.sweep.dir=search", *TINY, "data.split_seed=5,6"]
+    ran = medtrain(*words, "hydra.sweeper.n_trials=2", "hydra.sweeper.sampler=grid")
+    assert "a search has one test split" in ran.out, ran.out

@@ -114,6 +114,10 @@ class BagData(Data):
         folder, made = self.slide_reader.embed(manifest)
         return [str(folder / made[row].bag) for row in rows if not made[row].error]
 
+    def rows_of_split(self, split: str) -> tuple[Manifest, list[int]]:
+        """Give the bags of a split, where a case has several, and their manifest."""
+        return self._single, [bag for slot in self.slots[self.rows(split)] for bag in self.members[slot]]
+
     def _open(self, rows: Manifest) -> None:
         """Open the bags of rows, and say what each is."""
         if rows.content is not None:

@@ -73,7 +73,7 @@ def read_cases(
         if mark is not None and mark in marks.problems:
             faults.append(f"its mask: {marks.problems[mark]}")
         case = None
-        if not faults:
+        if not faults and all(cache.stored[image] is not None for image in own):  # else it is closed
             case = Case(tuple(cache[image] for image in own), None if mark is None else marks[mark])
             faults = _unlike(case)
         files.cases.append(None if faults else case)

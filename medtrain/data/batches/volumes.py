@@ -91,7 +91,8 @@ class VolumeData(Data):
         return ""
 
     def label_texts(self) -> list[str]:
-        masks = ["" if case.mask is None else case.mask.identity for case in self._cases(np.arange(len(self.cases)))]
+        cases = [self.volumes[slot] for slot in self.slots.tolist()]
+        masks = ["" if case is None or case.mask is None else case.mask.identity for case in cases]
         return [f"{text} {mask}".strip() for text, mask in zip(super().label_texts(), masks, strict=True)]
 
     def dataset(self, rows: Rows) -> GridPatches:

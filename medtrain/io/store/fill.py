@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 from medtrain.core.cores import cores
 from medtrain.core.errors import MedtrainError
 from medtrain.core.progress import Progress
+from medtrain.io import closed
 from medtrain.io.cache_root import writing_to
+from medtrain.io.content import from_bytes
 from medtrain.io.image import why_no_file
 from medtrain.io.stats import stat_file
 from medtrain.io.store.files import Table, digest_file, file_records
@@ -87,7 +89,8 @@ class Entries:
         index: of the store.
         records: (N,) the record of each file.
         good: (N,) has it a content?
-        problems: the reason why it has none, by number.
+        problems: the reason why it has none, by number; none of files that are closed (`medtrain.io.closed`).
+        known: (N,) is it known what the file holds? So it is of closed ones.
         looked_at, decoded: how many files were opened now, and how many contents were read.
     """
 
@@ -95,8 +98,13 @@ class Entries:
     records: Table
     good: NDArray[np.bool_]
     problems: dict[int, str]
+    known: NDArray[np.bool_]
     looked_at: int
     decoded: int
+
+    def identities(self, rule: str) -> list[str]:
+        """Say what each file holds, by `medtrain.io.content`; '' where that is unknown."""
+        return from_bytes(rule, self.records["identity"], self.known)
 
     def opened(self, of: Callable[[Path, dict[str, Any]], Opened]) -> list[Opened | None]:
         """Make something of the facts of each file, given the folder that they lie in; None of problems."""
@@ -176,6 +184,7 @@ class _Filling:
     def __init__(self, index: Index, codec: Codec, paths: Sequence[str], states: NDArray[np.int64]) -> None:
         self.index, self.codec, self.paths = index, codec, paths
         self.files = file_records(paths, states)
+        self.shut = closed.known_of(paths)
         self.refused: dict[int, str] = {}  # not remembered: it may be otherwise next time
         self.added: dict[bytes, Place] = {}
         self.claims: dict[bytes, int] = {}
@@ -183,7 +192,7 @@ class _Filling:
 
     def todo(self) -> list[int]:
         """Find the numbers of the files to read."""
-        new = (self.index.find_files(self.files) < 0) & (self.files["size"] >= 0)
+        new = (self.index.find_files(self.files) < 0) & (self.files["size"] >= 0) & ~self.shut
         return [int(n) for n in np.flatnonzero(new)]
 
     def run(self, todo: list[int], progress: Progress | None, workers: int) -> None:
@@ -232,6 +241,7 @@ class _Filling:
 
     def _look(self, number: int) -> _Look:
         path, codec = self.paths[number], self.codec
+        closed.refuse(path)
         before = int(self.files["size"][number]), int(self.files["mtime"][number])
         try:
             content = codec.digest(path)
@@ -270,8 +280,13 @@ class _Filling:
         index, rows = self.index, self.index.find_files(self.files)
         records = index.table[rows] if len(index.table) else np.zeros(len(rows), index.table.dtype)
         good = (rows >= 0) & (records["kind"] != REASONS)
-        problems = {n: self._why(n, records[n] if rows[n] >= 0 else None) for n in np.flatnonzero(~good).tolist()}
-        return Entries(index, records, good, problems, self.looked_at, self.decoded)
+        lacking = np.flatnonzero(~good & ~(self.shut & (rows < 0))).tolist()
+        problems = {n: self._why(n, records[n] if rows[n] >= 0 else None) for n in lacking}
+        for n in np.flatnonzero(self.shut & (rows < 0)).tolist():
+            records["identity"][n] = np.frombuffer(bytes.fromhex(closed.shut(self.paths[n]) or ""), "<u8")
+        known = good | (self.shut & (rows < 0))
+        closed.note(self.paths, records["identity"], known)
+        return Entries(index, records, good, problems, known, self.looked_at, self.decoded)
 
     def _why(self, number: int, record: np.void | None) -> str:
         if record is not None:

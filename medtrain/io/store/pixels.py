@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from medtrain.core.progress import Progress, to_stderr
+from medtrain.io import closed
 from medtrain.io.content import PIXELS, first_with_same, from_bytes
 from medtrain.io.dicom_notes import tell_notes
 from medtrain.io.image import ImageForm, Pixels, read_identified
@@ -55,6 +56,7 @@ class ImageCache:
     _file_N: Tensor = field(repr=False)  # number in _files, or BLACK
     _slot_N: Tensor = field(repr=False)
     _identity_N2: Tensor = field(repr=False)
+    _known_N: Tensor = field(repr=False)  # bool: problems are not, closed files are, though they have no pixels
     _maps: dict[int, NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -68,12 +70,12 @@ class ImageCache:
     @property
     def identities(self) -> list[str]:
         """Say what each picture is, by `medtrain.io.content`; '' of problems."""
-        return from_bytes(PIXELS, self._identity_N2.numpy(), (self._file_N != BLACK).numpy())
+        return from_bytes(PIXELS, self._identity_N2.numpy(), self._known_N.numpy())
 
     def __getitem__(self, indices: ArrayLike) -> Pixels:
         """Copy the pictures `indices`: (B, C, H, W)."""
         index = torch.from_numpy(np.array(indices, np.int64))
-        file_B, slot_B = self._file_N[index].numpy(), self._slot_N[index].numpy()
+        file_B, slot_B = self._places(index)
         numbers = np.unique(file_B)
         if len(numbers) == 1 and numbers[0] != BLACK and self._files[numbers[0]][1] == self.dtype:
             return np.asarray(self._map(int(numbers[0]))[slot_B])  # fancy indexing has copied
@@ -87,11 +89,23 @@ class ImageCache:
         """Copy a part of `size` (H, W) of each of the pictures `indices`, from (left, top) on: (B, C, H, W)."""
         index = torch.from_numpy(np.array(indices, np.int64))
         out = np.zeros((len(index), self.shape[1], *size), self.dtype)
-        places = zip(self._file_N[index].tolist(), self._slot_N[index].tolist(), np.asarray(corner_B2), strict=True)
+        file_B, slot_B = self._places(index)
+        places = zip(file_B.tolist(), slot_B.tolist(), np.asarray(corner_B2), strict=True)
         for part, (number, slot, (left, top)) in zip(out, places, strict=True):
             if number != BLACK:
                 part[:] = self._deepened(self._map(number)[slot, :, top : top + size[0], left : left + size[1]])
         return out
+
+    def _places(self, index: Tensor) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Find file and slot of pictures.
+
+        Raises:
+            MedtrainError: one of them is closed.
+        """
+        file_B = self._file_N[index]
+        if bool((shut_B := (file_B == BLACK) & self._known_N[index]).any()):
+            raise closed.refusal(f"picture {int(index[shut_B][0])}")
+        return file_B.numpy(), self._slot_N[index].numpy()
 
     def _deepened(self, pixels: Pixels) -> Pixels:
         # 257 maps 255 to 65535, so that both depths scale to the same 0..1.
@@ -177,4 +191,5 @@ def _open(entries: Entries, shape: tuple[int, int, int]) -> ImageCache:
         _file_N=torch.from_numpy(np.where(good, number, BLACK).astype(np.int32)),
         _slot_N=torch.from_numpy(slot.astype(np.int64)),
         _identity_N2=torch.from_numpy(here["identity"].astype("<i8")),
+        _known_N=torch.from_numpy(entries.known),
     )

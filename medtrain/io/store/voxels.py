@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from medtrain.core.errors import MedtrainError
 from medtrain.core.progress import Progress, to_stderr
-from medtrain.io.content import first_with_same
+from medtrain.io.content import LABELS, VOXELS, first_with_same
 from medtrain.io.files import atomic_path
 from medtrain.io.stats import absolute
 from medtrain.io.store.files import mapped
@@ -115,22 +115,19 @@ class VolumeCache:
     """Volumes by number.
 
     Attributes:
-        stored: a volume each, None for what is none.
+        stored: a volume each, None for what is none, or closed.
+        identities: what each volume is, by `medtrain.io.content`; '' of problems.
         problems: why a file is no volume, by number.
         decoded: how many volumes were read now.
     """
 
     stored: list[Stored | None]
+    identities: list[str]
     problems: dict[int, str]
     decoded: int
 
     def __len__(self) -> int:
         return len(self.stored)
-
-    @property
-    def identities(self) -> list[str]:
-        """Say what each volume is, by `medtrain.io.content`; '' of problems."""
-        return ["" if one is None else one.identity for one in self.stored]
 
     @property
     def content(self) -> NDArray[np.int64]:
@@ -241,4 +238,5 @@ def cache_volumes(
     files = absolute(paths)
     states = np.array([state_of(path) for path in files], np.int64).reshape(-1, 2)
     entries = keep(files, states, VoxelCodec(form, folder), progress, workers, report)
-    return VolumeCache(entries.opened(Stored.of), entries.problems, entries.decoded)
+    identities = entries.identities(LABELS if form.mask else VOXELS)
+    return VolumeCache(entries.opened(Stored.of), identities, entries.problems, entries.decoded)
