@@ -19,7 +19,7 @@ from medtrain.config import completion
 from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.core.verb import Place, Verb
 from medtrain.core.words import suggest
-from medtrain.launch import threads
+from medtrain.launch import imports, threads
 from medtrain.launch.environment import own_environment
 from medtrain.verbs import VERBS, help_text, look_up
 
@@ -69,6 +69,7 @@ INSTEAD = {  # options of Hydra's that have another form here
 def entry() -> int:
     """Run the console script."""
     threads.settle(processes=int(os.environ.get("LOCAL_WORLD_SIZE") or 1))
+    imports.begin()
     return main(sys.argv[1:])
 
 

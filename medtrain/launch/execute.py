@@ -19,7 +19,7 @@ from medtrain.core.errors import DataError, MedtrainError
 from medtrain.core.notice import notice
 from medtrain.core.verb import Place, Verb
 from medtrain.io.files import write_text
-from medtrain.launch import processes
+from medtrain.launch import imports, processes
 from medtrain.launch.environment import own_environment
 
 PREEMPTED = 75  # the exit code for "try again later" (sysexits.h)
@@ -40,7 +40,9 @@ def execute(verb: Verb, cfg: DictConfig, folder: Path) -> int:
     try:
         if verb.ranks:
             processes.fit(cfg)
-        verb.command.main(cfg, folder)
+        command = verb.command
+        imports.end()
+        command.main(cfg, folder)
         return 0
     except (KeyboardInterrupt, SystemExit) as stopped:
         # Lightning turns an interruption into sys.exit(1)

@@ -6,6 +6,7 @@ figure only, so that printing a table doesn't wait for it.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medtrain.core.words import plain_text
@@ -18,6 +19,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7
 DRAWN = 16  # curves in one figure; more can't be told apart
 BANDS = 3  # curves up to which their intervals can be told apart
 FAINT = "#999999"
+DPI = 150
 
 
 def new_figure(height: float = 4.2) -> Figure:
@@ -33,6 +35,16 @@ def new_axes(height: float = 4.2) -> tuple[Figure, Axes]:
     """Make a figure with one pair of axes."""
     figure = new_figure(height)
     return figure, figure.add_subplot()
+
+
+def write_png(figure: Figure, file: Path) -> None:
+    """Write a figure, laid out here: `savefig` alone draws all of it once more to find the layout."""
+    figure.set_dpi(DPI)  # which sizes of letters follow from
+    layout = figure.get_layout_engine()
+    if layout is not None:
+        layout.execute(figure)
+        figure.set_layout_engine("none")
+    figure.savefig(file, format="png", dpi=DPI)
 
 
 def dot(axes: Axes, x: float, y: float, i: int) -> None:

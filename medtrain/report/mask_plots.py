@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from medtrain.core.words import plain_text
 from medtrain.io.files import atomic_path
-from medtrain.report.canvas import colour, new_axes, tidy
+from medtrain.report.canvas import colour, new_axes, tidy, write_png
 from medtrain.report.figures import Plot
 from medtrain.report.folder import RunFolder
 from medtrain.report.html import data_uri
@@ -51,7 +51,7 @@ def mask_figures(run: RunFolder) -> Section | None:
 def _plot(run: RunFolder, name: str, figure: Figure, heading: str, text: str) -> Plot:
     file = Path(run.path / "plots" / f"{name}.png")
     with atomic_path(file) as temporary:
-        figure.savefig(temporary, format="png", dpi=150)
+        write_png(figure, temporary)
     return Plot(data_uri(file), f"{heading}: {text}", heading, text)
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from medtrain.io.files import atomic_path
 from medtrain.report.agreement import value_figures
 from medtrain.report.benefit import calibration_curve, decision_curve
-from medtrain.report.canvas import COLOURS, DRAWN, legible, name_ticks, new_axes, new_figure, tidy
+from medtrain.report.canvas import COLOURS, DRAWN, legible, name_ticks, new_axes, new_figure, tidy, write_png
 from medtrain.report.detection import detection_figures
 from medtrain.report.discrimination import precision_recall, roc
 from medtrain.report.explorer import Curve
@@ -51,7 +51,7 @@ def draw(folder: RunFolder, to: Path, classes: Sequence[Curve]) -> dict[str, Pat
         if figure is not None:
             files[name] = to / f"{name}.png"
             with atomic_path(files[name]) as temporary:
-                figure.savefig(temporary, format="png", dpi=150)
+                write_png(figure, temporary)
     return files
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medtrain.io.files import atomic_path
-from medtrain.report.canvas import colour, diagonal, legend, new_axes, tidy
+from medtrain.report.canvas import colour, diagonal, legend, new_axes, tidy, write_png
 from medtrain.report.figures import Plot
 from medtrain.report.folder import RunFolder
 from medtrain.report.html import data_uri
@@ -83,7 +83,7 @@ def _time(unit: str) -> str:
 def _plot(run: RunFolder, name: str, figure: Figure, groups: dict[str, Any]) -> Plot:
     file: Path = run.path / "plots" / f"{name}.png"
     with atomic_path(file) as temporary:
-        figure.savefig(temporary, format="png", dpi=150)
+        write_png(figure, temporary)
     heading, text = "Calibration at horizons", "Groups of equal size by prediction; on the dashed line it came true."
     if name == "kaplan_meier":
         heading, text = "Kaplan-Meier", f"Bands are 95 % intervals, point by point. {_tested(groups)}"

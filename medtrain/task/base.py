@@ -250,7 +250,9 @@ class Task(pl.LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Draw dropout from (seed, step, rank): a resumed run draws what an undisturbed one would have."""
         self.place = (self.current_epoch, batch_idx, self.global_rank)
-        torch.manual_seed(torch_seed(self.seed, "step", *self.place))
+        # of a CPU its own generator: torch.manual_seed would note with a stack trace what every absent device has to do
+        seed = torch.default_generator.manual_seed if self.device.type == "cpu" else torch.manual_seed
+        seed(torch_seed(self.seed, "step", *self.place))
         self._rate = max(float(group["lr"]) for group in self.trainer.optimizers[0].param_groups)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

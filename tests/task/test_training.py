@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from medtrain.core.streams import torch_seed
 from medtrain.loss import cross_entropy
 from medtrain.scheduler import Plateau, cosine
 from medtrain.target import DataSpec
@@ -92,3 +93,19 @@ def test_sure_cases_stay_apart_when_averaged() -> None:
     logits = torch.tensor([[18.0], [19.0], [-18.0], [-19.0]])
     batch = {"logits": logits, "case": torch.arange(4), "instance": torch.zeros(4, dtype=torch.long)}
     torch.testing.assert_close(task.cases([batch])["logits"], logits, rtol=0, atol=0.01)
+
+
+def test_a_step_on_a_cpu_asks_no_other_device_and_draws_what_its_place_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", None)  # torch.manual_seed calls it, with a stack trace
+    noise: list[Tensor] = []
+    monkeypatch.setattr(Classification, "on_before_zero_grad", lambda *_: noise.append(torch.rand(2)), raising=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "manual_seed", torch.default_generator.manual_seed)
+        task, _ = fitted(tmp_path, 8, cosine, max_epochs=2)
+    wanted = []
+    for place in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        torch.default_generator.manual_seed(torch_seed(task.seed, "step", *place, 0))
+        wanted.append(torch.rand(2))
+    assert torch.equal(torch.stack(noise), torch.stack(wanted))
