@@ -111,11 +111,23 @@ def check(cfg: Plain, base: Plain, overrides: list[Override], *, signatures: boo
     """
     lines = {o.key_or_group: str(o.input_line) for o in overrides}
     added = {o.key_or_group for o in overrides if o.is_add() or o.is_force_add()}
+    if faults := [replace(fault, token=lines.get(fault.key, "")) for fault in no_maps(cfg)]:
+        return faults  # what follows looks into them
     faults = _walk(cfg, base, "", lines, added) + _taken_out(base, overrides)
     faults += [Fault("", text) for text in allowed.check_names(cfg)]
     faults += _arguments(cfg, {fault.key for fault in faults}, lines) if signatures else []
     faults += _endless(cfg, {fault.key for fault in faults}, lines)
     return faults + _combination(cfg)
+
+
+def no_maps(cfg: Plain) -> list[Fault]:
+    """List the groups whose node is no map, such as ``model: 5`` in a file."""
+    groups = [group for group in search.packaged_groups() if group not in UNNEEDED and group in cfg]
+    return [
+        Fault("", f"{group}={cfg[group]}: not a map of keys and values", group)
+        for group in groups
+        if not isinstance(cfg[group], dict)
+    ]
 
 
 def value_faults(cfg: Plain, base: Plain) -> list[Fault]:

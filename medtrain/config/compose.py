@@ -146,7 +146,10 @@ def _unknown_options(overrides: list[Override], multirun: bool) -> list[check.Fa
             problems.append(check.Fault(line, f"{line}: several values make a sweep; add -m, or quote the comma"))
         elif group in options and not group.startswith("hydra/") and not override.is_delete():
             for value in _values(override):
-                if value is not None and str(value) not in options[group]:
+                if value is None or value == "null":
+                    text = f"{line}: null is no option of {group}; leave it out of the sweep"
+                    problems.append(check.Fault(line, text))
+                elif str(value) not in options[group]:
                     known = features.by_another_name(str(value), options[group]) if group == "encoder" else None
                     advice = known or suggest(str(value), options[group])
                     problems.append(check.Fault(line, f"{group}={value}: no such option; {advice}"))
@@ -221,6 +224,10 @@ def _load(configs: ConfigLoaderImpl, primary: str, overrides: list[Override]) ->
         except UserWarning as lacking:
             folder = str(lacking).partition("path=")[2].removesuffix(" is not available.")
             raise UsageError(f"hydra.searchpath: {folder}: no such folder or package") from None
+        except RecursionError:
+            raise UsageError("the configuration can't be put together: a defaults list leads to itself") from None
+        except (ValueError, TypeError, AssertionError) as error:  # of a defaults list that is none
+            raise UsageError(f"the configuration can't be put together: {one_line(error)}") from error
     OmegaConf.set_struct(cfg, False)  # keys are compared with the reference, not refused one at a time
     HydraConfig.instance().set_config(cfg)
     return cfg
@@ -245,7 +252,9 @@ def one_line(error: BaseException) -> str:
     if isinstance(cause, ConfigKeyError | ConfigAttributeError) and key:
         known: Any = list(cause.parent_node) if isinstance(cause.parent_node, DictConfig) else []
         return f"{key}: no such key; {suggest(key.rpartition('.')[2], known)}"
-    return " ".join(str(cause).split("\n")[0].split()) or type(error).__name__
+    first, *more = str(cause).split("\n")
+    told = f"{first} {more[0]}" if first.endswith(":") and more else first  # the reason stands below
+    return " ".join(told.split()) or type(error).__name__
 
 
 def tell(composition: Composition, what: str, multirun: bool) -> int:

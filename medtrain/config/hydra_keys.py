@@ -103,7 +103,10 @@ def _no_plugin(group: str, name: str, names: list[str]) -> str:
 
 
 def in_full(word: str) -> str:
-    """Write a word about the parameters of a sweeper, whose map is empty and closed at first, so that it adds."""
+    """Write a word as Hydra takes it: parameters of a sweeper are added, and a group that is null is taken out."""
+    group, _, value = word.partition("=")
+    if value == "null" and group in search.option_files() and not group.startswith("hydra/"):
+        return f"~{group}"
     return f"++{word}" if word.startswith("hydra.sweeper.params") else word
 
 

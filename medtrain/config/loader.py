@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.sources_registry import SourcesRegistry
@@ -25,7 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from medtrain.config import search, strangers
 from medtrain.core.errors import UsageError
 from medtrain.io.files import Unreadable
-from medtrain.io.yaml_file import parse_yaml, yaml_text
+from medtrain.io.yaml_file import parse_yaml, reason_of, yaml_text
 
 OF_ONE_COMPOSITION = ("overrides", "runtime", "mode")  # parts of the hydra node that tell how it came about
 OF_ONE_JOB = ("override_dirname", "config_name", "num", "id")  # the same of hydra.job
@@ -45,10 +46,15 @@ class _UsersFiles(FileConfigSource):
     def load_config(self, config_path: str) -> ConfigResult:
         file = Path(self.path) / self._normalize_file_name(config_path)
         try:
-            self.check(file, config_path, yaml_text(file))
+            text = yaml_text(file)
+            if not isinstance(parse_yaml(text, file), dict | None):
+                raise UsageError(f"{file}: not a map of keys and values, which a configuration is")
+            self.check(file, config_path, text)
+            return super().load_config(config_path)
         except Unreadable as error:
             raise UsageError(str(error)) from None
-        return super().load_config(config_path)
+        except yaml.YAMLError as error:  # a key that stands there twice
+            raise UsageError(f"{file} is no YAML: {reason_of(error)}") from None
 
     def check(self, file: Path, name: str, text: str) -> None:
         """Check nothing more: the person vouches for it."""

@@ -13,11 +13,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from medtrain.config import allowed, check, search, strangers
-from medtrain.config.compose import one_line
 from medtrain.config.migrate import migrate
 from medtrain.core.errors import UsageError
 from medtrain.io.files import Unreadable
-from medtrain.io.yaml_file import yaml_text
+from medtrain.io.yaml_file import reason_of, yaml_text
 
 OF_EVERY_OPTION = {"data": ("name", "kind"), "task": ("name", "slice", "kind", "monitor")}  # a user's own, too
 MOST = 8  # lacking keys that are named
@@ -49,11 +48,11 @@ def read_saved(run: str | Path, key: str = "run") -> tuple[dict[str, Any], list[
     except Unreadable as error:
         raise UsageError(str(error)) from None
     except Exception as error:  # YAML's errors have no common base with OmegaConf's
-        raise UsageError(f"{file} is no YAML: {one_line(error)}") from error
+        raise UsageError(f"{file} is no YAML: {reason_of(error)}") from error
     if not isinstance(plain, dict) or "verb" not in plain or "task" not in plain:
         raise UsageError(f"{file}: not the configuration of a medtrain run")
-    if wrong := [group for group in _groups() if group in plain and not isinstance(plain[group], dict)]:
-        raise UsageError(f"{file}: not the configuration of a medtrain run: {wrong[0]} is no map")
+    if wrong := check.no_maps(plain):
+        raise UsageError(f"{file}: not the configuration of a medtrain run: {wrong[0]}")
     strangers.check_saved(plain, file)
     return plain, whole(plain, file)
 

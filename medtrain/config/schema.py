@@ -194,8 +194,13 @@ def rule(key: str) -> Any:
     """Find the annotation of a key such as ``data.columns.label``; None where it has none."""
     node: Any = Configuration
     for part in key.split("."):
-        node = _keys(node).get(part) if isinstance(node, type) and node.__module__ == __name__ else None
+        node = _keys(node).get(part) if _is_node(node) else None
     return node
+
+
+def _is_node(annotation: Any) -> bool:
+    """Tell whether it is a class of this file, the keys of a node."""
+    return isinstance(annotation, type) and annotation.__module__ == __name__
 
 
 def wrong(key: str, value: Any, shipped: Any) -> str:
@@ -211,4 +216,6 @@ def wrong(key: str, value: Any, shipped: Any) -> str:
     annotation = rule(key)
     if annotation is None:
         annotation = Text if shipped is None else type(shipped)
+    elif _is_node(annotation):
+        annotation = dict
     return fault(value, annotation)

@@ -85,14 +85,14 @@ def _options_in(root: Path) -> dict[str, dict[str, Path]]:
     options: dict[str, dict[str, Path]] = {}
     for file in sorted(root.rglob("*.yaml")):
         group = file.parent.relative_to(root).as_posix()
-        if group != "." and is_group(group) and not file.name.startswith("_"):
+        if group != "." and is_group(group) and not file.name.startswith("_") and file.is_file():
             options.setdefault(group, {})[file.stem] = file
     return options
 
 
 def first_comment(file: Path) -> str:
     """Read what an option says of itself: its first comment line that is no ``@package`` directive."""
-    for line in file.read_text(encoding="utf-8").splitlines():
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
         text = line.lstrip("# ")
         if not line.startswith("#"):
             break

@@ -76,7 +76,8 @@ def check_option(plain: Any, name: str, header: str, file: Path) -> None:
         UsageError: it would set Hydra's own keys, or calls a resolver (one reads the environment).
     """
     content = plain if isinstance(plain, Mapping) else {}
-    wanted = [name, header, *(str(part) for item in content.get("defaults") or () for part in _parts(item))]
+    defaults = content.get("defaults") or []
+    wanted = [name, header, *(str(part) for item in _items(defaults) for part in _parts(item))]
     if "hydra" in content or any(_HYDRA.search(text) for text in wanted):
         raise UsageError(
             f"{file}: the hydra node (launchers, sweepers, callbacks, folders) counts from the command line and from a "
@@ -88,6 +89,10 @@ def check_option(plain: Any, name: str, header: str, file: Path) -> None:
                 f"{file}: {key}={value[:80]}: only other keys can be referred to here, as in ${{data.image_size}}; for "
                 f"more, {VOUCH}"
             )
+
+
+def _items(defaults: Any) -> list[Any]:
+    return defaults if isinstance(defaults, list) else [defaults]
 
 
 def _parts(item: Any) -> list[Any]:

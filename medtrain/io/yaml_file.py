@@ -41,14 +41,14 @@ def parse_yaml(text: str, name: object) -> Any:
     try:
         return yaml.load(text, _LOADER)
     except (yaml.YAMLError, ValueError, TypeError) as error:  # a date that is none, a key that is a list
-        raise Unreadable(f"{name} is no YAML: {_reason(error)}") from None
+        raise Unreadable(f"{name} is no YAML: {reason_of(error)}") from None
 
 
 def _check(text: str, name: object) -> None:
     try:
         reason = _too_much(text)
     except (yaml.YAMLError, ValueError) as error:
-        reason = _reason(error)
+        reason = reason_of(error)
     if reason:
         raise Unreadable(f"{name} is no YAML: {reason}")
 
@@ -82,7 +82,8 @@ def _too_much(text: str) -> str:
     return ""
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Word an error of YAML in one line: what is wrong, and in which line of the file."""
     mark = getattr(error, "problem_mark", None)
     where = f" (line {mark.line + 1})" if mark is not None else ""
     return f"{getattr(error, 'problem', None) or str(error).splitlines()[0]}{where}"[:200]

@@ -127,12 +127,22 @@ def test_parameters_of_the_sweeper_are_checked_and_can_be_replaced() -> None:
         ('name="a\x1bb"', "control character"),
         ("hydra.run.dir=", "hydra.run.dir=: it names a folder"),
         ("hydra.run.dir=null", "it names a folder"),
+        ("data.columns=5", "data.columns=5: a number, where a map is wanted"),
+        ("data.columns=null", "null, where a map is wanted"),
+        ("explain=all", "explain=all: text, where a map is wanted"),
+        ("model=null", "model is needed; write model=OPTION"),
         ("hydra.searchpath=[file:///no/such/place]", "hydra.searchpath: /no/such/place: no such folder or package"),
         ("hydra.searchpath=[pkg://nosuchpackage]", "nosuchpackage: no such folder or package"),
     ],
 )  # fmt: skip
 def test_values_that_can_t_be(word: str, text: str) -> None:
     assert text in refused(word)
+
+
+def test_a_group_that_is_null_is_taken_out() -> None:
+    cfg = compose(["logger=null", "callbacks=null", "encoder=null", "experiment=null"]).cfg
+    assert cfg.logger == {} and cfg.callbacks == {} and "encoder" not in cfg
+    assert "leave it out of the sweep" in refused("encoder=null,uni", multirun=True)
 
 
 @pytest.mark.parametrize("word", ["seed=range(3,1)", "model=glob(*nothing*)", "seed=glob(*)"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -193,3 +194,44 @@ def test_the_packaged_files_keep_to_the_rules_of_strangers() -> None:
     for file in search.packaged_folder().rglob("*.yaml"):
         if "hydra" not in file.parts[-3:] and file.stem != search.PRIMARY:
             strangers.check_option(read_yaml(file), f"{file.parent.name}/{file.stem}", "", file)
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("defaults: 5", "defaults must be a list (got int)"),
+        ("defaults: {a: b}", "defaults must be a list (got mapping)"),
+        ("defaults: [5]", "Unsupported type in defaults : int"),
+        ("defaults: [x]", "a defaults list leads to itself"),
+        ("[1, 2]", "x.yaml: not a map of keys and values"),
+        ("5", "x.yaml: not a map of keys and values"),
+        ("seed: 1\nseed: 2", "x.yaml is no YAML: found duplicate key seed (line 3)"),
+        ("model: 5", "experiment/x.yaml: model=5: not a map of keys and values"),
+        ("model: []", "Cannot merge DictConfig with ListConfig"),
+        ("data: null", "data=None: not a map of keys and values"),
+        ("data: {columns: 5}", "experiment/x.yaml: data.columns=5: a number, where a map is wanted"),
+    ],
+)
+@pytest.mark.parametrize("vouched", [False, True])
+def test_a_file_of_the_wrong_form(
+    here: Path, monkeypatch: pytest.MonkeyPatch, content: str, text: str, vouched: bool
+) -> None:
+    if vouched:
+        monkeypatch.setenv("MEDTRAIN_CONFIG_DIR", "medtrain_configs")
+    file = here / "medtrain_configs" / "experiment" / "x.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"# @package _global_\n{content}\n")
+    with pytest.raises(UsageError) as error:
+        compose(["experiment=x"])
+    assert text in str(error.value) and len(str(error.value).splitlines()) == 1
+
+
+def test_pipes_and_devices_are_no_options(here: Path) -> None:
+    folder = here / "medtrain_configs" / "experiment"
+    folder.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(folder / "pipe.yaml")
+    (folder / "zero.yaml").symlink_to("/dev/zero")
+    (folder / "gone.yaml").symlink_to("nothing")
+    for name in ("pipe", "zero", "gone"):
+        with pytest.raises(UsageError, match="no such option"):
+            compose([f"experiment={name}"])

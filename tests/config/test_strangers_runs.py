@@ -193,7 +193,7 @@ def test_a_task_s_name_becomes_a_folder(run: Run, name: str) -> None:
 def test_a_node_that_is_none(run: Run, here: Path, node: str) -> None:
     cfg = shipped()
     for value in (5, "text", [1]):
-        assert f"{node} is no map" in run(yaml.safe_dump(cfg | {node: value}), verb="test")
+        assert f"{node}=" in run(yaml.safe_dump(cfg | {node: value}), verb="test")
 
 
 def test_what_is_no_file_or_no_yaml(run: Run, here: Path) -> None:
