@@ -3,7 +3,8 @@
     python scripts/hostile.py [--count 500] [--first 0] [--only table,image,...] [--keep FOLDER]
 
 The inputs are those of tests/fixtures/runs_0_1: tables, pictures, DICOM, volumes, bags, boxes (JSON), and a run's files
-(YAML, JSON, checkpoints, splits). Each seed takes one of them, changes bytes or fields, and runs train, test, predict
+(YAML, JSON, checkpoints, splits); and what hostile_made.py makes: numbers, times to an event, masks, nnU-Net's folder,
+an export. Each seed takes one of them, changes bytes or fields, and runs train, test, predict
 or inspect on it, in a fork of this process. Three changes in ten leave the meaning as it is (kinds "..., same"): there
 the predictions have to be those of the unchanged file. Right is what ends with 0 and a whole result, or with 1 or 2 and
 a line that names something; wrong are a traceback, a fault of medtrain, a signal, a time-out, a file that is lost,
@@ -27,6 +28,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import hostile_made
 from hostile_changes import FIELDS, bytes_changed
 from hostile_same import SAME, columns_same, equal, results
 
@@ -50,6 +52,11 @@ KINDS = {  # of inputs: (tasks, files below the task's folder, verbs)
     "yaml": (TASKS, "run/config.yaml", ("train", "test", "predict", "inspect")),
     "checkpoint": (TASKS, "run/checkpoints/best.ckpt", ("train", "test", "predict", "inspect")),
     "run": (TASKS, "run/*.[jc]s*", ("train", "test", "predict", "inspect")),
+    "numbers": (("value", "event"), "data/*.csv", ("train", "test", "predict", "inspect")),
+    "mask": (("masks",), "data/[ms]*", ("train", "test", "inspect")),
+    "nnunet": (("nnunet",), "data/raw/*", ("train", "test", "inspect")),
+    "made run": (("value", "event", "masks"), "run/*.[jcy][sa]*", ("train", "test", "predict", "inspect")),
+    "export": (("exported",), "run/export/*", ("predict",)),
 }
 
 
@@ -57,7 +64,8 @@ def words(verb: str, rng: random.Random, task: str) -> list[str]:
     """Write the command line."""
     if verb == "predict":
         inputs = ["data/new", *(str(p) for p in Path("data").iterdir() if p.suffix == ".csv"), "data"]
-        return [verb, "run=run", f"input={rng.choice(inputs)}", "output=out.csv"]
+        run = "run/export" if task == "exported" else "run"
+        return [verb, f"run={run}", f"input={rng.choice(inputs)}", "output=out.csv"]
     own = ["data.cache_dir=cache", "data.num_workers=0"]
     if verb == "train":
         small = ["trainer.max_epochs=1", "eval.bootstrap=0", "hydra.run.dir=new", "trainer=cpu"]
@@ -73,14 +81,23 @@ def digests(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def lay(task: str, place: Path) -> Path:
-    """Copy a task's data and run to a place of its own."""
+def lay(task: str, place: Path, made: Path) -> Path:
+    """Copy a task's data and run to a place of its own; what no fixture has is made in the folder `made` first."""
     here = place / "case" / task
+    if task in hostile_made.BASE and not (made / task).is_dir():
+        hostile_made.make(task, FIXTURES, made, run)
+    source, written = (made / task, str(made)) if task in hostile_made.BASE else (FIXTURES / task, PLACE)
     for name in ("data", "run"):
-        shutil.copytree(FIXTURES / task / name, here / name)
+        shutil.copytree(source / name, here / name)
     config = here / "run" / "config.yaml"
-    config.write_text(config.read_text().replace(PLACE, str(place / "case")))
+    config.write_text(config.read_text().replace(written, str(place / "case")))
     return here
+
+
+def chosen(here: Path, pattern: str, rng: random.Random) -> Path:
+    """Choose a file; of a folder that the pattern names, one in it."""
+    listed = [file for path in here.glob(pattern) for file in ([path] if path.is_file() else path.rglob("*"))]
+    return rng.choice(sorted(file for file in listed if file.is_file()))
 
 
 def dicom(place: Path) -> None:
@@ -101,7 +118,7 @@ def dicom(place: Path) -> None:
 
 def run(argv: list[str], here: Path) -> tuple[int, str]:
     """Run the command in a fork; returns its exit code (negative: a signal, an alarm's for a time-out) and output."""
-    log = here.parent / "log"
+    log = here.with_name(f"{here.name}.log")
     pid = os.fork()
     if pid == 0:
         os.chdir(here)
@@ -148,7 +165,7 @@ def faults(verb: str, code: int, said: str, here: Path, before: dict[str, str]) 
     lost = [name for name in before if after.get(name) != before[name] and not name.startswith(own)]
     if lost:
         wrong.append(f"lost or changed: {', '.join(lost[:3])}")
-    outside = [p.name for p in here.parent.iterdir() if p not in (here, here.parent / "log")]
+    outside = [p.name for p in here.parent.iterdir() if p not in (here, here.with_name(f"{here.name}.log"))]
     outside += [p.name for p in here.parent.parent.iterdir() if p != here.parent]
     allowed = ("data", "run", "cache", "new", "looked", "out.csv", "out.json", "outputs", "looked.html", "out")
     outside += [p.name for p in here.iterdir() if not p.name.startswith(allowed)]
@@ -165,7 +182,7 @@ def faults(verb: str, code: int, said: str, here: Path, before: dict[str, str]) 
     return wrong
 
 
-def one(seed: int, kinds: list[str], keep: Path | None) -> tuple[str, str, int, list[str], str]:
+def one(seed: int, kinds: list[str], keep: Path | None, made: Path) -> tuple[str, str, int, list[str], str]:
     """Make one input, run one command on it; returns kind, what was done, exit code, what is wrong, and the output."""
     rng = random.Random(seed)
     kind = kinds[seed % len(kinds)]
@@ -173,10 +190,10 @@ def one(seed: int, kinds: list[str], keep: Path | None) -> tuple[str, str, int, 
     task = rng.choice(tasks)
     place = Path(tempfile.mkdtemp(prefix="hostile_"))
     try:
-        here = lay(task, place)
+        here = lay(task, place, made)
         if kind == "dicom":
             dicom(here)
-        file = rng.choice(sorted(here.glob(pattern)))
+        file = chosen(here, pattern, rng)
         change = FIELDS.get(file.suffix, bytes_changed)
         if rng.random() < 0.4:
             change = bytes_changed
@@ -229,8 +246,9 @@ def main() -> int:
     torch.set_num_threads(1)
     counts: Counter[tuple[str, str]] = Counter()
     bad = 0
+    made = Path(tempfile.mkdtemp(prefix="hostile_made_"))
     for seed in range(args.first, args.first + args.count):
-        kind, done, code, wrong, said = one(seed, args.only.split(","), args.keep)
+        kind, done, code, wrong, said = one(seed, args.only.split(","), args.keep, made)
         outcome = "WRONG" if wrong else {0: "result", 1: "refused (data)", 2: "refused (usage)"}[code]
         counts[kind, outcome] += 1
         if wrong:
@@ -239,6 +257,7 @@ def main() -> int:
                 f"seed {seed}: {done}\n  {'; '.join(wrong)}\n  " + "\n  ".join(said.strip().splitlines()[-8:]),
                 flush=True,
             )
+    shutil.rmtree(made)
     for (kind, outcome), n in sorted(counts.items()):
         print(f"{kind:18} {outcome:16} {n:4}")
     print(f"{args.count} inputs, {bad} wrong")

@@ -253,8 +253,8 @@ def one_line(error: BaseException) -> str:
         known: Any = list(cause.parent_node) if isinstance(cause.parent_node, DictConfig) else []
         return f"{key}: no such key; {suggest(key.rpartition('.')[2], known)}"
     first, *more = str(cause).split("\n")
-    told = f"{first} {more[0]}" if first.endswith(":") and more else first  # the reason stands below
-    return " ".join(told.split()) or type(error).__name__
+    reason = f"{first} {more[0]}" if first.endswith(":") and more else first  # the reason stands below
+    return " ".join(reason.split()) or type(error).__name__
 
 
 def tell(composition: Composition, what: str, multirun: bool) -> int:
