@@ -8,6 +8,7 @@ holds the tensor alone, its coordinates in an HDF5 file beside it. STAMP: ``feat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,12 +150,29 @@ def dataset(file: Any, name: str) -> Any:
         raise ValueError(f"{name} is a link that leads nowhere") from None
     if not hasattr(opened, "dtype"):
         raise ValueError(f"{name} is a group, not data")
+    if not hasattr(opened, "nbytes"):
+        raise ValueError(f"{name} is a type, not data")
     if opened.file.filename != file.filename or opened.external or opened.is_virtual:
         raise ValueError(f"{name} lies in another file, not in this one")
     if opened.dtype.kind not in "fiu" or opened.shape is None:
         raise ValueError(f"{name} {opened.shape} of {opened.dtype}; numbers are wanted")
     _refuse_hollow(name, opened.shape, opened.nbytes, opened.id.get_storage_size())
+    wanted, written = _chunks(opened)
+    if written < wanted:
+        raise ValueError(
+            f"{name} {opened.shape}: {wanted - written} of its {wanted} pieces were never written: cut off"
+        )
     return opened
+
+
+def _chunks(opened: Any) -> tuple[int, int]:
+    """Count the pieces in which a dataset is stored, and those that are in the file; HDF5 makes up what lacks."""
+    if opened.size == 0:
+        return 0, 0
+    if opened.chunks is None:
+        return 1, int(opened.id.get_storage_size() > 0)
+    wanted = math.prod(math.ceil(side / piece) for side, piece in zip(opened.shape, opened.chunks, strict=True))
+    return wanted, opened.id.get_num_chunks()
 
 
 def _refuse_hollow(name: str, shape: Sequence[int], declared: int, held: int) -> None:

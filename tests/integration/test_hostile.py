@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-KINDS = "table,image,dicom,nifti,bag,json,yaml,checkpoint,run,numbers,mask,nnunet"  # without an export, which takes long
+KINDS = "table,image,dicom,nifti,bag,json,yaml,checkpoint,run,numbers,mask,nnunet"  # an export takes long
 
 
 def test_faulty_inputs_of_every_kind(tmp_path: Path) -> None:

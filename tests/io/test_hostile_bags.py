@@ -55,6 +55,23 @@ def virtual(h5: h5py.File, folder: Path) -> None:
     h5.create_virtual_dataset("features", layout)
 
 
+def a_type(h5: h5py.File, folder: Path) -> None:
+    h5["features"] = np.dtype("f4")
+
+
+def never_written(h5: h5py.File, folder: Path) -> None:
+    h5.create_dataset("features", (6, 4), "f4")
+
+
+def partly_written(h5: h5py.File, folder: Path) -> None:
+    h5.create_dataset("features", (6, 4), "f4", chunks=(2, 4), compression="gzip")[:4] = X[:4]
+
+
+def coords_never_written(h5: h5py.File, folder: Path) -> None:
+    h5["features"] = X
+    h5.create_dataset("coords", (6, 2), "i8", chunks=(6, 2))
+
+
 def huge(h5: h5py.File, folder: Path) -> None:
     h5.create_dataset("features", (10**9, 1024), "f4", chunks=(1024, 1024))
 
@@ -124,6 +141,10 @@ MADE = [
     (through_an_external_group, "features lies in another file"),
     (external_storage, "features lies in another file"),
     (virtual, "features lies in another file"),
+    (a_type, "features is a type, not data"),
+    (never_written, "features (6, 4): 1 of its 1 pieces were never written: cut off"),
+    (partly_written, "features (6, 4): 1 of its 3 pieces were never written"),
+    (coords_never_written, "coords (6, 2): 1 of its 1 pieces were never written"),
     (huge, "declares (1000000000, 1024), 4,096.0 GB"),
     (huge_and_packed, "declares (10000000, 64)"),
     (huge_coords, "coords declares"),
@@ -167,7 +188,7 @@ def test_hdf5(tmp_path: Path, make: Make, told: str, little_memory: None) -> Non
     assert told in str(error.value) and "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("make", "told"), MADE[:10], ids=[make.__name__ for make, _ in MADE[:10]])
+@pytest.mark.parametrize(("make", "told"), MADE[:14], ids=[make.__name__ for make, _ in MADE[:14]])
 def test_a_bag_that_says_it_is_medtrain_s_own(tmp_path: Path, make: Make, told: str) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as h5:
         make(h5, tmp_path)
