@@ -75,7 +75,7 @@ def _masks(data: Path, raw: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     rows, scans = list(csv.DictReader((data / "scans.csv").open())), data / "scans"
     for i, row in enumerate(rows):
-        image = nibabel.load(data / row["path"])
+        image = nibabel.Nifti1Image.from_filename(data / row["path"])
         voxels = np.asarray(image.dataobj, "f4")
         mask = (voxels > np.quantile(voxels, 0.9)).astype(np.uint8)
         name = f"case_{i:02d}" if raw else Path(row["path"]).stem

@@ -48,7 +48,8 @@ def main(cfg: DictConfig, folder: Path) -> None:
     identity = identity_of(cfg, run)
     with export_folder.staged(wanted.parent) as staged:
         networks = {
-            name: form.write(part, staged / f"{name}{form.SUFFIX}", cfg.export.opset, identity)
+            name: form.write(part, file := staged / f"{name}{form.SUFFIX}", cfg.export.opset, identity)
+            | {"sha256": sha256(file)}
             for name, part in portable.parts.items()
         }
         facts = facts_of(cfg, task.spec.target, portable, identity, networks) | {"decision": decision_of(run)}

@@ -12,7 +12,7 @@ from pathlib import Path
 from medtrain.core.errors import UsageError
 from medtrain.core.extras import needs
 from medtrain.export import runtime
-from medtrain.export.folder import PROGRAM, network_of, read_facts
+from medtrain.export.folder import PROGRAM, check_facts, network_of, read_facts
 
 TAKEN = ("run", "input", "output", "data.batch_size", "debug", "trust")
 
@@ -45,6 +45,7 @@ def main(given: Mapping[str, str]) -> int:
             f"run={folder}: a file of {facts['format']} may carry code, which is not run from a folder that may come "
             f"from anywhere; if it is yours: python {folder / PROGRAM} INPUT OUTPUT"
         )
+    check_facts(folder, facts)
     program = importlib.import_module(f"{runtime.__name__}.{facts['program']}")
     try:
         return int(program.main(network, folder, words))

@@ -10,7 +10,7 @@ from medtrain.core.errors import UsageError
 EXTRAS = {
     **dict.fromkeys(("openslide", "tifffile", "imagecodecs", "h5py"), "medtrain[slides]"),
     **dict.fromkeys(("openpyxl", "pyarrow"), "medtrain[tables]"),
-    **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "medtrain[export]"),
+    **dict.fromkeys(("onnx", "onnxscript", "onnxruntime", "jsonschema"), "medtrain[export]"),
     "timm": "medtrain[timm]",
     "SimpleITK": "medtrain[itk]",
     "wandb": "medtrain[wandb]",

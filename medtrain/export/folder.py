@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from medtrain.core.errors import MedtrainError
+from medtrain.core.extras import extra
 from medtrain.export import runtime
 from medtrain.export.bundle import Bundle, bundle
 from medtrain.io.files import read_json_map, write_json, write_text
@@ -94,6 +96,15 @@ def read_facts(folder: Path) -> dict[str, Any]:
         if there not in names_in(runtime):
             raise MedtrainError(f"{folder / FACTS}: {key} {facts.get(key)!r} is none that this medtrain knows")
     return facts
+
+
+def check_facts(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Compare a model.json with the schema of such files (MedtrainError where it breaks it)."""
+    schema = json.loads(resources.files("medtrain.export").joinpath(SCHEMA).read_text(encoding="utf-8"))
+    validator = extra("jsonschema", f"run={folder}").Draft202012Validator(schema)
+    if (error := next(iter(validator.iter_errors(facts)), None)) is not None:
+        place = ".".join(str(part) for part in error.absolute_path) or "the whole"
+        raise MedtrainError(f"{folder / FACTS}: {place}: {error.message[:200]}; damaged or changed: export again")
 
 
 def network_of(form: str) -> Any:

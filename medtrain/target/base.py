@@ -125,6 +125,11 @@ class Target(ABC):
         return None
 
     @property
+    def based(self) -> bool:
+        """Tell whether its predictions are made with a decision's baseline."""
+        return False
+
+    @property
     def thresholded(self) -> tuple[str, ...]:
         """Name the classes that are decided by a threshold each."""
         return self.classes

@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ class Decision:
             raise TypeError(f"{warnings!r} is no list of warnings")
         words = _text(plain.get("no_sets", EARLIER)), [_text(text) for text in warnings]
         baseline = _numbers(plain.get("baseline") or {})
+        baseline = {time: baseline[time] for time in sorted(baseline, key=float)}  # JSON's maps have no order
         return cls(plain["policy"], _number(plain["temperature"]), thresholds, *facts, *words, baseline)
 
     def save(self, path: str | os.PathLike[str], checkpoint_sha256: str, **facts: Any) -> None:
@@ -114,6 +116,11 @@ class Decision:
             for name, limit in values.items():
                 if not 0 <= limit <= NEVER:
                     return f"the {what} of {name} is {limit:g}, not between 0 and 1"
+        hazards = list(self.baseline.values())
+        if not all(math.isfinite(value) for value in (*map(float, self.baseline), *hazards)):
+            return "its baseline has a time or a hazard that is no finite number"
+        if any(later < earlier for earlier, later in pairwise([0.0, *hazards])):
+            return "its baseline's cumulative hazard falls with time, or is below 0"
         return ""
 
     def misfit(self, target: Target) -> str:
@@ -134,6 +141,8 @@ class Decision:
             if set(classes) != set(given[what]):
                 texts = (", ".join(names) or "nothing" for names in (given[what], classes))
                 return "it has {what} of {}; this run decides by {what} of {}".format(*texts, what=what)
+        if target.based and not self.baseline:
+            return "it has no baseline hazard, by which risks become chances of no event"
         if strange := sorted(set(self.validation) - set(target.thresholded)):
             return f"its validation names {strange[0]!r}, which is not decided by a threshold"
         return misread(self.validation)

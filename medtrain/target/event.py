@@ -140,6 +140,10 @@ class Event(EventColumns, NamedTarget, CaseTarget):
         return (len(self.cuts) or BINS) if self.head == "hazards" else 1
 
     @property
+    def based(self) -> bool:
+        return self.head == "cox"
+
+    @property
     def thresholded(self) -> tuple[str, ...]:
         return (CUT,)
 

@@ -9,7 +9,7 @@ import torch
 from sksurv.linear_model import CoxPHSurvivalAnalysis
 from sksurv.util import Surv
 
-from medtrain.core.errors import DataError, UsageError
+from medtrain.core.errors import DataError, MedtrainError, UsageError
 from medtrain.data.split import Way, assign_splits
 from medtrain.io.table import read_table
 from medtrain.loss import cox, cross_entropy, hazards
@@ -183,6 +183,22 @@ def test_decision_is_kept_and_few_events_are_told(tmp_path):
 
     decision.save(tmp_path / "decision.json", sha256(tmp_path / "best.ckpt"))
     assert Decision.load(tmp_path / "decision.json", tmp_path / "best.ckpt", target) == decision
+    plain = json.loads((tmp_path / "decision.json").read_text())
+    shuffled = plain | {"baseline": dict(reversed(plain["baseline"].items()))}  # a map of JSON has no order
+    (tmp_path / "decision.json").write_text(json.dumps(shuffled))
+    read = Decision.load(tmp_path / "decision.json", tmp_path / "best.ckpt", target)
+    assert list(read.baseline.items()) == list(decision.baseline.items())
+    hazards = [1.0 / (n + 1) for n in range(len(plain["baseline"]))]
+    for baseline, text in (
+        ({}, "no baseline hazard"),
+        (dict(zip(plain["baseline"], hazards, strict=True)), "falls with time"),
+        ({"1.0": -0.1}, "below 0"),
+        ({"inf": 0.1}, "no finite number"),
+        ({"soon": 0.1}, "no readable decision"),
+    ):
+        (tmp_path / "decision.json").write_text(json.dumps(plain | {"baseline": baseline}))
+        with pytest.raises(MedtrainError, match=text):
+            Decision.load(tmp_path / "decision.json", tmp_path / "best.ckpt", target)
 
 
 def test_tables_are_written_and_read_to_the_last_bit(tmp_path):

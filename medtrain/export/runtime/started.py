@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -14,6 +15,13 @@ from medtrain.core.errors import MedtrainError
 
 Listed = TypeVar("Listed")
 Predict = Callable[..., Any]  # a network: arrays by the names of inputs -> arrays by the names of outputs
+
+
+class Facts(dict[str, Any]):
+    """A map of model.json, of which what lacks is named."""
+
+    def __missing__(self, key: str) -> Any:
+        raise MedtrainError(f"model.json lacks '{key}', beside {', '.join(self) or 'nothing'}: damaged; export again")
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,7 @@ def start(network: Any, folder: Path, argv: Sequence[str] | None = None) -> Star
         folder: of the export.
         argv: words of the command line; by default the program's own.
     """
-    facts = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    facts = json.loads((folder / "model.json").read_text(encoding="utf-8"), object_hook=Facts)
     parser = argparse.ArgumentParser(description=f"Predict {facts['reads']} by {facts['run']} of medtrain.")
     parser.add_argument("input", type=Path, help=f"one of {facts['reads']}, a folder of them, or a CSV of their paths")
     parser.add_argument("output", type=Path, help=f"the file to be written: {facts['writes']}")
@@ -56,8 +64,22 @@ def start(network: Any, folder: Path, argv: Sequence[str] | None = None) -> Star
         parser.error(f"{given.input}: no such file or folder")
     if given.output.is_dir():
         parser.error(f"{given.output} is a folder; name a file in it")
-    networks = {name: network(folder, own, given.provider) for name, own in facts["networks"].items()}
+    networks = {name: _opened(network, folder, own, given.provider) for name, own in facts["networks"].items()}
     return Started(given.input, given.output, facts, networks, given.batch_size)
+
+
+def _opened(network: Any, folder: Path, facts: dict[str, Any], provider: str | None) -> Predict:
+    """Open an exported network.
+
+    Raises:
+        MedtrainError: its file is not there, or not the one that was exported.
+    """
+    if "sha256" in facts:  # earlier versions wrote none
+        file = folder / facts["file"]
+        if not file.is_file() or facts["sha256"] != hashlib.sha256(file.read_bytes()).hexdigest():
+            raise MedtrainError(f"{file}: gone, or not the file that was exported; put it back, or export again")
+    predict: Predict = network(folder, facts, provider)
+    return predict
 
 
 def begin(
