@@ -1,17 +1,20 @@
-"""Regions of a mask that resampling would lose, found in slabs, so that no numbers of a whole volume are held."""
+"""Regions of a mask that resampling would lose.
+
+The nearest voxel that is taken shows most of a mask: from it, the voxels of its label are reached in straight lines,
+along one axis after the other. The few that are not reached are looked at one by one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-SLAB = 1 << 19  # voxels that are numbered at a time
-TOUCHING = np.ones((3, 3, 3), int)  # 26 neighbours
+Step = tuple[int, ...]
+AROUND: list[Step] = sorted(product((-1, 0, 1), repeat=3), key=np.count_nonzero)[1:]  # 26 neighbours
 
 
 def regain(
@@ -26,85 +29,119 @@ def regain(
     Returns:
         how many regions that were.
     """
-    is_taken = [np.isin(np.arange(n), index) for n, index in zip(old_DHW.shape, taken, strict=True)]
+    place_N3, number_N = lost_regions(old_DHW, taken)
+    if not len(place_N3):
+        return 0
     middles = [((n - 1) / 2, (m - 1) / 2) for n, m in zip(old_DHW.shape, new_DHW.shape, strict=True)]
-    last, regained = np.array(new_DHW.shape) - 1, 0
-    for label, box in enumerate(ndimage.find_objects(old_DHW), start=1):
-        if box is None:
-            continue
-        within_DHW = old_DHW[box]
-        regions = _Regions(within_DHW, label, [part[ends] for part, ends in zip(is_taken, box, strict=True)])
-        votes_V4, counts = [np.empty((0, 4), np.int64)], [np.empty(0, np.int64)]
-        for number_N, points_N3 in regions.lost():
-            points_N3 += [ends.start for ends in box]
-            near = [(points_N3[:, n] - was) / steps[n] + now for n, (was, now) in enumerate(middles)]
-            near_N3 = np.clip(np.floor(np.stack(near, 1) + 0.5).astype(np.int64), 0, last)
-            votes, count = np.unique(np.column_stack([number_N, near_N3]), axis=0, return_counts=True)
-            votes_V4.append(votes)
-            counts.append(count)
-        votes, same = np.unique(np.concatenate(votes_V4), axis=0, return_inverse=True)
-        count = np.bincount(same.ravel(), np.concatenate(counts))
-        order = np.lexsort((-count, votes[:, 0]))
-        _, best = np.unique(votes[order, 0], return_index=True)
-        new_DHW[tuple(votes[order][best, 1:].T)] = label
-        regained += len(best)
-    return regained
+    near = [(place_N3[:, n] - was) / steps[n] + now for n, (was, now) in enumerate(middles)]
+    near_N3 = np.clip(np.floor(np.stack(near, 1) + 0.5).astype(np.int64), 0, np.array(new_DHW.shape) - 1)
+    label_N = old_DHW[tuple(place_N3.T)]
+    votes_V5, count_V = np.unique(np.column_stack([label_N, number_N, near_N3]), axis=0, return_counts=True)
+    order = np.lexsort((-count_V, votes_V5[:, 1], votes_V5[:, 0]))  # labels one after the other, as regions may meet
+    _, best = np.unique(votes_V5[order, :2], axis=0, return_index=True)
+    won_R5 = votes_V5[order][best]
+    for label in np.unique(won_R5[:, 0]):
+        new_DHW[tuple(won_R5[won_R5[:, 0] == label, 2:].T)] = label
+    return len(best)
 
 
-class _Regions:
-    """Connected regions of one label, numbered part by part.
+def lost_regions(
+    old_DHW: NDArray[np.integer], taken: list[NDArray[np.intp]]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Find the voxels of connected regions (26 neighbours, one label) of which none is taken.
 
-    Args:
-        within_DHW: labels.
-        is_taken: along each axis, whether a voxel is taken.
+    Returns:
+        places (N, 3), and numbers of the regions (N,).
     """
-
-    def __init__(self, within_DHW: NDArray[np.integer], label: int, is_taken: list[NDArray[np.bool_]]) -> None:
-        self.within_DHW, self.label = within_DHW, label
-        planes = max(1, SLAB // int(np.prod(within_DHW.shape[1:])))
-        self.slabs = [slice(first, first + planes) for first in range(0, len(within_DHW), planes)]
-        self.start = [0]  # the first number of each slab
-        seen, joined = [], [np.empty((0, 2), np.int64)]
-        last: NDArray[np.int32] | None = None
-        for slab in self.slabs:
-            number_DHW, count = self._numbered(slab)
-            is_seen = np.zeros(count + 1, np.bool_)
-            is_seen[number_DHW[np.ix_(is_taken[0][slab], *is_taken[1:])]] = True
-            seen.append(is_seen[1:])
-            if last is not None:
-                joined.append(_touching(last, number_DHW[0]) - 1 + np.array(self.start[-2:]))
-            last = number_DHW[-1]
-            self.start.append(self.start[-1] + count)
-        pairs, total = np.concatenate(joined), self.start[-1]
-        links = coo_array((np.ones(len(pairs), np.bool_), (pairs[:, 0], pairs[:, 1])), shape=(total, total))
-        self.region = connected_components(links, directed=False)[1]
-        survives = np.zeros(total, np.bool_)
-        survives[self.region[np.concatenate(seen)]] = True
-        self.is_lost = ~survives[self.region]
-
-    def lost(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """Give the voxels of regions of which none is taken: numbers of the regions, and places (N, 3)."""
-        for slab, start, stop in zip(self.slabs, self.start, self.start[1:], strict=False):
-            if self.is_lost[start:stop].any():
-                number_DHW, _ = self._numbered(slab)
-                points_N3 = np.argwhere(np.append(False, self.is_lost[start:stop])[number_DHW])
-                number_N = number_DHW[tuple(points_N3.T)].astype(np.int64) - 1 + start
-                yield self.region[number_N].astype(np.int64), points_N3 + np.array([slab.start, 0, 0])
-
-    def _numbered(self, slab: slice) -> tuple[NDArray[np.int32], int]:
-        number_DHW, count = ndimage.label(self.within_DHW[slab] == self.label, TOUCHING)
-        return number_DHW, int(count)
+    box = [_ends(old_DHW, axis) for axis in range(3)]
+    starts = np.array([start for start, _ in box])
+    within_DHW = old_DHW[tuple(slice(*ends) for ends in box)]
+    inner = [index[(index >= first) & (index < stop)] - first for index, (first, stop) in zip(taken, box, strict=True)]
+    reached = _reached(within_DHW, inner)
+    planes = [np.flatnonzero((x != 0) > there) for x, there in zip(within_DHW, reached, strict=True)]
+    plane_N = np.repeat(np.arange(len(planes)), [len(plane) for plane in planes])
+    row_N, column_N = np.divmod(np.concatenate([*planes, np.empty(0, np.int64)]), max(1, within_DHW.shape[2]))
+    # Most lie at the border of a region that is reached: they go with the first neighbour that says so.
+    place_N3, open_N = _parted(within_DHW, reached, np.stack([plane_N, row_N, column_N], 1))
+    if not len(place_N3):
+        return place_N3, np.empty(0, np.int64)
+    pairs = [_joined(within_DHW, place_N3, step) for step in AROUND if step > (0, 0, 0)]
+    one, other = np.concatenate(pairs, axis=1)
+    links = coo_array((np.ones(len(one), np.bool_), (one, other)), shape=(len(place_N3), len(place_N3)))
+    region_N = connected_components(links, directed=False)[1].astype(np.int64)
+    is_lost = np.ones(region_N.max() + 1, np.bool_)
+    is_lost[region_N[open_N]] = False
+    lost_N = is_lost[region_N]
+    return place_N3[lost_N] + starts, region_N[lost_N]
 
 
-def _touching(one_HW: NDArray[np.int32], other_HW: NDArray[np.int32]) -> NDArray[np.int64]:
-    """List the pairs of numbers that are neighbours from one plane to the next, (N, 2)."""
-    height, width = one_HW.shape
-    wide, marked = np.pad(other_HW, 1), one_HW > 0
-    pairs = []
-    for down in range(3):
-        for across in range(3):
-            beside = wide[down : down + height, across : across + width]
-            both = marked & (beside > 0)
-            pairs.append(one_HW[both].astype(np.int64) << 32 | beside[both])
-    joined = np.unique(np.concatenate(pairs))
-    return np.stack([joined >> 32, joined & (2**32 - 1)], 1)
+def _ends(x_DHW: NDArray[np.integer], axis: int) -> tuple[int, int]:
+    """Find where marked voxels begin and end along an axis."""
+    marked = np.flatnonzero(x_DHW.any(tuple(other for other in range(3) if other != axis)))
+    return (int(marked[0]), int(marked[-1]) + 1) if len(marked) else (0, 0)
+
+
+def _reached(x_DHW: NDArray[np.integer], taken: list[NDArray[np.intp]]) -> NDArray[np.bool_]:
+    """Tell which voxels straight lines of their label join to a taken one: along W, then H, then D."""
+    reached = np.zeros(x_DHW.shape, np.bool_)
+    if not all(map(len, taken)):
+        return reached
+    grid = np.ix_(*taken[1:])
+    for plane_HW, here_HW in ((x_DHW[n], reached[n]) for n in np.unique(taken[0])):
+        here_HW[grid] = plane_HW[grid] != 0
+        rows, here = plane_HW[taken[1]], here_HW[taken[1]]
+        _spread(rows.T, here.T, taken[2])
+        here_HW[taken[1]] = here
+        _spread(plane_HW, here_HW, taken[1])
+    _spread(x_DHW, reached, taken[0])
+    return reached
+
+
+def _spread(x: NDArray[np.integer], reached: NDArray[np.bool_], taken: NDArray[np.intp]) -> None:
+    """Reach what lies between the taken ones along the first axis, from one to the next of the same label."""
+    ends = int(taken[0]), int(len(x) - 1 - taken[-1])
+    for away in range(1, max(int(np.diff(taken).max(initial=0)) // 2, *ends) + 1):
+        for side in (-1, 1):
+            index = taken + side * away
+            index = index[(index >= 0) & (index < len(x))]
+            for part in index if x.ndim == 3 else (index,):  # plane by plane, so that nothing large is made
+                reached[part] |= (x[part] == x[part - side]) & reached[part - side]
+
+
+def _parted(
+    x_DHW: NDArray[np.integer], reached: NDArray[np.bool_], place_N3: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Take voxels beside a reached one of their label away; tell which of the others lie beside one of those too."""
+    for step in AROUND:
+        beside = _beside(x_DHW, reached, place_N3, step)
+        reached[tuple(place_N3[beside].T)] = True
+        place_N3 = place_N3[~beside]
+    open_N = np.zeros(len(place_N3), np.bool_)
+    for step in AROUND:
+        open_N |= _beside(x_DHW, reached, place_N3, step)
+    return place_N3, open_N
+
+
+def _beside(
+    x_DHW: NDArray[np.integer], reached: NDArray[np.bool_], place_N3: NDArray[np.int64], step: Step
+) -> NDArray[np.bool_]:
+    same_N, next_N3 = _next(x_DHW, place_N3, step)
+    return same_N & reached[tuple(next_N3.T)]
+
+
+def _next(
+    x_DHW: NDArray[np.integer], place_N3: NDArray[np.int64], step: Step
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Tell which voxels have one of their label at a step from them, and its place (at the edge, the edge)."""
+    next_N3 = np.clip(place_N3 + step, 0, np.array(x_DHW.shape) - 1)
+    within = (next_N3 == place_N3 + step).all(1)
+    return within & (x_DHW[tuple(next_N3.T)] == x_DHW[tuple(place_N3.T)]), next_N3
+
+
+def _joined(x_DHW: NDArray[np.integer], place_N3: NDArray[np.int64], step: Step) -> NDArray[np.int64]:
+    """Pair voxels of one label that lie at a step from each other: numbers (2, M)."""
+    same_N, next_N3 = _next(x_DHW, place_N3, step)
+    flat_N, next_M = (np.ravel_multi_index(tuple(places.T), x_DHW.shape) for places in (place_N3, next_N3[same_N]))
+    other_M = np.minimum(np.searchsorted(flat_N, next_M), len(flat_N) - 1)
+    there = flat_N[other_M] == next_M
+    return np.stack([np.flatnonzero(same_N)[there], other_M[there]])
