@@ -294,9 +294,11 @@ def _without_hydra(cfg: Any, resolve: bool) -> Any:
 
 
 def _carry_out(verb: Verb, composition: Any, multirun: bool) -> int:
-    from medtrain.launch import jobs
+    from medtrain.launch import forks, jobs
 
     if verb.place is Place.RUN:
+        if multirun:
+            forks.prepare(lambda: verb.command)
         _try(composition, multirun)
         if multirun:
             from medtrain.command import sweep

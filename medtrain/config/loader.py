@@ -8,15 +8,18 @@ the command line, the package and a folder that the person vouches for make of i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy, deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import setup_globals
 from hydra.plugins.config_source import ConfigResult, ConfigSource
@@ -76,8 +79,31 @@ for _source in (_UsersFiles, _OthersFiles):
     SourcesRegistry.instance().register(_source)
 
 
+class _Repository(ConfigRepository):
+    """Files that are read once a command: Hydra parses all of them anew for each job of a sweep, several times."""
+
+    parsed: dict[str, ConfigResult | None]
+
+    def initialize_sources(self, config_search_path: ConfigSearchPath) -> None:
+        super().initialize_sources(config_search_path)
+        self.parsed = {}
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        if config_path not in self.parsed:
+            self.parsed[config_path] = super().load_config(config_path)
+        return deepcopy(self.parsed[config_path])
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Repository:
+        """Give a composition one whose sources it may change: what is parsed is shared until then."""
+        return copy(self)
+
+
 class Loader(ConfigLoaderImpl):
     """A loader whose every composition is checked for what its hydra node may hold."""
+
+    def __init__(self, config_search_path: ConfigSearchPath) -> None:
+        super().__init__(config_search_path)
+        self.repository = _Repository(config_search_path)
 
     def load_configuration(
         self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from medtrain.config.start import load_settled
 from medtrain.core.verb import LookUp, Place, Verb
 from medtrain.io import record
 from medtrain.io.files import sha256, write_text
-from medtrain.launch import processes, ranks, together
+from medtrain.launch import forks, processes, ranks, together
 from medtrain.launch.execute import STOPPED, execute
 
 
@@ -37,10 +38,28 @@ def start(verb: Verb, cfg: DictConfig, folder: Path) -> int:
         write_text(job, _job_text(cfg, folder))
         code, explained = ranks.run_ranks(count, job, folder)
     if verb.place is Place.RUN:
-        _close_record(folder, code, count)
+        _close_record(folder, code, _reason(folder, count, code) if code else "")
     if code and not explained:
         print(f"error: {_reason(folder, count, code)}", file=sys.stderr)
     return code if code in (0, 2, *STOPPED) else 1
+
+
+def start_apart(verb: Verb, cfg: DictConfig, folder: Path) -> int:
+    """Start one job of several in a process of its own, if this one can be forked: a crash is that job's alone."""
+    if (verb.ranks and ranks.wanted(cfg) > 1) or not forks.possible():
+        return start(verb, cfg, folder)
+    code = forks.run(lambda: start(verb, cfg, folder))
+    if code >= 0:
+        return code
+    if 128 - code in STOPPED:
+        return 128 - code
+    reason = f"its process was ended by {signal.Signals(-code).name}"
+    if -code == signal.SIGKILL:
+        reason += "; by the kernel, if memory was short: lower data.batch_size or data.num_workers"
+    if record.look(folder).get("status") != "finished":  # it has crashed while Python ended
+        _close_record(folder, code, reason)
+    print(f"error: {folder}: {reason}; the other jobs go on", file=sys.stderr)
+    return 1
 
 
 def execute_saved(job: str, look_up: LookUp, config_sha256: str = "") -> int:
@@ -90,12 +109,11 @@ def _read_job(job: Any) -> tuple[DictConfig, Path]:
     return job.cfg, Path(job.folder)
 
 
-def _close_record(folder: Path, code: int, count: int) -> None:
-    """Note in run.json how the ranks ended, where the first of them could not."""
+def _close_record(folder: Path, code: int, reason: str) -> None:
+    """Note in run.json how a job ended that could not note it."""
     status = "interrupted" if code in STOPPED else "failed"
     if code and record.look(folder).get("status") not in (status, record.DAMAGED):
-        error = None if code in STOPPED else _reason(folder, count, code)
-        record.RunRecord(folder).finish(status, error)
+        record.RunRecord(folder).finish(status, None if code in STOPPED else reason)
 
 
 def _reason(folder: Path, count: int, code: int) -> str:

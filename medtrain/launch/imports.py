@@ -20,6 +20,11 @@ def begin() -> None:
         gc.set_threshold(BEGINNING, *_usual[1:])
 
 
+def begun() -> bool:
+    """Tell whether this process began as the command and has only imported and checked so far."""
+    return _usual is not None
+
+
 def end() -> None:
     """Let it look as ever, but never again at what is there now: modules stay, and forks share their memory."""
     global _usual

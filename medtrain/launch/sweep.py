@@ -16,7 +16,7 @@ from medtrain.core.notice import notice
 from medtrain.core.verb import Verb
 from medtrain.io import record
 from medtrain.launch import workers
-from medtrain.launch.dispatch import start
+from medtrain.launch.dispatch import start_apart
 from medtrain.launch.execute import INTERRUPTED, PREEMPTED, STOPPED
 from medtrain.launch.jobs import make_ready
 from medtrain.launch.slurm import job as slurm_job
@@ -59,7 +59,7 @@ class Sweep:
     def run(self, composed: DictConfig, hydra_cfg: DictConfig) -> float | None:
         """Run one job here; returns its best score, which a sweeper optimises."""
         place, cfg = self._ready(composed, hydra_cfg, busy=())
-        self.codes.append(0 if cfg is None else start(self.verb, cfg, place))
+        self.codes.append(0 if cfg is None else start_apart(self.verb, cfg, place))
         self.ended(self.folder)
         if self.codes[-1] in (
             *STOPPED,

@@ -1,0 +1,105 @@
+"""Jobs of a sweep in forks of this process, which has imported what they need and computed nothing.
+
+Imports take longer than a small training, so jobs share them; and each has a process of its own, so that its memory
+goes with it, and a crash ends no other job. But threads don't live on in a fork: one that is made after OpenMP's have
+begun waits for them for ever, and CUDA refuses to work. So a process forks only if it began as the command and has, but
+for what libraries start while they are imported (and know how to mind forks: OpenBLAS, Arrow), no thread more since.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from medtrain.core.notice import notice
+from medtrain.launch import imports
+
+LATE = (  # what training imports only where it is needed, beside medtrain's own modules
+    "joblib",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.figure",
+    "sklearn.metrics",
+    "torch.distributed",
+    "torch.utils.tensorboard",
+)
+CUDA = "/dev/nvidia-uvm"  # open where CUDA has begun; asking NVML for devices doesn't open it
+_threads: frozenset[str] | None = None  # of this process, when nothing was computed yet
+
+
+def prepare(command: Callable[[], Any]) -> None:
+    """Import what jobs need and note the threads, before anything is computed; only in a process that is the command.
+
+    Args:
+        command: imports the verb's module.
+    """
+    global _threads
+    if not imports.begun() or not sys.platform.startswith("linux"):
+        return
+    command()
+    for name in LATE:
+        importlib.import_module(name)
+    _threads = _running()
+
+
+def possible() -> bool:
+    """Tell whether a fork of this process can do what a new process could; a cluster's notice is for this one."""
+    return _threads is not None and not notice.listening and _running() <= _threads and not _has_cuda()
+
+
+def run(work: Callable[[], int]) -> int:
+    """Do the work in a fork, and wait; returns its exit code, less than 0 where a signal has killed it.
+
+    Signals for this process go to the fork, which closes its run, as if it were the command itself.
+    """
+    imports.end()
+    early: list[int] = []
+    process: Any = None
+
+    def forward(number: int, _frame: FrameType | None) -> None:
+        if process is None or process.pid is None:
+            early.append(number)
+        elif process.exitcode is None:
+            os.kill(process.pid, number)
+
+    forwarded = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # else nohup: go on without the terminal
+        forwarded.append(signal.SIGHUP)
+    before: dict[int, Any] = {number: signal.signal(number, forward) for number in forwarded}
+    try:
+        started = multiprocessing.get_context("fork").Process(target=_job, args=(work, before, os.getpid()))
+        started.start()
+        process = started
+        for number in early:
+            os.kill(started.pid or 0, number)
+        started.join()
+        return started.exitcode or 0
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _job(work: Callable[[], int], handlers: dict[int, Any], parent: int) -> None:
+    os.setsid()  # Ctrl-C reaches the parent alone, which passes it on once
+    ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)  # 1 is PR_SET_PDEATHSIG: end with the parent
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    if os.getppid() != parent:
+        return
+    sys.exit(work())
+
+
+def _running() -> frozenset[str]:
+    return frozenset(os.listdir("/proc/self/task"))
+
+
+def _has_cuda() -> bool:
+    files = Path("/proc/self/fd")
+    return any(os.path.realpath(files / name) == CUDA for name in os.listdir(files))
