@@ -54,14 +54,15 @@ def inspect(data: MaskData, near: bool = True, progress: Bars = no_bar) -> Inspe
     with ThreadPoolExecutor(cores()) as pool:
         measured = list(pool.map(lambda row: _measure(data, row), rows))
     names = [str(case) for case in inspection.cases["case"]]
+    inspection.add(_full(data, rows, names))
     inspection.add(_borders(rows, names, measured, data.spec.classes))
     inspection.add(_odd(rows, names, measured, data.spec.classes))
     inspection.images["marked"] = marked_facts(measured, data.spec.classes)
     return inspection
 
 
-def _measure(data: MaskData, row: int) -> tuple[list[Marked | None], float]:
-    """Measure each class in a case, None where it is absent; and the mean grey level of what is not marked."""
+def _measure(data: MaskData, row: int) -> tuple[list[Marked | None], float | None]:
+    """Measure each class in a case, None where it is absent; and the mean grey level of what is not marked, if any."""
     case = data.own[row]
     assert case is not None and case.mask is not None
     target, label_of = data.target, labels_in_batches(data.target)
@@ -71,7 +72,7 @@ def _measure(data: MaskData, row: int) -> tuple[list[Marked | None], float]:
     outside = case.mask.mapped()[0][steps] == 0
     image = case.images[0]
     grey = image.mapped()[0][steps][outside] * image.scale[0] + image.offset[0]
-    return [_marked(case, facts, own) for own in numbers], float(grey.mean()) if grey.size else float("nan")
+    return [_marked(case, facts, own) for own in numbers], float(grey.mean()) if grey.size else None
 
 
 def _marked(case: Case, facts: MaskFacts, numbers: NDArray[np.int64]) -> Marked | None:
@@ -89,7 +90,19 @@ def _marked(case: Case, facts: MaskFacts, numbers: NDArray[np.int64]) -> Marked 
     return Marked(ml, int(pieces), bool((low == 0).any() or (high == case.shape).any()), float(grey))
 
 
-Measured = Sequence[tuple[list[Marked | None], float]]
+Measured = Sequence[tuple[list[Marked | None], float | None]]
+
+
+def _full(data: MaskData, rows: Sequence[int], names: Sequence[str]) -> list[Finding]:
+    """Find masks that mark each voxel of their volume."""
+    findings = []
+    for row in rows:
+        case = data.own[row]
+        if case is not None and data.facts[row].count_L.sum() == np.prod(case.shape):
+            findings.append(
+                Finding(Problem("all_marked", names[row], "its mask marks all of the volume", "warning"), (row,))
+            )
+    return of_the_set(findings, len(rows), "have masks that mark all of the volume")
 
 
 def _borders(rows: Sequence[int], names: Sequence[str], measured: Measured, classes: Sequence[str]) -> list[Finding]:
@@ -136,7 +149,7 @@ def marked_facts(measured: Measured, classes: Sequence[str]) -> dict[str, Any]:
             "pieces": _three([one.pieces for one, _ in own]),
             "borders": sum(one.borders for one, _ in own),
             "grey_within": _three([one.grey for one, _ in own]),
-            "grey_outside": _three([outside for _, outside in own]),
+            "grey_outside": _three([outside for _, outside in own if outside is not None]),
         }
     return facts
 

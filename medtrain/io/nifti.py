@@ -17,7 +17,7 @@ from nibabel.fileholders import FileHolder
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from medtrain.io.volume import Notes, Volume, VolumeError, canonical, check_affine, check_shape
+from medtrain.io.volume import Notes, Volume, VolumeError, canonical, check_affine, check_shape, farthest
 
 SUFFIXES = (".nii", ".nii.gz")
 FREESURFER = (".mgh", ".mgz")
@@ -155,8 +155,7 @@ def _notes(image: Any) -> Notes:
         other = header.get_qform()
     except (HeaderDataError, ValueError):
         return {"two_places": "has a qform that is no rotation; its sform is taken"}
-    corners = np.array([*np.ndindex(2, 2, 2)]) * (np.array(image.shape[:3]) - 1)
-    apart = np.linalg.norm(corners @ (other - image.affine)[:3, :3].T + (other - image.affine)[:3, 3], axis=1).max()
+    apart = farthest(image.affine, other, image.shape)
     if apart <= APART * nib.affines.voxel_sizes(image.affine).min():
         return {}
     turned = "".join(map(str, nib.aff2axcodes(other)))

@@ -136,6 +136,16 @@ def check_shape(shape: tuple[int, ...]) -> None:
         raise VolumeError(f"{shape_text} voxels: more than 2 billion")
 
 
+def farthest(one: NDArray[np.float64], other: NDArray[np.float64], shape: tuple[int, ...]) -> float:
+    """Measure how far two affines place a voxel apart, in their unit: the most, which is at a corner.
+
+    Args:
+        shape: voxels along the axes that the affines go by.
+    """
+    corners = np.array([*np.ndindex(2, 2, 2)]) * (np.array(shape[:3]) - 1)
+    return float(np.linalg.norm(corners @ (other - one)[:3, :3].T + (other - one)[:3, 3], axis=1).max())
+
+
 def check_affine(affine: NDArray[np.float64]) -> None:
     """Raise VolumeError unless each axis has a length and they lie in no common plane."""
     sizes = nib.affines.voxel_sizes(affine)

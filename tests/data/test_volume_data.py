@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from medtrain.core.errors import DataError, UsageError
+from medtrain.data.batches.volume_files import read_cases
 from medtrain.data.batches.volumes import VolumeData
+from medtrain.io.store.voxels import VolumeForm
 from medtrain.target import DataSpec
 from tests.repository import data_option
 from tests.volumes import nodules, save, save_series
@@ -158,6 +161,32 @@ def test_all_that_is_wrong_is_named_by_row_and_nothing_else_is_lost(table: Path,
     data.prepare()
     assert len(data.cases) == len(rows) - 4
     assert sum(len(batch["x"]) for split in ("train", "val", "test") for batch in data.eval_dataloader(split)) > 0
+
+
+@pytest.mark.parametrize(("change", "apart"), [
+    (("spacing", 1.0002), None), (("spacing", 1.01), "0.624"), (("shift", 0.1), None), (("shift", 0.5), "0.5"),
+    (("turn", 0.05), None), (("turn", 1.0), "0.889"),
+])  # fmt: skip
+@pytest.mark.parametrize("orientation", ["RAS", "PIL"])
+def test_a_mask_lies_elsewhere_by_its_farthest_corner(
+    tmp_path: Path, change: tuple[str, float], apart: str | None, orientation: str
+) -> None:
+    """Rounded headers move no voxel by a quarter of one; a spacing that is 1 % off does, over 36 voxels."""
+    (what, by), affine = change, np.eye(4)
+    c, s = np.cos(np.deg2rad(by)), np.sin(np.deg2rad(by))
+    if what == "turn":
+        affine[:2, :2] = [[c, -s], [s, c]]
+    affine[:3] = affine[:3] * by if what == "spacing" else affine[:3]
+    affine[0, 3] = by if what == "shift" else 0
+    image, mask = np.random.default_rng(0).normal(size=(37, 37, 37)), np.zeros((37, 37, 37), np.uint8)
+    mask[9:20, 9:20, 9:20] = 1
+    turn = nib.orientations.ornt_transform(nib.io_orientation(np.eye(4)), nib.orientations.axcodes2ornt(orientation))
+    nib.save(nib.Nifti1Image(image.astype(np.float32), np.eye(4)), tmp_path / "a.nii.gz")
+    nib.save(nib.Nifti1Image(mask, affine).as_reoriented(turn), tmp_path / "m.nii.gz")
+    paths, cfg = [str(tmp_path / name) for name in ("a.nii.gz", "m.nii.gz")], {"cache_dir": str(tmp_path)}
+    cases = read_cases([paths[:1]], paths[1:], VolumeForm(), cfg, report=lambda text: None)
+    assert (cases.cases[0] is None) == (apart is not None)
+    assert apart is None or f"lies elsewhere than the image: their affines differ by up to {apart}" in cases.problems[0]
 
 
 def test_volumes_to_predict(table: Path, cache: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from medtrain.data.batches.masks import MaskData
 from medtrain.inspection import Inspection, inspect_data
+from medtrain.inspection.masks import Marked, marked_facts
 from medtrain.report.mask_facts import mask_table
 from tests.segmentations import halved_balls, segmentation
 
@@ -81,6 +83,16 @@ def test_masks_unlike_the_others_are_found(table: Path) -> None:
     found = kinds(inspected(table))
     assert 3 in found["border"] and found["odd_volume"] == [4] and found["odd_pieces"] == [5]
     assert found["empty_mask"] == [6]
+
+
+def test_a_mask_of_everything_is_told_and_nothing_else_is_lost(table: Path) -> None:
+    redrawn(table, 3, lambda mask: np.ones_like(mask))
+    inspection = inspected(table, classes=["left", "right"])
+    assert kinds(inspection)["all_marked"] == [3]
+    json.dumps(inspection.images["marked"], allow_nan=False)
+    assert inspection.images["marked"]["left"]["cases"] == 16
+    assert np.isfinite(inspection.images["marked"]["left"]["grey_outside"]["median"])
+    assert marked_facts([([Marked(1.0, 1, True, 5.0)], None)], ["all"])["all"]["grey_outside"] is None
 
 
 def test_what_training_refuses_is_an_error_here_and_the_rest_is_inspected(table: Path) -> None:

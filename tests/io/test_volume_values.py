@@ -104,6 +104,13 @@ def test_what_is_no_number_is_a_bad_row(bad: float) -> None:
         prepared_image(volume_of(with_values(bad)), None)
 
 
+@pytest.mark.parametrize("scale", [1e33, 1e40, 1e300, -1e36])
+def test_grey_levels_beyond_all_units_are_a_bad_row(scale: float) -> None:
+    with pytest.raises(VolumeError, match=r"grey levels up to 1.*more than 1e\+30"):
+        kept(BODY.astype(np.float64) * scale)
+    assert kept(BODY.astype(np.float64) * 1e25)[1]["high"][0] > 1e26
+
+
 @pytest.mark.parametrize("padding", [-3024, -2000, -32768])
 def test_padding_around_a_field_of_view_is_no_part_of_the_window(padding: int) -> None:
     draw = np.random.default_rng(1)

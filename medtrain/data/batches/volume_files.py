@@ -14,10 +14,10 @@ from medtrain.core.progress import Progress
 from medtrain.data.batches.patches import Case
 from medtrain.io.cache_root import cache_root
 from medtrain.io.content import of_several
-from medtrain.io.store.voxels import Stored, VolumeForm, cache_volumes
-from medtrain.io.volume import Notes
+from medtrain.io.store.voxels import VolumeForm, cache_volumes
+from medtrain.io.volume import Notes, farthest
 
-APART = 0.01  # mm that places of one voxel in two files may differ, a voxel
+APART = 0.25  # voxels by which the files of a case may place one of them apart: as rounded headers do
 
 
 @dataclass
@@ -118,10 +118,8 @@ def _unlike(case: Case) -> list[str]:
         if sorted(other.source.shape) != sorted(first.shape) or other.shape[1:] != case.shape:
             sizes = [" x ".join(map(str, source.shape)) for source in (other.source, first)]
             faults.append(f"{what} has {sizes[0]} voxels, the image {sizes[1]}")
-        elif not _same_place(other, case.images[0]):
-            faults.append(f"{what} lies elsewhere than the image: their affines differ")
+        else:
+            apart = farthest(case.images[0].affine, other.affine, case.shape[::-1])
+            if apart > APART * min(case.images[0].spacing):
+                faults.append(f"{what} lies elsewhere than the image: their affines differ by up to {apart:.3g} mm")
     return faults
-
-
-def _same_place(one: Stored, other: Stored) -> bool:
-    return bool(np.allclose(one.affine, other.affine, rtol=1e-4, atol=APART * max(1.0, *other.spacing)))

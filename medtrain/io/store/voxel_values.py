@@ -16,6 +16,7 @@ from medtrain.io.volume import Notes, Triple, Volume, VolumeError
 
 STEPS = 65535  # of int16
 LEVELS = 256  # that a window has at least
+MOST = 1e30  # that grey levels may come to, single voxels aside: their squares are sums of 64 bits
 FOREGROUND = 0.01  # of a plane's voxels that make it one of the foreground
 FENCE = 4.0  # spans beyond which values don't count for the foreground: a histogram of one class shows none
 
@@ -56,11 +57,13 @@ def prepared_image(
         window: what is shown of the values, if that is known; else the 0.5th to 99.5th percentile counts as such.
 
     Raises:
-        VolumeError: voxels that are no numbers.
+        VolumeError: voxels that are no numbers, or grey levels beyond all that there are.
     """
     _check_numbers(volume.x_CDHW)
-    identity = volume.identity or of_voxels(volume.x_CDHW)
     limits = [limits_of(channel, window) for channel in volume.x_CDHW]
+    if (most := max(max(abs(limit.low), abs(limit.high)) for limit in limits)) > MOST:
+        raise VolumeError(f"grey levels up to {most:.3g}, more than {MOST:g}: save it in other units")
+    identity = volume.identity or of_voxels(volume.x_CDHW)
     notes = dict(volume.notes) | _clipped(limits, volume.x_CDHW[0].size)
     origin = np.array([limit.origin for limit in limits])
     volume, limits, exact = _within(volume, limits)
