@@ -20,6 +20,7 @@ from tests.repository import ROOT, commands, files, pages
 
 READY = [name for name, verb in VERBS.items() if verb.ready]
 LONGEST = 350
+MOST = 7  # arguments of a function
 VAGUE = {"found", "said", "told", "asked", "kept", "mine", "each", "who", "at"}  # they don't say what a thing is
 # Places that exist on one machine only, and addresses of package indexes. Written so that this file holds none.
 FOREIGN = "|".join(
@@ -74,6 +75,18 @@ def test_names_say_what_things_are() -> None:
     trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sources}
     vague = [(str(path), _named(node)) for path, tree in trees.items() for node in ast.walk(tree)]
     assert not [(path, name) for path, name in vague if name in VAGUE]
+
+
+def test_functions_take_few_arguments_but_for_builders_whose_arguments_are_keys() -> None:
+    """What travels together is one thing; the signature of a `@checked` builder is its option's schema."""
+    many = []
+    for path in (ROOT / "medtrain").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and not any("checked" in ast.unparse(d) for d in node.decorator_list):
+                of_call = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
+                if len([arg for arg in of_call if arg.arg not in ("self", "cls")]) > MOST:
+                    many.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}")
+    assert not many
 
 
 def test_no_path_of_a_machine_and_no_package_index() -> None:

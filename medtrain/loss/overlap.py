@@ -29,8 +29,8 @@ class OverlapLoss(nn.Module):
         regions: of each output the labels that make it; () for a softmax over labels.
         gamma: of the pixelwise part; 0 is cross-entropy, else focal (Lin et al., ICCV 2017).
         pixelwise, overlap: weights of the parts.
-        alpha, beta: what a voxel called wrongly, and one missed, counts in the overlap (Tversky: Salehi et al., MLMI
-            2017); 0.5 and 0.5 make it the Dice coefficient.
+        costs: what a voxel called wrongly, and one missed, counts in the overlap (alpha and beta of Tversky's: Salehi
+            et al., MLMI 2017); 0.5 and 0.5 make it the Dice coefficient.
         batch: the overlap is that of all cases of a batch together, else the mean of each case's.
     """
 
@@ -43,13 +43,12 @@ class OverlapLoss(nn.Module):
         gamma: float = 0.0,
         pixelwise: float = 1.0,
         overlap: float = 1.0,
-        alpha: float = 0.5,
-        beta: float = 0.5,
+        costs: tuple[float, float] = (0.5, 0.5),
         batch: bool = True,
     ) -> None:
         super().__init__()
         self.gamma, self.pixelwise, self.overlap = gamma, pixelwise, overlap
-        self.alpha, self.beta, self.batch = alpha, beta, batch
+        self.costs, self.batch = costs, batch
         table = torch.zeros(len(regions), labels + 1)
         for row, region in enumerate(regions):
             table[row, list(region)] = 1
@@ -87,7 +86,7 @@ class OverlapLoss(nn.Module):
         probs, truth = probs * known, truth * known
         both = (probs * truth).sum(axes)
         wrongly, missed = (probs * (1 - truth)).sum(axes), ((1 - probs) * truth).sum(axes)
-        score = (both + SMOOTH) / (both + self.alpha * wrongly + self.beta * missed + SMOOTH)
+        score = (both + SMOOTH) / (both + self.costs[0] * wrongly + self.costs[1] * missed + SMOOTH)
         return 1 - score.mean()
 
 
@@ -147,4 +146,4 @@ def tversky(spec: DataSpec, alpha: Amount = 0.3, beta: Amount = 0.7, cross_entro
     Raises:
         UsageError: the target has no masks.
     """
-    return OverlapLoss(*_of(spec, "tversky"), pixelwise=cross_entropy, alpha=alpha, beta=beta)
+    return OverlapLoss(*_of(spec, "tversky"), pixelwise=cross_entropy, costs=(alpha, beta))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +70,21 @@ class Residual(nn.Module):
 Block = Callable[[int, int, Zyx, Zyx, int, float], nn.Module]
 
 
+class Form(NamedTuple):
+    """What tells the U-Nets of a family apart.
+
+    Args:
+        encode, decode: what a stage of either side is made of.
+        depths: of how many convolutions in the encoder, the last number for all further stages.
+        sides: voxels a side of a kernel.
+    """
+
+    encode: Block
+    decode: Block
+    depths: Sequence[int]
+    sides: int = 3
+
+
 class UNet3d(nn.Module):
     """A U-Net of any number of stages, from (B, C, D, H, W) to logits (B, K, D, H, W).
 
@@ -77,26 +92,15 @@ class UNet3d(nn.Module):
 
     Args:
         spec: channels, outputs, strides of the stages and spacing.
-        encode, decode: what a stage of either side is made of; `depths` of how many convolutions in the encoder, the
-            last number for all further stages.
+        form: what its stages are made of.
         width: channels of the first stage, doubled from stage to stage.
-        sides: voxels a side of a kernel.
         dropout: of whole channels, after each convolution.
         checkpointing: stages run again in the backward pass.
     """
 
-    def __init__(
-        self,
-        spec: DataSpec,
-        encode: Block,
-        decode: Block,
-        depths: Sequence[int],
-        width: int,
-        sides: int,
-        dropout: float,
-        checkpointing: bool,
-    ) -> None:
+    def __init__(self, spec: DataSpec, form: Form, width: int, dropout: float, checkpointing: bool) -> None:
         super().__init__()
+        encode, decode, depths, sides = form
         self.strides = spec.strides or USUAL
         self.checkpointing = checkpointing
         channels = [min(width * 2**stage, MOST) for stage in range(len(self.strides))]
@@ -164,7 +168,7 @@ def kernels_of(strides: Sequence[Zyx], spacing: Sequence[float], sides: int) -> 
     return kernels
 
 
-def _unet(encode: Block, decode: Block, depths: tuple[int, ...], sides: int = 3) -> Callable[..., nn.Module]:
+def _unet(form: Form) -> Callable[..., nn.Module]:
     @checked("model")
     def build(
         spec: DataSpec,
@@ -185,13 +189,13 @@ def _unet(encode: Block, decode: Block, depths: tuple[int, ...], sides: int = 3)
         Raises:
             UsageError, MedtrainError: see `load_weights`.
         """
-        network = UNet3d(spec, encode, decode, depths, width, sides, dropout, checkpointing)
+        network = UNet3d(spec, form, width, dropout, checkpointing)
         load_weights(network, weights, fit=fit_nnunet)
         return network
 
     return build
 
 
-unet_3d = member(_unet(Convolutions, Convolutions, (2,)), "unet_3d", "a 3D U-Net")
-resunet_3d = member(_unet(Residual, Convolutions, (2, 2, 3)), "resunet_3d", "a 3D U-Net with a residual encoder")
-vnet = member(_unet(Residual, Residual, (1, 2, 3), 5), "vnet", "V-Net")
+unet_3d = member(_unet(Form(Convolutions, Convolutions, (2,))), "unet_3d", "a 3D U-Net")
+resunet_3d = member(_unet(Form(Residual, Convolutions, (2, 2, 3))), "resunet_3d", "a 3D U-Net with a residual encoder")
+vnet = member(_unet(Form(Residual, Residual, (1, 2, 3), 5)), "vnet", "V-Net")

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from medtrain.data.batches.packed import CaseBags, OfInstances, PackedBatches, even_cuts
+from medtrain.data.batches.packed import CaseBags, Few, OfInstances, PackedBatches, even_cuts
 from medtrain.sampler import EvalSampler, Shuffle, Weighted
 
 LENGTHS = np.array([3, 1, 4, 2, 5])
 
 
-class Few:
+class Small:
     """Bags whose instances tell their bag and number."""
 
     lengths = LENGTHS
@@ -22,7 +22,7 @@ class Few:
 
 
 def cases(members: list[list[int]], **more) -> CaseBags:  # type: ignore[no-untyped-def]
-    return CaseBags(Few(), members, np.arange(len(members)) + 10, torch.arange(len(members)), **more)
+    return CaseBags(Small(), members, np.arange(len(members)) + 10, torch.arange(len(members)), **more)
 
 
 def test_a_batch_is_packed() -> None:
@@ -39,7 +39,7 @@ def test_several_slides_of_a_patient_are_one_bag() -> None:
 
 
 def test_drawn_instances_depend_on_seed_epoch_case_and_draw_alone() -> None:
-    data = cases([[0, 2, 4]], most=6, seed=1)
+    data = cases([[0, 2, 4]], few=Few(6, 1))
 
     def drawn(draw: int, epoch: int, of: CaseBags = data) -> list[list[float]]:
         return of.__getitems__([(0, draw, epoch)])["x"].tolist()
@@ -47,12 +47,12 @@ def test_drawn_instances_depend_on_seed_epoch_case_and_draw_alone() -> None:
     assert len(drawn(0, 0)) == len({tuple(row) for row in drawn(0, 0)}) == 6
     assert drawn(0, 0) == drawn(0, 0)
     assert drawn(0, 0) != drawn(0, 1) != drawn(1, 1)
-    assert drawn(0, 0) != drawn(0, 0, cases([[0, 2, 4]], most=6, seed=2))
+    assert drawn(0, 0) != drawn(0, 0, cases([[0, 2, 4]], few=Few(6, 2)))
     assert len(data.__getitems__([0])["x"]) == 12  # evaluation takes all
 
 
 def test_every_instance_comes_as_epochs_go_by() -> None:
-    data = cases([[0, 2]], most=2)
+    data = cases([[0, 2]], few=Few(2))
     seen = {tuple(row) for epoch in range(40) for row in data.__getitems__([(0, 0, epoch)])["x"].tolist()}
     assert len(seen) == 7
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from medtrain.data.batches.packed import CaseBags, PackedBatches, joined
+from medtrain.data.batches.packed import CaseBags, Few, PackedBatches, joined
 from medtrain.data.loading import loader, made_ahead
 from medtrain.sampler import Shuffle
 
@@ -29,7 +29,7 @@ class Held:
 
 def epochs(ahead: int, threads: int) -> list[list[torch.Tensor]]:
     bags = Held(40)
-    cases = CaseBags(bags, [[n] for n in range(40)], np.arange(40), most=3, seed=1, threads=threads)
+    cases = CaseBags(bags, [[n] for n in range(40)], np.arange(40), few=Few(3, 1), threads=threads)
     sampler = Shuffle(np.zeros(40), None, batch_size=4, seed=2)
     batches = loader(cases, PackedBatches(sampler, bags.lengths, 4, 100, True), 0, ahead)
     out = []

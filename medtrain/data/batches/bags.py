@@ -16,7 +16,7 @@ from medtrain.core.errors import DataError, Problem
 from medtrain.data.base import Data
 from medtrain.data.batches.bag_places import TilePlaces
 from medtrain.data.batches.bag_tiles import place_tiles
-from medtrain.data.batches.packed import CaseBags, OfInstances, PackedBatches
+from medtrain.data.batches.packed import CaseBags, Few, OfInstances, PackedBatches
 from medtrain.data.batches.tumour import TumourMasks
 from medtrain.data.files import Files
 from medtrain.data.loaders import Rows
@@ -184,9 +184,8 @@ class BagData(Data):
         inside = TumourMasks(self.bags, masks) if masks is not None and self.targets is not None else None
         most, cases, known = self.cfg.get("max_instances"), np.asarray(rows, np.int64), OfInstances(inside, self.places)
         threads = int(self.cfg.get("num_workers") or 0)
-        return CaseBags(
-            self.bags, members, cases, self.y(rows), most=most, seed=self.seed, known=known, threads=threads
-        )
+        few = Few(most, self.seed)
+        return CaseBags(self.bags, members, cases, self.y(rows), few=few, known=known, threads=threads)
 
     @property
     def unplaced(self) -> list[int]:

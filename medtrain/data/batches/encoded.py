@@ -117,7 +117,7 @@ class EncodedData(BagData):
 
     def dataset(self, rows: Rows) -> CaseBags:
         members = [self.members[slot] for slot in self.slots[rows]]
-        return CaseBags(self.bags, members, np.asarray(rows, np.int64), self.y(rows), seed=self.seed)
+        return CaseBags(self.bags, members, np.asarray(rows, np.int64), self.y(rows))
 
     def pixels(self, cases: Sequence[str]) -> NDArray[Any] | None:
         return self.whole_cases.pixels(cases)

@@ -94,6 +94,21 @@ class OfInstances(NamedTuple):
     places: Callable[[Sequence[int]], NDArray[np.float32]] | None = None
 
 
+class Few(NamedTuple):
+    """The instances that training takes of a case that has more, drawn anew each epoch.
+
+    Args:
+        most: so many; None for all.
+        seed: of the run.
+    """
+
+    most: int | None = None
+    seed: int = 0
+
+
+ALL = Few()
+
+
 class CaseBags(Dataset[Batch]):
     """Take cases of one or several bags by position; each fetch is a whole batch.
 
@@ -102,8 +117,7 @@ class CaseBags(Dataset[Batch]):
         members: the numbers in `bags` of each case; the slides of a patient make one bag.
         cases: the row number in `cases` of each case.
         y: targets as tensors, a row a case; None without labels.
-        most: instances that training takes of a case, drawn anew each epoch; None for all.
-        seed: of the run.
+        few: what training takes of each.
         known: of the instances.
         threads: that read large batches together; 0 reads alone.
     """
@@ -115,13 +129,12 @@ class CaseBags(Dataset[Batch]):
         cases: NDArray[np.int64],
         y: Tensor | None = None,
         *,
-        most: int | None = None,
-        seed: int = 0,
+        few: Few = ALL,
         known: OfInstances | None = None,
         threads: int = 0,
     ) -> None:
         self.bags, self.members, self.cases, self.y = bags, members, torch.from_numpy(cases), y
-        self.most, self.seed, (self.inside, self.places) = most, seed, known or OfInstances()
+        self.few, (self.inside, self.places) = few, known or OfInstances()
         self.threads = threads
 
     def __len__(self) -> int:
@@ -156,14 +169,14 @@ class CaseBags(Dataset[Batch]):
 
     def _chosen(self, drawn: int | Drawn) -> NDArray[np.int64] | None:
         """Choose instances of a case, ascending; None for all."""
-        if self.most is None or not isinstance(drawn, tuple):
+        if self.few.most is None or not isinstance(drawn, tuple):
             return None
         position, draw, epoch = drawn
         total = int(self.bags.lengths[list(self.members[position])].sum())
-        if total <= self.most:
+        if total <= self.few.most:
             return None
-        random = stream(self.seed, "instances", epoch, int(self.cases[position]), draw)
-        return np.sort(random.choice(total, self.most, replace=False))
+        random = stream(self.few.seed, "instances", epoch, int(self.cases[position]), draw)
+        return np.sort(random.choice(total, self.few.most, replace=False))
 
     def _parts(self, position: int, which: NDArray[np.int64] | None) -> list[NDArray[Any]]:
         """Read the instances of a case, an array a bag."""
