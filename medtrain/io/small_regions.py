@@ -7,12 +7,14 @@ along one axis after the other. The few that are not reached are looked at one b
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+SLAB = 1 << 18  # voxels that are looked at together
 Step = tuple[int, ...]
 AROUND: list[Step] = sorted(product((-1, 0, 1), repeat=3), key=np.count_nonzero)[1:]  # 26 neighbours
 
@@ -47,24 +49,21 @@ def regain(
 
 def lost_regions(
     old_DHW: NDArray[np.integer], taken: list[NDArray[np.intp]]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Find the voxels of connected regions (26 neighbours, one label) of which none is taken.
 
     Returns:
         places (N, 3), and numbers of the regions (N,).
     """
     box = [_ends(old_DHW, axis) for axis in range(3)]
-    starts = np.array([start for start, _ in box])
+    starts = np.array([start for start, _ in box], np.int32)
     within_DHW = old_DHW[tuple(slice(*ends) for ends in box)]
     inner = [index[(index >= first) & (index < stop)] - first for index, (first, stop) in zip(taken, box, strict=True)]
     reached = _reached(within_DHW, inner)
-    planes = [np.flatnonzero((x != 0) > there) for x, there in zip(within_DHW, reached, strict=True)]
-    plane_N = np.repeat(np.arange(len(planes)), [len(plane) for plane in planes])
-    row_N, column_N = np.divmod(np.concatenate([*planes, np.empty(0, np.int64)]), max(1, within_DHW.shape[2]))
-    # Most lie at the border of a region that is reached: they go with the first neighbour that says so.
-    place_N3, open_N = _parted(within_DHW, reached, np.stack([plane_N, row_N, column_N], 1))
+    place_N3 = _unreached(within_DHW, reached)
     if not len(place_N3):
         return place_N3, np.empty(0, np.int64)
+    open_N = np.logical_or.reduce([_beside(within_DHW, reached, place_N3, step) for step in AROUND])
     pairs = [_joined(within_DHW, place_N3, step) for step in AROUND if step > (0, 0, 0)]
     one, other = np.concatenate(pairs, axis=1)
     links = coo_array((np.ones(len(one), np.bool_), (one, other)), shape=(len(place_N3), len(place_N3)))
@@ -108,37 +107,52 @@ def _spread(x: NDArray[np.integer], reached: NDArray[np.bool_], taken: NDArray[n
                 reached[part] |= (x[part] == x[part - side]) & reached[part - side]
 
 
-def _parted(
-    x_DHW: NDArray[np.integer], reached: NDArray[np.bool_], place_N3: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Take voxels beside a reached one of their label away; tell which of the others lie beside one of those too."""
-    for step in AROUND:
-        beside = _beside(x_DHW, reached, place_N3, step)
-        reached[tuple(place_N3[beside].T)] = True
-        place_N3 = place_N3[~beside]
-    open_N = np.zeros(len(place_N3), np.bool_)
-    for step in AROUND:
-        open_N |= _beside(x_DHW, reached, place_N3, step)
-    return place_N3, open_N
+def _unreached(x_DHW: NDArray[np.integer], reached: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """List what is neither reached nor beside a reached voxel of its label, which counts as reached then: (N, 3).
+
+    Most of what no line reaches lies at the border of a region that is reached. Slabs keep the arrays small.
+    """
+    planes, parts = max(1, SLAB // max(1, int(np.prod(x_DHW.shape[1:])))), []
+    for first in range(0, len(x_DHW), planes):
+        x, there = (_slab(array, first, first + planes) for array in (x_DHW, reached))
+        inner = (slice(1, -1),) * 3
+        is_open = np.zeros(x.shape, np.bool_)
+        is_open[inner] = (x[inner] != 0) > there[inner]
+        index, x_flat, there_flat = np.flatnonzero(is_open), x.reshape(-1), there.reshape(-1)
+        for step in AROUND:
+            beside = index + (step[0] * x.shape[1] + step[1]) * x.shape[2] + step[2]
+            same = there_flat[beside] & (x_flat[beside] == x_flat[index])
+            there_flat[index[same]] = True
+            index = index[~same]
+        reached[first : first + planes] = there[inner]
+        places = [axis.astype(np.int32) for axis in np.unravel_index(index, x.shape)]
+        parts.append(np.stack(places, 1) + np.array((first - 1, -1, -1), np.int32))
+    return np.concatenate([*parts, np.empty((0, 3), np.int32)])
+
+
+def _slab(array_DHW: NDArray[Any], first: int, stop: int) -> NDArray[Any]:
+    """Copy planes with one voxel around them, which is 0 where there is none."""
+    part = array_DHW[max(0, first - 1) : stop + 1]
+    return np.pad(part, ((int(first == 0), int(stop >= len(array_DHW))), (1, 1), (1, 1)))
 
 
 def _beside(
-    x_DHW: NDArray[np.integer], reached: NDArray[np.bool_], place_N3: NDArray[np.int64], step: Step
+    x_DHW: NDArray[np.integer], reached: NDArray[np.bool_], place_N3: NDArray[np.int32], step: Step
 ) -> NDArray[np.bool_]:
     same_N, next_N3 = _next(x_DHW, place_N3, step)
     return same_N & reached[tuple(next_N3.T)]
 
 
 def _next(
-    x_DHW: NDArray[np.integer], place_N3: NDArray[np.int64], step: Step
-) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    x_DHW: NDArray[np.integer], place_N3: NDArray[np.int32], step: Step
+) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
     """Tell which voxels have one of their label at a step from them, and its place (at the edge, the edge)."""
-    next_N3 = np.clip(place_N3 + step, 0, np.array(x_DHW.shape) - 1)
-    within = (next_N3 == place_N3 + step).all(1)
+    next_N3 = np.clip(place_N3 + np.array(step, np.int32), 0, np.array(x_DHW.shape, np.int32) - 1)
+    within = (next_N3 - place_N3 == step).all(1)
     return within & (x_DHW[tuple(next_N3.T)] == x_DHW[tuple(place_N3.T)]), next_N3
 
 
-def _joined(x_DHW: NDArray[np.integer], place_N3: NDArray[np.int64], step: Step) -> NDArray[np.int64]:
+def _joined(x_DHW: NDArray[np.integer], place_N3: NDArray[np.int32], step: Step) -> NDArray[np.int64]:
     """Pair voxels of one label that lie at a step from each other: numbers (2, M)."""
     same_N, next_N3 = _next(x_DHW, place_N3, step)
     flat_N, next_M = (np.ravel_multi_index(tuple(places.T), x_DHW.shape) for places in (place_N3, next_N3[same_N]))
