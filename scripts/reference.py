@@ -185,7 +185,9 @@ def written(row: Done) -> str:
     tested = f"{row.cases:,}" + (f" of {row.patients:,} patients" if row.patients != row.cases else "")
     minutes = f"{row.seconds / 60:.1f} min" if row.seconds >= 60 else f"{row.seconds:.0f} s"
     peak = "" if row.memory_mb is None else f"{row.memory_mb:,.0f}"
-    rate = "" if row.rate is None else f"{row.rate:,.0f} {row.unit}"
+    rate = (
+        "" if row.rate is None else f"{row.rate:,.3g} {row.unit}" if row.rate < 100 else f"{row.rate:,.0f} {row.unit}"
+    )
     figures = [f"{row.metric} {row.value:.3f}{interval}", tested, row.epochs, peak, minutes, rate]
     return f"| {' | '.join(map(str, [row.name, row.setting, *figures, f'{row.hardware} ({row.load})']))} |"
 
