@@ -68,12 +68,10 @@ def _noted(
 ) -> list[Finding]:
     """Warn of DICOM pictures that are read, but not without a word."""
     findings = []
+    dicom = [row for header, row in zip(headers, rows.tolist(), strict=True) if header and header.format == "DICOM"]
+    notes = {row: picture_notes(paths[row]) for row in dicom}
     for word, text in WORDS.items():
-        noted = [
-            Finding(Problem(word, places[row], text, "warning"), (row,))
-            for header, row in zip(headers, rows.tolist(), strict=True)
-            if header is not None and header.format == "DICOM" and word in picture_notes(paths[row])
-        ]
+        noted = [Finding(Problem(word, places[row], text, "warning"), (row,)) for row in dicom if word in notes[row]]
         findings += of_the_set(noted, len(rows), "have one thing in common")
     return findings
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Grey = NDArray[np.float64]  # 0 black, 1 white
+FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")  # VOI LUT functions; any other is taken as the first
 
 
 class DicomError(ValueError):

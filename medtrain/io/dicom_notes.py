@@ -11,9 +11,11 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.encaps import generate_frames
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import JPEGBaseline8Bit, JPEGExtended12Bit
 
 from medtrain.io.dicom import is_dicom_file
+from medtrain.io.dicom_display import FUNCTIONS
 from medtrain.io.dicom_frames import FrameHeader
 from medtrain.io.dicom_jpeg import decode_colours
 from medtrain.io.dicom_pixels import has_narrow_palette
@@ -23,15 +25,18 @@ WORDS = {
     "raw": "marked FOR PROCESSING: a detector's raw values, which radiologists don't read; look for FOR PRESENTATION",
     "oblong": "pixels that are not square, shown as if they were (PixelAspectRatio, PixelSpacing)",
     "palette": "a palette of 16 bits, of which its entries fill the lower 8 alone, shown as one of 8",
+    "function": "a window of a function that is none of the standard's (VOILUTFunction), taken as linear",
+    "overlay": "overlays (text, marks), which are not drawn",
     "colours": "a JPEG of other colours than its header names, read as what it holds",
 }
 OBLONG = 0.01  # of their height that pixels may be wider or narrower than high
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
-WIDTH = 32  # characters that are remembered of a file
-TAGS = [
+WIDTH = 64  # characters that are remembered of a file
+OVERLAYS = [Tag(group, 0x0010) for group in range(0x6000, 0x6020, 2)]  # their rows
+TAGS: list[BaseTag] = [*OVERLAYS, *(Tag(name) for name in (
     "PresentationIntentType", "PixelAspectRatio", *SPACINGS, "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence", "SamplesPerPixel", "PhotometricInterpretation",
-]  # fmt: skip
+    "PerFrameFunctionalGroupsSequence", "SamplesPerPixel", "PhotometricInterpretation", "VOILUTFunction",
+))]  # fmt: skip
 
 
 def picture_notes(path: str | os.PathLike[str]) -> list[str]:
@@ -43,6 +48,8 @@ def picture_notes(path: str | os.PathLike[str]) -> list[str]:
         header = FrameHeader(head)
         notes = ["raw"] * (str(header.get("PresentationIntentType") or "").upper() == "FOR PROCESSING")
         notes += ["oblong"] * _oblong(header)
+        notes += ["function"] * (str(header.get("VOILUTFunction") or "LINEAR").upper() not in FUNCTIONS)
+        notes += ["overlay"] * any(tag in head for tag in OVERLAYS)
         if header.get("PhotometricInterpretation") == "PALETTE COLOR":
             notes += ["palette"] * has_narrow_palette(pydicom.dcmread(path, stop_before_pixels=True, force=True))
         if header.get("SamplesPerPixel") == 3:

@@ -166,6 +166,8 @@ TOLD: list[tuple[dict[str, Any], list[str]]] = [
     ({"NominalScannedPixelSpacing": ["0.1", "0.2"]}, ["oblong"]),
     ({"PixelSpacing": ["0.2", "0.2"], "ImagerPixelSpacing": ["0.2", "0.3"]}, []),
     ({"PresentationIntentType": "FOR PROCESSING", "PixelAspectRatio": ["1", "2"]}, ["raw", "oblong"]),
+    ({"VOILUTFunction": "CUBIC"}, ["function"]),
+    ({"VOILUTFunction": "SIGMOID"}, []),
 ]
 
 
@@ -175,6 +177,17 @@ def test_what_is_told_of_a_picture(tmp_path: Path, elements: dict[str, Any], not
     if set(elements) == {"PixelSpacing"}:
         shared = {"PixelMeasures": {"PixelSpacing": [float(v) for v in elements["PixelSpacing"]]}}
         assert picture_notes(write_frames(tmp_path / "b.dcm", np.zeros((1, 8, 8), np.uint16), shared, [{}])) == notes
+
+
+def test_overlays_are_told_and_not_drawn(tmp_path: Path) -> None:
+    pixels = np.arange(64, dtype=np.uint16).reshape(8, 8)
+    for group in (0x6000, 0x601E):
+        ds = dataset(pixels | ((pixels % 3 == 0) << 12).astype(np.uint16), 12)  # one in a bit that no pixel has
+        ds.add_new((group, 0x0010), "US", 8)
+        ds.add_new((group, 0x0102), "US", 12)
+        ds.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+        assert picture_notes(tmp_path / "a.dcm") == ["overlay"]
+        np.testing.assert_array_equal(read_image(tmp_path / "a.dcm"), read_image(write(tmp_path / "b.dcm", pixels, 12)))
 
 
 def test_notes_are_told_once_a_kind_and_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
