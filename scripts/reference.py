@@ -47,7 +47,7 @@ class Done:
         seconds: of all of the row's runs, tests and reports included.
         rate: cases a second while training; the median of several runs.
         memory_mb: at its highest: the GPU's where there is one, else the process's.
-        load: how many processes wanted the machine's cores when the row began, its own not counted.
+        load: how many processes wanted the machine's cores in the minute before the row began.
     """
 
     name: str
@@ -148,13 +148,14 @@ def keep(done: Done) -> None:
     PAGE.write_text(page(rows), encoding="utf-8")
 
 
-def page(done: Iterable[Done]) -> str:
+def page(done: Sequence[Done]) -> str:
     """Write the page: a row a model, those that were not run as such."""
     by_row: dict[tuple[str, str], list[Done]] = {}
     for row in done:
         by_row.setdefault((row.name, row.setting), []).append(row)
     lines = [HEAD, *TABLE]
-    absent, data = [], None
+    absent: list[tuple[Model, str, str]] = []
+    data = None
     for model in MODELS:
         if model.data != data:
             data = model.data
@@ -163,15 +164,30 @@ def page(done: Iterable[Done]) -> str:
             setting: [row for row in by_row.get((model.name, setting), ()) if row.command == model.command(setting)]
             for setting in SETTINGS
         }
-        lines += [written(row) for rows in fresh.values() for row in rows]
-        absent += [(model, setting) for setting in SETTINGS if not fresh[setting] and distinct(model, setting)]
+        there = [row for rows in fresh.values() for row in rows]
+        lines += [written(row) for row in there]
+        absent += [
+            (model, setting, minutes(model, setting, there))
+            for setting in SETTINGS
+            if not fresh[setting] and distinct(model, setting)
+        ]
     versions = sorted({f"{row.versions['medtrain']} with torch {row.versions['torch']}" for row in done})
     if versions:
         lines += ["", f"Versions of medtrain: {', '.join(versions)}."]
-    lines += [NOT_RUN, "| model | setting | minutes of one core, about | words |", "|---|---|---|---|"]
-    lines += [f"| {model.name} | {setting} | {model.minutes[SETTINGS.index(setting)]:.0f} | "
-              f"`{model.command(setting).replace('{data}', 'DATA')}` |" for model, setting in absent]  # fmt: skip
+    lines += [NOT_RUN, "| model | setting | minutes on a CPU, about | words |", "|---|---|---|---|"]
+    for model, setting, about in absent:
+        lines.append(f"| {model.name} | {setting} | {about} | `{model.command(setting).replace('{data}', 'DATA')}` |")
     return "\n".join(lines) + "\n"
+
+
+def minutes(model: Model, setting: str, known: Iterable[Done]) -> str:
+    """Forecast how long a row takes on a CPU: by epochs of what its other setting took there, else a guess."""
+    measured = [
+        row.seconds / 60 * model.epochs(setting) / model.epochs(row.setting) for row in known if "cores" in row.hardware
+    ]
+    if measured:
+        return f"{min(measured):,.0f}, by its other row"
+    return f"{model.minutes[SETTINGS.index(setting)]:,.0f}, a guess"
 
 
 def distinct(model: Model, setting: str) -> bool:
@@ -183,12 +199,12 @@ def written(row: Done) -> str:
     """Write a row of the table."""
     interval = f" ({row.interval[0]:.3f} to {row.interval[1]:.3f})" if row.interval else ""
     tested = f"{row.cases:,}" + (f" of {row.patients:,} patients" if row.patients != row.cases else "")
-    minutes = f"{row.seconds / 60:.1f} min" if row.seconds >= 60 else f"{row.seconds:.0f} s"
+    took = f"{row.seconds / 60:.1f} min" if row.seconds >= 60 else f"{row.seconds:.0f} s"
     peak = "" if row.memory_mb is None else f"{row.memory_mb:,.0f}"
     rate = (
         "" if row.rate is None else f"{row.rate:,.3g} {row.unit}" if row.rate < 100 else f"{row.rate:,.0f} {row.unit}"
     )
-    figures = [f"{row.metric} {row.value:.3f}{interval}", tested, row.epochs, peak, minutes, rate]
+    figures = [f"{row.metric} {row.value:.3f}{interval}", tested, row.epochs, peak, took, rate]
     return f"| {' | '.join(map(str, [row.name, row.setting, *figures, f'{row.hardware} ({row.load})']))} |"
 
 
@@ -197,12 +213,13 @@ HEAD = """# Reference models
 Made by `scripts/reference.py`, which trains these networks and reads their records: nothing here is typed. `short`
 shows that a row runs, and what it costs: after so few epochs its metric is no measure of what the network can learn.
 `full` is the recipe of the task's page. Memory is the GPU's where there is one, else the process's; time is all of a
-run, test and report included (of folds, the sum); the rate is of training. Load is how many other processes wanted the
-machine's cores when the row began: where it is not about 0, times and rates say little of the hardware.
+run, test and report included (of folds, the sum); the rate is of training. Load is the machine's average
+of a minute before the row began: where it is above about 1, others had the cores too, and times and rates say little of
+the hardware.
 """
 TABLE = (
     "| model | setting | test metric (95 % interval) | tested on | epochs | memory, MB | time | a second "
-    "| hardware (load of others) |",
+    "| hardware (load) |",
     "|---|---|---|---|---|---|---|---|---|",
 )
 NOT_RUN = """

@@ -43,6 +43,10 @@ class Model:
     settings: tuple[str, str]
     minutes: tuple[float, float]
 
+    def epochs(self, setting: str) -> int:
+        """Read after how many epochs training ends at the latest."""
+        return int(self.settings[SETTINGS.index(setting)].rpartition("=")[2])
+
     def command(self, setting: str) -> str:
         """Write the words of the command, but for folders."""
         return " ".join([self.data.words, self.words, self.settings[SETTINGS.index(setting)]])
@@ -83,7 +87,7 @@ def rows_on(data: Data, epochs: tuple[int, int], models: Mapping[str, tuple[str,
 
 
 MODELS = [
-    *rows_on(FILMS, (1, 10), {"resnet18": ("", 2.5), "resnet50": ("", 6), "densenet121": ("", 6)}),
+    *rows_on(FILMS, (1, 10), {"resnet18": ("", 4), "resnet50": ("", 10), "densenet121": ("", 10)}),
     *rows_on(
         NODULES,
         (4, 40),

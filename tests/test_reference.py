@@ -73,3 +73,12 @@ def test_rows_that_were_not_run_so_are_listed(reference: ModuleType, tmp_path: P
     row.command += " optimizer.lr=1"  # the script's settings have changed since
     shown, missing = reference.page([row]).split("## Not run")
     assert reference.written(row) not in shown and f"| {row.name} | short |" in missing
+
+
+def test_how_long_a_row_takes_is_told_by_epochs_of_its_other_one(reference: ModuleType, tmp_path: Path) -> None:
+    row = done(reference, tmp_path)
+    model = next(model for model in reference.MODELS if model.name == row.name)
+    assert reference.minutes(model, "full", [row]).endswith("a guess")  # of a GPU
+    row.hardware = "Some CPU, 1 of 2 cores"
+    times = model.epochs("full") / model.epochs("short")
+    assert reference.minutes(model, "full", [row]) == f"{0.5 * times:.0f}, by its other row"
