@@ -186,6 +186,14 @@ def test_a_mask_lies_elsewhere_by_its_farthest_corner(
     paths, cfg = [str(tmp_path / name) for name in ("a.nii.gz", "m.nii.gz")], {"cache_dir": str(tmp_path)}
     cases = read_cases([paths[:1]], paths[1:], VolumeForm(), cfg, report=lambda text: None)
     assert (cases.cases[0] is None) == (apart is not None)
+    if apart is not None and what == "spacing":  # at another spacing the two may come to other sizes
+        coarse = read_cases([paths[:1]], paths[1:], VolumeForm((9.99, 9.99, 9.99)), cfg, report=lambda text: None)
+        assert f"by up to {apart}" in coarse.problems[0]
+        fine = read_cases([paths[:1]], paths[1:], VolumeForm((0.5, 0.5, 0.5)), cfg, report=lambda text: None)
+        assert (
+            "its voxels are 1.01 x 1.01 x 1.01 mm" in fine.problems[0]
+            and "the image's 1 x 1 x 1 mm RAS" in fine.problems[0]
+        )
     assert apart is None or f"lies elsewhere than the image: their affines differ by up to {apart}" in cases.problems[0]
 
 

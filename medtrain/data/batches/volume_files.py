@@ -14,7 +14,7 @@ from medtrain.core.progress import Progress
 from medtrain.data.batches.patches import Case
 from medtrain.io.cache_root import cache_root
 from medtrain.io.content import of_several
-from medtrain.io.store.voxels import VolumeForm, cache_volumes
+from medtrain.io.store.voxels import Stored, VolumeForm, cache_volumes
 from medtrain.io.volume import Notes, farthest
 
 APART = 0.25  # voxels by which the files of a case may place one of them apart: as rounded headers do
@@ -115,11 +115,25 @@ def _unlike(case: Case) -> list[str]:
     others += [("its mask", case.mask)] if case.mask is not None else []
     faults = []
     for what, other in others:
-        if sorted(other.source.shape) != sorted(first.shape) or other.shape[1:] != case.shape:
+        if sorted(other.source.shape) != sorted(first.shape):
             sizes = [" x ".join(map(str, source.shape)) for source in (other.source, first)]
             faults.append(f"{what} has {sizes[0]} voxels, the image {sizes[1]}")
+        elif other.shape[1:] != case.shape:
+            grids = [f"{' x '.join(f'{mm:.4g}' for mm in s.spacing)} mm {s.orientation}" for s in (other.source, first)]
+            faults.append(f"{what} lies elsewhere than the image: its voxels are {grids[0]}, the image's {grids[1]}")
         else:
-            apart = farthest(case.images[0].affine, other.affine, case.shape[::-1])
-            if apart > APART * min(case.images[0].spacing):
+            apart = _apart(case.images[0], other)
+            if apart > APART * min(first.spacing):
                 faults.append(f"{what} lies elsewhere than the image: their affines differ by up to {apart:.3g} mm")
     return faults
+
+
+def _apart(one: Stored, other: Stored) -> float:
+    """Measure how far apart two files place one voxel, in mm, the most; also where both were brought to one spacing."""
+    apart = farthest(one.affine, other.affine, one.shape[:0:-1])
+    if not np.allclose(one.spacing, other.spacing, rtol=1e-6):
+        return apart  # as in the files
+    first, second = (
+        np.sort([(n - 1) * mm for n, mm in zip(s.shape, s.spacing, strict=True)]) for s in (one.source, other.source)
+    )
+    return apart + float(np.linalg.norm(first - second)) / 2  # the middles differ, and from there the ends
