@@ -7,6 +7,7 @@ stream of YCbCr calls itself RGB, or the other way round. The stream is what a d
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Iterator
 
 import numpy as np
@@ -19,7 +20,7 @@ HEADER = frozenset([*range(0xC0, 0xD0), *range(0xDA, 0xE0), *range(0xE0, 0xF0), 
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 DHT, SOF3, SOF55 = 0xC4, 0xC3, 0xF7  # tables; frames of JPEG lossless and JPEG-LS
 MOST_DIFFERENCE = 16  # bits of a difference that lossless JPEG codes
-J2K_SOC, J2K_COD, J2K_SOT = b"\xff\x4f", 0x52, 0x90
+J2K_SOC, J2K_SIZ, J2K_COD, J2K_SOT = b"\xff\x4f", b"\xff\x51", 0x52, 0x90
 PLAIN = 0.2  # cosine between the edges of two planes below which they are no red, green and blue of one picture
 ALIKE = 0.8  # and above which they are
 FAINT = 0.6  # strength of edges, by that of the first plane, below which planes may be chroma
@@ -70,6 +71,21 @@ def check_jpeg(stream: bytes, shape: tuple[int, int, int], bits: int) -> None:
             raise ValueError("JFIF of another version")
         if marker == ADOBE and content[:5] == b"Adobe" and content[11:12] not in (b"\x00", b"\x01", b"\x02"):
             raise ValueError("unknown colours")
+
+
+def check_j2k(stream: bytes, shape: tuple[int, int, int]) -> None:
+    """Refuse a JPEG 2000 stream of another size (SIZ) than `shape`: a decoder may work on one of gigapixels for hours.
+
+    Raises:
+        ValueError: it is one.
+    """
+    start = stream.find(J2K_SOC + J2K_SIZ)
+    if start < 0 or len(stream) < start + 42:
+        raise ValueError("a damaged header")
+    right, bottom, left, top = struct.unpack_from(">4I", stream, start + 8)
+    (components,) = struct.unpack_from(">H", stream, start + 40)
+    if (bottom - top, right - left, components) != shape:
+        raise ValueError("another shape than the header has")
 
 
 def _check_tables(content: bytes, most: int) -> None:

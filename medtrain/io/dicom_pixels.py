@@ -31,7 +31,7 @@ from pydicom.uid import (
 
 from medtrain.io.dicom_display import DicomError
 from medtrain.io.dicom_frames import frame_count
-from medtrain.io.dicom_jpeg import check_jpeg, decode_colours, is_mixed
+from medtrain.io.dicom_jpeg import check_j2k, check_jpeg, decode_colours, is_mixed
 
 NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian)
 HIGH_THROUGHPUT = (HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K)
@@ -73,7 +73,7 @@ def frames(dataset: Any, syntax: UID) -> tuple[Iterator[NDArray[Any]], str]:
     plugin = "pillow" if pillow else decoder.available_plugins[0] if decoder.available_plugins else ""
     # By number: without, pydicom corrects the sign of a frame in a buffer that can't be written.
     decoded = decoder.iter_array(dataset, indices=range(count), decoding_plugin=plugin, allow_excess_frames=False)
-    if plugin == "gdcm" and syntax not in (JPEG2000, JPEG2000Lossless):
+    if plugin == "gdcm" or syntax in (JPEG2000, JPEG2000Lossless):
         decoded = _checked(dataset, count, decoded)
     return _all((frame for frame, _ in decoded), count), "RGB" if samples == 3 else photometric
 
@@ -130,7 +130,10 @@ def _checked(dataset: Any, count: int, decoded: Iterator[Any]) -> Iterator[Any]:
     """Look at all streams before the first is decoded."""
     shape = int(dataset.Rows), int(dataset.Columns), int(dataset.SamplesPerPixel)
     for stream in generate_frames(dataset.PixelData, number_of_frames=count):
-        check_jpeg(stream, shape, int(dataset.BitsAllocated))
+        if dataset.file_meta.TransferSyntaxUID in (JPEG2000, JPEG2000Lossless):
+            check_j2k(stream, shape)
+        else:
+            check_jpeg(stream, shape, int(dataset.BitsAllocated))
     yield from decoded
 
 

@@ -138,6 +138,7 @@ DAMAGES: list[tuple[str, str, int, bytes]] = [  # where a marker begins, what fo
     ("jpeg_lossless", "ffda", 0, b"\x00\x00"),
     ("jpeg_ls", "fff7", 4, b"\x23"),
     ("jpeg_ls", "fff7", 9, b"\x03"),
+    ("jpeg_2000", "ff51", 10, b"\xbe"),  # rows, which a decoder would work on for hours
 ]
 
 
@@ -147,7 +148,9 @@ def test_a_damaged_stream_costs_its_own_file_and_not_the_program(
 ) -> None:
     path = write(tmp_path / "a.dcm", ramp(12), 12, syntax)
     content = bytearray(path.read_bytes())
-    start += content.index(bytes.fromhex(marker), content.index(b"\xff\xd8\xff"))
+    start += content.index(
+        bytes.fromhex(marker), content.index(b"\xff\x4f\xff" if syntax == "jpeg_2000" else b"\xff\xd8\xff")
+    )
     content[start : start + len(damage)] = damage
     path.write_bytes(content)
     with pytest.raises(ValueError, match="truncated or damaged DICOM"):
