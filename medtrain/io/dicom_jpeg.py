@@ -73,8 +73,11 @@ def check_jpeg(stream: bytes, shape: tuple[int, int, int], bits: int) -> None:
             raise ValueError("unknown colours")
 
 
-def check_j2k(stream: bytes, shape: tuple[int, int, int]) -> None:
-    """Refuse a JPEG 2000 stream of another size (SIZ) than `shape`: a decoder may work on one of gigapixels for hours.
+def check_j2k(stream: bytes, shape: tuple[int, int, int], bits: int) -> None:
+    """Refuse a JPEG 2000 stream of another form (SIZ) than the header's: a decoder may work for hours, or fall.
+
+    Args:
+        shape, bits: as of `check_jpeg`.
 
     Raises:
         ValueError: it is one.
@@ -84,7 +87,8 @@ def check_j2k(stream: bytes, shape: tuple[int, int, int]) -> None:
         raise ValueError("a damaged header")
     right, bottom, left, top = struct.unpack_from(">4I", stream, start + 8)
     (components,) = struct.unpack_from(">H", stream, start + 40)
-    if (bottom - top, right - left, components) != shape:
+    depths = stream[start + 42 : start + 42 + 3 * shape[2] : 3]  # less 1, and the highest bit is a sign
+    if (bottom - top, right - left, components) != shape or any(depth & 0x7F >= bits for depth in depths):
         raise ValueError("another shape than the header has")
 
 

@@ -130,10 +130,8 @@ def _checked(dataset: Any, count: int, decoded: Iterator[Any]) -> Iterator[Any]:
     """Look at all streams before the first is decoded."""
     shape = int(dataset.Rows), int(dataset.Columns), int(dataset.SamplesPerPixel)
     for stream in generate_frames(dataset.PixelData, number_of_frames=count):
-        if dataset.file_meta.TransferSyntaxUID in (JPEG2000, JPEG2000Lossless):
-            check_j2k(stream, shape)
-        else:
-            check_jpeg(stream, shape, int(dataset.BitsAllocated))
+        is_j2k = dataset.file_meta.TransferSyntaxUID in (JPEG2000, JPEG2000Lossless)
+        (check_j2k if is_j2k else check_jpeg)(stream, shape, int(dataset.BitsAllocated))
     yield from decoded
 
 

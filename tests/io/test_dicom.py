@@ -139,6 +139,7 @@ DAMAGES: list[tuple[str, str, int, bytes]] = [  # where a marker begins, what fo
     ("jpeg_ls", "fff7", 4, b"\x23"),
     ("jpeg_ls", "fff7", 9, b"\x03"),
     ("jpeg_2000", "ff51", 10, b"\xbe"),  # rows, which a decoder would work on for hours
+    ("jpeg_2000", "ff51", 40, b"\xd9"),  # bits a sample
 ]
 
 
