@@ -28,7 +28,7 @@ from medtrain.data.batches.encoded import EncodedData
 from medtrain.data.source import declared
 from medtrain.io import record
 from medtrain.launch import ranks
-from medtrain.model import Ensemble, build_model, check_passes, kept_bytes, tie_outputs
+from medtrain.model import Ensemble, build_model, check_passes, fuse, kept_bytes, tie_outputs
 from medtrain.report.progress import bar
 from medtrain.target import DataSpec, LabelCounts
 from medtrain.task import task_of
@@ -203,6 +203,8 @@ def model(cfg: DictConfig, spec: DataSpec, training: bool, members: list[Node] |
         if own.target.tied:
             tie_outputs(network, own.n_logits)
     networks = [task_class(cfg).fit_network(network, plain(cfg.task)) for network in networks]
+    for network, (node, own) in zip(networks, nodes, strict=True):
+        fuse(network, own, node.get("fusion") or "concat", coded_by=spec.covariates)
     check_passes(networks[0], passes)
     return Ensemble(networks, readers=[own.target for _, own in nodes]) if members else networks[0]
 

@@ -25,6 +25,7 @@ from medtrain.command.own_data import TRAINED_ON
 from medtrain.command.recorded import recorded
 from medtrain.config.folder import save_config
 from medtrain.config.runs import run_folders
+from medtrain.core.covariates import united
 from medtrain.core.warned import kept_warnings
 from medtrain.data.used import TUNED_ON
 from medtrain.io.files import sha256, write_text
@@ -124,13 +125,19 @@ def _facts(members: Sequence[Member]) -> dict[str, Any]:
     first = members[0].fields
     names = Counter(str(member.fields.get("model")) for member in members)
     return {
-        **{key: first[key] for key in ("task", "data", "spec", "encoder") if key in first},
+        **{key: first[key] for key in ("task", "data", "encoder") if key in first},
+        "spec": first["spec"] | _columns(members),
         "model": "ensemble of " + ", ".join(f"{count} {name}" for name, count in names.items()),
         "seed": members[0].cfg.seed,
         "members": _described(members),
         "fingerprints": {k: v for k, v in first["fingerprints"].items() if k != "split" or members[0].parts is None},
         "synthetic": any(member.fields.get("synthetic") for member in members),
     }
+
+
+def _columns(members: Sequence[Member]) -> dict[str, Any]:
+    """Give the columns beside the images as a spec has them: those of all members."""
+    return {"covariates": [column.to_dict() for column in united([member.spec.covariates for member in members])]}
 
 
 def _described(members: Sequence[Member]) -> list[dict[str, Any]]:
@@ -160,7 +167,12 @@ def _write_weights(members: Sequence[Member], file: Path) -> Path:
     specs = [  # each member's outputs are read as its own decision says
         replace(member.spec, target=member.spec.target.decided_by(member.decision)).to_dict() for member in members
     ]
-    facts = {"spec": specs[0], "task": members[0].cfg.task.name, "members": nodes, "member_specs": specs}
+    facts = {
+        "spec": specs[0] | _columns(members),
+        "task": members[0].cfg.task.name,
+        "members": nodes,
+        "member_specs": specs,
+    }
     WholeCheckpointIO().save_checkpoint({"state_dict": state, "medtrain": facts}, file)
     return file
 

@@ -38,6 +38,8 @@ def main(cfg: DictConfig, folder: Path) -> None:
     form.check(cfg.export.opset)
     run = open_run(cfg.run)
     run.spec.target.check_verb("export")
+    if run.spec.covariates:
+        raise UsageError("export: there is none of runs with columns beside the image (data.covariates) yet")
     refuse_unfinished(run.folder)
     if cfg.eval.get("gate"):
         raise UsageError(f"eval.gate={cfg.eval.gate}: a gate is not exported along; leave it out: eval.gate=null")

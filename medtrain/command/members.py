@@ -136,12 +136,14 @@ def _alike(members: list[Member]) -> None:
         views, augment = member.cfg.eval.get("tta") or 0, build.plain(member.cfg.augment)
         spec = {key: value for key, value in member.spec.to_dict().items() if key != "boxes"}  # each has its anchors
         spec |= dict.fromkeys(member.spec.target.learns)
+        spec["covariates"] = [(column.name, column.kind) for column in member.spec.covariates]
         if not member.spec.dims:  # networks for bags keep the statistics of their own training features
             spec |= {"mean": None, "std": None}
         return {
             "task": member.cfg.task.name,
             **spec,
             "encoder": _encoder(member.cfg),
+            "data.control": member.cfg.data.get("control"),
             "task.pool": member.cfg.task.get("pool"),
             "task.merge": member.cfg.task.get("merge"),
             "data.tile": member.cfg.data.get("tile"),

@@ -14,6 +14,7 @@ from medtrain.command import build
 from medtrain.core.cores import cores
 from medtrain.data.base import Data
 from medtrain.data.batches.encoded import EncodedData
+from medtrain.data.rows.covariates import in_words
 from medtrain.inspection import Inspection
 from medtrain.io.record import RunRecord
 from medtrain.report import Imbalance, imbalance, imbalance_table
@@ -31,6 +32,7 @@ def note_data(record: RunRecord, data: Data, trainer: pl.Trainer) -> None:
         excluded=data.excluded,
         **({"held_out": data.held_out} if data.held_out else {}),
         **({"encoder": encoder.fingerprint()} if (encoder := getattr(data, "encoder", None)) else {}),
+        **({"control": control} if (control := data.cfg.get("control")) else {}),
         imbalance=imbalance_of(data),
         synthetic=data.synthetic,
         world_size=trainer.world_size,
@@ -106,7 +108,8 @@ def opening(cfg: DictConfig, data: Data, folder: Path) -> str:
     mark = "synthetic data, " if data.synthetic else ""
     classes = ", ".join(data.spec.classes)
     held = data.held_out and "\nheld out: site {site} (data.fold={fold} of {sites} sites)".format(**data.held_out)
-    more = (held or "") + (data.planned and f"\n{data.planned}")
+    beside = data.spec.covariates and f"\n{in_words(data.spec.covariates)}; model.fusion={cfg.model.get('fusion')}"
+    more = (held or "") + (beside or "") + (data.planned and f"\n{data.planned}")
     return (
         f"{cfg.task.name} on {cfg.data.name} ({mark}{data.cases['patient'].nunique():,} patients; "
         f"{data.noun}: {', '.join(parts)})\n{data.spec.target.kind}: {classes}; run folder {folder}{more}"

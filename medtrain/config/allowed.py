@@ -31,7 +31,7 @@ from medtrain.core.words import suggest
 
 KNOWN_PACKAGES = ("medtrain", "torch", "torchvision", "pytorch_lightning", "lightning", "timm", "monai")
 PLAIN_ONLY = "WEIGHTS_ONLY_LOAD"  # torch's own switch: files hold tensors and plain values, no code
-OURS = ("kind",)  # keys of a target's node that are medtrain's, not arguments
+OURS = ("kind", "fusion")  # keys of a target's node that are medtrain's, not arguments
 
 
 @dataclass(frozen=True)

@@ -216,7 +216,7 @@ def _value(here: str, value: Any, shipped: Any, lines: dict[str, str], added: se
         return []  # switched off
     if value == MISSING:
         return [Fault("", f"{here} is needed: add {here}=...", here)]
-    if here.partition(".")[0] in allowed.SLOTS and not isinstance(shipped, dict):
+    if here.partition(".")[0] in allowed.SLOTS and not isinstance(shipped, dict) and schema.rule(here) is None:
         return []  # an argument: its target's signature tells
     wrong = schema.wrong(here, value, None if shipped == MISSING else shipped)
     return [Fault(lines.get(here, ""), f"{lines.get(here) or f'{here}={value}'}: {wrong}", here)] if wrong else []

@@ -42,6 +42,8 @@ class Data:
     classes: list | None
     positive: str | float | bool | None
     label_map: dict | None
+    covariates: list[str] | None
+    covariate_kinds: dict | None
     uncertain: Literal["ignore", "zeros", "ones"]
     blank: Literal["ignore", "zeros"]
     # parts
@@ -78,7 +80,7 @@ class Data:
     patch_label: Literal["case", "mask"]
     min_share: Share
     padding: Literal["lowest", "edge", "mirror"]
-    control: Literal["constant", "noise"] | None
+    control: Literal["constant", "noise", "image", "covariates"] | None
     # masks as labels
     label_from: Literal["table", "mask"]
     regions: dict | None
@@ -103,6 +105,10 @@ class Data:
     tissue_missing: Literal["detect", "error"]
     ink: bool | list[Literal["red", "yellow", "green", "blue", "purple", "black"]]
     slide_px: Annotated[int, AtLeast(512)]
+
+
+class Model:
+    fusion: Literal["concat", "film", "none"]  # not the network's own argument
 
 
 class Task:
@@ -176,6 +182,7 @@ class Configuration:
     name: Annotated[str, FileName(before="test_")] | None
     runs: Names
     data: Data
+    model: Model
     task: Task
     trainer: Trainer
     eval: Eval

@@ -9,7 +9,7 @@ alone agree.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -100,32 +100,53 @@ def learned(name: str, kind: Kind, values: NDArray[Any]) -> Covariate:
     return Covariate(name, kind, mean, std if high > low else 1.0, low, high, missing=missing)
 
 
+def united(parts: Sequence[Sequence[Covariate]]) -> tuple[Covariate, ...]:
+    """Put together what members of an ensemble have learned of the same columns: all categories, the whole range."""
+    whole = []
+    for same in zip(*parts, strict=True):
+        names = tuple(sorted({name for column in same for name in column.categories}))
+        low, high = min(column.low for column in same), max(column.high for column in same)
+        whole.append(replace(same[0], categories=names, low=low, high=high))
+    return tuple(whole)
+
+
 def width(covariates: Sequence[Covariate]) -> int:
     """Count the numbers that `encoded` gives."""
     return sum(covariate.width for covariate in covariates)
 
 
-def encoded(covariates: Sequence[Covariate], columns_BC: Tensor) -> Tensor:
+def encoded(covariates: Sequence[Covariate], columns_BC: Tensor, coded_by: Sequence[Covariate] | None = None) -> Tensor:
     """Turn coded values (B, C) into what learns from them (B, W), float32.
 
     A number becomes (x - mean) / std, a category one 0 or 1 a name; a further 0 or 1 of each column says that it is
     missing, and what would be its value is 0 then.
+
+    Args:
+        coded_by: whose vocabularies the values are coded by, where others have seen more categories than `covariates`;
+            those that these have not seen are missing.
     """
-    rows = [row for n, covariate in enumerate(covariates) for row in _rows(n, covariate)]
+    rows, owners = [], []
+    for n, (covariate, reader) in enumerate(zip(covariates, coded_by or covariates, strict=True)):
+        own = _rows(n, covariate, reader)
+        owners += [n] * len(own)
+        rows += own
     source, shift, scale, is_value, is_name, is_missing = (list(column) for column in zip(*rows, strict=True))
     x_BW = columns_BC.float()[:, source]
-    missing_BW, shift_W = x_BW.isnan(), x_BW.new_tensor(shift)
-    value_BW = ((x_BW - shift_W) / x_BW.new_tensor(scale)).masked_fill(missing_BW, 0.0)
-    named_BW, absent_BW = (x_BW == shift_W).to(x_BW.dtype), missing_BW.to(x_BW.dtype)
-    parts = (value_BW, is_value), (named_BW, is_name), (absent_BW, is_missing)
-    first, second, third = (part_BW * x_BW.new_tensor(chosen) for part_BW, chosen in parts)
-    return first + second + third
+    shift_W, is_name_W, is_missing_W = (x_BW.new_tensor(values) for values in (shift, is_name, is_missing))
+    value_BW = (x_BW - shift_W) / x_BW.new_tensor(scale)
+    known_BW = ((x_BW == shift_W).to(x_BW.dtype) * is_name_W) + (x_BW == x_BW).to(x_BW.dtype) * x_BW.new_tensor(
+        is_value
+    )
+    same_WW = x_BW.new_tensor([[float(a == b) for b in owners] for a in owners])
+    absent_BW = (1 - known_BW @ same_WW) * is_missing_W  # of each column one is known, or none
+    return value_BW.nan_to_num(0.0) * x_BW.new_tensor(is_value) + known_BW * is_name_W + absent_BW
 
 
-def _rows(n: int, covariate: Covariate) -> list[tuple[int, float, float, float, float, float]]:
+def _rows(n: int, covariate: Covariate, reader: Covariate) -> list[tuple[int, float, float, float, float, float]]:
     """Describe what becomes of column n: source, shift, scale, and whether it is a value, a name or a missing one."""
     if covariate.kind == "number":
         rows = [(n, covariate.mean, covariate.std, 1.0, 0.0, 0.0)]
     else:
-        rows = [(n, float(code), 1.0, 0.0, 1.0, 0.0) for code in range(len(covariate.categories))]
-    return [*rows, (n, 0.0, 1.0, 0.0, 0.0, 1.0)]
+        codes = [float(reader.categories.index(name)) for name in covariate.categories]
+        rows = [(n, code, 1.0, 0.0, 1.0, 0.0) for code in codes]
+    return [*rows, (n, -1.0, 1.0, 0.0, 0.0, 1.0)]

@@ -22,17 +22,20 @@ class Packed(NamedTuple):
         coords: (N, 2) float32, x and y of each tile's upper left corner in sides of a tile, NaN where a bag has no
             places; of several slides in one bag each lies to the right of the one before, apart from it. None where
             no bag has any.
+        columns: (B, C), coded values beside each bag (`core.covariates`); None where there are none.
     """
 
     x: Tensor
     offsets: Tensor
     coords: Tensor | None = None
+    columns: Tensor | None = None
 
     def alone(self, number: int) -> Packed:
         """Take one bag out of the batch."""
         start, stop = self.offsets[number : number + 2].tolist()
         coords = None if self.coords is None else self.coords[start:stop]
-        return Packed(self.x[start:stop], self.offsets.new_tensor([0, stop - start]), coords)
+        columns = None if self.columns is None else self.columns[number : number + 1]
+        return Packed(self.x[start:stop], self.offsets.new_tensor([0, stop - start]), coords, columns)
 
 
 def segment_offsets(lengths: Tensor | list[int]) -> Tensor:

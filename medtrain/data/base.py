@@ -20,10 +20,12 @@ from torch.utils.data import Sampler
 from medtrain.core.errors import Problem, UsageError
 from medtrain.core.progress import Progress, to_stderr
 from medtrain.core.truth import Truth
+from medtrain.data.beside import SHUFFLED, check_control, coded, columns_of, learned_columns, told_of, within
 from medtrain.data.files import Files, unreadable
 from medtrain.data.fingerprint import digest, label_digests, row_texts
 from medtrain.data.loaders import Loaders, Rows
 from medtrain.data.refusal import refuse_or_tell
+from medtrain.data.rows.covariates import Columns
 from medtrain.data.rows.groups import group_columns
 from medtrain.data.rows.manifest import Manifest
 from medtrain.data.source import declared, reader
@@ -68,6 +70,7 @@ class Data(Loaders):
     Attributes:
         inspector: the file of `medtrain.inspection` that looks such data over.
         synthetic: made up by the program.
+        controls: what `data.control` may be beside shuffling.
 
     Known after `prepare`:
         spec: DataSpec.
@@ -75,7 +78,9 @@ class Data(Loaders):
         targets: binary float [N] 0/1, multiclass int [N], multilabel float [N, C] with NaN unknown; boxes
             float [N, C] 0/1, the classes that an image shows; None without labels.
         truth: boxes of the cases, or their sizes where boxes are predicted; None where labels are all there is.
-        slots: the position in the manifest of each row of `cases`.
+        slots: the position in the manifest of what is seen of each row of `cases`: its own, unless data.control=image.
+        beside: the columns beside the images, as all rows of the manifest have them.
+        columns: of each case, coded by `spec.covariates`, float32 [N, C] with NaN; None where there are none.
         errors: why a case without labels cannot be read, by row number; those rows are in no batch.
         readable: the other row numbers.
         groups: the columns asked for as written, a row a case; None where there are none.
@@ -93,6 +98,7 @@ class Data(Loaders):
     """
 
     inspector = "cases"
+    controls: tuple[str, ...] = ()
     noun: str = "images"
     planned: str = ""
     held_out: dict[str, Any] | None = None
@@ -101,6 +107,7 @@ class Data(Loaders):
     site: list[str] | None = None
     decoded = 0
     slots: Rows
+    beside: Columns
     content: list[str]
 
     def __init__(
@@ -213,6 +220,10 @@ class Data(Loaders):
         if manifest.target is None:
             raise UsageError("data.columns.label=none: without labels there is nothing to learn or to judge by")
         self.spec = self.fixed.spec or self.describe(manifest)
+        self.beside = columns_of(manifest, self.cfg, self.fixed.spec)
+        manifest.bad = sorted([*manifest.bad, *self.beside.bad], key=lambda entry: entry[0])
+        manifest.warnings += self.beside.notices
+        check_control(self.cfg.get("control"), self.controls, bool(self.beside.kinds))
         return manifest
 
     def strata(self, manifest: Manifest, rows: Rows) -> NDArray[Any]:
@@ -237,7 +248,9 @@ class Data(Loaders):
         self.held_out = splitting.held_out(self.cases, self.site)
         if self.fixed.spec is None and self.targets is not None:
             own = self.targets[(self.cases["split"] == "train").to_numpy()]
-            self.spec = replace(self.spec, target=self.spec.target.learned(own))
+            beside = learned_columns(self.beside, rows[self.rows("train")])
+            self.spec = replace(self.spec, target=self.spec.target.learned(own), covariates=beside)
+        self._take_columns(rows, self.cases["split"].to_numpy())
         self.settle()
         self.fingerprints["table"] = self.table_digest(self.cases["patient"].tolist())
         self.groups = groups.iloc[rows].reset_index(drop=True)
@@ -247,17 +260,20 @@ class Data(Loaders):
         manifest = self.arrange(self.inputs(path))
         assert self.fixed.spec is not None
         self.spec = self.fixed.spec
+        self.beside = columns_of(manifest, self.cfg, self.spec, strict=False)
         files = self.read(manifest)
         self._take(manifest, np.arange(len(manifest)), files)
-        for warning in (*manifest.warnings, *files.warnings):
+        for warning in (*manifest.warnings, *self.beside.notices, *files.warnings):
             self.report(str(warning))
+        self._take_columns(self.slots, np.full(len(manifest), ""))
         self.errors = dict(files.problems)
         self.readable = np.array([row for row in range(len(manifest)) if row not in self.errors], np.int64)
         self.settle()
 
     def _take(self, manifest: Manifest, rows: Rows, files: Files) -> None:
         """Make cases of these rows."""
-        self.slots, self.decoded, self._raw, self._manifest = rows, files.read, manifest.raw, manifest
+        self.slots, self._rows, self.decoded = rows, rows, files.read
+        self._raw, self._manifest = manifest.raw, manifest
         columns = {"case": manifest.case, "patient": manifest.patient, "path": manifest.path}
         self.cases = pd.DataFrame({name: [column[row] for row in rows.tolist()] for name, column in columns.items()})
         self.targets = None if manifest.target is None else manifest.targets[rows]
@@ -265,6 +281,24 @@ class Data(Loaders):
         self.content = [files.identities[row] for row in rows]
         self.site = None if manifest.site is None else [manifest.site[row] for row in rows]
         self.readable = np.arange(len(rows))
+
+    def _take_columns(self, rows: Rows, splits: NDArray[Any]) -> None:
+        """Code the columns beside the images of these rows, and shuffle what `data.control` asks for."""
+        known, own = self.spec.covariates, self.fixed.spec is None
+        for problem in told_of(known, self.beside, rows, (splits != "train"), own):
+            self.problems.append(problem)
+            self.report(str(problem))
+        self.columns = coded(known, self.beside, rows)
+        control = self.cfg.get("control")
+        if control not in SHUFFLED or self.input is not None:
+            return
+        order = within(splits.tolist(), int(self.cfg.get("split_seed") or 0))
+        if control == "image":
+            self.slots = rows[order]
+        elif self.columns is not None:
+            self.columns = self.columns[order]
+        half = self.noun if control == "image" else "columns of data.covariates"
+        self.report(f"CONTROL: the {half} are shuffled among the cases of each split (data.control={control})")
 
     def table_digest(self, patients: Sequence[str]) -> str:
         """Give the fingerprint of cases, labels and these patients, one a case (see `fingerprints`)."""
@@ -274,7 +308,10 @@ class Data(Loaders):
     def label_texts(self) -> list[str]:
         """Write the labels of each case as text, with what else is learned from."""
         assert self.targets is not None
-        return row_texts(self.targets)
+        texts = row_texts(self.targets)
+        if not self.beside.kinds:
+            return texts
+        return [f"{text} {more}" for text, more in zip(texts, self.beside.texts(self._rows), strict=True)]
 
     def split_table(self) -> pd.DataFrame:
         """Give what splits.csv keeps of each case: names, split, fold, content, and a digest of its labels."""
@@ -286,4 +323,4 @@ class Data(Loaders):
     @property
     def table(self) -> pd.DataFrame:
         """Find the user's own columns, a row a case, indexed by the row numbers of the file."""
-        return self._raw.typed.iloc[self.slots]
+        return self._raw.typed.iloc[self._rows]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from medtrain.data.beside import WithColumns
 from medtrain.data.loading import LaterBatches, as_labels, loader, ranks
 from medtrain.sampler import EvalSampler
 from medtrain.target import DataSpec
@@ -35,6 +36,7 @@ class Loaders(pl.LightningDataModule):
     spec: DataSpec
     cases: pd.DataFrame
     targets: NDArray[Any] | None = None
+    columns: NDArray[np.float32] | None = None
     readable: Rows
 
     @abstractmethod
@@ -85,7 +87,7 @@ class Loaders(pl.LightningDataModule):
         self.prepare()
         rows = self.rows("train")
         batches = self.batches(rows, self.sampler(rows, int(self.cfg["batch_size"])), training=True)
-        return loader(self.training_set(rows), batches, self.workers, self.ahead)
+        return loader(self._with_columns(self.training_set(rows)), batches, self.workers, self.ahead)
 
     def batches(self, rows: Rows, sampler: Sampler[Any], training: bool = False) -> LaterBatches:
         """Put what a sampler of these rows gives together to batches."""
@@ -109,8 +111,12 @@ class Loaders(pl.LightningDataModule):
         return self._in_order(self.rows(split))
 
     def _in_order(self, rows: Rows) -> DataLoader[Any]:
-        dataset = self.dataset(rows)
+        dataset = self._with_columns(self.dataset(rows))
         return loader(dataset, self.batches(rows, EvalSampler(_length(dataset), *ranks())), self.workers, self.ahead)
+
+    def _with_columns(self, dataset: Dataset[Any]) -> Dataset[Any]:
+        """Let batches carry the columns beside the images, where there are any."""
+        return dataset if self.columns is None else WithColumns(dataset, self.columns)
 
     ahead = 0
     """Batches that a thread makes ready, of data that need no workers."""

@@ -10,6 +10,7 @@ from medtrain.model.build import build_model, fill_from_spec, fit_channels
 from medtrain.model.detector import Detector, Stage, losses_wanted
 from medtrain.model.dropout import check_passes, dropout_passes
 from medtrain.model.ensemble import Ensemble, members_of
+from medtrain.model.fusion import fuse, show_columns
 from medtrain.model.head import tie_outputs
 from medtrain.model.instance_attention import class_logits, score_instances
 from medtrain.model.memory import kept_bytes
@@ -27,6 +28,7 @@ __all__ = [
     "dropout_passes",
     "fill_from_spec",
     "fit_channels",
+    "fuse",
     "has_attention",
     "kept_bytes",
     "load_weights",
@@ -35,6 +37,7 @@ __all__ = [
     "read_weights",
     "relevance",
     "score_instances",
+    "show_columns",
     "tie_outputs",
     "warm_start",
 ]

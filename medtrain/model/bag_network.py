@@ -9,7 +9,7 @@ is the same as weighing features (equation 7 of Ilse et al., Attention-based dee
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -67,12 +67,15 @@ class BagNetwork(nn.Module):
         attends: whether the weights are learned attention.
         additive: whether ``weights * scores`` say exactly what each instance adds to the logits.
         turns_at: bags of up to so many instances are computed in another way than larger ones; 0 where all are alike.
+        width: of the hidden features.
+        beside: fuses them with columns beside the bags (`medtrain.model.fusion`); None where there are none.
         remark: what people must know of its predictions, told where it is trained and explained; '' for nothing.
     """
 
     additive = True
     turns_at = 0
     remark = ""
+    beside: Any
     mean: Tensor
     std: Tensor
 
@@ -98,6 +101,7 @@ class BagNetwork(nn.Module):
             for before, after in zip(widths, hidden, strict=False)
         ]
         self.embed = nn.Sequential(*[part for layer in layers for part in layer])
+        self.width, self.beside = widths[-1], None
         self.head = nn.Linear(widths[-1], spec.n_logits)
         self.weigh, self.instance_dropout = weigh, instance_dropout
 
@@ -114,8 +118,13 @@ class BagNetwork(nn.Module):
         """Compute logits, and how much each instance has to do with them."""
         if self.training and self.instance_dropout:
             bags = drop_instances(bags, self.instance_dropout)
-        h_NH = self.in_context(self.embed(self.features(bags.x)), bags)
+        h_NH = self.in_context(self.hidden(bags), bags)
         return self.pooled(h_NH, self.head(h_NH), bags.offsets)
+
+    def hidden(self, bags: Packed) -> Tensor:
+        """Compute the hidden features of each instance (N, H), fused with what stands beside its bag."""
+        h_NH: Tensor = self.embed(self.features(bags.x))
+        return h_NH if self.beside is None else self.beside.of_bags(h_NH, bags)
 
     def in_context(self, h_NH: Tensor, bags: Packed) -> Tensor:
         """Let instances see others of their bag before they are scored; here none does."""
@@ -201,11 +210,11 @@ class Attention(nn.Module):
 
 def drop_instances(bags: Packed, share: float) -> Packed:
     """Leave out each instance with this probability, but for one of each bag."""
-    x_ND, offsets, coords_N2 = bags
+    x_ND, offsets, coords_N2 = bags.x, bags.offsets, bags.coords
     luck_N = torch.rand(x_ND.shape[0], device=x_ND.device)
     stays_N = (luck_N >= share) | (luck_N == segment_max(luck_N, offsets)[segment_ids(offsets, len(luck_N))])
     coords = None if coords_N2 is None else coords_N2[stays_N]
-    return Packed(x_ND[stays_N], segment_offsets(segment_sum(stays_N.long(), offsets)), coords)
+    return Packed(x_ND[stays_N], segment_offsets(segment_sum(stays_N.long(), offsets)), coords, bags.columns)
 
 
 def relevance(network: nn.Module, bags: Packed) -> Tensor | None:

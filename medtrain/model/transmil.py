@@ -151,7 +151,7 @@ class TransMil(BagNetwork):
         """Compute logits; `weights` are what the class token of the last layer attends to, summing to 1."""
         if self.training and self.instance_dropout:
             bags = drop_instances(bags, self.instance_dropout)
-        h_NC = self.embed(self.features(bags.x))
+        h_NC = self.hidden(bags)
         bags_nC = [h_NC] if one_bag() else h_NC.split(bags.offsets.diff().tolist())
         parts = [self._seen(h_nC) for h_nC in bags_nC]
         logits_BK = self.head(self.norm(torch.stack([token_C for token_C, _ in parts])))

@@ -91,3 +91,14 @@ def test_tables_that_do_not_meet_are_refused(tmp_path: Path, tables: Tables) -> 
         data(tmp_path, (clini, slide.rename(columns={"PATIENT": "who"})))
     with pytest.raises(DataError, match="'isMSIH' .* differ in 30 rows"):
         data(tmp_path, (clini, slide.assign(isMSIH="MSIH")))
+
+
+def test_slides_of_a_patient_have_one_value_beside_them(tmp_path: Path, tables: Tables) -> None:
+    clini, slide = tables
+    made, _ = data(tmp_path, tables, unit="patient", covariates=["AGE"])
+    assert made.columns is not None and made.columns.shape == (30, 1)
+    batch = next(iter(made.train_dataloader()))
+    assert batch["columns"].shape == (len(batch["offsets"]) - 1, 1)
+    with pytest.raises(DataError, match="another STAIN than"):
+        stained = (clini, slide.assign(STAIN=[n % 3 for n in range(60)]))
+        data(tmp_path, stained, unit="patient", covariates=["STAIN"])

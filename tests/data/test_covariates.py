@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,10 +12,11 @@ import torch
 
 from medtrain.core.covariates import Covariate, encoded, learned
 from medtrain.core.errors import DataError, UsageError
+from medtrain.data.base import Fixed
 from medtrain.data.rows.covariates import Columns, read_columns, read_known, unlike_training
 from medtrain.data.rows.manifest import Manifest, read_manifest
 from medtrain.target import DataSpec
-from tests.data.tables import config, write_images
+from tests.data.tables import config, opened, write_images
 
 N = 24
 
@@ -145,3 +147,68 @@ def test_unseen_categories_are_told_and_unknown(tmp_path: Path) -> None:
     assert np.isnan(SEX.coded(made.values["sex"])).sum() == 12
     joined = read_known(manifest, (SEX,), merge_case=True, strict=False)
     assert not unlike_training((SEX,), joined, np.arange(N), "cases")
+
+
+def prepared(folder: Path, **cfg: object) -> tuple[Any, list[str]]:
+    sex, hue = ["f", "m", ""] * 8, ["a", "b", "b", "a"] * 6
+    manifest_of(folder, age=AGES, sex=sex, hue=hue)
+    told: list[str] = []
+    node = config(table=str(folder / "t.csv"), image_size=12, **{"covariates": ["age", "sex"], **cfg})
+    data = opened("image_table", node, report=told.append)
+    data.prepare()
+    return data, told
+
+
+def test_batches_carry_what_the_training_split_has_scaled(tmp_path: Path) -> None:
+    data, told = prepared(tmp_path)
+    train = data.rows("train")
+    ages = data.table["age"].to_numpy()
+    assert data.spec.covariates[0].mean == pytest.approx(ages[train].mean())
+    batch = next(iter(data.test_dataloader()))
+    assert batch["columns"][:, 0].numpy() == pytest.approx(ages[batch["case"].numpy()].astype(np.float32))
+    assert any("8 of 24 rows say nothing" in text for text in told)
+    again = opened("image_table", data.cfg, fixed=Fixed(data.spec))
+    again.prepare()
+    assert again.spec.covariates == data.spec.covariates
+
+
+def test_inputs_without_a_table_have_missing_columns(tmp_path: Path) -> None:
+    data, _ = prepared(tmp_path)
+    told: list[str] = []
+    inputs = type(data).for_inputs(data.cfg, data.spec, tmp_path, report=told.append)
+    assert np.isnan(inputs.columns).all() and inputs.columns.shape == (N, 2)
+    assert any("no column 'age', 'sex'" in text for text in told)
+
+
+@pytest.mark.parametrize("control", ["image", "covariates"])
+def test_a_control_shuffles_one_half_within_the_splits(tmp_path: Path, control: str) -> None:
+    plain, _ = prepared(tmp_path)
+    data, told = prepared(tmp_path, control=control)
+    assert any(text.startswith("CONTROL") for text in told)
+    assert data.split_table().equals(plain.split_table())
+    moved = data.slots if control == "image" else data.columns[:, 0]
+    own = plain.slots if control == "image" else plain.columns[:, 0]
+    assert not np.array_equal(moved, own)
+    for split in ("train", "val", "test"):
+        assert sorted(moved[data.rows(split)]) == sorted(own[data.rows(split)])
+    stays, before = (data.columns, plain.columns) if control == "image" else (data.slots, plain.slots)
+    assert np.array_equal(stays, before, equal_nan=control == "image")
+
+
+@pytest.mark.parametrize(
+    ("cfg", "said"),
+    [
+        ({"control": "noise"}, "data.control=noise is none of image, covariates"),
+        ({"control": "covariates", "covariates": None}, "name some"),
+    ],
+)
+def test_controls_that_are_none_are_refused(tmp_path: Path, cfg: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        prepared(tmp_path, **cfg)
+
+
+def test_other_columns_than_the_model_has_learned_are_refused(tmp_path: Path) -> None:
+    data, _ = prepared(tmp_path)
+    other = opened("image_table", {**data.cfg, "covariates": ["hue"]}, fixed=Fixed(data.spec))
+    with pytest.raises(UsageError, match="the model has learned are age, sex"):
+        other.prepare()

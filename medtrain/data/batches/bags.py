@@ -83,7 +83,8 @@ class BagData(Data):
         """Put the bags of a patient together with data.unit=patient."""
         self._single, self.members = manifest, [[n] for n in range(len(manifest))]
         if self.whole:
-            manifest, self.members = by_patient(manifest)
+            known = [column.name for column in self.fixed.spec.covariates] if self.fixed.spec else []
+            manifest, self.members = by_patient(manifest, known or self.cfg.get("covariates") or ())
         return manifest
 
     def describe(self, manifest: Manifest) -> DataSpec:

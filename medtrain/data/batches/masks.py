@@ -30,7 +30,7 @@ from medtrain.target import DataSpec
 from medtrain.target.mask import MaskTarget
 
 OF_LABELS = {
-    **dict.fromkeys(("stride", "fov", "mean", "std", "control", "positive")),
+    **dict.fromkeys(("stride", "fov", "mean", "std", "control", "positive", "covariates", "covariate_kinds")),
     "crop_foreground": False,
     "patch_label": "case",
     "padding": "lowest",

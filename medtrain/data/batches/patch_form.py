@@ -13,6 +13,7 @@ from medtrain.io.volume import Triple
 from medtrain.target import DataSpec
 
 CENTERS = ("none", "volume", "foreground", "mask")
+CONTROLS = ("constant", "noise")
 PADDINGS = ("lowest", "edge", "mirror")
 LABELS = ("case", "mask")
 
@@ -92,7 +93,7 @@ def patch_form(cfg: Mapping[str, Any], spec: DataSpec | None = None) -> PatchFor
         jitter=float(cfg.get("jitter") or 0),
         window=None if window is None else (float(window[0]), float(window[1])),
         padding=choice(cfg, "padding", PADDINGS),
-        control=cfg.get("control"),
+        control=cfg["control"] if cfg.get("control") in CONTROLS else None,
         per_volume=int(cfg.get("patches_per_volume") or 1),
         foreground_share=float(cfg.get("foreground_share") or 0),
         beyond=float(cfg.get("beyond") or 0),  # runs that lack it go on as they began

@@ -14,7 +14,7 @@ from torch.utils.data import Sampler
 from medtrain.core.errors import UsageError
 from medtrain.data.base import Data
 from medtrain.data.batches.middle_slice import middle_slice
-from medtrain.data.batches.patch_form import PatchForm, patch_form, spacing_of
+from medtrain.data.batches.patch_form import CONTROLS, PatchForm, patch_form, spacing_of
 from medtrain.data.batches.patches import Case, GridPatches, TrainingPatches, Visits
 from medtrain.data.batches.pictures import numbers
 from medtrain.data.batches.pieces import Pieces, Slices
@@ -42,6 +42,7 @@ class VolumeData(Data):
     """
 
     inspector = "volumes"
+    controls = CONTROLS
     noun = "volumes"
     form: PatchForm
     volumes: Sequence[Case | None]

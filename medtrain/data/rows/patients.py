@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,23 +15,28 @@ from medtrain.data.rows.manifest import Manifest
 Members = list[list[int]]  # of each case, positions in the manifest of slides
 
 
-def by_patient(slides: Manifest) -> tuple[Manifest, Members]:
+def by_patient(slides: Manifest, beside: Sequence[str] = ()) -> tuple[Manifest, Members]:
     """Make a manifest of patients, in the order of their first rows, and list the slides of each.
 
-    A patient whose slides differ in label, split, fold or site is listed in `bad`, with the rows.
+    A patient whose slides differ in label, split, fold, site or a column beside them is listed in `bad`, with the rows.
+
+    Args:
+        beside: names of such columns (`data.covariates`).
 
     Raises:
         UsageError: nothing says which slides of a labelled table are of one patient.
     """
     if not slides.has_patients and slides.target is not None:
         raise UsageError("data.unit=patient needs to know patients: data.columns.patient or data.patient_pattern")
+    there = [name for name in beside if name in slides.raw.text.columns]
+    columns = {name: slides.raw.known_names(name) for name in there}
     number, _ = pd.factorize(np.array(slides.patient, dtype=object))
     members: Members = [[] for _ in range(int(number.max(initial=-1)) + 1)]
     for slide, patient in enumerate(number.tolist()):
         members[patient].append(slide)
     first = np.array([of[0] for of in members], np.int64)
     where = [_rows([slides.where[slide] for slide in of]) for of in members]
-    bad = [(n, problem) for n, of in enumerate(members) for problem in _conflicts(slides, of)]
+    bad = [(n, problem) for n, of in enumerate(members) for problem in _conflicts(slides, of, columns)]
     broken = dict(slides.bad)
     bad += [(n, broken[slide]) for n, of in enumerate(members) for slide in of if slide in broken]
     chosen = np.zeros(len(slides), bool)
@@ -56,9 +62,10 @@ def by_patient(slides: Manifest) -> tuple[Manifest, Members]:
     return patients, members
 
 
-def _conflicts(slides: Manifest, of: list[int]) -> list[Problem]:
+def _conflicts(slides: Manifest, of: list[int], beside: Mapping[str, list[str]]) -> list[Problem]:
     """Find in what the slides of a patient differ that must be the same."""
     columns: list[tuple[str, Any]] = [("split", slides.split), ("fold", slides.fold), ("site", slides.site)]
+    columns += beside.items()
     if slides.target is not None:
         columns.insert(0, ("label", slides.targets))
     problems = []

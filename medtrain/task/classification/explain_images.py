@@ -63,9 +63,11 @@ def _explained(
     for method in methods.names:
         shown = [names[:1] if method == "attention" else wanted or names for names in decisions]
         pairs = [(i, name) for i, names in enumerate(shown) for name in names]
-        for start in range(0, len(pairs), len(x)):
-            part = pairs[start : start + len(x)]
+        step = 1 if "columns" in batch else len(x)  # what covers or repeats a row is all of one case then
+        for start in range(0, len(pairs), step):
+            part = pairs[start : start + step]
             rows = torch.tensor([i for i, _ in part], device=x.device)
+            task.show(batch, rows)
             number = torch.tensor([classes.index(name) for _, name in part], device=x.device)
             for (i, name), heat in zip(
                 part, methods[method](task.model, x[rows], task.target.outputs_for(number)), strict=True

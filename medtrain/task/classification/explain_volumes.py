@@ -90,9 +90,11 @@ def _by_case(
             for i, case in enumerate(cases):
                 chosen = predicted(table.loc[case], classes)
                 pairs += [(i, name) for name in (chosen[:1] if method == "attention" else wanted or chosen)]
-            for start in range(0, len(pairs), len(x)):
-                part = pairs[start : start + len(x)]
+            step = 1 if "columns" in batch else len(x)  # what covers or repeats a row is all of one case then
+            for start in range(0, len(pairs), step):
+                part = pairs[start : start + step]
                 rows = torch.tensor([i for i, _ in part], device=x.device)
+                task.show(batch, rows)
                 number = torch.tensor([classes.index(name) for _, name in part], device=x.device)
                 heats = methods[method](task.model, x[rows], task.target.outputs_for(number)).float().cpu().numpy()
                 for (i, name), heat in zip(part, heats, strict=True):

@@ -44,6 +44,8 @@ def methods_of(task: Any, request: Request, explanation: Explanation) -> Methods
         UsageError: the network doesn't have the one wanted, or covers don't fit its inputs.
     """
     spec = task.spec
+    if spec.covariates:  # the trial input is of a case of which the table says nothing
+        task.show({"columns": torch.full((1, len(spec.covariates)), torch.nan, device=request.device)})
     draw = torch.Generator().manual_seed(0)
     names, notes = allowed(
         task.model, request.method, torch.rand(1, spec.channels, *spec.size, generator=draw).to(request.device)
@@ -56,12 +58,17 @@ def methods_of(task: Any, request: Request, explanation: Explanation) -> Methods
 def check(task: Any, few: dict[str, Tensor], methods: Methods) -> dict[str, Any]:
     """Test maps of the first inputs with randomised weights, for the class that is most probable.
 
-    Of occlusion, which takes very many passes, that is the first input alone.
+    Of occlusion, which takes very many passes, and beside columns of a table, that is the first input alone.
     """
     with torch.no_grad():
         x = task.inputs(few)
         logits = class_logits(task.model, x)
         logits = logits.mean(1) if logits.ndim == 3 else logits  # of an ensemble's members
     number = task.target.outputs_for(task.target.likely(logits))
-    most = {name: 1 if name == COVERED else len(x) for name in methods.names}
-    return {name: sanity_check(task.model, methods[name], x[:n], number[:n]) for name, n in most.items()}
+    alone = "columns" in few  # shown to the network for all that a method makes of an input
+    most = {name: 1 if name == COVERED or alone else len(x) for name in methods.names}
+    checks = {}
+    for name, n in most.items():
+        task.show(few, slice(n))
+        checks[name] = sanity_check(task.model, methods[name], x[:n], number[:n])
+    return checks

@@ -19,7 +19,7 @@ from medtrain.data.base import Data
 from medtrain.export.portable import ExportRequest, Portable
 from medtrain.io.files import beside, write_text
 from medtrain.metric import SURE, EvalOptions
-from medtrain.model import Ensemble, dropout_passes, score_instances
+from medtrain.model import Ensemble, dropout_passes, score_instances, show_columns
 from medtrain.report import write_failures
 from medtrain.target import DataSpec, Decision, Outcome, Predicted, Target
 from medtrain.target.binary import Binary
@@ -90,6 +90,10 @@ class Classification(Task):
         cls, task: Mapping[str, Any], evaluation: Mapping[str, Any], augment: Mapping[str, Any], spec: DataSpec
     ) -> dict[str, Any]:
         refuse_pool(spec, task["pool"])
+        if spec.covariates and task.get("mixup"):
+            raise UsageError(
+                "task.mixup mixes images, but no columns beside them (data.covariates): leave one of them out"
+            )
         return {
             "pool": task["pool"],
             "mixup": task.get("mixup") or 0.0,
@@ -119,11 +123,17 @@ class Classification(Task):
         return score_instances(network) if task.get("pool") == "attention" else network
 
     def inputs(self, batch: Batch) -> Tensor:
-        """Prepare the network's input: scaled to 0..1, augmented in training, normalised."""
+        """Prepare the network's input: scaled to 0..1, augmented in training, normalised; show the columns beside."""
+        self.show(batch)
         x = scaled(batch["x"])
         if self.training and self.augment is not None:
             x = self.augment(x, self._ids(batch, "draw"), seed=self.seed, epoch=self.current_epoch)
         return (x - self.mean) / self.std
+
+    def show(self, batch: Batch, rows: Any = slice(None)) -> None:
+        """Show the network the columns beside these rows of a batch, where there are any."""
+        columns_BC = batch.get("columns")
+        show_columns(self.model, None if columns_BC is None else columns_BC[rows])
 
     def forward(self, batch: Batch) -> Tensor:
         """Compute logits (B, K), one row an instance, `spec.n_logits` columns; of an `Ensemble` (B, S, K).

@@ -27,7 +27,7 @@ from medtrain.task.mil.portable import portable_bags
 class MultipleInstance(Classification):
     """A classifier of batches ``{"x", "offsets", "y", "case"}``, the instances of all bags one after the other.
 
-    Where bags have places, batches have ``coords`` too.
+    Where bags have places, batches have ``coords`` too, and ``columns`` where columns stand beside them.
 
     Where evaluated batches say of instances whether they lie in a tumour (``tumour``), the metrics have ``tile_auroc``.
 
@@ -58,7 +58,7 @@ class MultipleInstance(Classification):
 
     def inputs(self, batch: Batch) -> Packed:  # type: ignore[override]
         """Give instances as the data have them: networks for bags standardise them, see `BagNetwork`."""
-        return Packed(batch["x"], batch["offsets"], batch.get("coords"))
+        return Packed(batch["x"], batch["offsets"], batch.get("coords"), batch.get("columns"))
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         if not isinstance(self.model, BagNetwork):

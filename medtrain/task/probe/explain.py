@@ -52,7 +52,11 @@ class Seeing:
         self.model = (Ensemble(members) if len(members) > 1 else members[0]).eval()
 
     def inputs(self, batch: Batch) -> Tensor:
+        self.show(batch)
         return scaled(batch["x"])
+
+    def show(self, batch: Batch, rows: Any = slice(None)) -> None:
+        self.task.show(batch, rows)
 
     def final_outputs(self, batch: Batch) -> dict[str, Any]:
         packed = bags_of_one(encode_channels(self.encoder, batch["x"], self.colours))
