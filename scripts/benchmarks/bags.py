@@ -121,7 +121,7 @@ def main() -> None:
     seconds, total = time.perf_counter() - started, int(bags.lengths.sum())
     print(f"{len(files)} bags, {total:,} instances x {WIDTH}; packed in {seconds:.1f} s")
     stored = files if asked.layout == "own" else [str(file) for file in asked.folder.rglob("*.data")]
-    held = [(Packed(x.clone(), offsets), y) for (x, offsets, _), y in one_by_one(files[:16])]
+    held = [(Packed(bag.x.clone(), bag.offsets), y) for bag, y in one_by_one(files[:16])]
     cuts = even_cuts(
         np.array([len(each.x) for each, _ in held]), max(1, sum(len(e.x) for e, _ in held) // asked.instances)
     )
