@@ -21,6 +21,7 @@ from medtrain.command.opening import note_data, opening, tell_encoder, tell_imba
 from medtrain.command.own_data import TO_GO_ON, refuse_changed, refuse_leaking_gate
 from medtrain.command.recorded import put_back, recorded
 from medtrain.command.replicates import note_replicates
+from medtrain.command.table_alone import table_alone
 from medtrain.core.errors import DataError, MedtrainError, UsageError
 from medtrain.core.warned import kept_warnings
 from medtrain.data.base import Data
@@ -119,8 +120,11 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
             tested = int(record.fields.get("tests_counted") or 0) + 1
             record.update(best_score=value, best_epoch=int(chosen["epoch"]), tests_counted=tested)
             record.finish("finished")
+            alone = table_alone(cfg, data, folder)
             report = build_report(cfg, task, data, folder)
             build.say(metrics_table(outcome, data.synthetic, folder, report))
+            for line in alone:
+                build.say(line)
         return value
 
 

@@ -71,4 +71,6 @@ def migrate(plain: dict[str, Any], lacking: Iterable[str]) -> list[str]:
         for node in nodes:
             place = place[node]
         place[name] = deepcopy(later[key])
+    if isinstance(plain.get("model"), dict):
+        plain["model"].setdefault("fusion", "concat")  # idle without columns, which older runs have none of
     return added

@@ -32,6 +32,7 @@ from medtrain.metric import (
     sigmoid_temperature,
     within_folds,
 )
+from medtrain.target.alone import Outputs, logistic, multinomial
 from medtrain.target.base import Form, Policy
 from medtrain.target.cases import CaseTarget
 from medtrain.target.decision import Decision
@@ -70,6 +71,13 @@ class ClassTarget(CaseTarget):
     def disagreement_of(self, probs_BSC: Tensor, decided: Tensor) -> Tensor:
         """Measure how much S predictions a case differ, as `disagreement` does."""
         return probs_BSC.std(1)
+
+    def table_alone(self, x_NF: Array, values: Array) -> tuple[CaseTarget, Outputs] | None:
+        reader = self.fitted_to("cross_entropy")
+        labels_NC = self.indicators(values)
+        if self.exclusive:
+            return reader, multinomial(x_NF, labels_NC)
+        return reader, logistic(x_NF, labels_NC[:, -self.n_outputs :])
 
     # decision
 

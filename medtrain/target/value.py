@@ -13,6 +13,7 @@ import pandas as pd
 from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.io.table import RawTable
 from medtrain.metric import Agreement, EvalOptions, Measurements, constant_scores, evaluate_values
+from medtrain.target.alone import Outputs, ridge
 from medtrain.target.base import Form, Policy, Target, Words
 from medtrain.target.cases import CaseTarget
 from medtrain.target.decision import Decision
@@ -129,6 +130,10 @@ class Value(NumberColumns, NamedTarget, CaseTarget):
         return f"validation ({len(values)} cases) has no known value to choose a checkpoint by", "give it more cases"
 
     # readings
+
+    def table_alone(self, x_NF: Array, values: Array) -> tuple[CaseTarget, Outputs] | None:
+        scaled_NV = (np.asarray(values, np.float64) - np.array(self.value_mean)) / np.array(self.value_sd)
+        return self.fitted_to("mse"), ridge(x_NF, scaled_NV)
 
     def probabilities(self, logits_NK: npt.ArrayLike, temperature: float = 1.0) -> Array:
         """Read outputs in the user's unit: [N, V], or [N, 2 V] with standard deviations behind."""

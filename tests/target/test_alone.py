@@ -1,0 +1,60 @@
+"""What columns of a table tell without any image: linear models, read as a network's outputs are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from medtrain.target import target_of
+from medtrain.target.cases import CaseTarget
+from medtrain.target.value import Value
+
+DRAW = np.random.default_rng(0)
+X = DRAW.normal(size=(80, 3))
+NOISE = DRAW.normal(size=80)
+
+
+def read(target: CaseTarget, values: Any) -> np.ndarray:
+    fitted = target.table_alone(X, np.asarray(values))
+    assert fitted is not None
+    reader, outputs = fitted
+    return np.asarray(reader.probabilities(outputs(X)))
+
+
+def named(kind: str, *classes: str) -> Any:
+    return target_of(kind)(classes)
+
+
+def test_two_classes_have_a_logistic_regression() -> None:
+    y = (X[:, 0] + NOISE > 0).astype(float)
+    by_sklearn = LogisticRegression().fit(X, y).predict_proba(X)
+    np.testing.assert_allclose(read(named("binary", "0", "1"), y), by_sklearn, atol=1e-6)
+    unknown = np.where(np.arange(80) < 20, np.nan, y)
+    of_known = LogisticRegression().fit(X[20:], y[20:]).predict_proba(X)
+    np.testing.assert_allclose(read(named("binary", "0", "1"), unknown), of_known, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "ordinal"])
+def test_several_classes_have_a_multinomial_one(kind: str) -> None:
+    y = np.digitize(X[:, 1] + NOISE, (-0.7, 0.7))
+    by_sklearn = LogisticRegression().fit(X, y).predict_proba(X)
+    np.testing.assert_allclose(read(named(kind, "a", "b", "c"), y), by_sklearn, atol=1e-6)
+    lacking = read(named(kind, "a", "b", "c", "d"), y)  # no case of the training split has d
+    np.testing.assert_allclose(lacking[:, :3], by_sklearn, atol=1e-5)
+
+
+def test_labels_have_one_each_and_constant_ones_their_share() -> None:
+    y = np.stack([(X[:, 2] + NOISE > 0), np.zeros(80)], 1).astype(float)
+    probs = read(named("multilabel", "a", "b"), y)
+    np.testing.assert_allclose(probs[:, 0], LogisticRegression().fit(X, y[:, 0]).predict_proba(X)[:, 1], atol=1e-6)
+    assert (probs[:, 1] < 1e-5).all()
+
+
+def test_quantities_have_a_ridge_regression_in_their_unit() -> None:
+    y = 100 + 20 * X[:, :1] + NOISE[:, None]
+    target = Value(("age",), "years").learned(y)
+    by_sklearn = Ridge(alpha=1.0).fit(X, y[:, 0]).predict(X)
+    np.testing.assert_allclose(read(target, y)[:, 0], by_sklearn, atol=1e-6)
