@@ -41,6 +41,8 @@ def table_alone(cfg: DictConfig, data: Data, run: Path) -> list[str]:
     reader, outputs = fitted
     patients = data.cases["patient"].iloc[val].tolist()
     decision = reader.fit_decision(outputs(x_NF[val]), data.targets[val], cfg.eval.threshold, patients)
+    decision = reader.completed(decision, outputs(x_NF[train]), data.targets[train])
+    reader = reader.decided_by(decision)
     probs_NC = reader.probabilities(outputs(x_NF[test]), decision.temperature)
     rows = data.cases.iloc[test]
     limits = list(decision.thresholds.values())

@@ -67,3 +67,33 @@ def ridge(x_NF: Array, values_NV: Array) -> Outputs:
         known = np.isfinite(value_N)
         models.append(Ridge(alpha=1.0).fit(x_NF[known], value_N[known]))
     return lambda x: np.stack([model.predict(x) for model in models], 1)
+
+
+def cox(x_NF: Array, follow_up_N2: Array, penalty: float = 1.0) -> Outputs:
+    """Fit Cox's proportional hazards with Efron's ties: log hazard ratios (M, 1).
+
+    Args:
+        follow_up_N2: time, and 1 for an event, 0 for a censored case; rows with NaN are left out.
+        penalty: of half the squared weights, against the sum over events.
+    """
+    import torch
+
+    from medtrain.core.partial_likelihood import log_losses
+
+    known = np.isfinite(follow_up_N2).all(1)
+    x, time = torch.from_numpy(x_NF[known]), torch.from_numpy(follow_up_N2[known, 0])
+    event, weights = torch.from_numpy(follow_up_N2[known, 1] > 0.5), x_NF.shape[1]
+    beta_F = torch.zeros(weights, dtype=torch.float64, requires_grad=True)
+    steps = {"max_iter": 200, "tolerance_grad": 1e-10, "tolerance_change": 1e-14}
+    solver = torch.optim.LBFGS([beta_F], line_search_fn="strong_wolfe", **steps)  # type: ignore[arg-type]
+
+    def objective() -> float:
+        solver.zero_grad()
+        loss = log_losses(x @ beta_F, time, event).sum() + penalty / 2 * (beta_F**2).sum()
+        loss.backward()
+        return float(loss)
+
+    with torch.enable_grad():
+        solver.step(objective)
+    fitted = beta_F.detach().numpy()
+    return lambda x_MF: (x_MF @ fitted)[:, None]

@@ -23,6 +23,7 @@ from medtrain.metric.concordance import concordance
 from medtrain.metric.follow_up import FollowUp
 from medtrain.metric.policy import RISKS
 from medtrain.metric.survival import Risks, entry_of, estimates, evaluate_survival, risk_groups
+from medtrain.target.alone import Outputs, cox
 from medtrain.target.base import Form, Policy, Target
 from medtrain.target.cases import CaseTarget
 from medtrain.target.decision import Decision
@@ -264,6 +265,9 @@ class Event(EventColumns, NamedTarget, CaseTarget):
         no_sets = "times to an event have none"
         decision = Decision(policy, temperature, thresholds, no_sets=no_sets, warnings=warnings)
         return self.completed(decision, np.asarray(logits_NK), np.asarray(values))
+
+    def table_alone(self, x_NF: Array, values: Array) -> tuple[CaseTarget, Outputs] | None:
+        return self.fitted_to("cox"), cox(x_NF, np.asarray(values, np.float64))
 
     @property
     def looks_back(self) -> bool:

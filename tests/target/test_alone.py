@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from medtrain.target import target_of
+from medtrain.target.alone import cox
 from medtrain.target.cases import CaseTarget
 from medtrain.target.value import Value
 
@@ -58,3 +60,23 @@ def test_quantities_have_a_ridge_regression_in_their_unit() -> None:
     target = Value(("age",), "years").learned(y)
     by_sklearn = Ridge(alpha=1.0).fit(X, y[:, 0]).predict(X)
     np.testing.assert_allclose(read(target, y)[:, 0], by_sklearn, atol=1e-6)
+
+
+def efron(beta: np.ndarray, time: np.ndarray, event: np.ndarray) -> float:
+    """The log partial likelihood as Efron's formula has it, event time by event time."""
+    risk, total = X @ beta, 0.0
+    for t in np.unique(time[event == 1]):
+        tied = (time == t) & (event == 1)
+        of_tied, at_risk = np.exp(risk[tied]).sum(), np.exp(risk[time >= t]).sum()
+        total += risk[tied].sum() - sum(np.log(at_risk - k / tied.sum() * of_tied) for k in range(tied.sum()))
+    return float(total)
+
+
+def test_times_have_coxs_hazards_with_efrons_ties() -> None:
+    time = np.ceil(5 * DRAW.exponential(np.exp(-X[:, 0])))  # many ties
+    event = (DRAW.random(80) < 0.7).astype(float)
+    followed = np.stack([time, event], 1)
+    best = minimize(lambda beta: -efron(beta, time, event), np.zeros(3), method="BFGS", tol=1e-8).x
+    np.testing.assert_allclose(cox(X, followed, penalty=0.0)(np.eye(3))[:, 0], best, atol=1e-4)
+    penalised = minimize(lambda beta: -efron(beta, time, event) + beta @ beta / 2, np.zeros(3), tol=1e-8).x
+    np.testing.assert_allclose(cox(X, followed)(np.eye(3))[:, 0], penalised, atol=1e-4)
