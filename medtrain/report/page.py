@@ -29,12 +29,14 @@ from medtrain.report.metrics import metrics
 from medtrain.report.patients import patients
 from medtrain.report.prediction_sets import prediction_sets
 from medtrain.report.survival import survival
+from medtrain.report.table_alone import table_alone
 from medtrain.report.views import Drawer, Section
 from medtrain.report.words import ABSENT, count, entry, headline, label, label_in, split_name, with_interval
 
 SECTIONS = (
     data,
     metrics,
+    table_alone,
     cross_validation,
     survival,
     figures,

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from medtrain.config import check, search
 from medtrain.config.compose import compose, resolved
-from medtrain.config.migrate import SINCE_0_1
+from medtrain.config.migrate import SINCE_0_1, migrate
 from medtrain.config.saved import read_saved, whole
 from medtrain.config.start import load_settled
 from medtrain.config.strangers import OF_A_START
@@ -122,5 +122,8 @@ def test_every_key_that_0_1_lacked_has_its_meaning() -> None:
     later |= {
         key for key in root - set(before["train"]) if key.split(".")[0] not in ("data", "eval", "trainer", "task")
     }
+    later -= {"model", "model.fusion"}  # all have a network; what its node lacks is added below
     later -= {"task.slice", "task.dims", *(key for key in later if key.rpartition(".")[0] in later)}
     assert later == set(SINCE_0_1)
+    saved: dict[str, Any] = {"model": {"_target_": "medtrain.model.resnet18"}}
+    assert migrate(saved, []) == [] and saved["model"]["fusion"] == "concat"

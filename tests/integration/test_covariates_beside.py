@@ -31,6 +31,8 @@ def test_columns_go_through_the_command(medtrain: Any, tmp_path: Path, monkeypat
     alone = read_json("f1/test_metrics.json")["table_alone"]
     assert alone["metrics"]["auroc"]["value"] > 0.8
     assert len(alone["difference"]["auroc"]["ci95"]) == 2
+    page = Path("f1/report.html").read_text(encoding="utf-8")
+    assert "The table alone" in page and "paired over the same patients" in page
     specs = [read_json(f"f{fold}/run.json")["spec"]["covariates"] for fold in range(2)]
     assert specs[0][0]["mean"] != specs[1][0]["mean"]  # each training split has its own scale
     ran = medtrain("ensemble", "runs=[f0,f1]", "hydra.run.dir=both")
