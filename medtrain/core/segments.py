@@ -23,12 +23,14 @@ class Packed(NamedTuple):
             places; of several slides in one bag each lies to the right of the one before, apart from it. None where
             no bag has any.
         columns: (B, C), coded values beside each bag (`core.covariates`); None where there are none.
+        cells: what `medtrain.core.cells.cells_around` makes of places, of an export's one bag; else None.
     """
 
     x: Tensor
     offsets: Tensor
     coords: Tensor | None = None
     columns: Tensor | None = None
+    cells: tuple[Tensor, Tensor] | None = None
 
     def alone(self, number: int) -> Packed:
         """Take one bag out of the batch."""

@@ -110,6 +110,24 @@ def _checked(path: Path, read: Callable[[Path], Bag]) -> Bag:
     return bag
 
 
+def settled_tile(
+    coords: NDArray[np.float64], geometry: Mapping[str, Any], file: Path, edge: float | None
+) -> dict[str, Any]:
+    """Say what else than a bag itself settles the size of its tiles: a given edge, or CLAM's file of patches; {} for
+    nothing, where it says it itself, or the steps between tiles do.
+
+    Args:
+        geometry: of the bag.
+        file: the bag's.
+        edge: in the unit of the coordinates; it holds whatever the bag says.
+    """
+    if edge is not None:
+        return {"tile": float(edge), "tile_from": "given"}
+    recorded = geometry["tile"] is not None and geometry.get("tile_from") != STEPS
+    known = {} if recorded else read_patches(file, coords)
+    return known | {"tile_from": "patches"} if known else {}
+
+
 def read_patches(bag: Path, coords: NDArray[np.float64]) -> dict[str, Any]:
     """Read what CLAM's file of patches says of a bag's tiles, a geometry as of `Bag`; nothing where there is no such
     file, it doesn't say it, or it is of other tiles."""

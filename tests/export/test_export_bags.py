@@ -16,11 +16,25 @@ import torch
 from medtrain import model as models
 from medtrain.core.errors import UsageError
 from medtrain.core.segments import Packed
+from medtrain.data.batches.bag_places import laid_out
 from medtrain.export.formats import onnx as onnx_format
 from medtrain.export.portable import ExportRequest
-from medtrain.export.runtime.bags import bags_of_table, features_of, graph_for, main, of_patients, read_file, together
+from medtrain.export.runtime.bags import (
+    Placed,
+    any_placed,
+    arrays_of,
+    bags_of_table,
+    features_of,
+    graph_for,
+    main,
+    of_patients,
+    placed,
+    read_file,
+    together,
+)
 from medtrain.export.runtime.inputs import Case
 from medtrain.export.runtime.started import Started
+from medtrain.io.bags import Bag
 from medtrain.model import Ensemble, relevance
 from medtrain.target import DataSpec, Decision
 from medtrain.task.mil.portable import keep_bag, portable_bags
@@ -112,6 +126,46 @@ def test_transmil_has_a_graph_for_small_bags_and_one_for_large_ones(tmp_path: Pa
         np.testing.assert_allclose(attention, seen, atol=1e-6)
 
 
+@pytest.mark.parametrize("reach", [1, 2])
+def test_tiles_see_those_around_them_as_in_the_run(reach: int, tmp_path: Path) -> None:
+    spec = spec_of("binary")
+    torch.manual_seed(0)
+    network = models.neighbour_mil(spec, hidden=[16], rounds=2, reach=reach).eval()
+    portable = portable_bags(task_of(network, spec), ExportRequest(decision_of(spec), {"tile_edge": 256.0}))
+    assert portable.facts["input"]["reach"] == reach
+    part = portable.parts["model"]
+    onnx_format.write(part, tmp_path / "m.onnx", None, IDENTITY)
+    session = runtime.InferenceSession(str(tmp_path / "m.onnx"), providers=["CPUExecutionProvider"])
+    draw = np.random.default_rng(0)
+    for lengths, unplaced in (([1], ()), ([9], ()), ([40, 7, 5], (1,)), ([3], (0,))):
+        bags = []
+        for number, length in enumerate(lengths):
+            coords = None if number in unplaced else draw.integers(0, 5, (length, 2)) * 200.0 + 1000
+            bag = Bag(draw.normal(size=(length, WIDTH)).astype(np.float32), coords, {"tile": None, "unit": "px"})
+            bags.append(placed(bag.x, bag, tmp_path / "bag.h5", 256.0))
+        arrays = arrays_of(bags, reach)
+        probs, _, attention = session.run(list(part.outputs), arrays)
+        places = laid_out((len(bag.x_ND), bag.coords_N2, 256.0) for bag in bags)
+        packed = Packed(torch.from_numpy(arrays["features"]), torch.tensor([0, sum(lengths)]), torch.from_numpy(places))
+        with torch.no_grad():
+            expected = spec.target.probabilities(network(packed).double().numpy(), 1.3)[0]
+            seen = relevance(network, packed)
+        np.testing.assert_allclose(probs, expected, atol=1e-6)
+        assert seen is not None
+        np.testing.assert_allclose(attention, seen, atol=1e-6)
+
+
+def test_bags_without_any_place_are_known_as_such() -> None:
+    x = np.zeros((2, 3), np.float32)
+
+    def read(number: int) -> Placed:
+        if number == 0:
+            raise ValueError("bad")
+        return Placed(x, np.zeros((2, 2)) if number == 2 else None, 1.0)
+
+    assert (any_placed([0, 1], read), any_placed([0, 1, 2], read)) == (False, True)
+
+
 def test_an_ensemble_of_bags_tells_its_spread(tmp_path: Path) -> None:
     spec = spec_of("binary")
     torch.manual_seed(0)
@@ -133,7 +187,7 @@ def test_an_ensemble_of_bags_tells_its_spread(tmp_path: Path) -> None:
 
 def test_predict_reads_bags_and_says_what_is_none(tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(5, WIDTH)).astype(np.float16)
-    read = features_of(read_file(keep_bag(x, tmp_path / "b")), WIDTH)
+    read = features_of(read_file(keep_bag(x, tmp_path / "b")).x, WIDTH)
     assert read.dtype == np.float32
     np.testing.assert_array_equal(read, x)
     with pytest.raises(ValueError, match="has 12 features, where the model takes 13"):
@@ -196,9 +250,9 @@ def test_bags_of_a_patient_are_one_and_a_bad_one_spoils_it() -> None:
     def read(number: int) -> Any:
         if number > 2:
             raise ValueError(f"bad {number}")
-        return np.full((number + 1, 2), number, np.float32)
+        return Placed(np.full((number + 1, 2), number, np.float32))
 
-    assert together([2, 0], read)[:, 0].tolist() == [2, 2, 2, 0]
+    assert arrays_of(together([2, 0], read), None)["features"][:, 0].tolist() == [2, 2, 2, 0]
     with pytest.raises(ValueError, match="^bad 3; bad 4$"):
         together([3, 0, 4], read)
 
@@ -206,8 +260,9 @@ def test_bags_of_a_patient_are_one_and_a_bad_one_spoils_it() -> None:
 def test_what_no_graph_of_bags_holds_is_refused() -> None:
     spec = spec_of("binary")
     task = task_of(models.mean_mil(spec, hidden=[]), spec)
-    with pytest.raises(UsageError, match="neighbour_mil can't be exported"):
-        portable_bags(task_of(models.neighbour_mil(spec), spec), ExportRequest(decision_of(spec), {}))
+    apart = Ensemble([models.neighbour_mil(spec, reach=reach) for reach in (1, 2)])
+    with pytest.raises(UsageError, match="members see 1 and 2 tiles around each"):
+        portable_bags(task_of(apart, spec), ExportRequest(decision_of(spec), {}))
     task.mc_dropout = 3
     with pytest.raises(UsageError, match="mc_dropout=3"):
         portable_bags(task, ExportRequest(decision_of(spec), {}))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
+from medtrain.core.cells import cells_around
 from medtrain.core.errors import UsageError
-from medtrain.core.segments import Packed, segment_offsets
+from medtrain.core.segments import Packed, segment_ids, segment_offsets
 from medtrain.model import attention_mil
 from medtrain.model.neighbours import NeighbourNetwork, neighbour_means, neighbour_mil
 from medtrain.target import DataSpec
@@ -52,7 +54,11 @@ def network(**more) -> NeighbourNetwork:  # type: ignore[no-untyped-def]
 @pytest.mark.parametrize("reach", [1, 2])
 def test_neighbours_are_those_of_all_pairs(reach: int) -> None:
     batch = bags()
-    seen = neighbour_means(batch.x, batch.offsets, batch.coords, reach)
+    cells = cells_around(batch.coords, segment_ids(batch.offsets, len(batch.x)), reach, torch)
+    seen = neighbour_means(batch.x, *cells)
+    arrays = cells_around(batch.coords.numpy(), np.repeat(np.arange(len(LENGTHS)), LENGTHS), reach, np)
+    for one, other in zip(cells, arrays, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other)
     torch.testing.assert_close(seen, around(batch, batch.x, reach), rtol=0, atol=1e-5)
     assert (seen[:12].abs().sum(1) > 0).any() and (seen[43:] == 0).all()
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from medtrain.io.bag_grid import tile_step
-from medtrain.io.bags import STEPS, read_patches
+from medtrain.io.bags import STEPS, settled_tile
 from medtrain.io.store.features import PackedBags
 
 LOOKED_AT = 64  # bags of which the steps between tiles are compared with the size that they say
@@ -34,11 +34,9 @@ def place_tiles(
             continue
         about = bags.geometry(bag)
         recorded = about["tile"] if about.get("tile_from") != STEPS else None
-        if edge is not None:
-            bags.place(bag, {"tile": float(edge), "tile_from": "given"})
-            others += [recorded] if recorded not in (None, edge) else []
-        elif recorded is None and (known := read_patches(Path(files[bag]), coords)):
-            bags.place(bag, known | {"tile_from": "patches"})
+        if settled := settled_tile(coords, about, Path(files[bag]), edge):
+            bags.place(bag, settled)
+            others += [recorded] if edge is not None and recorded not in (None, edge) else []
         elif about["tile"] is None:
             unknown += 1
         elif recorded is None:

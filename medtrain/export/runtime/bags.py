@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medtrain.core.cells import cells_around
 from medtrain.core.errors import MedtrainError, UsageError
+from medtrain.data.batches.bag_places import laid_out
 from medtrain.data.rows.bags import BAG_NAMES
 from medtrain.data.rows.columns import USUAL
 from medtrain.data.rows.people import match_patient
 from medtrain.export.runtime.classes import one_by_one
 from medtrain.export.runtime.inputs import Case, find_column, list_cases, read_rows
 from medtrain.export.runtime.started import Predict, Started, start
-from medtrain.io.bags import HDF5, SUFFIXES, find_bag, read_hdf5_bag
+from medtrain.io.bags import HDF5, SUFFIXES, Bag, find_bag, read_hdf5_bag, settled_tile
 from medtrain.io.csv_bags import CsvBags, is_csv_bags, read_csv_bags
 from medtrain.io.picture_files import files_below
 from medtrain.io.store.fill import reason_of
@@ -37,16 +41,65 @@ def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
 
-    def read(number: int) -> NDArray[np.float32]:
-        x_ND = read_file(Path(cases[number].path)) if table is None else read_rows_of(table, number)
-        return features_of(x_ND, started.facts["input"]["channels"])
+    facts = started.facts["input"]
 
+    def read(number: int) -> Placed:
+        if table is not None:
+            return Placed(features_of(read_rows_of(table, number), facts["channels"]))
+        path = Path(cases[number].path)
+        bag = read_file(path)
+        return placed(features_of(bag.x, facts["channels"]), bag, path, facts.get("tile_edge"))
+
+    reach = facts.get("reach")
+    if reach and not any_placed(range(len(cases)), read):
+        print("error: none of these bags has coordinates with a size of tiles (data.tile_edge)", file=sys.stderr)
+        return 2
     return one_by_one(
         started,
         whole,
-        lambda number: together(members[number], read),
-        lambda x_ND: graph_for(started, len(x_ND))(features=x_ND),
+        lambda number: arrays_of(together(members[number], read), reach),
+        lambda arrays: graph_for(started, len(arrays["features"]))(**arrays),
     )
+
+
+@dataclass(frozen=True)
+class Placed:
+    """The instances of a bag, (N, D), with their coordinates (N, 2) and the side of a tile, where these are known."""
+
+    x_ND: NDArray[np.float32]
+    coords_N2: NDArray[np.float64] | None = None
+    tile: float = 0.0
+
+
+def placed(x_ND: NDArray[np.float32], bag: Bag, path: Path, edge: float | None) -> Placed:
+    """Settle where the tiles of a bag lie.
+
+    Args:
+        edge: a tile's side that holds whatever the bag says.
+    """
+    if bag.coords is None:
+        return Placed(x_ND)
+    about = {**bag.geometry, **settled_tile(bag.coords, bag.geometry, path, edge)}
+    return Placed(x_ND, bag.coords, float(about["tile"])) if about.get("tile") else Placed(x_ND)
+
+
+def any_placed(numbers: Iterable[int], read: Callable[[int], Placed]) -> bool:
+    """Tell whether it is known of any bag where its tiles lie; bags that can't be read are passed over."""
+    for number in numbers:
+        with suppress(Exception):
+            if read(number).coords_N2 is not None:
+                return True
+    return False
+
+
+def arrays_of(bags: Sequence[Placed], reach: int | None) -> dict[str, NDArray[Any]]:
+    """Give what a graph takes of the bags of a case: their features, and of tiles that see others around them these."""
+    arrays: dict[str, NDArray[Any]] = {"features": np.concatenate([bag.x_ND for bag in bags])}
+    if reach:
+        coords_N2 = laid_out((len(bag.x_ND), bag.coords_N2, bag.tile) for bag in bags)
+        cells, around = cells_around(coords_N2, np.zeros(len(coords_N2), np.int64), reach, np)
+        arrays |= {"cells": cells, "around": around}
+    return arrays
 
 
 def of_bags(cases: Sequence[Case]) -> tuple[list[Case], list[list[int]]]:
@@ -62,8 +115,8 @@ def of_patients(cases: Sequence[Case]) -> tuple[list[Case], list[list[int]]]:
     return [Case(name, name, cases[of[0]].path) for name, of in members.items()], list(members.values())
 
 
-def together(numbers: Sequence[int], read: Callable[[int], NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Read all bags of a case as one (ValueError where any is bad, with the reasons)."""
+def together(numbers: Sequence[int], read: Callable[[int], Placed]) -> list[Placed]:
+    """Read all bags of a case (ValueError where any is bad, with the reasons)."""
     bags, reasons = [], []
     for number in numbers:
         try:
@@ -72,7 +125,7 @@ def together(numbers: Sequence[int], read: Callable[[int], NDArray[np.float32]])
             reasons.append(reason_of(error))
     if reasons:
         raise ValueError("; ".join(reasons))
-    return np.concatenate(bags)
+    return bags
 
 
 def graph_for(started: Started, length: int) -> Predict:
@@ -109,8 +162,8 @@ def bags_of_table(file: Path, facts: Mapping[str, Any]) -> list[Case]:
     return cases
 
 
-def read_file(path: Path) -> NDArray[Any]:
-    """Read the instances of a file.
+def read_file(path: Path) -> Bag:
+    """Read the bag of a file.
 
     Raises:
         ValueError: with a short reason.
@@ -119,7 +172,7 @@ def read_file(path: Path) -> NDArray[Any]:
         raise ValueError(f"{path.suffix} needs torch to be read; save the bag as HDF5")
     if path.suffix.lower() not in HDF5:
         raise ValueError("no bag: of a slide make one first, medtrain embed data.root=FOLDER encoder=...")
-    return read_hdf5_bag(path).x
+    return read_hdf5_bag(path)
 
 
 def read_rows_of(table: CsvBags, number: int) -> NDArray[Any]:

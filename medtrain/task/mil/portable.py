@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from medtrain.core.cells import cells_around
 from medtrain.core.errors import UsageError
 from medtrain.core.extras import extra
 from medtrain.core.segments import Packed
@@ -29,19 +31,26 @@ class BagClassifier(nn.Module):
         super().__init__()
         self.network, self.judge = task.model.half() if request.half else task.model, Judge(task, request)
 
-    def forward(self, features: Tensor) -> tuple[Tensor, ...]:
-        """Map (N, D) float32 of one bag to what `bag_outputs` names."""
-        bag = Packed(features, torch.arange(2, device=features.device) * features.shape[0])
+    def forward(
+        self, features: Tensor, cells: Tensor | None = None, around: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """Map (N, D) float32 of one bag to what `bag_outputs` names.
+
+        Args:
+            cells, around: of networks whose instances see others: (N,) and (M, P) int64 (`cells_around`).
+        """
+        offsets = torch.arange(2, device=features.device) * features.shape[0]
+        bag = Packed(features, offsets, cells=None if cells is None or around is None else (cells, around))
         outputs = self.judge(by_member(self.network(bag).float()).double())
         relevance_N = relevance(self.network, bag)
         return tuple(output[0] for output in outputs) + (() if relevance_N is None else (relevance_N.float(),))
 
 
-def bag_outputs(task: Any, part: nn.Module, features: Tensor) -> dict[str, str]:
+def bag_outputs(task: Any, part: nn.Module, inputs: Iterable[Tensor]) -> dict[str, str]:
     """Say what the outputs of `BagClassifier` are."""
     named = outputs_of_one(task)
     with torch.no_grad():
-        attends = len(part(features)) > len(named)
+        attends = len(part(*inputs)) > len(named)
     if attends:
         named["attention"] = "(instances,) float32, how much each has to do with the prediction"
     return named
@@ -56,17 +65,20 @@ def portable_bags(task: Any, request: ExportRequest) -> Portable:
     refuse_drawn(task)
     if task.spec.dims:
         raise UsageError("export: this network takes tiles (data.tiles=true), which only medtrain cuts out of slides")
-    if any(isinstance(member, NeighbourNetwork) for member in members_of(task.model)):
+    reaches = {member.reach for member in members_of(task.model) if isinstance(member, NeighbourNetwork)}
+    if len(reaches) > 1:
         raise UsageError(
-            "model=neighbour_mil can't be exported yet: which tiles lie side by side is found by operators (unique, "
-            "searchsorted) that ONNX has not; gated_attention_mil can"
+            f"export: members see {' and '.join(map(str, sorted(reaches)))} tiles around each (model.reach), where one "
+            "graph has one list of neighbours; make ensembles of those that see as far"
         )
+    reach = next(iter(reaches), None)
     network = BagClassifier(task, request).eval()
     turns = sorted({getattr(member, "turns_at", 0) for member in members_of(task.model)} - {0})
     several = bool(turns)
-    parts = {"model": graph_of(task, network, turns[-1] + EXAMPLE if several else EXAMPLE, several)}
-    parts |= {f"up_to_{most}": graph_of(task, network, most, several) for most in turns}
+    lengths = {"model": turns[-1] + EXAMPLE if several else EXAMPLE} | {f"up_to_{most}": most for most in turns}
+    parts = {name: graph_of(task, network, length, several, reach) for name, length in lengths.items()}
     seen = {"channels": task.spec.channels, "unit": request.data.get("unit") or "slide"}
+    seen |= {"reach": reach, "tile_edge": request.data.get("tile_edge")} if reach else {}
     seen["graphs"] = {f"up_to_{most}": most for most in turns}
     return Portable(
         parts,
@@ -81,18 +93,24 @@ def portable_bags(task: Any, request: ExportRequest) -> Portable:
     )
 
 
-def graph_of(task: Any, network: BagClassifier, length: int, several: bool) -> Part:
+def graph_of(task: Any, network: BagClassifier, length: int, several: bool, reach: int | None = None) -> Part:
     """Describe the graph of bags with about so many instances.
 
     Args:
         several: it holds for some lengths alone, as others are computed in another way.
+        reach: how far instances see others around them.
     """
     features = torch.linspace(-1, 1, length * task.spec.channels).reshape(length, task.spec.channels)
     axis: dict[str, dict[int, str]] = {"features": {0: "instances"}}
-    outputs = bag_outputs(task, network, features)
-    return Part(
-        network, {"features": features}, {"features": {}} if several else axis, outputs, free=axis if several else {}
-    )
+    inputs = {"features": features}
+    if reach:
+        coords_N2 = np.stack([np.arange(length) // 2, np.zeros(length)], 1)  # two tiles a place
+        cells, around = cells_around(coords_N2, np.zeros(length, np.int64), reach, np)
+        inputs |= {"cells": torch.from_numpy(cells), "around": torch.from_numpy(around)}
+        axis |= {"cells": {0: "instances"}, "around": {0: "places"}}
+    outputs = bag_outputs(task, network, inputs.values())
+    bound: dict[str, dict[int, str]] = {name: {} for name in inputs}
+    return Part(network, inputs, bound if several else axis, outputs, free=axis if several else {})
 
 
 def odd_bags(source: Path, folder: Path) -> None:
