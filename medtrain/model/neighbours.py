@@ -33,7 +33,7 @@ def neighbour_means(h_NH: Tensor, cell_N: Tensor, around_MP: Tensor) -> Tensor:
     x_NH = h_NH.float() * known_N1
     nothing = x_NH.new_zeros(places + 1, h_NH.shape[1] + 1)
     sums_MH = nothing.index_add(0, cell_N, torch.cat([x_NH, known_N1.float()], 1))  # the last column counts them
-    total_MH = torch.cat([sum(sums_MH[around_M] for around_M in around_MP.unbind(1)), nothing[:1]])
+    total_MH = torch.cat([sum((sums_MH[around_M] for around_M in around_MP.unbind(1)), nothing[:-1]), nothing[:1]])
     others_N1 = total_MH[cell_N][:, -1:] - 1
     means_NH = (total_MH[cell_N][:, :-1] - x_NH) / others_N1.clamp(min=1) * (others_N1 > 0)
     return (means_NH * known_N1).to(h_NH.dtype)

@@ -128,10 +128,10 @@ def together(numbers: Sequence[int], read: Callable[[int], Placed]) -> list[Plac
     return bags
 
 
-def graph_for(started: Started, length: int) -> Predict:
-    """Choose the graph for a bag of so many instances: the first for small ones that it fits, else the run's."""
+def graph_for(started: Started, length: int, usual: str = "model") -> Predict:
+    """Choose the graph for a bag of so many instances: the first for small ones that it fits, else the usual one."""
     small = sorted(started.facts["input"]["graphs"].items(), key=lambda graph: int(graph[1]))
-    return started.networks[next((name for name, most in small if length <= most), "model")]
+    return started.networks[next((name for name, most in small if length <= most), usual)]
 
 
 def bags_below(folder: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from medtrain.core.errors import UsageError
 from medtrain.core.pool import pool_case
-from medtrain.data.batches.patch_form import patch_form
+from medtrain.data.batches.patch_form import PatchForm, patch_form
 from medtrain.export.portable import ExportRequest, Part, Portable
 from medtrain.io.volume_source import read_volume
 from medtrain.model import Ensemble
@@ -67,8 +67,7 @@ def portable_volumes(task: Any, request: ExportRequest) -> Portable:
     """
     form, spec = patch_form(request.data, task.spec), task.spec
     refuse_drawn(task)
-    if form.center == "mask" or form.control is not None:
-        raise UsageError("export: patches around masks, and those that show nothing, can't be exported")
+    refuse_patches(form)
     refuse_several(request.data)
     members = len(task.model.members) if isinstance(task.model, Ensemble) else 1
     example = (2, spec.channels, *form.size)
@@ -85,7 +84,6 @@ def portable_volumes(task: Any, request: ExportRequest) -> Portable:
         {"instances": {0: "patches"}},
         outputs_of_one(task),
     )
-    cut = {key: value for key, value in asdict(form).items() if key not in TRAINING}
     return Portable(
         {"model": network, "pool": pool},
         "volumes",
@@ -95,8 +93,20 @@ def portable_volumes(task: Any, request: ExportRequest) -> Portable:
         strange=odd_volumes,
         keep=keep_volume,
         compare=comparing(task),
-        facts={"input": {"form": cut, "spacing": spec.spacing and list(spec.spacing), "channels": spec.channels}},
+        facts={"input": facts_of_patches(form, spec.spacing, spec.channels)},
     )
+
+
+def refuse_patches(form: PatchForm) -> None:
+    """Refuse (UsageError) patches that lie where no one knows who has but the image."""
+    if form.center == "mask" or form.control is not None:
+        raise UsageError("export: patches around masks, and those that show nothing, can't be exported")
+
+
+def facts_of_patches(form: PatchForm, spacing: Sequence[float] | None, channels: int) -> dict[str, Any]:
+    """Say how a file becomes patches."""
+    cut = {key: value for key, value in asdict(form).items() if key not in TRAINING}
+    return {"form": cut, "spacing": spacing and list(spacing), "channels": channels}
 
 
 def refuse_several(data: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from medtrain.target import DataSpec
 from medtrain.task.explanation import Explanation, Request
 from medtrain.task.mil import MultipleInstance
 from medtrain.task.probe.explain import explain_pictures, explain_slices
-from medtrain.task.probe.portable import portable_pictures
+from medtrain.task.probe.portable import portable_features
 
 
 class Probe(MultipleInstance):
@@ -30,8 +30,8 @@ class Probe(MultipleInstance):
             )
 
     def portable(self, request: ExportRequest) -> Portable:
-        """Make the export of a classifier of pictures' features, the encoder with it."""
-        return portable_pictures(self, request)
+        """Make the export of a classifier of features, the encoder with it."""
+        return portable_features(self, request)
 
     def explain(self, request: Request) -> Explanation:
         """Write what covers over a picture change, or what each slice of a volume contributes."""
