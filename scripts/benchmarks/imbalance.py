@@ -84,7 +84,7 @@ def draw_films(negatives: int, positives: int, name: str) -> Films:
         draw = stream(0, "benchmark", name, i)
         view = "AP" if draw.random() < 0.3 else "PA"
         finding, anatomy = ChestFinding(opacity=i >= negatives, nodule=False), draw_anatomy(draw)
-        film = torch.from_numpy(draw_film(draw, anatomy, finding, view, str(draw.choice(["north", "south"])), PX))
+        film = torch.from_numpy(draw_film(draw, anatomy, finding, view, str(draw.choice(["north", "south"])), PX)[0])
         x[i] = F.interpolate(film[None, None].float(), (PX, PX), mode="area")[0]
     return Films(x, np.repeat([0.0, 1.0], [negatives, positives]))
 

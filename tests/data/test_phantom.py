@@ -61,7 +61,7 @@ def test_the_files(folder: Path) -> None:
 @pytest.mark.parametrize("finding", [ChestFinding(True, False), ChestFinding(False, True)])
 def test_a_finding_brightens_the_lungs(finding: ChestFinding) -> None:
     film, healthy = (
-        xray.draw_film(stream(0, "film"), draw_anatomy(stream(0, "patient")), what, "PA", "north", 64)
+        xray.draw_film(stream(0, "film"), draw_anatomy(stream(0, "patient")), what, "PA", "north", 64)[0]
         for what in (finding, ChestFinding(False, False))
     )
     assert film.shape == healthy.shape

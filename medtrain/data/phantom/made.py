@@ -8,19 +8,29 @@ from typing import Any
 
 from medtrain.core.errors import UsageError
 from medtrain.core.progress import Progress
+from medtrain.target import DataSpec
+from medtrain.target.find import named_kind
 
 Maker = Callable[[Mapping[str, Any], Progress | None], Path]
 
 
-def made_table(cfg: Mapping[str, Any], make: Maker, real: str, progress: Progress | None) -> dict[str, Any]:
-    """Point a data node to the table of a phantom that `make` gives the folder of.
+def made_table(
+    cfg: Mapping[str, Any], make: Maker, real: str, spec: DataSpec | None, progress: Progress | None
+) -> dict[str, Any]:
+    """Point a data node to the table of a phantom that `make` gives the folder of, and to the columns of its target.
 
     Args:
         real: the source of tables of such cases that people have.
+        spec: of a trained model, whose target is read.
 
     Raises:
         UsageError: the node names a table already.
     """
     if cfg.get("table") or cfg.get("root"):
         raise UsageError(f"data={cfg['name']} makes its own table; use data={real} for data.table and data.root")
-    return {**cfg, "table": str(make(cfg, progress) / "table.csv")}
+    folder, kind = make(cfg, progress), named_kind(cfg.get("target"), None if spec is None else spec.target)
+    if kind is None:
+        return {**cfg, "table": str(folder / "table.csv")}
+    given = {role: column for role, column in dict(cfg.get("columns") or {}).items() if column is not None}
+    columns = {role: kind.kind if role == "label" else role for role in kind.roles} | given
+    return {**cfg, "table": str(folder / "outcomes.csv"), "columns": columns}

@@ -21,16 +21,19 @@ from medtrain.core.extras import extra
 from medtrain.core.progress import Progress
 from medtrain.core.streams import stream
 from medtrain.data.phantom.histology import Field, Layout, draw_layout, draw_textures, stain
+from medtrain.data.phantom.outcomes import Truth, write_outcomes
 from medtrain.io.build_once import build_once
 from medtrain.io.cache_root import cache_root
 
-VERSION = 1  # raise it when the same parameters give other files
+VERSION = 2  # raise it when the same parameters give other files
 SICK = 0.5  # of the patients
 MARKED = 0.15  # of the slides: someone drew on the glass
 MPP = 0.5
 LEVELS = (1, 4, 16)
 MASK = 16  # pixels of level 0 a pixel of a mask
 SITES = ("north", "south")
+MOST = 12.0  # % of the tissue that is tumour: the most severe
+GRADES = 4
 
 
 def phantom_slides(cfg: Mapping[str, Any], progress: Progress | None = None) -> Path:
@@ -46,6 +49,8 @@ def make_phantom_slides(
 ) -> None:
     """Write `slides/*.tiff`, `masks/*.png`, `table.csv` (slide, label, patient, site, mask) and `blank.tiff`.
 
+    `outcomes.csv` has the share of the tissue that is tumour (value, %), and what follows from it (`write_outcomes`).
+
     A mask is white where there is tumour, at a sixteenth of the slide's size. `blank.tiff`, empty glass, is in no
     table: it is there to be tried.
 
@@ -59,13 +64,15 @@ def make_phantom_slides(
         (folder / name).mkdir(parents=True, exist_ok=True)
     textures = draw_textures(stream(seed, "phantom_slide", "textures"))
     rows: list[dict[str, str | int]] = []
+    truths: list[Truth] = []
     with ThreadPoolExecutor() as pool:  # numpy, PIL and the JPEG encoder work outside the interpreter's lock
         made = pool.map(lambda number: _patient(folder, number, slide_px, seed, textures), range(patients))
-        for done, more in enumerate(made, start=1):
-            rows += more
+        for done, (more, drawn) in enumerate(made, start=1):
+            rows, truths = rows + more, truths + drawn
             if progress is not None:
                 progress(done, patients)
     pd.DataFrame(rows).to_csv(folder / "table.csv", index=False)
+    write_outcomes(folder, rows, truths, GRADES, seed)
     nothing = np.zeros((slide_px // MASK,) * 2, np.float32)
     glass = stain(stream(seed, "blank"), Layout(nothing, nothing, nothing, nothing), textures, slide_px)
     write_slide(folder / "blank.tiff", glass)
@@ -73,14 +80,17 @@ def make_phantom_slides(
 
 def _patient(
     folder: Path, number: int, size: int, seed: int, textures: Mapping[str, Field]
-) -> list[dict[str, str | int]]:
-    """Write one patient's slides; their rows of the table."""
+) -> tuple[list[dict[str, str | int]], list[Truth]]:
+    """Write one patient's slides; their rows of the table, and what was drawn."""
     draw = stream(seed, "phantom_slide", number)
     sick, site = bool(draw.random() < SICK), SITES[int(draw.integers(len(SITES)))]
     rows: list[dict[str, str | int]] = []
+    truths = []
     for slide in range(int(draw.choice((1, 2), p=(0.7, 0.3)))):
         name = f"p{number:04d}_{slide}"
         layout = draw_layout(draw, size // MASK, sick, bool(draw.random() < MARKED))
+        share = 100 * float(layout.tumour.sum() / layout.tissue.sum())
+        truths.append(Truth(share, min(share / MOST, 1.0)))
         write_slide(folder / "slides" / f"{name}.tiff", stain(draw, layout, textures, size))
         Image.fromarray((layout.tumour * 255).astype(np.uint8)).save(folder / "masks" / f"{name}.png")
         rows.append(
@@ -92,7 +102,7 @@ def _patient(
                 "mask": f"masks/{name}.png",
             }
         )
-    return rows
+    return rows, truths
 
 
 def write_slide(path: Path, pixels: NDArray[np.uint8], mpp: float = MPP, tile: int = 256) -> None:

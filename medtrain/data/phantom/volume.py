@@ -19,18 +19,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
+from scipy.stats import norm
 
 from medtrain.core.progress import Progress
 from medtrain.core.streams import stream
+from medtrain.data.phantom.outcomes import Truth, write_outcomes
 from medtrain.io.build_once import build_once
 from medtrain.io.cache_root import cache_root
 
-VERSION = 2  # raise it when the same parameters give other files
+VERSION = 3  # raise it when the same parameters give other files
 SICK = 0.45  # of the patients have malignant nodules
 SIZE, SPIKES, TEXTURE = 1.3, 2.0, 2.0  # how far apart the classes are in each sign, in standard deviations
 AIR, LUNG, SOFT, BONE = -1000, -850, 40, 450  # HU
 ORIENTATIONS = ("LPS", "RAS", "LAS", "RPI", "PSL")
 SITES = ("north", "south", "west")
+GRADES = 5
 
 Grid = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]  # mm from the middle: right, front, head
 Field = NDArray[np.float32]
@@ -45,6 +48,12 @@ class Nodule:
     spikes: float
     texture: float
 
+    @property
+    def suspicion(self) -> float:
+        """Sum up how malignant it looks, 0 to 1: by size, spikes and texture alike, whatever it is."""
+        size = np.log(self.radius / 5.5) / 0.28
+        return float(norm.cdf((size - SIZE / 2 + self.spikes - SPIKES / 2 + self.texture - TEXTURE / 2) / 3))
+
 
 def phantom_folder(cfg: Mapping[str, Any], progress: Progress | None = None) -> Path:
     """Find the folder of the phantom that `cfg` asks for (patients, phantom_seed), made if need be."""
@@ -57,6 +66,8 @@ def phantom_folder(cfg: Mapping[str, Any], progress: Progress | None = None) -> 
 def make_phantom_volume(folder: Path, *, patients: int, seed: int, progress: Progress | None = None) -> None:
     """Write `images/*`, `masks/*` and `table.csv` (image, mask, label, patient, sex, site, diameter_mm).
 
+    `outcomes.csv` has the diameter (value, mm), and what follows from how suspicious a nodule looks (`write_outcomes`).
+
     Args:
         patients: each with one or two sections.
         seed: the same seed gives the same files.
@@ -65,18 +76,21 @@ def make_phantom_volume(folder: Path, *, patients: int, seed: int, progress: Pro
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
+    truths: list[Truth] = []
     with ThreadPoolExecutor() as pool:
-        for done, more in enumerate(pool.map(lambda number: _patient(folder, number, seed), range(patients)), start=1):
-            rows += more
+        sections = pool.map(lambda number: _patient(folder, number, seed), range(patients))
+        for done, (more, drawn) in enumerate(sections, start=1):
+            rows, truths = rows + more, truths + drawn
             if progress is not None:
                 progress(done, patients)
     pd.DataFrame(rows).to_csv(folder / "table.csv", index=False)
+    write_outcomes(folder, rows, truths, GRADES, seed)
 
 
-def _patient(folder: Path, number: int, seed: int) -> list[dict[str, Any]]:
+def _patient(folder: Path, number: int, seed: int) -> tuple[list[dict[str, Any]], list[Truth]]:
     draw = stream(seed, "phantom_volume", number)
     sick, site, sex = draw.random() < SICK, SITES[int(draw.integers(len(SITES)))], "FM"[int(draw.integers(2))]
-    rows = []
+    rows, truths = [], []
     for section in range(1 + int(draw.random() < 0.2)):
         name = f"p{number:04d}_{section}.nii" + ".gz" * int(draw.random() < 0.67)
         hu, mask, spacing, nodule = draw_section(draw, sick)
@@ -84,6 +98,7 @@ def _patient(folder: Path, number: int, seed: int) -> list[dict[str, Any]]:
         place = draw.uniform(-150, 150, 3)
         _save(hu, spacing, place, orientation, folder / "images" / name)
         _save(mask, spacing, place, orientation, folder / "masks" / name)
+        truths.append(Truth(2 * nodule.radius, nodule.suspicion))
         rows.append(
             {
                 "image": f"images/{name}",
@@ -95,7 +110,7 @@ def _patient(folder: Path, number: int, seed: int) -> list[dict[str, Any]]:
                 "diameter_mm": round(2 * nodule.radius, 1),
             }
         )
-    return rows
+    return rows, truths
 
 
 def draw_section(

@@ -21,12 +21,16 @@ from medtrain.core.progress import Progress
 from medtrain.core.streams import stream
 from medtrain.data.phantom.anatomy import Anatomy, Picture, draw_anatomy, draw_chest, grid, soft_step
 from medtrain.data.phantom.film import SITES, expose, halved, mark, save, scattered
+from medtrain.data.phantom.outcomes import Truth, write_outcomes
 from medtrain.io.build_once import build_once
 from medtrain.io.cache_root import cache_root
 
-VERSION = 3  # raise it when the same parameters give other files
+VERSION = 4  # raise it when the same parameters give other files
 SICK = 0.45  # of the patients
 WRONG = 0.033  # of the reports
+SEEN = 0.1  # contrast from which on a shadow counts as one
+MOST = 25.0  # % of the lungs in shadow: the most severe
+GRADES = 4
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ def make_phantom_xray(
 ) -> None:
     """Write `images/*.png` and `table.csv` (path, label, patient, sex, site, view, opacity, nodule, finding).
 
+    `outcomes.csv` has the share of the lungs in shadow (value, %), and what follows from it (`write_outcomes`).
+
     Args:
         patients: each with one to four films.
         image_size: height of the smallest films in pixels; they differ in size and shape.
@@ -64,27 +70,32 @@ def make_phantom_xray(
     """
     (folder / "images").mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, str | int]] = []
+    truths: list[Truth] = []
     with ThreadPoolExecutor() as pool:  # numpy and PIL work outside the interpreter's lock
         films = pool.map(lambda number: _patient(folder, number, image_size, seed), range(patients))
-        for done, more in enumerate(films, start=1):
-            rows += more
+        for done, (more, drawn) in enumerate(films, start=1):
+            rows, truths = rows + more, truths + drawn
             if progress is not None:
                 progress(done, patients)
     pd.DataFrame(rows).to_csv(folder / "table.csv", index=False)
+    write_outcomes(folder, rows, truths, GRADES, seed)
 
 
-def _patient(folder: Path, number: int, image_size: int, seed: int) -> list[dict[str, str | int]]:
-    """Write one patient's films; their rows of the table."""
+def _patient(folder: Path, number: int, image_size: int, seed: int) -> tuple[list[dict[str, str | int]], list[Truth]]:
+    """Write one patient's films; their rows of the table, and what was drawn."""
     draw = stream(seed, "phantom_xray", number)
     anatomy = draw_anatomy(draw)
     sick = draw.random() < SICK
     site = SITES[int(draw.integers(len(SITES)))]
     rows: list[dict[str, str | int]] = []
+    truths = []
     for film in range(int(draw.choice((1, 2, 3, 4), p=(0.2, 0.25, 0.3, 0.25)))):
         finding = _finding(draw, sick)
         view = "AP" if draw.random() < (0.4 if sick else 0.2) else "PA"
         name = f"images/p{number:04d}_{film}.png"
-        save(draw_film(draw, anatomy, finding, view, site, image_size), folder / name, draw)
+        picture, shadow = draw_film(draw, anatomy, finding, view, site, image_size)
+        save(picture, folder / name, draw)
+        truths.append(Truth(shadow, min(shadow / MOST, 1.0)))
         reported = finding if draw.random() >= WRONG else _wrong(finding, draw)
         rows.append(
             {
@@ -99,7 +110,7 @@ def _patient(folder: Path, number: int, image_size: int, seed: int) -> list[dict
                 "finding": reported.name,
             }
         )
-    return rows
+    return rows, truths
 
 
 def _finding(draw: np.random.Generator, sick: bool) -> ChestFinding:
@@ -118,17 +129,20 @@ def _wrong(finding: ChestFinding, draw: np.random.Generator) -> ChestFinding:
 
 def draw_film(
     draw: np.random.Generator, anatomy: Anatomy, finding: ChestFinding, view: str, site: str, image_size: int
-) -> Picture:
-    """Draw one film, 0 (black) to 1, drawn at twice its size and averaged."""
+) -> tuple[Picture, float]:
+    """Draw one film, 0 (black) to 1, drawn at twice its size and averaged; and the % of the lungs in shadow."""
     height = round(image_size * draw.uniform(1.0, 1.4))
     width = round(height * draw.uniform(0.85, 1.05))
     x, y = grid(2 * height, 2 * width, draw)
     chest, lungs = draw_chest(anatomy, x, y, view == "AP")
-    if finding.opacity:
-        chest = chest + _opacities(draw, x, y, lungs)
-    if finding.nodule:
-        chest = chest + soft_nodules(draw, x, y, lungs)
-    return mark(draw, expose(draw, halved(scattered(chest)), site))
+    shadow = np.zeros_like(x)
+    for drawn, shape in ((finding.opacity, _opacities), (finding.nodule, soft_nodules)):
+        if drawn:
+            part = shape(draw, x, y, lungs)
+            chest, shadow = chest + part, shadow + part
+    inside_lungs = lungs > 0.5
+    share = 100 * float((shadow[inside_lungs] > SEEN).mean())
+    return mark(draw, expose(draw, halved(scattered(chest)), site)), share
 
 
 def inside(draw: np.random.Generator, x: Picture, y: Picture, lungs: Picture) -> tuple[float, float]:

@@ -17,4 +17,4 @@ from medtrain.target import DataSpec
 @Source(BAGS, TISSUE, batches="bags", takes=("encoder",), synthetic=True)
 def phantom_slide(cfg: Mapping[str, Any], spec: DataSpec | None, progress: Progress | None) -> Manifest:
     """Read a row a slide; arguments as of `medtrain.data.source.reader`."""
-    return slide_table(made_table(cfg, phantom_slides, "slide_table", progress), spec, progress)
+    return slide_table(made_table(cfg, phantom_slides, "slide_table", spec, progress), spec, progress)

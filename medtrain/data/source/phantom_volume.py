@@ -19,4 +19,4 @@ from medtrain.target import DataSpec
 def phantom_volume(cfg: Mapping[str, Any], spec: DataSpec | None, progress: Progress | None) -> Manifest:
     """Read a row a section; arguments as of `medtrain.data.source.reader`."""
     named = {"classes": ["nodule"]} if learns_masks(cfg) and not cfg.get("classes") else {}
-    return volume_table({**made_table(cfg, phantom_folder, "volume_table", progress), **named}, spec, progress)
+    return volume_table({**made_table(cfg, phantom_folder, "volume_table", spec, progress), **named}, spec, progress)

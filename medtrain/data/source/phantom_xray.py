@@ -17,4 +17,4 @@ from medtrain.target import DataSpec
 @Source(batches="images", synthetic=True)
 def phantom_xray(cfg: Mapping[str, Any], spec: DataSpec | None, progress: Progress | None) -> Manifest:
     """Read a row a film; arguments as of `medtrain.data.source.reader`."""
-    return image_table(made_table(cfg, phantom_folder, "image_table", progress), spec, progress)
+    return image_table(made_table(cfg, phantom_folder, "image_table", spec, progress), spec, progress)
