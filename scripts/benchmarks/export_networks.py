@@ -97,7 +97,9 @@ def settle(network: nn.Module, run: Callable[[], Any]) -> None:
 
 
 def inputs_of(part: Part, spec: DataSpec) -> dict[str, torch.Tensor]:
-    """Draw what a graph takes: images, patches, or one bag."""
+    """Draw what a graph takes: images, patches, or one bag; of a graph with several inputs its own example."""
+    if len(part.inputs) > 1:
+        return dict(part.inputs)
     draw = np.random.default_rng(0)
     key, example = next(iter(part.inputs.items()))
     shape = (200, spec.channels) if not spec.dims else (4 if spec.dims == 2 else 2, *example.shape[1:])

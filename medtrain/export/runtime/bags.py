@@ -84,12 +84,14 @@ def placed(x_ND: NDArray[np.float32], bag: Bag, path: Path, edge: float | None) 
 
 
 def any_placed(numbers: Iterable[int], read: Callable[[int], Placed]) -> bool:
-    """Tell whether it is known of any bag where its tiles lie; bags that can't be read are passed over."""
+    """Tell whether it is known of any bag that can be read where its tiles lie; True where none can be read at all."""
+    unreadable = True
     for number in numbers:
         with suppress(Exception):
             if read(number).coords_N2 is not None:
                 return True
-    return False
+            unreadable = False
+    return unreadable
 
 
 def arrays_of(bags: Sequence[Placed], reach: int | None) -> dict[str, NDArray[Any]]:
