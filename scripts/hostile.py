@@ -156,7 +156,7 @@ def faults(verb: str, code: int, said: str, here: Path, before: dict[str, str]) 
     wrong = []
     if code not in (0, 1, 2):
         wrong.append(f"exit code {code}")
-    if "Traceback" in said or "fault of medtrain" in said:
+    if any(words in said for words in ("Traceback", "fault of medtrain", "the traceback is in")):
         wrong.append("traceback")
     if code in (1, 2) and "error:" not in said and "problems" not in said and verb != "inspect":
         wrong.append("no named reason")

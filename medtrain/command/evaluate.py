@@ -87,12 +87,17 @@ class _OneLoader(pl.LightningDataModule):
     val_dataloader = test_dataloader
 
 
-def run_loader(trainer: pl.Trainer, task: Task, make: Callable[[], Any], *, as_after_epoch: bool = False) -> None:
+def run_loader(
+    trainer: pl.Trainer, task: Task, data: Data, make: Callable[[], Any], *, as_after_epoch: bool = False
+) -> None:
     """Run one pass without gradients; then `task.results` holds the gathered outputs of all ranks.
 
     Args:
+        data: of the cases, which know more of them than batches hold.
+        make: gives the loader, which the trainer asks for once it is set up.
         as_after_epoch: the outputs are those by which epochs are chosen, not those by which a run is judged.
     """
+    task.truth = data.truth
     run = trainer.validate if as_after_epoch else trainer.test
     run(task, datamodule=_OneLoader(make), verbose=False)
     if trainer.interrupted:

@@ -154,8 +154,7 @@ def predict(cfg: DictConfig, run: Trained, task: Task, inputs: Path, output: Pat
         cpu.input = str(inputs)
     trainer = build.trainer(cpu, output.parent, training=False)
     data = build.inputs(cpu, run.spec)
-    task.truth = data.truth
-    run_loader(trainer, task, data.predict_dataloader)
+    run_loader(trainer, task, data, data.predict_dataloader)
     task.save(output, task.results, data, replace(run.decision, sets={}))
     return data
 

@@ -66,7 +66,7 @@ def gate_factors(cfg: DictConfig, gate: Trained, trainer: pl.Trainer, paths: pd.
         row, why = next(iter(data.errors.items()))
         raise MedtrainError(f"eval.gate: {paths.iloc[row]}: {why}")
     task: Any = gate.task(saved)
-    run_loader(trainer, task, data.predict_dataloader)
+    run_loader(trainer, task, data, data.predict_dataloader)
     predictions: Any = task.predictions(task.results, data.cases, gate.decision)
     positive = gate.spec.classes[-1]
     if cfg.eval.gate_by == "scale":

@@ -30,9 +30,8 @@ def main(cfg: DictConfig, folder: Path) -> None:
     data = build.inputs(cfg, run.spec)
     readable = len(data.cases) > len(data.errors)
     if readable:
-        task.truth = data.truth
         attach_gate(cfg, trainer, task, data.cases)
-        run_loader(trainer, task, data.predict_dataloader)
+        run_loader(trainer, task, data, data.predict_dataloader)
     if launch.global_rank() != 0:
         return
     results = task.results if readable else []

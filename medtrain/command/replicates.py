@@ -32,7 +32,7 @@ def note_replicates(cfg: DictConfig, folder: Path, task: Task, data: Data) -> No
     if build.sharded(cfg):
         return
     trainer = build.trainer(cfg, folder, training=False)
-    run_loader(trainer, task, data.val_dataloader, as_after_epoch=True)
+    run_loader(trainer, task, data, data.val_dataloader, as_after_epoch=True)
     if launch.global_rank() != 0:
         return
     number_N = torch.cat([batch["case"] for batch in task.results]).unique()

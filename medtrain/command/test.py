@@ -28,7 +28,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
         tested = tested_data(cfg, run.folder, run.spec)
     data, warned = tested.data, [text.replace(str(run.folder), run.folder.name) for text in warned]
     attach_gate(cfg, trainer, task, data.cases)
-    run_loader(trainer, task, lambda: data.eval_dataloader(cfg.eval.split))
+    run_loader(trainer, task, data, lambda: data.eval_dataloader(cfg.eval.split))
     outcome = evaluate(cfg, task, data, run.decision, folder, split=cfg.eval.split, warned=warned)
     if launch.global_rank() != 0:
         return

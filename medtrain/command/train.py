@@ -85,15 +85,14 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
         if build.sharded(cfg):  # what is judged is whole on each device
             trainer = build.trainer(cfg, folder, training=False)
             task = build.task(cfg, data.spec, training=False)
-            task.truth = data.truth
             weights = network_weights(weights)
         task.load_state_dict(weights)
         attach_gate(cfg, trainer, task, data.cases)
         learned = None
         if task.spec.target.looks_back:
-            run_loader(trainer, task, lambda: data.eval_dataloader("train"))
+            run_loader(trainer, task, data, lambda: data.eval_dataloader("train"))
             learned = task.results
-        run_loader(trainer, task, data.val_dataloader)
+        run_loader(trainer, task, data, data.val_dataloader)
         before = list(warned)
         with kept_warnings() as fitted:
             decision = task.fit_decision(task.results, cfg.eval.threshold, data.cases)
@@ -114,7 +113,7 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
                 record.finish("finished")
                 build.say(f"{folder}: judged on validation; the test split is left alone (eval.test=false)")
             return value
-        run_loader(trainer, task, data.test_dataloader)
+        run_loader(trainer, task, data, data.test_dataloader)
         outcome = evaluate(cfg, task, data, decision, folder, split="test", warned=before)
         if record:
             tested = int(record.fields.get("tests_counted") or 0) + 1

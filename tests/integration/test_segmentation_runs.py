@@ -29,8 +29,10 @@ def test_a_run_and_what_it_predicts(medtrain: Callable[..., Ran], folder: Path) 
         voxel_ml = abs(np.linalg.det(label.affine[:3, :3])) / 1000
         assert (np.asarray(label.dataobj) > 0).sum() * voxel_ml == pytest.approx(ml, rel=1e-4)
     assert pd.read_csv(folder / "run" / "val_predictions.csv")["mask"].isna().all()  # whose label maps are not kept
-    image = next(Path(folder).rglob("*.nii.gz"), None)
-    assert image is not None
+    assert medtrain("test", "run=run").code == 0
+    tested = json.loads((folder / "run" / "test_test" / "test_metrics.json").read_text())
+    assert tested["metrics"]["dice"]["value"] == pytest.approx(metrics["metrics"]["dice"]["value"])
+    pd.testing.assert_frame_equal(pd.read_csv(folder / "run" / "test_test" / "test_predictions.csv"), table)
     source = next(p for p in Path(str(folder)).rglob("masks/*.nii.gz"))
     predicted = medtrain("predict", "run=run", f"input={source}", "output=p.csv")
     assert predicted.code == 0, predicted.err
