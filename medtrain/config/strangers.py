@@ -1,8 +1,9 @@
 """What a configuration that nobody vouches for may say: a run's config.yaml, a sweep's words, ``./medtrain_configs``.
 
 A run folder is a thing people mail, and a working folder is unpacked from an archive. What lies there describes a
-network and its training; it runs no code, reads no secret, and sends or writes nothing to a place of its own choice.
-What a person may say on the command line, in the environment or in a folder of their own (`search.vouched_folder`)
+network and its training; it runs no code, reads no secret, and that of a run sends or writes nothing to a place of its
+own choice (docs/configuration.md has what counts from where). What a person may say on the command line, in the
+environment or in a folder of their own (`search.vouched_folder`)
 counts when they say it.
 """
 
