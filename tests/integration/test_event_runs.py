@@ -82,7 +82,7 @@ def test_hazard_of_a_phantom_of_bags_is_found(medtrain, folder, loss):
     own, other = pd.read_csv("p.csv"), pd.read_csv("made.csv")
     assert set(own) == {"case", "patient", "risk", "surv_12", "surv_24", "risk_group", "error"}
     pd.testing.assert_frame_equal(own, other, atol=1e-5)
-    refused = medtrain("explain", "run=run", "input=table.csv")
+    refused = medtrain("explain", "run=run", "input=table.csv", "output=maps")
     assert refused.code == 2 and "data.target=event" in refused.err
 
 
