@@ -241,8 +241,10 @@ def _store(saved: DictConfig, overridden: set[str]) -> None:
     hydras = [item for item in items if next(iter(item)).startswith("override ")]
     groups = [group for item in items if item not in hydras for group in item if group != "task"]
     defaults: list[Any] = ["_self_", *({group: None} for group in groups), *hydras]
-    kept = {k: v for k, v in saved.items() if k not in overridden & set(groups)}
-    node = OmegaConf.merge(kept, raw, kept)  # in the order in which the run has its keys, so that it is written alike
+    of_run = {k: v for k, v in saved.items() if k not in overridden & set(groups)}
+    node = OmegaConf.merge(
+        of_run, raw, of_run
+    )  # in the order in which the run has its keys, so that it is written alike
     ConfigStore.instance().store(name=SAVED, node=OmegaConf.merge({"defaults": defaults}, node))
 
 
