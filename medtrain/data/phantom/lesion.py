@@ -7,7 +7,6 @@ Half of the films show nothing; nodules go down to 4 pixels at working size and 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from medtrain.core.progress import Progress
 from medtrain.core.streams import stream
 from medtrain.data.phantom.anatomy import Anatomy, Picture, draw_anatomy, draw_chest, grid, soft_step
 from medtrain.data.phantom.film import SITES, expose, mark, save, scattered
+from medtrain.data.phantom.made import by_patient
 from medtrain.io.build_once import build_once
 from medtrain.io.cache_root import cache_root
 from medtrain.io.files import write_json
@@ -58,14 +58,10 @@ def make_phantom_lesion(
     (folder / "images").mkdir(parents=True, exist_ok=True)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    with ThreadPoolExecutor() as pool:  # numpy and PIL work outside the interpreter's lock
-        films = pool.map(lambda number: _patient(folder, number, image_size, seed), range(patients))
-        for done, more in enumerate(films, start=1):
-            for image, boxes in more:
-                images.append({"id": len(images) + 1, **image})
-                annotations += [_annotation(len(annotations) + n, images[-1]["id"], b) for n, b in enumerate(boxes, 1)]
-            if progress is not None:
-                progress(done, patients)
+    for films in by_patient(lambda number: _patient(folder, number, image_size, seed), patients, progress):
+        for image, boxes in films:
+            images.append({"id": len(images) + 1, **image})
+            annotations += [_annotation(len(annotations) + n, images[-1]["id"], b) for n, b in enumerate(boxes, 1)]
     content = {"info": {"description": "synthetic"}, "categories": [CATEGORY]}
     write_json(folder / "annotations.json", content | {"images": images, "annotations": annotations})
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from medtrain.core.errors import UsageError
 from medtrain.core.progress import Progress
@@ -12,6 +13,21 @@ from medtrain.target import DataSpec
 from medtrain.target.find import named_kind
 
 Maker = Callable[[Mapping[str, Any], Progress | None], Path]
+Drawn = TypeVar("Drawn")
+
+
+def by_patient(draw: Callable[[int], Drawn], patients: int, progress: Progress | None) -> Iterator[Drawn]:
+    """Draw patients side by side, and give what came of each in order.
+
+    Args:
+        draw: of a patient's number; numpy, PIL and encoders work outside the interpreter's lock.
+        progress: called with (done, total) patients.
+    """
+    with ThreadPoolExecutor() as pool:
+        for done, drawn in enumerate(pool.map(draw, range(patients)), start=1):
+            yield drawn
+            if progress is not None:
+                progress(done, patients)
 
 
 def made_table(

@@ -6,7 +6,7 @@ better than `log_hazard` at telling who has the event first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,19 @@ class Truth:
 
     quantity: float
     severity: float
+
+
+def write_tables(
+    folder: Path, drawn: Iterable[tuple[Sequence[dict[str, Any]], Sequence[Truth]]], grades: int, seed: int
+) -> None:
+    """Write `table.csv` and `outcomes.csv` of what was drawn of patients: their rows, and the truth of each."""
+    rows: list[dict[str, Any]] = []
+    truths: list[Truth] = []
+    for more, known in drawn:
+        rows += more
+        truths += known
+    pd.DataFrame(rows).to_csv(folder / "table.csv", index=False)
+    write_outcomes(folder, rows, truths, grades, seed)
 
 
 def write_outcomes(

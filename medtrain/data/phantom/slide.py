@@ -8,12 +8,10 @@ multiple-instance learning is for.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -21,7 +19,8 @@ from medtrain.core.extras import extra
 from medtrain.core.progress import Progress
 from medtrain.core.streams import stream
 from medtrain.data.phantom.histology import Field, Layout, draw_layout, draw_textures, stain
-from medtrain.data.phantom.outcomes import Truth, write_outcomes
+from medtrain.data.phantom.made import by_patient
+from medtrain.data.phantom.outcomes import Truth, write_tables
 from medtrain.io.build_once import build_once
 from medtrain.io.cache_root import cache_root
 
@@ -63,16 +62,8 @@ def make_phantom_slides(
     for name in ("slides", "masks"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     textures = draw_textures(stream(seed, "phantom_slide", "textures"))
-    rows: list[dict[str, str | int]] = []
-    truths: list[Truth] = []
-    with ThreadPoolExecutor() as pool:  # numpy, PIL and the JPEG encoder work outside the interpreter's lock
-        made = pool.map(lambda number: _patient(folder, number, slide_px, seed, textures), range(patients))
-        for done, (more, drawn) in enumerate(made, start=1):
-            rows, truths = rows + more, truths + drawn
-            if progress is not None:
-                progress(done, patients)
-    pd.DataFrame(rows).to_csv(folder / "table.csv", index=False)
-    write_outcomes(folder, rows, truths, GRADES, seed)
+    slides = by_patient(lambda number: _patient(folder, number, slide_px, seed, textures), patients, progress)
+    write_tables(folder, slides, GRADES, seed)
     nothing = np.zeros((slide_px // MASK,) * 2, np.float32)
     glass = stain(stream(seed, "blank"), Layout(nothing, nothing, nothing, nothing), textures, slide_px)
     write_slide(folder / "blank.tiff", glass)

@@ -9,21 +9,20 @@ drawn before its nodule, and tells nothing of it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.stats import norm
 
 from medtrain.core.progress import Progress
 from medtrain.core.streams import stream
-from medtrain.data.phantom.outcomes import Truth, write_outcomes
+from medtrain.data.phantom.made import by_patient
+from medtrain.data.phantom.outcomes import Truth, write_tables
 from medtrain.io.build_once import build_once
 from medtrain.io.cache_root import cache_root
 
@@ -75,16 +74,8 @@ def make_phantom_volume(folder: Path, *, patients: int, seed: int, progress: Pro
     """
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, Any]] = []
-    truths: list[Truth] = []
-    with ThreadPoolExecutor() as pool:
-        sections = pool.map(lambda number: _patient(folder, number, seed), range(patients))
-        for done, (more, drawn) in enumerate(sections, start=1):
-            rows, truths = rows + more, truths + drawn
-            if progress is not None:
-                progress(done, patients)
-    pd.DataFrame(rows).to_csv(folder / "table.csv", index=False)
-    write_outcomes(folder, rows, truths, GRADES, seed)
+    sections = by_patient(lambda number: _patient(folder, number, seed), patients, progress)
+    write_tables(folder, sections, GRADES, seed)
 
 
 def _patient(folder: Path, number: int, seed: int) -> tuple[list[dict[str, Any]], list[Truth]]:

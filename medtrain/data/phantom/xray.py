@@ -8,20 +8,19 @@ noise, and one report in thirty is wrong, so a model can be good or bad at it, b
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from scipy.ndimage import gaussian_filter
 
 from medtrain.core.progress import Progress
 from medtrain.core.streams import stream
 from medtrain.data.phantom.anatomy import Anatomy, Picture, draw_anatomy, draw_chest, grid, soft_step
 from medtrain.data.phantom.film import SITES, expose, halved, mark, save, scattered
-from medtrain.data.phantom.outcomes import Truth, write_outcomes
+from medtrain.data.phantom.made import by_patient
+from medtrain.data.phantom.outcomes import Truth, write_tables
 from medtrain.io.build_once import build_once
 from medtrain.io.cache_root import cache_root
 
@@ -69,16 +68,8 @@ def make_phantom_xray(
         progress: called with (done, total) patients.
     """
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, str | int]] = []
-    truths: list[Truth] = []
-    with ThreadPoolExecutor() as pool:  # numpy and PIL work outside the interpreter's lock
-        films = pool.map(lambda number: _patient(folder, number, image_size, seed), range(patients))
-        for done, (more, drawn) in enumerate(films, start=1):
-            rows, truths = rows + more, truths + drawn
-            if progress is not None:
-                progress(done, patients)
-    pd.DataFrame(rows).to_csv(folder / "table.csv", index=False)
-    write_outcomes(folder, rows, truths, GRADES, seed)
+    films = by_patient(lambda number: _patient(folder, number, image_size, seed), patients, progress)
+    write_tables(folder, films, GRADES, seed)
 
 
 def _patient(folder: Path, number: int, image_size: int, seed: int) -> tuple[list[dict[str, str | int]], list[Truth]]:
