@@ -9,22 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medtrain.data.batches.volumes import find_volumes
 from medtrain.export.runtime.bags import graph_for
-from medtrain.export.runtime.classes import one_by_one
-from medtrain.export.runtime.inputs import in_batches, list_cases
-from medtrain.export.runtime.started import Started, begin
-from medtrain.export.runtime.volumes import patches_of, read_case
+from medtrain.export.runtime.inputs import in_batches
+from medtrain.export.runtime.started import Started
+from medtrain.export.runtime.volumes import patches_of, predict
 
 
 def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
     """Predict volumes; returns 0, 1 where any could not be read, 2 where nothing could be done."""
-    begun = begin(network, folder, argv, lambda own: list_cases(own.input, own.facts["rows"], find_volumes))
-    if begun is None:
-        return 2
-    started, cases = begun
-    facts = started.facts["input"]
-    return one_by_one(started, cases, lambda n: read_case(cases[n].path, facts), lambda volume: judge(started, volume))
+    return predict(judge, network, folder, argv)
 
 
 def judge(started: Started, volume: Any) -> dict[str, NDArray[Any]]:

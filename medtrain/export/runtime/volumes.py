@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from medtrain.export.runtime.started import Started, begin
 from medtrain.io.store.voxel_values import prepared_image
 from medtrain.io.volume import Source, Triple, Volume
 from medtrain.io.volume_source import read_volume
+
+Judge = Callable[[Started, Any], dict[str, NDArray[Any]]]  # what a case's columns are made of, of a volume
 
 
 @dataclass(frozen=True)
@@ -55,12 +58,17 @@ class Held:
 
 def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
     """Predict volumes; returns 0, 1 where any could not be read, 2 where nothing could be done."""
+    return predict(judge, network, folder, argv)
+
+
+def predict(judge_volume: Judge, network: Any, folder: Path, argv: Sequence[str] | None) -> int:
+    """Read volumes and write what `judge_volume` says of each; returns as `main`."""
     begun = begin(network, folder, argv, lambda own: list_cases(own.input, own.facts["rows"], find_volumes))
     if begun is None:
         return 2
     started, cases = begun
     facts = started.facts["input"]
-    return one_by_one(started, cases, lambda n: read_case(cases[n].path, facts), lambda volume: judge(started, volume))
+    return one_by_one(started, cases, lambda n: read_case(cases[n].path, facts), partial(judge_volume, started))
 
 
 def read_case(path: str, facts: dict[str, Any]) -> Any:
