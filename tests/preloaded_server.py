@@ -20,15 +20,6 @@ from typing import Any, ClassVar
 
 from tests.preloaded import NUMBER, Process, receive, send, undrawn
 
-# what medtrain imports only where it is needed, beside its own modules
-LATE = (
-    "joblib",
-    "matplotlib.backends.backend_agg",
-    "matplotlib.figure",
-    "sklearn.metrics",
-    "torch.distributed",
-    "torch.utils.tensorboard",
-)
 RANK = ["-P", "-m", "medtrain"], {"env", "stdout", "stderr", "start_new_session"}  # how medtrain starts one
 
 
@@ -38,7 +29,7 @@ def _preload() -> None:
     for module in pkgutil.walk_packages(medtrain.__path__, "medtrain."):
         if not module.name.endswith(("__main__", "network_onnx")):  # ONNX Runtime starts a thread
             importlib.import_module(module.name)
-    for name in LATE:
+    for name in importlib.import_module("medtrain.launch.forks").LATE:
         importlib.import_module(name)
     names = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
     threads = [name for name in names if name != "jemalloc_bg_thd"]  # pyarrow's allocator, which minds forks itself

@@ -35,7 +35,6 @@ def evaluate(
         task: whose `results` are those of the split, see `run_loader`.
         warned: what was warned of before, which stands beside the metrics.
     """
-    task.truth = data.truth
     if launch.global_rank() != 0:
         return {}
     groups: Any = None if data.groups is None else data.groups.to_dict("list")

@@ -242,9 +242,8 @@ def _store(saved: DictConfig, overridden: set[str]) -> None:
     groups = [group for item in items if item not in hydras for group in item if group != "task"]
     defaults: list[Any] = ["_self_", *({group: None} for group in groups), *hydras]
     of_run = {k: v for k, v in saved.items() if k not in overridden & set(groups)}
-    node = OmegaConf.merge(
-        of_run, raw, of_run
-    )  # in the order in which the run has its keys, so that it is written alike
+    # the run's keys come first, in their order, so that a repeated run writes the same file
+    node = OmegaConf.merge(of_run, raw, of_run)
     ConfigStore.instance().store(name=SAVED, node=OmegaConf.merge({"defaults": defaults}, node))
 
 

@@ -8,7 +8,6 @@ for what libraries start while they are imported (and know how to mind forks: Op
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import multiprocessing
 import os
@@ -20,7 +19,7 @@ from types import FrameType
 from typing import Any
 
 from medtrain.core.notice import notice
-from medtrain.launch import imports
+from medtrain.launch import imports, ranks
 
 LATE = (  # what training imports only where it is needed, beside medtrain's own modules
     "joblib",
@@ -88,11 +87,9 @@ def run(work: Callable[[], int]) -> int:
 
 def _job(work: Callable[[], int], handlers: dict[int, Any], parent: int) -> None:
     os.setsid()  # Ctrl-C reaches the parent alone, which passes it on once
-    ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)  # 1 is PR_SET_PDEATHSIG: end with the parent
+    ranks.end_with(parent)
     for number, handler in handlers.items():
         signal.signal(number, handler)
-    if os.getppid() != parent:
-        return
     sys.exit(work())
 
 
