@@ -49,8 +49,6 @@ class Plan:
         dimensions: the space.
         objectives: (metric, max or min) each.
         epochs: the most that a trial has, where the configuration says so.
-        val_afters: the parts that validate in turn, by how many after the tested one they come; none where each trial
-            is one run.
     """
 
     folder: Path
@@ -64,16 +62,14 @@ class Plan:
     parallel: int
     pruner: str
     epochs: int | None
-    val_afters: Sequence[int] = ()
 
     @property
     def modes(self) -> list[str]:
         return [mode for _, mode in self.objectives]
 
-    def parts(self, trial: int | str) -> list[tuple[Path, list[str]]]:
-        """List the folder and the own words of each run of a trial: one, or one a part that validates."""
-        inner = [(self.folder / f"{trial}_val{n}", [f"++data.val_after={n}"]) for n in self.val_afters]
-        return inner or [(self.folder / str(trial), [])]
+    def run_of(self, trial: int | str) -> Path:
+        """Name the folder of a trial's run."""
+        return self.folder / str(trial)
 
     def check_objectives(self, run: Path) -> None:
         """Refuse objectives that a finished run doesn't have (UsageError)."""

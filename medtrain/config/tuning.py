@@ -147,17 +147,15 @@ class Worker:
             self._run(trial)
 
     def _default(self) -> None:
-        for folder, judging in self.plan.parts(DEFAULT):
-            fault = self.launch([*self.plan.fixed, *judging, f"hydra.sweep.subdir={folder.name}"], 0)
-            if fault is not None:  # its data have changed, or its folder is no search's
-                raise fault
-            self.plan.check_objectives(folder)
+        fault = self.launch([*self.plan.fixed, f"hydra.sweep.subdir={DEFAULT}"], 0)
+        if fault is not None:  # its data have changed, or its folder is no search's
+            raise fault
+        self.plan.check_objectives(self.plan.run_of(DEFAULT))
 
     def _wait_for_default(self) -> None:
         """Wait for the first worker's run, which reads the files and fills the store."""
-        last = self.plan.parts(DEFAULT)[-1][0]
         while True:
-            state = record.status(record.look(last))
+            state = record.status(record.look(self.plan.run_of(DEFAULT)))
             if state not in ("unknown", "starting", "running"):
                 return
             time.sleep(POLL_S)
@@ -190,14 +188,11 @@ class Worker:
         """Run a trial, or go on with it, and tell the study."""
         plan, number = self.plan, trial.number
         words = draw(trial, plan.dimensions)  # what was drawn before stays
-        outcomes = []
-        for folder, judging in plan.parts(number):
-            with known_to(plan, number):
-                fault = self.launch([*plan.fixed, *words, *judging, f"hydra.sweep.subdir={folder.name}"], number)
-            outcomes.append(outcome_of(folder, plan.objectives) if fault is None else Outcome("failed", (), str(fault)))
-            if outcomes[-1].state != "finished":
-                break
-        tell(self.study, number, outcomes)
+        run = plan.run_of(number)
+        with known_to(plan, number):
+            fault = self.launch([*plan.fixed, *words, f"hydra.sweep.subdir={run.name}"], number)
+        outcome = outcome_of(run, plan.objectives) if fault is None else Outcome("failed", (), str(fault))
+        tell(self.study, number, outcome)
 
 
 class Leader:
@@ -220,7 +215,7 @@ class Leader:
         own = [t for t in running(self.study) if t.user_attrs.get(OWNER) == name]
         for trial in own:
             reason = f"its worker {name} died (code {code})"
-            tell(self.study, trial.number, [Outcome("failed", (), reason)])
+            tell(self.study, trial.number, Outcome("failed", (), reason))
         return bool(own)
 
     def close(self) -> None:
@@ -245,7 +240,7 @@ def hand_out(study: Any, names: Sequence[str], busy: Collection[str] = ()) -> No
 @contextmanager
 def known_to(plan: Plan, number: int) -> Iterator[None]:
     """Let the training know of its trial, where it may be pruned, and of files that stay closed."""
-    os.environ[closed.CLOSED] = str(plan.parts(DEFAULT)[0][0].absolute() / closed.FILE)
+    os.environ[closed.CLOSED] = str(plan.run_of(DEFAULT).absolute() / closed.FILE)
     if plan.pruner != "none":
         monitor = plan.objectives[0][0]
         os.environ[pruning.TRIAL] = pruning.describe(plan.folder, number, plan.pruner, monitor, plan.epochs)
@@ -256,19 +251,19 @@ def known_to(plan: Plan, number: int) -> Iterator[None]:
         os.environ.pop(closed.CLOSED, None)
 
 
-def tell(study: Any, number: int, outcomes: Sequence[Outcome]) -> None:
-    """Tell the study what became of a trial: the mean over its parts."""
-    optuna, last = extra("optuna", WHO), outcomes[-1]
+def tell(study: Any, number: int, outcome: Outcome) -> None:
+    """Tell the study what became of a trial."""
+    optuna = extra("optuna", WHO)
     states = optuna.trial.TrialState
     study.sampler = optuna.samplers.RandomSampler()  # a grid's wants to stop an `optimize` that there is not
-    if last.state == "finished":
-        study.tell(number, [sum(values) / len(outcomes) for values in zip(*(o.values for o in outcomes), strict=True)])
-    elif last.state == "pruned":
-        print(f"trial {number} was pruned: {last.reason}", flush=True)
+    if outcome.state == "finished":
+        study.tell(number, list(outcome.values))
+    elif outcome.state == "pruned":
+        print(f"trial {number} was pruned: {outcome.reason}", flush=True)
         study.tell(number, state=states.PRUNED)
     else:
-        print(f"trial {number} came to no result and counts as failed: {last.reason}", flush=True)
-        study._storage.set_trial_user_attr(_id(study, number), "error", last.reason)
+        print(f"trial {number} came to no result and counts as failed: {outcome.reason}", flush=True)
+        study._storage.set_trial_user_attr(_id(study, number), "error", outcome.reason)
         study.tell(number, state=states.FAIL)
 
 

@@ -103,7 +103,7 @@ def test_a_grid_that_is_gone_on_with_has_each_combination_once(tmp_path: Path) -
         assert not study.sampler.is_exhausted(study)
         trial = study.ask()
         drawn.append(tuple(trial.suggest_categorical(key, values) for key, values in choices.items()))
-        tuning.tell(study, number, [trials.Outcome("finished", (0.5,)) if number else trials.Outcome("failed")])
+        tuning.tell(study, number, trials.Outcome("finished", (0.5,)) if number else trials.Outcome("failed"))
     assert sorted(drawn) == sorted(itertools.product(*choices.values()))
 
 
