@@ -101,6 +101,16 @@ def test_bags_of_any_size_one_by_one_get_what_a_batch_of_them_gets(
             np.testing.assert_allclose(named["attention"], seen.split(lengths)[row], atol=1e-6)
 
 
+def assert_as_in_the_run(network: torch.nn.Module, spec: DataSpec, bags: Packed, probs: Any, attention: Any) -> None:
+    """Hold what a graph gives of one bag against what the network gives, at a temperature of 1.3."""
+    with torch.no_grad():
+        expected = spec.target.probabilities(network(bags).double().numpy(), 1.3)[0]
+        seen = relevance(network, bags)
+    np.testing.assert_allclose(probs, expected, atol=1e-6)
+    assert seen is not None
+    np.testing.assert_allclose(attention, seen, atol=1e-6)
+
+
 def test_transmil_has_a_graph_for_small_bags_and_one_for_large_ones(tmp_path: Path) -> None:
     spec = spec_of("binary")
     torch.manual_seed(0)
@@ -118,12 +128,7 @@ def test_transmil_has_a_graph_for_small_bags_and_one_for_large_ones(tmp_path: Pa
         x = torch.randn(length, WIDTH)
         bag = Packed(x, torch.tensor([0, length]))
         probs, _, attention = graph_for(started, length)({"features": x.numpy()})  # type: ignore[call-arg]
-        with torch.no_grad():
-            expected = spec.target.probabilities(network(bag).double().numpy(), 1.3)[0]
-            seen = relevance(network, bag)
-        np.testing.assert_allclose(probs, expected, atol=1e-6)
-        assert seen is not None
-        np.testing.assert_allclose(attention, seen, atol=1e-6)
+        assert_as_in_the_run(network, spec, bag, probs, attention)
 
 
 @pytest.mark.parametrize("reach", [1, 2])
@@ -147,12 +152,7 @@ def test_tiles_see_those_around_them_as_in_the_run(reach: int, tmp_path: Path) -
         probs, _, attention = session.run(list(part.outputs), arrays)
         places = laid_out((len(bag.x_ND), bag.coords_N2, 256.0) for bag in bags)
         packed = Packed(torch.from_numpy(arrays["features"]), torch.tensor([0, sum(lengths)]), torch.from_numpy(places))
-        with torch.no_grad():
-            expected = spec.target.probabilities(network(packed).double().numpy(), 1.3)[0]
-            seen = relevance(network, packed)
-        np.testing.assert_allclose(probs, expected, atol=1e-6)
-        assert seen is not None
-        np.testing.assert_allclose(attention, seen, atol=1e-6)
+        assert_as_in_the_run(network, spec, packed, probs, attention)
 
 
 def test_bags_without_any_place_are_known_as_such() -> None:

@@ -22,6 +22,7 @@ from medtrain.task.classification.portable import Judge, Logits, break_off, comp
 
 ODD = (3, 5, 7)  # voxels a side of a small volume
 TRAINING = ("jitter", "per_volume", "foreground_share", "beyond", "label", "min_share", "control")
+A_VOLUME = "a volume (NIfTI, FreeSurfer, multi-frame DICOM, or a folder with a DICOM series)"
 
 
 class PatchNetwork(nn.Module):
@@ -87,7 +88,7 @@ def portable_volumes(task: Any, request: ExportRequest) -> Portable:
     return Portable(
         {"model": network, "pool": pool},
         "volumes",
-        reads="a volume (NIfTI, FreeSurfer, multi-frame DICOM, or a folder with a DICOM series)",
+        reads=A_VOLUME,
         writes="a CSV with a row a volume",
         suffix=".csv",
         strange=odd_volumes,

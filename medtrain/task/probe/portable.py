@@ -17,6 +17,7 @@ from medtrain.data.settings import image_form
 from medtrain.export.portable import ExportRequest, Part, Portable
 from medtrain.task.classification.portable import WHITE, facts_of_form, keep_picture, odd_pictures
 from medtrain.task.classification.portable_volumes import (
+    A_VOLUME,
     facts_of_patches,
     keep_volume,
     odd_volumes,
@@ -117,7 +118,7 @@ def of_slices(task: Any, request: ExportRequest, head: Portable) -> Portable:
         head,
         parts={"model": part} | heads,
         program="slices",
-        reads="a volume (NIfTI, FreeSurfer, multi-frame DICOM, or a folder with a DICOM series)",
+        reads=A_VOLUME,
         writes="a CSV with a row a volume",
         strange=odd_volumes,
         keep=keep_volume,

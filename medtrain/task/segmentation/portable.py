@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from medtrain.export.parity_masks import NEAR, compare_masks
 from medtrain.export.portable import ExportRequest, Part, Portable
 from medtrain.model import members_of
-from medtrain.task.classification.portable_volumes import keep_volume, odd_volumes, refuse_several
+from medtrain.task.classification.portable_volumes import A_VOLUME, keep_volume, odd_volumes, refuse_several
 
 
 class WindowNetwork(nn.Module):
@@ -70,7 +70,7 @@ def portable_masks(task: Any, request: ExportRequest) -> Portable:
     return Portable(
         parts,
         "masks",
-        reads="a volume (NIfTI, FreeSurfer, multi-frame DICOM, or a folder with a DICOM series)",
+        reads=A_VOLUME,
         writes="a CSV with a row a volume, and beside it FILE_masks/ with a label map of each",
         suffix=".csv",
         strange=odd_volumes,
