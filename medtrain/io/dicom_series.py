@@ -64,8 +64,11 @@ def _pixels(slices: list[Slice]) -> Iterator[NDArray[np.generic]]:
 def _frames(file: Path, wanted: list[int]) -> Iterator[NDArray[np.generic]]:
     if wanted == [0]:
         yield next(read_slices(file))
-    elif wanted == sorted(wanted):
-        yield from (pixels for n, pixels in enumerate(read_slices(file)) if n in set(wanted))
+        return
+    among = set(wanted)
+    frames = ((n, pixels) for n, pixels in enumerate(read_slices(file)) if n in among)
+    if wanted == sorted(wanted):
+        yield from (pixels for _, pixels in frames)
     else:
-        frames = {n: pixels for n, pixels in enumerate(read_slices(file)) if n in set(wanted)}
-        yield from (frames[n] for n in wanted)
+        by_number = dict(frames)
+        yield from (by_number[n] for n in wanted)
