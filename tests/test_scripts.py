@@ -23,6 +23,7 @@ LITTLE = {  # words by which a script is done in a second or two
     "benchmarks/bags.py": "--folder {folder} --bags 3 --smallest 20 --largest 40 --instances 64 --workers 0 --rounds 1",
     "benchmarks/bootstrap.py": "--cases 120 --replicates 10 --classes 3",
     "benchmarks/evidence.py": "--epochs 1 --seeds 1 --models mean_mil",
+    "benchmarks/masks.py": "{folder} --volumes 2 --size 24 40 40 --patch 16 --seconds 0.1",
     "benchmarks/tile_merging.py": "--images 2",
 }
 

@@ -96,7 +96,7 @@ def main() -> None:
     while min(seconds.values()) < args.seconds:
         for name, stream in streams.items():
             start = time.perf_counter()
-            while time.perf_counter() - start < TURN_S:
+            while time.perf_counter() - start < min(TURN_S, args.seconds):
                 patches[name] += len(next(stream)["x"])
             seconds[name] += time.perf_counter() - start
     rates = {name: patches[name] / seconds[name] for name in kinds}
