@@ -9,7 +9,7 @@ from typing import Any
 from medtrain.command.counted import TESTS
 from medtrain.command.replicates import FILE as REPLICATES
 from medtrain.config import search
-from medtrain.config.trials import Plan, outcome_of
+from medtrain.config.trials import Plan, mean_of, outcome_of
 from medtrain.config.tuning import DEFAULT, running
 from medtrain.core.extras import extra
 from medtrain.core.words import overrides
@@ -24,7 +24,6 @@ from medtrain.report.words import label, number
 
 FILE, BEST = "search.json", "best.yaml"
 TESTED = "test_test"  # in a run's folder, by the verb test
-OWN = ("eval.test",)  # keys of a search, not of what it has found
 
 Json = dict[str, Any]
 
@@ -59,12 +58,13 @@ def close(plan: Plan, command: Callable[[list[str]], int]) -> int:
 def facts_of(plan: Plan, study: Any) -> Json:
     """Gather what a search came to, but for the test of its best."""
     trials = [_trial(trial) for trial in study.get_trials(deepcopy=False)]
-    default = outcome_of(plan.run_of(DEFAULT), plan.objectives)
+    default = mean_of([outcome_of(run, plan.objectives) for run, _ in plan.parts(DEFAULT)])
     facts: Json = {
         "objectives": [list(objective) for objective in plan.objectives],
         "sampler": plan.sampler,
         "pruner": plan.pruner,
         "seed": plan.seed,
+        "inner_folds": len(plan.val_afters),
         "counts": {state: sum(t["state"] == state for t in trials) for state in ("finished", "pruned", "failed")},
         "trials": trials,
         "default": {"values": list(default.values), "reason": default.reason},
@@ -84,7 +84,7 @@ def facts_of(plan: Plan, study: Any) -> Json:
     name = min(ended, key=lambda name: sign * ended[name][0])
     words = {} if name == DEFAULT else next(t["params"] for t in trials if t["number"] == name)
     correction = _correction(plan, list(ended))
-    run = plan.run_of(name)
+    run = plan.parts(name)[0][0]
     facts["best"] = {
         "name": str(name),
         "run": run.name,
@@ -148,20 +148,22 @@ def _correction(plan: Plan, names: Sequence[int | str]) -> Json:
     if len(names) < 2:
         return {"value": None, "reason": "there was no choice"}
     sides: dict[str, list[list[float]]] = {"inside": [], "outside": []}
-    cases: set[str] = set()
+    cases: list[set[str]] = [set() for _ in plan.parts(0)]
     patients = 0
     for name in names:
-        file = plan.run_of(name) / REPLICATES
-        if not file.is_file():
+        files = [folder / REPLICATES for folder, _ in plan.parts(name)]
+        if not all(file.is_file() for file in files):
             return {"value": None, "reason": f"{name} has no {REPLICATES}"}
-        read = read_json(file)
-        if metric not in read["metrics"]:
+        read = [read_json(file) for file in files]
+        if any(metric not in one["metrics"] for one in read):
             return {"value": None, "reason": f"{metric} is not computed from single cases"}
-        cases.add(read["cases"])
-        patients = read["patients"]
+        for known, one in zip(cases, read, strict=True):
+            known.add(one["cases"])
+        patients = sum(one["patients"] for one in read)
         for side, listed in sides.items():
-            listed.append([float("nan") if v is None else v for v in read["metrics"][metric][side]])
-    if len(cases) > 1:
+            parts = [[float("nan") if v is None else v for v in one["metrics"][metric][side]] for one in read]
+            listed.append([sum(values) / len(parts) for values in zip(*parts, strict=False)])
+    if any(len(known) > 1 for known in cases):
         return {"value": None, "reason": "the trials were not validated on the same cases"}
     fewest = min(len(own) for own in sides["inside"])
     inside, outside = ([own[:fewest] for own in sides[side]] for side in ("inside", "outside"))
@@ -185,9 +187,10 @@ def experiment_of(run: Path, plan: Plan, params: Mapping[str, Any]) -> str:
     config = read_yaml(run / "config.yaml")
     words = overrides(record.look(run).get("overrides") or ())
     groups, given = search.option_files(), {}
+    own = ("eval.test", *["data.val_after"] * bool(plan.val_afters))  # keys of the search, not of what was chosen
     for key, text in words.items():
         name = key.lstrip("+")
-        if name in OWN or name.startswith("~") or name in ("task", "data"):
+        if name in own or name.startswith("~") or name in ("task", "data"):
             continue
         given[name] = text if name in groups else _value(config, name)
     title = (

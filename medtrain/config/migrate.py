@@ -21,6 +21,7 @@ SLICES: dict[str, dict[str, Any]] = {
 SINCE_0_1: dict[str, Any] = {
     "data.target": "auto",
     "data.unit_name": None,
+    "data.val_after": None,
     **dict.fromkeys(("data.covariates", "data.covariate_kinds", "data.control")),
     "data.columns.time": None,
     "data.columns.event": None,

@@ -48,6 +48,7 @@ class Data:
     blank: Literal["ignore", "zeros"]
     # parts
     folds: Annotated[int, AtLeast(2)] | None
+    val_after: Annotated[int, AtLeast(1)] | None
     fold: Natural | None
     split_seed: Seed
     phantom_seed: Seed

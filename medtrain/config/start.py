@@ -30,11 +30,14 @@ FIXED_IN_A_RUN = (
     "seed",
     "data.folds",
     "data.fold",
+    "data.val_after",
     "eval.threshold",
     "eval.tta",
 )
 FREE_IN_AN_ENSEMBLE = ("eval.threshold",)  # it fits its own thresholds
-FIXED_IN_TRAINING = ("model", "encoder", "seed", "data.classes", "data.folds", "data.fold", "data.split_seed")
+FIXED_IN_TRAINING = ("model", "encoder", "seed", "data.classes") + tuple(
+    f"data.{key}" for key in ("folds", "fold", "val_after", "split_seed")
+)
 FREE_IN_TRAINING = ("model.checkpointing",)  # the same network in less memory
 # The parts of a data node that the network was built or trained for.
 OF_THE_MODEL = (

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -49,6 +50,8 @@ class Plan:
         dimensions: the space.
         objectives: (metric, max or min) each.
         epochs: the most that a trial has, where the configuration says so.
+        val_afters: the parts that validate in turn, by how many after the tested one they come; none where each trial
+            is one run.
     """
 
     folder: Path
@@ -62,14 +65,16 @@ class Plan:
     parallel: int
     pruner: str
     epochs: int | None
+    val_afters: Sequence[int] = ()
 
     @property
     def modes(self) -> list[str]:
         return [mode for _, mode in self.objectives]
 
-    def run_of(self, trial: int | str) -> Path:
-        """Name the folder of a trial's run."""
-        return self.folder / str(trial)
+    def parts(self, trial: int | str) -> list[tuple[Path, list[str]]]:
+        """List the folder and the own words of each run of a trial: one, or one a part that validates."""
+        inner = [(self.folder / f"{trial}_val{n}", [f"++data.val_after={n}"]) for n in self.val_afters]
+        return inner or [(self.folder / str(trial), [])]
 
     def check_objectives(self, run: Path) -> None:
         """Refuse objectives that a finished run doesn't have (UsageError)."""
@@ -97,6 +102,7 @@ def plan_of(cfg: DictConfig, fixed: Sequence[str], dimensions: Sequence[space.Di
         parallel=int(node.parallel),
         pruner=pruner_of(node),
         epochs=epochs if isinstance(epochs, int) and epochs > 0 else None,
+        val_afters=range(1, int(cfg.data.folds)) if node.inner_folds else (),
     )
 
 
@@ -116,6 +122,14 @@ def check(cfg: DictConfig, dimensions: Sequence[space.Dimension]) -> None:
         raise UsageError(f"{WHO} waits for its trials, so submit can't: take -m hydra/launcher=slurm")
     if pruner_of(node) not in PRUNERS:
         raise UsageError(f"{KEY}.pruner={node.pruner}: it can be {', '.join(PRUNERS)}")
+    if not isinstance(node.inner_folds, bool):
+        raise UsageError(f"{KEY}.inner_folds={node.inner_folds}: it can be true or false")
+    if node.inner_folds and (cfg.data.get("folds") or 0) < 3:
+        raise UsageError(f"{KEY}.inner_folds needs data.folds=K, from 3 on, and data.fold=N, which is tested")
+    if node.inner_folds and cfg.data.get("val_after") is not None:
+        raise UsageError(f"data.val_after={cfg.data.val_after}: {KEY}.inner_folds=true sets it, to all in turn")
+    if node.inner_folds and pruner_of(node) != "none":
+        raise UsageError(f"{KEY}.pruner={node.pruner}: a trial of several folds has no epochs to compare; take none")
     wanted = objectives(cfg)
     if len(wanted) > 1 and pruner_of(node) != "none":
         raise UsageError(f"{KEY}.pruner={node.pruner}: several objectives have no order to prune by; take none")
@@ -167,6 +181,13 @@ def outcome_of(run: Path, wanted: Sequence[tuple[str, str]]) -> Outcome:
         if value is None or not isfinite(value):
             return Outcome("failed", (), f"{name} is {'not there' if value is None else value}")
     return Outcome("finished", tuple(float(value) for value in values if value is not None))
+
+
+def mean_of(outcomes: Sequence[Outcome]) -> Outcome:
+    """Put together what the runs of a trial came to: the mean, or why there is none."""
+    if (bad := next((one for one in outcomes if one.state != "finished"), None)) is not None:
+        return bad
+    return Outcome("finished", tuple(map(fmean, zip(*(one.values for one in outcomes), strict=True))))
 
 
 def values_of(run: Path) -> dict[str, float]:

@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from medtrain.callbacks import pruning
 from medtrain.config import compose, space
-from medtrain.config.trials import Outcome, Plan, outcome_of, plan_of
+from medtrain.config.trials import Outcome, Plan, mean_of, outcome_of, plan_of
 from medtrain.core.errors import UsageError
 from medtrain.core.extras import extra
 from medtrain.io import closed, record
@@ -147,15 +147,18 @@ class Worker:
             self._run(trial)
 
     def _default(self) -> None:
-        fault = self.launch([*self.plan.fixed, f"hydra.sweep.subdir={DEFAULT}"], 0)
-        if fault is not None:  # its data have changed, or its folder is no search's
-            raise fault
-        self.plan.check_objectives(self.plan.run_of(DEFAULT))
+        for folder, judging in self.plan.parts(DEFAULT):
+            with known_to(self.plan):  # of several parts the first alone reads all files
+                fault = self.launch([*self.plan.fixed, *judging, f"hydra.sweep.subdir={folder.name}"], 0)
+            if fault is not None:  # its data have changed, or its folder is no search's
+                raise fault
+            self.plan.check_objectives(folder)
 
     def _wait_for_default(self) -> None:
         """Wait for the first worker's run, which reads the files and fills the store."""
+        last = self.plan.parts(DEFAULT)[-1][0]
         while True:
-            state = record.status(record.look(self.plan.run_of(DEFAULT)))
+            state = record.status(record.look(last))
             if state not in ("unknown", "starting", "running"):
                 return
             time.sleep(POLL_S)
@@ -188,11 +191,14 @@ class Worker:
         """Run a trial, or go on with it, and tell the study."""
         plan, number = self.plan, trial.number
         words = draw(trial, plan.dimensions)  # what was drawn before stays
-        run = plan.run_of(number)
-        with known_to(plan, number):
-            fault = self.launch([*plan.fixed, *words, f"hydra.sweep.subdir={run.name}"], number)
-        outcome = outcome_of(run, plan.objectives) if fault is None else Outcome("failed", (), str(fault))
-        tell(self.study, number, outcome)
+        outcomes: list[Outcome] = []
+        for folder, judging in plan.parts(number):
+            with known_to(plan, number):
+                fault = self.launch([*plan.fixed, *words, *judging, f"hydra.sweep.subdir={folder.name}"], number)
+            outcomes.append(outcome_of(folder, plan.objectives) if fault is None else Outcome("failed", (), str(fault)))
+            if outcomes[-1].state != "finished":
+                break  # the others would be trained for nothing
+        tell(self.study, number, mean_of(outcomes))
 
 
 class Leader:
@@ -238,10 +244,10 @@ def hand_out(study: Any, names: Sequence[str], busy: Collection[str] = ()) -> No
 
 
 @contextmanager
-def known_to(plan: Plan, number: int) -> Iterator[None]:
-    """Let the training know of its trial, where it may be pruned, and of files that stay closed."""
-    os.environ[closed.CLOSED] = str(plan.run_of(DEFAULT).absolute() / closed.FILE)
-    if plan.pruner != "none":
+def known_to(plan: Plan, number: int | None = None) -> Iterator[None]:
+    """Let a training know of files that stay closed, and of its trial (not the default's), where it may be pruned."""
+    os.environ[closed.CLOSED] = str(plan.parts(DEFAULT)[0][0].absolute() / closed.FILE)
+    if plan.pruner != "none" and number is not None:
         monitor = plan.objectives[0][0]
         os.environ[pruning.TRIAL] = pruning.describe(plan.folder, number, plan.pruner, monitor, plan.epochs)
     try:

@@ -180,6 +180,7 @@ class Way:
         parts_name: FOLD_COLUMN or SITE_COLUMN.
         folds, fold: as many stratified parts, and which one is tested.
         seed: data.split_seed.
+        val_after: how many parts after the tested one the one that validates comes; None: the next.
     """
 
     official_N: NDArray[np.str_] | None = None
@@ -188,10 +189,13 @@ class Way:
     folds: int | None = None
     fold: int | None = None
     seed: int = 0
+    val_after: int | None = None
 
     def check(self) -> None:
         """Refuse `fold` and `folds` that don't fit what there is (UsageError)."""
         folds, fold = self.folds, self.fold
+        if self.val_after is not None:
+            self._check_val_after(self.val_after)
         if self.official_N is not None:
             if fold is not None or folds is not None:
                 raise UsageError(OFFICIAL)
@@ -204,6 +208,14 @@ class Way:
                 raise UsageError(f"data.folds={folds} needs data.fold=0...{folds - 1}, not {fold}")
         elif fold is not None:
             raise UsageError(NO_FOLDS.format(fold))
+
+    def _check_val_after(self, after: int) -> None:
+        parts = self.parts_N if self.parts_name == FOLD_COLUMN else ()
+        count = (self.folds or 0) if parts is None else len(set(parts))
+        if self.official_N is not None or not count:
+            raise UsageError(f"data.val_after={after} chooses among folds: it needs data.folds or a fold column")
+        if not (count > 2 and 1 <= after < count):
+            raise UsageError(f"data.val_after={after}: of {count} folds it can be 1...{count - 1}, from 3 folds on")
 
 
 def assign_splits(labels_NC: NDArray[np.float64], groups_N: NDArray[np.str_], way: Way) -> Splits:
@@ -223,13 +235,13 @@ def assign_splits(labels_NC: NDArray[np.float64], groups_N: NDArray[np.str_], wa
         why = "in the table's split column"
     elif way.parts_N is not None:
         position, numbers, test = _given_parts(way.parts_N, way.parts_name, folds, fold)
-        val = _next(test, len(numbers)) if way.parts_name == FOLD_COLUMN else None
+        val = _next(test, len(numbers), way.val_after) if way.parts_name == FOLD_COLUMN else None
         split = _from_parts(position, test, val, labels_NC, groups_N, seed)
         part = np.array(numbers)[position]
         why = f"with data.fold={fold} of {len(numbers)} parts"
     elif folds is not None and fold is not None:
         part = stratified_groups(labels_NC, groups_N, [1.0] * folds, seed)
-        split = _from_parts(part, fold, _next(fold, folds), labels_NC, groups_N, seed)
+        split = _from_parts(part, fold, _next(fold, folds, way.val_after), labels_NC, groups_N, seed)
         why = f"with data.folds={folds} data.fold={fold}"
     else:
         split = np.array(SPLITS)[stratified_groups(labels_NC, groups_N, SHARES, seed)]
@@ -273,9 +285,9 @@ def _given_parts(
     return np.array([index[text] for text in parts_N], np.int64), numbers, numbers.index(fold)
 
 
-def _next(test: int, count: int) -> int | None:
+def _next(test: int, count: int, after: int | None) -> int | None:
     """Choose the part that validates; of two parts none, or nothing would be left to train on."""
-    return (test + 1) % count if count > 2 else None
+    return (test + (after or 1)) % count if count > 2 else None
 
 
 def _from_parts(

@@ -145,11 +145,11 @@ def way_of(manifest: Manifest, rows: Rows, cfg: Mapping[str, Any]) -> Way:
         raise UsageError("data.split_by=site needs a site column: name it with data.columns.site")
     if by_site and official is not None:
         raise UsageError("data.split_by=site would override the table's own splits; set data.columns.split=none")
-    folds, fold = (None if cfg.get(key) is None else int(cfg[key]) for key in ("folds", "fold"))
+    folds, fold, after = (None if cfg.get(key) is None else int(cfg[key]) for key in ("folds", "fold", "val_after"))
     parts, name = _parts(manifest, rows, by_site, fold)
     if official is not None:
         _refuse_blank(official, manifest, rows, "split")
-    return Way(official, parts, name, folds, fold, int(cfg.get("split_seed") or 0))
+    return Way(official, parts, name, folds, fold, int(cfg.get("split_seed") or 0), after)
 
 
 def _parts(manifest: Manifest, rows: Rows, by_site: bool, fold: int | None) -> tuple[list[str] | None, str]:

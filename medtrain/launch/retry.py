@@ -13,7 +13,7 @@ from medtrain.io.yaml_file import read_yaml
 SAVED = "multirun.yaml"  # Hydra writes it into a sweep's folder
 _FREE = ("hydra.", "hydra/", "sweep.", "verb=", "trust=")  # may be other ones: memory, partition, launcher
 _OF_A_SEARCH = re.compile(
-    r"hydra/sweeper=optuna|hydra\.sweeper\.(n_trials|timeout|sampler|seed|parallel|pruner)=[\w.]+"
+    r"hydra/sweeper=optuna|hydra\.sweeper\.(n_trials|timeout|sampler|seed|parallel|pruner|inner_folds)=[\w.]+"
     r"|hydra\.sweeper\.objectives=\{[\w:, ]*\}"
 )  # harmless
 

@@ -166,6 +166,8 @@ def all_trials(facts: Facts) -> Section | None:
 def judged(facts: Facts) -> Section | None:
     """Say how trials were judged, and what was done about the optimism of the best."""
     lines = ["Trials are judged on validation; no file of the test split is opened before the best is tested."]
+    if facts["inner_folds"]:
+        lines.append(f"A trial is the mean over {facts['inner_folds']} inner folds, each of which validates once.")
     best = facts["best"]
     if best is not None and best["corrected"]["value"] is not None:
         right = best["corrected"]

@@ -145,11 +145,19 @@ def test_other_objectives_are_another_search(tmp_path: Path) -> None:
         (["objectives={val_auroc:max,val_loss:min}", "pruner=median"], "no order to prune by"),
         (["objectives={val_auroc:max,val_loss:min}", "sampler=cmaes"], "for one objective"),
         (["objectives={val_auroc:up}"], "write"),
+        (["inner_folds=true"], "needs data.folds"),
+        (["inner_folds=true", "+data.folds=2"], "from 3 on"),
+        (["inner_folds=true", "+data.folds=3", "pruner=median"], "no epochs to compare"),
+        (["inner_folds=true", "+data.folds=3", "+data.val_after=1"], "sets it, to all in turn"),
+        (["inner_folds=yes_please"], "true or false"),
         (["objectives={test_auroc:max}"], "test_auroc is none"),
         (["objectives={wall_time_s:min}", "pruner=median"], "not known after each epoch"),
     ],
 )
 def test_keys_that_cannot_be_are_refused_before_the_first_trial(words: list[str], text: str) -> None:
-    composition = composed("optimizer.lr=interval(1e-5,1e-3)", *(f"hydra.sweeper.{word}" for word in words))
+    composition = composed(
+        "optimizer.lr=interval(1e-5,1e-3)",
+        *(word.lstrip("+") if word[0] == "+" else f"hydra.sweeper.{word}" for word in words),
+    )
     with pytest.raises(UsageError, match=text):
         trials.check(composition.cfg, [dimension("optimizer.lr=interval(1e-5,1e-3)")])

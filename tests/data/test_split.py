@@ -136,6 +136,18 @@ def test_folds_test_each_row_once() -> None:
         np.testing.assert_array_equal(run.split == "val", run.fold == (fold + 1) % 4)
 
 
+def test_each_fold_but_the_tested_one_can_validate() -> None:
+    labels, groups = table(200, 80, 2)
+    runs = [assign_splits(labels, groups, Way(folds=4, fold=2, val_after=after)) for after in (1, 2, 3)]
+    for run, fold in zip(runs, (3, 0, 1), strict=True):
+        assert run.fold is not None and not straddles(groups, run.split)
+        np.testing.assert_array_equal(run.split == "test", run.fold == 2)
+        np.testing.assert_array_equal(run.split == "val", run.fold == fold)
+    column = [str(n % 3 + 1) for n in range(200)]
+    chosen = assign_splits(labels, groups, Way(parts_N=column, fold=3, val_after=2))
+    np.testing.assert_array_equal(chosen.split == "val", np.array(column) == "2")
+
+
 def test_a_fold_column_is_meant_by_value_and_sites_by_order() -> None:
     labels, groups = table(120, 120, 2)
     column = [str(n % 3 + 1) for n in range(120)]
@@ -197,6 +209,13 @@ def test_official_splits_are_kept_and_val_is_cut() -> None:
         ({"fold": 0, "parts_N": ["a"] * 60, "parts_name": SITE_COLUMN}, r"site column has only one part \(0 \(a\)\)"),
         ({"fold": 0, "folds": 3, "parts_N": ["0", "1"] * 30}, "has 2 parts"),
         ({"fold": 0, "parts_N": ["0"] * 60}, "only one part"),
+        ({"val_after": 1}, "needs data.folds or a fold column"),
+        ({"val_after": 1, "official_N": np.array(["train"] * 60)}, "needs data.folds or a fold column"),
+        ({"val_after": 1, "fold": 0, "parts_N": ["a", "b"] * 30, "parts_name": SITE_COLUMN}, "a fold column"),
+        ({"val_after": 3, "fold": 0, "folds": 3}, r"of 3 folds it can be 1\.\.\.2"),
+        ({"val_after": 0, "fold": 0, "folds": 3}, r"of 3 folds it can be 1\.\.\.2"),
+        ({"val_after": 1, "fold": 0, "folds": 2}, "from 3 folds on"),
+        ({"val_after": 3, "fold": 0, "parts_N": ["0", "1", "2"] * 20}, r"of 3 folds it can be 1\.\.\.2"),
     ],
 )
 def test_refusals(options: dict[str, object], text: str) -> None:

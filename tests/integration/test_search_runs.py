@@ -161,6 +161,25 @@ def test_no_file_of_the_test_split_is_opened_before_the_best_is_tested(folder: P
     assert again.is_dir() and not list(Path("search").glob("*/test_test_2"))
 
 
+def test_inner_folds_validate_in_turn_and_one_model_is_tested(medtrain: Callable[..., Ran], words: list[str]) -> None:
+    own = ["hydra.sweeper.inner_folds=true", "data.folds=4", "data.fold=1", "hydra.sweeper.n_trials=2"]
+    ran = medtrain(*words, *own, "trainer.max_epochs=1")
+    assert ran.code == 0, ran.out + ran.err
+    for trial in trials():
+        runs = [Path(f"search/{trial.number}_val{after}") for after in (1, 2, 3)]
+        assert trial.value == pytest.approx(np.mean([record.read(run)["best_score"] for run in runs]))
+        splits = [pd.read_csv(run / "splits.csv", dtype=str) for run in runs]
+        assert [set(s["fold"][s["split"] == "val"]) for s in splits] == [{"2"}, {"3"}, {"0"}]
+        assert [set(s["fold"][s["split"] == "test"]) for s in splits] == [{"1"}] * 3
+    facts = json.loads(Path("search/search.json").read_text())
+    assert facts["inner_folds"] == 3 and facts["best"]["of"] == 3
+    assert facts["best"]["corrected"]["patients"] == 45  # each of three folds of 15 validated once
+    assert [run.name for run in Path("search").glob("*") if (run / "test_test").is_dir()] == [facts["best"]["run"]]
+    assert "val_after" not in Path("search/best.yaml").read_text()
+    assert len(pd.read_csv("search/sweep.csv")) == 9
+    assert "mean over 3 inner folds" in Path("search/tune.html").read_text()
+
+
 def test_a_search_has_one_test_split(medtrain: Callable[..., Ran], folder: Path) -> None:
     words = ["-m", "hydra/sweeper=optuna", "hydra.sweep.dir=search", *TINY, "data.split_seed=5,6"]
     ran = medtrain(*words, "hydra.sweeper.n_trials=2", "hydra.sweeper.sampler=grid")
