@@ -114,6 +114,7 @@ class Model:
 
 class Task:
     mirror: bool
+    validation: Literal["whole", "patches"]
     name: Annotated[str, FileName()]
     pool: Literal["mean", "max", "noisy_or", "attention"]
     dims: Literal[2, 3]

@@ -22,13 +22,15 @@ Window = Callable[[Voxels], Voxels]
 
 IN_MEMORY = 2**30  # bytes of sums
 OVERLAP = 0.5
+TOGETHER = 2  # mirrored views: convolutions of one small sample are slow on a CPU
 
 
-def starts(side: int, window: int) -> list[int]:
-    """List where windows begin along an axis: evenly, half overlapping, from the first voxel to the last."""
+def starts(side: int, window: int, overlap: float = OVERLAP) -> list[int]:
+    """List where windows begin along an axis: evenly, overlapping by this share or more, from the first voxel to the
+    last."""
     if side <= window:
         return [0]
-    number = math.ceil((side - window) / (window * OVERLAP)) + 1
+    number = math.ceil((side - window) / (window * (1 - overlap))) + 1
     return [round(n * (side - window) / (number - 1)) for n in range(number)]
 
 
@@ -42,24 +44,25 @@ def weights(window: Sequence[int]) -> Voxels:
     return np.clip(w, float(w.max()) * 1e-3, None).astype(np.float32)
 
 
-def whole_volume(network: Window, x_CDHW: Voxels, window: Sequence[int]) -> Voxels:
+def whole_volume(network: Window, x_CDHW: Voxels, window: Sequence[int], overlap: float = OVERLAP) -> Voxels:
     """Compute probabilities of all voxels, (K, D, H, W).
 
     Args:
         network: from (1, C, d, h, w) to probabilities (1, K, d, h, w).
         x_CDHW: standardised; beyond it are zeros.
         window: voxels a side.
+        overlap: share of a window that neighbours have in common, at least.
     """
     sides = x_CDHW.shape[1:]
     lacks = [max(0, w - side) for w, side in zip(window, sides, strict=True)]
     if any(lacks):
         ends = [(lack // 2, lack - lack // 2) for lack in lacks]
-        padded = whole_volume(network, np.pad(x_CDHW, [(0, 0), *ends]), window)
+        padded = whole_volume(network, np.pad(x_CDHW, [(0, 0), *ends]), window, overlap)
         z, y, x = (slice(lack // 2, lack // 2 + side) for lack, side in zip(lacks, sides, strict=True))
         return np.ascontiguousarray(padded[:, z, y, x])
     weight = weights(window)
     sums, total = None, np.zeros(sides, np.float32)
-    for place in itertools.product(*(starts(side, w) for side, w in zip(sides, window, strict=True))):
+    for place in itertools.product(*(starts(side, w, overlap) for side, w in zip(sides, window, strict=True))):
         cut = tuple(slice(start, start + w) for start, w in zip(place, window, strict=True))
         probs = network(np.ascontiguousarray(x_CDHW[(slice(None), *cut)][None]))[0]
         if sums is None:
@@ -72,34 +75,46 @@ def whole_volume(network: Window, x_CDHW: Voxels, window: Sequence[int]) -> Voxe
     return sums
 
 
-def mean_of_networks(networks: Sequence[Window], x_CDHW: Voxels, window: Sequence[int]) -> Voxels:
+def mean_of_networks(
+    networks: Sequence[Window], x_CDHW: Voxels, window: Sequence[int], overlap: float = OVERLAP
+) -> Voxels:
     """Compute probabilities of all voxels by several networks, their mean; see `whole_volume`."""
     total: Voxels | None = None
     for network in networks:
-        probs = whole_volume(network, x_CDHW, window)
+        probs = whole_volume(network, x_CDHW, window, overlap)
         total = probs if total is None else np.add(total, probs, out=total)
     assert total is not None
     return np.divide(total, np.float32(len(networks)), out=total)
 
 
 def mean_of_views(
-    network: Callable[[Any], Any], x_BCDHW: Any, mirrored: Sequence[int], flip: Callable[..., Any]
+    network: Callable[[Any], Any],
+    x_BCDHW: Any,
+    mirrored: Sequence[int],
+    flip: Callable[..., Any],
+    join: Callable[[list[Any]], Any],
 ) -> Any:
-    """Average what a network says of all mirrored views, turned back.
+    """Average what a network says of all mirrored views, turned back; two views go through it at a time.
 
     Args:
         x_BCDHW: an array, or a tensor.
         mirrored: axes (0, 1, 2 of D, H, W) along which views are mirrored.
         flip: reverses an array or tensor along some axes.
+        join: puts arrays or tensors behind each other along the first axis.
     """
     sums: Any = None
-    choices = [axes for n in range(len(mirrored) + 1) for axes in itertools.combinations(mirrored, n)]
-    for axes in choices:
-        turned = tuple(axis + 2 for axis in axes)
-        probs = network(flip(x_BCDHW, turned) if turned else x_BCDHW)
-        probs = flip(probs, turned) if turned else probs
-        sums = probs if sums is None else sums + probs
-    return sums / len(choices)
+    axes = [
+        tuple(n + 2 for n in some) for k in range(len(mirrored) + 1) for some in itertools.combinations(mirrored, k)
+    ]
+    for first in range(0, len(axes), TOGETHER):
+        turns = axes[first : first + TOGETHER]
+        views = [flip(x_BCDHW, turned) if turned else x_BCDHW for turned in turns]
+        probs = network(join(views) if len(views) > 1 else views[0])
+        for n, turned in enumerate(turns):
+            own = probs[n * len(x_BCDHW) : (n + 1) * len(x_BCDHW)]
+            own = flip(own, turned) if turned else own
+            sums = own if sums is None else sums + own
+    return sums / len(axes)
 
 
 def _zeros(shape: Sequence[int]) -> Voxels:

@@ -46,7 +46,9 @@ def test_weights_are_gaussian_and_nowhere_0() -> None:
 @pytest.mark.parametrize("mirrored", [(), (0,), (0, 1, 2)])
 def test_a_pointwise_network_is_computed_exactly(sides: tuple[int, int, int], mirrored: tuple[int, ...]) -> None:
     x = DRAW.random((1, *sides), np.float32)
-    said = whole_volume(lambda window: mean_of_views(pointwise, window, mirrored, np.flip), x, (8, 8, 8))
+    said = whole_volume(
+        lambda window: mean_of_views(pointwise, window, mirrored, np.flip, np.concatenate), x, (8, 8, 8)
+    )
     assert said.shape == (2, *sides) and said.dtype == np.float32
     np.testing.assert_allclose(said, np.concatenate([x, 1 - x]), rtol=1e-5, atol=1e-6)
 
@@ -71,15 +73,17 @@ def test_mirrored_views_are_turned_back_and_averaged() -> None:
         return said
 
     x = np.zeros((1, 1, 4, 4, 4), np.float32)
-    assert mean_of_views(leans, x, (), np.flip)[0, 0, :, 0, 0].tolist() == [1, 0, 0, 0]
-    assert mean_of_views(leans, x, (0,), np.flip)[0, 0, :, 0, 0].tolist() == [0.5, 0, 0, 0.5]
+    assert mean_of_views(leans, x, (), np.flip, np.concatenate)[0, 0, :, 0, 0].tolist() == [1, 0, 0, 0]
+    assert mean_of_views(leans, x, (0,), np.flip, np.concatenate)[0, 0, :, 0, 0].tolist() == [0.5, 0, 0, 0.5]
 
 
 def test_views_of_tensors_are_those_of_arrays_to_the_bit() -> None:
     x = DRAW.random((1, 2, 4, 5, 6), np.float32)
     kernel = DRAW.random((4, 5, 6), np.float32)
-    own = mean_of_views(lambda view: view * kernel, x, (0, 1, 2), np.flip)
-    theirs = mean_of_views(lambda view: view * torch.from_numpy(kernel), torch.from_numpy(x), (0, 1, 2), torch.flip)
+    own = mean_of_views(lambda view: view * kernel, x, (0, 1, 2), np.flip, np.concatenate)
+    theirs = mean_of_views(
+        lambda view: view * torch.from_numpy(kernel), torch.from_numpy(x), (0, 1, 2), torch.flip, torch.cat
+    )
     np.testing.assert_array_equal(own, theirs.numpy())
 
 

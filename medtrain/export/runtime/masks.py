@@ -85,4 +85,4 @@ def window_of(graph: Predict, mirrored: Sequence[int]) -> Window:
     def run(x_BCDHW: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(graph(patches=np.ascontiguousarray(x_BCDHW))["probabilities"])
 
-    return lambda x_BCDHW: np.asarray(mean_of_views(run, x_BCDHW, mirrored, np.flip), np.float32)
+    return lambda x_BCDHW: np.asarray(mean_of_views(run, x_BCDHW, mirrored, np.flip, np.concatenate), np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,6 +31,7 @@ from medtrain.target.mask import MaskTarget
 from medtrain.task.base import Batch, Task, refuse_unused, shape_of
 from medtrain.task.explanation import Explanation, Request
 from medtrain.task.gathering import Outputs
+from medtrain.task.segmentation.after_epoch import Look, Windows, pieces, quick_windows, too_small_alone
 from medtrain.task.segmentation.out_of_fold import NO_SETS, MaskJudge, judge_masks
 from medtrain.task.segmentation.pictures import draw_cases, explain_masks
 from medtrain.task.segmentation.portable import portable_masks, said_by
@@ -45,6 +47,7 @@ class Segmentation(Task):
         augment: ``augment(x, mask, ids, seed, epoch) -> (x, mask)``; only in training.
         mirrored: axes (0, 1, 2 of D, H, W) along which evaluation looks at mirrored views too.
         tolerance: mm by which surfaces may differ and count as the same.
+        validation: what is looked at of a case after an epoch; see `pieces`.
 
     Attributes:
         near: voxels whose label is so nearly another one are noted beside label maps, for proofs; 0 for none.
@@ -63,10 +66,12 @@ class Segmentation(Task):
         augment: nn.Module | None = None,
         mirrored: tuple[int, ...] = (),
         tolerance: float = 2.0,
+        validation: Look = "whole",
         **more: Any,
     ) -> None:
         super().__init__(*args, **more)
         self.loss, self.augment, self.mirrored, self.tolerance = loss, augment, mirrored, tolerance
+        self.validation = validation
         assert isinstance(self.spec.target, MaskTarget)
         self.target = self.spec.target
 
@@ -80,7 +85,12 @@ class Segmentation(Task):
     ) -> dict[str, Any]:
         refuse_unused(task, evaluation, "tta", "mc_dropout")
         axes = tuple(axis for axis, key in enumerate(MIRRORS) if augment.get(key))
-        return {"mirrored": axes if task.get("mirror") else (), "tolerance": tolerance_of(evaluation)}
+        look = task.get("validation") or "whole"
+        return {
+            "mirrored": axes if task.get("mirror") else (),
+            "tolerance": tolerance_of(evaluation),
+            "validation": look,
+        }
 
     @classmethod
     def judge_of_files(cls, spec: DataSpec, evaluation: Mapping[str, Any]) -> MaskJudge:
@@ -96,29 +106,42 @@ class Segmentation(Task):
         return parts
 
     def probabilities(self, batch: Batch, mirrored: tuple[int, ...] = ()) -> Tensor:
-        """Compute (K, D, H, W) of the one case of a batch, on the CPU, the mean over an ensemble's members."""
-        networks = [partial(self._window, member, mirrored, batch["x"].device) for member in members_of(self.model)]
-        return torch.from_numpy(mean_of_networks(networks, batch["x"][0].cpu().numpy(), self.spec.size))
+        """Compute (K, D, H, W) of the one case of a batch, on the CPU, the mean over an ensemble's members.
+
+        It is the final word on a case: windows of the planned size that overlap by half, on a CPU in full precision.
+        """
+        device = batch["x"].device
+        with torch.autocast(device.type, enabled=False) if device.type == "cpu" else nullcontext():
+            return self._through(batch["x"], mirrored, Windows(self.spec.size))
+
+    def _through(self, x_1CDHW: Tensor, mirrored: tuple[int, ...], windows: Windows) -> Tensor:
+        networks = [partial(self._window, member, mirrored, x_1CDHW.device) for member in members_of(self.model)]
+        return torch.from_numpy(mean_of_networks(networks, x_1CDHW[0].cpu().numpy(), *windows))
 
     def _window(
         self, member: nn.Module, mirrored: tuple[int, ...], device: torch.device, x_BCDHW: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """Compute the probabilities of one network for a window, the mean over mirrored views."""
-        x = torch.from_numpy(x_BCDHW).to(device)
-        probs: Tensor = mean_of_views(partial(said_by, member, bool(self.target.regions)), x, mirrored, torch.flip)
-        return np.asarray(probs.float().cpu().numpy())
+        x, number = torch.from_numpy(x_BCDHW).to(device), len(x_BCDHW)
+        x = x.expand(2, *x.shape[1:]) if too_small_alone(x) and not mirrored else x
+        probabilities = partial(said_by, member, bool(self.target.regions))
+        probs: Tensor = mean_of_views(probabilities, x, mirrored, torch.flip, torch.cat)
+        return np.asarray(probs[:number].float().cpu().numpy())
 
     def outputs(self, batch: Batch) -> dict[str, Any]:
         """Compute ``case`` (1,) and, where masks are known, ``overlap`` (1, C, 3): voxels that both masks, the
-        predicted and the true one have of each class, at the working spacing."""
+        predicted and the true one have of each class, at the working spacing, in what validation looks at."""
         made = {"case": batch["case"]}
         if "mask" not in batch:
             return made
-        probs, mask = self.probabilities(batch), batch["mask"][0].cpu()
-        predicted = [p & (mask >= 0) for p in self._masks(probs)]
-        true = map(torch.from_numpy, self.target.classes_in(mask.numpy()))
-        rows = [torch.stack([(p & t).sum(), p.sum(), t.sum()]) for p, t in zip(predicted, true, strict=True)]
-        return made | {"overlap": torch.stack(rows)[None].double()}
+        rows = torch.zeros(len(self.target.parts), 3, dtype=torch.float64)
+        for x, mask in pieces(batch["x"], batch["mask"].cpu(), self.target, self.spec.size, self.validation):
+            windows = quick_windows(x.shape[2:], self.spec.size)
+            predicted = [p & (mask >= 0) for p in self._masks(self._through(x, (), windows))]
+            true = map(torch.from_numpy, self.target.classes_in(mask.numpy()))
+            pairs = zip(predicted, true, strict=True)
+            rows += torch.stack([torch.stack([(p & t).sum(), p.sum(), t.sum()]) for p, t in pairs])
+        return made | {"overlap": rows[None]}
 
     def _masks(self, probs_KDHW: Tensor) -> list[Tensor]:
         """Decide which voxels belong to each class."""
