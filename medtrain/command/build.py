@@ -18,6 +18,7 @@ from torch import nn
 from medtrain import launch
 from medtrain.callbacks import LossWatch, Mining, Preemption, Progress, Speed, WholeCheckpointIO
 from medtrain.callbacks.pruning import of_trial
+from medtrain.command import precision
 from medtrain.config import allowed
 from medtrain.config.features import on_features
 from medtrain.core.errors import UsageError
@@ -253,6 +254,7 @@ def trainer(cfg: DictConfig, folder: Path, *, training: bool, report: Callable[.
     if not training:
         settings |= {"accumulate_grad_batches": 1, "gradient_clip_val": None, "max_time": None}
         settings |= {"strategy": "auto"} if sharded(cfg) else {}  # without gradients and optimizer the whole fits
+    settings["precision"] = precision.settled(cfg.trainer.precision, uses_cuda(cfg))
     if str(cfg.trainer.precision) in ("16", "16-mixed") and not uses_cuda(cfg):
         if training:
             raise UsageError("trainer.precision=16-mixed needs a CUDA GPU; without one take bf16-mixed or 32-true")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from medtrain.command import build
+from medtrain.command import build, precision
 from medtrain.core.cores import cores
 from medtrain.data.base import Data
 from medtrain.data.batches.encoded import EncodedData
@@ -109,8 +109,17 @@ def opening(cfg: DictConfig, data: Data, folder: Path) -> str:
     classes = ", ".join(data.spec.classes)
     held = data.held_out and "\nheld out: site {site} (data.fold={fold} of {sites} sites)".format(**data.held_out)
     beside = data.spec.covariates and f"\n{in_words(data.spec.covariates)}; model.fusion={cfg.model.get('fusion')}"
-    more = (held or "") + (beside or "") + (data.planned and f"\n{data.planned}")
+    more = (held or "") + (beside or "") + (data.planned and f"\n{data.planned}") + in_numbers(cfg)
     return (
         f"{cfg.task.name} on {cfg.data.name} ({mark}{data.cases['patient'].nunique():,} patients; "
         f"{data.noun}: {', '.join(parts)})\n{data.spec.target.kind}: {classes}; run folder {folder}{more}"
     )
+
+
+def in_numbers(cfg: DictConfig) -> str:
+    """Say in which numbers training computes, where that is left to the device."""
+    if OmegaConf.select(cfg, "trainer.precision") != "auto":
+        return ""
+    chosen = precision.settled("auto", build.uses_cuda(cfg))
+    why = "which the device computes in" if chosen == precision.HALF else "as the device doesn't compute in bfloat16"
+    return f"\ntrainer.precision=auto: training in {chosen}, {why}"

@@ -126,7 +126,7 @@ class Task:
 class Trainer:
     devices: str | Annotated[int, AtLeast(-1)] | list[Natural]
     num_nodes: Count
-    precision: Literal["32-true", "bf16-mixed", "16-mixed", 32, 16, "32", "bf16", "16"] | None
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed", 32, 16, "32", "bf16", "16"] | None
     max_epochs: Count | None
     max_time: str | dict | None
     limit_train_batches: Amount | None

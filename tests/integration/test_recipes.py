@@ -114,7 +114,7 @@ def test_views_belong_to_the_run(medtrain: Callable[..., Ran], folder: Path) -> 
     ("words", "told"),
     [
         ("trainer.precision=16-mixed", "16-mixed needs a CUDA GPU"),
-        ("trainer.precision=16-true", "it can be 32-true, bf16-mixed, 16-mixed"),
+        ("trainer.precision=16-true", "it can be auto, 32-true, bf16-mixed, 16-mixed"),
         ("eval.tta=-1", "it must be at least 0"),
         ("task.mixup=-0.1", "it must be at least 0"),
         ("callbacks=ema callbacks.ema.decay=2.0", "not between 0 and 1"),

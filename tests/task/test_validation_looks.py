@@ -125,3 +125,15 @@ def test_only_small_samples_alone_in_32_bits_are_doubled() -> None:
     assert too_small_alone(small) and not too_small_alone(large) and not too_small_alone(small.expand(2, 1, 8, 32, 32))
     with torch.autocast("cpu", torch.bfloat16):
         assert not too_small_alone(small)
+
+
+def test_a_judgement_is_in_32_bits_whatever_training_is() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv3d(1, 4, 3, padding=1), nn.InstanceNorm3d(4), nn.Conv3d(4, 3, 1)).eval()
+    batch = {"x": torch.randn(1, 1, 8, 8, 8), "case": torch.tensor([0])}
+    task = segmentation(network)
+    with torch.no_grad():
+        alone = task.probabilities(batch)
+        with torch.autocast("cpu", torch.bfloat16):
+            torch.testing.assert_close(task.probabilities(batch), alone, rtol=0, atol=0)
+            assert network(batch["x"]).dtype == torch.bfloat16
