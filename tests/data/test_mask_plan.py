@@ -22,7 +22,7 @@ def test_small_cases_are_taken_whole() -> None:
     assert made.spacing == (1.0, 1.0, 1.0) and made.intensity == ()
     assert made.strides == ((1, 1, 1), (2, 2, 2), (2, 2, 2), (1, 2, 1))  # 9, 6.25 and 8.75 voxels in the last stage
     assert made.patch_size == (36, 56, 36)
-    assert made.batch_size == 208 // 40 and made.visits == 1
+    assert made.visits == 2 and made.batch_size == 2 * 208 // 100
 
 
 def test_thick_slices_get_their_tenth_percentile_and_their_own_strides() -> None:
@@ -43,7 +43,13 @@ def test_more_memory_gives_larger_patches_then_larger_batches() -> None:
     small, large = (plan(LIVER, {"memory_gb": gb}) for gb in (4, 16))
     assert np.prod(large.patch_size) > 2 * np.prod(small.patch_size) and small.batch_size == 2
     few = Fingerprint(np.tile([[36, 50, 35]], (20, 1)), np.ones((20, 3)))
-    assert plan(few, {}).batch_size == 2 and plan(few, {}).visits == 8
+    assert plan(few, {}).batch_size == 2 and plan(few, {}).visits == 13
+
+
+def test_batches_are_small_while_cases_are_few() -> None:
+    sizes = [plan(Fingerprint(np.tile([[36, 50, 35]], (n, 1)), np.ones((n, 3))), {}) for n in (5, 156, 596, 4000)]
+    assert [(made.visits, made.batch_size) for made in sizes] == [(16, 2), (2, 3), (1, 5), (1, 16)]
+    assert "100 steps an epoch" in sizes[2].text() and "the largest that is planned" in sizes[3].text()
 
 
 def test_keys_that_are_set_stand() -> None:

@@ -27,10 +27,10 @@ MOST_STAGES = 6
 BASE, MOST_FEATURES = 32, 320  # features of the first stage, doubled from stage to stage, and at most
 KEPT = 2 * 2 * 3  # blocks a stage on either side, convolutions a block, what each keeps: its output, norm, activation
 PART = 0.05  # of all training voxels that a batch holds at most
-STEPS = 40  # that an epoch has at least, where there are cases enough
+STEPS = 100  # that an epoch has at least, where there are patches enough
 LARGEST_BATCH = 16
-PATCHES = 160  # that an epoch has at least
-MOST_VISITS = 8
+PATCHES = 250  # that an epoch has at least
+MOST_VISITS = 16
 FOREGROUND = 0.33
 WHOLE = 192**3  # voxels of the largest patch
 
@@ -118,8 +118,8 @@ def plan(fingerprint: Fingerprint, cfg: Mapping[str, Any]) -> Plan:
     memory = float(cfg.get("memory_gb") or 8) * 1e9
     patch, strides = _patch(shape, spacing, cfg, memory, channels, why)
     cases = len(fingerprint.shape_N3)
-    batch = _batch(patch, strides, cfg, memory, cases, float(shapes.prod(1).sum()), why)
     visits = _visits(cfg, cases, why)
+    batch = _batch(patch, strides, cfg, memory, cases * visits, float(shapes.prod(1).sum()), why)
     share = cfg.get("foreground_share")
     why["foreground_share"] = "as set" if share is not None else "a third, as nnU-Net has it; of each class alike"
     return Plan(spacing, intensity, patch, strides, batch, visits, FOREGROUND if share is None else float(share), why)
@@ -268,7 +268,7 @@ def _batch(
     strides: Sequence[Zyx],
     cfg: Mapping[str, Any],
     memory: float,
-    cases: int,
+    patches: int,
     voxels: float,
     why: dict[str, str],
 ) -> int:
@@ -278,7 +278,7 @@ def _batch(
     limits = {
         f"memory_gb={memory / 1e9:g}": int(memory / kept_bytes(patch, strides)),
         f"{PART:.0%} of all training voxels": int(PART * voxels / np.prod(patch)),
-        f"{STEPS} steps an epoch": cases // STEPS,
+        f"{STEPS} steps an epoch": patches // STEPS,
         "the largest that is planned": LARGEST_BATCH,
     }
     least = min(limits, key=lambda name: limits[name])
