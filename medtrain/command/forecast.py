@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import statistics
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,130 +15,182 @@ from medtrain.callbacks import Progress, Speed
 from medtrain.callbacks.speed import peak_memory_mb
 from medtrain.command import build
 from medtrain.command.opening import train_counts
+from medtrain.core.alone import Clock, Span
 from medtrain.data.base import Data
+from medtrain.data.rows.covariates import in_words
 
 WARM = 3  # first steps, which allocate memory and choose algorithms
-AFTERWARDS = 1.5e-3  # seconds a tested case and bootstrap replicate of 2,000: intervals, plots, report
-LEAST_AFTERWARDS = 4.0  # seconds of plots and report, however few cases there are
+EPOCHS = 2  # that are measured at least: what an epoch takes beside its batches shows in those after the first
+MOST_EPOCHS = 6
+
+# Seconds of a core after the last epoch, as scripts/benchmarks/forecast.py has measured them (docs/verbs/plan.md)
+JUDGED = 0.5e-3  # a judged case and 2,000 replicates: metrics with their intervals
+DRAWN = 1.5  # plots and report
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a training is expected to take, here.
+    """What a training is expected to take, on this machine if no other program uses it.
 
     Args:
         step, look: seconds of a training and of a validation batch, waiting for data included.
         steps, looks: batches of an epoch.
-        start: seconds until the first batch of an epoch is there.
+        beside: seconds of an epoch beside its batches: its start, metrics, checkpoints.
+        start: seconds of Python's imports.
         test: seconds of the test, its views and the report.
         prepare: seconds that reading the data took now; `decoded` files, which the training finds in the cache.
         memory_mb: largest memory of the process, and of the GPU.
+        remarks: what the training will say of its data: covariates, the plan of masks, horizons, approximations.
+        slowed: by how many times other programs have slowed the measured steps; that is in no other number.
     """
 
     step: float
     look: float
     steps: int
     looks: int
+    beside: float
     start: float
     test: float
     prepare: float
     decoded: int
     memory_mb: dict[str, float]
+    slowed: float
+    remarks: tuple[str, ...] = ()
 
     @property
     def epoch(self) -> float:
         """Give the seconds of an epoch."""
-        return self.start + self.steps * self.step + self.looks * self.look
+        return self.beside + self.steps * self.step + self.looks * self.look
 
     def total(self, epochs: int) -> float:
         """Give the seconds of a training and its test."""
-        return epochs * self.epoch + self.looks * self.look + self.test
+        return self.start + epochs * self.epoch + self.test
 
 
 class Stopwatch(pl.Callback):
-    """Take the time of each batch, from the end of the one before."""
+    """Take the time of each batch, and of what an epoch takes beside its batches.
 
-    def __init__(self) -> None:
-        self.trained: list[float] = []
-        self.looked: list[float] = []
-        self._mark = 0.0
+    Args:
+        clock: of all laps.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.trained: list[list[Span]] = []  # batches of each epoch
+        self.looked: list[list[Span]] = []
+        self.beside: list[list[Span]] = []
 
     def on_train_epoch_start(self, *_: Any) -> None:
-        self._mark = time.perf_counter()
-
-    def on_validation_epoch_start(self, *_: Any) -> None:
-        self._mark = time.perf_counter()
-
-    def _lap(self, into: list[float]) -> None:
-        now = time.perf_counter()
-        into.append(now - self._mark)
-        self._mark = now
+        self._other()
+        self.trained.append([])
+        self.looked.append([])
+        self.beside.append([])
 
     def on_train_batch_end(self, *_: Any) -> None:
-        self._lap(self.trained)
+        self.trained[-1].append(self.clock.lap())
+
+    def on_validation_epoch_start(self, *_: Any) -> None:
+        self._other()
 
     def on_validation_batch_end(self, *_: Any) -> None:
-        self._lap(self.looked)
+        self.looked[-1].append(self.clock.lap())
+
+    def on_validation_epoch_end(self, *_: Any) -> None:
+        self._other()
+
+    def on_fit_end(self, *_: Any) -> None:
+        self._other()
+
+    def _other(self) -> None:
+        span = self.clock.lap()
+        if self.beside:
+            self.beside[-1].append(span)
+
+    def usual(self, epochs: list[list[Span]]) -> float:
+        """Give the mean of a batch but for the first ones, and for each epoch's first, which waits for data."""
+        later = [span for number, spans in enumerate(epochs) for span in spans[1 if number else WARM :]]
+        counted = later or [span for spans in epochs for span in spans]
+        return statistics.fmean(map(self.clock.alone, counted)) if counted else 0.0
+
+    def other(self) -> float:
+        """Give the mean of what an epoch takes beside its batches; the first epoch does more."""
+        a_batch = {id(epochs): self.usual(epochs) for epochs in (self.trained, self.looked)}
+        seconds = []
+        for number, spans in list(enumerate(self.beside))[1 if len(self.beside) > 1 else 0 :]:
+            firsts = [
+                (epochs[number][0], a_batch[id(epochs)]) for epochs in (self.trained, self.looked) if epochs[number]
+            ]
+            waiting = sum(max(0.0, self.clock.alone(span) - usual) for span, usual in firsts)
+            seconds.append(sum(map(self.clock.alone, spans)) + waiting)
+        return statistics.fmean(seconds) if seconds else 0.0
 
 
-def forecast(cfg: DictConfig, folder: Path) -> Forecast:
+def forecast(cfg: DictConfig, folder: Path, start: float = 0.0) -> Forecast:
     """Build what would be trained, train it for a few steps, and count.
 
     Args:
         cfg: of the training; `plan.steps` are measured.
         folder: for what Lightning writes; it can go afterwards.
+        start: seconds of the imports, which this process has behind it.
     """
-    wanted = int(cfg.plan.steps)
-    short = _short(cfg, wanted + WARM)
-    started = time.perf_counter()
+    reading = Clock()
     data = build.data(cfg)
     data.prepare()
-    prepared = time.perf_counter() - started
+    prepared = reading.alone(reading.lap())
     data.spec = build.with_loss(cfg, data.spec)
     task = build.task(cfg, data.spec, training=True, counts=train_counts(data))
     task.truth = data.truth
-    trainer, watch = build.trainer(short, folder, training=True), Stopwatch()
+    steps, looks = len(data.train_dataloader()), len(data.val_dataloader())
+    clock = Clock()
+    trainer, watch = build.trainer(_short(cfg, steps), folder, training=True), Stopwatch(clock)
     silent = [callback for callback in trainer.callbacks if not isinstance(callback, Progress | Speed)]  # type: ignore[attr-defined]
     trainer.callbacks = [watch, *silent]  # type: ignore[attr-defined]
+    clock.start()
     trainer.fit(task, datamodule=data)
-    step, look = _usual(watch.trained), _usual(watch.looked)
-    steps, looks = len(data.train_dataloader()), len(data.val_dataloader())
+    look = watch.usual(watch.looked)
     return Forecast(
-        step=step,
+        step=watch.usual(watch.trained),
         look=look,
         steps=steps,
         looks=looks,
-        start=max(0.0, watch.trained[0] - step) if watch.trained else 0.0,
+        beside=watch.other(),
+        start=start,
         test=_test_seconds(cfg, data, look),
         prepare=prepared,
         decoded=data.decoded,
         memory_mb=peak_memory_mb(),
+        slowed=clock.slowed(),
+        remarks=_remarks(data, steps),
     )
 
 
-def _short(cfg: DictConfig, batches: int) -> DictConfig:
-    """Make the configuration of an epoch of so many batches that writes and logs nothing."""
+def _remarks(data: Data, steps: int) -> tuple[str, ...]:
+    """Collect what was settled from the training cases, and what of the loss is an approximation."""
+    cases, target = len(data.rows("train")), data.spec.target
+    beside = f"beside the {data.noun}: {in_words(data.spec.covariates)}" if data.spec.covariates else ""
+    words = (data.planned, beside, target.choices, target.approximation(math.ceil(cases / max(1, steps)), cases))
+    return tuple(text for text in words if text)
+
+
+def _short(cfg: DictConfig, steps: int) -> DictConfig:
+    """Make the configuration of a training of `plan.steps` batches, in two epochs at least, that logs nothing."""
+    wanted = int(cfg.plan.steps) + WARM
+    batches = max(1, min(steps, math.ceil(wanted / EPOCHS)))
+    epochs = min(max(EPOCHS, math.ceil(wanted / batches)), MOST_EPOCHS)
     short = cfg.copy()
     with open_dict(short):
         short.trainer = OmegaConf.merge(
-            cfg.trainer, {"max_epochs": 1, "limit_train_batches": batches, "limit_val_batches": batches}
+            cfg.trainer, {"max_epochs": epochs, "limit_train_batches": batches, "limit_val_batches": batches}
         )
-        short.callbacks = {name: node for name, node in cfg.callbacks.items() if name == "ema"}
         short.logger = {}
     return short
 
 
-def _usual(laps: list[float]) -> float:
-    """Give the mean of laps but for the first ones, and for the slowest tenth, in which others were busy."""
-    counted = sorted(laps[WARM:] or laps)
-    return statistics.fmean(counted[: max(1, round(0.9 * len(counted)))]) if counted else 0.0
-
-
 def _test_seconds(cfg: DictConfig, data: Data, look: float) -> float:
     """Count the test, with its views and repeated passes, and what comes after it; no test case is looked at."""
-    cases = {name: len(data.rows(name)) for name in ("val", "test")}
+    cases = {name: len(data.rows(name)) for name in ("train", "val", "test")}
     a_case = look * len(data.val_dataloader()) / max(1, cases["val"])
     passes = 1 + int(cfg.eval.get("tta") or 0) + int(cfg.eval.get("mc_dropout") or 0)
     judged = cases["val"] + cases["test"]
-    afterwards = max(LEAST_AFTERWARDS, AFTERWARDS * judged * int(cfg.eval.bootstrap) / 2000)
-    return passes * a_case * judged + afterwards
+    seen = judged + (cases["train"] if data.spec.target.looks_back else 0)
+    return passes * a_case * seen + JUDGED * judged * int(cfg.eval.bootstrap) / 2000 + DRAWN

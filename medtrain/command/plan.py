@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,14 +22,17 @@ from medtrain.command.opening import imbalance_of
 from medtrain.config.compose import compose, resolved
 from medtrain.config.quote import quote_paths
 from medtrain.core.errors import DataError
+from medtrain.data.rows.manifest import Manifest
 from medtrain.data.source import first_path
 from medtrain.inspection import Inspection, inspect_data
 from medtrain.io.files import write_text
 from medtrain.planning import Choice, Facts, as_experiment, choose, facts_of, fit_to_time, measured_machine
+from medtrain.planning.interval import what_the_test_says
 from medtrain.report.progress import bar
 from medtrain.report.words import duration
 from medtrain.target.order import WhichIsPositive, as_items
 
+TOLD = 1.1  # times by which other programs slow the measured steps, from which on that is said
 NOT_OF_A_RUN = ("verb", "task", "data", "output", "plan.hours", "plan.steps", "hydra.run.dir", "debug")
 
 
@@ -39,14 +43,16 @@ def main(cfg: DictConfig, folder: Path) -> None:
         cfg: its `words` are the overrides of the command line, which stay as they are.
         folder: for what the measured steps write.
     """
+    start = time.process_time()  # of the imports, which the training will take, too
     words = [str(word) for word in cfg.words]
     output = place_of(cfg.output, first_path(cfg.data))
     given = given_in(cfg, words)
-    official, guessed = read_rows(cfg)
-    facts = look(cfg, official)
-    choices = {choice.key: choice for choice in (*guessed, *choose(str(cfg.task.kind), facts))}
+    listed, guessed = read_rows(cfg)
+    facts = look(cfg, listed)
+    task = Choice("task", str(cfg.task.name), f"data={cfg.data.name} holds {facts.noun}")
+    choices = {choice.key: choice for choice in (task, *guessed, *choose(str(cfg.task.kind), facts))}
     chosen = configuration(words, given, list(choices.values()))
-    expected = forecast(chosen, folder)
+    expected = forecast(chosen, folder, start)
     epochs = int(chosen.trainer.max_epochs or 1)
     shorter = fit_to_time(choices, expected.epoch, expected.total(0), folds_of(chosen), float(cfg.plan.hours))
     if shorter and "trainer.max_epochs" not in given:
@@ -55,7 +61,13 @@ def main(cfg: DictConfig, folder: Path) -> None:
     write_text(output, as_experiment(title, str(cfg.task.name), str(cfg.data.name), given, list(choices.values())))
     console = Console()
     console.print(choices_table(list(choices.values()), given))
-    for line in (*measured(expected, epochs, chosen), *command(output, chosen)):
+    says = what_the_test_says(facts, folds_of(chosen))
+    for line in (
+        *expected.remarks,
+        *[says][: bool(says)],
+        *measured(expected, epochs, chosen),
+        *command(output, chosen),
+    ):
         console.print(Text(line), soft_wrap=True)
 
 
@@ -71,21 +83,21 @@ def given_in(cfg: DictConfig, words: Sequence[str]) -> dict[str, Any]:
     return given
 
 
-def read_rows(cfg: DictConfig) -> tuple[bool, list[Choice]]:
-    """Tell whether the data are split already; guess in `cfg` which of two classes is the positive one, if nobody says.
+def read_rows(cfg: DictConfig) -> tuple[Manifest, list[Choice]]:
+    """List the rows; guess in `cfg` which of two classes is the positive one, if nobody says.
 
     Returns:
-        the first, and the guess as a choice.
+        the rows, and the guess as a choice.
     """
     try:
-        return build.data(cfg, as_read=True).listed().split is not None, []
+        return build.data(cfg, as_read=True).listed(), []
     except WhichIsPositive as error:
         cfg.data.classes = error.names
         reason = f"check: '{error.names[-1]}' is taken for the positive class, by its name"
         return read_rows(cfg)[0], [Choice("data.classes", error.names, reason)]
 
 
-def look(cfg: DictConfig, official: bool) -> Facts:
+def look(cfg: DictConfig, listed: Manifest) -> Facts:
     """Inspect the data and measure the machine.
 
     Raises:
@@ -100,7 +112,15 @@ def look(cfg: DictConfig, official: bool) -> Facts:
         gpu.total_memory / 1e9 if gpu else 0.0,
         bool(gpu and torch.cuda.is_bf16_supported()),
     )
-    return facts_of(inspection, imbalance_of(inspection), data.noun, official, machine)
+    sites = len({site for site in listed.site or () if site})
+    more = {"official": listed.split is not None, "sites": sites, "weights": weights_here()}
+    return facts_of(inspection, imbalance_of(inspection), data.noun, machine, **more)
+
+
+def weights_here() -> dict[str, str]:
+    """List the published weights that torch has fetched for this machine: {network: name}."""
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    return {file.name.partition("-")[0]: "IMAGENET1K_V1" for file in folder.glob("*.pth")}
 
 
 def refuse_errors(inspection: Inspection) -> None:
@@ -137,11 +157,14 @@ def folds_of(cfg: DictConfig) -> int:
 def choices_table(choices: Sequence[Choice], given: Mapping[str, Any]) -> Table:
     """Make a line a choice, with its reason."""
     table = Table("key", "value", "reason", title="plan", title_justify="left")
+    before = ""
     for choice in choices:
         if choice.key in given:
             table.add_row(Text(choice.key), Text(_text(given[choice.key])), Text("as the command line has it"))
         else:
-            table.add_row(Text(choice.key), Text(_text(choice.value)), Text(choice.reason))
+            shown = "as above" if choice.reason == before else choice.reason
+            table.add_row(Text(choice.key), Text(_text(choice.value)), Text(shown))
+            before = choice.reason
     return table
 
 
@@ -150,14 +173,23 @@ def measured(expected: Forecast, epochs: int, cfg: DictConfig) -> list[str]:
     memory = ", ".join(f"{mb / 1000:.1f} GB of {name}" for name, mb in expected.memory_mb.items())
     trainings = folds_of(cfg)
     lines = [
-        f"measured over {cfg.plan.steps} steps: {expected.step * 1000:,.0f} ms a step, {expected.steps:,} steps an "
-        f"epoch; reading took {duration(expected.prepare)} ({expected.decoded:,} files decoded now, kept in the cache)",
-        f"forecast: {duration(expected.epoch)} an epoch, {duration(expected.total(epochs))} for {epochs} epochs and "
+        f"measured over {cfg.plan.steps} steps: {_brief(expected.step)} a step, {expected.steps:,} steps an epoch; "
+        f"reading took {_brief(expected.prepare)} ({expected.decoded:,} files decoded now, kept in the cache)",
+        f"forecast: {_brief(expected.epoch)} an epoch, {duration(expected.total(epochs))} for {epochs} epochs and "
         f"the test, at most; {memory}",
     ]
+    if expected.slowed >= TOLD:
+        lines.append(
+            f"other programs use these cores too: just now all takes {expected.slowed:.1f} times as long; the "
+            "forecast, and what was chosen by it, is for cores of one's own"
+        )
     if trainings > 1:
         lines.append(f"{trainings} folds: {duration(trainings * expected.total(epochs))} one after the other")
     return lines
+
+
+def _brief(seconds: float) -> str:
+    return f"{seconds * 1000:,.0f} ms" if seconds < 1 else f"{seconds:.1f} s" if seconds < 10 else duration(seconds)
 
 
 def command(output: Path, cfg: DictConfig) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,12 @@ from medtrain.inspection import (
 )
 from medtrain.inspection.findings import Bars, no_bar, of_the_set
 from medtrain.io.dicom_notes import WORDS, picture_notes
-from medtrain.io.image import ImageForm, content_box
+from medtrain.io.image import ImageForm, content_box, is_picture, read_image
 from medtrain.io.image_header import Header
+
+LOOKED_AT = 16  # files whose channels are compared
+SIDE = 64  # pixels at which they are read at least
+COLOURED = 0.02  # of the greatest value, by which channels differ on average in a coloured picture
 
 
 def inspect(data: ImageData | BoxData, near: bool = True, progress: Bars = no_bar) -> Inspection:
@@ -58,7 +63,7 @@ def inspect(data: ImageData | BoxData, near: bool = True, progress: Bars = no_ba
     visible = set(seen.tolist())
     return table.outcome(
         data,
-        images=_facts(headers, measures, table.findings),
+        images=_facts(headers, measures, table.findings) | _colour(headers, [table.manifest.path[n] for n in seen]),
         picture=lambda row: pictures[[row]][0] if row in visible else None,
     )
 
@@ -74,6 +79,24 @@ def _noted(
         noted = [Finding(Problem(word, places[row], text, "warning"), (row,)) for row in dicom if word in notes[row]]
         findings += of_the_set(noted, len(rows), "have one thing in common")
     return findings
+
+
+def _colour(headers: Sequence[Header | None], paths: Sequence[str]) -> dict[str, float]:
+    """Give the share of coloured files among some of those with several channels; {} where there are none.
+
+    Films are often stored with three channels that are all the same.
+    """
+    several = [path for header, path in zip(headers, paths, strict=True) if header and header.channels > 1]
+    several = [
+        path for path in several[:: max(1, len(several) // LOOKED_AT)] if is_picture(path) and Path(path).is_file()
+    ]
+    if not several:
+        return {}
+    spreads = []
+    for path in several:
+        x_HWC = np.atleast_3d(read_image(path, at_least=SIDE)).astype(np.float64)
+        spreads.append(np.ptp(x_HWC, axis=2).mean() > COLOURED * x_HWC.max())
+    return {"coloured": float(np.mean(spreads))}
 
 
 def _facts(headers: list[Header | None], measures: Measures, findings: list[Finding]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from medtrain.core.errors import Problem
 from medtrain.core.progress import Progress
+from medtrain.data.batches.mask_fingerprint import STEP, in_hounsfield
 from medtrain.data.batches.middle_slice import middle_sections, middle_slice
 from medtrain.data.batches.patch_form import PatchForm
 from medtrain.data.batches.patches import Case
@@ -21,12 +22,14 @@ from medtrain.inspection import Finding, Inspection, look
 from medtrain.inspection.findings import Bars, no_bar, of_the_set
 from medtrain.inspection.table import Looked
 from medtrain.inspection.twins import Known, correlated, look_alikes
+from medtrain.io.store.voxels import Stored
 from medtrain.io.volume import OBLIQUE
 from medtrain.metric import auroc
 
 SHORTCUT = 0.7  # AUROC from which on something else than the picture tells the classes apart
 FAR = 4.0  # times the median that a spacing or an extent may be, either way
 AXES = ("D", "H", "W")
+SAMPLED = 200  # volumes whose grey levels are looked at, about
 GOOD_TO_KNOW = ("padding", "rounded_labels")  # notes of readers that are no warning
 
 
@@ -220,8 +223,19 @@ def _facts(cases: Sequence[Case]) -> dict[str, Any]:
         "bits": dict(Counter(source.dtype for source in sources).most_common()),
         "channels": {str(n): count for n, count in Counter(case.channels for case in cases).most_common()},
         "masks": sum(case.mask is not None for case in cases),
+        "hounsfield": _grey([case.images[0] for case in cases]),
         "cache_bytes": int(sum(np.prod(image.shape) * np.dtype(image.dtype).itemsize for image in stored)),
     }
+
+
+def _grey(images: Sequence[Stored]) -> list[float]:
+    """Give the Hounsfield units between which all but one in a hundred voxels lie; [] where values are others."""
+    if not in_hounsfield(images):
+        return []
+    some = images[:: max(1, len(images) // SAMPLED)]
+    steps = (slice(0, 1), slice(None, None, STEP), slice(None, None, STEP), slice(None, None, STEP))
+    values = [image.mapped()[steps].ravel() * image.scale[0] + image.offset[0] for image in some]
+    return np.percentile(np.concatenate(values), (0.5, 99.5)).round().tolist()
 
 
 def _facts_in_space(cases: Sequence[Case]) -> dict[str, list[float]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -46,18 +46,24 @@ class Facts:
 
     Args:
         noun: what people call the cases.
+        target: the kind of what is predicted; `unit` what a quantity is in, `loss` the option that it has by default.
         cases, patients: of each split: {split: number}.
         classes: {split: counts of each class}; {} without classes, as of quantities and times.
+        events: the same of the event, of times to it; else {}.
         thresholds: what is predicted is decided by thresholds that a policy can fit.
         official: the data say themselves which case is in which split.
         one_class: a case has one class at most, so that a batch can hold all classes.
         size: the median side along H, W in pixels, or D, H, W in voxels; empty without.
         spacing: the median in mm along D, H, W; empty without.
         least_extent: in mm along D, H, W, that all volumes have; empty without.
+        grey: the Hounsfield units between which all but one in a hundred voxels lie; empty where values are others.
+        coloured: the files of pictures whose channels differ, of some that have several, as a share.
         giveaways: what tells the classes apart without the picture, such as ``the extent along D``.
         boxes: (N, 2) widths and heights of the boxes, in pixels of the files.
         instances: smallest, median and largest bag; empty without.
         features: of an instance.
+        sites: how many there are, 0 where nobody says.
+        weights: option values of `model.weights` that lie on this machine: {model: value}.
         machine: what there is to train on.
     """
 
@@ -66,6 +72,10 @@ class Facts:
     patients: Mapping[str, int]
     classes: Mapping[str, Counts]
     machine: Machine
+    target: str = ""
+    unit: str = ""
+    loss: str = ""
+    events: Mapping[str, Counts] = field(default_factory=dict)
     official: bool = False
     one_class: bool = True
     thresholds: bool = True
@@ -76,6 +86,10 @@ class Facts:
     boxes: Sequence[Sequence[float]] = ()
     instances: Sequence[float] = ()
     features: int = 0
+    grey: Sequence[float] = ()
+    coloured: float = 0.0
+    sites: int = 0
+    weights: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def train(self) -> int:
@@ -87,21 +101,31 @@ class Facts:
         """Give the greatest factor of a class of the training split: how many others come on one of it."""
         return max((row["factor"] or 0.0 for row in self.classes.get("train", {}).values()), default=0.0)
 
-    def rarest(self, split: str) -> tuple[str, int]:
-        """Give the class with the fewest patients in a split, and their number."""
-        rows = self.classes.get(split, {})
-        return min(
-            ((name, int(row["patients"])) for name, row in rows.items()), key=lambda row: row[1], default=("", 0)
-        )
+    @property
+    def people(self) -> str:
+        """Name what is counted as independent: patients, or the cases where each is a patient of its own."""
+        return "patients" if sum(self.patients.values()) < sum(self.cases.values()) else self.noun
+
+    @property
+    def volumes(self) -> bool:
+        """Tell whether cases have a depth."""
+        return len(self.size) == 3
+
+    def rarest(self, *splits: str) -> tuple[str, int]:
+        """Give the class (or the event) with the fewest patients in some splits, and their number; '' without any."""
+        numbers: dict[str, int] = {}
+        for split in splits:
+            for name, row in (self.classes or self.events).get(split, {}).items():
+                numbers[name] = numbers.get(name, 0) + int(row["patients"])
+        return min(numbers.items(), key=lambda pair: pair[1], default=("", 0))
 
 
-def facts_of(
-    inspection: Inspection, by_split: Mapping[str, Counts], noun: str, official: bool, machine: Machine
-) -> Facts:
+def facts_of(inspection: Inspection, by_split: Mapping[str, Counts], noun: str, machine: Machine, **more: Any) -> Facts:
     """Collect what an inspection has measured.
 
     Args:
         by_split: `medtrain.report.imbalance` of its rows.
+        more: of `Facts`, what an inspection doesn't know.
     """
     used = inspection.cases.iloc[inspection.used]
     images, spec = inspection.images, inspection.spec
@@ -114,8 +138,11 @@ def facts_of(
         cases={name: int((used["split"] == name).sum()) for name in inspection.splits},
         patients={name: int(used["patient"][used["split"] == name].nunique()) for name in inspection.splits},
         classes=by_split if spec is not None and spec.target.forms & {"probabilities", "boxes"} else {},
+        events=by_split if spec is not None and "times" in spec.target.forms else {},
         machine=machine,
-        official=official,
+        target="" if spec is None else spec.target.kind,
+        unit=str(getattr(spec.target, "unit", "") or "") if spec is not None else "",
+        loss=str(getattr(spec.target, "usual_loss", "")) if spec is not None else "",
         one_class=spec is None or not spec.target.several,
         thresholds=spec is not None and takes_policy(spec.target, "youden"),
         size=of_volumes.get("voxels") or images.get("size", {}).get("median", ()),
@@ -125,6 +152,9 @@ def facts_of(
         boxes=sides,
         instances=[instances[name] for name in ("smallest", "median", "largest")] if instances else (),
         features=int(np.prod(images.get("instance", [0]))) if instances else 0,
+        grey=images.get("hounsfield", ()),
+        coloured=float(images.get("coloured", 0.0)),
+        **more,
     )
 
 

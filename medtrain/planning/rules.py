@@ -10,25 +10,31 @@ import math
 
 import numpy as np
 
-from medtrain.metric.precision import expected_precision
 from medtrain.planning.choice import Choice, rule
 from medtrain.planning.facts import Facts
+from medtrain.planning.interval import what_the_test_says
 
-FEW_EVENTS = 40  # patients of the rarest class in the test split, below which a cross-validation tests all of them
+FEW_EVENTS = 40  # patients of the rarest class (with the event) in the test split, below which folds test all of them
+FEW_TESTED = 20  # the same of all patients, where there are no classes
 FOLDS = 5
 SMALL = 64  # pixels a side: films that small keep their size, and networks their full resolution at the start
 FEW = 1000  # cases to train on, below which augmentation is strong
+MANY = 10_000  # the same, from which on weights of other pictures give little
 UNEQUAL = 10.0  # others on one of a class, from which on the sampler balances (docs/imbalance.md)
 SKEWED = 2.0  # the same, from which on 0.5 is no threshold
+FEW_TIMES = 50  # events to train on, below which ten intervals of time have too few each
 STEPS = 1500  # of the optimizer, from which on small networks gain little
 EPOCHS = (10, 100)
 SMALLEST_BOX = 12  # pixels of the network's input that the fifth percentile of boxes should have
 COARSE = 100  # patients of the rarest class in validation, below which the loss chooses the epoch
 BY_LOSS = {"monitor": "val_loss", "mode": "min"}
-SIZES = (128, 224, 320, 512, 640, 768, 1024)
+SIZES = (64, 96, 128, 224, 320, 512, 640, 768, 1024)
+WINDOW = (-1000.0, 2000.0)  # Hounsfield units: air, and denser than bone
+MOST_SITES = 20  # of which figures each can be read
+LENGTHS = ("mm", "cm", "mm2", "cm2", "mm3", "cm3", "ml", "cc", "mm²", "cm²", "mm³", "cm³")  # units of a size
 
 
-ALL = ("image", "volume", "bag", "boxes")
+ALL = ("image", "volume", "bag", "boxes", "mask")
 
 
 def small(facts: Facts) -> bool:
@@ -36,30 +42,49 @@ def small(facts: Facts) -> bool:
     return len(facts.size) == 2 and min(facts.size) <= SMALL
 
 
-@rule("image", "volume", "bag")
+@rule(*ALL)
+def loss(facts: Facts) -> Choice | None:
+    """Take the usual loss of what is predicted; of few cases a batch, times by intervals rather than by risk sets."""
+    if not facts.loss:
+        return None
+    events = sum(row["patients"] for row in facts.events.get("train", {}).values())
+    if facts.events and events >= FEW_TIMES:
+        why = f"{events:,} events to train on; Cox's risk sets would be those of a batch, intervals need none"
+        return Choice("loss", "hazards", why)
+    if facts.events:
+        why = f"{events:,} events to train on: fewer than ten intervals need; risk sets are those of a batch"
+        return Choice("loss", facts.loss, why)
+    return Choice("loss", facts.loss, f"what is predicted is {facts.target}" + f" in {facts.unit}" * bool(facts.unit))
+
+
+@rule("image", "volume", "bag", "mask")
 def folds(facts: Facts) -> Choice | None:
     """Test every case once where one test split would say too little."""
+    if facts.official or not facts.cases.get("test"):
+        return None
     name, events = facts.rarest("test")
-    if facts.official or not name or events >= FEW_EVENTS:
+    tested, needed = (events, FEW_EVENTS) if name else (facts.patients.get("test", 0), FEW_TESTED)
+    whole = facts.rarest(*facts.cases)[1] if name else sum(facts.patients.values())
+    if tested >= needed or whole < 2 * FOLDS:
         return None
-    whole = sum(facts.rarest(split)[1] for split in facts.cases)
-    if whole < 2 * FOLDS:
-        return None
-    one, all_of_them = (_auroc_width(facts, name, share) for share in ("test", None))
-    return Choice(
-        "data.folds",
-        FOLDS,
-        f"the test split would hold {events} patients with {name}, an AUROC of 0.8 an interval of {one}; {FOLDS} folds "
-        f"test all {whole}: {all_of_them}",
-    )
+    return Choice("data.folds", FOLDS, f"{what_the_test_says(facts, 1)}; {what_the_test_says(facts, FOLDS)}")
 
 
-def _auroc_width(facts: Facts, name: str, split: str | None) -> str:
-    rows = [facts.classes[part][name] for part in ([split] if split else facts.classes) if name in facts.classes[part]]
-    events = sum(row["patients"] for row in rows)
-    others = max(1, sum(facts.patients[part] for part in ([split] if split else facts.classes)) - events)
-    low, high = expected_precision(max(events, 1), others)["auroc"]["ci95"] or (0.0, 1.0)
-    return f"{low:.2f} to {high:.2f}"
+@rule("image", "volume", "bag")
+def sites(facts: Facts) -> Choice | None:
+    """Break the results down by site: a model may know a site by its look."""
+    if not 2 <= facts.sites <= MOST_SITES:
+        return None
+    why = f"{facts.sites} sites: figures of each; data.split_by=site would test on sites that were never seen"
+    return Choice("eval.groups", ["site"], why)
+
+
+@rule("image")
+def colours(facts: Facts) -> Choice | None:
+    """Keep colours where pictures have them."""
+    if facts.coloured <= 0.5:
+        return None
+    return Choice("data.channels", 3, f"{facts.coloured:.0%} of some pictures that were looked at have colours")
 
 
 @rule("image")
@@ -72,7 +97,7 @@ def image_size(facts: Facts) -> Choice | None:
         size = [int(n) for n in facts.size] if facts.size[0] != facts.size[1] else int(side)
         return Choice("data.image_size", size, f"films have {side:.0f} px a side: no more is in them")
     most = 320 if facts.machine.gpu else 224 if facts.train < 5000 else 128
-    size = max(size for size in SIZES if size <= max(min(side, most), SIZES[0]))
+    size = max(size for size in SIZES if size <= min(side, most))
     return Choice(
         "data.image_size", size, f"films of {side:.0f} px; {facts.machine.words} for {facts.train:,} to train on"
     )
@@ -87,7 +112,7 @@ def box_image_size(facts: Facts) -> Choice | None:
     side = max(facts.size)
     wanted = side * SMALLEST_BOX / max(small, 1e-9)
     most = 1024 if facts.machine.gpu else 512
-    size = next((size for size in SIZES if size >= min(wanted, side, most)), most)
+    size = next((size for size in SIZES if size >= max(128, min(wanted, side, most))), most)
     size = min(size, math.ceil(side / 32) * 32)
     shown = small * size / side
     return Choice(
@@ -97,13 +122,28 @@ def box_image_size(facts: Facts) -> Choice | None:
     )
 
 
+def film_network(facts: Facts) -> str:
+    """Name the network for films."""
+    return "densenet121" if facts.machine.gpu and not small(facts) and facts.train >= 500 else "resnet18"
+
+
 @rule("image")
 def image_network(facts: Facts) -> Choice:
     """Take a network that the machine trains in time and the cases can fill."""
-    if facts.machine.gpu and not small(facts) and facts.train >= 500:
-        return Choice("model", "densenet121", f"{facts.machine.words}, {facts.train:,} films to train on")
     why = f"films of {min(facts.size):.0f} px" if small(facts) else facts.machine.words
-    return Choice("model", "resnet18", f"{why}, {facts.train:,} films to train on")
+    return Choice("model", film_network(facts), f"{why}, {facts.train:,} films to train on")
+
+
+@rule("image")
+def weights(facts: Facts) -> Choice | None:
+    """Start from weights of other pictures where there are few, if the machine has them."""
+    if small(facts) or facts.train >= MANY:
+        return None
+    name = film_network(facts)
+    if name in facts.weights:
+        return Choice("model.weights", facts.weights[name], f"{facts.train:,} films to train on; they lie here already")
+    why = f"none of {name} lie on this machine; where it may fetch them, IMAGENET1K_V1 helps sets of {facts.train:,}"
+    return Choice("model.weights", "none", why)
 
 
 @rule("boxes")
@@ -138,17 +178,12 @@ def field_of_view(facts: Facts) -> Choice | None:
 
 
 @rule("volume")
-def centre(facts: Facts) -> Choice | None:
-    """Judge a case by its middle, where all inputs have one extent."""
+def centre(facts: Facts) -> list[Choice]:
+    """Judge a case by its middle, read once a visit, where all inputs have one extent."""
     if not telling(facts):
-        return None
-    return Choice("data.center", "volume", "one input a case, around its middle: a grid would show its extent")
-
-
-@rule("volume")
-def visits(facts: Facts) -> Choice | None:
-    """Read one input a case where there is but one."""
-    return Choice("data.patches_per_volume", 1, "the middle is one input") if telling(facts) else None
+        return []
+    why = "one input a case, around its middle: a grid would show its extent"
+    return [Choice("data.center", "volume", why), Choice("data.patches_per_volume", 1, "the middle is one input")]
 
 
 @rule("volume")
@@ -164,6 +199,23 @@ def patch(facts: Facts) -> Choice | None:
 
 
 @rule("volume")
+def window(facts: Facts) -> Choice | None:
+    """Show Hounsfield units on one scale, rather than each volume on its own."""
+    if len(facts.grey) != 2:
+        return None
+    low, high = max(facts.grey[0], WINDOW[0]), min(facts.grey[1], WINDOW[1])
+    value = [10 * math.floor(low / 10), 10 * math.ceil(high / 10)]
+    return Choice("data.window", value, "CT: one scale for all volumes, beyond which lies one voxel in a hundred")
+
+
+@rule("mask")
+def mask_network(facts: Facts) -> Choice:
+    """Take the plain U-Net; spacing, patches, strides and batches are planned from the training cases, as nnU-Net's."""
+    why = f"{facts.train:,} volumes to train on; spacing, patches, strides, batches: the plan below"
+    return Choice("model", "unet_3d", why)
+
+
+@rule("volume")
 def volume_network(facts: Facts) -> Choice:
     """Take a 3D network that so many cases can fill."""
     if facts.machine.gpu and facts.train >= 300:
@@ -173,13 +225,12 @@ def volume_network(facts: Facts) -> Choice:
 
 @rule("bag")
 def bag_network(facts: Facts) -> Choice:
-    """Pool by attention, which says what it looked at."""
+    """Pool by attention, which says what it looked at; a bag of one instance has nothing to pool."""
     low, middle, high = facts.instances or (0, 0, 0)
-    return Choice(
-        "model",
-        "gated_attention_mil",
-        f"bags of {low:,.0f} to {high:,.0f} instances (median {middle:,.0f}) of {facts.features:,} features",
-    )
+    if high <= 1:
+        return Choice("model", "mlp_probe", f"bags of one instance of {facts.features:,} features: nothing to pool")
+    why = f"bags of {low:,.0f} to {high:,.0f} instances (median {middle:,.0f}) of {facts.features:,} features"
+    return Choice("model", "gated_attention_mil", why)
 
 
 @rule("image", "volume", "bag")
@@ -217,6 +268,16 @@ def augmentation(facts: Facts) -> Choice:
     return Choice("augment", name, f"{facts.train:,} films to train on")
 
 
+@rule("image", "volume")
+def true_to_scale(facts: Facts) -> Choice | None:
+    """Leave sizes as they are where a size is what is predicted."""
+    if facts.unit.lower() not in LENGTHS:
+        return None
+    return Choice(
+        "augment.scale", 0.0, f"what is predicted is in {facts.unit}: a scaled picture would be another answer"
+    )
+
+
 @rule("volume")
 def volume_augmentation(facts: Facts) -> Choice:
     """Change small sets more."""
@@ -238,7 +299,7 @@ def batch_size(facts: Facts) -> int:
 def batch(facts: Facts) -> Choice:
     """Take batches that leave an epoch at least sixteen steps."""
     size = batch_size(facts)
-    return Choice("data.batch_size", size, f"{max(1, facts.train // size):,} steps an epoch of {facts.train:,}")
+    return Choice("data.batch_size", size, f"{math.ceil(facts.train / size):,} steps an epoch of {facts.train:,}")
 
 
 @rule(*ALL)
@@ -255,22 +316,20 @@ def epochs(facts: Facts) -> Choice:
     size = batch_size(facts)
     number = min(max(math.ceil(STEPS * size / max(1, facts.train)), EPOCHS[0]), EPOCHS[1])
     return Choice(
-        "trainer.max_epochs", number, f"{number * max(1, facts.train // size):,} steps of {size} {facts.noun}"
+        "trainer.max_epochs", number, f"{number * math.ceil(facts.train / size):,} steps of {size} {facts.noun}"
     )
 
 
 @rule("image", "volume", "boxes")
-def averaging(facts: Facts) -> Choice:
-    """Judge averaged weights: of few validation cases the best epoch is often the luckiest."""
-    return Choice("callbacks", "ema", f"{facts.cases.get('val', 0):,} {facts.noun} choose the epoch")
-
-
-@rule("image", "volume", "boxes")
-def window(facts: Facts) -> Choice:
-    """Average over a few epochs of steps, not over the whole training."""
+def averaging(facts: Facts) -> list[Choice]:
+    """Judge weights averaged over a few epochs: of few validation cases the best epoch is often the luckiest."""
     steps = max(1, facts.train // batch_size(facts))
     decay = round(1 - 1 / min(max(2 * steps, 50), 1000), 4)
-    return Choice("callbacks.ema.decay", decay, f"the last {1 / (1 - decay):,.0f} of {steps:,} steps an epoch, about")
+    length = 1 / (1 - decay)
+    return [
+        Choice("callbacks", "ema", f"{facts.cases.get('val', 0):,} {facts.noun} choose the epoch"),
+        Choice("callbacks.ema.decay", decay, f"over about {length:,.0f} steps, {length / steps:.1f} epochs"),
+    ]
 
 
 @rule("image", "volume")
@@ -279,7 +338,7 @@ def chooser(facts: Facts) -> list[Choice]:
     name, patients = facts.rarest("val")
     if not name or patients >= COARSE:
         return []
-    reason = f"{patients} patients with {name} in validation: an AUROC of so few prefers a lucky epoch"
+    reason = f"{patients} {facts.people} with {name} in validation: a ranking of so few prefers a lucky epoch"
     nodes = ("callbacks.best", "callbacks.early_stopping")
     return [Choice(f"{node}.{key}", value, reason) for node in nodes for key, value in BY_LOSS.items()]
 

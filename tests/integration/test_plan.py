@@ -20,7 +20,7 @@ def test_an_experiment_of_each_kind_of_data(medtrain: Callable[..., Ran], folder
     words = [word for word in TINIES[kind] if not word.startswith(NOT_PLANNED)]
     ran = medtrain("plan", f"data={DATA[kind]}", *words, "plan.steps=2", "trainer=cpu")
     assert ran.code == 0, ran.out + ran.err
-    assert "forecast: " in ran.out and "ms a step" in ran.out and f"experiment={DATA[kind]}" in ran.out
+    assert "forecast: " in ran.out and " a step, " in ran.out and f"experiment={DATA[kind]}" in ran.out
     file = folder / "medtrain_configs" / "experiment" / f"{DATA[kind]}.yaml"
     content = yaml.safe_load(file.read_text())
     assert {"override /data": DATA[kind]} in content["defaults"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import yaml
 
+from medtrain.metric.precision import expected_precision
 from medtrain.planning import Choice, Facts, Machine, as_experiment, choose, fit_to_time
+from medtrain.planning.interval import what_the_test_says
 
 CPU = Machine(cores=4, memory_gb=16)
 GPU = Machine(cores=16, memory_gb=128, gpu="A100", gpu_gb=40, half=True)
@@ -57,7 +60,7 @@ def test_few_events_are_tested_by_folds_unless_the_data_are_split_already() -> N
     assert "data.folds" not in chosen("image", facts(train=140, sick=70, official=True))
     assert "data.folds" not in chosen("image", facts(train=2000, sick=1000))
     reason = next(c.reason for c in choose("image", facts(train=140, sick=70)) if c.key == "data.folds")
-    assert "20 patients with sick" in reason and "100" in reason
+    assert "20 images with sick" in reason and "5 folds test 100" in reason
 
 
 def test_steps_are_as_many_whatever_the_number_of_cases() -> None:
@@ -105,3 +108,72 @@ def test_the_experiment_leaves_to_the_person_what_they_have_set() -> None:
     assert {"override /model": "densenet121"} in content["defaults"] and "resnet18" not in text
     assert content["data"] == {"table": "a.csv", "image_size": 28} and content["eval"] == {"tta": 8}
     assert "# data.image_size: 28: 28 px" in text and text.startswith("# @package _global_\n# t\n")
+
+
+def test_a_time_to_an_event_has_intervals_where_there_are_events_enough() -> None:
+    times = {"target": "event", "loss": "cox", "classes": {}}
+    few, many = ({"train": {"event": {"patients": n}}, "test": {"event": {"patients": n // 3}}} for n in (30, 300))
+    assert chosen("image", replace(facts(), events=few, **times))["loss"] == "cox"
+    choice = chosen("image", replace(facts(), events=many, **times))
+    assert choice["loss"] == "hazards" and "data.folds" not in choice and "eval.threshold" not in choice
+    assert chosen("image", replace(facts(), events=few, **times))["data.folds"] == 5  # 10 events in the test split
+
+
+def test_a_size_is_predicted_from_pictures_that_are_not_scaled() -> None:
+    quantity = replace(facts(), target="value", loss="mse", classes={}, thresholds=False)
+    assert chosen("volume", replace(quantity, unit="mm", size=(64.0, 64.0, 64.0)))["augment.scale"] == 0.0
+    months = chosen("image", replace(quantity, unit="months"))
+    assert "augment.scale" not in months and months["loss"] == "mse" and "data.folds" not in months
+
+
+def test_colours_stay_where_there_are_some() -> None:
+    assert chosen("image", facts(coloured=0.9))["data.channels"] == 3
+    assert "data.channels" not in chosen("image", facts(coloured=0.0))
+
+
+def test_no_film_is_enlarged() -> None:
+    assert chosen("image", facts(size=(73, 80)))["data.image_size"] == 64
+    assert chosen("image", facts(size=(110, 100)))["data.image_size"] == 96
+
+
+def test_weights_of_other_pictures_are_taken_from_this_machine_alone() -> None:
+    assert chosen("image", facts(weights={"resnet18": "IMAGENET1K_V1"}))["model.weights"] == "IMAGENET1K_V1"
+    assert chosen("image", facts())["model.weights"] == "none"
+    assert "model.weights" not in chosen("image", facts(size=(28, 28)))
+    assert "model.weights" not in chosen("image", facts(20_000, 10_000))
+
+
+def test_a_ct_has_one_scale() -> None:
+    of_ct = facts(size=(64.0, 64.0, 64.0), grey=(-1024.0, 637.0))
+    assert chosen("volume", of_ct)["data.window"] == [-1000, 640]
+    assert "data.window" not in chosen("volume", facts(size=(64.0, 64.0, 64.0)))
+
+
+def test_a_bag_of_one_instance_has_nothing_to_pool() -> None:
+    assert chosen("bag", facts(size=(), instances=(1, 1, 1), features=30))["model"] == "mlp_probe"
+    assert chosen("bag", facts(size=(), instances=(1, 4, 40), features=30))["model"] == "gated_attention_mil"
+
+
+def test_sites_are_judged_one_by_one() -> None:
+    assert chosen("image", facts(sites=3))["eval.groups"] == ["site"]
+    assert "eval.groups" not in chosen("image", facts(sites=1)) and "eval.groups" not in chosen(
+        "image", facts(sites=90)
+    )
+
+
+def test_masks_are_planned_too() -> None:
+    few = Facts(
+        "volumes", {"train": 20, "val": 4, "test": 6}, {"train": 20, "val": 4, "test": 6}, {}, GPU, target="mask"
+    )
+    choice = chosen("mask", few)
+    assert choice == {"data.folds": 5, "model": "unet_3d", "trainer.precision": "bf16-mixed"}
+
+
+def test_what_the_test_split_says() -> None:
+    text = what_the_test_says(facts(2000, 1000), 1)  # 285 of 571 patients, each with an image
+    low, high = expected_precision(285, 286)["auroc"]["ci95"]
+    sure = f"an AUROC of 0.8 would be known to within {low:.2f} to {high:.2f}"
+    assert text == f"the test split holds 285 images with sick, {sure}"
+    assert what_the_test_says(facts(2000, 1000), 5).startswith("5 folds test 1,427 images with sick")
+    two_each = Facts("images", {"test": 40}, {"test": 20}, {}, CPU)
+    assert what_the_test_says(two_each, 1) == "the test split holds 20 patients"

@@ -33,10 +33,10 @@ def fingerprint_of(cases: Sequence[Case], facts: Sequence[MaskFacts], label_of: 
         intensity = np.stack([*ends, pooled.mean(1), pooled.std(1)], 1)
     shape_N3 = np.array([image.shape[1:] for image in images], np.int64).reshape(-1, 3)
     spacing_N3 = np.array([image.spacing for image in images]).reshape(-1, 3)
-    return Fingerprint(shape_N3, spacing_N3, intensity, _hounsfield(images))
+    return Fingerprint(shape_N3, spacing_N3, intensity, in_hounsfield(images))
 
 
-def _hounsfield(images: Sequence[Stored]) -> bool:
+def in_hounsfield(images: Sequence[Stored]) -> bool:
     """Tell whether values are whole and reach down to air."""
     if not images or not all("int" in image.source.dtype for image in images):
         return False

@@ -1,0 +1,39 @@
+"""How wide the interval of an AUROC would be, in words: what a test split, or all cases, would say at most."""
+
+from __future__ import annotations
+
+from medtrain.metric.precision import expected_precision
+from medtrain.planning.facts import Facts
+
+SUPPOSED = 0.8  # an AUROC
+
+
+def expected_interval(facts: Facts, name: str, splits: list[str]) -> str:
+    """Write the 95 % interval that an AUROC of `SUPPOSED` would have over the patients of some splits.
+
+    Args:
+        name: of a class, whose patients are the events.
+    """
+    rows = [facts.classes[split][name] for split in splits if name in facts.classes.get(split, {})]
+    events = sum(row["patients"] for row in rows)
+    others = max(1, sum(facts.patients[split] for split in splits) - events)
+    limits = expected_precision(max(events, 1), others)["auroc"]["ci95"] or (0.0, 1.0)
+    return "{:.2f} to {:.2f}".format(*limits)
+
+
+def what_the_test_says(facts: Facts, folds: int) -> str:
+    """Say how many patients the test rests on, and what interval follows; '' where there is nothing to count.
+
+    Args:
+        folds: of a cross-validation, which tests all; 1 without.
+    """
+    splits = list(facts.cases) if folds > 1 else ["test"]
+    where = f"{folds} folds test" if folds > 1 else "the test split holds"
+    name, events = facts.rarest(*splits)
+    if not name:
+        patients = sum(facts.patients.get(split, 0) for split in splits)
+        return f"{where} {patients:,} {facts.people}" if patients else ""
+    text = f"{where} {events:,} {facts.people} with {name}"
+    if name not in facts.classes.get(splits[-1], {}) and name not in facts.classes.get(splits[0], {}):
+        return text
+    return f"{text}, an AUROC of {SUPPOSED} would be known to within {expected_interval(facts, name, splits)}"
