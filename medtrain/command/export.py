@@ -25,7 +25,8 @@ from medtrain.export.parity import agreement
 from medtrain.export.portable import Portable
 from medtrain.io import record
 from medtrain.io.files import sha256, write_text
-from medtrain.target import Target
+from medtrain.model import columns_learned
+from medtrain.task.base import Task
 
 
 def main(cfg: DictConfig, folder: Path) -> None:
@@ -38,8 +39,6 @@ def main(cfg: DictConfig, folder: Path) -> None:
     form.check(cfg.export.opset)
     run = open_run(cfg.run)
     run.spec.target.check_verb("export")
-    if run.spec.covariates:
-        raise UsageError("export: there is none of runs with columns beside the image (data.covariates) yet")
     refuse_unfinished(run.folder)
     if cfg.eval.get("gate"):
         raise UsageError(f"eval.gate={cfg.eval.gate}: a gate is not exported along; leave it out: eval.gate=null")
@@ -54,7 +53,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
             | {"sha256": sha256(file)}
             for name, part in portable.parts.items()
         }
-        facts = facts_of(cfg, task.spec.target, portable, identity, networks) | {"decision": decision_of(run)}
+        facts = facts_of(cfg, task, portable, identity, networks) | {"decision": decision_of(run)}
         made = export_folder.program(facts)
         export_folder.fill(staged, made, facts)
         parity = prove(cfg, run, portable, staged, facts, folder)
@@ -113,18 +112,20 @@ def identity_of(cfg: DictConfig, run: Trained) -> dict[str, str]:
 
 
 def facts_of(
-    cfg: DictConfig, target: Target, portable: Portable, identity: Mapping[str, str], networks: dict[str, Any]
+    cfg: DictConfig, task: Task, portable: Portable, identity: Mapping[str, str], networks: dict[str, Any]
 ) -> dict[str, Any]:
     """Put model.json together, but for the decision.
 
     Args:
-        target: as it is evaluated.
+        task: as it is evaluated.
     """
     columns = build.plain(cfg.data.get("columns")) or {}
     rows = {
         "columns": {role: columns.get(role) for role in ("path", "patient", "case")},
         "patient_pattern": cfg.data.get("patient_pattern"),
         "path_format": cfg.data.get("path_format"),
+        "merge_case": bool(cfg.data.get("merge_case")),
+        "covariates": covariates_of(task),
     }
     return {
         "$schema": export_folder.SCHEMA,
@@ -138,11 +139,21 @@ def facts_of(
         "writes": portable.writes,
         "precision": cfg.export.precision,
         "networks": networks,
-        "target": target.to_dict() | {"positive": target.positive},
+        "target": task.spec.target.to_dict() | {"positive": task.spec.target.positive},
         "rows": rows,
         "batch_size": int(cfg.data.batch_size or 1),  # a plan chooses that of masks, which go one by one
         **portable.facts,
     }
+
+
+def covariates_of(task: Task) -> list[dict[str, Any]]:
+    """Say how columns beside cases are coded, and by which mean and deviation each network scales numbers."""
+    own = columns_learned(task.model)
+    return [
+        {key: value for key, value in column.to_dict().items() if key not in ("mean", "std")}
+        | {"scales": [[of[place].mean, of[place].std] for of in own]}
+        for place, column in enumerate(task.spec.covariates)
+    ]
 
 
 def decision_of(run: Trained) -> dict[str, Any]:

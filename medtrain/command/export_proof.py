@@ -9,19 +9,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from medtrain.command import build
 from medtrain.command.evaluate import run_loader
+from medtrain.command.export_inputs import lay_out
 from medtrain.command.trained import Trained
 from medtrain.config.features import on_features
-from medtrain.core.errors import MedtrainError, UsageError
-from medtrain.data.base import Data, Fixed
-from medtrain.data.batches import module_of
-from medtrain.data.changes import read_splits
-from medtrain.data.rows.manifest import Manifest
+from medtrain.core.errors import MedtrainError
+from medtrain.data.base import Data
 from medtrain.export.folder import PARITY, network_of
 from medtrain.export.parity import SHOWN, Limits, Parity
 from medtrain.export.portable import ExportRequest, Portable
@@ -52,18 +49,18 @@ def prove(
     """
     inputs = folder / "inputs"
     inputs.mkdir()
-    count = lay_out(cfg, run, portable, inputs)
+    given, count = lay_out(cfg, run, portable, inputs)
     ours = folder / f"run{portable.suffix}"
     task = run.task(cfg)  # anew: what is exported may have other numbers
     portable.watch(task)
-    refuse_nothing(predict(cfg, run, task, inputs, ours), count)
+    refuse_nothing(predict(cfg, run, task, given, ours), count)
     limit = LIMITS[cfg.export.precision]
     limits = Limits(limit, cfg.export.precision != "fp32", run.decision.thresholds)
     requirements = (staged / "requirements.txt").read_text(encoding="utf-8").splitlines()
     by_batch: dict[int, Parity] = {}
     for size in (count, 1):
         theirs = folder / f"export_{size}{portable.suffix}"
-        ran = run_alone(staged, requirements, str(inputs), str(theirs), "--batch-size", str(size))
+        ran = run_alone(staged, requirements, str(given), str(theirs), "--batch-size", str(size))
         if not theirs.is_file() or ran.code not in (0, 1):
             last = ran.err.strip().splitlines()[-1:] or ["it said nothing"]
             raise MedtrainError(f"the export does not run (predict.py ended with {ran.code}): {last[0][:300]}")
@@ -98,60 +95,13 @@ def request_of(cfg: DictConfig, run: Trained, half: bool) -> ExportRequest:
     return ExportRequest(run.decision, build.plain(cfg.data), half, encoder)
 
 
-def lay_out(cfg: DictConfig, run: Trained, portable: Portable, folder: Path) -> int:
-    """Put real cases and strange ones into a folder, real files by links; returns how many real ones there are."""
-    kind = module_of(cfg.data)
-    fixed = Fixed() if on_features(cfg) else Fixed(run.spec)  # files are listed as they are, not as their features
-    parts = build.data_parts(cfg, as_read=on_features(cfg))
-    data = kind(build.plain(cfg.data), fixed=fixed, report=build.warn, **parts)
-    manifest, rows = real_cases(cfg, run, data)
-    if manifest.beside:
-        raise UsageError("export: cases of several files can't be exported yet; one file with all channels can")
-    if manifest.content is not None:
-        contents = (manifest.content[[row]][0] for row in rows)
-        files = [portable.keep(content, folder / f"{number:04d}") for number, content in enumerate(contents)]
-    else:
-        sources = [Path(source) for source in data.files_of(manifest, rows)]
-        files = [folder / f"{number:04d}_{source.name}" for number, source in enumerate(sources)]
-        for link, source in zip(files, sources, strict=True):
-            link.symlink_to(source.absolute())
-    if not files:
-        raise MedtrainError(f"none of the {len(rows)} cases of the test split can be read: nothing to prove it with")
-    portable.strange(files[0], folder)
-    return len(files)
-
-
-def real_cases(cfg: DictConfig, run: Trained, data: Data) -> tuple[Manifest, list[int]]:
-    """List the cases that are compared: of `input`, else of the run's test split, evenly spread over it.
-
-    Raises:
-        MedtrainError: none of them is there.
-    """
-    if cfg.input is not None:
-        manifest = data.arrange(data.inputs(Path(cfg.input)))
-        rows = list(range(len(manifest)))
-    else:
-        manifest = data.listed()
-        splits = read_splits(run.folder / "splits.csv")
-        tested = set(splits.loc[splits["split"] == "test", "case"])
-        rows = [row for row, case in enumerate(manifest.case) if case in tested]
-    there = [row for row in rows if manifest.content is not None or Path(manifest.path[row]).exists()]
-    if not there:
-        raise MedtrainError(
-            f"none of the {len(rows)} cases of the test split of {run.folder} is where it was: nothing to prove the "
-            "export with; name others: input=FOLDER"
-        )
-    spread = np.linspace(0, len(there) - 1, min(len(there), cfg.export.cases)).round().astype(int)
-    return manifest, [there[place] for place in spread.tolist()]
-
-
-def predict(cfg: DictConfig, run: Trained, task: Task, inputs: Path, output: Path) -> Data:
-    """Write what the run itself predicts of a folder, on the CPU in 32 bits, as exports run; returns the cases."""
+def predict(cfg: DictConfig, run: Trained, task: Task, given: Path, output: Path) -> Data:
+    """Write what the run predicts of a folder or table, on the CPU in 32 bits as exports run; returns the cases."""
     cpu = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
     assert isinstance(cpu, DictConfig)
     with open_dict(cpu):
         cpu.trainer.update(accelerator="cpu", devices=1, num_nodes=1, precision="32-true", strategy="auto")
-        cpu.input = str(inputs)
+        cpu.input = str(given)
     trainer = build.trainer(cpu, output.parent, training=False)
     data = build.inputs(cpu, run.spec)
     run_loader(trainer, task, data, data.predict_dataloader)
@@ -179,7 +129,11 @@ def speed(portable: Portable, staged: Path, facts: Mapping[str, Any]) -> float:
     """Measure how many times as fast as torch the exported network is, in this process on this CPU, by medians."""
     (name, part), *_ = portable.parts.items()
     network = network_of(facts["format"])(staged, facts["networks"][name])
-    batch = {key: torch.cat([example] * max(1, TIMED_BATCH // len(example))) for key, example in part.inputs.items()}
+    counted = [key for key in part.inputs if 0 in {**part.batch[key], **part.free.get(key, {})}]
+    batch = {
+        key: torch.cat([example] * max(1, TIMED_BATCH // len(example))) if key in counted else example
+        for key, example in part.inputs.items()
+    }
     arrays = {key: value.numpy() for key, value in batch.items()}
     part.network.eval()
     with torch.no_grad():

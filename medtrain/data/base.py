@@ -20,12 +20,12 @@ from torch.utils.data import Sampler
 from medtrain.core.errors import Problem, UsageError
 from medtrain.core.progress import Progress, to_stderr
 from medtrain.core.truth import Truth
-from medtrain.data.beside import SHUFFLED, check_control, coded, columns_of, learned_columns, told_of, within
+from medtrain.data.beside import SHUFFLED, check_control, columns_of, learned_columns, told_of, within
 from medtrain.data.files import Files, unreadable
 from medtrain.data.fingerprint import digest, label_digests, row_texts
 from medtrain.data.loaders import Loaders, Rows
 from medtrain.data.refusal import refuse_or_tell
-from medtrain.data.rows.covariates import Columns
+from medtrain.data.rows.covariate_cells import Columns, coded
 from medtrain.data.rows.groups import group_columns
 from medtrain.data.rows.manifest import Manifest
 from medtrain.data.source import declared, reader

@@ -19,7 +19,8 @@ from medtrain.core.covariates import Covariate, learned
 from medtrain.core.errors import Problem, UsageError
 from medtrain.core.streams import stream
 from medtrain.core.words import nearest
-from medtrain.data.rows.covariates import Columns, constant, read_columns, read_known, unlike_training
+from medtrain.data.rows.covariate_cells import Columns, unlike_training
+from medtrain.data.rows.covariates import constant, read_columns, read_known
 from medtrain.data.rows.manifest import Manifest
 from medtrain.target import DataSpec
 
@@ -51,13 +52,6 @@ def columns_of(manifest: Manifest, cfg: Any, spec: DataSpec | None, strict: bool
 def learned_columns(columns: Columns, train: Rows) -> tuple[Covariate, ...]:
     """Learn scale and vocabulary of each column from these rows (DataError: one has no known value)."""
     return tuple(learned(name, kind, columns.values[name][train]) for name, kind in columns.kinds.items())
-
-
-def coded(known: Sequence[Covariate], columns: Columns, rows: Rows) -> NDArray[np.float32] | None:
-    """Code what these rows have (N, C), as batches carry it; None where there are no columns."""
-    if not known:
-        return None
-    return np.stack([column.coded(columns.values[column.name][rows]) for column in known], 1).astype(np.float32)
 
 
 def told_of(

@@ -97,8 +97,17 @@ def _start(facts: Mapping[str, Any], proof: Mapping[str, Any]) -> str:
     agrees = f"On {proof['cases']} cases it predicts what the run does: {agreement(proof)} (parity.json)."
     return (
         "## How to get started\n\n```bash\npip install -r requirements.txt\npython predict.py INPUT OUTPUT\n```\n\n"
-        f"INPUT is {facts['reads']}, a folder of them, or a CSV with a column of paths; OUTPUT {facts['writes']}. "
-        + agrees
+        f"INPUT is {facts['reads']}, a folder of them, or a CSV with a column of paths{_beside(facts)}; "
+        f"OUTPUT {facts['writes']}. " + agrees
+    )
+
+
+def _beside(facts: Mapping[str, Any]) -> str:
+    """Name the columns beside the input that the CSV should have."""
+    names = [str(column["name"]) for column in facts["rows"].get("covariates") or ()]
+    return (
+        f" and the columns {', '.join(names)} (what is missing there, and all in a folder, counts as unknown)"
+        * bool(names)
     )
 
 

@@ -9,9 +9,6 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
-import pandas as pd
-
 UNKNOWN = frozenset(
     ("", "nan", "na", "n/a", "n.a.", "n.a", "#n/a", "#na", "<na>", "nat", "null", "nil", "none", "-", "--", "?", ".")
 )
@@ -46,10 +43,10 @@ def names(cells: Sequence[str], unknown: bool = True) -> list[str]:
     Args:
         unknown: keep what says that nothing is known as it is written, else it becomes ''.
     """
-    codes, distinct = pd.factorize(np.array(cells, dtype=object))
-    texts = [without_decimals(cell) for cell in distinct]
-    texts = [text if unknown or not is_unknown(text) else "" for text in texts]
-    return np.array(texts, dtype=object)[codes].tolist()
+    forms = {cell: without_decimals(cell) for cell in dict.fromkeys(cells)}
+    if not unknown:
+        forms = {cell: "" if is_unknown(text) else text for cell, text in forms.items()}
+    return [forms[cell] for cell in cells]
 
 
 def folded(text: str) -> str:
@@ -78,3 +75,13 @@ def one_spelling(counts: Mapping[str, int], known: Sequence[str] = ()) -> dict[s
     to = {text: group[0] for group in spellings(counts) for text in group[1:]}
     to |= {text: ours[folded(text)] for text in counts if folded(text) in ours}
     return {text: name for text, name in to.items() if text != name and text not in known}
+
+
+def apart(columns: list[str]) -> list[str]:
+    """Number columns of one name as pandas does, which took blanks around names for a difference: label, label.1."""
+    seen: dict[str, int] = {}
+    for n, name in enumerate(columns):
+        seen[name] = seen.get(name, -1) + 1
+        if seen[name]:
+            columns[n] = f"{name}.{seen[name]}"
+    return columns

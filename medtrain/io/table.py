@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from medtrain.core.errors import DataError, UsageError
 from medtrain.core.words import nearest
-from medtrain.io.cells import cleaned, names
+from medtrain.io.cells import apart, cleaned, names
 from medtrain.io.table_files import is_table_name, table_text
 
 
@@ -128,16 +128,6 @@ def read_table(path: Path, key: str = "data.table") -> RawTable:
 def _parse(content: str, separator: str, **options: Any) -> pd.DataFrame:
     # index_col=False: NIH's tables end each row with a comma too many.
     table = pd.read_csv(io.StringIO(content), sep=separator, index_col=False, skip_blank_lines=False, **options)
-    table.columns = _apart([cleaned(str(name)) for name in table.columns])
+    table.columns = apart([cleaned(str(name)) for name in table.columns])
     table.index = pd.RangeIndex(2, len(table) + 2)
     return table
-
-
-def _apart(columns: list[str]) -> list[str]:
-    """Number columns of one name as pandas does, which took blanks around names for a difference: label, label.1."""
-    seen: dict[str, int] = {}
-    for n, name in enumerate(columns):
-        seen[name] = seen.get(name, -1) + 1
-        if seen[name]:
-            columns[n] = f"{name}.{seen[name]}"
-    return columns

@@ -10,7 +10,7 @@ from medtrain.model.build import build_model, fill_from_spec, fit_channels
 from medtrain.model.detector import Detector, Stage, losses_wanted
 from medtrain.model.dropout import check_passes, dropout_passes
 from medtrain.model.ensemble import Ensemble, members_of
-from medtrain.model.fusion import fuse, show_columns
+from medtrain.model.fusion import columns_learned, fuse, show_columns
 from medtrain.model.head import tie_outputs
 from medtrain.model.instance_attention import class_logits, score_instances
 from medtrain.model.memory import kept_bytes
@@ -25,6 +25,7 @@ __all__ = [
     "build_model",
     "check_passes",
     "class_logits",
+    "columns_learned",
     "dropout_passes",
     "fill_from_spec",
     "fit_channels",

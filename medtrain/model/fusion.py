@@ -130,5 +130,10 @@ def show_columns(network: nn.Module, columns_BC: Tensor | None) -> None:
             module.shown.columns = columns_BC
 
 
+def columns_learned(network: nn.Module) -> list[tuple[Covariate, ...]]:
+    """List the columns that a network takes, or each member of an ensemble, as it has learned them; empty if none."""
+    return [module.covariates for module in network.modules() if isinstance(module, Fusion)]
+
+
 def _ends(module: nn.Module, n_logits: int) -> bool:
     return isinstance(module, nn.Linear) and module.out_features == n_logits

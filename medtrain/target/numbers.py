@@ -29,7 +29,7 @@ def numbers_of(raw: RawTable, column: str, bad: dict[int, Problem], notices: lis
         DataError: no cell is a number, or commas may stand for a point or for thousands.
     """
     texts = [cleaned(text) for text in raw.column(column)]
-    commas = decimal_commas(raw, column, texts)
+    commas = decimal_commas(raw.file.name, column, texts)
     values, odd = parsed(texts)
     for n in odd:
         detail = f"{column} is {texts[n]!r}, no number (data.unit_name says the unit of all)"
@@ -37,7 +37,7 @@ def numbers_of(raw: RawTable, column: str, bad: dict[int, Problem], notices: lis
     known = values[np.isfinite(values)]
     if not len(known):
         raise DataError(f"{raw.file.name}: no cell of {column!r} is a number, and data.target=value needs some")
-    notices += [*commas, *far_off(raw, column, known)]
+    notices += [*commas, *far_off(raw.file.name, column, known)]
     return values
 
 
@@ -55,8 +55,11 @@ def parsed(texts: Sequence[str]) -> tuple[Array, list[int]]:
     return values, odd
 
 
-def decimal_commas(raw: RawTable, column: str, texts: Sequence[str]) -> list[Problem]:
+def decimal_commas(file: str, column: str, texts: Sequence[str]) -> list[Problem]:
     """Tell that commas are read as decimal points, where there are any.
+
+    Args:
+        file: the name of the table.
 
     Raises:
         DataError: they may stand for thousands too.
@@ -67,14 +70,14 @@ def decimal_commas(raw: RawTable, column: str, texts: Sequence[str]) -> list[Pro
     point = with_comma[0].replace(",", ".")
     if all(re.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}", text) for text in with_comma):
         raise DataError(
-            f"{raw.file.name}: {with_comma[0]!r} in {column!r} may be {with_comma[0].replace(',', '')} or {point}",
+            f"{file}: {with_comma[0]!r} in {column!r} may be {with_comma[0].replace(',', '')} or {point}",
             advice="write decimals with a point, and thousands without a comma",
         )
     detail = f"commas in {column!r} are read as decimal points, {with_comma[0]!r} as {point}"
-    return [Problem("decimal_comma", raw.file.name, detail, "note")]
+    return [Problem("decimal_comma", file, detail, "note")]
 
 
-def far_off(raw: RawTable, column: str, known: Array) -> list[Problem]:
+def far_off(file: str, column: str, known: Array) -> list[Problem]:
     """Tell of values so far from the others that they may stand for something else, such as -999 for unknown."""
     low, middle, high = np.quantile(known, (0.25, 0.5, 0.75))
     if not high > low:
@@ -87,4 +90,4 @@ def far_off(raw: RawTable, column: str, known: Array) -> list[Problem]:
         f"{len(far):,} values of {column!r} lie more than {ODD} interquartile ranges from the median "
         f"{middle:g}: {shown}; where they stand for 'unknown', leave them out with data.filter"
     )
-    return [Problem("far_value", raw.file.name, detail, "warning")]
+    return [Problem("far_value", file, detail, "warning")]

@@ -13,7 +13,8 @@ import torch
 from medtrain.core.covariates import Covariate, encoded, learned
 from medtrain.core.errors import DataError, UsageError
 from medtrain.data.base import Fixed
-from medtrain.data.rows.covariates import Columns, read_columns, read_known, unlike_training
+from medtrain.data.rows.covariate_cells import Columns, unlike_training
+from medtrain.data.rows.covariates import read_columns, read_known
 from medtrain.data.rows.manifest import Manifest, read_manifest
 from medtrain.target import DataSpec
 from tests.data.tables import config, opened, write_images

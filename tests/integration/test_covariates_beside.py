@@ -40,5 +40,16 @@ def test_columns_go_through_the_command(medtrain: Any, tmp_path: Path, monkeypat
     table[["path"]].to_csv("new.csv", index=False)
     ran = medtrain("predict", "run=both", "input=new.csv", "output=p.csv")
     assert ran.code == 0 and "no column 'age', 'sex'" in ran.out + ran.err
-    ran = medtrain("export", "run=f0")
-    assert ran.code == 2 and "data.covariates" in ran.err
+    ran = medtrain("export", "run=both", "output=made", "export.cases=12")
+    assert ran.code == 0 and "0 decisions changed" in ran.out, ran.err
+    assert read_json("made/parity.json")["cases"] == 12
+    facts = read_json("made/model.json")
+    assert [len(column["scales"]) for column in facts["rows"]["covariates"]] == [2, 2]
+    assert [entry["name"] for entry in facts["networks"]["model"]["inputs"]] == ["pixels", "columns"]
+    table.assign(sex="x").to_csv("odd.csv", index=False)
+    tables = []
+    for run in ("both", "made"):
+        ran = medtrain("predict", f"run={run}", "input=odd.csv", f"output={run}.csv")
+        assert ran.code == 0 and "48 cases have values that training has not seen: 'x' (48)" in ran.out + ran.err
+        tables.append(pd.read_csv(f"{run}.csv"))
+    pd.testing.assert_frame_equal(*tables, atol=1e-5)

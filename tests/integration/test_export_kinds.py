@@ -55,16 +55,23 @@ def test_a_detector_in_tiles(folder: Path, medtrain: Callable[..., Ran]) -> None
 
 def test_bags_of_patients(folder: Path, medtrain: Callable[..., Ran]) -> None:
     draw = np.random.default_rng(0)
-    rows = ["slide_id,label,patient"]
+    rows = ["slide_id,label,patient,age"]
     for number in range(48):  # two slides a patient
         y = number // 2 % 2
         x = draw.normal(size=(int(draw.integers(3, 9)), 8)).astype(np.float16)
         x[:2] += 2 * y
         with h5py.File(folder / f"s{number}.h5", "w") as file:
             file["features"] = x
-        rows.append(f"s{number},{y},P{number // 2}")
+        rows.append(f"s{number},{y},P{number // 2},{40 + number // 2 % 7}")
     (folder / "bags.csv").write_text("\n".join(rows) + "\n")
-    words = ["data.table=bags.csv", f"data.root={folder}", "data.unit=patient", "trainer=cpu", "trainer.max_epochs=1"]
+    words = [
+        "data.table=bags.csv",
+        f"data.root={folder}",
+        "data.unit=patient",
+        "data.covariates=[age]",
+        "trainer=cpu",
+        "trainer.max_epochs=1",
+    ]
     ran = medtrain("train", "task=wsi_mil", "data=feature_bags", *words, "eval.bootstrap=20", "hydra.run.dir=run")
     assert ran.code == 0, ran.err
     ran = medtrain("export", "run=run", "output=made")
@@ -75,6 +82,7 @@ def test_bags_of_patients(folder: Path, medtrain: Callable[..., Ran]) -> None:
     for run in ("run", "made"):
         ran = medtrain("predict", f"run={run}", "input=new.csv", f"output={run}.csv")
         assert ran.code == 1, ran.err
+        assert "no column 'age', which the model has learned: taken as missing in all rows" in ran.out + ran.err
         tables.append(pd.read_csv(f"{run}.csv"))
     assert tables[0]["case"].tolist() == ["A", "B", "C"]
     assert tables[0]["error"].isna().tolist() == [True, True, False]

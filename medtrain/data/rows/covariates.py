@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,10 +17,11 @@ from medtrain.core.covariates import Covariate, Kind
 from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.core.words import nearest
 from medtrain.data.fingerprint import row_texts
+from medtrain.data.rows.covariate_cells import Cells, Columns, read_cells, read_numbers, shown
 from medtrain.data.rows.manifest import Manifest
 from medtrain.io.cells import cleaned, is_unknown, names, one_spelling
 from medtrain.io.table import Listing
-from medtrain.target.numbers import decimal_commas, far_off, parsed
+from medtrain.target.numbers import parsed
 from medtrain.target.quantity import FEWEST_NAMES
 from medtrain.target.spelling import refuse_two_ways
 
@@ -30,31 +30,6 @@ NUMBERS = 0.9  # of the known cells: a column with so many numbers is one of num
 FEWEST = 10  # known cases from which on a column that agrees with the label is no chance
 RUNNING = 20  # different whole numbers, a case each, from which on they may be names
 DIGITS = 5  # of whole numbers, a case each, that may be names
-SHOWN = 5
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Columns beside the image as the rows have them.
-
-    Args:
-        kinds: of each column, by its name, in the order of data.covariates.
-        values: of each, a row an entry: float with NaN, or texts with '' where nothing is known.
-        bad: positions and problems of cells that can't be used.
-        notices: what is to be told.
-        lacking: columns of a trained model that the table lacks: unknown in all rows.
-    """
-
-    kinds: Mapping[str, Kind] = field(default_factory=dict)
-    values: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    bad: Sequence[tuple[int, Problem]] = ()
-    notices: Sequence[Problem] = ()
-    lacking: Sequence[str] = ()
-
-    def texts(self, rows: NDArray[np.int64]) -> list[str]:
-        """Write what these rows have, a text a row, for digests."""
-        parts = [[str(value) for value in values[rows].tolist()] for values in self.values.values()]
-        return ["|".join(row) for row in zip(*parts, strict=True)]
 
 
 def read_columns(manifest: Manifest, cfg: Mapping[str, Any]) -> Columns:
@@ -74,7 +49,7 @@ def read_columns(manifest: Manifest, cfg: Mapping[str, Any]) -> Columns:
         _refuse_roles(manifest, name)
         kind = chosen[name] = _kind(manifest, name, kinds.get(name))
         if kind == "number":
-            columns[name] = _numbers(manifest, name, bad, notices)
+            columns[name] = read_numbers(cells_of(manifest, [name]), name, bad, notices)
         else:
             columns[name] = _categories(manifest, name, bool(cfg.get("merge_case")), notices)
         notices += _missing(manifest, name) + _like_names(manifest, name, columns[name])
@@ -85,71 +60,23 @@ def read_columns(manifest: Manifest, cfg: Mapping[str, Any]) -> Columns:
 
 
 def read_known(manifest: Manifest, known: Sequence[Covariate], merge_case: bool, strict: bool) -> Columns:
-    """Read the columns that a trained model has learned; those that the table lacks are unknown in all rows.
-
-    Args:
-        strict: a cell that is no number where one is wanted makes its row bad; else it counts as unknown, and is told.
-    """
+    """Read the columns that a trained model has learned (see `read_cells`)."""
     table = () if isinstance(manifest.raw, Listing) else tuple(map(str, manifest.raw.text.columns))
-    columns: dict[str, NDArray[Any]] = {}
-    bad: dict[int, Problem] = {}
-    notices: list[Problem] = []
-    lacking = [column.name for column in known if column.name not in table]
-    for column in known:
-        if column.name in lacking:
-            empty: Any = np.full(len(manifest), np.nan) if column.kind == "number" else [""] * len(manifest)
-            columns[column.name] = np.array(empty, dtype=None if column.kind == "number" else object)
-        elif column.kind == "number":
-            columns[column.name] = _numbers(manifest, column.name, bad, notices)
-        else:
-            cells = manifest.raw.known_names(column.name)
-            to = one_spelling(Counter(cells), column.categories) if merge_case else {}
-            columns[column.name] = np.array([to.get(cell, cell) for cell in cells], dtype=object)
-    if lacking:
-        detail = f"no column {', '.join(map(repr, lacking))}, which the model has learned: taken as missing in all rows"
-        notices.append(Problem("no_covariate", manifest.raw.file.name, detail, "warning"))
-    if bad and not strict:
-        first = next(iter(bad.values()))
-        notices.append(
-            Problem(
-                "bad_covariate", first.where, f"{first.detail}: {len(bad):,} such rows, taken as missing", "warning"
-            )
-        )
-    chosen = {column.name: column.kind for column in known}
-    return Columns(chosen, columns, sorted(bad.items()) if strict else (), notices, lacking)
+    there = [column.name for column in known if column.name in table]
+    return read_cells(known, cells_of(manifest, there), merge_case, strict)
 
 
-def unlike_training(known: Sequence[Covariate], columns: Columns, rows: NDArray[np.int64], what: str) -> list[Problem]:
-    """Tell of categories that training has not seen, and of numbers far outside its range.
-
-    Args:
-        rows: of the cases in question.
-        what: they are, in words.
-    """
-    problems = []
-    for column in known:
-        values = columns.values[column.name][rows]
-        if column.kind == "category":
-            unseen = Counter(text for text in values.tolist() if text and text not in column.categories)
-            if unseen:
-                shown = _shown([f"{text!r} ({count:,})" for text, count in unseen.most_common()])
-                like = nearest(next(iter(unseen)), column.categories)
-                detail = (
-                    f"{unseen.total():,} {what} have values that training has not seen: {shown}{like}; taken as unknown"
-                )
-                problems.append(Problem("unseen_category", column.name, detail, "warning"))
-        elif far := values[column.far(values)].tolist():
-            shown = _shown([f"{value:g}" for value in sorted(set(far))])
-            detail = f"{len(far):,} {what} lie far outside training's {column.low:g} to {column.high:g}: {shown}"
-            problems.append(Problem("far_from_training", column.name, detail, "warning"))
-    return problems
+def cells_of(manifest: Manifest, columns: Sequence[str]) -> Cells:
+    """Take columns of a table as written."""
+    raw = manifest.raw
+    return Cells(raw.file.name, {name: raw.column(name) for name in columns}, manifest.where)
 
 
 def in_words(known: Sequence[Covariate]) -> str:
     """Say in a line what training has learned of the columns."""
     parts = []
     for column in known:
-        range_ = f"{column.low:g} to {column.high:g}" if column.kind == "number" else _shown(column.categories)
+        range_ = f"{column.low:g} to {column.high:g}" if column.kind == "number" else shown(column.categories)
         missing = f", {column.missing:,} missing" if column.missing else ""
         parts.append(f"{column.name} ({column.kind}, {range_}{missing})")
     return f"beside the image: {', '.join(parts)}"
@@ -215,18 +142,6 @@ def _kind(manifest: Manifest, name: str, named: str | None) -> Kind:
     )
 
 
-def _numbers(manifest: Manifest, name: str, bad: dict[int, Problem], notices: list[Problem]) -> NDArray[np.float64]:
-    raw, texts = manifest.raw, [cleaned(text) for text in manifest.raw.column(name)]
-    notices += decimal_commas(raw, name, texts)
-    values, odd = parsed(texts)
-    for n in odd:
-        bad.setdefault(n, Problem("bad_covariate", manifest.where[n], f"{name} is {texts[n]!r}, no number"))
-    known = values[np.isfinite(values)]
-    if len(known):
-        notices += far_off(raw, name, known)
-    return np.asarray(values, np.float64)
-
-
 def _categories(manifest: Manifest, name: str, merge_case: bool, notices: list[Problem]) -> NDArray[Any]:
     """Read categories, those that differ by case or blanks alone joined or refused (UsageError)."""
     cells = manifest.raw.known_names(name)
@@ -247,8 +162,8 @@ def _missing(manifest: Manifest, name: str) -> list[Problem]:
     forms = Counter(text for text in names(manifest.raw.column(name)) if is_unknown(text))
     if not forms:
         return []
-    shown = _shown([f"{text!r} ({count:,})" if text else f"blank ({count:,})" for text, count in forms.most_common()])
-    detail = f"{forms.total():,} of {len(manifest):,} rows say nothing: {shown}; missing is a value of its own"
+    listed = shown([f"{text!r} ({count:,})" if text else f"blank ({count:,})" for text, count in forms.most_common()])
+    detail = f"{forms.total():,} of {len(manifest):,} rows say nothing: {listed}; missing is a value of its own"
     return [Problem("missing_covariate", name, detail, "warning")]
 
 
@@ -307,7 +222,3 @@ def _is_label(name: str) -> DataError:
         f"data.covariates: {name!r} says the same as the label in all rows: with it nothing would be learned of images",
         advice="leave it out of data.covariates",
     )
-
-
-def _shown(items: Sequence[str]) -> str:
-    return ", ".join(items[:SHOWN]) + f" and {len(items) - SHOWN} more" * (len(items) > SHOWN)

@@ -48,7 +48,7 @@ def patients_of(
         for n, name in enumerate(patient)
         if not name
     ]
-    return patient, bad, True
+    return [name or written[n] for n, name in enumerate(patient)], bad, True
 
 
 def _nothing(cell: str) -> str:

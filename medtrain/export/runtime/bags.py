@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from medtrain.data.rows.bags import BAG_NAMES
 from medtrain.data.rows.columns import USUAL
 from medtrain.data.rows.people import match_patient
 from medtrain.export.runtime.classes import one_by_one
-from medtrain.export.runtime.inputs import Case, find_column, list_cases, read_rows
+from medtrain.export.runtime.columns import read_beside
+from medtrain.export.runtime.inputs import Case, find_column, list_cases, patients_named, read_rows
 from medtrain.export.runtime.started import Predict, Started, start
 from medtrain.io.bags import HDF5, SUFFIXES, Bag, find_bag, read_hdf5_bag, settled_tile
 from medtrain.io.csv_bags import CsvBags, is_csv_bags, read_csv_bags
@@ -37,6 +39,7 @@ def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
         else:
             cases = list_cases(started.input, started.facts["rows"], bags_below, bags_of_table)
         whole, members = of_patients(cases) if started.facts["input"].get("unit") == "patient" else of_bags(cases)
+        beside = read_beside(started, whole)
     except MedtrainError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -57,7 +60,7 @@ def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
     return one_by_one(
         started,
         whole,
-        lambda number: arrays_of(together(members[number], read), reach),
+        lambda number: arrays_of(together(members[number], read), reach) | beside.of([number]),
         lambda arrays: graph_for(started, len(arrays["features"]))(**arrays),
     )
 
@@ -114,7 +117,7 @@ def of_patients(cases: Sequence[Case]) -> tuple[list[Case], list[list[int]]]:
     members: dict[str, list[int]] = {}
     for number, case in enumerate(cases):
         members.setdefault(case.patient, []).append(number)
-    return [Case(name, name, cases[of[0]].path) for name, of in members.items()], list(members.values())
+    return [replace(cases[of[0]], name=name, patient=name) for name, of in members.items()], list(members.values())
 
 
 def together(numbers: Sequence[int], read: Callable[[int], Placed]) -> list[Placed]:
@@ -147,7 +150,7 @@ def bags_of_table(file: Path, facts: Mapping[str, Any]) -> list[Case]:
     Raises:
         UsageError: it has no column of them.
     """
-    columns, rows = read_rows(file)
+    columns, rows, places = read_rows(file)
     path = find_column(columns, facts["columns"].get("path"), BAG_NAMES)
     if path is None:
         raise UsageError(f"{file.name} has no column called {', '.join(BAG_NAMES[:4])} or the like: {columns}")
@@ -156,11 +159,12 @@ def bags_of_table(file: Path, facts: Mapping[str, Any]) -> list[Case]:
     patient = find_column(columns, facts["columns"].get("patient"), of_patients)
     patient = patient or find_column(columns, None, USUAL["patient"])
     pattern, root = facts["patient_pattern"], file.absolute().parent
+    named = patients_named([row[patient] for row in rows], facts) if patient else [None] * len(rows)
     cases = []
-    for row in rows:
-        bag = str(find_bag(root, row[path])) if row[path] else ""
-        whose = match_patient(pattern, row[path]) if pattern else patient and row[patient]
-        cases.append(Case(row[case] or row[path], whose or row[case] or row[path], bag))
+    for row, place, given in zip(rows, places, named, strict=True):
+        bag = os.path.abspath(find_bag(root, row[path])) if row[path] else ""
+        whose = match_patient(pattern, bag) if pattern else given
+        cases.append(Case(row[case] or row[path], whose or bag, bag, row, place))
     return cases
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtrain.export.runtime.classes import ClassRows
-from medtrain.export.runtime.inputs import in_batches, list_cases
+from medtrain.export.runtime.columns import with_beside
+from medtrain.export.runtime.inputs import in_batches
 from medtrain.export.runtime.started import begin
 from medtrain.io.image import ImageForm, read_fitted
 from medtrain.io.picture_files import pictures_below
@@ -30,10 +31,10 @@ def form_of(facts: Mapping[str, Any]) -> ImageForm:
 
 def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
     """Predict images; returns 0, 1 where any could not be read, 2 where nothing could be done."""
-    begun = begin(network, folder, argv, lambda own: list_cases(own.input, own.facts["rows"], pictures_below))
+    begun = begin(network, folder, argv, with_beside(pictures_below))
     if begun is None:
         return 2
-    started, cases = begun
+    started, (cases, beside) = begun
     form = form_of(started.facts["input"])
     rows = ClassRows(cases, started.facts["target"])
     for batch in in_batches(enumerate(cases), started.batch_size):
@@ -45,5 +46,5 @@ def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
             except Exception as error:  # a bad file costs only itself
                 rows.errors[number] = reason_of(error)
         if numbers:
-            rows.add(numbers, started.networks["model"](pixels=np.stack(pixels)))
+            rows.add(numbers, started.networks["model"](pixels=np.stack(pixels), **beside.of(numbers)))
     return rows.close(started.output)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from medtrain.core.errors import UsageError
 from medtrain.data.rows.columns import USUAL
 from medtrain.data.rows.paths import files_of, written_paths
 from medtrain.data.rows.people import match_patient
+from medtrain.io.cells import apart, cleaned, names, one_spelling
 from medtrain.io.dicom import is_dicom_file, read_patient_id
 from medtrain.io.pseudonym import KEY, keyed
 
@@ -31,11 +34,15 @@ class Case:
         name: what results call it.
         patient: who it is of; without any word of that the case itself.
         path: absolute.
+        cells: of its row, by column; none where it stands in no table.
+        where: the row is, as messages have it.
     """
 
     name: str
     patient: str
     path: str
+    cells: Mapping[str, str] = field(default_factory=dict)
+    where: str = ""
 
 
 def list_cases(
@@ -62,9 +69,9 @@ def list_cases(
     if not files:
         raise UsageError(f"{given} holds nothing that can be read")
     beneath = [file.relative_to(given).as_posix() if file != given else given.absolute().name for file in files]
-    names = [given.name] if given.is_file() else beneath
+    called = [given.name] if given.is_file() else beneath
     paths = [str(file.absolute()) for file in files]
-    pattern, named = facts["patient_pattern"], list(zip(names, paths, strict=True))
+    pattern, named = facts["patient_pattern"], list(zip(called, paths, strict=True))
     patients = [match_patient(pattern, name) if pattern else header_patient(path) for name, path in named]
     return [Case(name, patient or name, path) for (name, path), patient in zip(named, patients, strict=True)]
 
@@ -85,7 +92,7 @@ def in_batches(cases: Iterable[Any], size: int) -> Iterator[list[Any]]:
 
 def cases_of_table(file: Path, facts: Mapping[str, Any]) -> list[Case]:
     """List the cases of a table whose paths are written out, or lack a suffix."""
-    columns, rows = read_rows(file)
+    columns, rows, places = read_rows(file)
     path = find_column(columns, facts["columns"].get("path"), USUAL["path"])
     if path is None:
         raise UsageError(f"{file.name} has no column called {', '.join(USUAL['path'][:4])} or the like: {columns}")
@@ -93,26 +100,38 @@ def cases_of_table(file: Path, facts: Mapping[str, Any]) -> list[Case]:
     root = file.absolute().parent
     written, _ = written_paths([row[path] for row in rows], facts, root)
     paths, _ = files_of(written, root)
-    names = [row[case] or name if case else name for row, name in zip(rows, written, strict=True)]
+    called = [row[case] or name if case else name for row, name in zip(rows, written, strict=True)]
     pattern = facts["patient_pattern"]
     if pattern:
         patients = [match_patient(pattern, name) for name in written]
     elif patient:
-        patients = [row[patient] for row in rows]
+        patients = patients_named([row[patient] for row in rows], facts)
     else:
         patients = [header_patient(name) for name in paths]
     whose = [given or name for given, name in zip(patients, written, strict=True)]
-    return [Case(*row) for row in zip(names, whose, paths, strict=True)]
+    return [Case(*row) for row in zip(called, whose, paths, rows, places, strict=True)]
 
 
-def read_rows(file: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Read the columns' names and the rows of a CSV (comma, semicolon or tab); blank rows are left out."""
+def patients_named(cells: Sequence[str], facts: Mapping[str, Any]) -> list[str | None]:
+    """Name patients by the cells of their column, as `medtrain.data.rows.people` does; None where nothing is known."""
+    known = names(cells, unknown=False)
+    to = one_spelling(Counter(known)) if facts.get("merge_case") else {}
+    return [to.get(name, name) or None for name in known]
+
+
+def read_rows(file: Path) -> tuple[list[str], list[dict[str, str]], list[str]]:
+    """Read columns' names, rows and the place of each of a CSV (comma, semicolon or tab); blank rows are left out."""
     content = file.read_text(encoding="utf-8-sig").lstrip("\r\n")
     header = content.splitlines()[0] if content.strip() else ""
-    lines = csv.reader(content.splitlines(), delimiter=max(",;\t", key=header.count))
-    columns = [name.strip() for name in next(lines, [])]
-    rows = [dict(zip(columns, (cell.strip() for cell in line), strict=False)) for line in lines if any(line)]
-    return columns, [dict.fromkeys(columns, "") | row for row in rows]
+    lines = csv.reader(io.StringIO(content, newline=""), delimiter=max(",;\t", key=header.count))
+    columns = apart([cleaned(name) for name in next(lines, [])])
+    rows, places = [], []
+    for number, line in enumerate(lines, start=2):
+        cells = [cell.strip() for cell in line]
+        if any(cells):
+            rows.append(dict.fromkeys(columns, "") | dict(zip(columns, cells, strict=False)))
+            places.append(f"{file.name} row {number}")
+    return columns, rows, places
 
 
 def find_column(columns: Sequence[str], named: Any, usual: Sequence[str]) -> str | None:

@@ -30,9 +30,10 @@ class Network:
         options.log_severity_level = 3  # errors
         providers = [provider or "CPUExecutionProvider"]
         self._session = onnxruntime.InferenceSession(str(folder / facts["file"]), options, providers=providers)
+        self._inputs = [entry["name"] for entry in facts["inputs"]]
         self._outputs = [output["name"] for output in facts["outputs"]]
 
     def __call__(self, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Run one batch, its inputs by their names."""
-        values = self._session.run(self._outputs, inputs)
+        """Run one batch, its inputs by their names; others are for networks that see more."""
+        values = self._session.run(self._outputs, {name: inputs[name] for name in self._inputs})
         return {name: np.asarray(value) for name, value in zip(self._outputs, values, strict=True)}

@@ -34,7 +34,7 @@ class Network:
         self._outputs = [entry["name"] for entry in facts["outputs"]]
 
     def __call__(self, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Run one batch, its inputs by their names."""
+        """Run one batch, its inputs by their names; others are for networks that see more."""
         tensors = [torch.from_numpy(inputs[name]).to(self._device) for name in self._inputs]
         with torch.no_grad():
             values = self._program(*tensors)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,15 @@ from medtrain.data.batches.patches import Case as Voxels
 from medtrain.data.batches.patches import Visit, grid_of
 from medtrain.data.batches.volumes import find_volumes
 from medtrain.export.runtime.classes import one_by_one
-from medtrain.export.runtime.inputs import in_batches, list_cases
+from medtrain.export.runtime.columns import with_beside
+from medtrain.export.runtime.inputs import in_batches
 from medtrain.export.runtime.started import Started, begin
 from medtrain.io.store.voxel_values import prepared_image
 from medtrain.io.volume import Source, Triple, Volume
 from medtrain.io.volume_source import read_volume
 
-Judge = Callable[[Started, Any], dict[str, NDArray[Any]]]  # what a case's columns are made of, of a volume
+Columns = Mapping[str, NDArray[Any]]  # what a graph takes of the columns beside a case
+Judge = Callable[[Started, Any, Columns], dict[str, NDArray[Any]]]  # what a case's columns are made of, of a volume
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,17 @@ def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
 
 def predict(judge_volume: Judge, network: Any, folder: Path, argv: Sequence[str] | None) -> int:
     """Read volumes and write what `judge_volume` says of each; returns as `main`."""
-    begun = begin(network, folder, argv, lambda own: list_cases(own.input, own.facts["rows"], find_volumes))
+    begun = begin(network, folder, argv, with_beside(find_volumes))
     if begun is None:
         return 2
-    started, cases = begun
+    started, (cases, beside) = begun
     facts = started.facts["input"]
-    return one_by_one(started, cases, lambda n: read_case(cases[n].path, facts), partial(judge_volume, started))
+    return one_by_one(
+        started,
+        cases,
+        lambda n: (read_case(cases[n].path, facts), beside.of([n])),
+        lambda read: judge_volume(started, *read),
+    )
 
 
 def read_case(path: str, facts: dict[str, Any]) -> Any:
@@ -94,10 +100,10 @@ def hold(path: str, volume: Volume, spacing: Any, channels: int, window: Any = N
     return held
 
 
-def judge(started: Started, volume: Any) -> dict[str, NDArray[Any]]:
+def judge(started: Started, volume: Any, columns: Columns) -> dict[str, NDArray[Any]]:
     """Run all patches of a volume through the network, then their logits through the graph that pools them."""
     instances = [
-        started.networks["model"](patches=np.stack(batch))["instances"]
+        started.networks["model"](patches=np.stack(batch), **columns)["instances"]
         for batch in in_batches(patches_of(volume, started.facts["input"]["form"]), started.batch_size)
     ]
     return started.networks["pool"](instances=np.concatenate(instances))

@@ -16,7 +16,7 @@ from medtrain.data.settings import image_form
 from medtrain.export.parity import Compare, compare_classes, compare_risks, compare_values
 from medtrain.export.portable import ExportRequest, Part, Portable
 from medtrain.io.image import ImageForm, read_image
-from medtrain.model import Ensemble
+from medtrain.model import Ensemble, columns_learned, show_columns
 
 WHITE = 65535.0
 ODD = ((1, 1), (3, 200), (131, 57))  # heights and widths that no size divides
@@ -30,8 +30,13 @@ class ImageClassifier(nn.Module):
         self.logits, self.judge = Logits(task, request), Judge(task, request)
         self.views, self.pooling = task.views, task.target.pooling
 
-    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        """Map (B, C, H, W) uint16 over its full range to what `outputs_of` names."""
+    def forward(self, pixels: Tensor, columns: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Map (B, C, H, W) uint16 over its full range to what `outputs_of` names.
+
+        Args:
+            columns: beside the images, coded (B, V) float32, of networks that take any.
+        """
+        show_columns(self.logits.network, columns)
         x = pixels.to(torch.float32) / WHITE
         seen = [self.logits(view).double() for view in ([x] if self.views is None else self.views(x))]
         return self.judge(seen[0] if len(seen) == 1 else pool_case(torch.stack(seen), "mean", **self.pooling))
@@ -93,6 +98,11 @@ class Judge(nn.Module):
         return probs_BC, decision, self.target.disagreement_of(probs_BSC, decision)
 
 
+def columns_beside(task: Any, rows: int) -> dict[str, Tensor]:
+    """Give an example of the columns beside so many cases, an input of graphs whose network takes any."""
+    return {"columns": torch.zeros(rows, len(task.spec.covariates))} if columns_learned(task.model) else {}
+
+
 def outputs_of(task: Any) -> dict[str, str]:
     """Say what the outputs of `Judge` are."""
     several, v = task.target.several, len(task.spec.classes)
@@ -146,12 +156,13 @@ def portable_images(task: Any, request: ExportRequest) -> Portable:
     refuse_drawn(task)
     form, spec = image_form(request.data, task.spec), task.spec
     pixels = torch.from_numpy(np.arange(2 * spec.channels * form.size[0] * form.size[1]) % 65536).to(torch.uint16)
+    columns = columns_beside(task, 2)
     return Portable(
         {
             "model": Part(
                 ImageClassifier(task, request),
-                {"pixels": pixels.reshape(2, spec.channels, *form.size)},
-                {"pixels": {0: "batch"}},
+                {"pixels": pixels.reshape(2, spec.channels, *form.size), **columns},
+                {"pixels": {0: "batch"}, **{name: {0: "batch"} for name in columns}},
                 outputs_of(task),
                 free={"pixels": {2: "height", 3: "width"}},
             )

@@ -17,8 +17,16 @@ from medtrain.core.pool import pool_case
 from medtrain.data.batches.patch_form import PatchForm, patch_form
 from medtrain.export.portable import ExportRequest, Part, Portable
 from medtrain.io.volume_source import read_volume
-from medtrain.model import Ensemble
-from medtrain.task.classification.portable import Judge, Logits, break_off, comparing, outputs_of_one, refuse_drawn
+from medtrain.model import Ensemble, show_columns
+from medtrain.task.classification.portable import (
+    Judge,
+    Logits,
+    break_off,
+    columns_beside,
+    comparing,
+    outputs_of_one,
+    refuse_drawn,
+)
 
 ODD = (3, 5, 7)  # voxels a side of a small volume
 TRAINING = ("jitter", "per_volume", "foreground_share", "beyond", "label", "min_share", "control")
@@ -33,8 +41,13 @@ class PatchNetwork(nn.Module):
         self.logits = Logits(task, request)
         self.views, self.k, self.pooling = task.views, task.spec.n_logits, task.target.pooling
 
-    def forward(self, patches: Tensor) -> tuple[Tensor, ...]:
-        """Map (N, C, D, H, W) float32 in 0..1 to (N, S, K), one column more with scores."""
+    def forward(self, patches: Tensor, columns: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Map (N, C, D, H, W) float32 in 0..1 to (N, S, K), one column more with scores.
+
+        Args:
+            columns: beside the volume that all patches are of, coded (1, V) float32, of networks that take any.
+        """
+        show_columns(self.logits.network, columns)
         seen = [self.logits(view) for view in ([patches] if self.views is None else self.views(patches))]
         if len(seen) == 1:
             return (seen[0],)
@@ -73,10 +86,11 @@ def portable_volumes(task: Any, request: ExportRequest) -> Portable:
     members = len(task.model.members) if isinstance(task.model, Ensemble) else 1
     example = (2, spec.channels, *form.size)
     width = spec.n_logits + (task.pool == "attention")
+    columns = columns_beside(task, 1)
     network = Part(
         PatchNetwork(task, request),
-        {"patches": torch.linspace(0, 1, 2 * spec.channels * int(np.prod(form.size))).reshape(example)},
-        {"patches": {0: "patches"}},
+        {"patches": torch.linspace(0, 1, 2 * spec.channels * int(np.prod(form.size))).reshape(example), **columns},
+        {"patches": {0: "patches"}, **{key: {} for key in columns}},
         {"instances": "(patches, members, outputs) float32, logits, and a score where attention pools"},
     )
     pool = Part(

@@ -18,7 +18,15 @@ from medtrain.export.portable import ExportRequest, Part, Portable
 from medtrain.io.bags import read_bag
 from medtrain.model import members_of, relevance
 from medtrain.model.neighbours import NeighbourNetwork
-from medtrain.task.classification.portable import Judge, break_off, by_member, comparing, outputs_of_one, refuse_drawn
+from medtrain.task.classification.portable import (
+    Judge,
+    break_off,
+    by_member,
+    columns_beside,
+    comparing,
+    outputs_of_one,
+    refuse_drawn,
+)
 
 EXAMPLE = 6  # instances
 ODD = 3  # instances of a small bag
@@ -31,19 +39,34 @@ class BagClassifier(nn.Module):
         super().__init__()
         self.network, self.judge = task.model.half() if request.half else task.model, Judge(task, request)
 
-    def forward(
-        self, features: Tensor, cells: Tensor | None = None, around: Tensor | None = None
-    ) -> tuple[Tensor, ...]:
+    def forward(self, features: Tensor, columns: Tensor | None = None) -> tuple[Tensor, ...]:
         """Map (N, D) float32 of one bag to what `bag_outputs` names.
 
         Args:
-            cells, around: of networks whose instances see others: (N,) and (M, P) int64 (`cells_around`).
+            columns: beside the bag, coded (1, V) float32, of networks that take any.
         """
-        offsets = torch.arange(2, device=features.device) * features.shape[0]
-        bag = Packed(features, offsets, cells=None if cells is None or around is None else (cells, around))
+        return self.judged(Packed(features, alone(features), columns=columns))
+
+    def judged(self, bag: Packed) -> tuple[Tensor, ...]:
+        """Judge one bag, and say what of it counts."""
         outputs = self.judge(by_member(self.network(bag).float()).double())
         relevance_N = relevance(self.network, bag)
         return tuple(output[0] for output in outputs) + (() if relevance_N is None else (relevance_N.float(),))
+
+
+class PlacedBagClassifier(BagClassifier):
+    """The same of networks whose instances see others around them."""
+
+    def forward(  # type: ignore[override]
+        self, features: Tensor, cells: Tensor, around: Tensor, columns: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """Map the same, with (N,) and (M, P) int64 of `cells_around`."""
+        return self.judged(Packed(features, alone(features), columns=columns, cells=(cells, around)))
+
+
+def alone(features: Tensor) -> Tensor:
+    """Compute the offsets of features (N, D) that are one bag."""
+    return torch.arange(2, device=features.device) * features.shape[0]
 
 
 def bag_outputs(task: Any, part: nn.Module, inputs: Iterable[Tensor]) -> dict[str, str]:
@@ -72,7 +95,7 @@ def portable_bags(task: Any, request: ExportRequest) -> Portable:
             "graph has one list of neighbours; make ensembles of those that see as far"
         )
     reach = next(iter(reaches), None)
-    network = BagClassifier(task, request).eval()
+    network = (PlacedBagClassifier if reach else BagClassifier)(task, request).eval()
     turns = sorted({getattr(member, "turns_at", 0) for member in members_of(task.model)} - {0})
     several = bool(turns)
     lengths = {"model": turns[-1] + EXAMPLE if several else EXAMPLE} | {f"up_to_{most}": most for most in turns}
@@ -108,9 +131,11 @@ def graph_of(task: Any, network: BagClassifier, length: int, several: bool, reac
         cells, around = cells_around(coords_N2, np.zeros(length, np.int64), reach, np)
         inputs |= {"cells": torch.from_numpy(cells), "around": torch.from_numpy(around)}
         axis |= {"cells": {0: "instances"}, "around": {0: "places"}}
+    inputs |= columns_beside(task, 1)
     outputs = bag_outputs(task, network, inputs.values())
     bound: dict[str, dict[int, str]] = {name: {} for name in inputs}
-    return Part(network, inputs, bound if several else axis, outputs, free=axis if several else {})
+    counted = bound if several else bound | axis
+    return Part(network, inputs, counted, outputs, free=axis if several else {})
 
 
 def odd_bags(source: Path, folder: Path) -> None:
