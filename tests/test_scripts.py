@@ -25,6 +25,7 @@ LITTLE = {  # words by which a script is done in a second or two
     "benchmarks/evidence.py": "--epochs 1 --seeds 1 --models mean_mil",
     "benchmarks/masks.py": "{folder} --volumes 2 --size 24 40 40 --patch 16 --seconds 0.1",
     "benchmarks/tile_merging.py": "--images 2",
+    "benchmarks/two_parts.py": "{folder} --cases 2",
 }
 
 
