@@ -104,13 +104,14 @@ def _of(spec: DataSpec, name: str) -> tuple[tuple[tuple[int, ...], ...], int]:
 
 
 @checked("loss")
-def dice_ce(spec: DataSpec, dice: Amount = 1.0, cross_entropy: Amount = 1.0, batch: bool = True) -> nn.Module:
+def dice_ce(spec: DataSpec, dice: Amount = 1.0, cross_entropy: Amount = 1.0, batch: bool = False) -> nn.Module:
     """Build Dice with cross-entropy, as nnU-Net has it.
 
     Args:
         spec: of masks.
         dice, cross_entropy: weights of the parts.
-        batch: the Dice coefficient of all cases of a batch together.
+        batch: the Dice coefficient of all cases of a batch together; else the mean of each case's, where a small
+            structure counts as much as a large one.
 
     Raises:
         UsageError: the target has no masks.
@@ -119,14 +120,15 @@ def dice_ce(spec: DataSpec, dice: Amount = 1.0, cross_entropy: Amount = 1.0, bat
 
 
 @checked("loss")
-def dice_focal(spec: DataSpec, gamma: Amount = 2.0, dice: Amount = 1.0, batch: bool = True) -> nn.Module:
+def dice_focal(spec: DataSpec, gamma: Amount = 2.0, dice: Amount = 1.0, batch: bool = False) -> nn.Module:
     """Build Dice with focal loss, for structures of a few voxels.
 
     Args:
         spec: of masks.
         gamma: by which voxels that are right already count less.
         dice: weight of that part.
-        batch: the Dice coefficient of all cases of a batch together.
+        batch: the Dice coefficient of all cases of a batch together; else the mean of each case's, where a small
+            structure counts as much as a large one.
 
     Raises:
         UsageError: the target has no masks.
@@ -135,15 +137,18 @@ def dice_focal(spec: DataSpec, gamma: Amount = 2.0, dice: Amount = 1.0, batch: b
 
 
 @checked("loss")
-def tversky(spec: DataSpec, alpha: Amount = 0.3, beta: Amount = 0.7, cross_entropy: Amount = 1.0) -> nn.Module:
+def tversky(
+    spec: DataSpec, alpha: Amount = 0.3, beta: Amount = 0.7, cross_entropy: Amount = 1.0, batch: bool = False
+) -> nn.Module:
     """Build the Tversky loss with cross-entropy: `beta` above `alpha` prefers calling too much to missing.
 
     Args:
         spec: of masks.
         alpha, beta: what a voxel called wrongly, and one missed, counts.
         cross_entropy: weight of that part.
+        batch: of all cases of a batch together; else the mean of each case's.
 
     Raises:
         UsageError: the target has no masks.
     """
-    return OverlapLoss(*_of(spec, "tversky"), pixelwise=cross_entropy, costs=(alpha, beta))
+    return OverlapLoss(*_of(spec, "tversky"), pixelwise=cross_entropy, costs=(alpha, beta), batch=batch)

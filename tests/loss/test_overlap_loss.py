@@ -39,6 +39,18 @@ def test_dice_ce_is_both_parts(batch: bool, axes: tuple[int, ...]) -> None:
     assert parts["pixelwise"].item() == pytest.approx(F.cross_entropy(x, mask).item(), abs=1e-5)
 
 
+def test_a_small_structure_counts_as_much_as_a_large_one_unless_the_batch_is_one() -> None:
+    mask = torch.zeros(2, 4, 4, 4, dtype=torch.long)
+    mask[0], mask[1, 0, 0, 0] = 1, 1  # 64 voxels, which are all called, and one, which is missed
+    called = torch.zeros_like(mask)
+    called[0] = 1
+    spec = DataSpec(MaskTarget(("a",)), 1, (4, 4, 4), (1.0, 1.0, 1.0))
+    x = 60.0 * F.one_hot(called, 2).movedim(-1, 1).float()
+    for loss, one in ((dice_ce, 1 - 2 * 64 / (64 + 65)), (dice_focal, 1 - 2 * 64 / (64 + 65)), (tversky, 0.7 / 64.7)):
+        assert loss(spec)(x, mask)["overlap"].item() == pytest.approx(0.5, abs=1e-4)
+        assert loss(spec, batch=True)(x, mask)["overlap"].item() == pytest.approx(one, abs=1e-4)
+
+
 def test_weights_scale_and_drop_parts() -> None:
     x, mask = drawn()
     whole, half = dice_ce(SPEC)(x, mask), dice_ce(SPEC, dice=0.5, cross_entropy=0.0)(x, mask)
@@ -87,7 +99,7 @@ def test_an_absent_class_pulls_no_gradient_up() -> None:
 
 def test_regions_have_sigmoids_of_their_own() -> None:
     x, mask = drawn(outputs=2)
-    parts = dice_ce(REGIONS)(x, mask)
+    parts = dice_ce(REGIONS, batch=True)(x, mask)
     truth = torch.stack([mask >= 1, mask == 2], 1).double()
     assert parts["pixelwise"].item() == pytest.approx(
         F.binary_cross_entropy_with_logits(x.double(), truth).item(), abs=1e-5
