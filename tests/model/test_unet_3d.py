@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from medtrain import loss, model
 from medtrain.model.memory import kept_bytes
-from medtrain.model.unet_3d import kernels_of
+from medtrain.model.unet_3d import Norm, kernels_of
 from medtrain.target import DataSpec
 from medtrain.target.mask import MaskTarget
 
@@ -24,6 +25,21 @@ def test_outputs_of_every_resolution_in_training_the_finest_else(name: str) -> N
     outputs = network(torch.randn(2, 1, 7, 17, 16))
     assert [tuple(x.shape) for x in outputs] == [(2, 2, 7, 17, 16), (2, 2, 4, 10, 8)]
     assert network.eval()(torch.randn(1, 1, 9, 16, 20)).shape == (1, 2, 9, 16, 20)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_norm_is_torch_s_instance_norm_and_its_gradient(training: bool) -> None:
+    torch.manual_seed(0)
+    own, theirs = Norm(5, affine=True).train(training), nn.InstanceNorm3d(5, affine=True).train(training)
+    theirs.load_state_dict({key: torch.randn(5) for key in own.state_dict()})
+    own.load_state_dict(theirs.state_dict())
+    x = (3 + 2 * torch.randn(2, 5, 4, 6, 3)).requires_grad_()
+    y, weight = x.detach().clone().requires_grad_(), torch.randn(2, 5, 4, 6, 3)
+    torch.testing.assert_close(own(x), theirs(y))
+    ((own(x) * weight).sum().backward(), (theirs(y) * weight).sum().backward())
+    torch.testing.assert_close(x.grad, y.grad)
+    for a, b in zip(own.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad)
 
 
 def test_checkpointing_changes_no_gradient() -> None:
