@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,6 @@ TARGET = "hydra_plugins.medtrain.OptunaSweeper"
 DEFAULT = "default"
 CLOSED = "eval.test=false"
 OWNER = "worker"  # the attribute of a trial that says whose it is
-POLL_S = 1.0
 
 Launch = Callable[[Sequence[str], int], Exception | None]
 
@@ -135,10 +134,7 @@ class Worker:
         Args:
             until: seconds since the epoch after which no further trial is asked for.
         """
-        if self.name == "0":
-            self._default()
-        else:
-            self._wait_for_default()
+        self._default()
         for known in self.study.get_trials(deepcopy=False):
             if known.state.name == "RUNNING" and known.user_attrs.get(OWNER) == self.name:
                 self.study.sampler = self._sampler(known.number)
@@ -147,26 +143,25 @@ class Worker:
             self._run(trial)
 
     def _default(self) -> None:
+        """Run the default, which reads the files and fills the store; of several workers the first to come does."""
         for folder, judging in self.plan.parts(DEFAULT):
-            with known_to(self.plan):  # of several parts the first alone reads all files
-                fault = self.launch([*self.plan.fixed, *judging, f"hydra.sweep.subdir={folder.name}"], 0)
+            with self._alone("default.lock"):  # another takes over if the one that runs it dies
+                if self.name != "0" and record.status(record.look(folder)) in ("finished", "failed"):
+                    continue
+                with known_to(self.plan):  # of several parts the first alone reads all files
+                    fault = self.launch([*self.plan.fixed, *judging, f"hydra.sweep.subdir={folder.name}"], 0)
             if fault is not None:  # its data have changed, or its folder is no search's
                 raise fault
             self.plan.check_objectives(folder)
 
-    def _wait_for_default(self) -> None:
-        """Wait for the first worker's run, which reads the files and fills the store."""
-        last = self.plan.parts(DEFAULT)[-1][0]
-        while True:
-            state = record.status(record.look(last))
-            if state not in ("unknown", "starting", "running"):
-                return
-            time.sleep(POLL_S)
+    def _alone(self, name: str) -> AbstractContextManager[None]:
+        """Keep other workers from doing the same at once, where there are any."""
+        return nullcontext() if self.plan.parallel == 1 else only_one(self.plan.folder / name, lambda _: None)
 
     def _ask(self, until: float) -> Any:
         """Ask for a trial and draw it; None where there is none left."""
-        plan, alone = self.plan, self.plan.parallel == 1
-        with nullcontext() if alone else only_one(plan.folder / "study.lock", lambda _: None):
+        plan = self.plan
+        with self._alone("study.lock"):
             n, wanted = len(self.study.get_trials(deepcopy=False)), plan.n_trials
             if n >= wanted:
                 return None

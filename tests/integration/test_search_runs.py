@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -80,6 +82,50 @@ def test_ten_kills_lose_no_finished_trial(installed: Callable[..., Ran], words: 
     for trial in trials():
         assert trial.value == pytest.approx(record.read(f"search/{trial.number}")["best_score"])
     assert len({trial.params["optimizer.lr"] for trial in trials()}) == 6
+
+
+def until(what: Callable[[], Any]) -> Any:
+    """Wait until something is there, and give it."""
+    end = time.monotonic() + 120
+    while not (there := what()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return there
+
+
+def trained_by(worker: str) -> int | None:
+    """Give the number of the trial that a worker is training."""
+    if not Path("search/study.journal").is_file():
+        return None
+    mine = [t.number for t in trials() if t.state.name == "RUNNING" and t.user_attrs.get("worker") == worker]
+    return next((n for n in mine if record.is_alive(record.look(f"search/{n}"))), None)
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+@pytest.mark.slow
+def test_a_dead_worker_costs_its_trial_and_no_worker_outlives_the_command(
+    installed: Callable[..., Ran], words: list[str]
+) -> None:
+    own = ["hydra.sweeper.parallel=2", "hydra.sweeper.n_trials=4", "trainer.max_epochs=20"]
+    process = preloaded.start(*words, *own)
+    number = until(lambda: trained_by("1"))
+    worker = parent(record.look(f"search/{number}")["pid"])
+    os.kill(worker, signal.SIGKILL)
+    until(lambda: next(t for t in trials() if t.number == number).state.name == "FAIL")
+    assert trials()[number].user_attrs["error"] == "its worker 1 died (code -9)"
+    known = until(finished)
+    workers = {parent(record.look(f"search/{n}")["pid"]) for n in map(trained_by, "01") if n is not None}
+    process.kill()
+    process.wait()
+    until(lambda: not any(Path(f"/proc/{pid}").is_dir() for pid in workers))
+    assert worker not in workers and finished().items() >= known.items()
+    ran = ended(preloaded.start(*GO_ON))
+    assert ran.code == 0, ran.err
+    assert finished().items() >= known.items() and sorted({*finished(), number}) == list(range(4))
+    assert "4 trials (3 finished, 1 failed)" in ran.out
 
 
 def test_what_fails_is_told_what_is_behind_is_pruned(
