@@ -34,11 +34,17 @@ class BestCheckpoint(ModelCheckpoint):
     Args:
         monitor: a logged metric, such as ``val_auroc``.
         mode: ``max`` or ``min``.
+
+    Attributes:
+        keep: whether outputs are to be kept; a run that is not judged by them has no use for them.
+        outputs: what was validated of the best epoch; None where that was before the run went on.
     """
 
     def __init__(self, monitor: str = "val_auroc", mode: Mode = "max") -> None:
         super().__init__(filename="best", monitor=monitor, mode=mode, save_top_k=1, enable_version_counter=False)
         self.best: Choice | None = None
+        self.keep = False
+        self.outputs: Any = None
 
     def check_monitor_top_k(self, trainer: pl.Trainer, current: Tensor | None = None) -> bool:
         """Tell whether the epoch that was just validated is better than the best one; all ranks say the same."""
@@ -49,6 +55,7 @@ class BestCheckpoint(ModelCheckpoint):
         better = trainer.strategy.reduce_boolean_decision(better)
         if better:
             self.best = choice
+            self.outputs = trainer.lightning_module.results if self.keep else None
         return better
 
     def state_dict(self) -> dict[str, Any]:

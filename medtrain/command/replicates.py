@@ -19,20 +19,27 @@ from medtrain.data.base import Data
 from medtrain.io.files import write_json
 from medtrain.metric.winner import LEAST, bags
 from medtrain.task.base import Task
+from medtrain.task.gathering import Outputs
 
 FILE = "val_replicates.json"
 MOST, SECONDS = 300, 10.0  # samples; fewer where scores are costly
 
 
-def note_replicates(cfg: DictConfig, folder: Path, task: Task, data: Data) -> None:
+def note_replicates(cfg: DictConfig, folder: Path, task: Task, data: Data, outputs: Outputs | None = None) -> None:
     """Write `FILE`: each logged metric within and without each bootstrap sample, null where it is undefined.
 
     The metrics are those that choose epochs, so a network that is spread over devices has none.
+
+    Args:
+        outputs: what was validated of the chosen epoch, if that is still known; else it is validated again.
     """
     if build.sharded(cfg):
         return
-    trainer = build.trainer(cfg, folder, training=False)
-    run_loader(trainer, task, data, data.val_dataloader, as_after_epoch=True)
+    if outputs is None:
+        trainer = build.trainer(cfg, folder, training=False)
+        run_loader(trainer, task, data, data.val_dataloader, as_after_epoch=True)
+    else:
+        task.results = outputs
     if launch.global_rank() != 0:
         return
     number_N = torch.cat([batch["case"] for batch in task.results]).unique()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 
-from medtrain.callbacks.checkpoint import load, network_weights
+from medtrain.callbacks.checkpoint import BestCheckpoint, load, network_weights
 from medtrain.callbacks.pruning import pruned
 from medtrain.command import build
 from medtrain.command.evaluate import build_report, evaluate, run_loader, write
@@ -74,12 +74,15 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
             go_on_from(trainer, last)
         elif cfg.init_from:
             start_from(cfg, task)
+        scored = trainer.checkpoint_callback
+        if isinstance(scored, BestCheckpoint):
+            scored.keep = not cfg.eval.get("test", True)
         fit(trainer, task, data, str(last) if resumed else None)
         if (ended := pruned(trainer)) is not None:
             if record:
                 record.finish("pruned", f"after {ended.epoch} epochs {ended.monitor} was behind that of other trials")
             return None
-        best, scored = best_checkpoint(folder), trainer.checkpoint_callback
+        best = best_checkpoint(folder)
         chosen = load(best)
         weights = chosen["state_dict"]
         if build.sharded(cfg):  # what is judged is whole on each device
@@ -87,6 +90,8 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
             task = build.task(cfg, data.spec, training=False)
             weights = network_weights(weights)
         task.load_state_dict(weights)
+        if not cfg.eval.get("test", True):  # before a gate, without which epochs were chosen
+            note_replicates(cfg, folder, task, data, getattr(scored, "outputs", None))
         attach_gate(cfg, trainer, task, data.cases)
         learned = None
         if task.spec.target.looks_back:
@@ -107,7 +112,6 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
         score = getattr(scored, "best_model_score", None)
         value = float(score) if score is not None and isfinite(score) else None
         if not cfg.eval.get("test", True):
-            note_replicates(cfg, folder, task, data)
             if record:
                 record.update(best_score=value, best_epoch=int(chosen["epoch"]), tests_counted=0)
                 record.finish("finished")

@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from medtrain.command.evaluate import run_loader
 from medtrain.io import record
 from tests import preloaded
 from tests.integration.conftest import TINY, Ran, ended
@@ -224,6 +225,33 @@ def test_inner_folds_validate_in_turn_and_one_model_is_tested(medtrain: Callable
     assert "val_after" not in Path("search/best.yaml").read_text()
     assert len(pd.read_csv("search/sweep.csv")) == 9
     assert "mean over 3 inner folds" in Path("search/tune.html").read_text()
+
+
+def test_a_trial_validates_its_best_epoch_once(
+    medtrain: Callable[..., Ran], words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    single = [*words[3:-1], "eval.test=false", "trainer.max_epochs=4"]
+    passes = []
+
+    def counted(*args: Any, **options: Any) -> None:
+        passes.append(options)
+        run_loader(*args, **options)
+
+    monkeypatch.setattr("medtrain.command.replicates.run_loader", counted)
+    assert medtrain(*single, "hydra.run.dir=once").code == 0
+    assert passes == []
+    monkeypatch.setattr(
+        "medtrain.callbacks.checkpoint.BestCheckpoint.keep", property(lambda _: False, lambda *_: None), raising=False
+    )
+    assert medtrain(*single, "hydra.run.dir=twice").code == 0  # as where the best epoch was before the run went on
+    assert passes == [{"as_after_epoch": True}]
+    once, twice = (json.loads(Path(run, "val_replicates.json").read_text()) for run in ("once", "twice"))
+    assert once["cases"] == twice["cases"]
+    for name, known in once["metrics"].items():  # how many samples there are depends on the time that one takes
+        for part in ("inside", "outside"):
+            one, other = (np.array(values[:20], float) for values in (known[part], twice["metrics"][name][part]))
+            np.testing.assert_allclose(one, other, rtol=1e-6)
+    assert once["metrics"]["val_loss"]["score"] == pytest.approx(record.read("once")["best_score"])
 
 
 def test_a_search_has_one_test_split(medtrain: Callable[..., Ran], folder: Path) -> None:
