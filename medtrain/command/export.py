@@ -18,6 +18,7 @@ from medtrain.command.trained import Trained, open_run
 from medtrain.config.folder import reserve
 from medtrain.core.errors import UsageError
 from medtrain.core.words import suggest
+from medtrain.data.settings import case_column
 from medtrain.export import folder as export_folder
 from medtrain.export import formats
 from medtrain.export.card import model_card
@@ -39,6 +40,8 @@ def main(cfg: DictConfig, folder: Path) -> None:
     form.check(cfg.export.opset)
     run = open_run(cfg.run)
     run.spec.target.check_verb("export")
+    if name := case_column(build.plain(cfg.data)):
+        raise UsageError(f"export: there is none of runs with several images a case (data.columns.case={name}) yet")
     refuse_unfinished(run.folder)
     if cfg.eval.get("gate"):
         raise UsageError(f"eval.gate={cfg.eval.gate}: a gate is not exported along; leave it out: eval.gate=null")

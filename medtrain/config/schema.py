@@ -64,6 +64,7 @@ class Data:
     window: str | list[float] | None
     mean: float | list[float] | None
     std: Lengths
+    images_per_case: Count | None
     tile: Annotated[int, AtLeast(8)] | None
     tile_overlap: Part
     min_visible: Share

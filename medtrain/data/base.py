@@ -28,6 +28,7 @@ from medtrain.data.refusal import refuse_or_tell
 from medtrain.data.rows.covariate_cells import Columns, coded
 from medtrain.data.rows.groups import group_columns
 from medtrain.data.rows.manifest import Manifest
+from medtrain.data.several import SeveralRows
 from medtrain.data.source import declared, reader
 from medtrain.data.splitting import Splitting, excluded, told_twins
 from medtrain.sampler import Shuffle
@@ -49,13 +50,13 @@ class Fixed:
     splits: pd.DataFrame | None = None
 
 
-class Data(Loaders):
-    """Cases, with labels and splits, or without (`for_inputs`).
+class Data(SeveralRows, Loaders):
+    """Cases, with labels and splits, or without (`for_inputs`); of several rows each, see `SeveralRows`.
 
     A batch is a dict; ``case`` int64 (B,) is the row number in `cases`, ``y`` float32 (B, K) for binary (K=1) and
     multilabel (NaN unknown), int64 (B,) for multiclass, not there without labels; ``draw`` int64 (B,), where a sampler
     repeats cases: which time in the epoch it is; ``instance`` int64 (B,), where a case has several rows: which of them
-    it is.
+    it is; ``visit`` int64 (B,), of these in training: which of the sampler's draws in the batch the row belongs to.
 
     Args:
         cfg: the data node of the configuration; its ``name`` is the source.
@@ -122,7 +123,7 @@ class Data(Loaders):
         groups: Sequence[str] = (),
     ) -> None:
         super().__init__()
-        self.cfg, self.build_sampler, self.seed = dict(cfg), build_sampler or Shuffle, seed
+        self.cfg, self.build_sampler, self.seed = self.with_grouping(cfg), build_sampler or Shuffle, seed
         self.report, self.progress = report, progress
         self.fixed, self.group_by = fixed or Fixed(), groups
         self.synthetic = declared(str(cfg["name"])).synthetic
@@ -160,16 +161,8 @@ class Data(Loaders):
     def describe(self, manifest: Manifest) -> DataSpec:
         """Describe new data, before any file is read; UsageError where the configuration doesn't fit them."""
 
-    @abstractmethod
-    def read(self, manifest: Manifest, everything: bool = False) -> Files:
-        """Read the files behind the rows, or find them in a store.
-
-        Args:
-            everything: what batches don't need, such as masks, too.
-        """
-
     def arrange(self, manifest: Manifest) -> Manifest:
-        """Make cases of the rows of a source, where they are others; and look at how they will be read (UsageError)."""
+        """Look at how the rows of a source will be read (UsageError), and make of them what will be."""
         return manifest
 
     def settle(self) -> None:
@@ -201,8 +194,8 @@ class Data(Loaders):
         return [manifest.path[row] for row in rows]
 
     def rows_of_split(self, split: str) -> tuple[Manifest, list[int]]:
-        """Give the rows of a split, and the manifest that they are of."""
-        return self._manifest, self.slots[self.rows(split)].tolist()
+        """Give the rows of a split, several where cases have several, and the manifest that they are of."""
+        return self.listed_rows, [row for slot in self.slots[self.rows(split)].tolist() for row in self.members[slot]]
 
     def files_of_split(self, split: str) -> list[str]:
         """List the files, whatever they hold, of the cases of a split."""
@@ -216,9 +209,10 @@ class Data(Loaders):
         Args:
             assumed: keys of the data node that hold for this reading.
         """
-        manifest = self.arrange(reader(self.cfg["name"])({**self.cfg, **assumed}, self.fixed.spec, self.progress))
-        if manifest.target is None:
+        rows = self.arrange(reader(self.cfg["name"])({**self.cfg, **assumed}, self.fixed.spec, self.progress))
+        if rows.target is None:
             raise UsageError("data.columns.label=none: without labels there is nothing to learn or to judge by")
+        manifest = self.put_together(rows)
         self.spec = self.fixed.spec or self.describe(manifest)
         self.beside = columns_of(manifest, self.cfg, self.fixed.spec)
         manifest.bad = sorted([*manifest.bad, *self.beside.bad], key=lambda entry: entry[0])
@@ -235,7 +229,7 @@ class Data(Loaders):
         groups = group_columns(manifest, self.group_by, bool(self.cfg.get("merge_case")))
         splitting = Splitting(self.cfg, self.fixed.splits, self.fixed.all_test)
         splitting.check(manifest)  # before any file is read, which may take hours
-        files = self.read(manifest)
+        files = self.opened(manifest)
         bad = manifest.bad + unreadable(manifest, files.problems)
         dealt = splitting.deal(manifest, bad, files.content, self.strata)
         warnings = [*manifest.warnings, *files.warnings, *told_twins(manifest, dealt, files.content, self.strata)]
@@ -257,16 +251,17 @@ class Data(Loaders):
         self.excluded = excluded(manifest, bad, len(rows), "leaking" if self.fixed.splits is None else "unlisted")
 
     def _prepare_inputs(self, path: Path) -> None:
-        manifest = self.arrange(self.inputs(path))
+        manifest = self.put_together(self.arrange(self.inputs(path)))
         assert self.fixed.spec is not None
         self.spec = self.fixed.spec
         self.beside = columns_of(manifest, self.cfg, self.spec, strict=False)
-        files = self.read(manifest)
+        files = self.opened(manifest)
         self._take(manifest, np.arange(len(manifest)), files)
         for warning in (*manifest.warnings, *self.beside.notices, *files.warnings):
             self.report(str(warning))
         self._take_columns(self.slots, np.full(len(manifest), ""))
-        self.errors = dict(files.problems)
+        self.errors = {n: problem.detail for n, problem in manifest.bad if problem.kind.endswith("_conflict")}
+        self.errors |= files.problems
         self.readable = np.array([row for row in range(len(manifest)) if row not in self.errors], np.int64)
         self.settle()
 

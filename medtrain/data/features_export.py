@@ -56,7 +56,7 @@ def _there(file: Path, how: dict[str, str]) -> bool:
 
 
 def _write(data: EncodedData, number: int, file: Path, how: dict[str, str]) -> None:
-    features_ND = data.bags.instances(int(data.slots[number]))
+    features_ND = np.concatenate([data.bags.instances(bag) for bag in data.members[data.slots[number]]])
     assert data.encoder is not None
     if np.abs(features_ND).max() > np.finfo(np.float16).max:
         raise MedtrainError(f"{data.encoder.label} gives features beyond what 16 bits hold")

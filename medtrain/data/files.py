@@ -6,10 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from medtrain.core.errors import Problem
 from medtrain.data.rows.manifest import Manifest
+from medtrain.data.rows.members import Members, without
+from medtrain.io.content import of_several
 
 
 @dataclass
@@ -39,3 +44,50 @@ def unreadable(manifest: Manifest, problems: Mapping[int, str]) -> list[tuple[in
         for n, reason in sorted(problems.items())
         if n not in listed
     ]
+
+
+def of_cases(files: Files, rows: Manifest, cases: Manifest, members: Members, skip: bool) -> Files:
+    """Turn what reading rows has shown into what it shows of cases, which may have several.
+
+    Args:
+        rows: the manifest of what was read.
+        members: the rows of each case; those that cannot be read are taken out where the case goes without them.
+        skip: a case goes without its bad rows, if it has others.
+    """
+    bad, notes = {}, []
+    for case, of in enumerate(members):
+        wrong = [row for row in of if row in files.problems]
+        if wrong and (len(wrong) == len(of) or not skip):
+            bad[case] = "; ".join(files.problems[row] for row in wrong)
+        elif wrong:
+            members[case] = [row for row in of if row not in files.problems]
+            problems = [Problem("unreadable", rows.where[row], files.problems[row]) for row in wrong]
+            notes += [without(problem, cases.case[case]) for problem in problems]
+    notes += _alike(files.content, rows, members)
+    whole = [of_several(sorted({files.identities[row] for row in of})) for of in members]
+    return Files(_sharing(files.content, members), whole, bad, files.read, [*files.warnings, *notes])
+
+
+def _alike(content_N: NDArray[np.int64], rows: Manifest, members: Members) -> list[Problem]:
+    """Tell of files of one content in a case, which count that often."""
+    notes = []
+    for of in members:
+        first: dict[int, int] = {}
+        for row in of:
+            before = first.setdefault(int(content_N[row]), row)
+            if before != row:
+                detail = f"the same content as {rows.where[before]}, in the same case: it counts twice"
+                notes.append(Problem("duplicate", rows.where[row], detail, "warning"))
+    return notes
+
+
+def _sharing(content_N: NDArray[np.int64], members: Members) -> NDArray[np.int64]:
+    """Number cases that share a content, directly or through others, by the first of them."""
+    case_M = np.repeat(np.arange(len(members)), [len(of) for of in members])
+    row_M = np.array([row for of in members for row in of], np.int64)
+    content_M = pd.factorize(content_N[row_M])[0] + len(members)
+    size = len(members) + int(content_M.max(initial=-1)) + 1
+    links = coo_matrix((np.ones(len(case_M), np.int8), (case_M, content_M)), shape=(size, size))
+    part = connected_components(links, directed=False)[1][: len(members)]
+    _, first, inverse = np.unique(part, return_index=True, return_inverse=True)
+    return np.asarray(first[inverse], np.int64)

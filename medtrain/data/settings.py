@@ -27,6 +27,12 @@ def skips(cfg: Mapping[str, Any]) -> bool:
     return choice(cfg, "on_bad", ("error", "skip")) == "skip"
 
 
+def case_column(cfg: Mapping[str, Any]) -> str | None:
+    """Read data.columns.case, whose rows of one value are one case; None where nobody has named it."""
+    name = (cfg.get("columns") or {}).get("case")
+    return None if name is None or str(name).lower() == "none" else str(name)
+
+
 def image_form(cfg: Mapping[str, Any], spec: DataSpec | None = None) -> ImageForm:
     """Read working size, channels, fit and window; a trained model's `spec` decides on the first two."""
     size, channels = cfg.get("image_size") or 224, cfg.get("channels") or 1

@@ -25,6 +25,7 @@ from medtrain.inspection import (
     odd_pictures,
 )
 from medtrain.inspection.findings import Bars, no_bar, of_the_set
+from medtrain.inspection.table import named_places
 from medtrain.io.dicom_notes import WORDS, picture_notes
 from medtrain.io.image import ImageForm, content_box, is_picture, read_image
 from medtrain.io.image_header import Header
@@ -47,24 +48,34 @@ def inspect(data: ImageData | BoxData, near: bool = True, progress: Bars = no_ba
     table = look(data)
     if isinstance(table, Inspection):
         return table
-    pictures, form, seen = data.cache, data.form, table.seen
+    pictures, form = data.cache, data.form
     if not isinstance(form, ImageForm):  # grey levels and looks are measured of pictures only
         return table.outcome(data)
-    headers = data.headers(table.manifest, seen, progress("reading headers"))
+    listed, sizes = data.listed_rows, [len(data.members[case]) for case in table.seen]
+    seen = np.array([row for case in table.seen.tolist() for row in data.members[case]], np.int64)
+    case_N = np.zeros(len(listed), np.int64)  # of each picture that is seen
+    case_N[seen] = np.repeat(table.seen, sizes)
+    places = table.places if data.grouping is None else named_places(listed)
+    headers = data.headers(listed, seen, progress("reading headers"))
     boxes = [content_box(header.size if header else form.size, form.size, form.fit) for header in headers]
     measures = measure(pictures, seen, boxes, progress("measuring"))
-    table.findings += _noted(headers, table.manifest.path, seen, table.places)
-    table.findings += odd_pictures(measures, headers, form.size, table.places)
+    findings = _noted(headers, listed.path, seen, places) + odd_pictures(measures, headers, form.size, places)
     if near:
-        first = ~pd.Series(table.content[seen]).duplicated().to_numpy()
+        first = ~pd.Series(pictures.content[seen]).duplicated().to_numpy()
         bar = progress("comparing")
-        known = Known(table.split, table.labels, table.places)
-        table.findings += near_duplicates(measures, pictures, boxes, first, known, bar)
-    visible = set(seen.tolist())
+        known = Known(table.split[case_N], table.labels[case_N], places)
+        findings += near_duplicates(measures, pictures, boxes, first, known, bar)
+    facts = _facts(headers, measures, findings) | _colour(headers, [listed.path[row] for row in seen])
+    if data.grouping is not None:
+        facts["images_per_case"] = {str(size): count for size, count in sorted(Counter(sizes).items())}
+    table.findings += [
+        Finding(own.problem, tuple(dict.fromkeys(int(case_N[row]) for row in own.rows))) for own in findings
+    ]
+    visible = set(table.seen.tolist())
     return table.outcome(
         data,
-        images=_facts(headers, measures, table.findings) | _colour(headers, [table.manifest.path[n] for n in seen]),
-        picture=lambda row: pictures[[row]][0] if row in visible else None,
+        images=facts,
+        picture=lambda case: pictures[data.members[case][:1]][0] if case in visible else None,
     )
 
 

@@ -75,13 +75,13 @@ def look(data: Data) -> Looked | Inspection:
         where = Path(first_path(data.cfg)).name
         problems = error.problems or [Problem("unusable", where, str(error))]
         return Inspection([Finding(problem) for problem in problems])
-    files = data.read(manifest, everything=True)
+    files = data.opened(manifest, everything=True)
     bad = manifest.bad + unreadable(manifest, files.problems)
     severity = "warning" if data.cfg.get("on_bad") == "skip" else "error"
     findings += [Finding(as_severity(problem, severity), (row,)) for row, problem in bad]
     findings += [Finding(as_severity(problem, severity)) for problem in manifest.faults]
     findings += [Finding(problem) for problem in manifest.warnings]
-    places = _places(manifest)
+    places = named_places(manifest)
     used = manifest.usable(bad)
     split, about_splits = _split(data, manifest, used, files.content)
     labels = np.full((len(manifest), len(data.spec.classes)), np.nan)
@@ -102,7 +102,8 @@ def _listed(data: Data) -> tuple[Manifest, list[Finding]]:
         return data.listed(classes=error.names), [Finding(Problem("no_positive", "data.positive", guess, "warning"))]
 
 
-def _places(manifest: Manifest) -> list[str]:
+def named_places(manifest: Manifest) -> list[str]:
+    """Give file and row of each entry of a manifest, and the name of its case where that says more."""
     named = zip(manifest.where, manifest.case, strict=True)
     return [where if case in where else f"{where} ({case})" for where, case in named]
 

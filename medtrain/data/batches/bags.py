@@ -23,15 +23,14 @@ from medtrain.data.loaders import Rows
 from medtrain.data.rows.bags import csv_rows
 from medtrain.data.rows.columns import IGNORED
 from medtrain.data.rows.manifest import Manifest
-from medtrain.data.rows.patients import Members, by_patient
-from medtrain.data.settings import choice, normalisation, skips
+from medtrain.data.settings import choice, normalisation
 from medtrain.data.slide.bagged import Bagged
 from medtrain.data.slide.bags import SlideReader, are_bags, list_bags, list_slides
 from medtrain.data.slide.named import NamedSlides
 from medtrain.data.source import reader
 from medtrain.encoder import Encoder
 from medtrain.io.cache_root import cache_root
-from medtrain.io.content import first_with_same, of_several
+from medtrain.io.content import first_with_same
 from medtrain.io.csv_bags import CsvBags, is_csv_bags, read_csv_bags
 from medtrain.io.store.features import PackedBags, pack_bags
 from medtrain.target import DataSpec
@@ -52,19 +51,19 @@ class BagData(Data):
 
     Attributes, known after `prepare`:
         bags: by number.
-        members: the numbers of the bags of each row of the manifest.
         slides: gives the file of a bag's slide; '' where only the bag is there.
     """
 
     inspector = "bags"
+    several = True
     bags: PackedBags | CsvBags
-    members: Members
     slides: Callable[[int], str]
 
     def __init__(self, cfg: Mapping[str, Any], *, encoder: Encoder | None = None, **options: Any) -> None:
         super().__init__(cfg, **options)
         self.encoder = encoder
         self.whole = choice(cfg, "unit", UNITS) == "patient"
+        self.cfg = {**self.cfg, "of_cases": self.cfg["of_cases"] and not self.whole}
         self.noun = "patients" if self.whole else "bags" if encoder is None else "slides"
 
     @property
@@ -79,27 +78,23 @@ class BagData(Data):
         listed = None if self.encoder is None else list_slides(path, self.cfg)
         return list_bags(path, self.cfg) if listed is None else listed
 
-    def arrange(self, manifest: Manifest) -> Manifest:
-        """Put the bags of a patient together with data.unit=patient."""
-        self._single, self.members = manifest, [[n] for n in range(len(manifest))]
-        if self.whole:
-            known = [column.name for column in self.fixed.spec.covariates] if self.fixed.spec else []
-            manifest, self.members = by_patient(manifest, known or self.cfg.get("covariates") or ())
-        return manifest
+    @property
+    def grouping(self) -> str | None:
+        return "patient" if self.whole else super().grouping
 
     def describe(self, manifest: Manifest) -> DataSpec:
         assert manifest.target is not None
         return DataSpec(manifest.target, channels=1)  # the features are counted later
 
     def read(self, manifest: Manifest, everything: bool = False) -> Files:
-        self._open(self._single)
+        self._open(manifest)
         problems = dict(self.bags.problems)
         width = self._width(problems)
         for n in range(len(self.bags)):
             if n not in problems and self.bags.shape(n) != width:
                 wanted = "the model takes" if self.fixed.spec else "most bags have"
                 problems[n] = f"has {_in_words(self.bags.shape(n))}, where {wanted} {_in_words(width)}"
-        return self._by_case(problems, skip=manifest.target is not None and skips(self.cfg))
+        return Files(first_with_same(self._identities), self._identities, problems, self.bags.packed)
 
     def embed(self) -> tuple[Path, list[Bagged]]:
         """Make the bags of all slides of a table, which needs no labels; the folder, and what became of each slide."""
@@ -114,10 +109,6 @@ class BagData(Data):
             return paths
         folder, made = self.slide_reader.embed(manifest)
         return [str(folder / made[row].bag) for row in rows if not made[row].error]
-
-    def rows_of_split(self, split: str) -> tuple[Manifest, list[int]]:
-        """Give the bags of a split, where a case has several, and their manifest."""
-        return self._single, [bag for slot in self.slots[self.rows(split)] for bag in self.members[slot]]
 
     def _open(self, rows: Manifest) -> None:
         """Open the bags of rows, and say what each is."""
@@ -147,24 +138,6 @@ class BagData(Data):
         shapes = [self.bags.shape(n) for n in range(len(self.bags)) if n not in problems]
         return max(dict.fromkeys(shapes), key=shapes.count, default=())
 
-    def _by_case(self, problems: Mapping[int, str], skip: bool) -> Files:
-        """Turn problems and contents of bags into those of cases, which may have several.
-
-        Args:
-            skip: a case goes without its bad bags, if it has others.
-        """
-        first: dict[int, int] = {}
-        bad, same, content = {}, np.arange(len(self.members)), first_with_same(self._identities)
-        for case, bags in enumerate(self.members):
-            wrong = [bag for bag in bags if bag in problems]
-            if wrong and (len(wrong) == len(bags) or not skip):
-                bad[case] = "; ".join(problems[bag] for bag in wrong)
-            elif wrong:
-                self.members[case] = [bag for bag in bags if bag not in problems]
-            same[case] = min(first.setdefault(int(content[bag]), case) for bag in bags)
-        whole = [of_several(sorted({self._identities[bag] for bag in bags})) for bags in self.members]
-        return Files(same, whole, bad, self.bags.packed)
-
     def settle(self) -> None:
         """Learn width and statistics of the features, the latter of training cases alone."""
         if self.fixed.spec is not None:
@@ -181,7 +154,7 @@ class BagData(Data):
 
     def dataset(self, rows: Rows) -> CaseBags:
         members = [self.members[slot] for slot in self.slots[rows]]
-        masks = self._single.masks
+        masks = self.listed_rows.masks
         inside = TumourMasks(self.bags, masks) if masks is not None and self.targets is not None else None
         most, cases, known = self.cfg.get("max_instances"), np.asarray(rows, np.int64), OfInstances(inside, self.places)
         threads = int(self.cfg.get("num_workers") or 0)

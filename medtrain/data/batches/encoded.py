@@ -114,6 +114,7 @@ class EncodedData(BagData):
         super().settle()
         whole = self.whole_cases
         whole.cases, whole.slots, whole.readable, whole.errors = self.cases, self.slots, self.readable, self.errors
+        whole.members, whole.listed_rows = self.members, self.listed_rows
         whole.columns, whole.spec = self.columns, replace(whole.spec, covariates=self.spec.covariates)
 
     def dataset(self, rows: Rows) -> CaseBags:

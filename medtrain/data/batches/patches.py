@@ -162,7 +162,7 @@ class TrainingPatches(Dataset[Batch]):
         return len(self.cases)
 
     def __getitems__(self, visits: Sequence[tuple[int, int, int]]) -> Batch:
-        """Give x (B, C, D, H, W) float32 in 0..1, y, case, draw and instance, of visits (position, draw, epoch)."""
+        """Give x (B, C, D, H, W) float32 in 0..1, y, case, draw, instance, visit, of visits (position, draw, epoch)."""
         number = self.form.per_volume
         x = np.zeros((len(visits) * number, self.cases[0].channels, *self.form.size), np.float32)
         y = self.y[[position for position, _, _ in visits]].repeat_interleave(number, 0)
@@ -180,6 +180,7 @@ class TrainingPatches(Dataset[Batch]):
             "case": torch.tensor([self.rows[position] for position, _, _ in visits]).repeat_interleave(number),
             "draw": torch.tensor([drawn * number for _, drawn, _ in visits]).repeat_interleave(number) + instance,
             "instance": instance,
+            "visit": torch.arange(len(visits)).repeat_interleave(number),
         }
 
 

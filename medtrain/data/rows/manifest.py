@@ -122,7 +122,11 @@ def read_manifest(cfg: Mapping[str, Any], spec: DataSpec | None = None, folders:
 
 
 def manifest_of(raw: RawTable, cfg: Mapping[str, Any], spec: DataSpec | None = None, folders: bool = False) -> Manifest:
-    """Check the cases that `raw` lists, without labels where data.columns.label=none; errors as of `read_manifest`."""
+    """Check the cases that `raw` lists, without labels where data.columns.label=none; errors as of `read_manifest`.
+
+    Args:
+        cfg: ``of_cases`` beside the keys of the data node: rows of one case are put together later.
+    """
     raw, named = renamed(raw, cfg.get("columns") or {}, cfg.get("label_map"), cfg.get("classes"), spec)
     model = None if spec is None else spec.target
     roles = label_roles(cfg, model)
@@ -140,7 +144,7 @@ def manifest_of(raw: RawTable, cfg: Mapping[str, Any], spec: DataSpec | None = N
     manifest.warnings += labels.notices
     if spec is not None:
         manifest.warnings += unlike_the_model(raw, labels, skip=choice(cfg, "on_bad", ("error", "skip")) == "skip")
-    return sorted_out(manifest)
+    return sorted_out(manifest, of_cases=bool(cfg.get("of_cases")))
 
 
 def identified(raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any], folders: bool = False) -> Manifest:
@@ -150,9 +154,13 @@ def identified(raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any]
     return manifest
 
 
-def sorted_out(manifest: Manifest) -> Manifest:
-    """Sort problems by row, once labels are known: rows that come twice are bad too."""
-    manifest.bad += _repeated(manifest)
+def sorted_out(manifest: Manifest, of_cases: bool = False) -> Manifest:
+    """Sort problems by row, once labels are known: rows that come twice are bad too.
+
+    Args:
+        of_cases: several rows may be one case; what makes cases of them looks for those that come twice.
+    """
+    manifest.bad += [] if of_cases else repeated(manifest)
     manifest.bad.sort(key=lambda entry: entry[0])
     return manifest
 
@@ -212,10 +220,12 @@ def _identify(raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any],
         if columns["case"]
         else written
     )
+    of_cases = bool(cfg.get("of_cases"))
+    unnamed = sum(not name for name in raw.column(columns["case"])) if of_cases and columns["case"] else 0
     patient, faults, has_patients = patients_of(raw, columns["patient"], cfg, written, where)
     if not has_patients:
-        named = header_patients(path, cache_root(cfg.get("cache_dir")), states)
-        patient = [pseudonym or name for pseudonym, name in zip(named, written, strict=True)]
+        named, own = header_patients(path, cache_root(cfg.get("cache_dir")), states), case if of_cases else written
+        patient = [pseudonym or name for pseudonym, name in zip(named, own, strict=True)]
         has_patients = all(named)
     manifest = Manifest(raw, where, case, path, patient, has_patients, bad=bad + faults, states=states)
     manifest.beside, manifest.masks = beside, masks
@@ -231,6 +241,11 @@ def _identify(raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any],
     if form:
         detail = f"names in {column!r} lack a suffix: files are taken to be called {form!r} (data.path_format)"
         manifest.warnings.append(Problem("path_format", raw.file.name, detail, "warning"))
+    if unnamed:
+        detail = (
+            f"{unnamed:,} cells of {columns['case']!r} are blank (data.columns.case): each such row is its own case"
+        )
+        manifest.warnings.append(Problem("blank_case", raw.file.name, detail, "warning"))
     if columns["patient"] and not cfg.get("patient_pattern"):
         how = "they count as different, and stay in one split; write them alike (data.merge_case=true joins cases)"
         manifest.warnings += told_alike(patient, raw.file.name, "patients", perhaps_one, how)
@@ -240,11 +255,9 @@ def _identify(raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any],
             Problem(
                 "no_patient",
                 raw.file.name,
-                "no patient column: each file counts as a patient of its own, but for DICOM files whose header "
-                "names one (data.columns.patient or data.patient_pattern names them)"
-                if set(patient) - set(written)
-                else "no patient column: each file counts as a patient of its own "
-                "(data.columns.patient or data.patient_pattern names them)",
+                f"no patient column: each {'case' if of_cases else 'file'} counts as a patient of its own"
+                + ", but for DICOM files whose header names one" * bool(set(patient) - {*written, *case})
+                + " (data.columns.patient or data.patient_pattern names them)",
                 "warning",
             )
         )
@@ -281,19 +294,26 @@ def _sites(raw: RawTable, column: str, cfg: Mapping[str, Any]) -> list[str]:
     return sites
 
 
-def _repeated(manifest: Manifest) -> list[tuple[int, Problem]]:
+def repeated(manifest: Manifest) -> list[tuple[int, Problem]]:
     """Find rows that name a file or a case again: the later ones with one label, all of them with several."""
-    missing = {n for n, problem in manifest.bad if problem.kind == "missing"}
-    bad: dict[int, Problem] = {}
-    for names, what in ((manifest.path, "file"), (manifest.case, "case")):
-        groups: dict[str, list[int]] = {}
-        for n in np.flatnonzero(pd.Series(names, dtype=object).duplicated(keep=False)).tolist():
-            if n not in missing:
-                groups.setdefault(names[n], []).append(n)
-        for rows in groups.values():
-            for n, problem in _again(manifest, rows, what) if len(rows) > 1 else ():
-                bad.setdefault(n, problem)
+    bad = dict(repeated_files(manifest, manifest.path))
+    for n, problem in _repeated(manifest, manifest.case, "case"):
+        bad.setdefault(n, problem)
     return list(bad.items())
+
+
+def repeated_files(manifest: Manifest, files: Sequence[str]) -> list[tuple[int, Problem]]:
+    """Find rows that are made of the same files again, `files` of each; see `repeated`."""
+    return _repeated(manifest, files, "file")
+
+
+def _repeated(manifest: Manifest, names: Sequence[str], what: str) -> list[tuple[int, Problem]]:
+    missing = {n for n, problem in manifest.bad if problem.kind == "missing"}
+    groups: dict[str, list[int]] = {}
+    for n in np.flatnonzero(pd.Series(list(names), dtype=object).duplicated(keep=False)).tolist():
+        if n not in missing:
+            groups.setdefault(names[n], []).append(n)
+    return [entry for rows in groups.values() if len(rows) > 1 for entry in _again(manifest, rows, what)]
 
 
 def _again(manifest: Manifest, rows: list[int], what: str) -> list[tuple[int, Problem]]:
@@ -306,4 +326,5 @@ def _again(manifest: Manifest, rows: list[int], what: str) -> list[tuple[int, Pr
             (n, Problem("label_conflict", where[n], f"another label than {other} for the same {named}"))
             for n, other in others.items()
         ]
-    return [(n, Problem("duplicate_row", where[n], f"the same {named} as {where[rows[0]]}")) for n in rows[1:]]
+    advice = "; data.columns.case names the column whose rows are one case" * (what == "case")
+    return [(n, Problem("duplicate_row", where[n], f"the same {named} as {where[rows[0]]}{advice}")) for n in rows[1:]]

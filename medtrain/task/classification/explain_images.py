@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medtrain.core.errors import UsageError
 from medtrain.data.settings import image_form
 from medtrain.explain import cell, half_area, overlay, peak
 from medtrain.explain.maps import SCALES, TITLES
@@ -33,6 +34,8 @@ COLUMNS = (
 def explain_images(task: Any, request: Request) -> Explanation:
     """Write a picture and a map for each image, method and class."""
     explanation, data = Explanation(COLUMNS), request.data
+    if data.grouping is not None:
+        raise UsageError("explain: there is none yet of runs with several images a case (data.columns.case)")
     methods = methods_of(task, request, explanation)
     wanted = wanted_classes(request.classes, task.spec.classes)
     rows = explanation.rows

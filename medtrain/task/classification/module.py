@@ -16,6 +16,7 @@ from medtrain.augment import mixup
 from medtrain.core.errors import UsageError
 from medtrain.core.pool import attend_cases, pool_cases
 from medtrain.data.base import Data
+from medtrain.data.settings import case_column
 from medtrain.export.portable import ExportRequest, Portable
 from medtrain.io.files import beside, write_text
 from medtrain.metric import SURE, EvalOptions
@@ -44,7 +45,8 @@ class Classification(Task):
         augment: ``augment(x, ids, seed, epoch) -> x`` on inputs in 0..1; only in training. Its ids are the cases, or
             rows (case, instance, draw) of batches with these, so that patches and repeats in an epoch all differ.
         pool: how the instances of a case make its prediction: mean, max or noisy_or of their probabilities; attention,
-            of networks with a `ScoringHead`: training then learns from cases, by the instances in the batch.
+            of networks with a `ScoringHead`. Training learns from cases, by the instances in the batch, where these are
+            images or attention weighs them; else from each patch of a volume by itself.
         mixup: alpha of mixup in training; 0 for none.
         views: ``views(x_BCHW)`` yields versions of inputs in 0..1 whose probabilities are averaged in the end.
         mc_dropout: passes with dropout whose spread is a case's uncertainty in the end; 0 for none.
@@ -103,11 +105,18 @@ class Classification(Task):
 
     @classmethod
     def check(cls, task: Mapping[str, Any], data: Mapping[str, Any]) -> None:
-        """Refuse attention as the pool of patches where what stands beside it leaves it nothing to learn from."""
+        """Refuse attention as the pool where it has nothing to learn from, and mixup of cases of several images."""
+        if task["dims"] == 2 and task.get("mixup") and case_column(data):
+            raise UsageError("data.columns.case makes cases of several images, task.mixup mixes single ones: take one")
         if task.get("pool") != "attention":
             return
-        if task["dims"] != 3:
-            raise UsageError("task.pool=attention weighs the patches of a volume; images take model.attention=true")
+        if task["dims"] == 2:
+            if not case_column(data):
+                raise UsageError(
+                    "task.pool=attention weighs the patches of a volume, or the images of a case (data.columns.case); "
+                    "a single image takes model.attention=true"
+                )
+            return
         if task.get("mixup"):
             raise UsageError("task.pool=attention learns from whole cases, task.mixup mixes patches: take one of them")
         if data.get("patch_label") == "mask":
@@ -147,12 +156,17 @@ class Classification(Task):
         assert self.loss is not None
         if not self.mixup:
             logits, y = self(batch), batch["y"]
-            if self.pool == "attention":
-                logits, y = self._of_cases(logits, batch["case"])[0], y[first_rows(batch["case"][:, None])]
+            if self._learns_cases(batch):
+                visit = batch.get("visit", batch["case"])
+                logits, y = self._of_cases(logits, visit)[0], y[first_rows(visit[:, None])]
             return {"loss": self.loss(logits, y)}
         x, partner, share = mixup(self.inputs(batch), self.mixup, self.seed, *self.place)
         logits, y = self.model(x), batch["y"]
         return {"loss": share * self.loss(logits, y) + (1 - share) * self.loss(logits, y[partner])}
+
+    def _learns_cases(self, batch: Batch) -> bool:
+        """Tell whether the loss is that of cases, whose instances are pooled, rather than of each instance."""
+        return self.pool == "attention" or ("instance" in batch and self.spec.dims == 2)
 
     def outputs(self, batch: Batch) -> dict[str, Any]:
         known = {key: batch[key] for key in ("case", "instance", "y") if key in batch}
@@ -185,7 +199,7 @@ class Classification(Task):
         return torch.stack([batch[key] for key in ("case", "instance", *more) if key in batch], 1)
 
     def batch_size(self, batch: Batch) -> int:
-        return len(batch["case"])
+        return int(batch["visit"][-1]) + 1 if "visit" in batch and self._learns_cases(batch) else len(batch["case"])
 
     def cases(self, outputs: Outputs) -> dict[str, Tensor]:
         """Make one row a case, by case number: ``case``, ``logits``, and ``y`` where it is known.
