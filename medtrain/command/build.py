@@ -207,7 +207,10 @@ def model(cfg: DictConfig, spec: DataSpec, training: bool, members: list[Node] |
     for network, (node, own) in zip(networks, nodes, strict=True):
         fuse(network, own, node.get("fusion") or "concat", coded_by=spec.covariates)
     check_passes(networks[0], passes)
-    return Ensemble(networks, readers=[own.target for _, own in nodes]) if members else networks[0]
+    if not members:
+        return networks[0]
+    specs = [own for _, own in nodes]
+    return Ensemble(networks, readers=[own.target for own in specs], specs=specs)
 
 
 def memory(cfg: DictConfig, spec: DataSpec, batch: int) -> dict[str, float] | None:

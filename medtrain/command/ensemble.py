@@ -126,7 +126,7 @@ def _facts(members: Sequence[Member]) -> dict[str, Any]:
     names = Counter(str(member.fields.get("model")) for member in members)
     return {
         **{key: first[key] for key in ("task", "data", "encoder") if key in first},
-        "spec": first["spec"] | _columns(members),
+        "spec": first["spec"] | _united(members),
         "model": "ensemble of " + ", ".join(f"{count} {name}" for name, count in names.items()),
         "seed": members[0].cfg.seed,
         "members": _described(members),
@@ -135,9 +135,14 @@ def _facts(members: Sequence[Member]) -> dict[str, Any]:
     }
 
 
-def _columns(members: Sequence[Member]) -> dict[str, Any]:
-    """Give the columns beside the images as a spec has them: those of all members."""
-    return {"covariates": [column.to_dict() for column in united([member.spec.covariates for member in members])]}
+def _united(members: Sequence[Member]) -> dict[str, Any]:
+    """Give what a spec has of all members: columns beside the images, and the spacings where they are several."""
+    specs = [member.spec for member in members]
+    spacings = list(dict.fromkeys(spec.spacing for spec in specs if spec.spacing))
+    return {
+        "covariates": [column.to_dict() for column in united([spec.covariates for spec in specs])],
+        "spacings": [list(spacing) for spacing in spacings] if len(spacings) > 1 else [],
+    }
 
 
 def _described(members: Sequence[Member]) -> list[dict[str, Any]]:
@@ -168,7 +173,7 @@ def _write_weights(members: Sequence[Member], file: Path) -> Path:
         replace(member.spec, target=member.spec.target.decided_by(member.decision)).to_dict() for member in members
     ]
     facts = {
-        "spec": specs[0] | _columns(members),
+        "spec": specs[0] | _united(members),
         "task": members[0].cfg.task.name,
         "members": nodes,
         "member_specs": specs,

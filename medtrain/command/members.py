@@ -137,6 +137,8 @@ def _alike(members: list[Member]) -> None:
         spec = {key: value for key, value in member.spec.to_dict().items() if key != "boxes"}  # each has its anchors
         spec |= dict.fromkeys(member.spec.target.learns)
         spec["covariates"] = [(column.name, column.kind) for column in member.spec.covariates]
+        if member.spec.strides:  # planned from its own training cases; it sees others by its own plan
+            spec |= dict.fromkeys(("size", "spacing", "strides")) | {"intensity": bool(member.spec.intensity)}
         if not member.spec.dims:  # networks for bags keep the statistics of their own training features
             spec |= {"mean": None, "std": None}
         return {
@@ -149,6 +151,10 @@ def _alike(members: list[Member]) -> None:
             "data.tile": member.cfg.data.get("tile"),
             "eval.gate": member.cfg.eval.get("gate"),
             "eval.tta": views,
+            "eval.tolerance": member.cfg.eval.get("tolerance"),
+            "mirrored views": [key for key in augment if key.startswith("mirror_") and augment[key]]
+            if member.cfg.task.get("mirror")
+            else [],
             "flips": [bool(augment.get(f"flip_{way}")) for way in ("horizontal", "vertical")] if views > 1 else None,
         }
 

@@ -44,47 +44,38 @@ def weights(window: Sequence[int]) -> Voxels:
     return np.clip(w, float(w.max()) * 1e-3, None).astype(np.float32)
 
 
-def whole_volume(network: Window, x_CDHW: Voxels, window: Sequence[int], overlap: float = OVERLAP) -> Voxels:
+def whole_volume(network: Window, x_CDHW: Any, window: Sequence[int], overlap: float = OVERLAP) -> Voxels:
     """Compute probabilities of all voxels, (K, D, H, W).
 
     Args:
         network: from (1, C, d, h, w) to probabilities (1, K, d, h, w).
-        x_CDHW: standardised; beyond it are zeros.
+        x_CDHW: standardised, an array or what has a shape and is cut by slices like one; beyond it are zeros.
         window: voxels a side.
         overlap: share of a window that neighbours have in common, at least.
     """
-    sides = x_CDHW.shape[1:]
-    lacks = [max(0, w - side) for w, side in zip(window, sides, strict=True)]
-    if any(lacks):
-        ends = [(lack // 2, lack - lack // 2) for lack in lacks]
-        padded = whole_volume(network, np.pad(x_CDHW, [(0, 0), *ends]), window, overlap)
-        z, y, x = (slice(lack // 2, lack // 2 + side) for lack, side in zip(lacks, sides, strict=True))
-        return np.ascontiguousarray(padded[:, z, y, x])
+    channels, *sides = x_CDHW.shape
     weight = weights(window)
     sums, total = None, np.zeros(sides, np.float32)
     for place in itertools.product(*(starts(side, w, overlap) for side, w in zip(sides, window, strict=True))):
-        cut = tuple(slice(start, start + w) for start, w in zip(place, window, strict=True))
-        probs = network(np.ascontiguousarray(x_CDHW[(slice(None), *cut)][None]))[0]
+        ends = [_shared(start, w, side) for start, w, side in zip(place, window, sides, strict=True)]
+        cut, within = tuple(here for here, _ in ends), tuple(there for _, there in ends)
+        x_BCDHW = np.zeros((1, channels, *window), np.float32)
+        x_BCDHW[0][(slice(None), *within)] = x_CDHW[(slice(None), *cut)]
+        probs = network(x_BCDHW)[0]
         if sums is None:
-            sums = _zeros((len(probs), *sides))
-        sums[(slice(None), *cut)] += probs * weight
-        total[cut] += weight
+            sums = zeros((len(probs), *sides))
+        sums[(slice(None), *cut)] += (probs * weight)[(slice(None), *within)]
+        total[cut] += weight[within]
     assert sums is not None
     for channel in sums:
         channel /= total
     return sums
 
 
-def mean_of_networks(
-    networks: Sequence[Window], x_CDHW: Voxels, window: Sequence[int], overlap: float = OVERLAP
-) -> Voxels:
-    """Compute probabilities of all voxels by several networks, their mean; see `whole_volume`."""
-    total: Voxels | None = None
-    for network in networks:
-        probs = whole_volume(network, x_CDHW, window, overlap)
-        total = probs if total is None else np.add(total, probs, out=total)
-    assert total is not None
-    return np.divide(total, np.float32(len(networks)), out=total)
+def _shared(start: int, window: int, side: int) -> tuple[slice, slice]:
+    """Say which voxels of an axis, and which of a window along it, are the same; a longer window lies around it."""
+    before = max(0, window - side) // 2
+    return slice(start, min(start + window, side)), slice(before, before + min(window, side))
 
 
 def mean_of_views(
@@ -117,7 +108,8 @@ def mean_of_views(
     return sums / len(axes)
 
 
-def _zeros(shape: Sequence[int]) -> Voxels:
+def zeros(shape: Sequence[int]) -> Voxels:
+    """Make zeros, in memory or, where they are more than `IN_MEMORY`, in a file that is gone with them."""
     if 4 * math.prod(shape) <= IN_MEMORY:
         return np.zeros(tuple(shape), np.float32)
     with tempfile.TemporaryDirectory(prefix="medtrain_") as folder:  # the mapping outlives the file's name

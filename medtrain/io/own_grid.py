@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from medtrain.core.sliding import Voxels, Window, whole_volume, zeros
 from medtrain.io.files import atomic_path
 from medtrain.io.nifti import is_nifti
 from medtrain.io.resample import is_same, weighted
@@ -46,6 +48,48 @@ def to_own(x_DHW: NDArray[Any], spacing: Triple, own: Stored) -> NDArray[np.floa
         if not is_same(positions, old):
             x = weighted(x, axis, positions, max(1.0, step))
     return x
+
+
+@dataclass(frozen=True)
+class View:
+    """How one network sees a volume.
+
+    Args:
+        network: gives the probabilities of a window.
+        x_CDHW: as of `medtrain.core.sliding.whole_volume`.
+        window: voxels a side.
+        spacing: mm a voxel of `x_CDHW`, along D, H, W.
+    """
+
+    network: Window
+    x_CDHW: Any
+    window: Sequence[int]
+    spacing: Triple
+
+
+def mean_of(views: Sequence[View], own: Stored) -> tuple[Voxels, Triple]:
+    """Compute the mean probabilities of several networks, (K, D, H, W), and the mm a voxel along D, H, W.
+
+    At the working spacing, where that is the same for all, which comes to the same; else in the file's own voxels.
+    """
+    spacings = {view.spacing for view in views}
+    total: Voxels | None = None
+    for view in views:
+        probs = whole_volume(view.network, view.x_CDHW, view.window)
+        if len(spacings) > 1:
+            probs = _all_to_own(probs, view.spacing, own)
+        total = probs if total is None else np.add(total, probs, out=total)
+    assert total is not None
+    mean: Voxels = np.divide(total, np.float32(len(views)), out=total)
+    return mean, (spacings.pop() if len(spacings) == 1 else own.spacing)
+
+
+def _all_to_own(probs_KDHW: Voxels, spacing: Triple, own: Stored) -> Voxels:
+    """Bring all channels to the voxels of a file."""
+    out = zeros((len(probs_KDHW), *own.shape[1:]))
+    for channel, probs in zip(out, probs_KDHW, strict=True):
+        channel[:] = to_own(probs, spacing, own)
+    return out
 
 
 def most_likely(x_CDHW: Iterable[NDArray[Any]], spacing: Triple, own: Stored) -> NDArray[np.uint16]:

@@ -9,7 +9,7 @@ from medtrain.model.bag_network import BagNetwork, relevance
 from medtrain.model.build import build_model, fill_from_spec, fit_channels
 from medtrain.model.detector import Detector, Stage, losses_wanted
 from medtrain.model.dropout import check_passes, dropout_passes
-from medtrain.model.ensemble import Ensemble, members_of
+from medtrain.model.ensemble import Ensemble, members_of, specs_of
 from medtrain.model.fusion import columns_learned, fuse, show_columns
 from medtrain.model.head import tie_outputs
 from medtrain.model.instance_attention import class_logits, score_instances
@@ -39,6 +39,7 @@ __all__ = [
     "relevance",
     "score_instances",
     "show_columns",
+    "specs_of",
     "tie_outputs",
     "warm_start",
 ]

@@ -24,6 +24,7 @@ class Ensemble(nn.Module):
         members: networks from inputs to logits (B, K), of any architectures.
         temperatures: what each member's logits are divided by, as fitted on its own validation data.
         readers: what reads each member's outputs, where members learned from different cases; none: all read alike.
+        specs: what each member knows of its data; none: all the same.
 
     Attributes:
         temperatures: (S,), stored with the weights.
@@ -32,10 +33,14 @@ class Ensemble(nn.Module):
     temperatures: Tensor
 
     def __init__(
-        self, members: Sequence[nn.Module], temperatures: Sequence[float] | None = None, readers: Sequence[Any] = ()
+        self,
+        members: Sequence[nn.Module],
+        temperatures: Sequence[float] | None = None,
+        readers: Sequence[Any] = (),
+        specs: Sequence[Any] = (),
     ) -> None:
         super().__init__()
-        self.readers = list(readers)
+        self.readers, self.specs = list(readers), list(specs)
         self.members = nn.ModuleList(members)
         values = [1.0] * len(self.members) if temperatures is None else list(temperatures)
         if len(values) != len(self.members) or not values:
@@ -50,3 +55,9 @@ class Ensemble(nn.Module):
 def members_of(network: nn.Module) -> list[nn.Module]:
     """List the members of an ensemble; any other network is its own only member."""
     return list(network.members) if isinstance(network, Ensemble) else [network]
+
+
+def specs_of(network: nn.Module, spec: Any) -> list[Any]:
+    """List what each of `members_of` knows of its data; `spec` where they all know the same."""
+    own = network.specs if isinstance(network, Ensemble) else []
+    return own or [spec] * len(members_of(network))

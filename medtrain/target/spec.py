@@ -27,6 +27,7 @@ class DataSpec:
         intensity: low and high to which values are clipped, mean and standard deviation, a channel each; empty where
             they are scaled otherwise.
         covariates: columns of the table beside the input; none as a rule.
+        spacings: of an ensemble, all at which a member sees the cases; empty where that is `spacing` alone.
     """
 
     target: Target
@@ -39,6 +40,7 @@ class DataSpec:
     strides: tuple[tuple[int, int, int], ...] = ()
     intensity: tuple[tuple[float, float, float, float], ...] = ()
     covariates: tuple[Covariate, ...] = ()
+    spacings: tuple[tuple[float, ...], ...] = ()
 
     @classmethod
     def of(cls, kind: str, classes: Sequence[str], *inputs: Any, **more: Any) -> DataSpec:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from medtrain.core import sliding
-from medtrain.core.sliding import Voxels, mean_of_networks, mean_of_views, starts, weights, whole_volume
+from medtrain.core.sliding import Voxels, mean_of_views, starts, weights, whole_volume
 
 DRAW = np.random.default_rng(0)
 
@@ -85,12 +85,6 @@ def test_views_of_tensors_are_those_of_arrays_to_the_bit() -> None:
         lambda view: view * torch.from_numpy(kernel), torch.from_numpy(x), (0, 1, 2), torch.flip, torch.cat
     )
     np.testing.assert_array_equal(own, theirs.numpy())
-
-
-def test_several_networks_count_alike() -> None:
-    x = DRAW.random((1, 4, 4, 4), np.float32)
-    networks = [lambda window: window, lambda window: 3 * window]
-    np.testing.assert_allclose(mean_of_networks(networks, x, (4, 4, 4)), 2 * x, rtol=1e-6)
 
 
 def test_sums_in_a_file_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,10 @@ def test_a_whole_case_is_standardised_by_itself_and_its_truth_is_the_files(table
         row = int(batch["case"][0])
         own = data.own_case(row)
         values = own.images[0].values()
-        np.testing.assert_allclose(batch["x"][0], (values - values.mean()) / values.std(), atol=2e-3)
-        assert np.array_equal(batch["mask"][0], data.own_truth(row))
+        seen, standardised = data.seen(row, data.spec), (values - values.mean()) / values.std()
+        assert seen.shape == own.images[0].shape
+        np.testing.assert_allclose(seen[:, 2:9, :5, 3:20], standardised[:, 2:9, :5, 3:20], atol=2e-3)
+        assert np.array_equal(data.seen_truth(row), data.own_truth(row))
         name = data.cases["path"].iloc[row]
         file = nib.as_closest_canonical(nib.load(Path(name).parent / f"mask_{Path(name).name}"))
         assert np.array_equal(np.asarray(file.dataobj).T, data.own_truth(row))
@@ -95,10 +98,9 @@ def test_a_share_of_small_patches_lies_around_each_label_alike(table: Path) -> N
 def test_working_spacing_is_another_and_the_truth_stays_the_files(table: Path) -> None:
     data = opened(table, spacing=2.0, patch_size=8, strides=[1, 2])
     row = int(data.rows("val")[0])
-    batch = next(iter(data.eval_dataloader("val")))
     own = data.own_case(row).images[0]
     expected = [round(n * mm / 2) for n, mm in zip(own.shape[1:], own.spacing, strict=True)]
-    assert list(batch["mask"].shape[1:]) == expected
+    assert list(data.seen(row, data.spec).shape[1:]) == list(data.seen_truth(row).shape) == expected
     assert data.own_truth(row).shape == own.shape[1:]
 
 
@@ -108,7 +110,27 @@ def test_a_trained_spec_decides(table: Path) -> None:
     assert spec == first.spec
     inputs = MaskData.for_inputs(segmentation(table), spec, table.parent / "0.nii.gz")
     (batch,) = list(inputs.predict_dataloader())
-    assert batch.keys() == {"x", "case"} and batch["x"].shape[2:] == inputs.own_case(0).shape
+    assert batch["case"].tolist() == [0] and inputs.own_truth(0) is None and inputs.seen_truth(0) is None
+    assert inputs.seen(0, spec).shape == (1, *inputs.own_case(0).shape)
+
+
+def test_members_of_an_ensemble_see_cases_at_their_own_spacing_on_their_own_scale(table: Path) -> None:
+    first = opened(table, classes=list(LABELS), modality="ct").spec
+    scale = ((0.0, 90.0, 30.0, 15.0),)
+    other = replace(first, spacing=(2.0, 2.0, 2.0), intensity=scale)
+    both = replace(first, spacings=((1.5, 1.0, 1.0), (2.0, 2.0, 2.0)))
+    assert DataSpec.from_dict(both.to_dict()) == both
+    inputs = MaskData.for_inputs(segmentation(table, modality="ct"), both, table.parent / "0.nii.gz")
+    own = inputs.own_case(0).images[0]
+    whole = [inputs.seen(0, spec) for spec in (first, other)]
+    assert whole[0].shape[1:] == own.shape[1:] != whole[1].shape[1:]
+    z, y, x = whole[1].shape[1:]
+    values = np.clip(whole[1].case.images[0].values(), 0, 90)
+    np.testing.assert_allclose(whole[1][:, 0:z, 0:y, 0:x], (values - 30) / 15, atol=1e-4)
+    low, high, mean, std = first.intensity[0]
+    z, y, x = own.shape[1:]
+    expected = (np.clip(own.values(), low, high) - mean) / std
+    np.testing.assert_allclose(whole[0][:, 0:z, 0:y, 0:x], expected, atol=1e-4)
 
 
 def test_regions_and_names_of_odd_numbers(tmp_path: Path) -> None:

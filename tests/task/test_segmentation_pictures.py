@@ -68,7 +68,7 @@ def test_explain_gives_a_picture_and_volumes_of_each_case(table: Path, tmp_path:
         return None, [marked, ~marked]
 
     task = SimpleNamespace(
-        probabilities=lambda batch, mirrored: torch.full((3, 2, 2, 2), 0.25), mirrored=(), on_own=on_own
+        probabilities=lambda row, mirrored: (np.full((3, 2, 2, 2), 0.25), (1.0, 1.0, 1.0)), mirrored=(), on_own=on_own
     )
     request = Request(data, data.cfg, Decision(0.5, 1.0, {}), tmp_path, torch.device("cpu"))
     rows = explain_masks(task, request).rows

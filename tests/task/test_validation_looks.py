@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -34,12 +37,17 @@ def segmentation(network: nn.Module, **more: object) -> Segmentation:
     return Segmentation(DataSpec(TWO, 1, PATCH, (1.0, 1.0, 1.0)), network, **more)
 
 
-def case(mask_DHW: np.ndarray) -> dict[str, Tensor]:
-    """A batch of a case that shows its labels, but calls those of 2 by 1 in the first slice."""
+def shown(mask_DHW: np.ndarray) -> np.ndarray:
+    """An image (1, D, H, W) that shows its labels, but calls those of 2 by 1 in the first slice."""
     image = mask_DHW.astype(np.float32)
     image[0][image[0] == 2] = 1
-    mask = torch.from_numpy(mask_DHW.astype(np.int64))[None]
-    return {"x": torch.from_numpy(image)[None, None], "mask": mask, "case": torch.tensor([7])}
+    return image[None]
+
+
+def outputs(task: Segmentation, mask_DHW: np.ndarray) -> dict[str, Any]:
+    """What validation makes of a case number 7."""
+    task.truth = SimpleNamespace(seen=lambda row, spec: shown(mask_DHW), seen_truth=lambda row: mask_DHW)
+    return task.outputs({"case": torch.tensor([7])})
 
 
 def halves(sides: tuple[int, int, int]) -> np.ndarray:
@@ -72,7 +80,7 @@ def test_a_case_of_four_patches_goes_in_one_piece(
 @pytest.mark.parametrize("sides", [(6, 8, 8), (9, 10, 12), (12, 20, 40)])
 def test_voxels_of_whole_cases_are_counted(sides: tuple[int, int, int]) -> None:
     mask = halves(sides)
-    made = segmentation(ByValue().eval()).outputs(case(mask))
+    made = outputs(segmentation(ByValue().eval()), mask)
     head, tail = (mask == 1).sum(), (mask == 2).sum()
     wrong = (mask[0] == 2).sum()
     assert made["case"].tolist() == [7]
@@ -81,32 +89,27 @@ def test_voxels_of_whole_cases_are_counted(sides: tuple[int, int, int]) -> None:
 
 def test_a_small_case_is_one_window_and_a_large_one_few() -> None:
     network = ByValue().eval()
-    segmentation(network).outputs(case(halves((9, 10, 12))))
+    outputs(segmentation(network), halves((9, 10, 12)))
     assert network.shapes == [(2, 1, 9, 10, 12)]  # one alone would be slow
     network.shapes.clear()
-    segmentation(network).outputs(case(halves((8, 8, 40))))
+    outputs(segmentation(network), halves((8, 8, 40)))
     assert len(network.shapes) == 7  # every 6 voxels, where half an overlap would take 9
-    network.shapes.clear()
-    segmentation(network).probabilities(case(halves((8, 8, 40))))
-    assert len(network.shapes) == 9
 
 
 def test_patches_are_those_in_the_middle_of_each_class() -> None:
     mask = halves((8, 8, 60))
-    batch = case(mask)
-    seen = list(pieces(batch["x"], batch["mask"], TWO, PATCH, "patches"))
-    assert [tuple(x.shape) for x, _ in seen] == [(1, 1, 8, 8, 8)] * 2
+    seen = list(pieces(shown(mask), mask, TWO, PATCH, "patches"))
+    assert [x.shape for x, _ in seen] == [(1, 8, 8, 8)] * 2
     assert [set(np.unique(own)) for _, own in seen] == [{0, 1}, {0, 2}]  # each in the midst of its class
     for x, own in seen:
-        torch.testing.assert_close(x[0, 0, 1:].long(), own[1:])
-    overlap = segmentation(ByValue().eval(), validation="patches").outputs(batch)["overlap"][0]
+        np.testing.assert_array_equal(x[0, 1:], own[1:])
+    overlap = outputs(segmentation(ByValue().eval(), validation="patches"), mask)["overlap"][0]
     assert overlap[:, 2].tolist() == [float((own == label).sum()) for label, (_, own) in enumerate(seen, 1)]
 
 
 @pytest.mark.parametrize("look", ["whole", "patches"])
 def test_a_case_without_findings_is_looked_at_too(look: Look) -> None:
-    empty = case(np.zeros((8, 20, 20), np.int64))
-    made = segmentation(ByValue().eval(), validation=look).outputs(empty)
+    made = outputs(segmentation(ByValue().eval(), validation=look), np.zeros((8, 20, 20), np.int64))
     assert made["overlap"][0].tolist() == [[0, 0, 0]] * 2
 
 
@@ -116,7 +119,7 @@ def test_two_of_a_small_sample_say_what_one_does() -> None:
     x = torch.randn(1, 1, 6, 7, 8)
     task = segmentation(network)
     with torch.no_grad():
-        own = task._window(network, (), x.device, x.numpy())
+        own = task._window(network, (), x.numpy())
         torch.testing.assert_close(torch.from_numpy(own), network(x).softmax(1))
 
 
@@ -130,10 +133,11 @@ def test_only_small_samples_alone_in_32_bits_are_doubled() -> None:
 def test_a_judgement_is_in_32_bits_whatever_training_is() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv3d(1, 4, 3, padding=1), nn.InstanceNorm3d(4), nn.Conv3d(4, 3, 1)).eval()
-    batch = {"x": torch.randn(1, 1, 8, 8, 8), "case": torch.tensor([0])}
+    x = torch.randn(1, 8, 8, 8)
     task = segmentation(network)
+    task.truth = SimpleNamespace(seen=lambda row, spec: x.numpy(), own_case=lambda row: SimpleNamespace(images=[None]))
     with torch.no_grad():
-        alone = task.probabilities(batch)
+        alone, _ = task.probabilities(0)
         with torch.autocast("cpu", torch.bfloat16):
-            torch.testing.assert_close(task.probabilities(batch), alone, rtol=0, atol=0)
-            assert network(batch["x"]).dtype == torch.bfloat16
+            np.testing.assert_array_equal(task.probabilities(0)[0], alone)
+            assert network(x[None]).dtype == torch.bfloat16

@@ -42,6 +42,18 @@ class MaskCase:
     scale_C4: NDArray[np.float64]
     facts: MaskFacts | None = None
 
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Give (C, D, H, W)."""
+        return self.case.channels, *self.case.shape
+
+    def __getitem__(self, cut: tuple[slice, ...]) -> NDArray[np.float32]:
+        """Cut standardised voxels out, [all channels, D, H, W], as of an array that was never made whole."""
+        z, y, x = (range(side)[one] for one, side in zip(cut[1:], self.case.shape, strict=True))
+        out_CDHW = np.zeros((self.case.channels, len(z), len(y), len(x)), np.float32)
+        self.image((z.start, y.start, x.start), (len(z), len(y), len(x)), out_CDHW)
+        return out_CDHW
+
     def image(self, start: Zyx, size: Zyx, out_CDHW: NDArray[np.float32]) -> None:
         """Write the patch, clipped and standardised, into zeros; beyond the volume they stay, the mean."""
         number = 0
@@ -57,7 +69,7 @@ class MaskCase:
                     np.clip(out, np.float32((low - mean) / std), np.float32((high - mean) / std), out=out)
                 number += 1
 
-    def mask(self, start: Zyx, size: Zyx, label_of: NDArray[np.int64], out_DHW: NDArray[np.int64]) -> None:
+    def mask(self, start: Zyx, size: Zyx, label_of: NDArray[Any], out_DHW: NDArray[Any]) -> None:
         """Write the labels of the patch; beyond the volume they are `IGNORED`."""
         assert self.case.mask is not None
         view, lacks = cut(self.case.mask.mapped(), start, size)
@@ -141,31 +153,22 @@ class TrainingMasks(Dataset[Batch]):
 
 
 class WholeCases(Dataset[Batch]):
-    """Take whole cases, one a batch; arguments as of `TrainingMasks`.
+    """Name whole cases, one a batch: their voxels are cut from the store where they are looked at, window by window.
 
     Args:
-        label_of: None where masks are not known.
+        rows: the row number in `cases` of the data module of each.
     """
 
-    def __init__(self, cases: Sequence[MaskCase], rows: NDArray[np.int64], label_of: NDArray[np.int64] | None) -> None:
-        self.cases, self.rows, self.label_of = list(cases), rows.tolist(), label_of
+    def __init__(self, rows: NDArray[np.int64]) -> None:
+        self.rows = rows.tolist()
 
     def __len__(self) -> int:
-        return len(self.cases)
+        return len(self.rows)
 
     def __getitems__(self, positions: Sequence[int]) -> Batch:
-        """Give x (1, C, D, H, W), case (1,) and, where it is known, mask (1, D, H, W), at the working spacing."""
+        """Give case (1,)."""
         (position,) = positions
-        case = self.cases[position]
-        shape, start = case.case.shape, (0, 0, 0)
-        x = np.zeros((1, case.case.channels, *shape), np.float32)
-        case.image(start, shape, x[0])
-        batch = {"x": torch.from_numpy(x), "case": torch.tensor([self.rows[position]])}
-        if self.label_of is None or case.case.mask is None:
-            return batch
-        mask = np.empty((1, *shape), np.int64)
-        case.mask(start, shape, self.label_of, mask[0])
-        return batch | {"mask": torch.from_numpy(mask)}
+        return {"case": torch.tensor([self.rows[position]])}
 
 
 class SeveralVisits(Sampler[tuple[int, int, int]]):

@@ -25,6 +25,7 @@ from medtrain.data.loading import LaterBatches
 from medtrain.data.rows.manifest import Manifest
 from medtrain.data.rows.masks import target_of_masks
 from medtrain.io.store.voxels import VolumeForm
+from medtrain.io.volume import Triple
 from medtrain.io.volume_source import channels_of
 from medtrain.target import DataSpec
 from medtrain.target.mask import MaskTarget
@@ -48,11 +49,12 @@ class MaskData(VolumeData):
 
     In training a batch has ``x`` (B, C, D, H, W) float32, standardised, ``mask`` (B, D, H, W) int64, labels 0..N and -1
     where nobody knows or the volume has ended, ``case`` and ``draw``; B is data.batch_size. Else a batch is one whole
-    case at the working spacing, with its mask where that is known.
+    case by its number, whose voxels `seen` has.
 
     Attributes, known after `prepare`:
         own: the cases in their files' own voxels, by row of the manifest; None where they cannot be used.
         volumes: the same at the working spacing.
+        working: by spacing and row of the manifest, what networks see; of an ensemble at the spacing of each member.
         plan: what was planned, in training.
         targets: float (N, C), 1 where a case shows a class.
     """
@@ -61,7 +63,7 @@ class MaskData(VolumeData):
     own: Sequence[Case | None]
     facts: dict[int, MaskFacts]
     plan: Plan | None = None
-    working: dict[int, MaskCase]
+    working: dict[Triple, dict[int, MaskCase]]
     _read: CaseFiles | None = None
     _paths: tuple[list[list[str]], list[str] | None]
 
@@ -160,7 +162,8 @@ class MaskData(VolumeData):
             planned = {"batch_size": p.batch_size, "patches_per_volume": p.visits}
             self.cfg = {**self.cfg, **planned, "foreground_share": p.foreground_share}
             self._tell_absent()
-        self._work_at(self.spec.spacing)
+        spacings = self.spec.spacings or (self.spec.spacing or (1.0, 1.0, 1.0),)
+        self._work_at([(z, y, x) for z, y, x in spacings])
 
     def _tell_absent(self) -> None:
         """Warn of classes that no training case shows, and of test cases whose mask is empty."""
@@ -185,21 +188,22 @@ class MaskData(VolumeData):
         for warning in warnings:
             self.report(str(warning))
 
-    def _work_at(self, spacing: Sequence[float] | None) -> None:
-        """Bring the cases that are used to the working spacing: from the store, or read again."""
-        assert spacing is not None
-        z, y, x = spacing
+    def _work_at(self, spacings: Sequence[Triple]) -> None:
+        """Bring the cases that are used to the working spacings: from the store, or read again."""
         wanted = [slot for slot in np.unique(self.slots).tolist() if self.own[slot] is not None]
-        other = [slot for slot in wanted if not has_spacing(self._case(slot).images[0], (z, y, x))]
+        self.working = {spacing: self._scaled(self._at(spacing, wanted)) for spacing in reversed(spacings)}
+        self.form = PatchForm(SHOWN, SHOWN, window=self._window())
+        self.truth: Any = self  # the cases themselves, which are too large to be boiled down before they are judged
+
+    def _at(self, spacing: Triple, slots: Sequence[int]) -> dict[int, Case]:
+        """Give the cases of these rows of the manifest at a spacing; those that can't be brought there are refused."""
         self.volumes = list(self.own)
-        if other:
-            again = self._again(other, VolumeForm((z, y, x)))
+        if other := [slot for slot in slots if not has_spacing(self._case(slot).images[0], spacing)]:
+            again = self._again(other, VolumeForm(spacing))
             for position, slot in enumerate(other):
                 self.volumes[slot] = again.cases[position]
-            self._refuse({other[position]: text for position, text in again.problems.items()})
-        self.form = PatchForm(SHOWN, SHOWN, window=self._window())
-        self.working = self._scaled(wanted)
-        self.truth: Any = self  # the cases themselves, which are too large to be boiled down before they are judged
+            self._refuse({other[position]: text for position, text in again.problems.items()}, spacing)
+        return {slot: case for slot in slots if (case := self.volumes[slot]) is not None}
 
     def _again(self, slots: Sequence[int], form: VolumeForm) -> CaseFiles:
         """Read the files of these rows of the manifest in another form."""
@@ -209,7 +213,7 @@ class MaskData(VolumeData):
             own, None if masks is None else [masks[slot] for slot in slots], form, self.cfg, self.progress, self.report
         )
 
-    def _refuse(self, problems: dict[int, str]) -> None:
+    def _refuse(self, problems: dict[int, str], spacing: Triple) -> None:
         """Refuse cases that can't be resampled; of cases without labels, only these."""
         row_of = {slot: row for row, slot in enumerate(self.slots.tolist())}
         if self.input is not None:
@@ -218,15 +222,14 @@ class MaskData(VolumeData):
         elif problems:
             names = self.cases["case"]
             listed = [Problem("unreadable", str(names.iloc[row_of[n]]), text) for n, text in problems.items()]
-            raise DataError(f"{len(listed)} cases cannot be brought to {self.spec.spacing} mm (data.spacing):", listed)
+            raise DataError(f"{len(listed)} cases cannot be brought to {list(spacing)} mm (data.spacing):", listed)
 
     def _window(self) -> tuple[float, float] | None:
         return self.spec.intensity[0][:2] if self.spec.intensity else None
 
-    def _scaled(self, slots: Sequence[int]) -> dict[int, MaskCase]:
+    def _scaled(self, case_of: dict[int, Case]) -> dict[int, MaskCase]:
         """Put voxels, scales and facts of the cases together."""
-        pairs = [(slot, case) for slot in slots if (case := self.volumes[slot]) is not None]
-        cases = [case for _, case in pairs]
+        cases = list(case_of.values())
         if self.spec.intensity:
             scales = [np.array(self.spec.intensity)] * len(cases)
         else:
@@ -237,15 +240,32 @@ class MaskData(VolumeData):
         facts = iter(mask_facts(masks))
         return {
             slot: MaskCase(case, scale, next(facts) if case.mask is not None else None)
-            for (slot, case), scale in zip(pairs, scales, strict=True)
+            for (slot, case), scale in zip(case_of.items(), scales, strict=True)
         }
 
     def _of(self, rows: Rows) -> list[MaskCase]:
-        return [self.working[slot] for slot in self.slots[rows].tolist()]
+        return [self._seen(row, self.spec) for row in np.asarray(rows).tolist()]
+
+    def _seen(self, row: int, spec: DataSpec) -> MaskCase:
+        z, y, x = spec.spacing or (1.0, 1.0, 1.0)
+        return self.working[z, y, x][int(self.slots[row])]
+
+    def seen(self, row: int, spec: DataSpec) -> MaskCase:
+        """Give a row of `cases` as a network of this spec sees it: at its spacing, on its scale."""
+        case = self._seen(row, spec)
+        return replace(case, scale_C4=np.array(spec.intensity)) if spec.intensity else case
+
+    def seen_truth(self, row: int) -> NDArray[np.int32] | None:
+        """Give the labels of a row of `cases` at the working spacing, (D, H, W); None where they are not known."""
+        case = self._seen(row, self.spec)
+        if self.targets is None or case.case.mask is None:
+            return None
+        label_DHW = np.empty(case.case.shape, np.int32)
+        case.mask((0, 0, 0), case.case.shape, labels_in_batches(self.target).astype(np.int32), label_DHW)
+        return label_DHW
 
     def dataset(self, rows: Rows) -> WholeCases:  # type: ignore[override]  # cases, where volumes have patches
-        label_of = labels_in_batches(self.target) if self.targets is not None else None
-        return WholeCases(self._of(rows), np.asarray(rows, np.int64), label_of)
+        return WholeCases(np.asarray(rows, np.int64))
 
     def training_set(self, rows: Rows) -> TrainingMasks:  # type: ignore[override]
         z, y, x = self.spec.size
@@ -268,11 +288,12 @@ class MaskData(VolumeData):
         """Name the file, or folder of a series, of the first channel of a row of `cases`."""
         return self._paths[0][0][int(self.slots[row])]
 
-    def own_truth(self, row: int) -> NDArray[np.int64]:
-        """Give the labels of a row of `cases`, (D, H, W) in its file's own voxels, as batches have them."""
+    def own_truth(self, row: int) -> NDArray[np.int32] | None:
+        """Give the labels of a row of `cases`, (D, H, W) in its file's own voxels; None where they are not known."""
         mask = self.own_case(row).mask
-        assert mask is not None
-        return np.take(labels_in_batches(self.target), mask.mapped()[0], mode="clip")
+        if self.targets is None or mask is None:
+            return None
+        return np.take(labels_in_batches(self.target).astype(np.int32), mask.mapped()[0], mode="clip")
 
     def _case(self, slot: int) -> Case:
         case = self.own[slot]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medtrain.core.sliding import Voxels, Window, mean_of_networks, mean_of_views
+from medtrain.core.sliding import Window, mean_of_views
 from medtrain.data.batches.mask_cases import MaskCase
 from medtrain.data.batches.mask_facts import has_spacing, moments_of, own_scale
 from medtrain.data.batches.patches import Case as Images
@@ -20,7 +20,7 @@ from medtrain.explain.names import names_of_maps
 from medtrain.export.runtime.inputs import list_cases, tell, write_whole
 from medtrain.export.runtime.started import Predict, begin
 from medtrain.export.runtime.volumes import Held, hold
-from medtrain.io.own_grid import decided, folder_of_maps, write_on_own
+from medtrain.io.own_grid import View, decided, folder_of_maps, mean_of, write_on_own
 from medtrain.io.store.fill import reason_of
 from medtrain.io.volume_source import read_volume
 
@@ -32,19 +32,19 @@ def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
         return 2
     started, cases = begun
     facts, classes = started.facts["input"], started.facts["target"]["classes"]
-    graphs = [window_of(started.networks[name], facts["mirrored"]) for name in facts["members"]]
+    graphs = {name: window_of(started.networks[name], facts["mirrored"]) for name in facts["members"]}
     maps, names = folder_of_maps(started.output), names_of_maps(case.name for case in cases)
     maps.mkdir(parents=True, exist_ok=True)
     errors: dict[int, str] = {}
     volumes: dict[int, list[float]] = {}
     for number, case in enumerate(cases):
         try:
-            own, x_CDHW = read_case(case.path, facts)
+            own, views = read_case(case.path, facts, graphs)
         except Exception as error:  # a bad file costs only itself
             errors[number] = reason_of(error)
             continue
-        probs_KDHW = mean_of_networks(graphs, x_CDHW, facts["size"])
-        label, masks = decided(probs_KDHW, tuple(facts["spacing"]), own, facts["codes"], facts["nested"])
+        probs_KDHW, spacing = mean_of(views, own)
+        label, masks = decided(probs_KDHW, spacing, own, facts["codes"], facts["nested"])
         write_on_own(label, own, case.path, maps / names[number])
         volumes[number] = [float(mask.sum() * np.prod(own.spacing) / 1000) for mask in masks]
     text = io.StringIO()
@@ -59,24 +59,26 @@ def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
     return tell(cases, errors, started.output)
 
 
-def read_case(path: str, facts: Mapping[str, Any]) -> tuple[Any, Voxels]:
-    """Read a volume: in its file's own voxels, and at the run's spacing as networks take it, (C, D, H, W) float32.
+def read_case(path: str, facts: Mapping[str, Any], graphs: Mapping[str, Window]) -> tuple[Any, list[View]]:
+    """Read a volume: in its file's own voxels, and as each of the networks sees it.
 
     Args:
         facts: the node `input` of model.json.
+        graphs: the networks, by name.
 
     Raises:
         ValueError: with a short reason.
     """
     volume = read_volume(path)
     own = hold(path, volume, None, facts["channels"])
-    z, y, x = facts["spacing"]
-    working = own if has_spacing(own, (z, y, x)) else Held.of(volume, (z, y, x))
-    scale_C4 = np.array(facts["intensity"]) if facts["intensity"] else own_scale(moments_of(working))
-    standardised = np.zeros(working.shape, np.float32)
-    case = MaskCase(Images((working,)), scale_C4)
-    case.image((0, 0, 0), case.case.shape, standardised)
-    return own, standardised
+    views, held = [], {tuple(own.spacing): own}
+    for name, seen in facts["members"].items():
+        z, y, x = seen["spacing"]
+        working = own if has_spacing(own, (z, y, x)) else held.get((z, y, x)) or Held.of(volume, (z, y, x))
+        held[z, y, x] = working
+        scale_C4 = np.array(seen["intensity"]) if seen["intensity"] else own_scale(moments_of(working))
+        views.append(View(graphs[name], MaskCase(Images((working,)), scale_C4), seen["size"], (z, y, x)))
+    return own, views
 
 
 def window_of(graph: Predict, mirrored: Sequence[int]) -> Window:

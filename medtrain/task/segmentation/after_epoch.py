@@ -10,7 +10,9 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from medtrain.core.sliding import OVERLAP
@@ -38,31 +40,31 @@ def quick_windows(sides: Sequence[int], patch: Sequence[int]) -> Windows:
 
 
 def pieces(
-    x_1CDHW: Tensor, mask_1DHW: Tensor, target: MaskTarget, patch: Sequence[int], look: Look
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Give image (1, C, d, h, w) and mask (d, h, w) of what validation looks at.
+    x_CDHW: Any, mask_DHW: NDArray[Any], target: MaskTarget, patch: Sequence[int], look: Look
+) -> Iterator[tuple[Any, NDArray[Any]]]:
+    """Give image (C, d, h, w) and mask (d, h, w) of what validation looks at.
 
     Args:
+        x_CDHW: an array, or what has a shape and is cut by slices like one.
         look: ``whole``, all of the case; ``patches``, of each class that it shows the patch around its most central
             voxel, and of a case without any the one in its middle.
     """
-    mask_DHW = mask_1DHW[0]
     if look == "whole":
-        yield x_1CDHW, mask_DHW
+        yield x_CDHW, mask_DHW
         return
-    shown = [places for one in target.classes_in(mask_DHW.numpy()) if len(places := torch.from_numpy(one).nonzero())]
+    shown = [places for one in target.classes_in(mask_DHW) if len(places := np.argwhere(one))]
     middles = [most_central(places) for places in shown] or [[side / 2 for side in mask_DHW.shape]]
     z, y, x = patch
     starts: set[Zyx] = {around(middle, mask_DHW.shape, (z, y, x)) for middle in middles}
     for start in sorted(starts):
         cut: tuple[Any, ...] = tuple(slice(max(0, first), first + n) for first, n in zip(start, patch, strict=True))
-        yield x_1CDHW[(..., *cut)], mask_DHW[cut]
+        yield x_CDHW[(slice(None), *cut)], mask_DHW[cut]
 
 
-def most_central(places_N3: Tensor) -> list[float]:
+def most_central(places_N3: NDArray[np.int64]) -> list[float]:
     """Find the place that is nearest to the mean of all."""
-    apart_N3 = places_N3 - places_N3.double().mean(0)
-    nearest: list[float] = places_N3[apart_N3.square().sum(1).argmin()].tolist()
+    apart_N3 = places_N3 - places_N3.mean(0)
+    nearest: list[float] = places_N3[(apart_N3**2).sum(1).argmin()].tolist()
     return nearest
 
 

@@ -14,23 +14,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from medtrain.core.sliding import mean_of_networks, mean_of_views
+from medtrain.core.sliding import Voxels, mean_of_views, whole_volume
 from medtrain.data.base import Data
 from medtrain.data.batches.masks import MaskData
 from medtrain.explain.names import names_of_maps
 from medtrain.export.parity_masks import ties_of
 from medtrain.export.portable import ExportRequest, Portable
 from medtrain.io.files import write_text
-from medtrain.io.own_grid import MASKS, SURE, decided, folder_of_maps, near_ties, write_on_own
+from medtrain.io.own_grid import MASKS, SURE, View, decided, folder_of_maps, mean_of, near_ties, write_on_own
+from medtrain.io.volume import Triple
 from medtrain.metric import EvalOptions
 from medtrain.metric.mask_overlap import measure
-from medtrain.model import members_of
+from medtrain.model import members_of, specs_of
 from medtrain.target import DataSpec, Decision, Outcome, Target
 from medtrain.target.mask import MaskTarget
 from medtrain.task.base import Batch, Task, refuse_unused, shape_of
 from medtrain.task.explanation import Explanation, Request
 from medtrain.task.gathering import Outputs
-from medtrain.task.segmentation.after_epoch import Look, Windows, pieces, quick_windows, too_small_alone
+from medtrain.task.segmentation.after_epoch import Look, pieces, quick_windows, too_small_alone
 from medtrain.task.segmentation.out_of_fold import NO_SETS, MaskJudge, judge_masks
 from medtrain.task.segmentation.pictures import draw_cases, explain_masks
 from medtrain.task.segmentation.portable import portable_masks, said_by
@@ -39,7 +40,9 @@ MIRRORS = ("mirror_head_feet", "mirror_front_back", "mirror_left_right")  # of t
 
 
 class Segmentation(Task):
-    """A network of batches ``{"x", "mask", "case"}``: patches in training, else a whole case at the working spacing.
+    """A network of patches ``{"x", "mask", "case"}`` in training, and of whole cases by number, ``{"case"}``, else.
+
+    Their voxels are those of `truth`, the data: `medtrain.data.batches.masks.MaskData.seen`.
 
     Args:
         loss: ``loss(outputs, mask_BDHW) -> {name: scalar}``; None where nothing is trained.
@@ -104,23 +107,23 @@ class Segmentation(Task):
         parts: dict[str, Tensor] = self.loss(self.model(x), mask)
         return parts
 
-    def probabilities(self, batch: Batch, mirrored: tuple[int, ...] = ()) -> Tensor:
-        """Compute (K, D, H, W) of the one case of a batch, on the CPU, the mean over an ensemble's members.
+    def probabilities(self, row: int, mirrored: tuple[int, ...] = ()) -> tuple[Voxels, Triple]:
+        """Compute (K, D, H, W) of a row of the data's cases, the mean over an ensemble's members, each of which sees it
+        at its own spacing, on its own scale, through windows of its own; and the mm a voxel along D, H, W.
 
         It is the final word on a case: windows of the planned size that overlap by half, in 32 bits as an export.
         """
-        with torch.autocast(batch["x"].device.type, enabled=False):
-            return self._through(batch["x"], mirrored, Windows(self.spec.size))
+        members = zip(members_of(self.model), specs_of(self.model, self.spec), strict=True)
+        views = [
+            View(partial(self._window, member, mirrored), self.truth.seen(row, spec), spec.size, spec.spacing)
+            for member, spec in members
+        ]
+        with torch.autocast(self.device.type, enabled=False):
+            return mean_of(views, self.truth.own_case(row).images[0])
 
-    def _through(self, x_1CDHW: Tensor, mirrored: tuple[int, ...], windows: Windows) -> Tensor:
-        networks = [partial(self._window, member, mirrored, x_1CDHW.device) for member in members_of(self.model)]
-        return torch.from_numpy(mean_of_networks(networks, x_1CDHW[0].cpu().numpy(), *windows))
-
-    def _window(
-        self, member: nn.Module, mirrored: tuple[int, ...], device: torch.device, x_BCDHW: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
+    def _window(self, member: nn.Module, mirrored: tuple[int, ...], x_BCDHW: Voxels) -> Voxels:
         """Compute the probabilities of one network for a window, the mean over mirrored views."""
-        x, number = torch.from_numpy(x_BCDHW).to(device), len(x_BCDHW)
+        x, number = torch.from_numpy(x_BCDHW).to(self.device), len(x_BCDHW)
         x = x.expand(2, *x.shape[1:]) if too_small_alone(x) and not mirrored else x
         probabilities = partial(said_by, member, bool(self.target.regions))
         probs: Tensor = mean_of_views(probabilities, x, mirrored, torch.flip, torch.cat)
@@ -129,45 +132,43 @@ class Segmentation(Task):
     def outputs(self, batch: Batch) -> dict[str, Any]:
         """Compute ``case`` (1,) and, where masks are known, ``overlap`` (1, C, 3): voxels that both masks, the
         predicted and the true one have of each class, at the working spacing, in what validation looks at."""
-        made = {"case": batch["case"]}
-        if "mask" not in batch:
+        made, row = {"case": batch["case"]}, int(batch["case"][0])
+        truth = self.truth.seen_truth(row)
+        if truth is None:
             return made
-        rows = torch.zeros(len(self.target.parts), 3, dtype=torch.float64)
-        for x, mask in pieces(batch["x"], batch["mask"].cpu(), self.target, self.spec.size, self.validation):
-            windows = quick_windows(x.shape[2:], self.spec.size)
-            predicted = [p & (mask >= 0) for p in self._masks(self._through(x, (), windows))]
-            true = map(torch.from_numpy, self.target.classes_in(mask.numpy()))
-            pairs = zip(predicted, true, strict=True)
-            rows += torch.stack([torch.stack([(p & t).sum(), p.sum(), t.sum()]) for p, t in pairs])
-        return made | {"overlap": rows[None]}
+        rows = np.zeros((len(self.target.parts), 3))
+        window = partial(self._window, self.model, ())
+        for x, mask in pieces(self.truth.seen(row, self.spec), truth, self.target, self.spec.size, self.validation):
+            probs = whole_volume(window, x, *quick_windows(x.shape[1:], self.spec.size))
+            pairs = zip(self._masks(probs), self.target.classes_in(mask), strict=True)
+            rows += [[(p & t).sum(), (p & (mask >= 0)).sum(), t.sum()] for p, t in pairs]
+        return made | {"overlap": torch.from_numpy(rows)[None]}
 
-    def _masks(self, probs_KDHW: Tensor) -> list[Tensor]:
+    def _masks(self, probs_KDHW: Voxels) -> list[NDArray[np.bool_]]:
         """Decide which voxels belong to each class."""
         if self.target.regions:
             return list(probs_KDHW >= SURE)
-        label = probs_KDHW.argmax(0)
+        label = torch.from_numpy(probs_KDHW).argmax(0).numpy()
         return [label == number for number in range(1, len(probs_KDHW))]
 
     def final_outputs(self, batch: Batch) -> dict[str, Any]:
         """Write the label map of a case on its file's own grid; ``file`` [its path] and ``measured`` (1, C, M)."""
         row = int(batch["case"][0])
-        own = self.truth.own_case(row)
-        z, y, x = self.spec.spacing or (1.0, 1.0, 1.0)
-        image, spacing = own.images[0], (z, y, x)
-        probs = self.probabilities(batch, self.mirrored)
+        image = self.truth.own_case(row).images[0]
+        probs, spacing = self.probabilities(row, self.mirrored)
         label, masks = self.on_own(probs, spacing, image)
         file = Path(self.trainer.default_root_dir) / ".masks" / f"{row}.nii.gz"
         file.parent.mkdir(parents=True, exist_ok=True)
         write_on_own(label, image, self.truth.image_file(row), file)
         if self.near:
-            place, margin = near_ties(probs.numpy(), spacing, image, bool(self.target.regions), self.near)
+            place, margin = near_ties(probs, spacing, image, bool(self.target.regions), self.near)
             np.savez(ties_of(file), place=place, margin=margin)
         made = {"case": batch["case"], "file": [str(file)]}
         ml = [float(mask.sum() * np.prod(image.spacing) / 1000) for mask in masks]
         made["volume"] = torch.tensor([ml], dtype=torch.float64)
-        if "mask" not in batch:
-            return made
         truth = self.truth.own_truth(row)
+        if truth is None:
+            return made
         known = truth >= 0
         rows = [
             measure(p & known, t, image.spacing, self.tolerance)
@@ -176,10 +177,10 @@ class Segmentation(Task):
         return made | {"measured": torch.from_numpy(np.stack(rows))[None]}
 
     def on_own(
-        self, probs_KDHW: Tensor, spacing: Any, image: Any
+        self, probs_KDHW: Voxels, spacing: Triple, image: Any
     ) -> tuple[NDArray[np.uint16], list[NDArray[np.bool_]]]:
         """Bring probabilities to the file's own grid: a label map as files have it, and the voxels of each class."""
-        return decided(probs_KDHW.numpy(), spacing, image, self.target.file_codes, bool(self.target.regions))
+        return decided(probs_KDHW, spacing, image, self.target.file_codes, bool(self.target.regions))
 
     def score(self, outputs: Outputs) -> dict[str, float]:
         rows = [(int(b["case"][0]), b["overlap"][0].numpy()) for b in outputs if "overlap" in b]

@@ -47,7 +47,8 @@ def draw_cases(folder: Path, data: MaskData, target: MaskTarget, most: int) -> N
         except VolumeError:
             return None
         row = row_of[case]
-        truth = target.classes_in(data.own_truth(row))
+        label = data.own_truth(row)
+        truth = None if label is None else target.classes_in(label)
         return picture_of(data, row, classes_of_file(label_DHW, target), truth, title)
 
     write_mask_pictures(folder, table, target.classes, draw, most)
@@ -90,6 +91,7 @@ def explain_masks(task: Any, request: Request) -> Explanation:
         )
     explanation, data = Explanation(COLUMNS), request.data
     assert isinstance(data, MaskData)
+    task.truth = data.truth
     names = unique_names([safe_name(case) for case in data.cases["case"]])
     progress = bar("explaining", "volumes")
     (request.output / "pictures").mkdir(parents=True, exist_ok=True)
@@ -98,13 +100,13 @@ def explain_masks(task: Any, request: Request) -> Explanation:
         row = int(batch["case"][0])
         image = data.own_case(row).images[0]
         with torch.no_grad():
-            probs = task.probabilities({key: v.to(request.device) for key, v in batch.items()}, task.mirrored)
-        masks = task.on_own(probs, data.spec.spacing, image)[1]
+            probs, spacing = task.probabilities(row, task.mirrored)
+        masks = task.on_own(probs, spacing, image)[1]
         case, patient = data.cases["case"].iloc[row], data.cases["patient"].iloc[row]
         file = f"pictures/{names[row]}.png"
         with atomic_path(request.output / file) as temporary:
             picture_of(data, row, masks, None, str(case)).savefig(temporary, format="png")
-        highest = probs.flatten(1).amax(1).tolist()[-len(masks) :]  # without background, where there is one
+        highest = probs.max((1, 2, 3)).tolist()[-len(masks) :]  # without background, where there is one
         for name, mask, prob in zip(data.spec.classes, masks, highest, strict=True):
             ml = float(mask.sum() * np.prod(image.spacing) / 1000)
             own = {"row": row, "case": case, "patient": patient, "class": name, "prob": prob, "volume_ml": ml}

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from medtrain.export.parity_masks import NEAR, compare_masks
 from medtrain.export.portable import ExportRequest, Part, Portable
-from medtrain.model import members_of
+from medtrain.model import members_of, specs_of
+from medtrain.target import DataSpec
 from medtrain.task.classification.portable_volumes import A_VOLUME, keep_volume, odd_volumes, refuse_several
 
 
@@ -40,9 +41,8 @@ def portable_masks(task: Any, request: ExportRequest) -> Portable:
     """
     spec, target = task.spec, task.target
     refuse_several(request.data)
-    shape = (2, spec.channels, *spec.size)
-    patches = torch.linspace(-1, 1, int(np.prod(shape))).reshape(shape)
     regions = bool(target.regions)
+    specs = specs_of(task.model, spec)
     outputs = {
         "probabilities": "(patches, K, D, H, W) float32, of each region"
         if regions
@@ -51,21 +51,18 @@ def portable_masks(task: Any, request: ExportRequest) -> Portable:
     parts = {
         "model" if number == 1 else f"member_{number}": Part(
             WindowNetwork(member, regions, request.half).eval(),
-            {"patches": patches},
+            {"patches": _example(own)},
             {"patches": {0: "patches"}},
             outputs,
         )
-        for number, member in enumerate(members_of(task.model), start=1)
+        for number, (member, own) in enumerate(zip(members_of(task.model), specs, strict=True), start=1)
     }
     facts = {
-        "size": list(spec.size),
-        "spacing": list(spec.spacing),
         "channels": spec.channels,
-        "intensity": [list(channel) for channel in spec.intensity] or None,
         "mirrored": list(task.mirrored),
         "codes": list(target.file_codes),
         "nested": regions,
-        "members": list(parts),
+        "members": {name: _seen_as(own) for name, own in zip(parts, specs, strict=True)},
     }
     return Portable(
         parts,
@@ -79,6 +76,18 @@ def portable_masks(task: Any, request: ExportRequest) -> Portable:
         facts={"input": facts},
         watch=note_ties,
     )
+
+
+def _example(spec: DataSpec) -> Tensor:
+    """Make two windows, (2, C, D, H, W)."""
+    shape = (2, spec.channels, *spec.size)
+    return torch.linspace(-1, 1, int(np.prod(shape))).reshape(shape)
+
+
+def _seen_as(spec: DataSpec) -> dict[str, Any]:
+    """Say how a network sees a volume: windows, spacing, and the scale of its values."""
+    scale = [list(channel) for channel in spec.intensity] or None
+    return {"size": list(spec.size), "spacing": list(spec.spacing or ()), "intensity": scale}
 
 
 def note_ties(task: Any) -> None:
