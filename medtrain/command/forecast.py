@@ -22,6 +22,7 @@ from medtrain.data.rows.covariates import in_words
 WARM = 3  # first steps, which allocate memory and choose algorithms
 EPOCHS = 2  # that are measured at least: what an epoch takes beside its batches shows in those after the first
 MOST_EPOCHS = 6
+FILES = ("csv", "tensorboard")  # loggers that write into the folder, and nowhere else
 
 # Seconds of a core after the last epoch, as scripts/benchmarks/forecast.py has measured them (docs/verbs/plan.md)
 JUDGED = 0.5e-3  # a judged case and 2,000 replicates: metrics with their intervals
@@ -36,6 +37,7 @@ class Forecast:
         step, look: seconds of a training and of a validation batch, waiting for data included.
         steps, looks: batches of an epoch.
         beside: seconds of an epoch beside its batches: its start, metrics, checkpoints.
+        once: what the first epoch takes more than the others, and what goes before it.
         start: seconds of Python's imports.
         test: seconds of the test, its views and the report.
         prepare: seconds that reading the data took now; `decoded` files, which the training finds in the cache.
@@ -49,6 +51,7 @@ class Forecast:
     steps: int
     looks: int
     beside: float
+    once: float
     start: float
     test: float
     prepare: float
@@ -64,7 +67,7 @@ class Forecast:
 
     def total(self, epochs: int) -> float:
         """Give the seconds of a training and its test."""
-        return self.start + epochs * self.epoch + self.test
+        return self.start + self.once + epochs * self.epoch + self.test
 
 
 class Stopwatch(pl.Callback):
@@ -79,6 +82,7 @@ class Stopwatch(pl.Callback):
         self.trained: list[list[Span]] = []  # batches of each epoch
         self.looked: list[list[Span]] = []
         self.beside: list[list[Span]] = []
+        self.before: list[Span] = []
 
     def on_train_epoch_start(self, *_: Any) -> None:
         self._other()
@@ -103,8 +107,7 @@ class Stopwatch(pl.Callback):
 
     def _other(self) -> None:
         span = self.clock.lap()
-        if self.beside:
-            self.beside[-1].append(span)
+        (self.beside[-1] if self.beside else self.before).append(span)
 
     def usual(self, epochs: list[list[Span]]) -> float:
         """Give the mean of a batch but for the first ones, and for each epoch's first, which waits for data."""
@@ -123,6 +126,13 @@ class Stopwatch(pl.Callback):
             waiting = sum(max(0.0, self.clock.alone(span) - usual) for span, usual in firsts)
             seconds.append(sum(map(self.clock.alone, spans)) + waiting)
         return statistics.fmean(seconds) if seconds else 0.0
+
+    def once(self) -> float:
+        """Give what goes before the first epoch, and what that takes more than the others."""
+        firsts = [epochs[0] for epochs in (self.trained, self.looked, self.beside) if epochs]
+        seconds = sum(self.clock.alone(span) for spans in (*firsts, self.before) for span in spans)
+        usual = [len(epochs[0]) * self.usual(epochs) for epochs in (self.trained, self.looked) if epochs]
+        return max(0.0, seconds - sum(usual) - self.other())
 
 
 def forecast(cfg: DictConfig, folder: Path, start: float = 0.0) -> Forecast:
@@ -154,6 +164,7 @@ def forecast(cfg: DictConfig, folder: Path, start: float = 0.0) -> Forecast:
         steps=steps,
         looks=looks,
         beside=watch.other(),
+        once=watch.once(),
         start=start,
         test=_test_seconds(cfg, data, look),
         prepare=prepared,
@@ -173,7 +184,7 @@ def _remarks(data: Data, steps: int) -> tuple[str, ...]:
 
 
 def _short(cfg: DictConfig, steps: int) -> DictConfig:
-    """Make the configuration of a training of `plan.steps` batches, in two epochs at least, that logs nothing."""
+    """Make the configuration of `plan.steps` batches, in two epochs at least, logged into files alone."""
     wanted = int(cfg.plan.steps) + WARM
     batches = max(1, min(steps, math.ceil(wanted / EPOCHS)))
     epochs = min(max(EPOCHS, math.ceil(wanted / batches)), MOST_EPOCHS)
@@ -182,7 +193,7 @@ def _short(cfg: DictConfig, steps: int) -> DictConfig:
         short.trainer = OmegaConf.merge(
             cfg.trainer, {"max_epochs": epochs, "limit_train_batches": batches, "limit_val_batches": batches}
         )
-        short.logger = {}
+        short.logger = {name: node for name, node in cfg.logger.items() if name in FILES}
     return short
 
 

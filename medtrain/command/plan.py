@@ -27,12 +27,13 @@ from medtrain.data.source import first_path
 from medtrain.inspection import Inspection, inspect_data
 from medtrain.io.files import write_text
 from medtrain.planning import Choice, Facts, as_experiment, choose, facts_of, fit_to_time, measured_machine
-from medtrain.planning.interval import what_the_test_says
+from medtrain.planning.interval import too_few, what_the_test_says
 from medtrain.report.progress import bar
 from medtrain.report.words import duration
 from medtrain.target.order import WhichIsPositive, as_items
 
 TOLD = 1.1  # times by which other programs slow the measured steps, from which on that is said
+EPOCHS = "trainer.max_epochs"
 NOT_OF_A_RUN = ("verb", "task", "data", "output", "plan.hours", "plan.steps", "hydra.run.dir", "debug")
 
 
@@ -54,20 +55,17 @@ def main(cfg: DictConfig, folder: Path) -> None:
     chosen = configuration(words, given, list(choices.values()))
     expected = forecast(chosen, folder, start)
     epochs = int(chosen.trainer.max_epochs or 1)
-    shorter = fit_to_time(choices, expected.epoch, expected.total(0), folds_of(chosen), float(cfg.plan.hours))
-    if shorter and "trainer.max_epochs" not in given:
-        choices[shorter.key], epochs = shorter, int(shorter.value)
+    choices.setdefault(EPOCHS, Choice(EPOCHS, epochs, f"what task={cfg.task.name} has by default"))
+    shorter = fit_to_time(epochs, expected.epoch, expected.total(0), folds_of(chosen), float(cfg.plan.hours))
+    if shorter and EPOCHS not in given:
+        choices[EPOCHS], epochs = shorter, int(shorter.value)
     title = f"Planned for {cfg.data.name}: {', '.join(f'{n:,} {name}' for name, n in facts.cases.items())} {facts.noun}"
     write_text(output, as_experiment(title, str(cfg.task.name), str(cfg.data.name), given, list(choices.values())))
     console = Console()
+    console.print(Text(facts.words), soft_wrap=True)
     console.print(choices_table(list(choices.values()), given))
-    says = what_the_test_says(facts, folds_of(chosen))
-    for line in (
-        *expected.remarks,
-        *[says][: bool(says)],
-        *measured(expected, epochs, chosen),
-        *command(output, chosen),
-    ):
+    says = [text for text in (what_the_test_says(facts, folds_of(chosen)), too_few(facts)) if text]
+    for line in (*expected.remarks, *says, *measured(expected, epochs, chosen), *command(output, chosen)):
         console.print(Text(line), soft_wrap=True)
 
 
@@ -185,6 +183,8 @@ def measured(expected: Forecast, epochs: int, cfg: DictConfig) -> list[str]:
         )
     if trainings > 1:
         lines.append(f"{trainings} folds: {duration(trainings * expected.total(epochs))} one after the other")
+    if (hours := trainings * expected.total(epochs) / 3600) > float(cfg.plan.hours):
+        lines.append(f"check: that is {hours:.1f} h, longer than plan.hours={cfg.plan.hours:g}, and can't be shortened")
     return lines
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,23 +44,22 @@ def choose(kind: str, facts: Facts) -> list[Choice]:
     return [choice for some in made if some for choice in (some if isinstance(some, list) else [some])]
 
 
-def fit_to_time(
-    choices: Mapping[str, Choice], epoch: float, rest: float, trainings: int, hours: float
-) -> Choice | None:
+def fit_to_time(planned: int, epoch: float, rest: float, trainings: int, hours: float) -> Choice | None:
     """Shorten a training that would take longer than the time there is.
 
     Args:
-        choices: by key.
+        planned: epochs.
         epoch: its seconds, measured.
         rest: seconds of a training that do not depend on the epochs.
         trainings: one, or one a fold, one after the other.
         hours: there are.
+
+    Returns:
+        None where they suffice; the reason is marked as one to be read where fewer than half of the epochs are left.
     """
-    planned = choices.get("trainer.max_epochs")
-    room = int((hours * 3600 / trainings - rest) / max(epoch, 1e-9))
-    if planned is None or room >= planned.value:
+    room = max(1, int((hours * 3600 / trainings - rest) / max(epoch, 1e-9)))
+    if room >= planned:
         return None
-    whole = trainings * (planned.value * epoch + rest) / 3600
-    return Choice(
-        "trainer.max_epochs", max(room, 1), f"{planned.value} epochs would take {whole:.1f} h, plan.hours={hours:g}"
-    )
+    whole = trainings * (planned * epoch + rest) / 3600
+    mark = "check: " * (room < planned / 2)
+    return Choice("trainer.max_epochs", room, f"{mark}{planned} epochs would take {whole:.1f} h, plan.hours={hours:g}")

@@ -14,6 +14,8 @@ from medtrain.core.errors import UsageError
 from medtrain.inspection import Inspection
 from medtrain.target import Target
 
+MOST_CLASSES = 8  # that a line counts
+
 Counts = Mapping[str, Mapping[str, Any]]  # {class: images, patients, negatives, factor}
 
 
@@ -100,6 +102,20 @@ class Facts:
     def factor(self) -> float:
         """Give the greatest factor of a class of the training split: how many others come on one of it."""
         return max((row["factor"] or 0.0 for row in self.classes.get("train", {}).values()), default=0.0)
+
+    @property
+    def words(self) -> str:
+        """Say in a line what the data are: cases, patients, splits, what is predicted, the classes' cases."""
+        splits = ", ".join(f"{name} {n:,}" for name, n in self.cases.items())
+        text = f"{sum(self.cases.values()):,} {self.noun} of {sum(self.patients.values()):,} {self.people} ({splits})"
+        text = text if self.people == "patients" else f"{sum(self.cases.values()):,} {self.noun} ({splits})"
+        numbers: dict[str, int] = {}
+        for rows in (self.classes or self.events).values():
+            for name, row in rows.items():
+                numbers[name] = numbers.get(name, 0) + int(row["images"])
+        shown = ", ".join(f"{name} {n:,}" for name, n in list(numbers.items())[:MOST_CLASSES])
+        more = f" and {len(numbers) - MOST_CLASSES} more" * (len(numbers) > MOST_CLASSES)
+        return f"{text}; {self.target}" + (f": {shown}{more}" if numbers else "")
 
     @property
     def people(self) -> str:

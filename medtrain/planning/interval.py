@@ -6,6 +6,7 @@ from medtrain.metric.precision import expected_precision
 from medtrain.planning.facts import Facts
 
 SUPPOSED = 0.8  # an AUROC
+LUCK = 30  # cases to train on, below which a result says nothing of the next one
 
 
 def expected_interval(facts: Facts, name: str, splits: list[str]) -> str:
@@ -37,3 +38,11 @@ def what_the_test_says(facts: Facts, folds: int) -> str:
     if name not in facts.classes.get(splits[-1], {}) and name not in facts.classes.get(splits[0], {}):
         return text
     return f"{text}, an AUROC of {SUPPOSED} would be known to within {expected_interval(facts, name, splits)}"
+
+
+def too_few(facts: Facts) -> str:
+    """Say that there is too little to learn from; '' where there is more."""
+    if facts.train >= LUCK:
+        return ""
+    val = facts.cases.get("val", 0)
+    return f"check: {facts.train:,} {facts.noun} to train on, {val:,} to choose by: whatever comes of so few is luck"

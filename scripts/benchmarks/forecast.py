@@ -1,4 +1,4 @@
-"""What `medtrain plan` forecasts, and what then comes: time an epoch and in all, memory, for a training of each kind.
+"""What `medtrain plan` forecasts, and what then comes: time of epochs and in all, memory, for a training of each kind.
 
     python scripts/benchmarks/forecast.py [--data DATA] [--only films bags] [--epochs 3]
 
@@ -45,7 +45,8 @@ def timed(module, name):
         result = plain(*args, **more)
         facts[name] = facts.get(name, 0.0) + time.process_time() - began
         if dataclasses.is_dataclass(result):
-            facts["forecast"] = dataclasses.asdict(result) | {"epoch": result.epoch, "total": result.total(EPOCHS)}
+            facts["forecast"] = dataclasses.asdict(result) | {"epochs": result.once + EPOCHS * result.epoch,
+                                                          "total": result.total(EPOCHS)}
         return result
     setattr(module, name, call)
 
@@ -96,7 +97,7 @@ def row(name: str, words: Sequence[str], folder: Path, epochs: int) -> dict[str,
     judged = sum(1 for file in ("val", "test") for _ in (folder / "run" / f"{file}_predictions.csv").open()) - 2 if (
         folder / "run" / "val_predictions.csv").is_file() else 0  # fmt: skip
     return {
-        "s an epoch": (said["epoch"], came["fit"] / epochs),
+        f"s for {epochs} epochs": (said["epochs"], came["fit"]),
         f"s for {epochs} epochs and the test": (said["total"], seconds),
         "GB": (said["memory_mb"]["process"] / 1000, memory),
         "after": {part: came[part] for part in ("run_loader", "evaluate", "build_report")} | {"judged": judged},

@@ -10,7 +10,7 @@ import yaml
 
 from medtrain.metric.precision import expected_precision
 from medtrain.planning import Choice, Facts, Machine, as_experiment, choose, fit_to_time
-from medtrain.planning.interval import what_the_test_says
+from medtrain.planning.interval import too_few, what_the_test_says
 
 CPU = Machine(cores=4, memory_gb=16)
 GPU = Machine(cores=16, memory_gb=128, gpu="A100", gpu_gb=40, half=True)
@@ -93,12 +93,14 @@ def test_volumes_whose_extent_gives_the_class_away_are_shown_alike() -> None:
 
 
 def test_a_training_is_shortened_to_the_time_there_is() -> None:
-    planned = {"trainer.max_epochs": Choice("trainer.max_epochs", 40, "")}
-    assert fit_to_time(planned, 60, 120, 1, 1.0) is None
-    shorter = fit_to_time(planned, 360, 360, 1, 1.0)
-    assert shorter is not None and shorter.value == 9 and "4.1 h" in shorter.reason
-    folds = fit_to_time(planned, 60, 120, 5, 1.0)
-    assert folds is not None and folds.value == 10
+    assert fit_to_time(40, 60, 120, 1, 1.0) is None
+    shorter = fit_to_time(40, 360, 360, 1, 1.0)
+    assert shorter is not None and shorter.value == 9
+    assert shorter.reason == "check: 40 epochs would take 4.1 h, plan.hours=1"
+    folds = fit_to_time(40, 30, 120, 5, 1.0)
+    assert folds is not None and folds.value == 20 and folds.reason.startswith("40 epochs")
+    never = fit_to_time(40, 360, 9000, 1, 1.0)
+    assert never is not None and never.value == 1
 
 
 def test_the_experiment_leaves_to_the_person_what_they_have_set() -> None:
@@ -177,3 +179,18 @@ def test_what_the_test_split_says() -> None:
     assert what_the_test_says(facts(2000, 1000), 5).startswith("5 folds test 1,427 images with sick")
     two_each = Facts("images", {"test": 40}, {"test": 20}, {}, CPU)
     assert what_the_test_says(two_each, 1) == "the test split holds 20 patients"
+
+
+def test_five_cases_are_planned_with_a_word() -> None:
+    few = Facts("images", {"train": 2, "val": 1, "test": 2}, {"train": 2, "val": 1, "test": 2}, {}, CPU, size=(64, 64))
+    assert too_few(few) == "check: 2 images to train on, 1 to choose by: whatever comes of so few is luck"
+    assert too_few(facts()) == "" and chosen("image", few)["data.batch_size"] == 4
+
+
+def test_the_data_in_a_line() -> None:
+    alone = Facts("bags", {"train": 6, "test": 2}, {"train": 6, "test": 2}, {}, CPU, target="value")
+    assert alone.words == "8 bags (train 6, test 2); value"
+    many = {f"c{n}": {"images": n + 1, "patients": 1} for n in range(10)}
+    films = Facts("images", {"train": 60}, {"train": 30}, {"train": many}, CPU, target="multilabel")
+    assert films.words.startswith("60 images of 30 patients (train 60); multilabel: c0 1, c1 2,")
+    assert films.words.endswith("c7 8 and 2 more")
