@@ -13,6 +13,7 @@ from medtrain.data.rows.manifest import Manifest
 from medtrain.data.settings import skips
 
 Bad = Sequence[tuple[int, Problem]]
+APART = 8  # warnings of one kind that are told one by one: of a text of several lines only the first stands in reports
 
 
 def refuse_or_tell(
@@ -53,6 +54,7 @@ def refuse_or_tell(
     kinds = dict.fromkeys(warning.kind for warning in warnings)
     notices += [("", [warning for warning in warnings if warning.kind == kind]) for kind in kinds]
     for heading, problems in notices:
-        if problems:
-            report(str(DataError(heading, problems)).strip())
+        apart = not heading and len(problems) <= APART
+        for part in [[problem] for problem in problems] if apart else [problems] * bool(problems):
+            report(str(DataError(heading, part)).strip())
     return [replace(problem, severity="warning") for _, problems in notices for problem in problems]

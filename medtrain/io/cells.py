@@ -14,6 +14,9 @@ UNKNOWN = frozenset(
 )
 """What pandas, R, SPSS, SAS, databases and people write where nothing is known, in lower case."""
 
+ANSWERS = frozenset(("none", "nil"))
+"""Words of `UNKNOWN` that answer a question too: no symptoms, never smoked. Which of both they are, no rule can tell."""
+
 _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f"))
 _WHOLE = re.compile(r"(-?\d+)\.0+")
 
@@ -37,6 +40,12 @@ def is_unknown(text: str) -> bool:
     return text.strip().lower() in UNKNOWN
 
 
+def is_silent(text: str) -> bool:
+    """Tell whether a cell of a column of categories says nothing: of `UNKNOWN` all but `ANSWERS`, which lose nothing as
+    a category of their own, whereas beside blank cells they would be lost among these."""
+    return is_unknown(text) and text.strip().lower() not in ANSWERS
+
+
 def names(cells: Sequence[str], unknown: bool = True) -> list[str]:
     """Write each cell `without_decimals`; a column of a million has few different ones.
 
@@ -47,6 +56,11 @@ def names(cells: Sequence[str], unknown: bool = True) -> list[str]:
     if not unknown:
         forms = {cell: "" if is_unknown(text) else text for cell, text in forms.items()}
     return [forms[cell] for cell in cells]
+
+
+def categories(cells: Sequence[str]) -> list[str]:
+    """Write each cell of a column of categories as a name, '' where it `is_silent`."""
+    return ["" if is_silent(text) else text for text in names(cells)]
 
 
 def folded(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from medtrain.core.errors import DataError, UsageError
 from medtrain.core.words import nearest
-from medtrain.io.cells import apart, cleaned, names
+from medtrain.io.cells import apart, categories, cleaned, is_unknown, names
 from medtrain.io.table_files import is_table_name, table_text
 
 
@@ -51,10 +51,16 @@ class RawTable:
 
     @cached_property
     def typed(self) -> pd.DataFrame:
-        """Type the rows as pandas would (ages are numbers), when first asked for."""
+        """Type the rows (ages are numbers, what says that nothing is known is NaN), when first asked for."""
+        return self.typed_but(())
+
+    def typed_but(self, words: Collection[str]) -> pd.DataFrame:
+        """Type the rows, where cells with these words are texts even if they may say that nothing is known."""
         if not self.content:
             return self.text
-        return _parse(self.content, self.separator, low_memory=False).loc[self.text.index]
+        cells = {cell for name in self.text for cell in set(self.column(name)) if is_unknown(cell)}
+        missing = {"keep_default_na": False, "na_values": sorted({"", *cells} - set(words))}
+        return _parse(self.content, self.separator, low_memory=False, **missing).loc[self.text.index]
 
     def where(self, row: int) -> str:
         return f"{self.file.name} row {row}"
@@ -70,6 +76,10 @@ class RawTable:
     def known_names(self, column: str) -> list[str]:
         """Take the cells of a column as names (see `medtrain.io.cells`), '' where nothing is known."""
         return names(self.column(column), unknown=False)
+
+    def categories(self, column: str) -> list[str]:
+        """Take the cells of a column as categories (see `medtrain.io.cells`), '' where nothing is known."""
+        return categories(self.column(column))
 
     def select(self, keep: Any) -> RawTable:
         return replace(self, text=self.text[keep])

@@ -54,7 +54,7 @@ def read_scores(file: Path, run: Compared, bootstrap: int) -> Compared:
 def _scores(file: Path) -> pd.Series:
     """Read the score of each case."""
     try:
-        table = pd.read_csv(file, dtype={"case": str})
+        table = pd.read_csv(file, dtype={"case": str}, keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:
         raise MedtrainError(f"{file}: not a table of scores ({str(error).splitlines()[0]})") from error
     if not {"case", "score"} <= set(table):

@@ -213,3 +213,28 @@ def test_other_columns_than_the_model_has_learned_are_refused(tmp_path: Path) ->
     other = opened("image_table", {**data.cfg, "covariates": ["hue"]}, fixed=Fixed(data.spec))
     with pytest.raises(UsageError, match="the model has learned are age, sex"):
         other.prepare()
+
+
+@pytest.mark.parametrize("word", ["none", "None", "nil"])
+def test_a_word_that_may_be_an_answer_is_a_category_beside_blank_cells(tmp_path: Path, word: str) -> None:
+    made = read(tmp_path, [word, "former", ""] * 8)
+    assert made.values["x"].tolist() == [word, "former", ""] * 8
+    told = {notice.kind: notice.detail for notice in made.notices}
+    assert told["missing_covariate"].startswith("8 of 24 rows say nothing: blank (8)")
+    assert f"'{word}' (8) is a category of its own" in told["answer_or_missing"]
+    alone = read(tmp_path, [word, ""] * 12)  # symptoms: none, or nobody asked
+    assert dict(alone.kinds) == {"x": "category"}
+
+
+def test_among_numbers_such_a_word_is_a_missing_one(tmp_path: Path) -> None:
+    made = read(tmp_path, ["none", *AGES[1:]])
+    assert np.isnan(made.values["x"]).tolist() == [True] + [False] * (N - 1)
+    assert "'none' (1)" in made.notices[0].detail
+
+
+def test_each_column_is_told_in_a_line_of_its_own(tmp_path: Path) -> None:
+    manifest_of(tmp_path, a=["f", "m", ""] * 8, b=["u", "", "v", "w"] * 6)
+    told: list[str] = []
+    node = config(table=str(tmp_path / "t.csv"), image_size=12, covariates=["a", "b"])
+    opened("image_table", node, report=told.append).prepare()
+    assert {text.split(":")[0] for text in told if "rows say nothing" in text} == {"a", "b"}

@@ -78,3 +78,10 @@ def test_without_a_table_there_are_no_columns(tmp_path: Path) -> None:
     for data in (folder, pictures):
         with pytest.raises(UsageError, match=r"eval\.groups=\[label\]: these data come without a table"):
             data.prepare()
+
+
+def test_a_word_that_may_be_an_answer_is_a_group(make: Callable[..., ImageData]) -> None:
+    smoker = [("none", "former", "", "NA")[n % 4] for n in range(40)]
+    data = make(columns={"smoker": smoker}, groups=["smoker"])
+    data.prepare()
+    assert data.groups["smoker"].value_counts().to_dict() == {"none": 10, "former": 10, BLANK: 20}

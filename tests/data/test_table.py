@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from medtrain.core.errors import DataError, UsageError
+from medtrain.data.rows.filter import matching
 from medtrain.data.rows.manifest import Manifest, read_inputs, read_manifest
 from medtrain.io.table import read_table
 from medtrain.target import DataSpec
@@ -124,6 +125,18 @@ def test_filter(images: Path) -> None:
     assert read(images, text, filter="View == 'PA'").case == ["0.png", "2.png"]
     kept = read(images, text, filter="`Patient Age` >= 40 and View.notna()")
     assert list(kept.where) == ["table.csv row 3", "table.csv row 4", "table.csv row 6"]
+
+
+def test_what_a_filter_quotes_is_a_text_else_it_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("path,region,size\na,NA,12\nb,EU,-\nc,null,40\nd,,n.a.\n")
+    raw = read_table(tmp_path / "t.csv")
+
+    def rows(query: str) -> str:
+        return "".join(np.array(list("abcd"))[matching(raw, query)])
+
+    assert rows("region == 'NA'") == "a" and rows("region != 'NA'") == "bcd"
+    assert rows("region.notna()") == "b" and rows("region.isin(['null', 'EU'])") == "bc"
+    assert rows("size > 20") == "c"  # what says nothing makes no texts of numbers
 
 
 @pytest.mark.parametrize(

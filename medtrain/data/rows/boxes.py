@@ -144,7 +144,7 @@ def _selected(annotations: Annotations, columns: Sequence[str], rows: Sequence[i
 
 def _filtered(annotations: Annotations, query: str) -> Annotations:
     """Leave the images that data.filter asks for, numbered anew."""
-    keep_N = matching(_rows(annotations).typed, query)
+    keep_N = matching(_rows(annotations), query)
     if not keep_N.any():
         raise DataError(f"data.filter={query!r} matches none of the {len(annotations)} images")
     number = dict(zip(np.flatnonzero(keep_N).tolist(), range(int(keep_N.sum())), strict=True))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from medtrain.core.covariates import Covariate, Kind
 from medtrain.core.errors import Problem
 from medtrain.core.words import nearest
-from medtrain.io.cells import cleaned, names, one_spelling
+from medtrain.io.cells import categories, cleaned, is_silent, is_unknown, names, one_spelling
 from medtrain.target.numbers import decimal_commas, far_off, parsed
 
 SHOWN = 5
@@ -78,9 +78,11 @@ def read_cells(known: Sequence[Covariate], cells: Cells, merge_case: bool, stric
         elif column.kind == "number":
             columns[column.name] = read_numbers(cells, column.name, bad, notices)
         else:
-            texts = names(cells.texts[column.name], unknown=False)
+            texts = categories(cells.texts[column.name])
             to = one_spelling(Counter(texts), column.categories) if merge_case else {}
             columns[column.name] = np.array([to.get(text, text) for text in texts], dtype=object)
+        if column.name not in lacking:
+            notices += saying_nothing(cells, column.name, column.kind)[:1]
     if lacking:
         detail = f"no column {', '.join(map(repr, lacking))}, which the model has learned: taken as missing in all rows"
         notices.append(Problem("no_covariate", cells.file, detail, "warning"))
@@ -103,6 +105,25 @@ def read_numbers(cells: Cells, name: str, bad: dict[int, Problem], notices: list
     if len(known):
         notices += far_off(cells.file, name, known)
     return np.asarray(values, np.float64)
+
+
+def saying_nothing(cells: Cells, name: str, kind: Kind) -> list[Problem]:
+    """Tell how many cells say that nothing is known, and how they do; and which may say so, but are categories."""
+    silent = is_unknown if kind == "number" else is_silent
+    unsure = Counter(text for text in names(cells.texts[name]) if is_unknown(text))
+    forms, answers = (Counter({t: n for t, n in unsure.items() if silent(t) is yes}) for yes in (True, False))
+    problems = []
+    if forms:
+        count = f"{forms.total():,} of {len(cells.where):,} rows say nothing: {_counted(forms)}"
+        problems.append(Problem("missing_covariate", name, f"{count}; missing is a value of its own", "warning"))
+    if answers:
+        detail = f"{_counted(answers)} is a category of its own; leave such cells blank if nothing is known there"
+        problems.append(Problem("answer_or_missing", name, detail, "warning"))
+    return problems
+
+
+def _counted(forms: Counter[str]) -> str:
+    return shown([f"{text!r} ({count:,})" if text else f"blank ({count:,})" for text, count in forms.most_common()])
 
 
 def unlike_training(known: Sequence[Covariate], columns: Columns, rows: NDArray[np.int64], what: str) -> list[Problem]:

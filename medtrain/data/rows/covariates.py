@@ -17,9 +17,9 @@ from medtrain.core.covariates import Covariate, Kind
 from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.core.words import nearest
 from medtrain.data.fingerprint import row_texts
-from medtrain.data.rows.covariate_cells import Cells, Columns, read_cells, read_numbers, shown
+from medtrain.data.rows.covariate_cells import Cells, Columns, read_cells, read_numbers, saying_nothing, shown
 from medtrain.data.rows.manifest import Manifest
-from medtrain.io.cells import cleaned, is_unknown, names, one_spelling
+from medtrain.io.cells import cleaned, is_silent, is_unknown, names, one_spelling
 from medtrain.io.table import Listing
 from medtrain.target.numbers import parsed
 from medtrain.target.quantity import FEWEST_NAMES
@@ -52,7 +52,7 @@ def read_columns(manifest: Manifest, cfg: Mapping[str, Any]) -> Columns:
             columns[name] = read_numbers(cells_of(manifest, [name]), name, bad, notices)
         else:
             columns[name] = _categories(manifest, name, bool(cfg.get("merge_case")), notices)
-        notices += _missing(manifest, name) + _like_names(manifest, name, columns[name])
+        notices += saying_nothing(cells_of(manifest, [name]), name, kind) + _like_names(manifest, name, columns[name])
     rows = manifest.usable(manifest.bad)
     for name in wanted:
         notices += _like_label(manifest, name, columns[name][rows], rows)
@@ -127,12 +127,12 @@ def _kind(manifest: Manifest, name: str, named: str | None) -> Kind:
     if named is not None:
         return "number" if named == "number" else "category"
     texts = [cleaned(text) for text in manifest.raw.column(name)]
-    known = sum(not is_unknown(text) for text in texts)
-    if not known:
+    if all(map(is_silent, texts)):
         raise UsageError(f"data.covariates: all cells of {name!r} are blank; leave it out")
+    known = sum(not is_unknown(text) for text in texts)
     odd = parsed(texts)[1]
     if not odd:
-        return "number"
+        return "number" if known else "category"  # "none" and blank cells alone
     if known - len(odd) < NUMBERS * known:
         return "category"
     raise UsageError(
@@ -144,7 +144,7 @@ def _kind(manifest: Manifest, name: str, named: str | None) -> Kind:
 
 def _categories(manifest: Manifest, name: str, merge_case: bool, notices: list[Problem]) -> NDArray[Any]:
     """Read categories, those that differ by case or blanks alone joined or refused (UsageError)."""
-    cells = manifest.raw.known_names(name)
+    cells = manifest.raw.categories(name)
     counts = Counter(cell for cell in cells if cell)
     if not merge_case:
         refuse_two_ways(f"data.covariates: the categories in {name!r}", counts)
@@ -157,14 +157,6 @@ def _categories(manifest: Manifest, name: str, merge_case: bool, notices: list[P
     return np.array([to.get(cell, cell) for cell in cells], dtype=object)
 
 
-def _missing(manifest: Manifest, name: str) -> list[Problem]:
-    """Tell how many cells say that nothing is known, and how they do."""
-    forms = Counter(text for text in names(manifest.raw.column(name)) if is_unknown(text))
-    if not forms:
-        return []
-    listed = shown([f"{text!r} ({count:,})" if text else f"blank ({count:,})" for text, count in forms.most_common()])
-    detail = f"{forms.total():,} of {len(manifest):,} rows say nothing: {listed}; missing is a value of its own"
-    return [Problem("missing_covariate", name, detail, "warning")]
 
 
 def _like_names(manifest: Manifest, name: str, values: NDArray[Any]) -> list[Problem]:

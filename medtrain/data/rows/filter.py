@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medtrain.core.errors import UsageError
+from medtrain.io.table import RawTable
 
 ASKING = re.compile(
     r"str|contains|startswith|endswith|match|fullmatch|lower|upper|strip|len|isin|between|isna|isnull|notna|notnull"
@@ -20,9 +21,16 @@ ASKING = re.compile(
 )
 
 
-def matching(table: pd.DataFrame, query: str) -> NDArray[np.bool_]:
-    """Tell which rows of `table` the query selects; UsageError, naming data.filter, where it can't be evaluated."""
-    bare = re.sub(r"`[^`]*`|'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"", " _ ", query)
+QUOTED = re.compile(r"`[^`]*`|'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"")
+
+
+def matching(raw: RawTable, query: str) -> NDArray[np.bool_]:
+    """Tell which rows the query selects; UsageError, naming data.filter, where it can't be evaluated.
+
+    Words that the query quotes are texts, though they may say elsewhere that nothing is known: "region == 'NA'".
+    """
+    table = raw.typed_but({quoted[1:-1] for quoted in QUOTED.findall(query) if not quoted.startswith("`")})
+    bare = QUOTED.sub(" _ ", query)
     odd = [name for name in re.findall(r"\.\s*([^\W\d]\w*)", bare) if not ASKING.fullmatch(name)]
     if "@" in bare or "__" in bare or ";" in bare or odd:
         what = f"`.{odd[0]}`" if odd else "`@`, `__` and `;`"

@@ -36,7 +36,7 @@ def group_columns(manifest: Manifest, names: Sequence[str], merge_case: bool = F
     chosen, faults = {}, []
     for name in map(str, dict.fromkeys(names)):
         if name in columns:
-            cells = manifest.raw.known_names(name)
+            cells = manifest.raw.categories(name)
         elif name == "site" and manifest.site is not None:
             cells = manifest.site
         else:

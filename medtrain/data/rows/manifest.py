@@ -188,7 +188,7 @@ def _filtered(raw: RawTable, query: str | None) -> RawTable:
         raise DataError(f"{raw.file} has a header but no rows")
     if not query:
         return raw
-    keep = matching(raw.typed, str(query))
+    keep = matching(raw, str(query))
     if not keep.any():
         raise DataError(f"data.filter={query!r} matches none of the {len(keep)} rows of {raw.file.name}")
     return raw.select(keep)

@@ -13,7 +13,8 @@ import pandas as pd
 from medtrain.core.errors import Problem, UsageError
 from medtrain.data.rows.manifest import Manifest, repeated_files
 from medtrain.data.settings import case_column
-from medtrain.io.table import Listing
+from medtrain.io.table import Listing, RawTable
+from medtrain.target.numbers import parsed
 
 Members = list[list[int]]  # of each case, positions in the manifest of rows
 OF_A_ROW = ("missing", "duplicate_row")  # problems that cost a case this row alone
@@ -120,7 +121,12 @@ def _columns(rows: Manifest, what: str, beside: Sequence[str]) -> dict[str, Any]
         ]
         columns["patient"] = [None if blank else name for name, blank in zip(rows.patient, unknown, strict=True)]
     there = [name for name in beside if name in rows.raw.text.columns]
-    return columns | {name: rows.raw.known_names(name) for name in there}
+    return columns | {name: _comparable(rows.raw, name) for name in there}
+
+
+def _comparable(raw: RawTable, name: str) -> list[str]:
+    """Take the cells of a column beside the rows: among numbers all words for a missing one are one."""
+    return raw.categories(name) if parsed(raw.known_names(name))[1] else raw.known_names(name)
 
 
 def _conflicts(

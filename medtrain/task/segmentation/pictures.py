@@ -37,7 +37,7 @@ def draw_cases(folder: Path, data: MaskData, target: MaskTarget, most: int) -> N
     file = folder / "test_predictions.csv"
     if not file.is_file():
         return
-    table = pd.read_csv(file, dtype={"case": str, "mask": str})
+    table = pd.read_csv(file, dtype={"case": str, "mask": str}, keep_default_na=False, na_values=[""])
     row_of = {str(case): row for row, case in enumerate(data.cases["case"])}
     map_of = dict(zip(table["case"], table["mask"], strict=True))
 
