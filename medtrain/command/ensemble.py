@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from medtrain.command.evaluate import write_outcome
 from medtrain.command.members import Member, Unit, read_members, units_of
 from medtrain.command.own_data import TRAINED_ON
 from medtrain.command.recorded import recorded
+from medtrain.command.table_alone import join_tables_alone
 from medtrain.config.folder import save_config
 from medtrain.config.runs import run_folders
 from medtrain.core.covariates import united
@@ -40,7 +42,8 @@ def main(cfg: DictConfig, make_folder: Callable[[], Path]) -> int:
     """Write an ensemble into a folder that is made once all runs are found fit."""
     members = read_members(run_folders(build.plain(cfg.runs) or ""))
     units = units_of(members)
-    judge = build.task_class(cfg).judge_of_files(members[0].spec, build.plain(cfg.eval))
+    judging = partial(build.task_class(cfg).judge_of_files, evaluation=build.plain(cfg.eval))
+    judge = judging(members[0].spec)
     folds, warnings = [], []
     for unit in units:
         with kept_warnings() as own:
@@ -71,8 +74,11 @@ def main(cfg: DictConfig, make_folder: Callable[[], Path]) -> int:
         outcome.warnings.extend([*_warnings(cfg, outcome.metrics), *warnings])
         metrics = write_outcome(folder, outcome, decision, split="test")
         record.finish("finished")
+        alone = join_tables_alone(cfg, judging, units, order, folder)
         report = write_report(folder)
     build.say(metrics_table(metrics, bool(record.fields["synthetic"]), folder, report))
+    for line in alone:
+        build.say(line)
     _tell_spread(units, metrics)
     return 0
 
@@ -125,7 +131,7 @@ def _facts(members: Sequence[Member]) -> dict[str, Any]:
     first = members[0].fields
     names = Counter(str(member.fields.get("model")) for member in members)
     return {
-        **{key: first[key] for key in ("task", "data", "encoder") if key in first},
+        **{key: first[key] for key in ("task", "data", "encoder", "control") if key in first},
         "spec": first["spec"] | _united(members),
         "model": "ensemble of " + ", ".join(f"{count} {name}" for name, count in names.items()),
         "seed": members[0].cfg.seed,

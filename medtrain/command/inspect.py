@@ -19,6 +19,7 @@ from medtrain.inspection import Finding, Inspection, inspect_data
 from medtrain.io.files import atomic_path, write_json
 from medtrain.report import imbalance_table
 from medtrain.report.box_facts import box_tables
+from medtrain.report.column_facts import column_table
 from medtrain.report.contact_sheet import COLOURS, Tile, contact_sheet
 from medtrain.report.findings import findings_table
 from medtrain.report.mask_facts import mask_table
@@ -98,6 +99,7 @@ def summary(inspection: Inspection, seconds: float) -> dict[str, Any]:
         "imbalance": imbalance,
         "precision": precision_to_expect(inspection.spec, imbalance, splits) if inspection.spec else {},
         "images": inspection.images,
+        **({"covariates": inspection.columns} if inspection.columns else {}),
         "decoded": inspection.decoded,
         "seconds": round(seconds, 2),
         "images_per_s": round(pictures / seconds, 1),
@@ -115,6 +117,8 @@ def tell(inspection: Inspection, outcome: dict[str, Any]) -> None:
     """Print the tables on the terminal."""
     if inspection.spec and outcome["imbalance"]:
         build.say(imbalance_table(inspection.spec, outcome["imbalance"], outcome["unit"]))
+    if inspection.columns:
+        build.say(column_table(inspection.columns))
     if outcome["precision"]:
         build.say(precision_table(outcome["precision"]))
     counts, images = outcome["counts"], outcome["images"]

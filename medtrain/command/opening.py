@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import platform
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -32,7 +33,7 @@ def note_data(record: RunRecord, data: Data, trainer: pl.Trainer) -> None:
         excluded=data.excluded,
         **({"held_out": data.held_out} if data.held_out else {}),
         **({"encoder": encoder.fingerprint()} if (encoder := getattr(data, "encoder", None)) else {}),
-        **({"control": control} if (control := data.cfg.get("control")) else {}),
+        **_control(record, data),
         imbalance=imbalance_of(data),
         synthetic=data.synthetic,
         world_size=trainer.world_size,
@@ -45,6 +46,14 @@ def note_data(record: RunRecord, data: Data, trainer: pl.Trainer) -> None:
         },
         precision=str(trainer.precision),
     )
+
+
+def _control(record: RunRecord, data: Data) -> dict[str, Any]:
+    """Give what the record says of a control: it stands in the model's name, wherever that is shown."""
+    if not (control := data.cfg.get("control")):
+        return {}
+    name, mark = str(record.fields.get("model") or ""), f" (data.control={control})"
+    return {"control": control, "model": name.removesuffix(mark) + mark}
 
 
 def train_counts(data: Data) -> LabelCounts | None:

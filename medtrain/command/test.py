@@ -11,6 +11,7 @@ from medtrain.command import build
 from medtrain.command.evaluate import build_report, evaluate, run_loader
 from medtrain.command.gate import attach_gate
 from medtrain.command.own_data import is_same_place, tested_data
+from medtrain.command.table_alone import judge_table_alone
 from medtrain.command.trained import open_run
 from medtrain.config.folder import reserve
 from medtrain.core.warned import kept_warnings
@@ -38,15 +39,18 @@ def main(cfg: DictConfig, folder: Path) -> None:
     if tested.own and cfg.eval.split == "test":
         fields["tests_counted"] = int(fields.get("tests_counted") or 0) + 1
         write_json(run.folder / record.FILE, fields)
-    facts = {k: fields.get(k) for k in ("task", "model", "seed", "versions", "spec")}
+    facts = {k: fields.get(k) for k in ("task", "model", "seed", "versions", "spec", "control") if k in fields}
     own = {"verb": "test", "status": "finished", "data": cfg.data.name, "synthetic": data.synthetic}
     write_json(
         folder / record.FILE,
         facts | own | {"fingerprints": data.fingerprints, "excluded": data.excluded, "heartbeat": record.now()},
     )
     write_text(folder / "splits.csv", data.split_table().to_csv(index=False))
+    alone = judge_table_alone(cfg, data, run.folder, folder, cfg.eval.split)
     report = build_report(cfg, task, data, folder)
     build.say(metrics_table(outcome, data.synthetic, folder, report))
+    for line in alone:
+        build.say(line)
 
 
 def place(cfg: DictConfig) -> Path:

@@ -21,7 +21,7 @@ from medtrain.command.opening import note_data, opening, tell_encoder, tell_imba
 from medtrain.command.own_data import TO_GO_ON, refuse_changed, refuse_leaking_gate
 from medtrain.command.recorded import put_back, recorded
 from medtrain.command.replicates import note_replicates
-from medtrain.command.table_alone import table_alone
+from medtrain.command.table_alone import fit_table_alone, judge_table_alone
 from medtrain.core.errors import DataError, MedtrainError, UsageError
 from medtrain.core.warned import kept_warnings
 from medtrain.data.base import Data
@@ -113,6 +113,8 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
         value = float(score) if score is not None and isfinite(score) else None
         if not cfg.eval.get("test", True):
             if record:
+                for line in fit_table_alone(cfg, data, folder):
+                    build.say(f"{line}; medtrain test compares both on the test split")
                 record.update(best_score=value, best_epoch=int(chosen["epoch"]), tests_counted=0)
                 record.finish("finished")
                 build.say(f"{folder}: judged on validation; the test split is left alone (eval.test=false)")
@@ -123,7 +125,7 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
             tested = int(record.fields.get("tests_counted") or 0) + 1
             record.update(best_score=value, best_epoch=int(chosen["epoch"]), tests_counted=tested)
             record.finish("finished")
-            alone = table_alone(cfg, data, folder)
+            alone = fit_table_alone(cfg, data, folder) and judge_table_alone(cfg, data, folder, folder)
             report = build_report(cfg, task, data, folder)
             build.say(metrics_table(outcome, data.synthetic, folder, report))
             for line in alone:

@@ -44,6 +44,7 @@ class Inspection:
         targets: as `Data.targets`, a row an image.
         images: sizes, depths and the like, as plain numbers.
         truth: boxes, if the rows have any, of all rows.
+        columns: what the columns beside the images hold, by name, as plain numbers.
         picture: the pixels (C, H, W) of a row, None where it has none.
         decoded: how many files were decoded now.
     """
@@ -54,6 +55,7 @@ class Inspection:
     targets: NDArray[Any] = field(default_factory=lambda: np.empty(0))
     images: dict[str, Any] = field(default_factory=dict)
     truth: Truth | None = None
+    columns: dict[str, Any] = field(default_factory=dict)
     picture: Callable[[int], NDArray[Any] | None] = lambda row: None
     decoded: int = 0
 

@@ -23,6 +23,7 @@ from medtrain.data.settings import choice
 from medtrain.data.source import first_path
 from medtrain.data.split import SPLITS
 from medtrain.data.splitting import POLICIES, Splitting
+from medtrain.inspection.columns import columns_beside
 from medtrain.inspection.findings import CASES, Finding, Inspection, as_severity
 from medtrain.inspection.twins import duplicates
 from medtrain.target.order import WhichIsPositive
@@ -44,6 +45,7 @@ class Looked:
         seen: the rows that have a file of their own.
         findings: errors, warnings and notes.
         decoded: how many files were read now.
+        columns: see `Inspection`.
     """
 
     manifest: Manifest
@@ -54,12 +56,13 @@ class Looked:
     seen: NDArray[np.int64]
     findings: list[Finding]
     decoded: int
+    columns: dict[str, Any]
 
     def outcome(self, data: Data, **more: Any) -> Inspection:
         """Make the inspection of it all, with what the files themselves have shown (see `Inspection`)."""
         manifest = self.manifest
         cases = pd.DataFrame(dict(zip(CASES, (manifest.case, manifest.patient, self.split), strict=True)))
-        more |= {"truth": manifest.truth, "decoded": self.decoded}
+        more |= {"truth": manifest.truth, "decoded": self.decoded, "columns": self.columns}
         return Inspection(self.findings, data.spec, cases, manifest.targets, **more)
 
 
@@ -88,9 +91,11 @@ def look(data: Data) -> Looked | Inspection:
     labels[used] = data.spec.target.indicators(manifest.targets[used])
     findings += about_splits + _leaks(data, manifest, used, files.content, split, places)
     findings += _absent(data, labels, split)
+    columns, about_columns = columns_beside(data, split, labels)
+    findings += about_columns
     findings += duplicates(used, files.content[used], split[used], data.strata(manifest, used), places)
     seen = np.setdiff1d(np.arange(len(manifest)), [row for row, problem in bad if problem.kind in NO_FILE])
-    return Looked(manifest, files.content, split, labels, places, seen, findings, files.read)
+    return Looked(manifest, files.content, split, labels, places, seen, findings, files.read, columns)
 
 
 def _listed(data: Data) -> tuple[Manifest, list[Finding]]:

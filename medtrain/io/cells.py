@@ -15,7 +15,7 @@ UNKNOWN = frozenset(
 """What pandas, R, SPSS, SAS, databases and people write where nothing is known, in lower case."""
 
 ANSWERS = frozenset(("none", "nil"))
-"""Words of `UNKNOWN` that answer a question too: no symptoms, never smoked. Which of both they are, no rule can tell."""
+"""Words of `UNKNOWN` that answer a question too: no symptoms, never smoked. No rule can tell which."""
 
 _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f"))
 _WHOLE = re.compile(r"(-?\d+)\.0+")

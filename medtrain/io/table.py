@@ -58,7 +58,7 @@ class RawTable:
         """Type the rows, where cells with these words are texts even if they may say that nothing is known."""
         if not self.content:
             return self.text
-        cells = {cell for name in self.text for cell in set(self.column(name)) if is_unknown(cell)}
+        cells = {cell for name in self.text for cell in set(self.column(str(name))) if is_unknown(cell)}
         missing = {"keep_default_na": False, "na_values": sorted({"", *cells} - set(words))}
         return _parse(self.content, self.separator, low_memory=False, **missing).loc[self.text.index]
 

@@ -61,7 +61,9 @@ class Facts:
 
     def preparation(self) -> str | None:
         """Say how inputs were brought to the network: size, grey levels, and the normalisation that was used."""
-        keys = self.keys("data.image_size", "data.channels", "data.fit", "data.window", "data.spacing", "data.mpp")
+        keys = self.keys(
+            "data.image_size", "data.channels", "data.fit", "data.window", "data.spacing", "data.mpp", "data.control"
+        )
         return "; ".join(part for part in (keys, self.normalisation()) if part) or None
 
     def normalisation(self) -> str:
@@ -75,7 +77,26 @@ class Facts:
         return f"normalised by {', '.join(f'{n} {one_line(v)}' for n, v in used.items())}" if used else ""
 
     def missing(self) -> str | None:
-        return self.keys("data.on_bad", "data.uncertain", "data.blank")
+        keys = self.keys("data.on_bad", "data.uncertain", "data.blank")
+        told = [f"{c['name']} is unknown of {count(c['missing'], 'training case')}" for c in self._beside()]
+        beside = f"{', '.join(told)}; a missing value is a value of its own" if told else None
+        return "; ".join(part for part in (keys, beside) if part) or None
+
+    def _beside(self) -> list[dict[str, Any]]:
+        return list((self.run.run.get("spec") or {}).get("covariates") or ())
+
+    def predictors(self) -> str | None:
+        """Say how inputs, and the columns beside them, were brought to the network."""
+        parts = [self.preparation()]
+        for c in self._beside():
+            scaled = f"standardised by mean {c['mean']:.4g} and SD {c['std']:.4g} of the training cases"
+            names = f"0 or 1 for each of {', '.join(map(str, c['categories']))}"
+            parts.append(f"{c['name']}: {scaled if c['kind'] == 'number' else names}")
+        return "; ".join(part for part in parts if part) or None
+
+    def chosen_predictors(self) -> str | None:
+        named = ", ".join(str(c["name"]) for c in self._beside())
+        return f"the image, and beside it {named} (model.fusion={self.get('model.fusion')})" if named else None
 
     def events(self) -> str | None:
         """Count cases, patients and events of every split; None where the events of one aren't known."""

@@ -43,6 +43,7 @@ def facts(run: RunFolder) -> list[tuple[str, str]]:
         ("Peak memory", _megabytes(memory)),
         ("Epoch kept", epoch_kept(run)),
         ("Held out", r.get("held_out")),
+        ("Control", r.get("control") and f"data.control={r['control']}: no result of the model itself"),
         ("Times tested", r.get("tests_counted")),
         ("Tests by its sweep", r.get("tests_of_sweep")),
         ("Versions", r.get("versions")),

@@ -5,71 +5,101 @@ Each gives outputs as a network does, so that decision, metrics and intervals ar
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-Outputs = Callable[[Array], Array]
 RARE = 1e-6  # the probability of a class that the training split lacks
 
 
-def logistic(x_NF: Array, labels_NK: Array) -> Outputs:
-    """Fit a logistic regression (C = 1) a class on the cases where it is known: log odds (M, K).
+@dataclass(frozen=True)
+class Linear:
+    """Outputs (M, K) of columns (M, F): ``x @ weights + bias``.
+
+    Args:
+        weights: (F, K). bias: (K,).
+        classes: numbers of the K classes among `width`, whose log probabilities are the outputs; others are `RARE`.
+            None: the outputs are what they are.
+        width: the number of all classes.
+    """
+
+    weights_FK: Array
+    bias_K: Array
+    classes: tuple[int, ...] | None = None
+    width: int = 0
+
+    def __call__(self, x_MF: Array) -> Array:
+        outputs_MK = x_MF @ self.weights_FK + self.bias_K
+        if self.classes is None:
+            return np.asarray(outputs_MK)
+        whole_MC = np.full((len(x_MF), self.width), np.log(RARE))
+        whole_MC[:, self.classes] = outputs_MK - np.logaddexp.reduce(outputs_MK, axis=1, keepdims=True)
+        return whole_MC
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain values, as JSON takes them."""
+        classes = None if self.classes is None else list(self.classes)
+        return {"weights": self.weights_FK.tolist(), "bias": self.bias_K.tolist(), "classes": classes, "of": self.width}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` gave."""
+        classes = None if plain["classes"] is None else tuple(plain["classes"])
+        bias_K = np.array(plain["bias"], np.float64)
+        return cls(np.array(plain["weights"], np.float64).reshape(-1, len(bias_K)), bias_K, classes, int(plain["of"]))
+
+
+def logistic(x_NF: Array, labels_NK: Array) -> Linear:
+    """Fit a logistic regression (C = 1) a class on the cases where it is known: log odds.
 
     Args:
         labels_NK: 1, 0, NaN where unknown. A class that is always or never there has constant odds.
     """
     from sklearn.linear_model import LogisticRegression
 
-    parts: list[Outputs] = []
-    for label_N in labels_NK.T:
+    weights_FK, bias_K = np.zeros((x_NF.shape[1], labels_NK.shape[1])), np.zeros(labels_NK.shape[1])
+    for k, label_N in enumerate(labels_NK.T):
         known = np.isfinite(label_N)
         if len(set(label_N[known].tolist())) > 1:
             model = LogisticRegression(max_iter=1000).fit(x_NF[known], label_N[known].astype(int))
-            parts.append(model.decision_function)
+            weights_FK[:, k], bias_K[k] = model.coef_[0], model.intercept_[0]
         else:
             always = known.any() and label_N[known][0] == 1
-            parts.append(partial(_constant, odds=float(np.log(RARE)) * (-1 if always else 1)))
-    return lambda x: np.stack([part(x) for part in parts], 1)
+            bias_K[k] = np.log(RARE) * (-1 if always else 1)
+    return Linear(weights_FK, bias_K)
 
 
-def _constant(x_MF: Array, odds: float) -> Array:
-    return np.full(len(x_MF), odds)
-
-
-def multinomial(x_NF: Array, labels_NC: Array) -> Outputs:
+def multinomial(x_NF: Array, labels_NC: Array) -> Linear:
     """Fit a multinomial logistic regression (C = 1) on the known cases: log probabilities (M, C)."""
     from sklearn.linear_model import LogisticRegression
 
-    known = np.isfinite(labels_NC).all(1)
-    number_N, classes = labels_NC[known].argmax(1), labels_NC.shape[1]
-    if len(set(number_N.tolist())) < 2:
-        return lambda x: np.tile(np.log(np.where(np.arange(classes) == number_N[0], 1.0, RARE)), (len(x), 1))
-    model = LogisticRegression(max_iter=1000).fit(x_NF[known], number_N)
-
-    def outputs(x: Array) -> Array:
-        logits = np.full((len(x), classes), np.log(RARE))
-        logits[:, model.classes_] = model.predict_log_proba(x)
-        return logits
-
-    return outputs
+    known, classes = np.isfinite(labels_NC).all(1), labels_NC.shape[1]
+    number_N = labels_NC[known].argmax(1)
+    there = sorted(set(number_N.tolist()))
+    weights_FK, bias_K = np.zeros((x_NF.shape[1], len(there))), np.zeros(len(there))
+    if len(there) > 1:
+        model = LogisticRegression(max_iter=1000).fit(x_NF[known], number_N)
+        weights_FK[:, -len(model.coef_) :], bias_K[-len(model.coef_) :] = model.coef_.T, model.intercept_
+    return Linear(weights_FK, bias_K, tuple(there), classes)
 
 
-def ridge(x_NF: Array, values_NV: Array) -> Outputs:
-    """Fit a ridge regression (alpha = 1) a quantity on the cases where it is known: (M, V)."""
+def ridge(x_NF: Array, values_NV: Array) -> Linear:
+    """Fit a ridge regression (alpha = 1) a quantity on the cases where it is known."""
     from sklearn.linear_model import Ridge
 
     models = []
     for value_N in values_NV.T:
         known = np.isfinite(value_N)
         models.append(Ridge(alpha=1.0).fit(x_NF[known], value_N[known]))
-    return lambda x: np.stack([model.predict(x) for model in models], 1)
+    weights_FV = np.stack([model.coef_ for model in models], 1)
+    return Linear(weights_FV, np.array([float(model.intercept_) for model in models]))
 
 
-def cox(x_NF: Array, follow_up_N2: Array, penalty: float = 1.0) -> Outputs:
+def cox(x_NF: Array, follow_up_N2: Array, penalty: float = 1.0) -> Linear:
     """Fit Cox's proportional hazards with Efron's ties: log hazard ratios (M, 1).
 
     Args:
@@ -95,5 +125,4 @@ def cox(x_NF: Array, follow_up_N2: Array, penalty: float = 1.0) -> Outputs:
 
     with torch.enable_grad():
         solver.step(objective)
-    fitted = beta_F.detach().numpy()
-    return lambda x_MF: (x_MF @ fitted)[:, None]
+    return Linear(beta_F.detach().numpy()[:, None], np.zeros(1))

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from medtrain.metric import EvalOptions
-from medtrain.target.alone import Outputs
+from medtrain.target.alone import Linear
 from medtrain.target.base import Policy, Target
 from medtrain.target.decision import Decision
 from medtrain.target.outcome import Outcome, Predicted
@@ -81,14 +81,14 @@ class CaseTarget(PredictionColumns, Target):
     def disagreement_of(self, probs_BSC: Tensor, decided: Tensor) -> Tensor:
         """Measure how much S predictions a case differ, as `disagreement` does."""
 
-    def table_alone(self, x_NF: Array, values: Array) -> tuple[CaseTarget, Outputs] | None:
+    def table_alone(self, x_NF: Array, values: Array) -> tuple[CaseTarget, Linear] | None:
         """Fit what columns of a table tell without any image; None where there is no such model of this kind yet.
 
         Args:
             x_NF: of the training cases, as `medtrain.core.covariates.encoded` gives them.
 
         Returns:
-            What reads its outputs, and the function from columns (M, F) to outputs (M, K).
+            What reads its outputs, and the model that gives them.
         """
         return None
 

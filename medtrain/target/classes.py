@@ -32,7 +32,7 @@ from medtrain.metric import (
     sigmoid_temperature,
     within_folds,
 )
-from medtrain.target.alone import Outputs, logistic, multinomial
+from medtrain.target.alone import Linear, logistic, multinomial
 from medtrain.target.base import Form, Policy
 from medtrain.target.cases import CaseTarget
 from medtrain.target.decision import Decision
@@ -72,7 +72,7 @@ class ClassTarget(CaseTarget):
         """Measure how much S predictions a case differ, as `disagreement` does."""
         return probs_BSC.std(1)
 
-    def table_alone(self, x_NF: Array, values: Array) -> tuple[CaseTarget, Outputs] | None:
+    def table_alone(self, x_NF: Array, values: Array) -> tuple[CaseTarget, Linear] | None:
         reader = self.fitted_to("cross_entropy")
         labels_NC = self.indicators(values)
         if self.exclusive:

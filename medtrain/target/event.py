@@ -23,7 +23,7 @@ from medtrain.metric.concordance import concordance
 from medtrain.metric.follow_up import FollowUp
 from medtrain.metric.policy import RISKS
 from medtrain.metric.survival import Risks, entry_of, estimates, evaluate_survival, risk_groups
-from medtrain.target.alone import Outputs, cox
+from medtrain.target.alone import Linear, cox
 from medtrain.target.base import Form, Policy, Target
 from medtrain.target.cases import CaseTarget
 from medtrain.target.decision import Decision
@@ -266,7 +266,7 @@ class Event(EventColumns, NamedTarget, CaseTarget):
         decision = Decision(policy, temperature, thresholds, no_sets=no_sets, warnings=warnings)
         return self.completed(decision, np.asarray(logits_NK), np.asarray(values))
 
-    def table_alone(self, x_NF: Array, values: Array) -> tuple[CaseTarget, Outputs] | None:
+    def table_alone(self, x_NF: Array, values: Array) -> tuple[CaseTarget, Linear] | None:
         return self.fitted_to("cox"), cox(x_NF, np.asarray(values, np.float64))
 
     @property

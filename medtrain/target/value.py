@@ -13,7 +13,7 @@ import pandas as pd
 from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.io.table import RawTable
 from medtrain.metric import Agreement, EvalOptions, Measurements, constant_scores, evaluate_values
-from medtrain.target.alone import Outputs, ridge
+from medtrain.target.alone import Linear, ridge
 from medtrain.target.base import Form, Policy, Target, Words
 from medtrain.target.cases import CaseTarget
 from medtrain.target.decision import Decision
@@ -131,7 +131,7 @@ class Value(NumberColumns, NamedTarget, CaseTarget):
 
     # readings
 
-    def table_alone(self, x_NF: Array, values: Array) -> tuple[CaseTarget, Outputs] | None:
+    def table_alone(self, x_NF: Array, values: Array) -> tuple[CaseTarget, Linear] | None:
         scaled_NV = (np.asarray(values, np.float64) - np.array(self.value_mean)) / np.array(self.value_sd)
         return self.fitted_to("mse"), ridge(x_NF, scaled_NV)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from medtrain.target import target_of
-from medtrain.target.alone import cox
+from medtrain.target.alone import Linear, cox, multinomial
 from medtrain.target.cases import CaseTarget
 from medtrain.target.value import Value
 
@@ -46,6 +47,18 @@ def test_several_classes_have_a_multinomial_one(kind: str) -> None:
     np.testing.assert_allclose(read(named(kind, "a", "b", "c"), y), by_sklearn, atol=1e-6)
     lacking = read(named(kind, "a", "b", "c", "d"), y)  # no case of the training split has d
     np.testing.assert_allclose(lacking[:, :3], by_sklearn, atol=1e-5)
+
+
+@pytest.mark.parametrize("there", [(0, 1, 2), (0, 2), (1,)])
+def test_what_is_kept_of_a_model_gives_the_same_outputs(there: tuple[int, ...]) -> None:
+    y = np.array(there)[np.digitize(X[:, 1] + NOISE, (-0.7, 0.7)) % len(there)]
+    model = multinomial(X, np.eye(4)[y])
+    np.testing.assert_array_equal(Linear.from_dict(json.loads(json.dumps(model.to_dict())))(X), model(X))
+    if len(there) > 1:
+        by_sklearn = LogisticRegression(max_iter=1000).fit(X, y).predict_log_proba(X)
+        np.testing.assert_allclose(model(X)[:, there], by_sklearn, atol=1e-6)
+    absent = sorted({0, 1, 2, 3} - set(there))
+    np.testing.assert_allclose(model(X)[:, absent], np.log(1e-6))
 
 
 def test_labels_have_one_each_and_constant_ones_their_share() -> None:
