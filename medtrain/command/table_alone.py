@@ -173,15 +173,15 @@ def join_tables_alone(cfg: DictConfig, judge: Any, units: Sequence[Any], order: 
     if lacking := [member.name for member in members if not (member.folder / FOLDER / MODEL).is_file()]:
         shown = ", ".join(lacking[:3]) + ", ..." * (len(lacking) > 3)
         return [f"the table alone: none is kept by {len(lacking)} of {len(members)} members ({shown})"]
-    kept = [TableAlone.read(member.folder / FOLDER).members[0] for member in members]
-    of_files, options = judge(kept[0].spec), EvalOptions.read(cfg.eval)
+    fitted = [TableAlone.read(member.folder / FOLDER).members[0] for member in members]
+    of_files, options = judge(fitted[0].spec), EvalOptions.read(cfg.eval)
     folds = [
         of_files.fold(unit.repeat, unit.fold, [one.folder / FOLDER for one in unit.members], cfg.eval.threshold)
         for unit in units
     ]
     decision = of_files.fit_whole(folds, order, cfg.eval.threshold, options)
     outcome = of_files.judge(folds, decision, order, options)
-    alone, fields = TableAlone(kept, decision), record.read(into)
+    alone, fields = TableAlone(fitted, decision), record.read(into)
     folder = _made(into)
     alone.save(folder)
     write_text(folder / "splits.csv", (into / "splits.csv").read_text(encoding="utf-8"))

@@ -78,8 +78,8 @@ class Facts:
 
     def missing(self) -> str | None:
         keys = self.keys("data.on_bad", "data.uncertain", "data.blank")
-        told = [f"{c['name']} is unknown of {count(c['missing'], 'training case')}" for c in self._beside()]
-        beside = f"{', '.join(told)}; a missing value is a value of its own" if told else None
+        unknown = [f"{c['name']} is unknown of {count(c['missing'], 'training case')}" for c in self._beside()]
+        beside = f"{', '.join(unknown)}; a missing value is a value of its own" if unknown else None
         return "; ".join(part for part in (keys, beside) if part) or None
 
     def _beside(self) -> list[dict[str, Any]]:
