@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from medtrain.core.errors import DataError, Problem
 from medtrain.data.base import Data
 from medtrain.data.beside import learned_columns, told_of
-from medtrain.data.rows.covariates import Columns
+from medtrain.data.rows.covariate_cells import Columns
 from medtrain.inspection.findings import Finding
 
 MOST = 8  # categories, and classes, of which each is counted

@@ -19,7 +19,7 @@ from medtrain.core.words import nearest
 from medtrain.data.fingerprint import row_texts
 from medtrain.data.rows.covariate_cells import Cells, Columns, read_cells, read_numbers, saying_nothing, shown
 from medtrain.data.rows.manifest import Manifest
-from medtrain.io.cells import cleaned, is_silent, is_unknown, names, one_spelling
+from medtrain.io.cells import cleaned, is_silent, is_unknown, one_spelling
 from medtrain.io.table import Listing
 from medtrain.target.numbers import parsed
 from medtrain.target.quantity import FEWEST_NAMES
@@ -155,8 +155,6 @@ def _categories(manifest: Manifest, name: str, merge_case: bool, notices: list[P
         for text, way in sorted(to.items())
     ]
     return np.array([to.get(cell, cell) for cell in cells], dtype=object)
-
-
 
 
 def _like_names(manifest: Manifest, name: str, values: NDArray[Any]) -> list[Problem]:
