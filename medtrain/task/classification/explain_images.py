@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medtrain.core.errors import UsageError
 from medtrain.data.settings import image_form
 from medtrain.explain import cell, half_area, overlay, peak
 from medtrain.explain.maps import SCALES, TITLES
@@ -19,6 +18,7 @@ from medtrain.io.files import atomic_path
 from medtrain.io.image import original_point, placement, read_fitted, read_image
 from medtrain.report.progress import bar
 from medtrain.task.classification.classes import decision_in_words, in_words, number_of, predicted, wanted_classes
+from medtrain.task.classification.images_of_cases import OF_IMAGES, OfCases, in_title, of_cases
 from medtrain.task.classification.methods import Methods, check, methods_of
 from medtrain.task.explanation import Explanation, Request
 
@@ -34,8 +34,9 @@ COLUMNS = (
 def explain_images(task: Any, request: Request) -> Explanation:
     """Write a picture and a map for each image, method and class."""
     explanation, data = Explanation(COLUMNS), request.data
-    if data.grouping is not None:
-        raise UsageError("explain: there is none yet of runs with several images a case (data.columns.case)")
+    known = None if data.grouping is None else of_cases(task, request)
+    if known is not None:
+        explanation = Explanation((*COLUMNS[:-1], *OF_IMAGES, "error"), notes=[known.note])
     methods = methods_of(task, request, explanation)
     wanted = wanted_classes(request.classes, task.spec.classes)
     rows = explanation.rows
@@ -44,7 +45,7 @@ def explain_images(task: Any, request: Request) -> Explanation:
     for batch in data.predict_dataloader() if len(data.readable) else ():
         batch = {key: value.to(request.device) for key, value in batch.items()}
         first = first or batch
-        for item in _explained(task, batch, request, methods, wanted):
+        for item in _explained(task, batch, request, methods, wanted, known):
             block = methods.block(item["method"])
             rows.append(_written(item, task, request, names[item["row"]], block))
         progress(len({row["row"] for row in rows}), len(data.readable))
@@ -54,13 +55,25 @@ def explain_images(task: Any, request: Request) -> Explanation:
 
 
 def _explained(
-    task: Any, batch: dict[str, Tensor], request: Request, methods: Methods, wanted: list[str] | None
+    task: Any,
+    batch: dict[str, Tensor],
+    request: Request,
+    methods: Methods,
+    wanted: list[str] | None,
+    known: OfCases | None,
 ) -> Iterator[dict[str, Any]]:
-    """Compute a map for each image, method and class of a batch."""
+    """Compute a map for each image, method and class of a batch.
+
+    Args:
+        known: what is said of cases of several images.
+    """
     classes = list(task.spec.classes)
     with torch.no_grad():
-        outputs = [{key: value.cpu() for key, value in task.final_outputs(batch).items()}]
-        table = task.predictions(outputs, request.data.cases, request.decision)
+        if known is None:
+            outputs = [{key: value.cpu() for key, value in task.final_outputs(batch).items()}]
+            table = task.predictions(outputs, request.data.cases, request.decision)
+        else:
+            table = known.table
         x = task.inputs(batch)
     decisions = [predicted(table.loc[row], classes) for row in batch["case"].tolist()]
     for method in methods.names:
@@ -78,6 +91,7 @@ def _explained(
                 row = int(batch["case"][i])
                 facts = {"row": row, "prediction": decision_in_words(table.loc[row], classes), "class": name}
                 facts |= {"words": in_words(table.loc[row], name), "prob": number_of(table.loc[row], name)}
+                facts |= {} if known is None else known.facts(row, int(batch["instance"][i]), name)
                 yield facts | {"method": method, "heat": heat.cpu().numpy()}
 
 
@@ -88,16 +102,18 @@ def _written(item: dict[str, Any], task: Any, request: Request, name: str, block
         block: elements of the map that make one cell.
     """
     case, heat = request.data.cases.iloc[item["row"]], item.pop("heat").astype(np.float32)
-    form = image_form(request.form, task.spec)
-    stored = read_image(case["path"]).shape[:2]
+    form, path = image_form(request.form, task.spec), item.get("image", case["path"])
+    stored = read_image(path).shape[:2]
     times = -(-SHOWN // min(form.size))
     size = (form.size[0] * times, form.size[1] * times) if min(form.size) < SHOWN else form.size
-    film = read_fitted(case["path"], replace(form, size=size))
+    film = read_fitted(path, replace(form, size=size))
+    if "image" in item:
+        name += f"_{item.pop('instance') + 1}"
     of_class = "" if item["method"] == "attention" else f"_{safe_name(item['class'])}"
     file = f"{name}_{item['method']}{of_class}"
     what = item.pop("words")
     decision = item["prediction"] or "none of the classes"
-    title = f"{case['case']}\n{TITLES[item['method']]} {what}; decision: {decision}"
+    title = f"{case['case']}{in_title(item)}\n{TITLES[item['method']]} {what}; decision: {decision}"
     figure = overlay(film, heat, title, SCALES[item["method"]])
     for folder, suffix in (("pictures", "png"), ("maps", "npy")):
         with atomic_path(request.output / folder / f"{file}.{suffix}") as temporary, open(temporary, "wb") as stream:

@@ -20,6 +20,7 @@ from medtrain.io.store.voxels import Stored
 from medtrain.report.progress import bar
 from medtrain.task.classification.classes import decision_in_words, in_words, number_of, predicted, wanted_classes
 from medtrain.task.classification.methods import Methods, check, methods_of
+from medtrain.task.classification.shares import shares
 from medtrain.task.explanation import Explanation, Request
 
 COLUMNS = (
@@ -40,10 +41,11 @@ def explain_volumes(task: Any, request: Request) -> Explanation:
     with torch.no_grad():
         outputs = [_on(task.final_outputs(_on(batch, request.device)), "cpu") for batch in loader]
     table = task.predictions(outputs, request.data.cases, request.decision)
-    shares = _shares(outputs) if task.pool == "attention" else {}
+    joined = {key: torch.cat([batch[key] for batch in outputs]) for key in ("case", "instance", "logits")}
+    share = shares(joined, task.pool)
     names = unique_names([safe_name(case) for case in request.data.cases["case"]])
     progress, done = bar("explaining", "volumes"), 0
-    for case, maps in _by_case(task, request, loader, table, methods, shares):
+    for case, maps in _by_case(task, request, loader, table, methods, share):
         for (method, name), parts in maps.items():
             decision = decision_in_words(table.loc[case], task.spec.classes)
             map_ = CaseMap(method, name, parts, table.loc[case], decision, methods.block(method))
@@ -59,25 +61,13 @@ def _on(batch: dict[str, Tensor], device: Any) -> dict[str, Tensor]:
     return {key: value.to(device) for key, value in batch.items()}
 
 
-def _shares(outputs: list[dict[str, Tensor]]) -> dict[tuple[int, int], float]:
-    """Compute how much each patch counts in its case by the pool attention, 1 on average."""
-    joined = {key: torch.cat([batch[key] for batch in outputs]) for key in ("case", "instance", "logits")}
-    scores_NS = joined["logits"][..., -1].flatten(1) if joined["logits"].ndim == 3 else joined["logits"][:, -1:]
-    shares: dict[tuple[int, int], float] = {}
-    for case in joined["case"].unique():
-        here = joined["case"] == case
-        weights = scores_NS[here].softmax(0).mean(1) * int(here.sum())
-        shares |= {(int(case), int(i)): float(w) for i, w in zip(joined["instance"][here], weights, strict=True)}
-    return shares
-
-
 def _by_case(
     task: Any,
     request: Request,
     loader: Any,
     table: pd.DataFrame,
     methods: Methods,
-    shares: dict[tuple[int, int], float],
+    share: dict[tuple[int, int], float],
 ) -> Iterator[tuple[int, Maps]]:
     """Yield each case with the maps of its patches, as soon as all of them are there."""
     classes = list(task.spec.classes)
@@ -100,7 +90,7 @@ def _by_case(
                 for (i, name), heat in zip(part, heats, strict=True):
                     place = (cases[i], instances[i])
                     of_case = pending.setdefault(cases[i], {}).setdefault((method, name), [])
-                    of_case.append((instances[i], heat * shares.get(place, 1.0)))
+                    of_case.append((instances[i], heat * share.get(place, 1.0)))
         for case in [case for case in pending if case != cases[-1]]:
             yield case, pending.pop(case)
     yield from pending.items()

@@ -199,7 +199,7 @@ class Classification(Task):
         return torch.stack([batch[key] for key in ("case", "instance", *more) if key in batch], 1)
 
     def batch_size(self, batch: Batch) -> int:
-        return int(batch["visit"][-1]) + 1 if "visit" in batch and self._learns_cases(batch) else len(batch["case"])
+        return int(batch["visit"].max()) + 1 if "visit" in batch and self._learns_cases(batch) else len(batch["case"])
 
     def cases(self, outputs: Outputs) -> dict[str, Tensor]:
         """Make one row a case, by case number: ``case``, ``logits``, and ``y`` where it is known.

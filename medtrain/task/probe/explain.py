@@ -76,11 +76,13 @@ def explain_pictures(task: Any, request: Request) -> Explanation:
     """Write maps of how much the logit falls under covers over the picture.
 
     Raises:
-        UsageError: a method that asks for gradients or attention, which an encoder does not give.
+        UsageError: a method that asks for gradients or attention, which an encoder does not give; cases of several.
     """
     if request.method not in ("all", COVERED):
         raise UsageError(f"explain.method={request.method}: a probe on features has {COVERED}; leave it out")
     whole: Any = request.data
+    if whole.grouping is not None:
+        raise UsageError("explain: there is none yet of features of several pictures a case (data.columns.case)")
     return explain_images(Seeing(task, whole), replace(request, data=whole.whole_cases, method=COVERED))
 
 
