@@ -24,9 +24,10 @@ EPOCHS = 2  # that are measured at least: what an epoch takes beside its batches
 MOST_EPOCHS = 6
 FILES = ("csv", "tensorboard")  # loggers that write into the folder, and nowhere else
 
-# Seconds of a core after the last epoch, as scripts/benchmarks/forecast.py has measured them (docs/verbs/plan.md)
-JUDGED = 0.5e-3  # a judged case and 2,000 replicates: metrics with their intervals
-DRAWN = 1.5  # plots and report
+# Of a core, after the last epoch: measured by scripts/benchmarks/forecast.py (docs/verbs/plan.md)
+JUDGED = 2e-3  # seconds: a judged case and 2,000 replicates: metrics with their intervals
+DRAWN = 1.2  # seconds: metrics, plots and report, however few cases there are
+DRAWN_MB = 200.0  # memory that these take
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,8 @@ class Forecast:
         steps, looks: batches of an epoch.
         beside: seconds of an epoch beside its batches: its start, metrics, checkpoints.
         once: what the first epoch takes more than the others, and what goes before it.
-        start: seconds of Python's imports.
+        start: seconds of Python's imports, and of opening the data as they lie in the cache.
         test: seconds of the test, its views and the report.
-        prepare: seconds that reading the data took now; `decoded` files, which the training finds in the cache.
         memory_mb: largest memory of the process, and of the GPU.
         remarks: what the training will say of its data: covariates, the plan of masks, horizons, approximations.
         slowed: by how many times other programs have slowed the measured steps; that is in no other number.
@@ -54,8 +54,6 @@ class Forecast:
     once: float
     start: float
     test: float
-    prepare: float
-    decoded: int
     memory_mb: dict[str, float]
     slowed: float
     remarks: tuple[str, ...] = ()
@@ -110,20 +108,23 @@ class Stopwatch(pl.Callback):
         (self.beside[-1] if self.beside else self.before).append(span)
 
     def usual(self, epochs: list[list[Span]]) -> float:
-        """Give the mean of a batch but for the first ones, and for each epoch's first, which waits for data."""
-        later = [span for number, spans in enumerate(epochs) for span in spans[1 if number else WARM :]]
-        counted = later or [span for spans in epochs for span in spans]
-        return statistics.fmean(map(self.clock.alone, counted)) if counted else 0.0
+        """Give the mean of a batch, but for the first ones of all and for what the first of an epoch waits for data."""
+        later = [seconds for spans in epochs[1:] for seconds in self._without_waiting(spans)]
+        counted = [self.clock.alone(span) for span in epochs[0][WARM:]] + later if epochs else []
+        counted = counted or [self.clock.alone(span) for spans in epochs for span in spans]
+        return statistics.fmean(counted) if counted else 0.0
+
+    def _without_waiting(self, spans: list[Span]) -> list[float]:
+        """Give the seconds of an epoch's batches; of several, the first counts no more than the longest other."""
+        seconds = [self.clock.alone(span) for span in spans]
+        return [min(seconds[0], max(seconds[1:])), *seconds[1:]] if len(seconds) > WARM else seconds
 
     def other(self) -> float:
         """Give the mean of what an epoch takes beside its batches; the first epoch does more."""
-        a_batch = {id(epochs): self.usual(epochs) for epochs in (self.trained, self.looked)}
         seconds = []
         for number, spans in list(enumerate(self.beside))[1 if len(self.beside) > 1 else 0 :]:
-            firsts = [
-                (epochs[number][0], a_batch[id(epochs)]) for epochs in (self.trained, self.looked) if epochs[number]
-            ]
-            waiting = sum(max(0.0, self.clock.alone(span) - usual) for span, usual in firsts)
+            of_batches = [epochs[number] for epochs in (self.trained, self.looked)]
+            waiting = sum(sum(map(self.clock.alone, own)) - sum(self._without_waiting(own)) for own in of_batches)
             seconds.append(sum(map(self.clock.alone, spans)) + waiting)
         return statistics.fmean(seconds) if seconds else 0.0
 
@@ -165,11 +166,9 @@ def forecast(cfg: DictConfig, folder: Path, start: float = 0.0) -> Forecast:
         looks=looks,
         beside=watch.other(),
         once=watch.once(),
-        start=start,
+        start=start + (0.0 if data.decoded else prepared),  # what was decoded now, the training finds in the cache
         test=_test_seconds(cfg, data, look),
-        prepare=prepared,
-        decoded=data.decoded,
-        memory_mb=peak_memory_mb(),
+        memory_mb={name: mb + DRAWN_MB * (name == "process") for name, mb in peak_memory_mb().items()},
         slowed=clock.slowed(),
         remarks=_remarks(data, steps),
     )

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from medtrain.command import build
+from medtrain.command.doctor import size
 from medtrain.command.forecast import Forecast, forecast
 from medtrain.command.new_experiment import HOME, is_at_home, place_of
 from medtrain.command.opening import imbalance_of
@@ -25,6 +26,7 @@ from medtrain.core.errors import DataError
 from medtrain.data.rows.manifest import Manifest
 from medtrain.data.source import first_path
 from medtrain.inspection import Inspection, inspect_data
+from medtrain.io.cache_root import cache_root
 from medtrain.io.files import write_text
 from medtrain.planning import Choice, Facts, as_experiment, choose, facts_of, fit_to_time, measured_machine
 from medtrain.planning.interval import too_few, what_the_test_says
@@ -47,6 +49,8 @@ def main(cfg: DictConfig, folder: Path) -> None:
     start = time.process_time()  # of the imports, which the training will take, too
     words = [str(word) for word in cfg.words]
     output = place_of(cfg.output, first_path(cfg.data))
+    cache = cache_root(cfg.data.get("cache_dir"))
+    before = size(cache)
     given = given_in(cfg, words)
     listed, guessed = read_rows(cfg)
     facts = look(cfg, listed)
@@ -64,8 +68,9 @@ def main(cfg: DictConfig, folder: Path) -> None:
     console = Console()
     console.print(Text(facts.words), soft_wrap=True)
     console.print(choices_table(list(choices.values()), given))
+    grown = f"cache: {(size(cache) - before) / 1e6:,.0f} MB more in {cache}, which all trainings on these data share"
     says = [text for text in (what_the_test_says(facts, folds_of(chosen)), too_few(facts)) if text]
-    for line in (*expected.remarks, *says, *measured(expected, epochs, chosen), *command(output, chosen)):
+    for line in (*expected.remarks, *says, grown, *measured(expected, epochs, chosen), *command(output, chosen)):
         console.print(Text(line), soft_wrap=True)
 
 
@@ -171,8 +176,8 @@ def measured(expected: Forecast, epochs: int, cfg: DictConfig) -> list[str]:
     memory = ", ".join(f"{mb / 1000:.1f} GB of {name}" for name, mb in expected.memory_mb.items())
     trainings = folds_of(cfg)
     lines = [
-        f"measured over {cfg.plan.steps} steps: {_brief(expected.step)} a step, {expected.steps:,} steps an epoch; "
-        f"reading took {_brief(expected.prepare)} ({expected.decoded:,} files decoded now, kept in the cache)",
+        f"measured over {cfg.plan.steps} steps: {_brief(expected.step)} a step, {expected.steps:,} steps an epoch, "
+        f"{expected.looks:,} of validation",
         f"forecast: {_brief(expected.epoch)} an epoch, {duration(expected.total(epochs))} for {epochs} epochs and "
         f"the test, at most; {memory}",
     ]

@@ -41,8 +41,8 @@ def what_the_test_says(facts: Facts, folds: int) -> str:
 
 
 def too_few(facts: Facts) -> str:
-    """Say that there is too little to learn from; '' where there is more."""
-    if facts.train >= LUCK:
+    """Say that there is too little to learn from; '' where there is more, or a case is many answers (boxes)."""
+    if facts.train >= LUCK or not facts.loss:
         return ""
     val = facts.cases.get("val", 0)
     return f"check: {facts.train:,} {facts.noun} to train on, {val:,} to choose by: whatever comes of so few is luck"

@@ -290,7 +290,7 @@ def batch_size(facts: Facts) -> int:
     if len(facts.size) == 3:
         return 32 if telling(facts) else 4
     size = 8 if len(facts.boxes) else 64 if small(facts) else 32
-    while size > 4 and facts.train / size < 16:
+    while size > 4 and facts.train / size < 16 and not facts.events:  # whose risk sets are those of a batch
         size //= 2
     return size
 

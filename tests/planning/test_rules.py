@@ -118,7 +118,9 @@ def test_a_time_to_an_event_has_intervals_where_there_are_events_enough() -> Non
     assert chosen("image", replace(facts(), events=few, **times))["loss"] == "cox"
     choice = chosen("image", replace(facts(), events=many, **times))
     assert choice["loss"] == "hazards" and "data.folds" not in choice and "eval.threshold" not in choice
-    assert chosen("image", replace(facts(), events=few, **times))["data.folds"] == 5  # 10 events in the test split
+    small = chosen("image", replace(facts(train=70, sick=35), events=few, **times))
+    assert small["data.folds"] == 5  # 10 events in the test split
+    assert small["data.batch_size"] == 32  # risk sets are those of a batch
 
 
 def test_a_size_is_predicted_from_pictures_that_are_not_scaled() -> None:
@@ -182,9 +184,12 @@ def test_what_the_test_split_says() -> None:
 
 
 def test_five_cases_are_planned_with_a_word() -> None:
-    few = Facts("images", {"train": 2, "val": 1, "test": 2}, {"train": 2, "val": 1, "test": 2}, {}, CPU, size=(64, 64))
+    cases = {"train": 2, "val": 1, "test": 2}
+    few = Facts("images", cases, cases, {}, CPU, loss="cross_entropy", size=(64, 64))
     assert too_few(few) == "check: 2 images to train on, 1 to choose by: whatever comes of so few is luck"
-    assert too_few(facts()) == "" and chosen("image", few)["data.batch_size"] == 4
+    assert (
+        too_few(facts()) == "" and too_few(replace(few, loss="")) == "" and chosen("image", few)["data.batch_size"] == 4
+    )
 
 
 def test_the_data_in_a_line() -> None:
