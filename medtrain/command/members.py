@@ -152,6 +152,7 @@ def _alike(members: list[Member]) -> None:
             "eval.gate": member.cfg.eval.get("gate"),
             "eval.tta": views,
             "eval.tolerance": member.cfg.eval.get("tolerance"),
+            "eval.largest_component": member.cfg.eval.get("largest_component"),
             "mirrored views": [key for key in augment if key.startswith("mirror_") and augment[key]]
             if member.cfg.task.get("mirror")
             else [],

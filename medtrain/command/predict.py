@@ -28,6 +28,8 @@ def main(cfg: DictConfig, folder: Path) -> None:
     if cfg.format is not None:
         task.check_format(str(cfg.format), output)
     data = build.inputs(cfg, run.spec)
+    if cfg.format is not None:
+        task.ready_for(str(cfg.format), data)
     readable = len(data.cases) > len(data.errors)
     if readable:
         attach_gate(cfg, trainer, task, data.cases)

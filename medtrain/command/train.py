@@ -101,7 +101,7 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
         before = list(warned)
         with kept_warnings() as fitted:
             decision = task.fit_decision(task.results, cfg.eval.threshold, data.cases)
-        decision = decision if learned is None else task.complete_decision(decision, learned)
+        task.decision = decision = decision if learned is None else task.complete_decision(decision, learned)
         if record:
             validated = task.evaluate(task.results, data.cases, decision, EvalOptions.read(cfg.eval))
             reaches = reached(validated.metrics, decision.thresholds)

@@ -45,6 +45,7 @@ class Trained:
             refuse_numbers(type(task.model).__name__, {k: v for k, v in self.state.items() if k in own}, own)
         except MedtrainError as error:
             raise MedtrainError(f"{self.folder / 'checkpoints' / 'best.ckpt'}: {error}") from error
+        task.decision = self.decision
         return task
 
 

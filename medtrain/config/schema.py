@@ -140,6 +140,7 @@ class Trainer:
 
 class Eval:
     tolerance: Positive
+    largest_component: bool | Literal["auto"]
     split: Literal["train", "val", "test"]
     threshold: str | Share
     horizons: Positive | list[Positive] | None

@@ -12,6 +12,7 @@ EXTRAS = {
     **dict.fromkeys(("openpyxl", "pyarrow"), "medtrain[tables]"),
     **dict.fromkeys(("onnx", "onnxscript", "onnxruntime", "jsonschema"), "medtrain[export]"),
     "timm": "medtrain[timm]",
+    "highdicom": "medtrain[dicomseg]",
     "SimpleITK": "medtrain[itk]",
     "wandb": "medtrain[wandb]",
     "mlflow": "medtrain[mlflow]",

@@ -6,7 +6,7 @@ A label map is written with the shape and the affine of the image itself, so tha
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from medtrain.core.sliding import Voxels, Window, whole_volume, zeros
 from medtrain.io.files import atomic_path
@@ -107,8 +108,28 @@ def most_likely(x_CDHW: Iterable[NDArray[Any]], spacing: Triple, own: Stored) ->
     return label
 
 
+def largest_component(mask_DHW: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Keep the largest connected piece of a mask (26 neighbours); of several as large, the first along D, H, W."""
+    sides = [np.flatnonzero(mask_DHW.any(tuple(axis for axis in range(3) if axis != own))) for own in range(3)]
+    if not len(sides[0]):
+        return mask_DHW
+    box = tuple(slice(int(side[0]), int(side[-1]) + 1) for side in sides)
+    number_DHW, count = ndimage.label(mask_DHW[box], np.ones((3, 3, 3), bool))
+    if count < 2:
+        return mask_DHW
+    largest = int(np.bincount(number_DHW[mask_DHW[box]]).argmax())
+    alone = np.zeros_like(mask_DHW)
+    alone[box] = number_DHW == largest
+    return alone
+
+
 def decided(
-    probs_KDHW: NDArray[Any], spacing: Triple, own: Stored, codes: Sequence[int], nested: bool
+    probs_KDHW: NDArray[Any],
+    spacing: Triple,
+    own: Stored,
+    codes: Sequence[int],
+    nested: bool,
+    largest: Collection[int] = (),
 ) -> tuple[NDArray[np.uint16], list[NDArray[np.bool_]]]:
     """Decide the voxels of a file: a label map (D, H, W) as files have it, and the voxels of each class.
 
@@ -116,14 +137,17 @@ def decided(
         probs_KDHW: at the working spacing; the first is the background, unless classes are regions.
         codes: what files have for each label.
         nested: classes are regions, the later of which lie within the earlier ones, numbered from 1.
+        largest: the classes, by their places, of which only the largest component counts.
     """
-    if not nested:
+    if nested:
+        masks, codes = [np.asarray(to_own(channel, spacing, own) >= SURE) for channel in probs_KDHW], ()
+    else:
         number = most_likely(probs_KDHW, spacing, own)
-        return np.array([0, *codes], np.uint16)[number], [number == n for n in range(1, len(codes) + 1)]
-    masks = [np.asarray(to_own(channel, spacing, own) >= SURE) for channel in probs_KDHW]
+        masks = [number == n for n in range(1, len(codes) + 1)]
+    masks = [largest_component(mask) if place in largest else mask for place, mask in enumerate(masks)]
     label = np.zeros(own.shape[1:], np.uint16)
-    for region, inside in enumerate(masks, start=1):
-        label[inside] = region
+    for code, inside in zip(codes or range(1, len(masks) + 1), masks, strict=True):
+        label[inside] = code
     return label, masks
 
 

@@ -37,6 +37,8 @@ class Decision:
         sets: {class: the probability from which on it belongs to a case's prediction set}; {} where none were fitted.
         absent: likewise of a case's not having the class, where it may have any number of them; else {}.
         no_sets: why there are no sets, where there are none.
+        components: {class: the mean Dice on validation of "all" that is predicted of it, and of its "largest" connected
+            component alone}, of masks where that is decided; else {}.
         baseline: {time: cumulative hazard of a case of risk 0}, where chances of survival are made of risks; else {}.
         warnings: what makes it mean less than it says, in a sentence each.
         basis: what the thresholds were fitted on, in words.
@@ -53,6 +55,12 @@ class Decision:
     no_sets: str = ""
     warnings: list[str] = field(default_factory=list)
     baseline: dict[str, float] = field(default_factory=dict)
+    components: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    @property
+    def largest(self) -> tuple[str, ...]:
+        """Name the classes of which only the largest component counts: those that were better so."""
+        return tuple(name for name, dice in self.components.items() if dice["largest"] > dice["all"])
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -68,7 +76,10 @@ class Decision:
         words = _text(plain.get("no_sets", EARLIER)), [_text(text) for text in warnings]
         baseline = _numbers(plain.get("baseline") or {})
         baseline = {time: baseline[time] for time in sorted(baseline, key=float)}  # JSON's maps have no order
-        return cls(plain["policy"], _number(plain["temperature"]), thresholds, *facts, *words, baseline)
+        components = {str(name): _numbers(dice) for name, dice in dict(plain.get("components") or {}).items()}
+        if any(dice.keys() != {"all", "largest"} for dice in components.values()):
+            raise TypeError(f"{components!r} does not say what all and the largest component are worth")
+        return cls(plain["policy"], _number(plain["temperature"]), thresholds, *facts, *words, baseline, components)
 
     def save(self, path: str | os.PathLike[str], checkpoint_sha256: str, **facts: Any) -> None:
         """Write JSON with the SHA-256 of the checkpoint this decision belongs to, and `facts` for people."""

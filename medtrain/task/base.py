@@ -50,6 +50,7 @@ class Task(pl.LightningModule):
         usual_target: what is predicted as a rule, for checks before any data are read.
         truth: what is known of the cases beyond their labels, as the data have it: boxes.
         gate_N: what the scores of each case's boxes are multiplied by, from another network; None for nothing.
+        decision: how a trained run's predictions become what they say; None until it is made.
         results: the gathered outputs of the last evaluated set.
         place: epoch, batch and rank of the training step, which random streams are drawn from.
     """
@@ -74,6 +75,7 @@ class Task(pl.LightningModule):
         self.facts = dict(facts or {})
         self.truth: Any = None
         self.gate_N: Any = None
+        self.decision: Decision | None = None
         self.results: Outputs = []
         self._seen: Outputs = []
         self._rate = 0.0
@@ -182,7 +184,10 @@ class Task(pl.LightningModule):
     @classmethod
     def check_format(cls, form: str, output: Path) -> None:
         """Refuse a format of predictions that this task does not write, or not there (UsageError)."""
-        raise UsageError(f"format={form}: boxes alone have formats; this task writes a CSV, so leave it out")
+        raise UsageError(f"format={form}: boxes and masks have formats; this task writes a CSV, so leave it out")
+
+    def ready_for(self, form: str, inputs: Data) -> None:
+        """Get ready to write predictions of these inputs in a format (UsageError where there is none of them)."""
 
     def save_as(self, form: str, output: Path, outputs: Outputs, inputs: Data, decision: Decision) -> str:
         """Write the predictions of `predict` for another tool; says what was left out."""

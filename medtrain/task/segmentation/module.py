@@ -20,8 +20,15 @@ from medtrain.data.batches.masks import MaskData
 from medtrain.explain.names import names_of_maps
 from medtrain.export.parity_masks import ties_of
 from medtrain.export.portable import ExportRequest, Portable
-from medtrain.io.files import write_text
-from medtrain.io.own_grid import MASKS, SURE, View, decided, folder_of_maps, mean_of, near_ties, write_on_own
+from medtrain.io.own_grid import (
+    MASKS,
+    SURE,
+    View,
+    decided,
+    largest_component,
+    mean_of,
+    near_ties,
+)
 from medtrain.io.volume import Triple
 from medtrain.metric import EvalOptions
 from medtrain.metric.mask_overlap import measure
@@ -32,6 +39,16 @@ from medtrain.task.base import Batch, Task, refuse_unused, shape_of
 from medtrain.task.explanation import Explanation, Request
 from medtrain.task.gathering import Outputs
 from medtrain.task.segmentation.after_epoch import Look, pieces, quick_windows, too_small_alone
+from medtrain.task.segmentation.components import AUTO, compared, counted, in_words
+from medtrain.task.segmentation.files import (
+    FORMATS,
+    LABELS,
+    check_form,
+    check_inputs,
+    masks_ml,
+    save_masks,
+    write_maps,
+)
 from medtrain.task.segmentation.out_of_fold import NO_SETS, MaskJudge, judge_masks
 from medtrain.task.segmentation.pictures import draw_cases, explain_masks
 from medtrain.task.segmentation.portable import portable_masks, said_by
@@ -49,12 +66,16 @@ class Segmentation(Task):
         augment: ``augment(x, mask, ids, seed, epoch) -> (x, mask)``; only in training.
         mirrored: axes (0, 1, 2 of D, H, W) along which evaluation looks at mirrored views too.
         tolerance: mm by which surfaces may differ and count as the same.
+        largest_component: of which classes only the largest component counts: all, none, or ``auto``, those of the
+            decision.
         validation: what is looked at of a case after an epoch; see `pieces`.
 
     Attributes:
+        form: what is written of a case, as `medtrain.task.segmentation.files.FORMATS` names it.
         near: voxels whose label is so nearly another one are noted beside label maps, for proofs; 0 for none.
     """
 
+    form: str = LABELS
     near: float = 0.0
 
     loss: nn.Module | None
@@ -69,11 +90,12 @@ class Segmentation(Task):
         mirrored: tuple[int, ...] = (),
         tolerance: float = 2.0,
         validation: Look = "whole",
+        largest_component: bool | str = False,
         **more: Any,
     ) -> None:
         super().__init__(*args, **more)
         self.loss, self.augment, self.mirrored, self.tolerance = loss, augment, mirrored, tolerance
-        self.validation = validation
+        self.validation, self.largest_component = validation, largest_component
         assert isinstance(self.spec.target, MaskTarget)
         self.target = self.spec.target
 
@@ -92,6 +114,7 @@ class Segmentation(Task):
             "mirrored": axes if task.get("mirror") else (),
             "tolerance": tolerance_of(evaluation),
             "validation": look,
+            "largest_component": word if (word := evaluation.get("largest_component")) is not None else AUTO,
         }
 
     @classmethod
@@ -106,6 +129,14 @@ class Segmentation(Task):
             x, mask = self.augment(x, mask, ids, seed=self.seed, epoch=self.current_epoch)
         parts: dict[str, Tensor] = self.loss(self.model(x), mask)
         return parts
+
+    @property
+    def largest(self) -> list[int]:
+        """Number the classes of which only the largest component counts."""
+        if self.largest_component != AUTO:
+            return list(range(len(self.spec.classes))) if self.largest_component else []
+        chosen = self.decision.largest if self.decision else ()
+        return [number for number, name in enumerate(self.spec.classes) if name in chosen]
 
     def probabilities(self, row: int, mirrored: tuple[int, ...] = ()) -> tuple[Voxels, Triple]:
         """Compute (K, D, H, W) of a row of the data's cases, the mean over an ensemble's members, each of which sees it
@@ -152,20 +183,19 @@ class Segmentation(Task):
         return [label == number for number in range(1, len(probs_KDHW))]
 
     def final_outputs(self, batch: Batch) -> dict[str, Any]:
-        """Write the label map of a case on its file's own grid; ``file`` [its path] and ``measured`` (1, C, M)."""
+        """Write the label map of a case on its file's own grid; ``file`` [its path] and ``measured`` (1, C, M), and
+        where nothing has been decided yet ``largest`` (1, C, M), of the largest components."""
         row = int(batch["case"][0])
         image = self.truth.own_case(row).images[0]
         probs, spacing = self.probabilities(row, self.mirrored)
         label, masks = self.on_own(probs, spacing, image)
         file = Path(self.trainer.default_root_dir) / ".masks" / f"{row}.nii.gz"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_on_own(label, image, self.truth.image_file(row), file)
+        file = write_maps(self.form, file, self.truth, row, self.spec.classes, (label, masks), (probs, spacing))
         if self.near:
             place, margin = near_ties(probs, spacing, image, bool(self.target.regions), self.near)
             np.savez(ties_of(file), place=place, margin=margin)
         made = {"case": batch["case"], "file": [str(file)]}
-        ml = [float(mask.sum() * np.prod(image.spacing) / 1000) for mask in masks]
-        made["volume"] = torch.tensor([ml], dtype=torch.float64)
+        made["volume"] = torch.tensor([masks_ml(masks, image.spacing)], dtype=torch.float64)
         truth = self.truth.own_truth(row)
         if truth is None:
             return made
@@ -174,13 +204,21 @@ class Segmentation(Task):
             measure(p & known, t, image.spacing, self.tolerance)
             for p, t in zip(masks, self.target.classes_in(truth), strict=True)
         ]
-        return made | {"measured": torch.from_numpy(np.stack(rows))[None]}
+        made["measured"] = torch.from_numpy(np.stack(rows))[None]
+        if self.largest_component != AUTO or self.decision is not None:
+            return made
+        pieces_of = [largest_component(mask) for mask in masks]
+        again = [
+            row if piece is mask else measure(piece & known, t, image.spacing, self.tolerance)
+            for row, piece, mask, t in zip(rows, pieces_of, masks, self.target.classes_in(truth), strict=True)
+        ]
+        return made | {"largest": torch.from_numpy(np.stack(again))[None]}
 
     def on_own(
         self, probs_KDHW: Voxels, spacing: Triple, image: Any
     ) -> tuple[NDArray[np.uint16], list[NDArray[np.bool_]]]:
         """Bring probabilities to the file's own grid: a label map as files have it, and the voxels of each class."""
-        return decided(probs_KDHW, spacing, image, self.target.file_codes, bool(self.target.regions))
+        return decided(probs_KDHW, spacing, image, self.target.file_codes, bool(self.target.regions), self.largest)
 
     def score(self, outputs: Outputs) -> dict[str, float]:
         rows = [(int(b["case"][0]), b["overlap"][0].numpy()) for b in outputs if "overlap" in b]
@@ -191,20 +229,24 @@ class Segmentation(Task):
         return {"dice": float(np.mean(by_class)) if by_class else 0.0}
 
     def fit_decision(self, outputs: Outputs, policy: str | float, cases: pd.DataFrame | None = None) -> Decision:
-        """Decide nothing: the likeliest label counts. The label maps of validation go."""
+        """Decide of which classes only the largest component counts: the likeliest label does. The label maps of
+        validation go."""
         for batch in outputs:
             for file in batch.get("file", ()):
                 Path(file).unlink(missing_ok=True)
-        return Decision(policy, 1.0, {}, no_sets=NO_SETS)
+        return Decision(policy, 1.0, {}, no_sets=NO_SETS, components=compared(outputs, self.spec.classes))
 
     def evaluate(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision, options: EvalOptions) -> Outcome:
-        judged = {int(b["case"][0]): b["measured"][0].numpy() for b in outputs if "measured" in b}
+        judged = {int(b["case"][0]): counted(b, self.largest) for b in outputs if "measured" in b}
         numbers = sorted(judged)
         measured_NCM = np.stack([judged[n] for n in numbers])
         rows = cases.iloc[numbers][["case", "patient"]]
         moved = self._move_masks(outputs, cases, Path(self.trainer.default_root_dir))
         rows = rows.assign(mask=[moved.get(number, "") for number in numbers])
-        return judge_masks(rows, measured_NCM, self.spec.classes, options.of_cases(numbers), self.tolerance)
+        outcome = judge_masks(rows, measured_NCM, self.spec.classes, options.of_cases(numbers), self.tolerance)
+        outcome.metrics["largest_component"] = [self.spec.classes[number] for number in self.largest]
+        outcome.warnings.extend(in_words(decision.components, outcome.metrics["largest_component"]))
+        return outcome
 
     def _move_masks(self, outputs: Outputs, cases: pd.DataFrame, folder: Path) -> dict[int, str]:
         """Put label maps where people look for them; gives the place of each in `folder`, by case number."""
@@ -220,22 +262,19 @@ class Segmentation(Task):
 
     def save(self, output: Path, outputs: Outputs, inputs: Data, decision: Decision) -> None:
         """Write a table of volumes, a row an input, and beside it a folder with a label map of each."""
-        folder = folder_of_maps(output)
-        folder.mkdir(parents=True, exist_ok=True)
-        rows, names = {int(b["case"][0]): b for b in outputs}, names_of_maps(map(str, inputs.cases["case"]))
-        lines = []
-        for number, case in enumerate(inputs.cases["case"].tolist()):
-            line: dict[str, Any] = {"case": case, "mask": "", "error": inputs.errors.get(number, "")}
-            if number in rows:
-                written = Path(rows[number]["file"][0])
-                shutil.move(written, folder / names[number])
-                if self.near:
-                    shutil.move(ties_of(written), ties_of(folder / names[number]))
-                line["mask"] = f"{folder.name}/{names[number]}"
-                volumes = rows[number]["volume"][0].tolist()
-                line |= {f"volume_ml_{name}": ml for name, ml in zip(self.spec.classes, volumes, strict=True)}
-            lines.append(line)
-        write_text(output, pd.DataFrame(lines).to_csv(index=False))
+        save_masks(output, {int(b["case"][0]): b for b in outputs}, inputs, self.spec.classes)
+
+    @classmethod
+    def check_format(cls, form: str, output: Path) -> None:
+        check_form(form)
+
+    def ready_for(self, form: str, inputs: Data) -> None:
+        check_inputs(form, inputs)
+        self.form = form
+
+    def save_as(self, form: str, output: Path, outputs: Outputs, inputs: Data, decision: Decision) -> str:
+        self.save(output, outputs, inputs, decision)
+        return f"format={form}: {FORMATS[form]} beside {output}"
 
     def draw_mistakes(self, folder: Path, data: Data, most: int) -> None:
         assert isinstance(data, MaskData)

@@ -7,7 +7,7 @@ from their files, as probabilities are not written: `test` of an ensemble runs i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from medtrain.core.errors import MedtrainError, UsageError
+from medtrain.io.files import read_json_map
 from medtrain.metric import EvalOptions, spread_over
 from medtrain.metric.bootstrap import Array
 from medtrain.metric.mask_overlap import METRICS, draw_masks, evaluate_masks
@@ -33,12 +34,14 @@ class MaskFold:
         number: which part of it.
         rows: case and patient.
         measured_NCM: as of `medtrain.metric.mask_overlap.measure`.
+        components: as the run's decision has them.
     """
 
     repeat: int
     number: int | None
     rows: pd.DataFrame
     measured_NCM: Array
+    components: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,13 +68,21 @@ class MaskJudge:
         measured = measured_in({str(name): table[name] for name in table}, self.classes)
         if measured is None:
             raise MedtrainError(f"{file}: lacks the metrics of {', '.join(self.classes)}; test the run again")
-        return MaskFold(repeat, number, table[["case", "patient"]], measured)
+        decision = folders[0] / "decision.json"
+        components = read_json_map(decision).get("components") if decision.is_file() else None
+        return MaskFold(repeat, number, table[["case", "patient"]], measured, components or {})
 
     def fit_whole(
         self, folds: Sequence[MaskFold], order: Sequence[str], policy: str | float, options: EvalOptions
     ) -> Decision:
-        """Decide nothing: the likeliest label counts."""
-        return Decision(policy, 1.0, {}, no_sets=NO_SETS)
+        """Decide by all folds of which classes only the largest component counts in other data; else nothing."""
+        known = [fold.components for fold in folds if fold.components]
+        ways = ("all", "largest")
+        components = {
+            name: {way: float(np.mean([own[name][way] for own in known if name in own])) for way in ways}
+            for name in (known[0] if known else ())
+        }
+        return Decision(policy, 1.0, {}, no_sets=NO_SETS, components=components)
 
     def judge(
         self, folds: Sequence[MaskFold], decision: Decision, order: Sequence[str], options: EvalOptions

@@ -62,6 +62,7 @@ def portable_masks(task: Any, request: ExportRequest) -> Portable:
         "mirrored": list(task.mirrored),
         "codes": list(target.file_codes),
         "nested": regions,
+        "largest": task.largest,
         "members": {name: _seen_as(own) for name, own in zip(parts, specs, strict=True)},
     }
     return Portable(
