@@ -6,6 +6,10 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
+import pandas as pd
+
+from medtrain.core.errors import UsageError
 from medtrain.data.files import Files, of_cases
 from medtrain.data.rows.manifest import Manifest
 from medtrain.data.rows.members import Members, apart, together
@@ -40,9 +44,14 @@ class SeveralRows:
         return "case" if self.cfg["of_cases"] else None
 
     def put_together(self, manifest: Manifest) -> Manifest:
-        """Make cases of arranged rows."""
+        """Make cases of arranged rows.
+
+        Raises:
+            UsageError: rows of one case are wanted together, which such data don't have.
+        """
         self.listed_rows, self.members = manifest, [[n] for n in range(len(manifest))]
         if self.grouping is None:
+            self._refuse_several(manifest)
             return manifest
         known = [column.name for column in self.fixed.spec.covariates] if self.fixed.spec else []
         beside = known or self.cfg.get("covariates") or ()
@@ -50,6 +59,17 @@ class SeveralRows:
         if manifest.target is None and self.grouping == "case":
             cases.warnings += apart(manifest, self.cfg)
         return cases
+
+    def _refuse_several(self, manifest: Manifest) -> None:
+        name, again = case_column(self.cfg), pd.Series(manifest.case, dtype=object).duplicated(keep=False).to_numpy()
+        if name is None or self.several or not again.any():
+            return
+        first = int(np.argmax(again))
+        raise UsageError(
+            f"data.columns.case={name}: {again.sum():,} rows share their case with others, the first in "
+            f"{manifest.where[first]} ({manifest.case[first]!r}): only images and bags have several rows a case; make "
+            "it one row each, or data.columns.case=none"
+        )
 
     @abstractmethod
     def read(self, manifest: Manifest, everything: bool = False) -> Files:

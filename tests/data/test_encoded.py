@@ -134,3 +134,20 @@ def test_a_volume_is_a_bag_of_its_slices(tmp_path: Path, keys: dict[str, Any]) -
     assert opened(node | {"window": [-500, 200]}, again, VolumeData).made == len(data.cases)
     with pytest.raises(UsageError, match="data.patch_label=mask"):
         opened(node | {"patch_label": "mask"}, again, VolumeData)
+
+
+def test_several_pictures_of_a_case_are_one_bag(tmp_path: Path) -> None:
+    write_images(tmp_path, 40)
+    lines = [f"{n}.png,{n // 4 % 2},p{n // 4},e{n // 2}" for n in range(40)]
+    table = write_table(tmp_path, "\n".join(["path,label,patient,exam", *lines]) + "\n")
+    node = config(table=table, image_size=8, cache_dir=str(tmp_path / "cache"), batch_size=4, columns={"case": "exam"})
+    data = opened(node, means(), ImageData)
+    assert data.cases["case"].tolist() == [f"e{n}" for n in range(20)] and data.lengths.tolist() == [2] * 20
+    batch = next(iter(data.test_dataloader()))
+    assert batch["offsets"].tolist() == list(range(0, 2 * len(batch["case"]) + 1, 2))
+    alone = pictures(tmp_path, means())
+    case = int(batch["case"][0])
+    np.testing.assert_array_equal(
+        batch["x"][:2].numpy(), np.concatenate([alone.bags.instances(2 * case + n) for n in (0, 1)])
+    )
+    assert data.pixels([f"e{case}"]).shape == (1, 1, 8, 8)

@@ -5,18 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
-from medtrain.core.errors import DataError
+from medtrain.core.errors import DataError, UsageError
+from medtrain.data.batches.bags import BagData
 from medtrain.data.batches.images import ImageData, mosaic
+from medtrain.data.batches.volumes import VolumeData
 from medtrain.inspection.images import inspect
 from medtrain.io.content import of_several
 from medtrain.target import DataSpec
 from tests.data.tables import config, write_images, write_table
+from tests.volumes import nodules
 
 VIEWS = [case for case in range(20) for _ in range(case % 3 + 1)]  # the case of each image: 1, 2, 3, 1, ... images
 
@@ -109,6 +113,35 @@ def test_images_that_are_gone_or_broken_cost_their_case_nothing_if_it_has_others
     assert (sizes["e2"], sizes["e5"], sizes["e8"]) == (2, 2, 2)
 
 
+def test_bags_are_put_together_by_the_same_column(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    for n in range(40):
+        with h5py.File(tmp_path / f"{n}.h5", "w") as file:
+            file["features"] = draw.normal(size=(n % 4 + 1, 6)).astype(np.float32)
+    rows = {"path": [f"{n}.h5" for n in range(40)], "label": [n // 4 % 2 for n in range(40)]}
+    frame = pd.DataFrame(
+        rows | {"patient": [f"p{n // 4}" for n in range(40)], "exam": [f"e{n // 2}" for n in range(40)]}
+    )
+    table = write_table(tmp_path, frame.to_csv(index=False))
+    cfg = config("feature_bags", table=table, cache_dir=str(tmp_path / "cache"), columns={"case": "exam"})
+    data = BagData(cfg, report=lambda text: None)
+    data.prepare()
+    assert data.cases["case"].tolist() == [f"e{n}" for n in range(20)]
+    assert data.lengths.tolist() == [sum(n % 4 + 1 for n in (2 * case, 2 * case + 1)) for case in range(20)]
+    whole = BagData(cfg | {"unit": "patient"}, report=lambda text: None)
+    with pytest.raises(DataError, match="duplicate_row"):
+        whole.prepare()
+
+
+def test_volumes_with_several_rows_a_case_are_refused_plainly(tmp_path: Path) -> None:
+    nodules(tmp_path, 4)
+    table = pd.read_csv(tmp_path / "table.csv").assign(exam=["a", "a", "b", "c"])
+    path = write_table(tmp_path, table.to_csv(index=False), "exams.csv")
+    cfg = config("volume_table", table=path, cache_dir=str(tmp_path / "cache"), columns={"case": "exam"})
+    with pytest.raises(UsageError, match=r"data\.columns\.case=exam: 2 rows .* row 2 \('a'\): only images and bags"):
+        VolumeData(cfg, report=lambda text: None).prepare()
+
+
 def test_a_row_whose_case_is_blank_is_told(tmp_path: Path, frame: pd.DataFrame) -> None:
     frame.loc[of(frame, "e2")[0], "exam"] = ""
     data = build(tmp_path, frame)
@@ -162,8 +195,12 @@ def test_training_takes_whole_cases_evaluation_all_images_in_order(tmp_path: Pat
 
 
 def test_few_images_of_a_case_are_drawn_anew_each_epoch(tmp_path: Path, frame: pd.DataFrame) -> None:
-    data = build(tmp_path, frame, images_per_case=2)
+    data, told = build(tmp_path, frame, images_per_case=2), []
+    data.report = told.append
     data.prepare()
+    train = [len(data.members[slot]) for slot in data.slots[data.rows("train")]]
+    words = f"4 cases holds 8 images at most, at most 2 of a case (of {train.count(3)} cases a part)"
+    assert words in " ".join(told) and "up to 3 a case" in " ".join(told)
 
     def epoch(number: int) -> dict[int, list[int]]:
         loader = data.train_dataloader()

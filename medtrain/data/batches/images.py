@@ -80,6 +80,20 @@ class ImageData(Data):
         """Read what the files of these rows say of their pictures."""
         return headers(manifest, rows, progress)
 
+    def settle(self) -> None:
+        """Tell how many images a training batch of cases may hold."""
+        if self.grouping is None or self.input is not None or self.fixed.spec is not None:
+            return
+        sizes = np.sort([len(self.members[slot]) for slot in self.slots[self.rows("train")].tolist()])[::-1]
+        most, batch = self.cfg.get("images_per_case"), int(self.cfg["batch_size"])
+        cut = f", at most {most} of a case (of {(sizes > most).sum():,} cases a part)" if most else ""
+        taken = np.minimum(sizes, int(most)) if most else sizes
+        self.report(
+            f"a training batch of {batch:,} cases holds {taken[:batch].sum():,} images at most{cut}; validation and "
+            f"test see all images, up to {sizes.max(initial=0):,} a case; data.images_per_case and data.batch_size "
+            "bound memory"
+        )
+
     def dataset(self, rows: Rows) -> CaseImages:
         if self.grouping is None:
             return CaseImages(self.cache, self.slots[rows], np.asarray(rows, np.int64), self.y(rows))
