@@ -33,6 +33,7 @@ from coverage_values import VALUES
 Kinds = dict[str, tuple[Callable[[np.random.Generator, int], Mapping[str, Result]], float]]
 OF_CLASSES: Kinds = {setting.name: (partial(study, setting), 1.0) for setting in SETTINGS}
 KINDS: Kinds = OF_CLASSES | OTHERS | VALUES | MASKS
+NUMBERS = {*VALUES, *(name for name in OTHERS if "times" in name)}  # a table of the docs of their own
 
 
 def rows(names: Sequence[str], studies: int, replicates: int) -> Iterator[Row]:
@@ -55,7 +56,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = parser.parse_args(argv)
     if given.document:
         saved = load(given.save)
-        document([row for name in KINDS for row in saved if row.setting == name], given.document)
+        ordered = [row for name in KINDS for row in saved if row.setting == name]
+        document([row for row in ordered if row.setting not in NUMBERS], given.document, "classes")
+        document([row for row in ordered if row.setting in NUMBERS], given.document, "numbers")
         return
     names = [name for name in KINDS if not given.only or any(part in name for part in given.only)]
     heads = ["setting", "metric", "medtrain", "DeLong, Obuchowski; Korn & Graubard", "percentiles", "null", "no value"]

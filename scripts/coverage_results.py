@@ -18,7 +18,10 @@ Array = NDArray[Any]
 Span = tuple[float, float] | None
 ENOUGH = 5  # patients of each class from which on an interval that is null counts as a miss
 WANTED, SAME = 0.92, 1.01  # coverage; widths up to this ratio are no different
-BEGIN, END = "<!-- made by scripts/coverage.py, not by hand -->", "<!-- end of what scripts/coverage.py made -->"
+MADE = {  # the marks around each part of the docs
+    "classes": ("<!-- made by scripts/coverage.py, not by hand -->", "<!-- end of what scripts/coverage.py made -->"),
+    "numbers": ("<!-- numbers by scripts/coverage.py -->", "<!-- end of numbers by scripts/coverage.py -->"),
+}
 
 
 @dataclass(frozen=True)
@@ -155,21 +158,22 @@ COLUMNS = {"auroc": 3, "sensitivity": 3, "f1": 2, "mcc": 2, "brier": 2, "calibra
 HEADS = ("AUROC", "sensitivity", "F1", "MCC", "Brier", "slope", "ECE")
 
 
-def document(rows: Sequence[Row], path: Path) -> None:
-    """Write the tables of the docs between their marks."""
+def document(rows: Sequence[Row], path: Path, part: str) -> None:
+    """Write the tables of a part of the docs between its marks; without rows they stay as they are."""
+    if not rows:
+        return
     settings: dict[str, dict[str, Row]] = {}
     for row in rows:
         settings.setdefault(row.setting, {})[row.metric] = row
     wide = {name: own for name, own in settings.items() if "brier" in own}
     heads = ["95 % intervals hold the truth in % of studies", *HEADS, "studies"]
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"] * bool(wide)
     for name, own in wide.items():
         cells = [name, *(_cell(own, metric) for metric in COLUMNS), f"{own['brier'].studies:,}"]
         lines.append(f"| {' | '.join(cells)} |")
     none = [(name, row.no_value) for name, own in wide.items() if (row := own["calibration_slope"]).no_value]
-    lines += ["", "Studies without a slope, separated, which don't count: " + _listed(none)]
+    lines += ["", "Studies without a slope, separated, which don't count: " + _listed(none), ""] * bool(wide)
     lines += [
-        "",
         "| other intervals | value | held: these / others' / percentiles | mean width | studies |",
         "|---|---|---|---|---|",
     ]
@@ -179,10 +183,12 @@ def document(rows: Sequence[Row], path: Path) -> None:
             lines.append(f"| {row.setting} | {row.metric} | {held} | {width} | {row.studies:,} |")
     short, broad = ([f"{row.setting}: {row.metric}" for row in rows if getattr(row, k)] for k in ("short", "wide"))
     lines += ["", "Below 92 % less two Monte-Carlo errors: " + ("; ".join(short) or "none") + "."]
-    lines += ["", "Wider than others', by more than 1 %, where these reach 92 %: " + ("; ".join(broad) or "none") + "."]
-    before, rest = path.read_text(encoding="utf-8").split(BEGIN)
-    after = rest.split(END)[1]
-    path.write_text(f"{before}{BEGIN}\n\n" + "\n".join(lines) + f"\n\n{END}{after}", encoding="utf-8")
+    if any(row.reference for row in rows):
+        lines += ["", f"Wider than others', by more than 1 %, where these reach 92 %: {'; '.join(broad) or 'none'}."]
+    begin, end = MADE[part]
+    before, rest = path.read_text(encoding="utf-8").split(begin)
+    after = rest.split(end)[1]
+    path.write_text(f"{before}{begin}\n\n" + "\n".join(lines) + f"\n\n{end}{after}", encoding="utf-8")
 
 
 def _listed(pairs: Sequence[tuple[str, int]]) -> str:

@@ -109,18 +109,30 @@ def test_rows_are_saved_and_make_the_tables_of_the_docs(tmp_path: Path):
     results.save([slope], tmp_path / "rows.csv")
     assert sorted(results.load(tmp_path / "rows.csv"), key=str) == sorted(rows, key=str)
     page = tmp_path / "page.md"
-    page.write_text(f"above\n{results.BEGIN}\nyesterday\n{results.END}\nbelow\n")
-    results.document(rows, page)
+    parts = [f"{begin}\nyesterday\n{end}" for begin, end in results.MADE.values()]
+    page.write_text("above\n" + "\nbetween\n".join(parts) + "\nbelow\n")
+    results.document(rows, page, "classes")
+    results.document([], page, "numbers")
     text = page.read_text()
-    assert text.startswith("above\n") and text.endswith("below\n") and "yesterday" not in text
+    assert text.startswith("above\n") and text.endswith(f"between\n{parts[1]}\nbelow\n")
+    assert text.count("yesterday") == 1  # of the part that there are no rows of
     assert "| few | 96 / 92 |  |  |  | 95 / 90.1 | 90.3 |  | 1,000 |" in text and "few: 7." in text
     assert "| tiles | tile AUROC | 88 | 0.2 | 400 |" in text
     assert "errors: tiles: tile AUROC." in text and "92 %: few: auroc." in text
 
 
-def test_both_marks_stand_in_the_page_once():
+def test_numbers_have_a_table_without_columns_of_classes(tmp_path: Path):
+    page = tmp_path / "page.md"
+    page.write_text("\n".join(results.MADE["numbers"]))
+    results.document([results.Row("grades", "kappa_quadratic", (93.0, 0.1), None, None, 0, 0, 80)], page, "numbers")
+    text = page.read_text()
+    assert "| grades | kappa_quadratic | 93 | 0.1 | 80 |" in text
+    assert "slope" not in text and "Wider than others" not in text
+
+
+def test_marks_stand_in_the_page_once():
     text = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
-    assert text.count(results.BEGIN) == text.count(results.END) == 1
+    assert all(text.count(mark) == 1 for marks in results.MADE.values() for mark in marks)
 
 
 def test_a_study_has_the_truth_that_its_sheet_measures():
