@@ -66,7 +66,6 @@ class Event(EventColumns, NamedTarget, CaseTarget):
     baseline: tuple[tuple[float, float], ...] = ()
 
     kind = "event"
-    lacks = frozenset({"explain"})
     learns = frozenset({"cuts", "baseline"})
     forms: ClassVar[frozenset[Form]] = frozenset({"times"})
     roles = ("time", "event")
@@ -86,6 +85,12 @@ class Event(EventColumns, NamedTarget, CaseTarget):
         horizons, longest = usual_horizons(used), float(used[:, 0].max())
         target = cls((str(columns["event"]),), str(cfg.get("unit_name") or ""), horizons, longest)
         return Labels(target, values, bad, notices=notices)
+
+    def check_verb(self, verb: str) -> None:
+        """Refuse to explain hazards: no single output of such a network is a risk (UsageError)."""
+        super().check_verb(verb)
+        if verb == "explain" and self.head == "hazards":
+            raise UsageError("explain: there is none of loss=hazards yet, only of loss=cox, whose output is a risk")
 
     # what is learned of the data, the loss and the evaluation
 
@@ -215,6 +220,13 @@ class Event(EventColumns, NamedTarget, CaseTarget):
 
     def decision_of(self, probs_BC: Tensor, limits_T: Tensor) -> Tensor:
         return (probs_BC[:, 0].sigmoid() >= limits_T[0]).long()
+
+    def likely(self, logits: Tensor) -> Tensor:
+        """Number the event, for each case."""
+        return logits[:, 0].long() * 0
+
+    def outputs_for(self, numbers: Tensor) -> Tensor:
+        return numbers + 1  # a single output stands for two sides, the second is its own
 
     def disagreement_of(self, probs_BSC: Tensor, decided: Tensor) -> Tensor:
         return probs_BSC[..., 0].std(1)

@@ -82,8 +82,39 @@ def test_hazard_of_a_phantom_of_bags_is_found(medtrain, folder, loss):
     own, other = pd.read_csv("p.csv"), pd.read_csv("made.csv")
     assert set(own) == {"case", "patient", "risk", "surv_12", "surv_24", "risk_group", "error"}
     pd.testing.assert_frame_equal(own, other, atol=1e-5)
-    refused = medtrain("explain", "run=run", "input=table.csv", "output=maps")
-    assert refused.code == 2 and "data.target=event" in refused.err
+    pd.read_csv("table.csv").head(8).to_csv("few.csv", index=False)
+    explained = medtrain("explain", "run=run", "input=few.csv", "output=maps")
+    if loss == "hazards":
+        assert explained.code == 2 and "loss=hazards" in explained.err
+        return
+    assert explained.code == 0, explained.err
+    tiles_make_the_number(own, "risk", 1 / decision["temperature"])
+
+
+def tiles_make_the_number(predicted: pd.DataFrame, column: str, scale: float = 1.0) -> None:
+    """Check that what the tiles of a case add is what is predicted of it, but for what is the same of all cases."""
+    rows = pd.read_csv("maps/explain.csv").query("method == 'contribution'").merge(predicted, on="case")
+    assert len(rows) == 8
+    np.testing.assert_allclose(rows["prob"], rows[column], rtol=1e-5)
+    added = [pd.read_csv(f"maps/{file}").filter(like="contribution").sum().sum() for file in rows["map"]]
+    assert np.ptp(scale * np.array(added) - rows[column]) < 1e-3
+    assert np.ptp(rows[column]) > 0.1
+
+
+def test_quantities_of_bags_are_explained(medtrain, folder):
+    bags(folder)
+    run = medtrain(
+        *("task=wsi_mil", "data=feature_bags", "data.table=table.csv", "data.target=value", "optimizer.lr=0.004"),
+        *("data.columns.label=hazard", "trainer.max_epochs=3", "trainer=cpu", "eval.bootstrap=50"),
+        *("data.num_workers=0", "hydra.run.dir=run"),
+    )
+    assert run.code == 0, run.err
+    pd.read_csv("table.csv").head(8).to_csv("few.csv", index=False)
+    assert medtrain("predict", "run=run", "input=few.csv", "output=p.csv").code == 0
+    explained = medtrain("explain", "run=run", "input=few.csv", "output=maps")
+    assert explained.code == 0, explained.err
+    spec = json.loads(Path("run/run.json").read_text())["spec"]
+    tiles_make_the_number(pd.read_csv("p.csv"), "prediction", spec["value_sd"][0])
 
 
 def test_pictures_learn_in_batches_which_is_told_and_what_does_not_fit_is_refused(medtrain, folder):

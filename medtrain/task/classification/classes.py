@@ -39,12 +39,13 @@ def predicted(row: pd.Series, classes: list[str]) -> list[str]:
 
 
 def number_of(row: pd.Series, name: str) -> float:
-    """Give the probability of a class, or the predicted quantity of that name."""
-    return float(row[next(column for column in (f"prob_{name}", f"prediction_{name}", "prediction") if column in row)])
+    """Give the probability of a class, the predicted quantity of that name, or the risk of the event."""
+    columns = (f"prob_{name}", f"prediction_{name}", "prediction", "risk")
+    return float(row[next(column for column in columns if column in row)])
 
 
 def in_words(row: pd.Series, name: str) -> str:
-    """Write a class with its probability, or a quantity with its value."""
+    """Write a class with its probability, or a quantity or an event's risk with its value."""
     if f"prob_{name}" in row:
         return f"{name} (probability {number_of(row, name):.3f})"
     return f"{name} ({number_of(row, name):.4g})"

@@ -106,11 +106,11 @@ class Classification(Task):
     @classmethod
     def check(cls, task: Mapping[str, Any], data: Mapping[str, Any]) -> None:
         """Refuse attention as the pool where it has nothing to learn from, and mixup of cases of several images."""
-        if task["dims"] == 2 and task.get("mixup") and case_column(data):
+        if task.get("dims") == 2 and task.get("mixup") and case_column(data):
             raise UsageError("data.columns.case makes cases of several images, task.mixup mixes single ones: take one")
         if task.get("pool") != "attention":
             return
-        if task["dims"] == 2:
+        if task.get("dims") == 2:
             if not case_column(data):
                 raise UsageError(
                     "task.pool=attention weighs the patches of a volume, or the images of a case (data.columns.case); "

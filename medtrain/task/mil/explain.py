@@ -22,7 +22,7 @@ from medtrain.io.geojson import feature, write_geojson
 from medtrain.io.slide_picture import SlidePicture
 from medtrain.report.contact_sheet import Tile, contact_sheet
 from medtrain.report.progress import bar
-from medtrain.task.classification.classes import decided, predicted, wanted_classes
+from medtrain.task.classification.classes import decision_in_words, in_words, number_of, predicted, wanted_classes
 from medtrain.task.explanation import Explanation, Request
 
 COLUMNS = (
@@ -106,12 +106,13 @@ def _values(
             for name in likely[:1] if method == "attention" else wanted or likely:
                 key = method if method == "attention" else f"{method}_{name}"
                 values[key] = METHODS[method](model, bag, number(name))[0]
-        values["score"] = instance_scores(model, bag, number(lesion), float(prediction[f"prob_{lesion}"]))
+        if f"prob_{lesion}" in prediction:  # there are no lesions of a quantity
+            values["score"] = instance_scores(model, bag, number(lesion), number_of(prediction, lesion))
     about = {
         "predicted": prediction,
         "likely": likely[0],
         "lesion": lesion,
-        "decision": "|".join(decided(prediction, classes)),
+        "decision": decision_in_words(prediction, classes),
     }
     return {key: value.float().cpu().numpy() for key, value in values.items()}, about
 
@@ -156,11 +157,13 @@ class _Slide:
             method, _, name = key.partition("_")
             name = name or about["likely"]
             row: Row = {"case": case["case"], "patient": case["patient"], "slide": self.name, "class": name}
-            row |= {"prediction": about["decision"], "prob": about["predicted"][f"prob_{name}"], "method": method}
+            row |= {"prediction": about["decision"], "prob": number_of(about["predicted"], name), "method": method}
+            row["words"] = in_words(about["predicted"], name)
             row |= {"tiles": len(values), "map": f"tiles/{self.name}.csv", "error": ""}
             if self.picture.coords is not None and self.picture.edge is not None:
                 row |= self._heatmap(key, row)
                 self._top_tiles(key)
+            del row["words"]
             rows.append(row)
         return rows
 
@@ -187,7 +190,7 @@ class _Slide:
         assert coords is not None and edge is not None
         thumbnail, scale = self.picture.thumbnail()
         heat = painted(ranks(values), coords / scale, edge / scale, thumbnail.shape[:2])
-        what = f"{row['class']} (probability {row['prob']:.3f}); decision: {row['prediction'] or 'none of the classes'}"
+        what = f"{row['words']}; decision: {row['prediction'] or 'none of the classes'}"
         title, meaning = f"{self.name}\n{row['method']}; {what}", SCALES[row["method"]].format(row["class"])
         figure = slide_overlay(thumbnail, heat, title, meaning, signed=row["method"] != "attention")
         file = f"pictures/{self.name}_{safe_name(key)}.png"
@@ -209,7 +212,7 @@ class _Slide:
     def regions(self, name: str) -> list[Row]:
         """Find lesions of a class: rows of regions.csv; written as annotations for QuPath."""
         coords, edge = self.picture.coords, self.picture.edge
-        if coords is None or edge is None:
+        if coords is None or edge is None or "score" not in self.values:
             return []
         threshold = self.request.region_threshold
         rows, features = [], []
