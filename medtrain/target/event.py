@@ -221,10 +221,6 @@ class Event(EventColumns, NamedTarget, CaseTarget):
     def decision_of(self, probs_BC: Tensor, limits_T: Tensor) -> Tensor:
         return (probs_BC[:, 0].sigmoid() >= limits_T[0]).long()
 
-    def likely(self, logits: Tensor) -> Tensor:
-        """Number the event, for each case."""
-        return logits[:, 0].long() * 0
-
     def outputs_for(self, numbers: Tensor) -> Tensor:
         return numbers + 1  # a single output stands for two sides, the second is its own
 

@@ -168,10 +168,6 @@ class Value(NumberColumns, NamedTarget, CaseTarget):
         both[..., v:] = ((probs_BSC[..., v:] ** 2).mean(1) + between).sqrt()
         return both
 
-    def likely(self, logits: Tensor) -> Tensor:
-        """Number the first quantity, for each case."""
-        return logits[:, 0].long() * 0
-
     def outputs_for(self, numbers: Tensor) -> Tensor:
         return numbers + int(self.n_outputs == 1)  # a single output stands for two sides, the second is its own
 
