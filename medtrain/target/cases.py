@@ -74,7 +74,7 @@ class CaseTarget(PredictionColumns, Target):
         return probs_BSC.mean(1)
 
     def likely(self, logits: Tensor) -> Tensor:
-        """Number what maps are made for where nobody says: the most probable class of each case, or the first number."""
+        """Number what maps are for where nobody says: the most probable class of each case, or the first number."""
         return logits[:, 0].long() * 0
 
     def outputs_for(self, numbers: Tensor) -> Tensor:
