@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 from medtrain.command.counted import TESTS
 from medtrain.command.replicates import FILE as REPLICATES
 from medtrain.config import search
-from medtrain.config.trials import Plan, mean_of, outcome_of
-from medtrain.config.tuning import DEFAULT, running
+from medtrain.config.trials import DEFAULT, Plan, mean_of, outcome_of
+from medtrain.config.tuning import running
 from medtrain.core.extras import extra
 from medtrain.core.words import overrides
 from medtrain.io import record
@@ -64,6 +65,7 @@ def facts_of(plan: Plan, study: Any) -> Json:
         "sampler": plan.sampler,
         "pruner": plan.pruner,
         "seed": plan.seed,
+        "wanted": plan.n_trials,
         "inner_folds": len(plan.val_afters),
         "counts": {state: sum(t["state"] == state for t in trials) for state in ("finished", "pruned", "failed")},
         "trials": trials,
@@ -102,7 +104,8 @@ def in_words(facts: Mapping[str, Any]) -> list[str]:
     """Say in a few lines what the search came to."""
     counts, best = facts["counts"], facts["best"]
     names = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
-    lines = [f"{sum(counts.values())} trials ({names})"]
+    count = sum(counts.values())
+    lines = [f"{count} trials ({names})" + f", {facts['wanted']} were wanted" * (count < facts["wanted"])]
     if facts["front"]:
         lines.append(f"no trial is better than these in all objectives: {', '.join(map(str, facts['front']))}")
         lines.append("choose one of them by what matters to you, and test that one alone: medtrain test run=FOLDER")
@@ -171,14 +174,23 @@ def _correction(plan: Plan, names: Sequence[int | str]) -> Json:
 
 
 def _importance(study: Any, objectives: int) -> Json:
-    """Compute how much of the objective's variance goes with each parameter: {"shares"} or {"reason"}."""
+    """Compute how much each parameter sets the best tenth of the trials apart: {"shares"} or {"reason"}.
+
+    By PED-ANOVA (Watanabe, Bansal and Hutter, IJCAI 2023).
+    """
     if objectives > 1:
         return {"shares": {}, "reason": "of several objectives there is no single importance"}
     optuna = extra("optuna", WHO)
     try:
-        shares = optuna.importance.get_param_importances(study)
-    except (ValueError, RuntimeError) as error:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message=".*importances will be equal")
+            shares = optuna.importance.get_param_importances(
+                study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
+            )
+    except (ValueError, RuntimeError, UserWarning) as error:
         return {"shares": {}, "reason": str(error).split("\n")[0]}
+    if len(shares) == 1:
+        return {"shares": {}, "reason": "there is one parameter"}
     return {"shares": {key: float(share) for key, share in shares.items()}, "reason": ""}
 
 

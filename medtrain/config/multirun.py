@@ -55,7 +55,7 @@ class Leader(Protocol):
     def look(self) -> None:
         """Say what has changed."""
 
-    def fallen(self, name: str, code: int) -> bool:
+    def fallen(self, name: str, how: str) -> bool:
         """Clear up after a worker that has died; tells whether another is to take its place."""
 
 

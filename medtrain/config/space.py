@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
@@ -11,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from medtrain.config import search
 from medtrain.core.errors import UsageError
-from medtrain.io.study import SAMPLERS
+from medtrain.io.study import RANDOM_FIRST, SAMPLERS
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,18 @@ def refuse_misfit(sampler: str, space: Sequence[Dimension]) -> None:
             raise UsageError(f"hydra.sweeper.sampler=grid: {wrong[0]} is not there in all trials; take tpe or random")
     if sampler == "cmaes" and (wrong := [d.key for d in space if d.is_category or d.group]):
         raise UsageError(f"hydra.sweeper.sampler=cmaes: {wrong[0]} is no number in all trials; take tpe, gp or random")
+
+
+def fallbacks(sampler: str, space: Sequence[Dimension], n_trials: int) -> list[str]:
+    """Say where a sampler does less than its name promises."""
+    listed, key = [], f"hydra.sweeper.sampler={sampler}"
+    if sampler in RANDOM_FIRST and n_trials <= RANDOM_FIRST[sampler]:
+        listed.append(f"{key}: it draws its first {RANDOM_FIRST[sampler]} trials at random, so here all of them")
+    if sampler == "gp" and (odd := [d.name for d in space if d.group]):
+        listed.append(f"{key}: {', '.join(odd)} is not there in all trials, and is drawn at random")
+    if sampler == "grid" and (count := prod(len(d.choices) for d in space)) > n_trials:
+        listed.append(f"{key}: {n_trials} of {count} combinations are tried (hydra.sweeper.n_trials)")
+    return listed
 
 
 def _has(cfg: DictConfig, key: str) -> bool:

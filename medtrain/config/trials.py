@@ -17,10 +17,11 @@ from medtrain.config import space
 from medtrain.core.errors import UsageError
 from medtrain.core.extras import extra
 from medtrain.core.words import suggest
-from medtrain.io import record
+from medtrain.io import closed, record
 from medtrain.io.study import PRUNERS, WHO
 
 KEY = "hydra.sweeper"
+DEFAULT = "default"  # the run of what is not searched
 MODES = ("max", "min")
 COSTS = ("wall_time_s",)  # of run.json, which may be objectives beside what validation says
 
@@ -70,6 +71,11 @@ class Plan:
     @property
     def modes(self) -> list[str]:
         return [mode for _, mode in self.objectives]
+
+    @property
+    def closed(self) -> Path:
+        """The file that says what the test split is; the first run writes it."""
+        return self.parts(DEFAULT)[0][0] / closed.FILE
 
     def parts(self, trial: int | str) -> list[tuple[Path, list[str]]]:
         """List the folder and the own words of each run of a trial: one, or one a part that validates."""

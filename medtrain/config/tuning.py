@@ -25,8 +25,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from medtrain.callbacks import pruning
 from medtrain.config import compose, space
-from medtrain.config.trials import Outcome, Plan, mean_of, outcome_of, plan_of
-from medtrain.core.errors import UsageError
+from medtrain.config.trials import DEFAULT, Outcome, Plan, mean_of, outcome_of, plan_of
+from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.core.extras import extra
 from medtrain.io import closed, record
 from medtrain.io.files import write_text
@@ -34,7 +34,6 @@ from medtrain.io.store.lock import only_one
 from medtrain.io.study import JOURNAL, UNTIL, WHO, WORKER, make_pruner, make_sampler, mend, open_study
 
 TARGET = "hydra_plugins.medtrain.OptunaSweeper"
-DEFAULT = "default"
 CLOSED = "eval.test=false"
 OWNER = "worker"  # the attribute of a trial that says whose it is
 
@@ -69,6 +68,8 @@ class OptunaSweeper(Sweeper):
         write_text(folder / "multirun.yaml", OmegaConf.to_yaml(self.of_sweep))
         if cut := mend(folder):
             print(f"{folder / JOURNAL}: its last {cut} bytes were half a line, and are cut off")
+        for note in space.fallbacks(plan.sampler, dimensions, plan.n_trials):
+            print(f"note: {note}")
         until = time.time() + float("inf" if plan.timeout is None else plan.timeout)
         names = [str(number) for number in range(plan.parallel)]
         study = open_study(folder, plan.modes)
@@ -147,12 +148,15 @@ class Worker:
         for folder, judging in self.plan.parts(DEFAULT):
             with self._alone("default.lock"):  # another takes over if the one that runs it dies
                 if self.name != "0" and record.status(record.look(folder)) in ("finished", "failed"):
-                    continue
+                    continue  # another has run it
                 with known_to(self.plan):  # of several parts the first alone reads all files
                     fault = self.launch([*self.plan.fixed, *judging, f"hydra.sweep.subdir={folder.name}"], 0)
             if fault is not None:  # its data have changed, or its folder is no search's
                 raise fault
             self.plan.check_objectives(folder)
+        if not (first := self.plan.closed).is_file():  # no trial would know what the test split is
+            reason = outcome_of(first.parent, self.plan.objectives).reason
+            raise MedtrainError(f"{first.parent} failed, and trials would like it: {reason}")
 
     def _alone(self, name: str) -> AbstractContextManager[None]:
         """Keep other workers from doing the same at once, where there are any."""
@@ -211,11 +215,11 @@ class Leader:
                 values = ", ".join(f"{value:.4f}" for value in trial.values or ())
                 print(f"trial {trial.number}: {trial.state.name.lower()} {values}".rstrip(), flush=True)
 
-    def fallen(self, name: str, code: int) -> bool:
+    def fallen(self, name: str, how: str) -> bool:
         """Count the trial as failed in which a worker died; tells whether there was one, and another may follow."""
         own = [t for t in running(self.study) if t.user_attrs.get(OWNER) == name]
         for trial in own:
-            reason = f"its worker {name} died (code {code})"
+            reason = f"its worker {name} died ({how})"
             tell(self.study, trial.number, Outcome("failed", (), reason))
         return bool(own)
 
@@ -241,7 +245,7 @@ def hand_out(study: Any, names: Sequence[str], busy: Collection[str] = ()) -> No
 @contextmanager
 def known_to(plan: Plan, number: int | None = None) -> Iterator[None]:
     """Let a training know of files that stay closed, and of its trial (not the default's), where it may be pruned."""
-    os.environ[closed.CLOSED] = str(plan.parts(DEFAULT)[0][0].absolute() / closed.FILE)
+    os.environ[closed.CLOSED] = str(plan.closed.absolute())
     if plan.pruner != "none" and number is not None:
         monitor = plan.objectives[0][0]
         os.environ[pruning.TRIAL] = pruning.describe(plan.folder, number, plan.pruner, monitor, plan.epochs)

@@ -16,6 +16,7 @@ from medtrain.core.extras import extra
 JOURNAL, STUDY = "study.journal", "medtrain"
 WHO = "hydra/sweeper=optuna"
 SAMPLERS = ("tpe", "random", "gp", "cmaes", "grid")
+RANDOM_FIRST = {"tpe": 10, "gp": 10}  # trials before a sampler has anything to learn from
 PRUNERS = ("none", "median", "hyperband")
 STARTUP = 5  # trials of which the median is not yet worth judging others by
 WORKER, UNTIL = "MEDTRAIN_WORKER", "MEDTRAIN_UNTIL"  # in a worker: its name; when no further trial is asked for
@@ -67,9 +68,10 @@ def make_sampler(name: str, choices: Mapping[str, Sequence[str]], seed: int, num
         return samplers.GridSampler({key: list(values) for key, values in choices.items()}, seed=seed % 2**31)
     seed = (seed * 100_003 + number) % 2**31
     if name == "tpe":
-        return samplers.TPESampler(seed=seed, constant_liar=several)
-    makers = {"random": samplers.RandomSampler, "gp": samplers.GPSampler, "cmaes": samplers.CmaEsSampler}
-    return makers[name](seed=seed)
+        return samplers.TPESampler(seed=seed, constant_liar=several, n_startup_trials=RANDOM_FIRST[name])
+    if name == "gp":
+        return samplers.GPSampler(seed=seed, n_startup_trials=RANDOM_FIRST[name])
+    return {"random": samplers.RandomSampler, "cmaes": samplers.CmaEsSampler}[name](seed=seed)
 
 
 def make_pruner(name: str, epochs: int | None = None) -> Any:

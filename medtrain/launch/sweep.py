@@ -114,7 +114,10 @@ class Sweep:
         if new:
             work = partial(slurm_job.work, self.remote.command, workers.words_of(self.folder), variables)
             submit_workers(cluster, self.folder, new, self.plain, work)
-        wait(self.folder, [worker_name(name) for name in names], self.ended, leader.look)
+        ended = wait(self.folder, [worker_name(name) for name in names], self.ended, leader.look)
+        for name in names:
+            if (state := ended.get(worker_name(name))) in queue.CRASHED:  # of others a trial can be gone on with
+                leader.fallen(name, f"SLURM: {state}")
 
     def _ready(
         self, composed: DictConfig, hydra_cfg: DictConfig, busy: Collection[str]

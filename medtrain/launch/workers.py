@@ -79,7 +79,7 @@ def run(names: Sequence[str], folder: Path, variables: Mapping[str, str], device
                 if code is None:
                     continue
                 del alive[name]
-                if code and leader.fallen(name, code):
+                if code and leader.fallen(name, f"code {code}"):
                     start(name)
                 elif code:
                     raise MedtrainError(

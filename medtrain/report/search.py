@@ -66,6 +66,8 @@ def summary(facts: Facts) -> str:
 def warnings(facts: Facts) -> list[str]:
     """List what makes the numbers mean less."""
     listed, best, test = [], facts["best"], facts["test"]
+    if (tried := sum(facts["counts"].values())) < facts["wanted"]:
+        listed.append(f"The search came to {tried} of the {facts['wanted']} trials that were wanted.")
     if best is not None and best["name"] == "default":
         listed.append("No trial was better than the configuration without what was searched: keep the default.")
     if best is not None and best["corrected"]["value"] is None:

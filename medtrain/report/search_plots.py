@@ -61,8 +61,8 @@ def _importance(facts: Facts) -> Drawn:
     names = list(shares)[::-1]
     axes.barh(range(len(names)), [shares[name] for name in names], color=COLOURS[0])
     axes.set_yticks(range(len(names)), [legible(name) for name in names], fontsize=8)
-    tidy(axes, "share of the variance", "")
-    text = "How much of the variance of the finished trials goes with each parameter (fANOVA of a random forest)."
+    tidy(axes, "share", "")
+    text = "What sets the best tenth of the finished trials apart (PED-ANOVA, Watanabe and others 2023)."
     return "Importance", text, figure
 
 
@@ -107,8 +107,8 @@ def _slices(facts: Facts, keys: Sequence[str]) -> Drawn:
         if names:
             axes.set_xticks(range(len(names)), [legible(text)[:12] for text in names], fontsize=6, rotation=20)
         tidy(axes, legible(key), "")
-        axes.tick_params(labelsize=6)
-        axes.xaxis.label.set_fontsize(7)
+        axes.tick_params(labelsize=8)
+        axes.xaxis.label.set_fontsize(8)
     return "Slices", "The objective by each parameter; later trials are darker, the best is orange.", figure
 
 

@@ -63,6 +63,16 @@ def test_what_does_not_go_together_is_refused(sampler: str, words: list[str], te
         space.refuse_misfit(sampler, [dimension(word) for word in words])
 
 
+def test_fallbacks_of_samplers_are_told() -> None:
+    a, b = dimension("a=interval(0,1)"), dimension("b=x,y,z")
+    dependent = space.Dimension("model.c", low=0.0, high=1.0, group="model", options=("n",))
+    assert space.fallbacks("tpe", [a, b, dependent], 11) == space.fallbacks("random", [a], 1) == []
+    assert "first 10 trials at random, so here all of them" in space.fallbacks("tpe", [a], 10)[0]
+    assert "model.c is not there in all trials, and is drawn at random" in space.fallbacks("gp", [a, dependent], 11)[0]
+    assert "5 of 6 combinations" in space.fallbacks("grid", [b, dimension("c=1,2")], 5)[0]
+    assert space.fallbacks("grid", [b], 3) == []
+
+
 def composed(*words: str) -> compose.Composition:
     return compose.compose(["hydra/sweeper=optuna", *words], multirun=True)
 

@@ -8,18 +8,19 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from operator import le
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+import torch
 
 from medtrain.command.evaluate import run_loader
 from medtrain.io import record
 from tests import preloaded
-from tests.integration.conftest import TINY, Ran, ended
+from tests.integration.conftest import Ran, ended
 
 optuna = pytest.importorskip("optuna")
 
@@ -163,51 +164,6 @@ def test_what_fails_is_told_what_is_behind_is_pruned(
     assert len(trials()) == 5
 
 
-SPY = """
-import sys
-
-def spy(event, arguments, log=open("opened.log", "a", buffering=1)):
-    if event == "open" and isinstance(arguments[0], str) and "opened.log" not in arguments[0]:
-        log.write(arguments[0] + "\\n")
-
-sys.addaudithook(spy)
-"""
-
-
-def test_no_file_of_the_test_split_is_opened_before_the_best_is_tested(folder: Path) -> None:
-    rng = np.random.default_rng(0)
-    Path("films").mkdir()
-    names = [f"films/{n:02d}.png" for n in range(40)]
-    for n, name in enumerate(names):
-        Image.fromarray(rng.integers(0, 200, (24, 24), np.uint8) + np.uint8(40 * (n % 2))).save(name)
-    table = pd.DataFrame({"path": names, "label": np.arange(40) % 2, "patient": range(40)})
-    table.to_csv("films.csv", index=False)
-    started = preloaded.start(
-        *("-m", "hydra/sweeper=optuna", "hydra.sweep.dir=search", "hydra.sweeper.n_trials=3", "data=image_table"),
-        *("data.table=films.csv", "data.image_size=32,48,64", "hydra.sweeper.sampler=grid", "trainer=cpu"),
-        *("model=resnet18", "model.weights=none", "trainer.max_epochs=1", "eval.bootstrap=20", "data.num_workers=0"),
-        code=SPY,
-        MEDTRAIN_CACHE=str(folder / "cache"),
-    )
-    ran = ended(started)
-    assert ran.code == 0, ran.out + ran.err
-    opened = [Path(line).name if "films/" in line else line for line in Path("opened.log").read_text().splitlines()]
-    splits = pd.read_csv("search/default/splits.csv", dtype=str)
-    of = {split: {Path(case).name for case in splits["case"][splits["split"] == split]} for split in ("train", "test")}
-    first = next(n for n, name in enumerate(opened) if name.startswith(str(Path("search/0"))) or "/search/0/" in name)
-    last = next(n for n, name in enumerate(opened) if "test_test" in name)
-    assert len(of["test"]) >= 6 and of["test"] <= set(opened[:first])  # what they are has to be known
-    assert not of["test"] & set(opened[first:last])
-    assert of["train"] <= set(opened[first:last])  # at another size
-    tested = [run.name for run in Path("search").iterdir() if record.look(run).get("tests_counted")]
-    found = json.loads(Path("search/search.json").read_text())
-    assert tested == [found["best"]["run"]] and found["test"]["tests_of_search"] == 1
-    assert sorted(set(splits["content"])) == sorted(set(pd.read_csv("search/2/splits.csv", dtype=str)["content"]))
-    assert "tune.html" in ran.out and "corrected for being the best of 4" in ran.out
-    again = Path("search") / found["best"]["run"] / "test_test"
-    assert again.is_dir() and not list(Path("search").glob("*/test_test_2"))
-
-
 def test_inner_folds_validate_in_turn_and_one_model_is_tested(medtrain: Callable[..., Ran], words: list[str]) -> None:
     own = ["hydra.sweeper.inner_folds=true", "data.folds=4", "data.fold=1", "hydra.sweeper.n_trials=2"]
     ran = medtrain(*words, *own, "trainer.max_epochs=1")
@@ -225,6 +181,60 @@ def test_inner_folds_validate_in_turn_and_one_model_is_tested(medtrain: Callable
     assert "val_after" not in Path("search/best.yaml").read_text()
     assert len(pd.read_csv("search/sweep.csv")) == 9
     assert "mean over 3 inner folds" in Path("search/tune.html").read_text()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_gpus_that_are_not_there_are_refused_before_the_first_trial(
+    medtrain: Callable[..., Ran], words: list[str]
+) -> None:
+    ran = medtrain(*words, "trainer.accelerator=gpu")
+    assert ran.code == 1 and "and trials would like it: trainer: No supported gpu" in ran.err
+    assert not Path("search/0").exists()
+
+
+def test_time_ends_a_search(medtrain: Callable[..., Ran], words: list[str]) -> None:
+    ran = medtrain(*words, "hydra.sweeper.n_trials=500", "hydra.sweeper.timeout=0.1")  # the default takes longer
+    assert ran.code == 0, ran.out + ran.err
+    assert "hydra.sweeper.timeout: 0 of 500 trials were asked for" in ran.out and not trials()
+    assert "0 of the 500 trials that were wanted" in Path("search/tune.html").read_text()
+
+
+def test_the_best_trains_again_to_the_same_score(medtrain: Callable[..., Ran], words: list[str]) -> None:
+    hyperband = ["hydra.sweeper.pruner=hyperband", "trainer.max_epochs=4", "hydra.sweeper.n_trials=5"]
+    ran = medtrain(*words, *hyperband)
+    assert ran.code == 0, ran.out + ran.err
+    for trial in trials():
+        assert trial.state.name in ("COMPLETE", "PRUNED") and trial.intermediate_values
+    Path("medtrain_configs/experiment").mkdir(parents=True)
+    Path("search/best.yaml").rename("medtrain_configs/experiment/best.yaml")
+    best = json.loads(Path("search/search.json").read_text())["best"]
+    ran = medtrain("experiment=best", "data.table=bags.csv", "hydra.run.dir=again")
+    assert ran.code == 0, ran.err
+    assert record.read("again")["best_score"] == pytest.approx(best["value"], abs=1e-9)
+    tested, again = (
+        json.loads(Path(file).read_text())["metrics"]["auroc"]["value"]
+        for file in (f"search/{best['run']}/test_test/test_metrics.json", "again/test_metrics.json")
+    )
+    assert tested == again
+
+
+def test_of_several_objectives_the_front_is_told_and_nothing_tested(
+    medtrain: Callable[..., Ran], words: list[str]
+) -> None:
+    objectives = "hydra.sweeper.objectives={val_auroc:max,val_loss:min,wall_time_s:min}"
+    ran = medtrain(*words, objectives, "hydra.sweeper.n_trials=3")
+    assert ran.code == 0, ran.out + ran.err
+    facts = json.loads(Path("search/search.json").read_text())
+    values = {trial.number: trial.values for trial in trials()}
+    signed = {n: (-v[0], v[1], v[2]) for n, v in values.items()}
+    beaten = {n for n, own in signed.items() if any(o != own and all(map(le, o, own)) for o in signed.values())}
+    assert set(facts["front"]) == set(values) - beaten and facts["best"] is None
+    for number, (auroc, loss, seconds) in values.items():
+        table = pd.read_csv(f"search/{number}/metrics.csv")
+        row = table[table["epoch"] == record.read(f"search/{number}")["best_epoch"]].dropna(subset="val_loss").iloc[0]
+        assert (row["val_auroc"], row["val_loss"]) == pytest.approx((auroc, loss))
+        assert seconds == record.read(f"search/{number}")["wall_time_s"]
+    assert not list(Path("search").glob("*/test_test")) and "Pareto front" in Path("search/tune.html").read_text()
 
 
 def test_a_trial_validates_its_best_epoch_once(
@@ -252,9 +262,3 @@ def test_a_trial_validates_its_best_epoch_once(
             one, other = (np.array(values[:20], float) for values in (known[part], twice["metrics"][name][part]))
             np.testing.assert_allclose(one, other, rtol=1e-6)
     assert once["metrics"]["val_loss"]["score"] == pytest.approx(record.read("once")["best_score"])
-
-
-def test_a_search_has_one_test_split(medtrain: Callable[..., Ran], folder: Path) -> None:
-    words = ["-m", "hydra/sweeper=optuna", "hydra.sweep.dir=search", *TINY, "data.split_seed=5,6"]
-    ran = medtrain(*words, "hydra.sweeper.n_trials=2", "hydra.sweeper.sampler=grid")
-    assert "a search has one test split" in ran.out, ran.out

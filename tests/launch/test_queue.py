@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from medtrain.io import record
-from medtrain.launch.slurm.queue import State, last_line, read, settle
+from medtrain.launch.slurm.queue import State, last_line, of_this_job, read, requeue, settle
 
 OLD = "2020-01-01T00:00:00+00:00"
 
@@ -84,3 +84,25 @@ def test_the_last_line_of_a_log(tmp_path: Path) -> None:
         b"x" * 20_000 + b"\nslurmstepd: error: Detected 1 oom_kill event \xff\n  \nsrun: Force Terminated StepId=2.0\n"
     )
     assert last_line(log).startswith("slurmstepd: error: Detected 1 oom_kill event")
+
+
+SCONTROL = """#!/bin/sh
+[ "$1" = requeue ] && { echo "$2" >> requeued; exit 0; }
+case "$4" in  # the number of an array's last job means all of them
+  12_1) echo "JobId=12 ArrayJobId=12 ArrayTaskId=1 JobState=RUNNING";;
+  12) echo "JobId=12 ArrayTaskId=1 JobState=RUNNING"; echo "JobId=13 ArrayTaskId=0 JobState=COMPLETING";;
+esac
+"""
+
+
+def test_the_last_job_of_an_array_asks_for_itself_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "scontrol").write_text(SCONTROL)
+    (tmp_path / "scontrol").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    for name, value in (("JOB_ID", "12"), ("ARRAY_JOB_ID", "12"), ("ARRAY_TASK_ID", "1")):
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    assert of_this_job()["JobState"] == "RUNNING"
+    assert requeue() == "" and Path("requeued").read_text() == "12_1\n"
+    monkeypatch.delenv("SLURM_ARRAY_JOB_ID")
+    assert requeue() == "" and Path("requeued").read_text() == "12_1\n12\n"

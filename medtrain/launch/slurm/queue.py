@@ -24,6 +24,7 @@ MEANING = {  # of a job that SLURM has ended
     "DEADLINE": "it could not end before its deadline",
     "PREEMPTED": "preempted, and not requeued by the cluster",
 }
+CRASHED = ("FAILED", "OUT_OF_MEMORY")  # by what the job did, so it would again
 ENDED = ("finished", "pruned", "failed", "interrupted")
 
 
@@ -74,14 +75,20 @@ def read(answer: str) -> dict[str, State]:
 
 def of_this_job() -> dict[str, str]:
     """Ask the controller what it knows of the job that this process belongs to, {} if it can't be asked."""
-    answer = _ask("scontrol", "-o", "show", "job", os.environ["SLURM_JOB_ID"]) or ""
+    answer = _ask("scontrol", "-o", "show", "job", _own()) or ""
     return dict(word.split("=", 1) for word in answer.split() if "=" in word)
+
+
+def _own() -> str:
+    """Name the job of this process. The number of an array's last job means the whole array, so it is not enough."""
+    array, task = (os.environ.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
+    return f"{array}_{task}" if array and task else os.environ["SLURM_JOB_ID"]
 
 
 def requeue() -> str:
     """Let SLURM start this job anew; what went wrong, '' if nothing. It kills what still runs of the job."""
     try:
-        words = ["scontrol", "requeue", os.environ["SLURM_JOB_ID"]]
+        words = ["scontrol", "requeue", _own()]
         done = subprocess.run(words, capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.SubprocessError) as error:
         return str(error)

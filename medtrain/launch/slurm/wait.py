@@ -22,8 +22,8 @@ def waiting(sweep: Path, known: Mapping[str, State]) -> set[str]:
 
 def wait(
     sweep: Path, names: Sequence[str], changed: Callable[[Path], None], look: Callable[[], None] = lambda: None
-) -> None:
-    """Wait until none of these jobs waits or runs any more; tell each change.
+) -> dict[str, str]:
+    """Wait until none of these jobs waits or runs any more; tell each change. Returns how SLURM says that each ended.
 
     Args:
         changed: called with the sweep's folder when a job has ended.
@@ -43,14 +43,14 @@ def wait(
             patient = known is None or time.monotonic() - since < UNKNOWN_FOR_S
             open_jobs = [name for name, job in ids.items() if not _over(sweep / name, (known or {}).get(job), patient)]
             for name, job in ids.items():
-                words = _words(sweep / name, (known or {}).get(job), name in open_jobs)
+                words = _words(sweep, name, (known or {}).get(job), name in open_jobs)
                 if shown.get(name) != words:
                     print(f"job {name} (SLURM {job}): {words}", flush=True)
                     changed(sweep)
                 shown[name] = words
             look()
             if not open_jobs:
-                return
+                return {name: known[job].name for name, job in ids.items() if known and job in known}
             time.sleep(POLL_S)
     except KeyboardInterrupt:
         print(f"the jobs go on; see: medtrain status {sweep}; end them: scancel {' '.join(_arrays(sweep))}", flush=True)
@@ -64,8 +64,10 @@ def _over(folder: Path, state: State | None, patient: bool) -> bool:
     return not patient or record.look(folder).get("status") in queue.ENDED
 
 
-def _words(folder: Path, state: State | None, is_open: bool) -> str:
-    fields = record.look(folder)
+def _words(sweep: Path, name: str, state: State | None, is_open: bool) -> str:
+    fields = record.look(sweep / name)
+    if not is_open and state is not None and not fields:  # a worker, which has no run
+        return "ended" if state.name == "COMPLETED" else queue.why(sweep, submitted(sweep)[name], state)
     if not is_open or state is None:
         return record.status(fields) + (f": {fields['error']}" if fields.get("error") else "")
     if state.waits:
