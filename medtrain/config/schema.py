@@ -90,6 +90,7 @@ class Data:
     modality: Literal["ct", "other"] | None
     strides: list | None
     memory_gb: Positive
+    features: Count
     # slides and bags
     unit: Literal["slide", "patient"]
     instances: Count

@@ -128,7 +128,7 @@ def decided(
     spacing: Triple,
     own: Stored,
     codes: Sequence[int],
-    nested: bool,
+    layout: str,
     largest: Collection[int] = (),
 ) -> tuple[NDArray[np.uint16], list[NDArray[np.bool_]]]:
     """Decide the voxels of a file: a label map (D, H, W) as files have it, and the voxels of each class.
@@ -136,19 +136,33 @@ def decided(
     Args:
         probs_KDHW: at the working spacing; the first is the background, unless classes are regions.
         codes: what files have for each label.
-        nested: classes are regions, the later of which lie within the earlier ones, numbered from 1.
+        layout: ``labels``; or classes are regions, ``nested``, each within the one before, and numbered from 1, or
+            ``summed``, which may overlap as they like: a voxel has the sum of their numbers 1, 2, 4, ...
         largest: the classes, by their places, of which only the largest component counts.
     """
-    if nested:
-        masks, codes = [np.asarray(to_own(channel, spacing, own) >= SURE) for channel in probs_KDHW], ()
-    else:
+    if layout == "labels":
         number = most_likely(probs_KDHW, spacing, own)
         masks = [number == n for n in range(1, len(codes) + 1)]
-    masks = [largest_component(mask) if place in largest else mask for place, mask in enumerate(masks)]
+    else:
+        masks = filled([np.asarray(to_own(channel, spacing, own) >= SURE) for channel in probs_KDHW], layout)
+    if largest:
+        masks = [largest_component(mask) if place in largest else mask for place, mask in enumerate(masks)]
+        masks = filled(masks, layout)
     label = np.zeros(own.shape[1:], np.uint16)
-    for code, inside in zip(codes or range(1, len(masks) + 1), masks, strict=True):
-        label[inside] = code
+    for place, inside in enumerate(masks):
+        if layout == "summed":
+            label[inside] += 1 << place
+        else:
+            label[inside] = codes[place] if layout == "labels" else place + 1
     return label, masks
+
+
+def filled(masks: Sequence[NDArray[np.bool_]], layout: str) -> list[NDArray[np.bool_]]:
+    """Let what lies in a nested region lie in those around it too, as a label map has it; others stay as they are."""
+    made = list(masks)
+    for place in range(len(made) - 2, -1, -1) if layout == "nested" else ():
+        made[place] = made[place] | made[place + 1]
+    return made
 
 
 def near_ties(

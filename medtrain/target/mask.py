@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -41,6 +42,15 @@ class MaskTarget(Target):
     def parts(self) -> tuple[tuple[int, ...], ...]:
         """Give of each class the labels (1..N) that make it."""
         return self.regions or tuple((label,) for label in range(1, len(self.classes) + 1))
+
+    @property
+    def layout(self) -> str:
+        """Say how a label map holds the classes: ``labels``; ``nested`` where each region lies within the one before;
+        ``summed`` of other regions, whose numbers 1, 2, 4, ... a voxel has the sum of."""
+        pairs = itertools.pairwise(self.regions)
+        if not self.regions:
+            return "labels"
+        return "nested" if all(set(outer) >= set(inner) for outer, inner in pairs) else "summed"
 
     @property
     def file_codes(self) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from medtrain.core.errors import DataError, UsageError
+from medtrain.data.batches.mask_told import coarser
 from medtrain.data.batches.masks import MaskData
 from medtrain.target import DataSpec
 from medtrain.target.mask import MaskTarget
@@ -102,6 +103,32 @@ def test_working_spacing_is_another_and_the_truth_stays_the_files(table: Path) -
     expected = [round(n * mm / 2) for n, mm in zip(own.shape[1:], own.spacing, strict=True)]
     assert list(data.seen(row, data.spec).shape[1:]) == list(data.seen_truth(row).shape) == expected
     assert data.own_truth(row).shape == own.shape[1:]
+
+
+def test_a_working_spacing_coarser_than_files_is_told(table: Path) -> None:
+    told: list[str] = []
+    data = MaskData(segmentation(table, spacing=2.0, patch_size=8, strides=[1, 2]), report=told.append)
+    data.prepare()
+    train = len(data.rows("train"))
+    assert any(f"{train} of {train} training cases have finer voxels, down to 1.5 x 1 x 1 mm" in text for text in told)
+    assert coarser(np.array([[1.0, 1.0, 1.0], [1.05, 1.0, 1.0]]), (1.05, 1.0, 1.0)) == []
+    (one,) = coarser(np.array([[1.0, 0.5, 1.0], [2.0, 1.0, 1.0]]), (1.0, 1.0, 1.0))
+    assert "1 of 2 training cases" in one.detail and one.severity == "warning"
+    quiet: list[str] = []
+    MaskData(segmentation(table), report=quiet.append).prepare()
+    assert not any("finer voxels" in text for text in quiet)
+
+
+def test_regions_that_do_not_nest_are_told(table: Path) -> None:
+    told: list[str] = []
+    data = MaskData(segmentation(table, regions={"left": [1], "right": [2]}), report=told.append)
+    data.prepare()
+    assert any("each voxel of a label map has the sum of 1 (left), 2 (right)" in text for text in told)
+    nested = MaskData(segmentation(table, regions={"all": [1, 2], "right": [2]}), report=(quiet := []).append)
+    nested.prepare()
+    assert not any("label map" in text for text in quiet)
+    with pytest.raises(UsageError, match="17 regions, of which one is not within the one before"):
+        opened(table, regions={f"r{n}": [1 + n % 2] for n in range(17)})
 
 
 def test_a_trained_spec_decides(table: Path) -> None:

@@ -46,6 +46,15 @@ def test_more_memory_gives_larger_patches_then_larger_batches() -> None:
     assert plan(few, {}).batch_size == 2 and plan(few, {}).visits == 13
 
 
+def test_memory_is_counted_for_the_network_that_is_trained() -> None:
+    strides = ((1, 1, 1), (2, 2, 2))
+    assert kept_bytes((8, 8, 8), strides, 16) == kept_bytes((8, 8, 8), strides, 32) / 2
+    narrow, wide = (plan(LIVER, {"features": features}) for features in (16, 32))
+    assert wide.patch_size == plan(LIVER, {}).patch_size
+    assert np.prod(narrow.patch_size) > 1.5 * np.prod(wide.patch_size)
+    assert 2 * kept_bytes(narrow.patch_size, narrow.strides, 16) <= 8e9
+
+
 def test_batches_are_small_while_cases_are_few() -> None:
     sizes = [plan(Fingerprint(np.tile([[36, 50, 35]], (n, 1)), np.ones((n, 3))), {}) for n in (5, 156, 596, 4000)]
     assert [(made.visits, made.batch_size) for made in sizes] == [(16, 2), (2, 3), (1, 5), (1, 16)]

@@ -54,7 +54,7 @@ def test_two_ranks_train_test_and_predict(
     assert len(pd.read_csv(folder / "out.csv")) == len(list(images.glob("*.png")))
 
 
-@pytest.mark.parametrize("kind", ["bag", "boxes", "volume"])
+@pytest.mark.parametrize("kind", ["bag", "boxes", "volume", "mask"])
 def test_two_ranks_agree_with_one(kind: str, installed: Callable[..., Ran], folder: Path, phantom_cache: Path) -> None:
     words = [word for word in TINIES[kind] if word != "trainer=cpu"]
     ran = installed(*words, *TWO, "hydra.run.dir=run")

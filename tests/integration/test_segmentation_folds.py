@@ -1,17 +1,22 @@
-"""Folds of a segmentation of CT: each is planned by itself, and the ensemble lets each see by its own."""
+"""Folds of a segmentation of CT: each is planned by itself, and the ensemble lets each see by its own. A killed run."""
 
 from __future__ import annotations
 
 import json
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from tests import preloaded
 from tests.integration.conftest import TINY_MASKS, Ran
+from tests.integration.test_runs import same, weights
 
 
 def test_folds_of_other_intensities_are_one_ensemble(medtrain: Callable[..., Ran], folder: Path) -> None:
@@ -36,3 +41,27 @@ def test_folds_of_other_intensities_are_one_ensemble(medtrain: Callable[..., Ran
     assert len(table) == json.loads((outside / "test_metrics.json").read_text())["n_cases"] > 0
     assert all((outside / mask).is_file() for mask in table["mask"])
     assert np.isfinite(table["volume_ml_nodule"]).all()
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_same_result(
+    installed: Callable[..., Ran], folder: Path, phantom_cache: Path
+) -> None:
+    words = [word for word in TINY_MASKS if not word.startswith("trainer.max_epochs")] + ["trainer.max_epochs=3"]
+    assert installed(*words, "hydra.run.dir=whole").code == 0
+    process = preloaded.start(*words, "hydra.run.dir=killed")
+    while not (folder / "killed" / "checkpoints" / "last.ckpt").is_file():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -9
+    assert not (folder / "killed" / "test_metrics.json").exists()
+    ran = installed("resume=killed")
+    assert ran.code == 0 and "going on after epoch" in ran.out, ran.err
+    for name in ("last", "best"):
+        assert same(weights(folder / "whole", name), weights(folder / "killed", name))
+    for name in ("test_predictions.csv", "val_predictions.csv", "splits.csv"):
+        assert (folder / "whole" / name).read_text() == (folder / "killed" / name).read_text()
+    for mask in (folder / "whole" / "masks").iterdir():
+        one, other = (nib.load(folder / run / "masks" / mask.name).get_fdata() for run in ("whole", "killed"))
+        np.testing.assert_array_equal(one, other)

@@ -18,9 +18,11 @@ from medtrain.core.errors import UsageError
 from medtrain.data.batches.masks import MaskData
 from medtrain.io.own_grid import decided, largest_component
 from medtrain.target import Decision
+from medtrain.target.mask import MaskTarget
 from medtrain.task.segmentation.components import compared, in_words
 from medtrain.task.segmentation.files import check_form, check_inputs
 from medtrain.task.segmentation.module import Segmentation
+from medtrain.task.segmentation.pictures import classes_of_file
 from tests.segmentations import halved_balls, segmentation
 
 
@@ -103,20 +105,47 @@ def test_the_largest_component_by_hand() -> None:
     assert largest_component(empty) is empty and largest_component(~empty).all()
 
 
-@pytest.mark.parametrize("nested", [False, True])
-def test_a_decided_map_has_what_counts_alone(nested: bool, trained: Any) -> None:
+@pytest.mark.parametrize("layout", ["labels", "nested", "summed"])
+def test_a_decided_map_has_what_counts_alone(layout: str, trained: Any) -> None:
     own = trained[1].own_case(0).images[0]
     draw = np.random.default_rng(0)
     probs = draw.dirichlet((1, 1, 1), own.shape[1:]).transpose(3, 0, 1, 2).astype(np.float32)
-    probs = probs[:2] if nested else probs
-    label, masks = decided(probs, own.spacing, own, (3, 5), nested, [1])
-    before, whole = decided(probs, own.spacing, own, (3, 5), nested)
-    np.testing.assert_array_equal(masks[0], whole[0])
-    np.testing.assert_array_equal(masks[1], largest_component(whole[1]))
-    assert masks[1].sum() < whole[1].sum()
-    codes = (1, 2) if nested else (3, 5)
-    np.testing.assert_array_equal(label == codes[1], masks[1])
-    np.testing.assert_array_equal(before == codes[1], whole[1])
+    probs = probs if layout == "labels" else probs[:2]
+    label, masks = decided(probs, own.spacing, own, (3, 5), layout, [1])
+    before, whole = decided(probs, own.spacing, own, (3, 5), layout)
+    likely = probs.argmax(0)
+    first, second = (likely == 1, likely == 2) if layout == "labels" else probs >= 0.5
+    np.testing.assert_array_equal(whole[0], first | second if layout == "nested" else first)
+    np.testing.assert_array_equal(whole[1], second)
+    np.testing.assert_array_equal(masks[1], largest_component(second))
+    assert 0 < masks[1].sum() < second.sum()
+    codes = {"labels": (3, 5), "nested": (1, 2), "summed": (1, 2)}[layout]
+    for of, marked in ((before, whole), (label, masks)):
+        np.testing.assert_array_equal(of == codes[1], marked[1])
+        np.testing.assert_array_equal(of == codes[0], marked[0] & ~marked[1])
+
+
+@pytest.mark.parametrize(
+    ("regions", "layout"),
+    [
+        (((1, 2), (2,)), "nested"),
+        (((1, 2), (2, 3)), "summed"),
+        (((1,), (1, 2)), "summed"),
+        (((1,), (2,), (3,)), "summed"),
+    ],
+)
+def test_label_maps_of_regions_are_read_as_they_were_written(
+    regions: tuple[tuple[int, ...], ...], layout: str, trained: Any
+) -> None:
+    own, draw = trained[1].own_case(0).images[0], np.random.default_rng(1)
+    target = MaskTarget(tuple("abc"[: len(regions)]), tuple("xyz"), (1, 2, 3), regions)
+    assert target.layout == layout
+    probs = draw.random((len(regions), *own.shape[1:]), np.float32)
+    label, masks = decided(probs, own.spacing, own, target.file_codes, target.layout)
+    for read, mask in zip(classes_of_file(label, target), masks, strict=True):
+        np.testing.assert_array_equal(read, mask)
+    if layout == "summed":
+        np.testing.assert_array_equal(np.stack(masks), probs >= 0.5)
 
 
 def test_validation_decides_class_by_class(trained: Any, tmp_path: Path) -> None:
@@ -138,7 +167,7 @@ def test_validation_decides_class_by_class(trained: Any, tmp_path: Path) -> None
         truth = data.own_truth(row) == 1
         image = data.own_case(row).images[0]
         probs, spacing = task.probabilities(row)
-        mask = largest_component(decided(probs, spacing, image, (1, 2), False)[1][0])
+        mask = largest_component(decided(probs, spacing, image, (1, 2), "labels")[1][0])
         by_hand.append(2 * (mask & truth).sum() / (mask.sum() + truth.sum()))
     assert decision.components["left"]["largest"] == pytest.approx(np.mean(by_hand))
     assert in_words(decision.components, better)[0].startswith(f"{better[0]}: only the largest connected component")

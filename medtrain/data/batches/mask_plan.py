@@ -24,7 +24,8 @@ ANISOTROPIC = 3.0  # times the other spacings, from which on slices count as thi
 THICK = 10  # percentile of thick slices' spacing that is taken: most files would be blurred by the median
 COARSEST = 6  # voxels that an axis keeps in the last stage
 MOST_STAGES = 6
-BASE, MOST_FEATURES = 32, 320  # features of the first stage, doubled from stage to stage, and at most
+BASE, MOST_FEATURES = 32, 320
+"""Features of the first stage, where data.features does not say, doubled from stage to stage; and at most."""
 KEPT = 2 * 2 * 3  # blocks a stage on either side, convolutions a block, what each keeps: its output, norm, activation
 PART = 0.05  # of all training voxels that a batch holds at most
 STEPS = 100  # that an epoch has at least, where there are patches enough
@@ -104,7 +105,7 @@ def plan(fingerprint: Fingerprint, cfg: Mapping[str, Any]) -> Plan:
 
     Args:
         cfg: the data node: spacing, modality, window, patch_size, strides, batch_size, patches_per_volume,
-            foreground_share, memory_gb; what is null is planned.
+            foreground_share, memory_gb, features; what is null is planned.
 
     Raises:
         UsageError: a key that can't be.
@@ -194,13 +195,22 @@ def divisors(strides: Sequence[Zyx]) -> Zyx:
     return z, y, x
 
 
-def kept_bytes(patch: Sequence[int], strides: Sequence[Zyx]) -> float:
-    """Estimate what training keeps of one patch, in bytes of 32-bit numbers."""
+def kept_bytes(patch: Sequence[int], strides: Sequence[Zyx], features: int = BASE) -> float:
+    """Estimate what training keeps of one patch, in bytes of 32-bit numbers.
+
+    Args:
+        features: of the first stage.
+    """
     size, total = np.array(patch, float), 0.0
     for stage, stride in enumerate(strides):
         size = size / np.array(stride)
-        total += float(size.prod()) * min(MOST_FEATURES, BASE * 2**stage) * KEPT
+        total += float(size.prod()) * min(MOST_FEATURES, features * 2**stage) * KEPT
     return 4 * total
+
+
+def _features(cfg: Mapping[str, Any]) -> int:
+    """Read how many features the first stage of the network has."""
+    return int(cfg.get("features") or BASE)
 
 
 def _patch(
@@ -230,7 +240,7 @@ def _patch(
     while True:
         strides = given or strides_of(size.tolist(), spacing)
         patch = np.ceil(size / np.array(divisors(strides))).astype(int) * np.array(divisors(strides))
-        if 2 * kept_bytes(patch, strides) <= memory or size.max() <= 2 * COARSEST:
+        if 2 * kept_bytes(patch, strides, _features(cfg)) <= memory or size.max() <= 2 * COARSEST:
             break
         longest = int(np.argmax(size / shape))
         size[longest] = max(COARSEST, int(size[longest] * 0.9))
@@ -276,7 +286,7 @@ def _batch(
         why["batch_size"] = "as set"
         return int(cfg["batch_size"])
     limits = {
-        f"memory_gb={memory / 1e9:g}": int(memory / kept_bytes(patch, strides)),
+        f"memory_gb={memory / 1e9:g}": int(memory / kept_bytes(patch, strides, _features(cfg))),
         f"{PART:.0%} of all training voxels": int(PART * voxels / np.prod(patch)),
         f"{STEPS} steps an epoch": patches // STEPS,
         "the largest that is planned": LARGEST_BATCH,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from medtrain.core.errors import DataError, Problem, UsageError
+from medtrain.core.errors import DataError, Problem
 from medtrain.data.batches.mask_cases import MaskCase, SeveralVisits, TrainingMasks, WholeCases, labels_in_batches
 from medtrain.data.batches.mask_facts import MaskFacts, has_spacing, mask_facts, moments, own_scale
 from medtrain.data.batches.mask_fingerprint import fingerprint_of
 from medtrain.data.batches.mask_plan import Plan, plan
+from medtrain.data.batches.mask_told import absent, coarser, refuse_unused, summed
 from medtrain.data.batches.patch_form import PatchForm
 from medtrain.data.batches.patches import Case
 from medtrain.data.batches.volume_files import CaseFiles, as_warnings, read_cases
@@ -30,17 +31,6 @@ from medtrain.io.volume_source import channels_of
 from medtrain.target import DataSpec
 from medtrain.target.mask import MaskTarget
 
-OF_LABELS = {
-    **dict.fromkeys(("stride", "fov", "mean", "std", "control", "positive", "covariates", "covariate_kinds")),
-    "crop_foreground": False,
-    "patch_label": "case",
-    "padding": "lowest",
-    "jitter": 0.1,
-    "min_share": 0.001,
-    "beyond": 0.25,
-    "center": "none",
-}
-"""Keys of volumes with a label each, and what they are where nobody has set them: a segmentation plans its patches."""
 SHOWN = (128, 128, 128)  # voxels of what a report shows of a case
 
 
@@ -153,7 +143,8 @@ class MaskData(VolumeData):
             rows = self.rows("train")
             slots = [slot for slot in self.slots[rows].tolist() if self.own[slot] is not None]
             cases, facts = [self._case(slot) for slot in slots], [self.facts[slot] for slot in slots]
-            self.plan = plan(fingerprint_of(cases, facts, labels_in_batches(self.target)), self.cfg)
+            fingerprint = fingerprint_of(cases, facts, labels_in_batches(self.target))
+            self.plan, spacing_N3 = plan(fingerprint, self.cfg), fingerprint.spacing_N3
             p = self.plan
             self.planned = p.text()
             self.spec = replace(
@@ -161,29 +152,17 @@ class MaskData(VolumeData):
             )
             planned = {"batch_size": p.batch_size, "patches_per_volume": p.visits}
             self.cfg = {**self.cfg, **planned, "foreground_share": p.foreground_share}
-            self._tell_absent()
+            targets = self.targets
+            assert targets is not None
+            shown = {split: targets[self.rows(split)] for split in ("train", "val", "test")}
+            names = {split: self.cases["case"].iloc[self.rows(split)] for split in shown}
+            self._tell(
+                [*coarser(spacing_N3, p.spacing), *summed(self.target), *absent(shown, names, self.spec.classes)]
+            )
         spacings = self.spec.spacings or (self.spec.spacing or (1.0, 1.0, 1.0),)
         self._work_at([(z, y, x) for z, y, x in spacings])
 
-    def _tell_absent(self) -> None:
-        """Warn of classes that no training case shows, and of test cases whose mask is empty."""
-        assert self.targets is not None
-        shown = self.targets[self.rows("train")].sum(0)
-        warnings = [
-            Problem("absent_class", "train", f"no training case shows {name!r}: it can't be learned", "warning")
-            for name, count in zip(self.spec.classes, shown.tolist(), strict=True)
-            if not count
-        ]
-        for split in ("val", "test"):
-            rows = self.rows(split)
-            empty = rows[~self.targets[rows].any(1)]
-            if len(empty):
-                detail = (
-                    f"{len(empty):,} of {len(rows):,} cases have a mask that marks no class, the first "
-                    f"{self.cases['case'].iloc[int(empty[0])]}: nothing predicted there is right, and their Dice "
-                    "is left out"
-                )
-                warnings.append(Problem("empty_mask", split, detail, "warning"))
+    def _tell(self, warnings: Sequence[Problem]) -> None:
         self.problems += warnings
         for warning in warnings:
             self.report(str(warning))
@@ -299,14 +278,3 @@ class MaskData(VolumeData):
         case = self.own[slot]
         assert case is not None
         return case
-
-
-def refuse_unused(cfg: Mapping[str, Any], synthetic: bool) -> None:
-    """Refuse keys of the data node that would do nothing (UsageError); phantoms look at their middle otherwise."""
-    for key, usual in OF_LABELS.items():
-        value = cfg.get(key, usual)
-        if value != usual and not (synthetic and key == "center"):
-            raise UsageError(
-                f"data.{key}={value} is of volumes with a label each (task=volume_cls) and does nothing where masks "
-                "are learned: leave it out; data.patch_size, data.foreground_share and data.modality say what is seen"
-            )

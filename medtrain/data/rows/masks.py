@@ -17,6 +17,7 @@ from medtrain.target import DataSpec
 from medtrain.target.mask import MaskTarget
 
 BACKGROUND = "background"
+MOST_SUMMED = 16  # regions that are not nested, whose numbers a label map sums in 16 bits
 WAYS = ("table", "mask")  # of data.label_from: a column of labels, or the masks themselves
 
 
@@ -129,7 +130,13 @@ def _with_regions(target: MaskTarget, regions: Mapping[str, Any] | None, codes: 
                 f"data.regions.{name}={members}: masks have no label {unknown or 'of it'}; they have {there}"
             )
         made[str(name)] = tuple(sorted({label_of[m] if m in label_of else by_name[str(m)] for m in listed}))
-    return MaskTarget(tuple(made), target.labels, target.codes, tuple(made.values()), target.ignore_label)
+    target = MaskTarget(tuple(made), target.labels, target.codes, tuple(made.values()), target.ignore_label)
+    if target.layout == "summed" and len(made) > MOST_SUMMED:
+        raise UsageError(
+            f"data.regions: {len(made)} regions, of which one is not within the one before: a label map holds "
+            f"{MOST_SUMMED} such; name them from the outermost to the innermost, or learn fewer"
+        )
+    return target
 
 
 def _number(value: Any, key: str) -> int:

@@ -44,7 +44,7 @@ def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
             errors[number] = reason_of(error)
             continue
         probs_KDHW, spacing = mean_of(views, own)
-        label, masks = decided(probs_KDHW, spacing, own, facts["codes"], facts["nested"], facts["largest"])
+        label, masks = decided(probs_KDHW, spacing, own, facts["codes"], facts["layout"], facts["largest"])
         write_on_own(label, own, case.path, maps / names[number])
         volumes[number] = [float(mask.sum() * np.prod(own.spacing) / 1000) for mask in masks]
     text = io.StringIO()

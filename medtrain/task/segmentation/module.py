@@ -25,6 +25,7 @@ from medtrain.io.own_grid import (
     SURE,
     View,
     decided,
+    filled,
     largest_component,
     mean_of,
     near_ties,
@@ -178,7 +179,7 @@ class Segmentation(Task):
     def _masks(self, probs_KDHW: Voxels) -> list[NDArray[np.bool_]]:
         """Decide which voxels belong to each class."""
         if self.target.regions:
-            return list(probs_KDHW >= SURE)
+            return filled(list(probs_KDHW >= SURE), self.target.layout)
         label = torch.from_numpy(probs_KDHW).argmax(0).numpy()
         return [label == number for number in range(1, len(probs_KDHW))]
 
@@ -218,7 +219,7 @@ class Segmentation(Task):
         self, probs_KDHW: Voxels, spacing: Triple, image: Any
     ) -> tuple[NDArray[np.uint16], list[NDArray[np.bool_]]]:
         """Bring probabilities to the file's own grid: a label map as files have it, and the voxels of each class."""
-        return decided(probs_KDHW, spacing, image, self.target.file_codes, bool(self.target.regions), self.largest)
+        return decided(probs_KDHW, spacing, image, self.target.file_codes, self.target.layout, self.largest)
 
     def score(self, outputs: Outputs) -> dict[str, float]:
         rows = [(int(b["case"][0]), b["overlap"][0].numpy()) for b in outputs if "overlap" in b]

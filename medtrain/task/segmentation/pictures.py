@@ -55,8 +55,10 @@ def draw_cases(folder: Path, data: MaskData, target: MaskTarget, most: int) -> N
 
 
 def classes_of_file(label_DHW: NDArray[Any], target: MaskTarget) -> list[Mask]:
-    """Give the voxels of each class, of a label map as it was written: of regions the later lie within the earlier."""
-    if target.regions:
+    """Give the voxels of each class, of a label map as it was written (`medtrain.io.own_grid.decided`)."""
+    if target.layout == "summed":
+        return [(label_DHW.astype(np.int64) >> place) % 2 == 1 for place in range(len(target.regions))]
+    if target.layout == "nested":
         return [label_DHW >= number for number in range(1, len(target.regions) + 1)]
     return [label_DHW == code for code in target.file_codes]
 

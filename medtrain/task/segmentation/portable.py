@@ -61,7 +61,7 @@ def portable_masks(task: Any, request: ExportRequest) -> Portable:
         "channels": spec.channels,
         "mirrored": list(task.mirrored),
         "codes": list(target.file_codes),
-        "nested": regions,
+        "layout": target.layout,
         "largest": task.largest,
         "members": {name: _seen_as(own) for name, own in zip(parts, specs, strict=True)},
     }
