@@ -27,6 +27,7 @@ FILES = ("csv", "tensorboard")  # loggers that write into the folder, and nowher
 # Of a core, after the last epoch: measured by scripts/benchmarks/forecast.py (docs/verbs/plan.md)
 JUDGED = 2e-3  # seconds: a judged case and 2,000 replicates: metrics with their intervals
 DRAWN = 1.2  # seconds: metrics, plots and report, however few cases there are
+PICTURED = 2.0  # seconds: what was found and missed, drawn on pictures, where boxes are predicted
 DRAWN_MB = 200.0  # memory that these take
 
 
@@ -203,4 +204,5 @@ def _test_seconds(cfg: DictConfig, data: Data, look: float) -> float:
     passes = 1 + int(cfg.eval.get("tta") or 0) + int(cfg.eval.get("mc_dropout") or 0)
     judged = cases["val"] + cases["test"]
     seen = judged + (cases["train"] if data.spec.target.looks_back else 0)
-    return passes * a_case * seen + JUDGED * judged * int(cfg.eval.bootstrap) / 2000 + DRAWN
+    drawn = DRAWN + PICTURED * (data.truth is not None)
+    return passes * a_case * seen + JUDGED * judged * int(cfg.eval.bootstrap) / 2000 + drawn

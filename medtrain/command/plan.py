@@ -28,7 +28,7 @@ from medtrain.data.source import first_path
 from medtrain.inspection import Inspection, inspect_data
 from medtrain.io.cache_root import cache_root
 from medtrain.io.files import write_text
-from medtrain.planning import Choice, Facts, as_experiment, choose, facts_of, fit_to_time, measured_machine
+from medtrain.planning import Choice, Facts, as_experiment, choose, facts_of, fit_to_time, fitting, measured_machine
 from medtrain.planning.interval import too_few, what_the_test_says
 from medtrain.report.progress import bar
 from medtrain.report.words import duration
@@ -55,7 +55,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     listed, guessed = read_rows(cfg)
     facts = look(cfg, listed)
     task = Choice("task", str(cfg.task.name), f"data={cfg.data.name} holds {facts.noun}")
-    choices = {choice.key: choice for choice in (task, *guessed, *choose(str(cfg.task.kind), facts))}
+    choices = fitting((task, *guessed, *choose(str(cfg.task.kind), facts)), given)
     chosen = configuration(words, given, list(choices.values()))
     expected = forecast(chosen, folder, start)
     epochs = int(chosen.trainer.max_epochs or 1)

@@ -26,6 +26,7 @@ PREEMPTED = 75  # the exit code for "try again later" (sysexits.h)
 INTERRUPTED, TERMINATED, HUNG_UP = 130, 143, 129  # 128 + the number of SIGINT, of SIGTERM, of SIGHUP
 STOPPED = (INTERRUPTED, TERMINATED, HUNG_UP)
 FULL = (errno.ENOSPC, errno.EDQUOT)
+PROBLEMS = "problems.csv"  # all faults of data, in the folder of whoever met them
 
 
 @own_environment()
@@ -97,7 +98,7 @@ def unexpected(error: BaseException) -> str:
 def _write_problems(error: DataError, folder: Path) -> Path:
     import pandas as pd
 
-    file = folder / "problems.csv"
+    file = folder / PROBLEMS
     rows = [{"severity": p.severity, "kind": p.kind, "where": p.where, "detail": p.detail} for p in error.problems]
     write_text(file, pd.DataFrame(rows).to_csv(index=False))
     return file

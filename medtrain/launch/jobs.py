@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable
 from datetime import datetime
@@ -16,6 +17,7 @@ from medtrain.io import record
 from medtrain.io.files import write_json
 from medtrain.launch import processes
 from medtrain.launch.dispatch import start
+from medtrain.launch.execute import PROBLEMS
 
 
 def run(verb: Verb, composition: Composition) -> int:
@@ -90,8 +92,12 @@ def _run_within(verb: Verb, composition: Composition) -> int:
 
 def _run_passing(verb: Verb, composition: Composition) -> int:
     cfg = _fitted(verb, composition)
-    with tempfile.TemporaryDirectory(prefix="medtrain_") as temporary:
-        return start(verb, cfg, Path(temporary))
+    temporary = Path(tempfile.mkdtemp(prefix="medtrain_"))
+    try:
+        return start(verb, cfg, temporary)
+    finally:
+        if not (temporary / PROBLEMS).is_file():  # which an error has named: then it stays
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 _RUNS: dict[Place, Callable[[Verb, Composition], int]] = {

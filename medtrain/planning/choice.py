@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,22 @@ def choose(kind: str, facts: Facts) -> list[Choice]:
     """Walk the flowchart for data of a kind."""
     made = [function(facts) for kinds, function in RULES if kind in kinds]
     return [choice for some in made if some for choice in (some if isinstance(some, list) else [some])]
+
+
+def fitting(choices: Iterable[Choice], given: Collection[str]) -> dict[str, Choice]:
+    """Leave out what was chosen within a group of which the person has chosen another option.
+
+    Args:
+        given: keys and groups that the person has set.
+
+    Returns:
+        {key: choice}; a later one of a key counts. What is given itself stays, so that it can be told.
+    """
+    listed = list(choices)
+    theirs = {choice.key for choice in listed if "." not in choice.key} & set(given)
+    return {
+        choice.key: choice for choice in listed if "." not in choice.key or choice.key.partition(".")[0] not in theirs
+    }
 
 
 def fit_to_time(planned: int, epoch: float, rest: float, trainings: int, hours: float) -> Choice | None:

@@ -96,6 +96,7 @@ def image_size(facts: Facts) -> Choice | None:
     if side <= SMALL:
         size = [int(n) for n in facts.size] if facts.size[0] != facts.size[1] else int(side)
         return Choice("data.image_size", size, f"films have {side:.0f} px a side: no more is in them")
+    side = max(facts.size)  # which is what fits in, the shorter one is padded
     most = 320 if facts.machine.gpu else 224 if facts.train < 5000 else 128
     size = max(size for size in SIZES if size <= min(side, most))
     return Choice(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,10 +59,13 @@ def test_what_is_planned_trains(medtrain: Callable[..., Ran], folder: Path) -> N
 
 
 def test_data_that_training_would_refuse_are_not_planned(medtrain: Callable[..., Ran], folder: Path) -> None:
-    table = pd.DataFrame({"path": [f"{n}.png" for n in range(8)], "label": [0, 1] * 4})
+    table = pd.DataFrame({"path": [f"{n}.png" for n in range(60)], "label": [0, 1] * 30})
     table.to_csv(folder / "t.csv", index=False)
     ran = medtrain("plan", "data=image_table", "data.table=t.csv")
-    assert ran.code == 1 and "8 missing" in ran.err and not (folder / "medtrain_configs").exists()
+    assert ran.code == 1 and "60 missing" in ran.err and not (folder / "medtrain_configs").exists()
+    whole = Path(ran.err.rpartition("the whole list: ")[2].strip())
+    assert len(pd.read_csv(whole)) == 60  # it is still there
+    shutil.rmtree(whole.parent)
 
 
 @pytest.mark.parametrize("loss", ["mse", "gaussian"])

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from medtrain.metric.precision import expected_precision
-from medtrain.planning import Choice, Facts, Machine, as_experiment, choose, fit_to_time
+from medtrain.planning import Choice, Facts, Machine, as_experiment, choose, fit_to_time, fitting
 from medtrain.planning.interval import too_few, what_the_test_says
 
 CPU = Machine(cores=4, memory_gb=16)
@@ -199,3 +199,12 @@ def test_the_data_in_a_line() -> None:
     films = Facts("images", {"train": 60}, {"train": 30}, {"train": many}, CPU, target="multilabel")
     assert films.words.startswith("60 images of 30 patients (train 60); multilabel: c0 1, c1 2,")
     assert films.words.endswith("c7 8 and 2 more")
+
+
+def test_what_belongs_to_another_option_of_a_group_is_left_out() -> None:
+    choices = choose("image", facts())
+    kept = fitting(choices, {"model", "callbacks", "trainer", "data.batch_size"})
+    assert "model" in kept and "callbacks" in kept  # told as the person's
+    assert not [key for key in kept if key.startswith(("model.", "callbacks."))]
+    assert {"trainer.max_epochs", "data.batch_size", "augment"} <= kept.keys()
+    assert list(fitting(choices, set())) == [choice.key for choice in choices]
