@@ -7,7 +7,8 @@ standardised (mean 0, deviation 1). Parameters come from (seed, epoch, sample id
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +26,7 @@ THIN = 3.0  # times shorter or thicker than the others, from which on an axis is
 ANY = 180.0  # degrees within such slices
 LEAST = 1e-6
 
+MIRRORS = ("mirror_head_feet", "mirror_front_back", "mirror_left_right")  # keys of the axes D, H, W
 Rate = Part  # the share of samples that a change is made to
 
 
@@ -46,7 +48,8 @@ class AugmentMasks(nn.Module):
         low_resolution: voxels coarser by up to this share. low_resolution_rate: how often.
         gamma: grey levels, from least to most as 0 to 1, to a power between 1 - 0.6 gamma and 1 + gamma; mean and
             deviation are put back. gamma_rate: how often; a third as often upside down.
-        mirror_left_right, mirror_front_back, mirror_head_feet: in half of the samples.
+        mirror_left_right, mirror_front_back, mirror_head_feet: in half of the samples; None: unless labels stand in one
+            order along that axis (`spec.directed`).
 
     Raises:
         UsageError: a strength is negative, or a share is 1 or more.
@@ -71,9 +74,9 @@ class AugmentMasks(nn.Module):
         low_resolution_rate: Rate = 0.25,
         gamma: Part = 0.5,
         gamma_rate: Rate = 0.3,
-        mirror_left_right: bool = True,
-        mirror_front_back: bool = True,
-        mirror_head_feet: bool = True,
+        mirror_left_right: bool | None = None,
+        mirror_front_back: bool | None = None,
+        mirror_head_feet: bool | None = None,
     ) -> None:
         super().__init__()
         size = spec.size if spec and spec.size else (1, 1, 1)
@@ -87,7 +90,9 @@ class AugmentMasks(nn.Module):
         self.contrast, self.contrast_rate = contrast, contrast_rate
         self.low_resolution, self.low_resolution_rate = low_resolution, low_resolution_rate
         self.gamma, self.gamma_rate = gamma, gamma_rate
-        self.mirrors = (mirror_head_feet, mirror_front_back, mirror_left_right)
+        wanted = zip(MIRRORS, (mirror_head_feet, mirror_front_back, mirror_left_right), strict=True)
+        axes = mirrored_axes(dict(wanted), spec.directed if spec else ())
+        self.mirrors = tuple(axis in axes for axis in range(3))
 
     @torch.no_grad()
     def forward(
@@ -160,6 +165,13 @@ class AugmentMasks(nn.Module):
                 up = u_BK[some, 14] < 0.5
                 power = torch.where(up, 1 + self.gamma * u_B[some], 1 - 0.6 * self.gamma * u_B[some])
                 x_BCDHW[some] = sign * bent_grey(sign * x_BCDHW[some], power.view(-1, 1, 1, 1, 1))
+
+
+def mirrored_axes(wanted: Mapping[str, Any], directed: Collection[int]) -> tuple[int, ...]:
+    """List the axes (0, 1, 2 of D, H, W) that are mirrored: as a key of `wanted` says; where it is null, one without a
+    direction; where there is no key, none."""
+    given = [wanted.get(key, False) for key in MIRRORS]
+    return tuple(axis for axis, key in enumerate(given) if (axis not in directed if key is None else key))
 
 
 def coarsened(x_CDHW: Tensor, share: float) -> Tensor:

@@ -27,6 +27,7 @@ class DataSpec:
         intensity: low and high to which values are clipped, mean and standard deviation, a channel each; empty where
             they are scaled otherwise.
         covariates: columns of the table beside the input; none as a rule.
+        directed: axes (0, 1, 2 of D, H, W) along which classes stand in one order, so that a mirror image is no case.
         spacings: of an ensemble, all at which a member sees the cases; empty where that is `spacing` alone.
     """
 
@@ -41,6 +42,7 @@ class DataSpec:
     intensity: tuple[tuple[float, float, float, float], ...] = ()
     covariates: tuple[Covariate, ...] = ()
     spacings: tuple[tuple[float, ...], ...] = ()
+    directed: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, kind: str, classes: Sequence[str], *inputs: Any, **more: Any) -> DataSpec:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from medtrain.augment import AugmentMasks, mirrored_axes
 from medtrain.core.errors import UsageError
+from medtrain.data.batches.mask_facts import MaskFacts
+from medtrain.data.batches.mask_fingerprint import directed_axes
 from medtrain.data.batches.mask_plan import Fingerprint, divisors, kept_bytes, plan, strides_of
+from medtrain.target import DataSpec
+from medtrain.target.mask import MaskTarget
 
 HIPPOCAMPUS = Fingerprint(np.tile([[36, 50, 35]], (208, 1)), np.ones((208, 3)))
 LIVER = Fingerprint(
@@ -88,3 +95,41 @@ def test_an_axis_is_shrunk_while_it_keeps_six_voxels() -> None:
     assert strides_of((6, 44, 44), (2, 0.7, 0.7)) == ((1, 1, 1), (1, 2, 2), (1, 2, 2))
     assert len(strides_of((128, 128, 128), (1, 1, 1))) == 5
     assert strides_of((4, 4, 4), (1, 1, 1)) == ((1, 1, 1),)
+
+
+def facts_of(*middles: tuple[float, float, float], spread: float = 2.0) -> MaskFacts:
+    """What a mask marks: two labels or one, 50 voxels of each around a middle."""
+    draw = np.random.default_rng(0)
+    points = [np.array(middle) + draw.normal(0, spread, (50, 3)) for middle in middles]
+    labels, bounds = np.arange(1, len(middles) + 1), np.zeros((len(middles), 3), np.int64)
+    of = np.repeat(np.arange(len(middles)), 50).astype(np.int32)
+    return MaskFacts(labels, np.full(len(middles), 50), bounds, bounds, np.concatenate(points).astype(np.int32), of)
+
+
+LABEL_OF = np.array([0, 1, 2, -1])
+
+
+def test_head_and_tail_stand_in_one_order_along_the_axis_between_them() -> None:
+    cases = [facts_of((20, 30, 10 + n % 3), (20, 14, 10)) for n in range(10)]
+    assert directed_axes(cases, LABEL_OF) == (1,)
+    turned = [facts_of((20, 14, 10), (20, 30, 10)) for _ in range(5)]
+    assert directed_axes(cases[:5] + turned, LABEL_OF) == ()  # half of them the other way round
+    assert directed_axes(cases[:4], LABEL_OF) == ()  # too few to tell
+    assert directed_axes([facts_of((20, 30, 10))] * 10, LABEL_OF) == ()  # one label alone
+    assert directed_axes(cases, np.array([0, 1, -1])) == ()  # the other says nothing
+
+
+def test_a_tumour_within_an_organ_has_no_order() -> None:
+    cases = [facts_of((20, 20, 20), (20, 22, 21), spread=6) for _ in range(10)]
+    assert directed_axes(cases, LABEL_OF) == ()
+
+
+def test_a_plan_says_what_is_not_mirrored() -> None:
+    made = plan(replace(HIPPOCAMPUS, directed=(1,)), {})
+    assert made.directed == (1,) and "augment.mirror_front_back" in made.text()
+    assert "mirror" not in plan(HIPPOCAMPUS, {}).text()
+    spec = DataSpec(MaskTarget(("a", "b")), 1, (4, 4, 4), directed=made.directed)
+    assert AugmentMasks(spec).mirrors == (True, False, True)
+    assert AugmentMasks(spec, mirror_front_back=True, mirror_left_right=False).mirrors == (True, True, False)
+    assert mirrored_axes({"mirror_head_feet": None, "mirror_front_back": None}, spec.directed) == (0,)
+    assert DataSpec.from_dict(spec.to_dict()) == spec

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medtrain.augment import MIRRORS
 from medtrain.core.errors import UsageError
 from medtrain.data.batches.patch_form import three
 
@@ -45,6 +46,7 @@ class Fingerprint:
         spacing_N3: mm a voxel.
         intensity_C4: of what masks mark in all cases, a channel each: percentiles 0.5 and 99.5, mean and standard
             deviation; None where nothing is marked.
+        directed: axes along which labels stand in one order.
         hounsfield: do values look like Hounsfield units, whole numbers down to air?
     """
 
@@ -52,6 +54,7 @@ class Fingerprint:
     spacing_N3: NDArray[np.float64]
     intensity_C4: NDArray[np.float64] | None = None
     hounsfield: bool = False
+    directed: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class Plan:
         batch_size: patches of a batch.
         visits: patches of each case in an epoch.
         foreground_share: share of patches around a marked voxel.
+        directed: axes along which labels stand in one order.
         why: a few words on each, by key.
     """
 
@@ -77,6 +81,7 @@ class Plan:
     batch_size: int
     visits: int
     foreground_share: float
+    directed: tuple[int, ...] = ()
     why: dict[str, str] = field(default_factory=dict)
 
     def rows(self) -> list[tuple[str, str, str]]:
@@ -90,7 +95,9 @@ class Plan:
             "patches_per_volume": str(self.visits),
             "foreground_share": f"{self.foreground_share:g}",
         }
-        return [(f"data.{key}", value, self.why.get(key, "")) for key, value in shown.items()]
+        rows = [(f"data.{key}", value, self.why.get(key, "")) for key, value in shown.items()]
+        why = "labels stand in one order along it, so a mirror image is no case (true mirrors)"
+        return rows + [(f"augment.{MIRRORS[axis]}", "false", why) for axis in self.directed]
 
     def text(self) -> str:
         """Write the table as people read it."""
@@ -123,7 +130,17 @@ def plan(fingerprint: Fingerprint, cfg: Mapping[str, Any]) -> Plan:
     batch = _batch(patch, strides, cfg, memory, cases * visits, float(shapes.prod(1).sum()), why)
     share = cfg.get("foreground_share")
     why["foreground_share"] = "as set" if share is not None else "a third, as nnU-Net has it; of each class alike"
-    return Plan(spacing, intensity, patch, strides, batch, visits, FOREGROUND if share is None else float(share), why)
+    return Plan(
+        spacing,
+        intensity,
+        patch,
+        strides,
+        batch,
+        visits,
+        FOREGROUND if share is None else float(share),
+        fingerprint.directed,
+        why,
+    )
 
 
 def planned_spacing(fingerprint: Fingerprint, cfg: Mapping[str, Any], why: dict[str, str]) -> Triple:

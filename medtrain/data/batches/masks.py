@@ -148,7 +148,12 @@ class MaskData(VolumeData):
             p = self.plan
             self.planned = p.text()
             self.spec = replace(
-                self.spec, size=p.patch_size, spacing=p.spacing, strides=p.strides, intensity=p.intensity
+                self.spec,
+                size=p.patch_size,
+                spacing=p.spacing,
+                strides=p.strides,
+                intensity=p.intensity,
+                directed=p.directed,
             )
             planned = {"batch_size": p.batch_size, "patches_per_volume": p.visits}
             self.cfg = {**self.cfg, **planned, "foreground_share": p.foreground_share}

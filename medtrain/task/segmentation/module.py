@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from medtrain.augment import mirrored_axes
 from medtrain.core.sliding import Voxels, mean_of_views, whole_volume
 from medtrain.data.base import Data
 from medtrain.data.batches.masks import MaskData
@@ -53,8 +54,6 @@ from medtrain.task.segmentation.files import (
 from medtrain.task.segmentation.out_of_fold import NO_SETS, MaskJudge, judge_masks
 from medtrain.task.segmentation.pictures import draw_cases, explain_masks
 from medtrain.task.segmentation.portable import portable_masks, said_by
-
-MIRRORS = ("mirror_head_feet", "mirror_front_back", "mirror_left_right")  # of the augmentation, along D, H, W
 
 
 class Segmentation(Task):
@@ -109,7 +108,7 @@ class Segmentation(Task):
         cls, task: Mapping[str, Any], evaluation: Mapping[str, Any], augment: Mapping[str, Any], spec: DataSpec
     ) -> dict[str, Any]:
         refuse_unused(task, evaluation, "tta", "mc_dropout")
-        axes = tuple(axis for axis, key in enumerate(MIRRORS) if augment.get(key))
+        axes = mirrored_axes(augment, spec.directed)
         look = task.get("validation") or "whole"
         return {
             "mirrored": axes if task.get("mirror") else (),
