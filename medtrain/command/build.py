@@ -225,7 +225,7 @@ def memory(cfg: DictConfig, spec: DataSpec, batch: int) -> dict[str, float] | No
     if not node.get("checkpointing") or "weights" not in node:
         return None
     with torch.device("meta"):
-        samples = batch * int(cfg.data.get("patches_per_volume") or 1)
+        samples = batch * int(cfg.data.get("patches_per_volume") or cfg.data.get("images_per_case") or 1)
         x = torch.empty(samples, spec.channels, *spec.size)
         with_checkpointing, without = (
             kept_bytes(build_model(*allowed.builder("model", node | {"weights": "none", **on}), spec), x) / 1e6

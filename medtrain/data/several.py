@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -31,6 +31,7 @@ class SeveralRows:
     several: ClassVar[bool] = False
     cfg: Mapping[str, Any]
     fixed: Any
+    group_by: Sequence[str]
     members: Members
     listed_rows: Manifest
 
@@ -54,7 +55,7 @@ class SeveralRows:
             self._refuse_several(manifest)
             return manifest
         known = [column.name for column in self.fixed.spec.covariates] if self.fixed.spec else []
-        beside = known or self.cfg.get("covariates") or ()
+        beside = [*(known or self.cfg.get("covariates") or ()), *self.group_by]
         cases, self.members = together(manifest, self.grouping, beside, skips(self.cfg))
         if manifest.target is None and self.grouping == "case":
             cases.warnings += apart(manifest, self.cfg)

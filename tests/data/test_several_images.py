@@ -90,6 +90,19 @@ def test_all_contradictions_are_listed(tmp_path: Path, frame: pd.DataFrame) -> N
     assert len(left.cases) == 16 and left.excluded == dict.fromkeys(wanted, 1)
 
 
+def test_groups_of_results_are_groups_of_cases(tmp_path: Path, frame: pd.DataFrame) -> None:
+    frame["sex"], frame["view"] = [f"s{int(case[1:]) % 2}" for case in frame["exam"]], range(len(frame))
+    data = build(tmp_path, frame)
+    data.group_by = ["sex"]
+    data.prepare()
+    assert data.groups is not None and data.groups["sex"].tolist() == [
+        f"s{int(case[1:]) % 2}" for case in data.cases["case"]
+    ]
+    differing = build(tmp_path, frame)
+    differing.group_by = ["view"]
+    assert [kind for kind, *_ in listed(differing)] == ["view_conflict"] * (len(VIEWS) - 20)
+
+
 def test_images_that_are_gone_or_broken_cost_their_case_nothing_if_it_has_others(
     tmp_path: Path, frame: pd.DataFrame
 ) -> None:

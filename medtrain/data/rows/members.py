@@ -28,7 +28,7 @@ def together(rows: Manifest, what: str, beside: Sequence[str] = (), skip: bool =
 
     Args:
         what: ``patient`` or ``case``: whose rows belong together.
-        beside: names of such columns (`data.covariates`).
+        beside: names of such columns (`data.covariates`, `eval.groups`).
         skip: a case goes without rows that have no file of their own, if it has others.
 
     Raises:
