@@ -42,6 +42,7 @@ SINCE_0_1: dict[str, Any] = {
     "data.columns.magnification": "none",
     "data.ink": True,
     "data.beyond": 0.0,
+    "data.images_per_case": None,
     "eval.hit": "iou",
     "eval.patients": "mean",
     "eval.margin": None,
