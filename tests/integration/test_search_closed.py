@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import nibabel as nib
 import numpy as np
 import pandas as pd
@@ -76,7 +77,18 @@ def slides() -> list[str]:
     return ["task=wsi_mil", "data=slide_table", *space]
 
 
-@pytest.mark.parametrize("make", [films, volumes, slides])
+def bags() -> list[str]:
+    rng = np.random.default_rng(0)
+    Path("files").mkdir()
+    names = [f"files/{n:02d}.h5" for n in range(30)]
+    for n, name in enumerate(names):
+        with h5py.File(name, "w") as file:
+            file["features"] = rng.normal(n % 2, 1, (5, 8)).astype(np.float32)
+    pd.DataFrame({"bag": names, "label": np.arange(30) % 2, "patient": range(30)}).to_csv("table.csv", index=False)
+    return ["task=wsi_mil", "data=feature_bags", "data.columns.path=bag", "data.batch_size=4,8,16"]
+
+
+@pytest.mark.parametrize("make", [films, volumes, slides, bags])
 def test_no_file_of_the_test_split_is_opened_before_the_best_is_tested(
     folder: Path, make: Callable[[], list[str]]
 ) -> None:
@@ -93,13 +105,12 @@ def test_no_file_of_the_test_split_is_opened_before_the_best_is_tested(
     splits = pd.read_csv("search/default/splits.csv", dtype=str)
     stem = splits["case"].map(lambda case: Path(case).name.partition(".")[0])
     of = {split: set(stem[splits["split"] == split]) for split in ("train", "test")}
-    # the files themselves, and what is kept of each under its name
-    opened = [Path(line).name.partition(".")[0] if "files/" in line or line.endswith(".h5") else line for line in lines]
+    opened = [Path(line).name.partition(".")[0] if "files/" in line else line for line in lines]
     first = next(n for n, name in enumerate(opened) if name.startswith(str(Path("search/0"))) or "/search/0/" in name)
     last = next(n for n, name in enumerate(opened) if "test_test" in name)
     assert len(of["test"]) >= 4 and of["test"] <= set(opened[:first])  # what they are has to be known
     assert not of["test"] & set(opened[first:last])
-    assert make is slides or of["train"] <= set(opened[first:last])  # at another size
+    assert make in (slides, bags) or of["train"] <= set(opened[first:last])  # at another size
     tested = [run.name for run in Path("search").iterdir() if record.look(run).get("tests_counted")]
     facts = json.loads(Path("search/search.json").read_text())
     assert tested == [facts["best"]["run"]] and facts["test"]["tests_of_search"] == 1
