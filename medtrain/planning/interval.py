@@ -7,6 +7,7 @@ from medtrain.planning.facts import Facts
 
 SUPPOSED = 0.8  # an AUROC
 LUCK = 30  # cases to train on, below which a result says nothing of the next one
+LUCKY = 10  # patients of a class, the same
 
 
 def expected_interval(facts: Facts, name: str, splits: list[str]) -> str:
@@ -42,7 +43,12 @@ def what_the_test_says(facts: Facts, folds: int) -> str:
 
 def too_few(facts: Facts) -> str:
     """Say that there is too little to learn from; '' where there is more, or a case is many answers (boxes)."""
-    if facts.train >= LUCK or not facts.loss:
+    name, events = facts.rarest("train")
+    rare = bool(name) and events < LUCKY
+    if not facts.loss or (facts.train >= LUCK and not rare):
         return ""
-    val = facts.cases.get("val", 0)
-    return f"check: {facts.train:,} {facts.noun} to train on, {val:,} to choose by: whatever comes of so few is luck"
+    what, train, val = (facts.noun, facts.train, facts.cases.get("val", 0))
+    if rare:
+        what, train = f"{facts.people} with {name}", events
+        val = (facts.classes or facts.events).get("val", {}).get(name, {}).get("patients", 0)
+    return f"check: {train:,} {what} to train on, {val:,} to choose by: whatever comes of so few is luck"
