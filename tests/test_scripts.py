@@ -24,6 +24,7 @@ LITTLE = {  # words by which a script is done in a second or two
     "benchmarks/bootstrap.py": "--cases 120 --replicates 10 --classes 3",
     "benchmarks/evidence.py": "--epochs 1 --seeds 1 --models mean_mil",
     "benchmarks/masks.py": "{folder} --volumes 2 --size 24 40 40 --patch 16 --seconds 0.1",
+    "benchmarks/segmentation_memory.py": "{folder} --size 20 24 24 --patch 16 --spacing 1.5 --alone",
     "benchmarks/tile_merging.py": "--images 2",
     "benchmarks/two_parts.py": "{folder} --cases 2",
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import mmap
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -55,7 +56,8 @@ def whole_volume(network: Window, x_CDHW: Any, window: Sequence[int], overlap: f
     """
     channels, *sides = x_CDHW.shape
     weight = weights(window)
-    sums, total = None, np.zeros(sides, np.float32)
+    sums: Any = None
+    before = 0
     for place in itertools.product(*(starts(side, w, overlap) for side, w in zip(sides, window, strict=True))):
         ends = [_shared(start, w, side) for start, w, side in zip(place, window, sides, strict=True)]
         cut, within = tuple(here for here, _ in ends), tuple(there for _, there in ends)
@@ -63,13 +65,17 @@ def whole_volume(network: Window, x_CDHW: Any, window: Sequence[int], overlap: f
         x_BCDHW[0][(slice(None), *within)] = x_CDHW[(slice(None), *cut)]
         probs = network(x_BCDHW)[0]
         if sums is None:
-            sums = zeros((len(probs), *sides))
-        sums[(slice(None), *cut)] += (probs * weight)[(slice(None), *within)]
-        total[cut] += weight[within]
-    assert sums is not None
-    for channel in sums:
-        channel /= total
-    return sums
+            sums = zeros((len(probs) + 1, *sides))  # the last one of weights
+        sums[(slice(-1), *cut)] += (probs * weight)[(slice(None), *within)]
+        sums[(-1, *cut)] += weight[within]
+        if place[0] != before:
+            let_go(sums)
+        before = place[0]
+    for plane in range(sides[0]):
+        sums[:-1, plane] /= sums[-1, plane]
+        let_go(sums)
+    mean: Voxels = sums[:-1]
+    return mean
 
 
 def _shared(start: int, window: int, side: int) -> tuple[slice, slice]:
@@ -106,6 +112,13 @@ def mean_of_views(
             own = flip(own, turned) if turned else own
             sums = own if sums is None else sums + own
     return sums / len(axes)
+
+
+def let_go(x: NDArray[Any]) -> None:
+    """Take what lies in a file out of this process's memory; it is read again where it is looked at."""
+    if isinstance(x, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
+        file: Any = x
+        file._mmap.madvise(mmap.MADV_DONTNEED)
 
 
 def zeros(shape: Sequence[int]) -> Voxels:

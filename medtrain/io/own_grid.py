@@ -5,8 +5,9 @@ A label map is written with the shape and the affine of the image itself, so tha
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medtrain.core.sliding import Voxels, Window, whole_volume, zeros
+from medtrain.core.sliding import Voxels, Window, let_go, whole_volume, zeros
 from medtrain.io.files import atomic_path
 from medtrain.io.nifti import is_nifti
 from medtrain.io.resample import is_same, weighted
@@ -24,6 +25,7 @@ from medtrain.io.store.voxels import Stored
 from medtrain.io.volume import Triple
 
 MASKS = "masks"  # what folders of label maps are called
+SLAB = 2**23  # voxels of a file that are decided at a time
 SURE = 0.5  # probability from which on a voxel belongs to a region
 
 
@@ -32,7 +34,7 @@ def folder_of_maps(table: Path) -> Path:
     return table.with_name(f"{table.stem}_{MASKS}")
 
 
-def to_own(x_DHW: NDArray[Any], spacing: Triple, own: Stored) -> NDArray[np.float32]:
+def to_own(x_DHW: NDArray[Any], spacing: Triple, own: Stored, planes: slice = slice(None)) -> NDArray[np.float32]:
     """Bring one channel at the working spacing to the voxels of a file, (D, H, W), by linear interpolation.
 
     The inverse of `medtrain.io.resample.to_spacing`: both grids have the same centre.
@@ -40,15 +42,31 @@ def to_own(x_DHW: NDArray[Any], spacing: Triple, own: Stored) -> NDArray[np.floa
     Args:
         spacing: mm a voxel of `x_DHW`, along D, H, W.
         own: the image in its file's own voxels.
+        planes: of the file, along D, that are wanted.
     """
-    x, sizes = np.asarray(x_DHW, np.float32), own.shape[1:]
+    sizes = own.shape[1:]
     steps = [float(to / was) for to, was in zip(own.spacing, spacing, strict=True)]
+    positions = [
+        (np.arange(new) - (new - 1) / 2) * step + (old - 1) / 2
+        for new, old, step in zip(sizes, x_DHW.shape, steps, strict=True)
+    ]
+    same = [is_same(places, old) for places, old in zip(positions, x_DHW.shape, strict=True)]
+    positions[0], reach = positions[0][planes], max(1.0, steps[0])
+    old = x_DHW.shape[0]
+    first = planes.indices(sizes[0])[0] if same[0] else min(max(0, math.floor(positions[0][0] - reach)), old - 1)
+    last = first + len(positions[0]) if same[0] else max(first, math.ceil(positions[0][-1] + reach)) + 1
+    x = np.asarray(x_DHW[first:last], np.float32)
+    positions[0] = positions[0] - first
     for axis in sorted(range(3), key=lambda axis: sizes[axis] / x_DHW.shape[axis]):  # what shrinks most goes first
-        new, old, step = sizes[axis], x_DHW.shape[axis], steps[axis]
-        positions = (np.arange(new) - (new - 1) / 2) * step + (old - 1) / 2
-        if not is_same(positions, old):
-            x = weighted(x, axis, positions, max(1.0, step))
+        if not same[axis]:
+            x = weighted(x, axis, positions[axis], max(1.0, steps[axis]))
     return x
+
+
+def slabs(own: Stored) -> Iterator[slice]:
+    """Cut a file along D into pieces of about `SLAB` voxels."""
+    depth = max(1, SLAB // math.prod(own.shape[2:]))
+    return (slice(first, min(first + depth, own.shape[1])) for first in range(0, own.shape[1], depth))
 
 
 @dataclass(frozen=True)
@@ -79,33 +97,60 @@ def mean_of(views: Sequence[View], own: Stored) -> tuple[Voxels, Triple]:
         probs = whole_volume(view.network, view.x_CDHW, view.window)
         if len(spacings) > 1:
             probs = _all_to_own(probs, view.spacing, own)
-        total = probs if total is None else np.add(total, probs, out=total)
+        total = probs if total is None else _added(total, probs)
     assert total is not None
-    mean: Voxels = np.divide(total, np.float32(len(views)), out=total)
-    return mean, (spacings.pop() if len(spacings) == 1 else own.spacing)
+    for plane in range(total.shape[1]) if len(views) > 1 else ():
+        total[:, plane] /= np.float32(len(views))
+        let_go(total)
+    return total, (spacings.pop() if len(spacings) == 1 else own.spacing)
+
+
+def _added(total: Voxels, probs: Voxels) -> Voxels:
+    """Add probabilities to others, plane by plane."""
+    for plane in range(total.shape[1]):
+        total[:, plane] += probs[:, plane]
+        let_go(total)
+        let_go(probs)
+    return total
 
 
 def _all_to_own(probs_KDHW: Voxels, spacing: Triple, own: Stored) -> Voxels:
     """Bring all channels to the voxels of a file."""
     out = zeros((len(probs_KDHW), *own.shape[1:]))
-    for channel, probs in zip(out, probs_KDHW, strict=True):
-        channel[:] = to_own(probs, spacing, own)
+    for planes in slabs(own):
+        for channel, probs in zip(out, probs_KDHW, strict=True):
+            channel[planes] = to_own(probs, spacing, own, planes)
+        let_go(out)
+        let_go(probs_KDHW)
     return out
 
 
-def most_likely(x_CDHW: Iterable[NDArray[Any]], spacing: Triple, own: Stored) -> NDArray[np.uint16]:
-    """Number the highest channel of each voxel of a file, (D, H, W): one channel is in memory at a time.
+def most_likely(x_CDHW: NDArray[Any], spacing: Triple, own: Stored) -> NDArray[np.uint16]:
+    """Number the highest channel of each voxel of a file, (D, H, W): some planes of a channel are in memory at a time.
 
     Args:
-        x_CDHW: probabilities or logits at the working spacing, channel by channel.
+        x_CDHW: probabilities or logits at the working spacing.
     """
-    label, best = np.zeros(own.shape[1:], np.uint16), np.full(own.shape[1:], -np.inf, np.float32)
-    for number, channel in enumerate(x_CDHW):
-        x = to_own(channel, spacing, own)
-        higher = x > best
-        label[higher] = number
-        np.copyto(best, x, where=higher)
+    label = np.zeros(own.shape[1:], np.uint16)
+    for planes in slabs(own):
+        best = np.full((planes.stop - planes.start, *own.shape[2:]), -np.inf, np.float32)
+        for number, channel in enumerate(x_CDHW):
+            x = to_own(channel, spacing, own, planes)
+            higher = x > best
+            label[planes][higher] = number
+            np.copyto(best, x, where=higher)
+        let_go(x_CDHW)
     return label
+
+
+def sure(x_CDHW: NDArray[Any], spacing: Triple, own: Stored) -> list[NDArray[np.bool_]]:
+    """Say which voxels of a file, (D, H, W), each channel holds for its own; see `most_likely`."""
+    masks = [np.zeros(own.shape[1:], bool) for _ in x_CDHW]
+    for planes in slabs(own):
+        for mask, channel in zip(masks, x_CDHW, strict=True):
+            mask[planes] = to_own(channel, spacing, own, planes) >= SURE
+        let_go(x_CDHW)
+    return masks
 
 
 def largest_component(mask_DHW: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -144,7 +189,7 @@ def decided(
         number = most_likely(probs_KDHW, spacing, own)
         masks = [number == n for n in range(1, len(codes) + 1)]
     else:
-        masks = filled([np.asarray(to_own(channel, spacing, own) >= SURE) for channel in probs_KDHW], layout)
+        masks = filled(sure(probs_KDHW, spacing, own), layout)
     if largest:
         masks = [largest_component(mask) if place in largest else mask for place, mask in enumerate(masks)]
         masks = filled(masks, layout)

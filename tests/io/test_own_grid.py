@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
 
+from medtrain.io import own_grid
 from medtrain.io.own_grid import most_likely, to_own, write_on_own
 from medtrain.io.store.voxels import Stored, VolumeForm, cache_volumes
 from tests.volumes import save
@@ -57,6 +58,23 @@ def test_the_highest_channel_wins_after_interpolation(tmp_path: Path) -> None:
     x_CDHW = np.random.default_rng(1).random((3, 3, 3, 3)).astype(np.float32)
     channels = np.stack([to_own(channel, (2.0, 2.0, 2.0), own) for channel in x_CDHW])
     assert np.array_equal(most_likely(x_CDHW, (2.0, 2.0, 2.0), own), channels.argmax(0))
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (2.0, 2.0, 2.0), (0.4, 0.7, 3.0), (1.0, 2.0, 2.0)])
+def test_planes_by_themselves_are_those_of_the_whole(
+    spacing: tuple[float, float, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = stored(save(tmp_path / "x.nii", np.zeros((7, 8, 11), np.int16), (1.0, 1.0, 1.0)))
+    sides = [round(n / mm) for n, mm in zip(own.shape[1:], spacing, strict=True)]
+    x_CDHW = np.random.default_rng(1).random((3, *sides)).astype(np.float32)
+    whole = np.stack([to_own(channel, spacing, own) for channel in x_CDHW])
+    for first in range(own.shape[1]):
+        part = to_own(x_CDHW[0], spacing, own, slice(first, first + 2))
+        np.testing.assert_allclose(part, whole[0, first : first + 2], rtol=1e-6)
+    monkeypatch.setattr(own_grid, "SLAB", 100)
+    assert len(list(own_grid.slabs(own))) > 3
+    np.testing.assert_array_equal(most_likely(x_CDHW, spacing, own), whole.argmax(0))
+    np.testing.assert_array_equal(np.stack(own_grid.sure(x_CDHW, spacing, own)), whole >= 0.5)
 
 
 def test_codes_of_space_and_oblique_axes_are_kept_to_the_bit(tmp_path: Path) -> None:
