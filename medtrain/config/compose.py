@@ -22,7 +22,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from medtrain.config import check, features, hydra_keys, search, space, strangers, targets
+from medtrain.config import check, features, hydra_keys, own_options, search, space, strangers, targets
 from medtrain.config.loader import loader
 from medtrain.core.errors import UsageError
 from medtrain.core.words import suggest
@@ -229,6 +229,7 @@ def _load(configs: ConfigLoaderImpl, primary: str, overrides: list[Override]) ->
         except (ValueError, TypeError, AssertionError) as error:  # of a defaults list that is none
             raise UsageError(f"the configuration can't be put together: {one_line(error)}") from error
     OmegaConf.set_struct(cfg, False)  # keys are compared with the reference, not refused one at a time
+    own_options.restore(cfg, {override.key_or_group for override in overrides})
     HydraConfig.instance().set_config(cfg)
     return cfg
 
