@@ -48,7 +48,8 @@ def _keys(file: Path) -> dict[str, Any]:
 
 def _own_keys(option: Path, files: dict[str, Path]) -> dict[str, Any]:
     """Read what a user's option sets, and those of the user's that it is made of, the later over the earlier."""
-    body, made = _keys(option), {}
+    body = _keys(option)
+    made: dict[str, Any] = {}
     for item in body.pop("defaults", None) or []:
         name = str(item)
         if name in files and files[name] != option and not _packaged(files[name]):

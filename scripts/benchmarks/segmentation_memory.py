@@ -57,7 +57,7 @@ def predict(folder: Path, classes: int, patch: int, spacing: float) -> dict[str,
     data = MaskData.for_inputs(cfg, spec, folder / "volume.nii")
     task = Segmentation(spec, nn.Conv3d(1, classes + 1, 3, padding=1)).eval()
     task.truth = data.truth
-    task.trainer = type("Folder", (), {"default_root_dir": str(folder)})()  # type: ignore[assignment]
+    task.trainer = type("Folder", (), {"default_root_dir": str(folder)})()
     with torch.no_grad():
         outputs = [task.final_outputs(batch) for batch in data.predict_dataloader()]
     task.save(folder / "predicted.csv", outputs, data, Decision(0.5))

@@ -43,6 +43,38 @@ def test_folds_of_other_intensities_are_one_ensemble(medtrain: Callable[..., Ran
     assert np.isfinite(table["volume_ml_nodule"]).all()
 
 
+def test_channels_along_a_fourth_axis(medtrain: Callable[..., Ran], folder: Path) -> None:
+    draw, rows = np.random.default_rng(0), []
+    affine = np.diag([1.0, 1.0, 2.0, 1.0])
+    for n in range(10):
+        mask = np.zeros((16, 18, 12), np.uint8)
+        mask[4:9, 5:11, 3:8] = 1
+        image = draw.normal(100, 10, (*mask.shape, 2)) + np.stack([0 * mask, 80 * mask], -1)
+        nib.save(nib.Nifti1Image(image.astype(np.float32), affine), folder / f"i{n}.nii.gz")
+        nib.save(nib.Nifti1Image(mask, affine), folder / f"m{n}.nii.gz")
+        rows.append({"image": f"i{n}.nii.gz", "mask": f"m{n}.nii.gz", "patient": f"p{n}"})
+    pd.DataFrame(rows).to_csv(folder / "scans.csv", index=False)
+    words = [
+        "task=volume_seg",
+        "data=volume_table",
+        "data.table=scans.csv",
+        "data.patch_size=8",
+        "data.classes=[block]",
+    ]
+    small = ["model.width=4", "trainer=cpu", "trainer.max_epochs=1", "task.mirror=false", "eval.bootstrap=0"]
+    ran = medtrain(*words, *small, "hydra.run.dir=run")
+    assert ran.code == 0, ran.out + ran.err
+    assert json.loads((folder / "run" / "run.json").read_text())["spec"]["channels"] == 2
+    predicted = medtrain("predict", "run=run", "input=i0.nii.gz", "output=p.csv", "format=probabilities")
+    assert predicted.code == 0, predicted.out + predicted.err
+    label, image = nib.load(folder / pd.read_csv(folder / "p.csv")["mask"][0]), nib.load(folder / "i0.nii.gz")
+    assert label.shape == image.shape[:3] and np.array_equal(label.affine, image.affine)
+    (probs,) = (folder / "p_probabilities").iterdir()
+    assert nib.load(probs).shape == label.shape
+    refused = medtrain("predict", "run=run", "input=i0.nii.gz", "output=q.csv", "format=dicom_seg")
+    assert refused.code == 2 and "1 of 1 inputs are none: i0" in refused.err and not (folder / "q.csv").exists()
+
+
 @pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_result(
     installed: Callable[..., Ran], folder: Path, phantom_cache: Path
