@@ -62,6 +62,13 @@ def test_memory_is_counted_for_the_network_that_is_trained() -> None:
     assert 2 * kept_bytes(narrow.patch_size, narrow.strides, 16) <= 8e9
 
 
+def test_the_smallest_patches_have_two_stages() -> None:
+    assert strides_of((8, 8, 8), (1.0, 1.0, 1.0)) == ((1, 1, 1), (2, 2, 2))
+    assert strides_of((1, 9, 8), (1.0, 1.0, 1.0)) == ((1, 1, 1), (1, 2, 2))
+    with pytest.raises(UsageError, match="two stages or more"):
+        plan(LIVER, {"strides": [1], "patch_size": 8})
+
+
 def test_batches_are_small_while_cases_are_few() -> None:
     sizes = [plan(Fingerprint(np.tile([[36, 50, 35]], (n, 1)), np.ones((n, 3))), {}) for n in (5, 156, 596, 4000)]
     assert [(made.visits, made.batch_size) for made in sizes] == [(16, 2), (2, 3), (1, 5), (1, 16)]
@@ -94,7 +101,7 @@ def test_keys_that_cannot_be_are_refused(keys: dict, says: str) -> None:
 def test_an_axis_is_shrunk_while_it_keeps_six_voxels() -> None:
     assert strides_of((6, 44, 44), (2, 0.7, 0.7)) == ((1, 1, 1), (1, 2, 2), (1, 2, 2))
     assert len(strides_of((128, 128, 128), (1, 1, 1))) == 5
-    assert strides_of((4, 4, 4), (1, 1, 1)) == ((1, 1, 1),)
+    assert strides_of((4, 4, 4), (1, 1, 1)) == ((1, 1, 1), (2, 2, 2))
 
 
 def facts_of(*middles: tuple[float, float, float], spread: float = 2.0) -> MaskFacts:

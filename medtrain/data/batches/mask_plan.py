@@ -203,6 +203,9 @@ def strides_of(patch: Sequence[int], spacing: Sequence[float]) -> tuple[Zyx, ...
         strides.append((z, y, x))
         size = [n / s for n, s in zip(size, strides[-1], strict=True)]
         step = [mm * s for mm, s in zip(step, strides[-1], strict=True)]
+    if len(strides) == 1:  # a U-Net has two
+        z, y, x = (2 if n > 1 else 1 for n in patch)
+        strides.append((z, y, x))
     return tuple(strides)
 
 
@@ -284,6 +287,8 @@ def _given_strides(cfg: Mapping[str, Any], why: dict[str, str]) -> tuple[Zyx, ..
         if len(three_of) != 3 or any(step not in (1, 2, 3, 4) for step in three_of):
             raise UsageError(f"data.strides={cfg['strides']}: give for each stage one number of 1 to 4, or three")
         strides.append((int(three_of[0]), int(three_of[1]), int(three_of[2])))
+    if len(strides) < 2:
+        raise UsageError(f"data.strides={cfg['strides']}: a network has two stages or more, such as [1,2]")
     if strides[0] != (1, 1, 1):
         raise UsageError(f"data.strides={cfg['strides']}: the first stage keeps its size, [1,1,1]")
     why["strides"] = "as set"
