@@ -6,6 +6,7 @@ Nothing is drawn: the same image gives the same views in every batch, run and co
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -76,6 +77,21 @@ class Views3d(nn.Module):
             ).clamp(0, 1)
 
 
+@dataclass(frozen=True)
+class BoxView:
+    """A view of an image with boxes: another size (height, width), then mirrored left and right, or top and bottom."""
+
+    size: tuple[int, int]
+    mirror: bool
+    upend: bool
+
+    def place(self, height: int, width: int) -> list[float]:
+        """Give (sx, sy, tx, ty), by which boxes of the image of this size are those of the view."""
+        h, w = self.size
+        scale = [-w / width if self.mirror else w / width, -h / height if self.upend else h / height]
+        return [*scale, w if self.mirror else 0.0, h if self.upend else 0.0]
+
+
 class BoxViews(nn.Module):
     """Views of an image that boxes can be mapped back from exactly: other sizes, mirrored as `Views2d` has it.
 
@@ -91,14 +107,22 @@ class BoxViews(nn.Module):
         """Yield each view, (B, C, H', W'), the batch itself first, and its place (4,) in it, see `core.boxes.moved`."""
         height, width = x_BCHW.shape[-2:]
         yield x_BCHW, x_BCHW.new_tensor([1.0, 1.0, 0.0, 0.0])
+        for view in self.further(height, width):
+            x = resized(x_BCHW, view.size).clamp(0, 1)
+            flipped = [axis for axis, wanted in ((-1, view.mirror), (-2, view.upend)) if wanted]
+            yield x.flip(flipped), x_BCHW.new_tensor(view.place(height, width))
+
+    def further(self, height: int, width: int) -> Iterator[BoxView]:
+        """Describe the views of an image of this size beyond the image itself."""
         for number in range(1, self.count):
             zoom = 1 + BOX_SCALE * _point(number, 1)[0]
-            h, w = max(1, round(height * zoom)), max(1, round(width * zoom))
-            view = F.interpolate(x_BCHW, size=(h, w), mode="bilinear", align_corners=False, antialias=True).clamp(0, 1)
-            mirror, upend = self.flip_horizontal and number % 2 == 1, self.flip_vertical and number % 4 >= 2
-            flipped = [axis for axis, wanted in ((-1, mirror), (-2, upend)) if wanted]
-            place = [-w / width if mirror else w / width, -h / height if upend else h / height]
-            yield view.flip(flipped), x_BCHW.new_tensor([*place, w if mirror else 0.0, h if upend else 0.0])
+            size = max(1, round(height * zoom)), max(1, round(width * zoom))
+            yield BoxView(size, self.flip_horizontal and number % 2 == 1, self.flip_vertical and number % 4 >= 2)
+
+
+def resized(x_BCHW: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize images to (height, width); each axis by itself, so that a matrix for each does the same."""
+    return F.interpolate(x_BCHW, size=size, mode="bilinear", align_corners=False, antialias=True)
 
 
 def _point(number: int, dims: int) -> list[float]:

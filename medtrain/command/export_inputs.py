@@ -9,13 +9,13 @@ from itertools import cycle
 from pathlib import Path
 
 import numpy as np
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
 from medtrain.command import build
 from medtrain.command.trained import Trained
 from medtrain.config.features import on_features
 from medtrain.core.covariates import FAR, Covariate
-from medtrain.core.errors import MedtrainError, UsageError
+from medtrain.core.errors import MedtrainError
 from medtrain.data.base import Data, Fixed
 from medtrain.data.batches import module_of
 from medtrain.data.changes import read_splits
@@ -39,44 +39,66 @@ def lay_out(cfg: DictConfig, run: Trained, portable: Portable, folder: Path) -> 
     parts = build.data_parts(cfg, as_read=on_features(cfg))
     data = kind(build.plain(cfg.data), fixed=fixed, report=build.warn, **parts)
     manifest, rows = real_cases(cfg, run, data)
-    if manifest.beside:
-        raise UsageError("export: cases of several files can't be exported yet; one file with all channels can")
     if manifest.content is not None:
         contents = (manifest.content[[row]][0] for row in rows)
         files = [portable.keep(content, folder / f"{number:04d}") for number, content in enumerate(contents)]
     else:
-        sources = [Path(source) for source in data.files_of(manifest, rows)]
-        files = [folder / f"{number:04d}_{source.name}" for number, source in enumerate(sources)]
-        for link, source in zip(files, sources, strict=True):
-            link.symlink_to(source.absolute())
+        files = _linked(data.files_of(manifest, rows), folder)
     if not files:
         raise MedtrainError(f"none of the {len(rows)} cases of the test split can be read: nothing to prove it with")
     portable.strange(files[0], folder)
-    if not run.spec.covariates:
+    if not run.spec.covariates and not manifest.beside:
         return folder, len(files)
     strange = sorted(set(folder.iterdir()) - set(files))
-    return write_table(cfg, run.spec.covariates, manifest, rows, [*files, *strange]), len(files)
+    of_cases = [[*files, *strange]]
+    for number, column in enumerate(
+        manifest.beside, start=2
+    ):  # strange ones go with the first real one, which is whole
+        further = _linked([column[row] for row in rows], folder, f"_{number}")
+        of_cases.append([*further, *[further[0]] * len(strange)])
+    return write_table(cfg, run.spec.covariates, manifest, rows, of_cases), len(files)
+
+
+def _linked(sources: Sequence[str], folder: Path, mark: str = "") -> list[Path]:
+    """Link files into a folder, each with its number before its name; `mark` tells files of one case apart."""
+    files = [folder / f"{number:04d}{mark}_{Path(source).name}" for number, source in enumerate(sources)]
+    for link, source in zip(files, sources, strict=True):
+        link.symlink_to(Path(source).absolute())
+    return files
 
 
 def write_table(
-    cfg: DictConfig, known: Sequence[Covariate], manifest: Manifest, rows: Sequence[int], files: Sequence[Path]
+    cfg: DictConfig,
+    known: Sequence[Covariate],
+    manifest: Manifest,
+    rows: Sequence[int],
+    files: Sequence[Sequence[Path]],
 ) -> Path:
     """Write a table of files with the columns beside them: those of `rows` as their own table has them, then odd ones.
 
     Its paths are written as those of the run's tables are (`data.path_format`).
+
+    Args:
+        files: of all cases, the first of each, then further ones.
     """
-    folder, form = files[0].parent, str(cfg.data.get("path_format") or "")
+    folder, form = files[0][0].parent, str(cfg.data.get("path_format") or "")
     there = [column for column in known if column.name in manifest.raw.text.columns]
     own = cells_of(manifest, [column.name for column in there]).texts
     named = (cfg.data.get("columns") or {}).get("path")
-    paths = dict.fromkeys([*([named] if isinstance(named, str) else ()), USUAL["path"][0]])
+    several = [str(name) for name in named] if isinstance(named, ListConfig) else []
+    paths = (
+        several
+        if len(files) > 1
+        else list(dict.fromkeys([*([named] if isinstance(named, str) else ()), USUAL["path"][0]]))
+    )
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*paths, *own])
     odd = odd_cells(there)
-    for number, file in enumerate(files):
+    for number, of_case in enumerate(zip(*files, strict=True)):
         cells = [own[name][rows[number]] for name in own] if number < len(rows) else next(odd)
-        writer.writerow([_written(file, form)] * len(paths) + cells)
+        first, *further = _written(of_case[0], form), *(file.name for file in of_case[1:])
+        writer.writerow(([first, *further] if further else [first] * len(paths)) + cells)
     write_text(folder / TABLE, text.getvalue())
     return folder / TABLE
 

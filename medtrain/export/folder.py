@@ -36,7 +36,7 @@ WORKDIR /export
 COPY requirements.txt .
 RUN pip install --no-cache-dir -r requirements.txt
 COPY . .
-# docker run --rm -v $PWD:/data IMAGE /data/INPUT /data/OUTPUT
+# docker run --rm --user "$(id -u):$(id -g)" -v "$PWD:/data" IMAGE /data/INPUT /data/OUTPUT
 ENTRYPOINT ["python", "predict.py"]
 """
 

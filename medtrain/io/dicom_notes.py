@@ -74,10 +74,22 @@ def tell_notes(paths: Sequence[str], states: NDArray[np.int64], folder: Path, re
         known[n] = " ".join(picture_notes(paths[n]))
     if new:
         memory.add([paths[n] for n in new], states[new], [known[n] or "" for n in new])
+    for line in note_lines(paths, [notes or "" for notes in known]):
+        report(line)
+
+
+def note_lines(paths: Sequence[str], notes: Sequence[str]) -> list[str]:
+    """Say what there is to tell of pictures, a line a kind.
+
+    Args:
+        notes: of each, the keys of `WORDS` with blanks between them.
+    """
+    lines = []
     for word, text in WORDS.items():
-        files = [path for path, notes in zip(paths, known, strict=True) if notes and word in notes.split()]
+        files = [path for path, own in zip(paths, notes, strict=True) if word in own.split()]
         if files:
-            report(f"{len(files):,} of {len(paths):,} pictures: {text}; the first is {Path(files[0]).name}")
+            lines.append(f"{len(files):,} of {len(paths):,} pictures: {text}; the first is {Path(files[0]).name}")
+    return lines
 
 
 def _oblong(header: FrameHeader) -> bool:

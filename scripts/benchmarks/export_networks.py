@@ -1,18 +1,19 @@
 """Is every network exported as it is, and how fast? A table in Markdown of all that `medtrain list model` has.
 
-    python scripts/benchmarks/export_networks.py [NAME ...] [--format onnx] [--threads 1]
+    python scripts/benchmarks/export_networks.py [NAME ...] [--format onnx] [--precision fp32] [--threads 1]
 
 Networks have random weights, and statistics of BatchNorm of what they are measured on, as a training leaves them: with
 others the numbers in a deep network grow without bound. Images are 128 x 128 in batches of 4, patches 16 x 64 x 64 in
 batches of 2, bags 200 instances of 512 features. Columns: the largest difference between what the exported network
 gives and what torch gives (probabilities; of detectors scores before suppression; of patches logits), the size of the
-file, and the median time of torch over that of the export, in this process on this CPU. Networks that no export holds
-have a row with the reason.
+file, and the median time of torch in 32 bits over that of the export, in this process on this CPU. Networks that no
+export holds have a row with the reason. With ``--precision fp16`` the difference is that of 16 bits from torch in 32.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import logging
 import tempfile
 from collections.abc import Callable, Iterator
@@ -63,8 +64,8 @@ def spec_of(name: str) -> DataSpec:
     return DataSpec.of("binary", CLASSES, 1, (16, 64, 64) if name.endswith("_3d") else (128, 128))
 
 
-def portable_of(network: nn.Module, spec: DataSpec) -> Portable:
-    """Make the export of a network as that of a task of this spec would be."""
+def portable_of(network: nn.Module, spec: DataSpec, half: bool = False) -> Portable:
+    """Make the export of a network as that of a task of this spec would be, which of 16 bits changes the network."""
     shape = (1, -1, *[1] * len(spec.size))
     mean, std = (torch.full((spec.channels,), value).view(shape) for value in (0.4, 0.2))
     task = SimpleNamespace(model=network, spec=spec, target=spec.target, views=None, mc_dropout=0, pool="mean",
@@ -73,7 +74,7 @@ def portable_of(network: nn.Module, spec: DataSpec) -> Portable:
     data = {"image_size": list(spec.size), "patch_size": list(spec.size)}
     of_cases = (portable_bags, portable_images, portable_volumes)[max(0, spec.dims - 1)]
     of_others = {BoxTarget: portable_boxes, MaskTarget: portable_masks}
-    return of_others.get(type(spec.target), of_cases)(task, ExportRequest(decision, data))
+    return of_others.get(type(spec.target), of_cases)(task, ExportRequest(decision, data, half))
 
 
 def network_named(name: str, spec: DataSpec) -> nn.Module:
@@ -109,11 +110,15 @@ def inputs_of(part: Part, spec: DataSpec) -> dict[str, torch.Tensor]:
     return {key: torch.from_numpy(drawn)}
 
 
-def measured(part: Part, spec: DataSpec, form: str, folder: Path) -> tuple[float, float, float]:
+def measured(built: nn.Module, spec: DataSpec, given: argparse.Namespace, folder: Path) -> tuple[float, float, float]:
     """Export a graph: the largest difference of what it gives first that is a score, megabytes, ratio of speeds."""
+    form, part = given.format, first_part(portable_of(built, spec))
     written, inputs = import_module(f"medtrain.export.formats.{form}"), inputs_of(part, spec)
     settle(part.network, lambda: part.network(*inputs.values()))
-    facts = written.write(part, folder / f"model{written.SUFFIX}", None, IDENTITY)
+    wanted = part
+    if given.precision == "fp16":
+        wanted = first_part(portable_of(copy.deepcopy(built), spec, half=True))
+    facts = written.write(wanted, folder / f"model{written.SUFFIX}", None, IDENTITY)
     network = network_of(form)(folder, facts)
     arrays = {key: value.numpy() for key, value in inputs.items()}
     name = "scores" if "scores" in part.outputs else next(iter(part.outputs))
@@ -125,7 +130,12 @@ def measured(part: Part, spec: DataSpec, form: str, folder: Path) -> tuple[float
     return apart, size, ours / seconds(lambda: network(**arrays))
 
 
-def rows(names: list[str], form: str) -> Iterator[str]:
+def first_part(portable: Portable) -> Part:
+    """Choose the graph that is measured: the run's, of bags that of bags so small."""
+    return portable.parts[next((own for own in portable.parts if own.startswith("up_to_")), "model")]
+
+
+def rows(names: list[str], given: argparse.Namespace) -> Iterator[str]:
     """Measure networks one by one: lines of a table."""
     for name in names:
         torch.manual_seed(0)
@@ -134,10 +144,8 @@ def rows(names: list[str], form: str) -> Iterator[str]:
             if name in WITHOUT:
                 raise UsageError(WITHOUT[name])
             network = network_named(name, spec)
-            parts = portable_of(network, spec).parts
-            part = parts[next((own for own in parts if own.startswith("up_to_")), "model")]  # of bags so small
             with tempfile.TemporaryDirectory() as folder:
-                apart, size, speed = measured(part, spec, form, Path(folder))
+                apart, size, speed = measured(network, spec, given, Path(folder))
             yield f"| {name} | {apart:.0e} | {size:.1f} | {speed:.1f} |"
         except (MedtrainError, UsageError) as error:
             yield f"| {name} | none: {error} | | |"
@@ -147,12 +155,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--format", default="onnx", choices=("onnx", "torch_export"))
+    parser.add_argument("--precision", default="fp32", choices=("fp32", "fp16"))
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     logging.disable(logging.WARNING)
     print("| network | largest difference | MB | times as fast as torch |\n|---|---|---|---|")
-    for row in rows(given.names or list(search.option_files()["model"]), given.format):
+    for row in rows(given.names or list(search.option_files()["model"]), given):
         print(row, flush=True)
 
 

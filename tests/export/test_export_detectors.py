@@ -12,6 +12,9 @@ import torch
 from PIL import Image
 
 from medtrain import model as models
+from medtrain.augment import BoxViews
+from medtrain.core.box_fusion import fuse_detections
+from medtrain.core.boxes import moved
 from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.core.suppression import Suppression
 from medtrain.export.formats import onnx as onnx_format
@@ -24,7 +27,7 @@ from medtrain.io.image import ImageForm
 from medtrain.model import Detector, Ensemble
 from medtrain.target import DataSpec, Decision
 from medtrain.target.boxes import BoxTarget
-from medtrain.task.detection.portable import portable_boxes
+from medtrain.task.detection.portable import ViewOf, portable_boxes
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -114,11 +117,38 @@ def test_a_detector_of_others_that_does_not_say_what_it_proposes_is_refused() ->
         portable_boxes(task_of(Own()), REQUEST)
 
 
-def test_views_are_refused() -> None:
-    task = task_of(network_of("yolo"))
-    task.views = SimpleNamespace(count=3)
-    with pytest.raises(UsageError, match=r"eval\.tta=3"):
-        portable_boxes(task, REQUEST)
+def test_boxes_of_views_are_fused_as_the_task_fuses_them(tmp_path: Path) -> None:
+    network = network_of("yolo")
+    task = task_of(network)
+    task.views = BoxViews(3, flip_horizontal=True, flip_vertical=True)
+    portable = portable_boxes(task, REQUEST)
+    assert list(portable.parts) == ["model", "model_view_2", "model_view_3"]
+    started = started_with(portable, tmp_path)
+    x = torch.rand(3, 1, *SIZE)
+    detector = portable.facts["input"]["detectors"][0]
+    found = detect(started, detector, x.numpy())
+    with torch.no_grad():
+        seen = [(network.detect((view - 0.4) / 0.2), place) for view, place in task.views(x)]
+    own = fuse_detections([d._replace(boxes_N4=moved(d.boxes_N4, place, back=True)) for d, place in seen])
+    near = []
+    for image, (boxes, scores, labels) in enumerate(found):
+        these = own.image_N == image
+        own_rows = own.boxes_N4[these], own.scores_N[these], own.labels_N[these]
+        one, other = (  # 1e-5 of a score weighs as 0.01 pixels
+            np.column_stack([b, 1e3 * s, 1e3 * n]) for b, s, n in ((boxes, scores, labels), own_rows)
+        )
+        near += (np.abs(one[:, None] - other).max(-1).min(0) < 0.02).tolist()
+    assert len(near) > 100 and np.mean(near) > 0.95  # of equal scores the last bit says which box fuses with which
+    alone = detect(started, {"stages": detector["stages"]}, x.numpy())
+    assert sum(len(scores) for _, scores, _ in alone) != len(own.scores_N)
+
+
+def test_a_view_is_two_matrices() -> None:
+    views = BoxViews(5, flip_horizontal=True, flip_vertical=True)
+    x = torch.rand(2, 3, *SIZE)
+    for view, (seen, place) in zip(views.further(*SIZE), list(views(x))[1:], strict=True):
+        torch.testing.assert_close(ViewOf(view, SIZE)(x), seen, atol=1e-6, rtol=0)
+        assert view.place(*SIZE) == pytest.approx(place.tolist())
 
 
 def test_a_detector_that_branches_by_what_it_sees_is_told_with_its_line(tmp_path: Path) -> None:

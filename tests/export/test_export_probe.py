@@ -101,7 +101,7 @@ def test_slices_of_volumes_get_what_their_features_get(channels: int, tmp_path: 
         with torch.no_grad():
             logits = own.model(Packed(torch.from_numpy(features), torch.tensor([0, len(features)])))
         started = Started(tmp_path, tmp_path, {"input": portable.facts["input"]}, networks, 5)
-        given = judge(started, read_case(str(file), portable.facts["input"]))
+        given = judge(started, read_case([str(file)], portable.facts["input"]), {})
         expected = spec.target.probabilities(logits.double().numpy(), 1.3)[0]
         np.testing.assert_allclose(given["probabilities"], expected, atol=1e-5)
 

@@ -91,6 +91,8 @@ def test_weights_are_found_from_elsewhere_and_others_are_told(
     monkeypatch.chdir(folder / "elsewhere")
     ran = medtrain("test", "run=../run", "eval.split=val", "name=one")
     assert ran.code == 0 and "is now" not in ran.out, ran.err
+    ran = medtrain("export", "run=../run", "output=made", "export.cases=4")
+    assert ran.code == 0 and "0 decisions changed" in ran.out, ran.err
     write(1)
     ran = medtrain("test", "run=../run", "eval.split=val", "name=two")
     assert "was trained on features of an encoder" in ran.out and "put the file back" in ran.out

@@ -75,7 +75,7 @@ def read_cases(
         case = None
         if not faults and all(cache.stored[image] is not None for image in own):  # else it is closed
             case = Case(tuple(cache[image] for image in own), None if mark is None else marks[mark])
-            faults = _unlike(case)
+            faults = unlike(case)
         files.cases.append(None if faults else case)
         if faults:
             files.problems[n] = "; ".join(faults)
@@ -108,7 +108,7 @@ def notes_of(case: Case | None) -> Notes:
     return own | {kind: f"its mask: {text}" for kind, text in mask.items() if kind not in own}
 
 
-def _unlike(case: Case) -> list[str]:
+def unlike(case: Case) -> list[str]:
     """Say what of a case lies elsewhere than its first image."""
     first = case.images[0].source
     others = [("another image of the case", image) for image in case.images[1:]]

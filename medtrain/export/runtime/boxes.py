@@ -21,7 +21,7 @@ from medtrain.core.tile_merging import CUT_PX, Views, on_originals
 from medtrain.core.truth import PredictedBoxes
 from medtrain.data.batches.box_places import grids, places
 from medtrain.data.batches.box_samples import shrunk, tile_samples, whole_samples
-from medtrain.export.runtime.images import form_of
+from medtrain.export.runtime.images import form_of, tell_notes_of
 from medtrain.export.runtime.inputs import Case, in_batches, list_cases, tell, write_whole
 from medtrain.export.runtime.started import Started, begin
 from medtrain.io.files import beside
@@ -86,6 +86,7 @@ def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
     if begun is None:
         return 2
     started, cases = begun
+    tell_notes_of(cases)
     facts, detectors = started.facts["input"], started.facts["input"]["detectors"]
     form = form_of(facts)
     headers = [read_header(case.path) for case in cases]
@@ -127,11 +128,36 @@ def samples_of(
 
 
 def detect(started: Started, detector: Mapping[str, Any], x_BCHW: NDArray[np.float32]) -> list[Detected]:
-    """Find the boxes of one network in each input of a batch, in pixels of it, the surest first.
+    """Find the boxes of one network in each input of a batch, in pixels of it, the surest first; those of views fused.
 
     Args:
-        detector: its graphs, and the rule of suppression after each.
+        detector: its graphs, and the rule of suppression after each; of further views the same, and their places.
     """
+    seen = [look(started, detector, x_BCHW)]
+    for view in detector.get("views") or ():
+        place_4 = np.array(view["place"], np.float32)
+        drawn = look(started, view, x_BCHW)
+        seen.append([(placed_back(boxes, place_4), scores, labels) for boxes, scores, labels in drawn])
+    return seen[0] if len(seen) == 1 else fused(seen)
+
+
+def fused(seen: Sequence[Sequence[Detected]]) -> list[Detected]:
+    """Fuse what several views show of each image."""
+    parts = []
+    for drawn in seen:
+        image_N = np.repeat(np.arange(len(drawn)), [len(scores) for _, scores, _ in drawn])
+        boxes, scores, labels = (np.concatenate(field) for field in zip(*drawn, strict=True))
+        parts.append(PredictedBoxes(boxes.astype(np.float64), scores.astype(np.float64), labels, image_N))
+    whole, _ = fuse_boxes(*joined(parts), len(parts))
+    of = [whole.image_N == image for image in range(len(seen[0]))]
+    return [
+        (whole.boxes_N4[own].astype(np.float32), whole.score_N[own].astype(np.float32), whole.label_N[own])
+        for own in of
+    ]
+
+
+def look(started: Started, detector: Mapping[str, Any], x_BCHW: NDArray[np.float32]) -> list[Detected]:
+    """Find the boxes of one network in one view of each input of a batch, in pixels of the view."""
     rules = [Suppression(**stage["suppression"]) for stage in detector["stages"]]
     graphs = [started.networks[stage["graph"]] for stage in detector["stages"]]
     first = graphs[0](pixels=x_BCHW)
@@ -161,8 +187,10 @@ def remaining(
 
 
 def placed_back(boxes_N4: NDArray[np.float32], place_4: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Move boxes from pixels of a network's input to those of the file."""
-    return np.asarray((boxes_N4 - np.tile(place_4[2:], 2)) / np.tile(place_4[:2], 2), np.float32)
+    """Move boxes from pixels of a network's input, or of a view, back to those of what it was made of."""
+    scale_4 = np.tile(place_4[:2], 2)
+    moved_N4 = np.asarray((boxes_N4 - np.tile(place_4[2:], 2)) / scale_4, np.float32)
+    return np.where(scale_4 < 0, np.roll(moved_N4, 2, -1), moved_N4)  # of mirrored boxes left is right
 
 
 def write(

@@ -8,7 +8,7 @@ from typing import Any
 
 from medtrain.export.runtime.classes import one_by_one
 from medtrain.export.runtime.columns import with_beside
-from medtrain.export.runtime.images import form_of, full_range
+from medtrain.export.runtime.images import form_of, full_range, tell_notes_of
 from medtrain.export.runtime.started import begin
 from medtrain.io.image import read_fitted
 from medtrain.io.picture_files import pictures_below
@@ -20,6 +20,7 @@ def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
     if begun is None:
         return 2
     started, (cases, beside) = begun
+    tell_notes_of(cases)
     form, networks = form_of(started.facts["input"]), started.networks
     return one_by_one(
         started,

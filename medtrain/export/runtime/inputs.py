@@ -15,11 +15,13 @@ from typing import Any
 
 from medtrain.core.errors import UsageError
 from medtrain.data.rows.columns import USUAL
+from medtrain.data.rows.passed_over import junk_folder, passed_by, told_barren, told_passed
 from medtrain.data.rows.paths import files_of, written_paths
 from medtrain.data.rows.people import match_patient
 from medtrain.io.cells import apart, cleaned, names, one_spelling
 from medtrain.io.dicom import is_dicom_file, read_patient_id
 from medtrain.io.pseudonym import KEY, keyed
+from medtrain.io.stats import absolute
 
 OTHER_TABLES = (".xlsx", ".xls", ".parquet", ".csv.gz", ".tsv.gz", ".txt.gz")
 TABLES = (".csv", ".tsv", ".txt")
@@ -36,6 +38,7 @@ class Case:
         path: absolute.
         cells: of its row, by column; none where it stands in no table.
         where: the row is, as messages have it.
+        beside: further files of the case, absolute.
     """
 
     name: str
@@ -43,6 +46,12 @@ class Case:
     path: str
     cells: Mapping[str, str] = field(default_factory=dict)
     where: str = ""
+    beside: tuple[str, ...] = ()
+
+    @property
+    def paths(self) -> list[str]:
+        """List all its files."""
+        return [self.path, *self.beside]
 
 
 def list_cases(
@@ -65,7 +74,7 @@ def list_cases(
         raise UsageError(f"{given}: of tables, CSV in UTF-8 is read; save it as that")
     if given.is_file() and given.name.lower().endswith(TABLES):
         return (table or cases_of_table)(given, facts)
-    files = [given] if given.is_file() else find(given)
+    files = [given] if given.is_file() else cases_below(given, find)
     if not files:
         raise UsageError(f"{given} holds nothing that can be read")
     beneath = [file.relative_to(given).as_posix() if file != given else given.absolute().name for file in files]
@@ -74,6 +83,17 @@ def list_cases(
     pattern, named = facts["patient_pattern"], list(zip(called, paths, strict=True))
     patients = [match_patient(pattern, name) if pattern else header_patient(path) for name, path in named]
     return [Case(name, patient or name, path) for (name, path), patient in zip(named, patients, strict=True)]
+
+
+def cases_below(folder: Path, find: Callable[[Path], list[Path]]) -> list[Path]:
+    """List the cases in a folder, but for those in folders that systems leave behind; tell of what is none."""
+    files = [file for file in find(folder) if not junk_folder(file.relative_to(folder))]
+    if files:
+        name = folder.absolute().name
+        told = (*told_passed(passed_by(folder, files), name, "cases"), *told_barren(folder, files, "cases"))
+        for problem in told:
+            print(f"warning: {problem}", file=sys.stderr)
+    return files
 
 
 def header_patient(path: str) -> str | None:
@@ -93,7 +113,7 @@ def in_batches(cases: Iterable[Any], size: int) -> Iterator[list[Any]]:
 def cases_of_table(file: Path, facts: Mapping[str, Any]) -> list[Case]:
     """List the cases of a table whose paths are written out, or lack a suffix."""
     columns, rows, places = read_rows(file)
-    path = find_column(columns, facts["columns"].get("path"), USUAL["path"])
+    path, *others = several_columns(columns, facts["columns"].get("path"))
     if path is None:
         raise UsageError(f"{file.name} has no column called {', '.join(USUAL['path'][:4])} or the like: {columns}")
     case, patient = (find_column(columns, facts["columns"].get(role), USUAL[role]) for role in ("case", "patient"))
@@ -109,7 +129,10 @@ def cases_of_table(file: Path, facts: Mapping[str, Any]) -> list[Case]:
     else:
         patients = [header_patient(name) for name in paths]
     whose = [given or name for given, name in zip(patients, written, strict=True)]
-    return [Case(*row) for row in zip(called, whose, paths, rows, places, strict=True)]
+    cells = [[row[name] for row in rows] for name in others if name]
+    beside = [[file if cell else "" for cell, file in zip(of, absolute(of, root), strict=True)] for of in cells]
+    further = zip(*beside, strict=True) if beside else [()] * len(rows)
+    return [Case(*row) for row in zip(called, whose, paths, rows, places, further, strict=True)]
 
 
 def patients_named(cells: Sequence[str], facts: Mapping[str, Any]) -> list[str | None]:
@@ -132,6 +155,13 @@ def read_rows(file: Path) -> tuple[list[str], list[dict[str, str]], list[str]]:
             rows.append(dict.fromkeys(columns, "") | dict(zip(columns, cells, strict=False)))
             places.append(f"{file.name} row {number}")
     return columns, rows, places
+
+
+def several_columns(columns: Sequence[str], named: Any) -> list[str | None]:
+    """Find the columns of a case's files: all that the run's configuration names, else one by `find_column`."""
+    if isinstance(named, list) and len(named) > 1 and all(str(name) in columns for name in named):
+        return [str(name) for name in named]
+    return [find_column(columns, named, USUAL["path"])]
 
 
 def find_column(columns: Sequence[str], named: Any, usual: Sequence[str]) -> str | None:

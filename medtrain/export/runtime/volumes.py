@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from medtrain.data.batches.patch_form import PatchForm
 from medtrain.data.batches.patches import Case as Voxels
 from medtrain.data.batches.patches import Visit, grid_of
+from medtrain.data.batches.volume_files import unlike
 from medtrain.data.batches.volumes import find_volumes
 from medtrain.export.runtime.classes import one_by_one
 from medtrain.export.runtime.columns import with_beside
 from medtrain.export.runtime.inputs import in_batches
 from medtrain.export.runtime.started import Started, begin
+from medtrain.io.store.fill import reason_of
 from medtrain.io.store.voxel_values import prepared_image
 from medtrain.io.volume import Source, Triple, Volume
 from medtrain.io.volume_source import read_volume
@@ -72,22 +74,37 @@ def predict(judge_volume: Judge, network: Any, folder: Path, argv: Sequence[str]
     return one_by_one(
         started,
         cases,
-        lambda n: (read_case(cases[n].path, facts), beside.of([n])),
+        lambda n: (read_case(cases[n].paths, facts), beside.of([n])),
         lambda read: judge_volume(started, *read),
     )
 
 
-def read_case(path: str, facts: dict[str, Any]) -> Any:
-    """Read a volume at the run's spacing, its values as medtrain keeps them.
+def read_case(paths: Sequence[str], facts: dict[str, Any]) -> Any:
+    """Read the volume, or volumes, of a case at the run's spacing, their values as medtrain keeps them.
 
     Args:
+        paths: of one file with all channels, or of several.
         facts: the node `input` of model.json.
 
     Raises:
         ValueError: with a short reason.
     """
     window, spacing = facts["form"]["window"], facts["spacing"]
-    return Voxels((hold(path, read_volume(path), spacing, facts["channels"], window),))
+    if len(paths) == 1:
+        return Voxels((hold(paths[0], read_volume(paths[0]), spacing, facts["channels"], window),))
+    held, faults = [], []
+    for path in paths:
+        try:
+            volume = read_volume(path)
+            held.append(hold(path, volume, spacing, len(volume.x_CDHW), window))
+        except Exception as error:  # of each it is said
+            faults.append(reason_of(error))
+    case = None if faults else Voxels(tuple(held))
+    if faults := faults if case is None else unlike(case):
+        raise ValueError("; ".join(faults))
+    if case.channels != facts["channels"]:
+        raise ValueError(f"{case.channels} channels, where {facts['channels']} are wanted")
+    return case
 
 
 def hold(path: str, volume: Volume, spacing: Any, channels: int, window: Any = None) -> Any:

@@ -82,7 +82,6 @@ def portable_volumes(task: Any, request: ExportRequest) -> Portable:
     form, spec = patch_form(request.data, task.spec), task.spec
     refuse_drawn(task)
     refuse_patches(form)
-    refuse_several(request.data)
     members = len(task.model.members) if isinstance(task.model, Ensemble) else 1
     example = (2, spec.channels, *form.size)
     width = spec.n_logits + (task.pool == "attention")
@@ -125,10 +124,13 @@ def facts_of_patches(form: PatchForm, spacing: Sequence[float] | None, channels:
 
 
 def refuse_several(data: Mapping[str, Any]) -> None:
-    """Refuse (UsageError) cases of several files, an image each."""
+    """Refuse (UsageError) cases of several files, an image each, where label maps are written for one."""
     columns = (data.get("columns") or {}).get("path")
     if isinstance(columns, list) and len(columns) > 1:
-        raise UsageError(f"data.columns.path={columns}: cases of several files can't be exported yet")
+        raise UsageError(
+            f"data.columns.path={columns}: the export of a segmentation reads one file a case: put its images "
+            "together as one NIfTI file with a channel each"
+        )
 
 
 def odd_volumes(source: Path, folder: Path) -> None:

@@ -22,7 +22,6 @@ from medtrain.task.classification.portable_volumes import (
     keep_volume,
     odd_volumes,
     refuse_patches,
-    refuse_several,
 )
 from medtrain.task.mil.portable import portable_bags
 
@@ -98,11 +97,10 @@ def of_slices(task: Any, request: ExportRequest, head: Portable) -> Portable:
     """Put the encoder of slices before the head, which pools those of a volume.
 
     Raises:
-        UsageError: patches lie where only masks say, or cases are several files.
+        UsageError: patches lie where only masks say.
     """
     form, encoder = patch_form(request.data, None), SliceEncoder(request.encoder)
     refuse_patches(form)
-    refuse_several(request.data)
     slices = torch.linspace(0, 1, 2 * int(np.prod(form.size[1:]))).reshape(2, 1, *form.size[1:])
     with torch.no_grad():
         channels = task.spec.channels // encoder.eval()(slices)[0].shape[1]
