@@ -73,7 +73,10 @@ def test_quantities_of_bags(folder: Path, medtrain: Callable[..., Ran]) -> None:
     assert agreed(folder / "made")
 
 
-def test_a_network_of_others_that_cannot_be_traced(folder: Path, medtrain: Callable[..., Ran]) -> None:
+def test_a_network_of_others_that_cannot_be_traced(
+    folder: Path, medtrain: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDTRAIN_CONFIG_DIR", str(folder))
     (folder / "branching.py").write_text(
         "from torch import nn\n\n\nclass Net(nn.Module):\n    def __init__(self, spec) -> None:\n"
         "        super().__init__()\n        self.last = nn.Linear(1, spec.n_logits)\n\n    def forward(self, x):\n"
