@@ -99,9 +99,11 @@ def read_case(paths: Sequence[str], facts: dict[str, Any]) -> Any:
             held.append(hold(path, volume, spacing, len(volume.x_CDHW), window))
         except Exception as error:  # of each it is said
             faults.append(reason_of(error))
-    case = None if faults else Voxels(tuple(held))
-    if faults := faults if case is None else unlike(case):
+    if faults:
         raise ValueError("; ".join(faults))
+    case = Voxels(tuple(held))
+    if apart := unlike(case):
+        raise ValueError("; ".join(apart))
     if case.channels != facts["channels"]:
         raise ValueError(f"{case.channels} channels, where {facts['channels']} are wanted")
     return case
