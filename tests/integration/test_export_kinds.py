@@ -77,6 +77,11 @@ def test_bags_of_patients(folder: Path, medtrain: Callable[..., Ran]) -> None:
     ran = medtrain("export", "run=run", "output=made")
     assert ran.code == 0, ran.err
     checked(folder / "made")
+    ran = medtrain("export", "run=run", "output=half", "export.precision=fp16")
+    assert ran.code == 0, ran.err
+    parity = json.loads((folder / "half" / "parity.json").read_text())
+    assert (parity["limit"], 1e-7 < parity["largest"] <= 1e-3) == (1e-3, True)
+    assert all("from where it tips" in text for text in parity["changed"])
     (folder / "new.csv").write_text("slide_id,patient\ns0,A\ns5,B\ns1,A\ns9,C\nnone,C\n")
     tables = []
     for run in ("run", "made"):
