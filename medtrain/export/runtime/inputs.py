@@ -90,8 +90,7 @@ def cases_below(folder: Path, find: Callable[[Path], list[Path]]) -> list[Path]:
     files = [file for file in find(folder) if not junk_folder(file.relative_to(folder))]
     if files:
         name = folder.absolute().name
-        told = (*told_passed(passed_by(folder, files), name, "cases"), *told_barren(folder, files, "cases"))
-        for problem in told:
+        for problem in (*told_passed(passed_by(folder, files), name, "cases"), *told_barren(folder, files, "cases")):
             print(f"warning: {problem}", file=sys.stderr)
     return files
 
