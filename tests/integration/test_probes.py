@@ -123,6 +123,8 @@ def test_slices_of_volumes(medtrain: Callable[..., Ran], folder: Path) -> None:
     run = medtrain("train", *words, "model=gated_attention_mil", "hydra.run.dir=run")
     assert run.code == 0, run.err
     assert " 0 volumes encoded now" in run.out and "slices" in run.out
+    ran = medtrain("export", "run=run", "output=made", "export.cases=3")
+    assert ran.code == 0 and "0 decisions changed" in ran.out, ran.err
     image = nifti(folder / "volume.nii.gz")
     ran = medtrain("explain", "run=run", f"input={image}", "output=maps")
     assert ran.code == 0, ran.err
