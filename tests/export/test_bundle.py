@@ -30,7 +30,8 @@ def test_a_program_is_whole_and_has_no_undefined_name(name: str, form: str, tmp_
     imported = {node.module for node in ast.walk(ast.parse(made.text)) if isinstance(node, ast.ImportFrom)}
     assert not [module for module in imported if str(module).startswith("medtrain")]
     assert ("torch" in made.packages) == (form == "torch_export")
-    assert not {"scipy", "pandas", "sklearn"} & set(made.packages)
+    unwanted = {"pandas", "sklearn"} | ({"scipy"} if name != "masks" else set())  # whose components scipy labels
+    assert not unwanted & set(made.packages)
 
 
 def test_it_names_the_installed_versions_of_what_it_needs() -> None:
