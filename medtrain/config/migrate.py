@@ -22,7 +22,6 @@ SINCE_0_1: dict[str, Any] = {
     "data.target": "auto",
     "data.unit_name": None,
     "data.val_after": None,
-    "data.images_per_case": None,
     **dict.fromkeys(("data.covariates", "data.covariate_kinds", "data.control")),
     "data.columns.time": None,
     "data.columns.event": None,
