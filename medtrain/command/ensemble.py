@@ -142,11 +142,13 @@ def _facts(members: Sequence[Member]) -> dict[str, Any]:
 
 
 def _united(members: Sequence[Member]) -> dict[str, Any]:
-    """Give what a spec has of all members: columns beside the images, and the spacings where they are several."""
+    """Give what a spec has of all members: columns beside the images, the axes that any of them was planned not to
+    mirror, and the spacings where they are several."""
     specs = [member.spec for member in members]
     spacings = list(dict.fromkeys(spec.spacing for spec in specs if spec.spacing))
     return {
         "covariates": [column.to_dict() for column in united([spec.covariates for spec in specs])],
+        "directed": sorted({axis for spec in specs for axis in spec.directed}),
         "spacings": [list(spacing) for spacing in spacings] if len(spacings) > 1 else [],
     }
 

@@ -138,7 +138,8 @@ def _alike(members: list[Member]) -> None:
         spec |= dict.fromkeys(member.spec.target.learns)
         spec["covariates"] = [(column.name, column.kind) for column in member.spec.covariates]
         if member.spec.strides:  # planned from its own training cases; it sees others by its own plan
-            spec |= dict.fromkeys(("size", "spacing", "strides")) | {"intensity": bool(member.spec.intensity)}
+            spec |= dict.fromkeys(("size", "spacing", "strides", "directed"))
+            spec["intensity"] = bool(member.spec.intensity)
         if not member.spec.dims:  # networks for bags keep the statistics of their own training features
             spec |= {"mean": None, "std": None}
         return {

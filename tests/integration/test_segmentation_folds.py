@@ -24,6 +24,9 @@ def test_folds_of_other_intensities_are_one_ensemble(medtrain: Callable[..., Ran
     assert swept.code == 0, swept.out + swept.err
     plans = [json.loads((folder / "cv" / str(n) / "run.json").read_text())["spec"] for n in range(3)]
     assert len({str(plan["intensity"]) for plan in plans}) == 3  # of CT: what masks mark in the training cases
+    fields = json.loads((folder / "cv" / "1" / "run.json").read_text())
+    fields["spec"]["directed"] = [1]  # as a fold plans whose cases show an order that those of others don't
+    (folder / "cv" / "1" / "run.json").write_text(json.dumps(fields))
     ran = medtrain("ensemble", "runs=cv/[012]", "hydra.run.dir=all")
     assert ran.code == 0, ran.out + ran.err
     metrics = json.loads((folder / "all" / "test_metrics.json").read_text())
@@ -33,6 +36,7 @@ def test_folds_of_other_intensities_are_one_ensemble(medtrain: Callable[..., Ran
     assert metrics["metrics"]["dice"]["value"] == pytest.approx(pooled["dice_nodule"].mean())
     held = torch.load(folder / "all" / "checkpoints" / "best.ckpt", weights_only=True)["medtrain"]
     assert [spec["intensity"] for spec in held["member_specs"]] == [plan["intensity"] for plan in plans]
+    assert held["spec"]["directed"] == [1]  # no member is shown mirror images of that axis
 
     tested = medtrain("test", "run=all", "data.phantom_seed=9", "data.patients=10", "name=outside")
     assert tested.code == 0, tested.out + tested.err
