@@ -19,7 +19,7 @@ from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.core.suppression import Suppression
 from medtrain.export.formats import onnx as onnx_format
 from medtrain.export.portable import ExportRequest
-from medtrain.export.runtime.boxes import detect, samples_of
+from medtrain.export.runtime.boxes import detect, fused, placed_back, samples_of
 from medtrain.export.runtime.inputs import Case
 from medtrain.export.runtime.network_onnx import Network
 from medtrain.export.runtime.started import Started
@@ -130,15 +130,15 @@ def test_boxes_of_views_are_fused_as_the_task_fuses_them(tmp_path: Path) -> None
     with torch.no_grad():
         seen = [(network.detect((view - 0.4) / 0.2), place) for view, place in task.views(x)]
     own = fuse_detections([d._replace(boxes_N4=moved(d.boxes_N4, place, back=True)) for d, place in seen])
-    near = []
-    for image, (boxes, scores, labels) in enumerate(found):
+    given = [[tuple(np.asarray(f[d.image_N == n]) for f in d[:3]) for n in range(3)] for d, _ in seen]
+    for view, (_, place) in zip(given, seen, strict=True):
+        view[:] = [(placed_back(boxes, place.numpy()), *more) for boxes, *more in view]
+    for image, (boxes, scores, labels) in enumerate(fused(given)):  # by itself, as near scores fuse by the last bit
         these = own.image_N == image
-        own_rows = own.boxes_N4[these], own.scores_N[these], own.labels_N[these]
-        one, other = (  # 1e-5 of a score weighs as 0.01 pixels
-            np.column_stack([b, 1e3 * s, 1e3 * n]) for b, s, n in ((boxes, scores, labels), own_rows)
-        )
-        near += (np.abs(one[:, None] - other).max(-1).min(0) < 0.02).tolist()
-    assert len(near) > 100 and np.mean(near) > 0.95  # of equal scores the last bit says which box fuses with which
+        np.testing.assert_allclose(boxes, own.boxes_N4[these], atol=1e-3)
+        np.testing.assert_allclose(scores, own.scores_N[these], atol=1e-6)
+        np.testing.assert_array_equal(labels, own.labels_N[these])
+    assert len(found) == 3 and sum(len(scores) for _, scores, _ in found) > 100
     alone = detect(started, {"stages": detector["stages"]}, x.numpy())
     assert sum(len(scores) for _, scores, _ in alone) != len(own.scores_N)
 
