@@ -28,6 +28,7 @@ from medtrain.data.refusal import refuse_or_tell
 from medtrain.data.rows.covariate_cells import Columns, coded
 from medtrain.data.rows.groups import group_columns
 from medtrain.data.rows.manifest import Manifest
+from medtrain.data.rows.paths import BLANK
 from medtrain.data.several import SeveralRows
 from medtrain.data.source import declared, reader
 from medtrain.data.splitting import Splitting, excluded, told_twins
@@ -262,6 +263,7 @@ class Data(SeveralRows, Loaders):
         self._take_columns(self.slots, np.full(len(manifest), ""))
         self.errors = {n: problem.detail for n, problem in manifest.bad if problem.kind.endswith("_conflict")}
         self.errors |= files.problems
+        self.errors |= {n: problem.detail for n, problem in manifest.bad if problem.detail == BLANK}
         self.readable = np.array([row for row in range(len(manifest)) if row not in self.errors], np.int64)
         self.settle()
 

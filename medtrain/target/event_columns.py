@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medtrain.target.numbers import as_written
 from medtrain.target.outcome import Predicted
 from medtrain.target.table import NumberColumns, as_numbers
 
@@ -47,6 +48,10 @@ class EventColumns(NumberColumns):
             return {"risk_group": [GROUPS[int(value)] for value in values]}
         time_N, event_N = np.asarray(values, np.float64).reshape(-1, 2).T
         return {"time": time_N, "event": event_N.astype(np.int64)}
+
+    def from_batch(self, y: Array) -> Array:
+        """Code ``y`` as times and events."""
+        return as_written(y)
 
     def labels(self, table: pd.DataFrame, what: str) -> Array:
         if what == "prediction":

@@ -91,3 +91,9 @@ def far_off(file: str, column: str, known: Array) -> list[Problem]:
         f"{middle:g}: {shown}; where they stand for 'unknown', leave them out with data.filter"
     )
     return [Problem("far_value", file, detail, "warning")]
+
+
+def as_written(values: npt.ArrayLike) -> Array:
+    """Read numbers of single precision as the shortest ones that it writes so, which are what people wrote."""
+    single = np.asarray(values, np.float32)
+    return np.array([float(str(value)) for value in single.ravel()]).reshape(single.shape)

@@ -17,7 +17,7 @@ from medtrain.target.alone import Linear, ridge
 from medtrain.target.base import Form, Policy, Target, Words
 from medtrain.target.cases import CaseTarget
 from medtrain.target.decision import Decision
-from medtrain.target.numbers import numbers_of
+from medtrain.target.numbers import as_written, numbers_of
 from medtrain.target.outcome import Outcome, Predicted
 from medtrain.target.reading import Labels, NamedTarget, refuse_keys
 from medtrain.target.table import NumberColumns, as_numbers
@@ -118,9 +118,8 @@ class Value(NumberColumns, NamedTarget, CaseTarget):
         return np.asarray(values, np.float32).reshape(-1, len(self.classes))
 
     def from_batch(self, y: Array) -> Array:
-        """Code ``y`` as values: the shortest numbers that single precision writes so, which are what people wrote."""
-        single = np.asarray(y, np.float32)
-        return np.array([float(str(value)) for value in single.ravel()]).reshape(single.shape)
+        """Code ``y`` as values."""
+        return as_written(y)
 
     def cannot_choose(self, values: Array, monitors: Collection[str]) -> tuple[str, str] | None:
         if fault := self.unknown_monitor(monitors):

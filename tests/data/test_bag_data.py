@@ -158,6 +158,24 @@ def test_a_label_table_is_no_csv_of_bags(folder: Path) -> None:
     assert not is_csv_bags(folder / "table.csv")
 
 
+def test_columns_beside_names_of_files_are_no_features(folder: Path) -> None:
+    """A table of `label,slide,age` looks like a CSV of bags with one feature, the age."""
+    rows = (folder / "table.csv").read_text().splitlines()[1:]
+    lines = [
+        "label,slide_id,age",
+        *(f"{label},{name},{n}" for n, (name, label, _) in enumerate(r.split(",") for r in rows)),
+    ]
+    (folder / "ages.csv").write_text("\n".join(lines) + "\n")
+    assert is_csv_bags(folder / "ages.csv")
+    made = data(folder, table=str(folder / "ages.csv"))
+    made.prepare()
+    assert (made.spec.channels, int(made.lengths.max())) == (6, 7)
+    beside = (folder / "ages.csv").rename(folder / "bags" / "ages.csv")
+    made = data(folder, table=str(beside), root=None)
+    made.prepare()
+    assert made.spec.channels == 6
+
+
 def test_what_is_wrong_in_csv_bags_is_told_with_rows(tmp_path: Path) -> None:
     file = tmp_path / "b.csv"
     file.write_text(CSV + "1,b,1,1,1\n0,c,1,,1\n1,d,1,1,1\n")

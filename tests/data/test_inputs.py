@@ -44,6 +44,14 @@ def test_inputs(make: Make, tmp_path: Path) -> None:
         ImageData.for_inputs(cfg, spec, tmp_path / "empty")
 
 
+def test_a_blank_path_is_not_the_folder_of_the_table(make: Make, tmp_path: Path) -> None:
+    data = make()
+    data.prepare()
+    table = write_table(tmp_path, "image,patient\n0.png,a\n,b\n", "inputs.csv")
+    listed = ImageData.for_inputs(data.cfg, data.spec, table)
+    assert listed.errors == {1: "the path is blank"} and listed.cases["path"][1] == ""
+
+
 def test_real_chest_films_to_predict(test_data: Path, tmp_path: Path) -> None:
     spec = DataSpec.of("binary", ("0", "1"), 1, (32, 32), mean=(0.449,), std=(0.226,))
     films = ImageData.for_inputs(config(cache_dir=str(tmp_path)), spec, test_data / "xray")

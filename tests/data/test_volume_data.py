@@ -214,3 +214,7 @@ def test_volumes_to_predict(table: Path, cache: Path, tmp_path: Path) -> None:
     listed = tmp_path / "list.csv"
     listed.write_text("image\nnew/ct\nnew/a/one.nii.gz\n")
     assert len(VolumeData.for_inputs(cfg, spec, listed).readable) == 2
+    beside = folder / "ct" / "list.csv"  # in a folder that is a series itself, for which a blank path doesn't stand
+    beside.write_text("image,patient\n,a\n../a/one.nii.gz,b\n")
+    inputs = VolumeData.for_inputs(cfg, spec, beside)
+    assert inputs.errors == {0: "the path is blank"} and inputs.readable.tolist() == [1]

@@ -252,3 +252,9 @@ def test_validation_without_comparisons_can_t_choose():
     assert fault is not None and "1 events" in fault[0]
     assert target.cannot_choose(np.array([[3.0, 1], [4, 0]]), ["val_c_index", None]) is None
     assert "val_auroc" in target.cannot_choose(np.array([[3.0, 1], [4, 0]]), ["val_auroc"])[0]
+
+
+def test_times_of_batches_are_those_of_the_table():
+    values = np.array([[3.68, 1], [120.1, 0]])
+    event = Event(("died",))
+    assert event.from_batch(event.batch_labels(values)).tolist() == values.tolist()

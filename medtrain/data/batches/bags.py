@@ -20,7 +20,7 @@ from medtrain.data.batches.packed import CaseBags, Few, OfInstances, PackedBatch
 from medtrain.data.batches.tumour import TumourMasks
 from medtrain.data.files import Files
 from medtrain.data.loaders import Rows
-from medtrain.data.rows.bags import csv_rows
+from medtrain.data.rows.bags import csv_rows, holds_features
 from medtrain.data.rows.columns import IGNORED
 from medtrain.data.rows.manifest import Manifest
 from medtrain.data.settings import choice, normalisation
@@ -31,7 +31,7 @@ from medtrain.data.source import reader
 from medtrain.encoder import Encoder
 from medtrain.io.cache_root import cache_root
 from medtrain.io.content import first_with_same
-from medtrain.io.csv_bags import CsvBags, is_csv_bags, read_csv_bags
+from medtrain.io.csv_bags import CsvBags, read_csv_bags
 from medtrain.io.store.features import PackedBags, pack_bags
 from medtrain.target import DataSpec
 
@@ -73,7 +73,7 @@ class BagData(Data):
         return SlideReader(self.cfg, self.encoder, not self.synthetic, self.progress, self.report)
 
     def inputs(self, path: Path) -> Manifest:
-        if path.is_file() and is_csv_bags(path):
+        if path.is_file() and holds_features(path, self.cfg):
             return csv_rows(read_csv_bags(path))
         listed = None if self.encoder is None else list_slides(path, self.cfg)
         return list_bags(path, self.cfg) if listed is None else listed

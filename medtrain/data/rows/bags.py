@@ -14,7 +14,7 @@ from medtrain.core.words import nearest
 from medtrain.data.rows.manifest import Manifest
 from medtrain.data.rows.paths import table_root
 from medtrain.io.bags import find_bag
-from medtrain.io.csv_bags import CsvBags
+from medtrain.io.csv_bags import CsvBags, is_csv_bags
 from medtrain.io.dicom_slide import ENDINGS, slide_file, slides_in
 from medtrain.io.stats import absolute
 from medtrain.io.table import Listing, RawTable
@@ -22,6 +22,16 @@ from medtrain.io.table import Listing, RawTable
 BAG_NAMES = ("bag", "slide", "slide_id", "path", "file", "filename", "image")
 SLIDE_NAMES = ("slide", "slide_path", "path", "file", "filename", "slide_id", "image")
 FILE = "file of the bag or slide"  # the column that is added
+
+
+def holds_features(table: Path, cfg: Mapping[str, Any]) -> bool:
+    """Tell whether a table holds the features of bags itself. One of `label,slide,age` looks alike: files of bags that
+    its second column names, and data.root or data.covariates, say that it doesn't."""
+    if cfg.get("root") or cfg.get("covariates") or not is_csv_bags(table):
+        return False
+    with open(table, encoding="utf-8-sig", errors="replace") as file:
+        names = [cells[1].strip().strip('"') for _ in range(2) if len(cells := file.readline().split(",")) > 1]
+    return not any(find_bag(table.parent, name).is_file() for name in names if name)
 
 
 def with_files(raw: RawTable, cfg: Mapping[str, Any]) -> tuple[RawTable, dict[str, Any]]:

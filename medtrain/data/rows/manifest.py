@@ -18,7 +18,7 @@ from medtrain.data.rows.columns import MASK, SLIDE, TISSUE, find_columns, rivals
 from medtrain.data.rows.filter import matching
 from medtrain.data.rows.header_patients import header_patients
 from medtrain.data.rows.label_map import renamed, unlike_the_model
-from medtrain.data.rows.paths import files_of, missing, table_root, written_paths
+from medtrain.data.rows.paths import files_of, missing, table_root, without_path, written_paths
 from medtrain.data.rows.people import patients_of, perhaps_one, told_alike, told_rounded
 from medtrain.data.rows.slide_scale import ROLES, scales_of
 from medtrain.data.settings import choice
@@ -203,14 +203,13 @@ def _identify(raw: RawTable, columns: Mapping[str, Any], cfg: Mapping[str, Any],
     root = table_root(cfg, raw.file.parent)
     written, form = written_paths(raw.column(column), cfg, root)
     path, states = files_of(written, root)
-    bad = [(n, Problem("missing", where[n], "the path is blank")) for n, name in enumerate(written) if not name]
-    bad += missing(written, path, states, where, folders)
+    bad = without_path(written, where) + missing(written, path, states, where, folders)
     beside: list[list[str]] = []
     for name in others:
         beside.append(_files(raw, name, root))
         bad += missing(raw.column(name), beside[-1], stat_files(beside[-1]), where, folders)
-        blank = f"the cell of {name!r} is blank"
-        bad += [(n, Problem("missing", where[n], blank)) for n, file in enumerate(beside[-1]) if not file]
+        empty = f"the cell of {name!r} is blank"
+        bad += [(n, Problem("missing", where[n], empty)) for n, file in enumerate(beside[-1]) if not file]
     masks = None
     if columns.get(MASK):
         masks = _files(raw, columns[MASK], root)

@@ -17,6 +17,7 @@ from medtrain.io.image import SUFFIXES
 from medtrain.io.stats import MISSING, NO_FILE, absolute, stat_files
 
 FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
+BLANK = "the path is blank"
 _WINDOWS = re.compile(r"^[A-Za-z]:[\\/]|\\")
 
 
@@ -53,9 +54,9 @@ def files_of(written: Sequence[str], root: Path) -> tuple[list[str], NDArray[np.
     """Make paths absolute and look at their files; of missing ones, other forms of letters and of separators count.
 
     Returns:
-        absolute paths, and size and time of each (see `stat_files`).
+        absolute paths, '' where nothing is written, and size and time of each (see `stat_files`).
     """
-    path = absolute(written, root)
+    path = [file if name else "" for name, file in zip(written, absolute(written, root), strict=True)]
     states = stat_files(path)
     for n in np.flatnonzero(states[:, 0] == MISSING).tolist():
         for other in _otherwise(path[n]):
@@ -68,6 +69,11 @@ def files_of(written: Sequence[str], root: Path) -> tuple[list[str], NDArray[np.
 def _otherwise(path: str) -> list[str]:
     forms = [unicodedata.normalize(form, path) for form in FORMS] if not path.isascii() else []
     return forms + [path.replace("\\", "/")] * ("\\" in path)
+
+
+def without_path(written: Sequence[str], where: Sequence[str]) -> list[tuple[int, Problem]]:
+    """Find positions where no path is written."""
+    return [(n, Problem("missing", where[n], BLANK)) for n, name in enumerate(written) if not name]
 
 
 def missing(

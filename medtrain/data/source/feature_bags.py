@@ -10,11 +10,11 @@ import numpy as np
 
 from medtrain.core.errors import Problem, UsageError
 from medtrain.core.progress import Progress
-from medtrain.data.rows.bags import csv_rows, with_files
+from medtrain.data.rows.bags import csv_rows, holds_features, with_files
 from medtrain.data.rows.clinical import read_rows
 from medtrain.data.rows.manifest import Manifest, manifest_of
 from medtrain.data.source import ROOT, SLIDE_TABLE, SLIDES, TABLE, Source
-from medtrain.io.csv_bags import CsvBags, is_csv_bags, read_csv_bags
+from medtrain.io.csv_bags import CsvBags, read_csv_bags
 from medtrain.target import DataSpec
 from medtrain.target.labels import labels_of
 
@@ -22,7 +22,7 @@ from medtrain.target.labels import labels_of
 @Source(TABLE, SLIDE_TABLE, ROOT, SLIDES, batches="bags")
 def feature_bags(cfg: Mapping[str, Any], spec: DataSpec | None, progress: Progress | None) -> Manifest:
     """Read a row a bag; arguments as of `medtrain.data.source.reader`."""
-    if cfg.get("table") and is_csv_bags(table := Path(str(cfg["table"])).expanduser()):
+    if cfg.get("table") and holds_features(table := Path(str(cfg["table"])).expanduser(), cfg):
         if cfg.get("slide_table"):
             raise UsageError(f"data.slide_table: {table.name} is a CSV of bags, which has its labels in it")
         return _labelled(read_csv_bags(table), cfg, spec)
