@@ -60,6 +60,12 @@ def test_files_are_short() -> None:
     assert not {str(p.relative_to(ROOT)): n for p, n in lengths.items() if n > LONGEST}
 
 
+def test_no_two_test_files_have_one_name() -> None:
+    of_no_package = [path for path in (ROOT / "tests").rglob("test_*.py") if not (path.parent / "__init__.py").exists()]
+    names = [path.name for path in of_no_package]
+    assert not {name for name in names if names.count(name) > 1}  # pytest would collect one of them alone
+
+
 def _named(node: ast.AST) -> str | None:
     """Tell the name that a piece of syntax gives to a thing."""
     if isinstance(node, ast.Name | ast.Attribute):

@@ -60,7 +60,7 @@ def curve(table: Path, sampler: str, seed: int, trials: int, epochs: int, folder
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("tables", type=Path, nargs="*")
     parser.add_argument("--trials", type=int, default=12)

@@ -75,11 +75,11 @@ def main() -> None:
     parser.add_argument("--patch", type=int, default=128)
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    args.folder.mkdir(parents=True, exist_ok=True)
+    write_volume(args.folder / "volume.nii", args.size)
     if args.alone:
         print(json.dumps(predict(args.folder, args.classes, args.patch, args.spacing)))
         return
-    args.folder.mkdir(parents=True, exist_ok=True)
-    write_volume(args.folder / "volume.nii", args.size)
     words = [sys.executable, __file__, str(args.folder), "--alone", "--classes", str(args.classes)]
     words += ["--patch", str(args.patch), "--spacing", str(args.spacing)]
     made = subprocess.run(words, capture_output=True, text=True)
