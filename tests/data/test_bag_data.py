@@ -176,6 +176,14 @@ def test_columns_beside_names_of_files_are_no_features(folder: Path) -> None:
     assert made.spec.channels == 6
 
 
+def test_a_csv_of_bags_is_read_for_prediction_where_training_had_files(folder: Path) -> None:
+    made = data(folder)
+    made.prepare()
+    (folder / "new.csv").write_text("label,bag,f1,f2,f3,f4,f5,f6\n1,a,1,2,3,4,5,6\n1,a,6,5,4,3,2,1\n")
+    inputs = BagData.for_inputs(made.cfg, made.spec, folder / "new.csv")
+    assert inputs.cases["case"].tolist() == ["a"] and inputs.errors == {} and inputs.lengths.tolist() == [2]
+
+
 def test_what_is_wrong_in_csv_bags_is_told_with_rows(tmp_path: Path) -> None:
     file = tmp_path / "b.csv"
     file.write_text(CSV + "1,b,1,1,1\n0,c,1,,1\n1,d,1,1,1\n")

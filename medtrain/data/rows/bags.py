@@ -25,13 +25,13 @@ FILE = "file of the bag or slide"  # the column that is added
 
 
 def holds_features(table: Path, cfg: Mapping[str, Any]) -> bool:
-    """Tell whether a table holds the features of bags itself. One of `label,slide,age` looks alike: files of bags that
-    its second column names, and data.root or data.covariates, say that it doesn't."""
-    if cfg.get("root") or cfg.get("covariates") or not is_csv_bags(table):
+    """Tell whether a table holds the features of bags itself. One of `label,slide,age` looks alike: it doesn't where
+    its second column names files of bags."""
+    if not is_csv_bags(table):
         return False
     with open(table, encoding="utf-8-sig", errors="replace") as file:
         names = [cells[1].strip().strip('"') for _ in range(2) if len(cells := file.readline().split(",")) > 1]
-    return not any(find_bag(table.parent, name).is_file() for name in names if name)
+    return not any(find_bag(table_root(cfg, table.parent), name).is_file() for name in names if name)
 
 
 def with_files(raw: RawTable, cfg: Mapping[str, Any]) -> tuple[RawTable, dict[str, Any]]:

@@ -22,7 +22,8 @@ from medtrain.target.labels import labels_of
 @Source(TABLE, SLIDE_TABLE, ROOT, SLIDES, batches="bags")
 def feature_bags(cfg: Mapping[str, Any], spec: DataSpec | None, progress: Progress | None) -> Manifest:
     """Read a row a bag; arguments as of `medtrain.data.source.reader`."""
-    if cfg.get("table") and holds_features(table := Path(str(cfg["table"])).expanduser(), cfg):
+    files = cfg.get("root") or cfg.get("covariates")  # such keys are of bags in files, be these there or not
+    if cfg.get("table") and not files and holds_features(table := Path(str(cfg["table"])).expanduser(), cfg):
         if cfg.get("slide_table"):
             raise UsageError(f"data.slide_table: {table.name} is a CSV of bags, which has its labels in it")
         return _labelled(read_csv_bags(table), cfg, spec)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from medtrain.core.cells import cells_around
 from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.data.batches.bag_places import laid_out
-from medtrain.data.rows.bags import BAG_NAMES
+from medtrain.data.rows.bags import BAG_NAMES, holds_features
 from medtrain.data.rows.columns import USUAL
 from medtrain.data.rows.people import match_patient
 from medtrain.export.runtime.classes import one_by_one
@@ -24,7 +24,7 @@ from medtrain.export.runtime.columns import read_beside
 from medtrain.export.runtime.inputs import Case, find_column, list_cases, patients_named, read_rows
 from medtrain.export.runtime.started import Predict, Started, start
 from medtrain.io.bags import HDF5, SUFFIXES, Bag, find_bag, read_hdf5_bag, settled_tile
-from medtrain.io.csv_bags import CsvBags, is_csv_bags, read_csv_bags
+from medtrain.io.csv_bags import CsvBags, read_csv_bags
 from medtrain.io.picture_files import files_below
 from medtrain.io.store.fill import reason_of
 
@@ -33,7 +33,7 @@ def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
     """Predict bags; returns 0, 1 where any could not be read, 2 where nothing could be done."""
     try:
         started = start(network, folder, argv)
-        table = read_csv_bags(started.input) if is_csv_bags(started.input) else None
+        table = read_csv_bags(started.input) if holds_features(started.input, {}) else None
         if table is not None:
             cases = [Case(name, name, str(number)) for number, name in enumerate(table.names)]
         else:
