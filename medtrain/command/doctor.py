@@ -94,11 +94,13 @@ def _devices() -> list[Check]:
     def gpus() -> Check:
         import torch
 
+        from medtrain.command.precision import cuda_has_bfloat16
+
         count = torch.cuda.device_count()
         if count == 0:
             return "GPU", "note", f"none; training runs on {cores()} CPU cores"
         names = [torch.cuda.get_device_name(i) for i in range(count)]
-        return "GPU", "ok", f"{count}: {', '.join(names)}; bf16 {'yes' if torch.cuda.is_bf16_supported() else 'no'}"
+        return "GPU", "ok", f"{count}: {', '.join(names)}; bf16 {'yes' if cuda_has_bfloat16() else 'no'}"
 
     return [_guarded("torchvision operators", operators), _guarded("GPU", gpus)]
 

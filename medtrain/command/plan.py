@@ -20,6 +20,7 @@ from medtrain.command.doctor import size
 from medtrain.command.forecast import Forecast, forecast
 from medtrain.command.new_experiment import HOME, is_at_home, place_of
 from medtrain.command.opening import imbalance_of
+from medtrain.command.precision import cuda_has_bfloat16
 from medtrain.config.compose import compose, resolved
 from medtrain.config.quote import quote_paths
 from medtrain.core.errors import DataError
@@ -113,7 +114,7 @@ def look(cfg: DictConfig, listed: Manifest) -> Facts:
     machine = measured_machine(
         str(gpu.name) if gpu else None,
         gpu.total_memory / 1e9 if gpu else 0.0,
-        bool(gpu and torch.cuda.is_bf16_supported()),
+        cuda_has_bfloat16(),
     )
     sites = len({site for site in listed.site or () if site})
     more = {"official": listed.split is not None, "sites": sites, "weights": weights_here()}
