@@ -209,8 +209,7 @@ def model(cfg: DictConfig, spec: DataSpec, training: bool, members: list[Node] |
     check_passes(networks[0], passes)
     if not members:
         return networks[0]
-    specs = [own for _, own in nodes]
-    return Ensemble(networks, readers=[own.target for own in specs], specs=specs)
+    return Ensemble(networks, specs=[own for _, own in nodes])
 
 
 def memory(cfg: DictConfig, spec: DataSpec, batch: int) -> dict[str, float] | None:

@@ -22,7 +22,7 @@ from medtrain.io.files import write_json, write_text
 from medtrain.report.html import draw
 from medtrain.report.progress import bar
 from medtrain.report.views import PicturesPage
-from medtrain.task.explanation import Explanation, Request
+from medtrain.task.explanation import Explanation, Request, image_in_words
 
 
 def main(cfg: DictConfig, folder: Path) -> None:
@@ -83,14 +83,8 @@ def _page(output: Path, table: pd.DataFrame, explanation: Explanation, run: Trai
     ]
     lines.append("A picture says where the network found what speaks for a class, not whether it is right.")
     drawn = table[table["picture"].notna()].drop_duplicates("picture")
-    captions = [f"{_named(r)}: {r['method']}, {r['class']} {r['prob']:.3f}" for _, r in drawn.iterrows()]
+    captions = [
+        f"{r['case']}{image_in_words(r)}: {r['method']}, {r['class']} {r['prob']:.3f}" for _, r in drawn.iterrows()
+    ]
     pictures = list(zip(captions, drawn["picture"], strict=True))
     write_text(output / "index.html", draw(PicturesPage("What the predictions rest on", lines, pictures)))
-
-
-def _named(row: pd.Series) -> str:
-    """Name a case, with its image and how much that weighs where it has several."""
-    if "image" not in row:
-        return str(row["case"])
-    weight = "" if pd.isna(row["weight"]) else f", weight {row['weight']:.2f}"
-    return f"{row['case']} ({Path(row['image']).name}{weight})"

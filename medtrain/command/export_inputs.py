@@ -51,11 +51,9 @@ def lay_out(cfg: DictConfig, run: Trained, portable: Portable, folder: Path) -> 
         return folder, len(files)
     strange = sorted(set(folder.iterdir()) - set(files))
     of_cases = [[*files, *strange]]
-    for number, column in enumerate(
-        manifest.beside, start=2
-    ):  # strange ones go with the first real one, which is whole
+    for number, column in enumerate(manifest.beside, start=2):
         further = _linked([column[row] for row in rows], folder, f"_{number}")
-        of_cases.append([*further, *[further[0]] * len(strange)])
+        of_cases.append([*further, *[further[0]] * len(strange)])  # strange ones go with the first real one, whole
     return write_table(cfg, run.spec.covariates, manifest, rows, of_cases), len(files)
 
 
@@ -86,11 +84,8 @@ def write_table(
     own = cells_of(manifest, [column.name for column in there]).texts
     named = (cfg.data.get("columns") or {}).get("path")
     several = [str(name) for name in named] if isinstance(named, ListConfig) else []
-    paths = (
-        several
-        if len(files) > 1
-        else list(dict.fromkeys([*([named] if isinstance(named, str) else ()), USUAL["path"][0]]))
-    )
+    single = dict.fromkeys([*([named] if isinstance(named, str) else ()), USUAL["path"][0]])
+    paths = several if len(files) > 1 else list(single)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*paths, *own])

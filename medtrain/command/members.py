@@ -17,9 +17,11 @@ from typing import Any
 import pandas as pd
 from omegaconf import DictConfig
 
+from medtrain.augment import MIRRORS
 from medtrain.command import build
 from medtrain.config.saved import load_saved
 from medtrain.core.errors import MedtrainError, UsageError
+from medtrain.core.words import first_few
 from medtrain.io import record
 from medtrain.io.files import read_json
 from medtrain.target import DataSpec, Decision
@@ -154,9 +156,7 @@ def _alike(members: list[Member]) -> None:
             "eval.tta": views,
             "eval.tolerance": member.cfg.eval.get("tolerance"),
             "eval.largest_component": member.cfg.eval.get("largest_component"),
-            "mirrored views": [key for key in augment if key.startswith("mirror_") and augment[key]]
-            if member.cfg.task.get("mirror")
-            else [],
+            "mirrored views": [key for key in MIRRORS if augment.get(key)] if member.cfg.task.get("mirror") else [],
             "flips": [bool(augment.get(f"flip_{way}")) for way in ("horizontal", "vertical")] if views > 1 else None,
         }
 
@@ -230,7 +230,7 @@ def _one_split(members: list[Member]) -> list[Member]:
     for a, b in permutations(members, 2):
         for column in ("content", "case", "patient"):
             if shared := sorted(a.cases("train", "val", column=column) & b.cases("test", column=column)):
-                which = f"{column} {', '.join(shared[:3])}" + f" and {len(shared) - 3} more" * (len(shared) > 3)
+                which = f"{column} {first_few(shared, 3)}"
                 faults.append(f"  leak: {a.folder} was trained or tuned on what {b.folder} tests: {which}")
                 break
     others = [m for m in members[1:] if any(m.cases(s) != members[0].cases(s) for s in ("val", "test"))]

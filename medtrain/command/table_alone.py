@@ -79,16 +79,16 @@ class TableAlone:
     members: Sequence[Member]
     decision: Decision
 
-    def predicted(self, data: Data, rows: NDArray[np.int64], horizons: Mapping[str, Any]) -> tuple[Predicted, Any]:
+    def predicted(self, data: Data, rows: NDArray[np.int64], evaluation: Mapping[str, Any]) -> tuple[Predicted, Any]:
         """Predict cases of prepared data; with what reads them.
 
         Args:
-            horizons: the eval node.
+            evaluation: the eval node.
         """
         assert data.columns is not None and data.targets is not None
         parts = []
         for member in self.members:
-            reader: Any = member.reader.evaluated_by(horizons)
+            reader: Any = member.reader.evaluated_by(evaluation)
             outputs = member.outputs(data.columns[rows], data.spec.covariates)
             parts.append(reader.probabilities(outputs, member.decision.temperature))
         probs_NSC, limits = np.stack(parts, 1), list(self.decision.thresholds.values())
@@ -127,8 +127,7 @@ def fit_table_alone(cfg: DictConfig, data: Data, run: Path) -> list[str]:
     patients = data.cases["patient"].iloc[val].tolist()
     decision = reader.fit_decision(tuned, data.targets[val], cfg.eval.threshold, patients)
     decision = reader.completed(decision, learned, data.targets[train])
-    folder = run / FOLDER
-    folder.mkdir(exist_ok=True)
+    folder = _made(run)
     alone = TableAlone([replace(bare, decision=decision)], decision)
     alone.save(folder)
     predicted, reader = alone.predicted(data, val, build.plain(cfg.eval))

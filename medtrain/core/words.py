@@ -25,6 +25,11 @@ def suggest(word: str, options: Iterable[str], most: int = 15) -> str:
     return f"there are: {', '.join(names[:most])}{more}"
 
 
+def first_few(items: Sequence[str], most: int = 5) -> str:
+    """List the first of many."""
+    return ", ".join(items[:most]) + f" and {len(items) - most} more" * (len(items) > most)
+
+
 def overrides(words: Iterable[str]) -> dict[str, str]:
     """Split ``key=value`` words into {key: value}."""
     return dict(str(word).partition("=")[::2] for word in words)

@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 
 from medtrain.core.errors import Problem
 from medtrain.data.rows.manifest import Manifest
-from medtrain.data.rows.members import Members, without
+from medtrain.data.rows.members import Members, again, without
 from medtrain.io.content import of_several
 
 
@@ -71,13 +71,9 @@ def of_cases(files: Files, rows: Manifest, cases: Manifest, members: Members, sk
 def _alike(content_N: NDArray[np.int64], rows: Manifest, members: Members) -> list[Problem]:
     """Tell of files of one content in a case, which count that often."""
     notes = []
-    for of in members:
-        first: dict[int, int] = {}
-        for row in of:
-            before = first.setdefault(int(content_N[row]), row)
-            if before != row:
-                detail = f"the same content as {rows.where[before]}, in the same case: it counts twice"
-                notes.append(Problem("duplicate", rows.where[row], detail, "warning"))
+    for row, before in again(members, content_N.tolist()):
+        detail = f"the same content as {rows.where[before]}, in the same case: it counts twice"
+        notes.append(Problem("duplicate", rows.where[row], detail, "warning"))
     return notes
 
 

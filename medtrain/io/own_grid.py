@@ -210,6 +210,11 @@ def filled(masks: Sequence[NDArray[np.bool_]], layout: str) -> list[NDArray[np.b
     return made
 
 
+def masks_ml(masks: Sequence[NDArray[np.bool_]], spacing: Sequence[float]) -> list[float]:
+    """Measure the volumes of masks in ml, of voxels of this spacing in mm."""
+    return [float(mask.sum() * np.prod(spacing) / 1000) for mask in masks]
+
+
 def near_ties(
     probs_KDHW: NDArray[Any], spacing: Triple, own: Stored, nested: bool, within: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

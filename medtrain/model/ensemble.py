@@ -23,8 +23,7 @@ class Ensemble(nn.Module):
     Args:
         members: networks from inputs to logits (B, K), of any architectures.
         temperatures: what each member's logits are divided by, as fitted on its own validation data.
-        readers: what reads each member's outputs, where members learned from different cases; none: all read alike.
-        specs: what each member knows of its data; none: all the same.
+        specs: what each member knows of its data, where members learned from different cases; none: all the same.
 
     Attributes:
         temperatures: (S,), stored with the weights.
@@ -36,16 +35,20 @@ class Ensemble(nn.Module):
         self,
         members: Sequence[nn.Module],
         temperatures: Sequence[float] | None = None,
-        readers: Sequence[Any] = (),
         specs: Sequence[Any] = (),
     ) -> None:
         super().__init__()
-        self.readers, self.specs = list(readers), list(specs)
+        self.specs = list(specs)
         self.members = nn.ModuleList(members)
         values = [1.0] * len(self.members) if temperatures is None else list(temperatures)
         if len(values) != len(self.members) or not values:
             raise ValueError(f"{len(values)} temperatures for {len(self.members)} members")
         self.register_buffer("temperatures", torch.tensor(values, dtype=torch.float64))
+
+    @property
+    def readers(self) -> list[Any]:
+        """List what reads each member's outputs; empty where all are read alike."""
+        return [own.target for own in self.specs]
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute the members' logits, before their temperatures: (B, ...) -> (B, S, K)."""

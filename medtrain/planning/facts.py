@@ -11,6 +11,7 @@ import numpy as np
 
 from medtrain.core.cores import cores
 from medtrain.core.errors import UsageError
+from medtrain.core.words import first_few
 from medtrain.inspection import Inspection
 from medtrain.target import Target
 
@@ -113,9 +114,8 @@ class Facts:
         for rows in (self.classes or self.events).values():
             for name, row in rows.items():
                 numbers[name] = numbers.get(name, 0) + int(row["images"])
-        shown = ", ".join(f"{name} {n:,}" for name, n in list(numbers.items())[:MOST_CLASSES])
-        more = f" and {len(numbers) - MOST_CLASSES} more" * (len(numbers) > MOST_CLASSES)
-        return f"{text}; {self.target}" + (f": {shown}{more}" if numbers else "")
+        shown = first_few([f"{name} {n:,}" for name, n in numbers.items()], MOST_CLASSES)
+        return f"{text}; {self.target}" + (f": {shown}" if numbers else "")
 
     @property
     def people(self) -> str:

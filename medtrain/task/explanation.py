@@ -7,12 +7,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
 from medtrain.core.errors import UsageError
 from medtrain.data.base import Data
 from medtrain.explain import Covers
 from medtrain.target import Decision
+
+
+def image_in_words(facts: Any) -> str:
+    """Write an image and its weight behind the name of its case; nothing where a case has but one image.
+
+    Args:
+        facts: a map, or a row of a table of explanations.
+    """
+    if "image" not in facts:
+        return ""
+    weight = "" if pd.isna(facts["weight"]) else f", weight {facts['weight']:.2f}"
+    return f" ({Path(facts['image']).name}{weight})"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from medtrain.export.portable import ExportRequest
 from medtrain.export.runtime.classes import ClassRows
 from medtrain.export.runtime.inputs import Case
 from medtrain.model import Ensemble
-from medtrain.target import Decision
+from medtrain.target import DataSpec, Decision
 from medtrain.target.event import Event
 from medtrain.task.classification.portable import Judge, comparing, outputs_of
 
@@ -35,7 +35,8 @@ def written(target: Event, members: int) -> tuple[pd.DataFrame, dict[str, np.nda
     decided = read.predict(probs_NSC.mean(1), DECISION)
     table = read.table(read.predictions(ROWS, probs_NSC, decided, [0.55], None)).assign(error="")
     networks = [torch.nn.Identity() for _ in range(members)]
-    model: Any = networks[0] if members == 1 else Ensemble(networks, readers=[target.decided_by(DECISION)] * members)
+    own = DataSpec(target.decided_by(DECISION), 1, (2, 2))
+    model: Any = networks[0] if members == 1 else Ensemble(networks, specs=[own] * members)
     task = SimpleNamespace(target=target, model=model, spec=SimpleNamespace(classes=target.classes))
     judged = Judge(task, ExportRequest(DECISION, {}))(torch.from_numpy(logits_NSK))
     assert comparing(task) is compare_risks

@@ -49,17 +49,25 @@ def by_hand(x_DHW: np.ndarray, spec: DataSpec, factors: tuple[float, ...]) -> np
     return weights / weights.sum(0)
 
 
+FACTORS = (0.0, 1.0, -0.5), (0.0, -1.0, 2.0)  # of the logits of two members
+
+
+def ensemble_of(spec: DataSpec, members: list[DataSpec], data: MaskData) -> Segmentation:
+    """Make the task of two pointwise networks, which see these data by specs of their own."""
+    task = Segmentation(spec, Ensemble([Pointwise(*own) for own in FACTORS], specs=members))
+    task.truth = data.truth
+    return task
+
+
 def test_members_that_were_planned_alike_but_for_windows_and_scale(specs: Any) -> None:
     node, first, other, image = specs
     data = MaskData.for_inputs(node, first, image)
-    factors = (0.0, 1.0, -0.5), (0.0, -1.0, 2.0)
-    task = Segmentation(first, Ensemble([Pointwise(*own) for own in factors], specs=[first, other]))
-    task.truth = data.truth
+    task = ensemble_of(first, [first, other], data)
     probs, spacing = task.probabilities(0)
     own = data.own_case(0).images[0]
     assert spacing == first.spacing and probs.shape[1:] == own.shape[1:]
     x = own.values()[0]
-    expected = [by_hand(x, spec, of) for spec, of in zip((first, other), factors, strict=True)]
+    expected = [by_hand(x, spec, of) for spec, of in zip((first, other), FACTORS, strict=True)]
     assert np.abs(expected[0] - expected[1]).max() > 0.3
     np.testing.assert_allclose(probs, np.mean(expected, 0), atol=1e-4)
     label = task.on_own(probs, spacing, own)[0]
@@ -72,14 +80,12 @@ def test_members_at_several_spacings_are_averaged_in_the_files_own_voxels(specs:
     assert first.spacing is not None
     spec = replace(first, spacings=(first.spacing, (2.0, 2.0, 2.0)))
     data = MaskData.for_inputs(node, spec, image)
-    factors = (0.0, 1.0, -0.5), (0.0, -1.0, 2.0)
-    task = Segmentation(spec, Ensemble([Pointwise(*own) for own in factors], specs=[first, coarse]))
-    task.truth = data.truth
+    task = ensemble_of(spec, [first, coarse], data)
     probs, spacing = task.probabilities(0)
     own = data.own_case(0).images[0]
     assert tuple(spacing) == tuple(own.spacing) and probs.shape[1:] == own.shape[1:]
-    fine = by_hand(own.values()[0], first, factors[0])
-    blurred = by_hand(data.seen(0, coarse).case.images[0].values()[0], coarse, factors[1])
+    fine = by_hand(own.values()[0], first, FACTORS[0])
+    blurred = by_hand(data.seen(0, coarse).case.images[0].values()[0], coarse, FACTORS[1])
     back = np.stack([to_own(channel, (2.0, 2.0, 2.0), own) for channel in blurred])
     assert blurred.shape != back.shape
     np.testing.assert_allclose(probs, (fine + back) / 2, atol=1e-4)

@@ -62,7 +62,9 @@ def test_runs_of_one_split_are_averaged_with_their_spread(tmp_path: Path) -> Non
 def test_each_member_is_read_by_its_own_training_split() -> None:
     other = Value(("age",), "months", (0.0,), (1.0,))
     networks = [torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)]
-    task = Classification(DataSpec(TARGET, 1, (2, 2)), Ensemble(networks, readers=[TARGET, other]))
+    task = Classification(
+        DataSpec(TARGET, 1, (2, 2)), Ensemble(networks, specs=[DataSpec(own, 1, (2, 2)) for own in (TARGET, other)])
+    )
     seen = [{"case": torch.tensor([0]), "logits": torch.tensor([[[0.5], [0.5]]]), "y": torch.tensor([[90.0]])}]
     cases = pd.DataFrame({"case": ["a"], "patient": ["a"]})
     predicted = task.predicted(seen, cases, Decision())

@@ -245,7 +245,7 @@ class MaskData(VolumeData):
         if self.targets is None or case.case.mask is None:
             return None
         label_DHW = np.empty(case.case.shape, np.int32)
-        case.mask((0, 0, 0), case.case.shape, labels_in_batches(self.target).astype(np.int32), label_DHW)
+        case.mask((0, 0, 0), case.case.shape, self._label_of, label_DHW)
         return label_DHW
 
     def dataset(self, rows: Rows) -> WholeCases:  # type: ignore[override]  # cases, where volumes have patches
@@ -277,7 +277,12 @@ class MaskData(VolumeData):
         mask = self.own_case(row).mask
         if self.targets is None or mask is None:
             return None
-        return np.take(labels_in_batches(self.target).astype(np.int32), mask.mapped()[0], mode="clip")
+        return np.take(self._label_of, mask.mapped()[0], mode="clip")
+
+    @property
+    def _label_of(self) -> NDArray[np.int32]:
+        """Give the label of each number that files have, in half of what batches take."""
+        return labels_in_batches(self.target).astype(np.int32)
 
     def _case(self, slot: int) -> Case:
         case = self.own[slot]

@@ -15,11 +15,9 @@ from numpy.typing import NDArray
 
 from medtrain.core.covariates import Covariate, Kind
 from medtrain.core.errors import Problem
-from medtrain.core.words import nearest
+from medtrain.core.words import first_few, nearest
 from medtrain.io.cells import categories, cleaned, is_silent, is_unknown, names, one_spelling
 from medtrain.target.numbers import decimal_commas, far_off, parsed
-
-SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,7 @@ def saying_nothing(cells: Cells, name: str, kind: Kind) -> list[Problem]:
 
 
 def _counted(forms: Counter[str]) -> str:
-    return shown([f"{text!r} ({count:,})" if text else f"blank ({count:,})" for text, count in forms.most_common()])
+    return first_few([f"{text!r} ({count:,})" if text else f"blank ({count:,})" for text, count in forms.most_common()])
 
 
 def unlike_training(known: Sequence[Covariate], columns: Columns, rows: NDArray[np.int64], what: str) -> list[Problem]:
@@ -139,7 +137,7 @@ def unlike_training(known: Sequence[Covariate], columns: Columns, rows: NDArray[
         if column.kind == "category":
             unseen = Counter(text for text in values.tolist() if text and text not in column.categories)
             if unseen:
-                listed = shown([f"{text!r} ({count:,})" for text, count in unseen.most_common()])
+                listed = first_few([f"{text!r} ({count:,})" for text, count in unseen.most_common()])
                 like = nearest(next(iter(unseen)), column.categories)
                 detail = (
                     f"{unseen.total():,} {what} have values that training has not seen: {listed}{like}; "
@@ -147,7 +145,7 @@ def unlike_training(known: Sequence[Covariate], columns: Columns, rows: NDArray[
                 )
                 problems.append(Problem("unseen_category", column.name, detail, "warning"))
         elif far := values[column.far(values)].tolist():
-            listed = shown([f"{value:g}" for value in sorted(set(far))])
+            listed = first_few([f"{value:g}" for value in sorted(set(far))])
             detail = f"{len(far):,} {what} lie far outside training's {column.low:g} to {column.high:g}: {listed}"
             problems.append(Problem("far_from_training", column.name, detail, "warning"))
     return problems
@@ -158,8 +156,3 @@ def coded(known: Sequence[Covariate], columns: Columns, rows: NDArray[np.int64])
     if not known:
         return None
     return np.stack([column.coded(columns.values[column.name][rows]) for column in known], 1).astype(np.float32)
-
-
-def shown(items: Sequence[str]) -> str:
-    """List the first few of many."""
-    return ", ".join(items[:SHOWN]) + f" and {len(items) - SHOWN} more" * (len(items) > SHOWN)

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from medtrain.core.covariates import Covariate, Kind
 from medtrain.core.errors import DataError, Problem, UsageError
-from medtrain.core.words import nearest
+from medtrain.core.words import first_few, nearest
 from medtrain.data.fingerprint import row_texts
-from medtrain.data.rows.covariate_cells import Cells, Columns, read_cells, read_numbers, saying_nothing, shown
+from medtrain.data.rows.covariate_cells import Cells, Columns, read_cells, read_numbers, saying_nothing
 from medtrain.data.rows.manifest import Manifest
 from medtrain.io.cells import cleaned, is_silent, is_unknown, one_spelling
 from medtrain.io.table import Listing
@@ -76,7 +76,7 @@ def in_words(known: Sequence[Covariate]) -> str:
     """Say in a line what training has learned of the columns."""
     parts = []
     for column in known:
-        range_ = f"{column.low:g} to {column.high:g}" if column.kind == "number" else shown(column.categories)
+        range_ = f"{column.low:g} to {column.high:g}" if column.kind == "number" else first_few(column.categories)
         missing = f", {column.missing:,} missing" if column.missing else ""
         parts.append(f"{column.name} ({column.kind}, {range_}{missing})")
     return f"beside the image: {', '.join(parts)}"

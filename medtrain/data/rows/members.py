@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -150,14 +150,20 @@ def _twice(rows: Manifest, members: Members) -> list[tuple[int, Problem]]:
     """Find rows that name a file of their case again."""
     missing = {row for row, problem in rows.bad if problem.kind == "missing"}
     bad = []
-    for of in members:
-        first: dict[str, int] = {}
-        for row in (row for row in of if row not in missing):
-            before = first.setdefault(rows.path[row], row)
-            if before != row:
-                detail = f"the same file as {rows.where[before]}, in the same case {rows.case[row]!r}"
-                bad.append((row, Problem("duplicate_row", rows.where[row], detail)))
+    for row, before in again([[row for row in of if row not in missing] for of in members], rows.path):
+        detail = f"the same file as {rows.where[before]}, in the same case {rows.case[row]!r}"
+        bad.append((row, Problem("duplicate_row", rows.where[row], detail)))
     return bad
+
+
+def again(members: Members, keys: Sequence[Hashable]) -> Iterator[tuple[int, int]]:
+    """Yield the rows whose key an earlier row of their case has, with the first such row."""
+    for of in members:
+        first: dict[Hashable, int] = {}
+        for row in of:
+            before = first.setdefault(keys[row], row)
+            if before != row:
+                yield row, before
 
 
 def _in_words(rows: Manifest, members: Members) -> Problem:

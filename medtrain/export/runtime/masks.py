@@ -20,7 +20,7 @@ from medtrain.explain.names import names_of_maps
 from medtrain.export.runtime.inputs import list_cases, tell, write_whole
 from medtrain.export.runtime.started import Predict, begin
 from medtrain.export.runtime.volumes import Held, hold
-from medtrain.io.own_grid import View, decided, folder_of_maps, mean_of, write_on_own
+from medtrain.io.own_grid import View, decided, folder_of_maps, masks_ml, mean_of, write_on_own
 from medtrain.io.store.fill import reason_of
 from medtrain.io.volume_source import read_volume
 
@@ -46,7 +46,7 @@ def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
         probs_KDHW, spacing = mean_of(views, own)
         label, masks = decided(probs_KDHW, spacing, own, facts["codes"], facts["layout"], facts["largest"])
         write_on_own(label, own, case.path, maps / names[number])
-        volumes[number] = [float(mask.sum() * np.prod(own.spacing) / 1000) for mask in masks]
+        volumes[number] = masks_ml(masks, own.spacing)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["case", "mask", "error", *(f"volume_ml_{name}" for name in classes if volumes)])

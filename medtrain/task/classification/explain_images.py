@@ -18,9 +18,9 @@ from medtrain.io.files import atomic_path
 from medtrain.io.image import original_point, placement, read_fitted, read_image
 from medtrain.report.progress import bar
 from medtrain.task.classification.classes import decision_in_words, in_words, number_of, predicted, wanted_classes
-from medtrain.task.classification.images_of_cases import OF_IMAGES, OfCases, in_title, of_cases
+from medtrain.task.classification.images_of_cases import OF_IMAGES, OfCases, of_cases
 from medtrain.task.classification.methods import Methods, check, methods_of
-from medtrain.task.explanation import Explanation, Request
+from medtrain.task.explanation import Explanation, Request, image_in_words
 
 SHOWN = 512
 """Pixels of the shorter side of the film in a picture, at least."""
@@ -113,7 +113,7 @@ def _written(item: dict[str, Any], task: Any, request: Request, name: str, block
     file = f"{name}_{item['method']}{of_class}"
     what = item.pop("words")
     decision = item["prediction"] or "none of the classes"
-    title = f"{case['case']}{in_title(item)}\n{TITLES[item['method']]} {what}; decision: {decision}"
+    title = f"{case['case']}{image_in_words(item)}\n{TITLES[item['method']]} {what}; decision: {decision}"
     figure = overlay(film, heat, title, SCALES[item["method"]])
     for folder, suffix in (("pictures", "png"), ("maps", "npy")):
         with atomic_path(request.output / folder / f"{file}.{suffix}") as temporary, open(temporary, "wb") as stream:

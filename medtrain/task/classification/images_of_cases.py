@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -75,11 +74,3 @@ def of_cases(task: Any, request: Request) -> OfCases:
         {place: data.listed_rows.path[row] for place, row in rows.items()},
         note,
     )
-
-
-def in_title(facts: dict[str, Any]) -> str:
-    """Write an image and its weight behind the name of its case; nothing where a case has but one image."""
-    if "image" not in facts:
-        return ""
-    weight = "" if facts["weight"] is None else f", weight {facts['weight']:.2f}"
-    return f" ({Path(facts['image']).name}{weight})"

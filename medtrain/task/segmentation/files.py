@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from medtrain.core.errors import UsageError
 from medtrain.core.extras import extra
 from medtrain.core.sliding import Voxels
+from medtrain.core.words import first_few
 from medtrain.data.base import Data
 from medtrain.explain.names import names_of_maps, safe_name, unique_names
 from medtrain.export.parity_masks import ties_of
@@ -30,7 +29,6 @@ FORMATS = {
     DICOM: "DICOM segmentations",
 }
 """What `format=` may be, and what then lies beside the table of volumes."""
-NAMED = 5  # files, in a message
 
 
 def check_form(form: str) -> None:
@@ -49,11 +47,10 @@ def check_inputs(form: str, data: Any) -> None:
     names = data.cases["case"]
     others = [str(names.iloc[row]) for row in data.readable.tolist() if not is_series(data.image_file(row))]
     if others:
-        listed = ", ".join(others[:NAMED]) + f" and {len(others) - NAMED} more" * (len(others) > NAMED)
         raise UsageError(
             f"format=dicom_seg: a DICOM segmentation refers to the slices of a DICOM series, and {len(others)} of "
-            f"{len(data.readable)} inputs are none: {listed}\nleave format= out for label maps in NIfTI, which lie on "
-            "the voxels of any input"
+            f"{len(data.readable)} inputs are none: {first_few(others)}\nleave format= out for label maps in NIfTI, "
+            "which lie on the voxels of any input"
         )
 
 
@@ -127,8 +124,3 @@ def _move(written: Path, place: Path, output: Path) -> Path:
             shutil.move(file, into / f"{stem}_{file.name}")
         folder_of(written).rmdir()
     return place
-
-
-def masks_ml(masks: Sequence[NDArray[np.bool_]], spacing: Sequence[float]) -> list[float]:
-    """Measure the volumes of masks in ml, of voxels of this spacing in mm."""
-    return [float(mask.sum() * np.prod(spacing) / 1000) for mask in masks]

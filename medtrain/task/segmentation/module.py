@@ -28,6 +28,7 @@ from medtrain.io.own_grid import (
     decided,
     filled,
     largest_component,
+    masks_ml,
     mean_of,
     near_ties,
 )
@@ -47,7 +48,6 @@ from medtrain.task.segmentation.files import (
     LABELS,
     check_form,
     check_inputs,
-    masks_ml,
     save_masks,
     write_maps,
 )
@@ -199,18 +199,15 @@ class Segmentation(Task):
         truth = self.truth.own_truth(row)
         if truth is None:
             return made
-        known = truth >= 0
-        rows = [
-            measure(p & known, t, image.spacing, self.tolerance)
-            for p, t in zip(masks, self.target.classes_in(truth), strict=True)
-        ]
+        known, true = truth >= 0, self.target.classes_in(truth)
+        rows = [measure(p & known, t, image.spacing, self.tolerance) for p, t in zip(masks, true, strict=True)]
         made["measured"] = torch.from_numpy(np.stack(rows))[None]
         if self.largest_component != AUTO or self.decision is not None:
             return made
         pieces_of = [largest_component(mask) for mask in masks]
         again = [
             row if piece is mask else measure(piece & known, t, image.spacing, self.tolerance)
-            for row, piece, mask, t in zip(rows, pieces_of, masks, self.target.classes_in(truth), strict=True)
+            for row, piece, mask, t in zip(rows, pieces_of, masks, true, strict=True)
         ]
         return made | {"largest": torch.from_numpy(np.stack(again))[None]}
 

@@ -16,6 +16,7 @@ from medtrain.data.batches.masks import MaskData
 from medtrain.explain.contours import Outline, contours_in_planes
 from medtrain.explain.names import safe_name, unique_names
 from medtrain.io.files import atomic_path
+from medtrain.io.own_grid import masks_ml
 from medtrain.io.store.voxels import Stored
 from medtrain.io.volume import VolumeError
 from medtrain.io.volume_source import read_volume
@@ -109,8 +110,7 @@ def explain_masks(task: Any, request: Request) -> Explanation:
         with atomic_path(request.output / file) as temporary:
             picture_of(data, row, masks, None, str(case)).savefig(temporary, format="png")
         highest = probs.max((1, 2, 3)).tolist()[-len(masks) :]  # without background, where there is one
-        for name, mask, prob in zip(data.spec.classes, masks, highest, strict=True):
-            ml = float(mask.sum() * np.prod(image.spacing) / 1000)
+        for name, ml, prob in zip(data.spec.classes, masks_ml(masks, image.spacing), highest, strict=True):
             own = {"row": row, "case": case, "patient": patient, "class": name, "prob": prob, "volume_ml": ml}
             explanation.rows.append(own | {"method": METHOD, "picture": file, "error": ""})
         progress(done, len(data.readable))
