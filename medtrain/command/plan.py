@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +24,34 @@ from medtrain.command.opening import imbalance_of
 from medtrain.command.precision import cuda_has_bfloat16
 from medtrain.config.compose import compose, resolved
 from medtrain.config.quote import quote_paths
-from medtrain.core.errors import DataError
+from medtrain.core.errors import DataError, UsageError
 from medtrain.data.rows.manifest import Manifest
 from medtrain.data.source import first_path
+from medtrain.data.split import FOLD_COLUMN, SITE_COLUMN, numbered_parts
 from medtrain.inspection import Inspection, inspect_data
 from medtrain.io.cache_root import cache_root
 from medtrain.io.files import write_text
-from medtrain.planning import Choice, Facts, as_experiment, choose, facts_of, fit_to_time, fitting, measured_machine
+from medtrain.planning import (
+    Choice,
+    Facts,
+    Machine,
+    as_experiment,
+    choose,
+    facts_of,
+    fit_to_time,
+    fitting,
+    measured_machine,
+)
 from medtrain.planning.interval import too_few, what_the_test_says
 from medtrain.report.progress import bar
 from medtrain.report.words import duration
 from medtrain.target.order import WhichIsPositive, as_items
 
 TOLD = 1.1  # times by which other programs slow the measured steps, from which on that is said
-EPOCHS = "trainer.max_epochs"
+FOLDS, FOLD = "data.folds", "data.fold"
+MEMBERS = 3  # of an ensemble, where there is time for so many trainings
+FULL = 0.9  # of the machine's memory, from which on that is said
+EPOCHS, BATCH, STEP = "trainer.max_epochs", "data.batch_size", "trainer.accumulate_grad_batches"
 NOT_OF_A_RUN = ("verb", "task", "data", "output", "plan.hours", "plan.steps", "hydra.run.dir", "debug")
 
 
@@ -57,11 +72,11 @@ def main(cfg: DictConfig, folder: Path) -> None:
     facts = look(cfg, listed)
     task = Choice("task", str(cfg.task.name), f"data={cfg.data.name} holds {facts.noun}")
     choices = fitting((task, *guessed, *choose(str(cfg.task.kind), facts)), given)
-    chosen = configuration(words, given, list(choices.values()))
-    expected = forecast(chosen, folder, start)
-    epochs = int(chosen.trainer.max_epochs or 1)
+    chosen, expected = fit_to_memory(Plan(words, given, facts, choices), lambda cfg: forecast(cfg, folder, start))
+    epochs, folds = int(chosen.trainer.max_epochs or 1), folds_of(chosen, facts, given)
     choices.setdefault(EPOCHS, Choice(EPOCHS, epochs, f"what task={cfg.task.name} has by default"))
-    shorter = fit_to_time(epochs, expected.epoch, expected.total(0), folds_of(chosen), float(cfg.plan.hours))
+    trainings = max(1, len(folds))
+    shorter = fit_to_time(epochs, expected.epoch, expected.total(0), trainings, float(cfg.plan.hours))
     if shorter and EPOCHS not in given:
         choices[EPOCHS], epochs = shorter, int(shorter.value)
     title = f"Planned for {cfg.data.name}: {', '.join(f'{n:,} {name}' for name, n in facts.cases.items())} {facts.noun}"
@@ -70,9 +85,54 @@ def main(cfg: DictConfig, folder: Path) -> None:
     console.print(Text(facts.words), soft_wrap=True)
     console.print(choices_table(list(choices.values()), given))
     grown = f"cache: {(size(cache) - before) / 1e6:,.0f} MB more in {cache}, which all trainings on these data share"
-    says = [text for text in (what_the_test_says(facts, folds_of(chosen)), too_few(facts)) if text]
-    for line in (*expected.remarks, *says, grown, *measured(expected, epochs, chosen), *command(output, chosen)):
+    says = [text for text in (what_the_test_says(facts, trainings), too_few(facts)) if text]
+    forecasts = measured(expected, epochs, chosen.plan, trainings, facts.machine)
+    room = float(cfg.plan.hours) * 3600 / expected.total(epochs)
+    for line in (*expected.remarks, *says, grown, *forecasts, *command(output, folds, int(room))):
         console.print(Text(line), soft_wrap=True)
+
+
+@dataclass
+class Plan:
+    """What is planned, until it is written.
+
+    Args:
+        words: of the command line, and `given`, {key or group: value} of them.
+        facts: measured.
+        choices: {key: choice} of the rules.
+    """
+
+    words: Sequence[str]
+    given: Mapping[str, Any]
+    facts: Facts
+    choices: dict[str, Choice]
+
+
+def fit_to_memory(plan: Plan, measure: Callable[[DictConfig], Forecast]) -> tuple[DictConfig, Forecast]:
+    """Measure the training, with half of the batch, twice as many a step, as long as a batch doesn't fit into the GPU.
+
+    Args:
+        plan: whose batch becomes smaller.
+        measure: makes the forecast of a configuration.
+
+    Raises:
+        UsageError: no smaller batch may be taken.
+    """
+    while True:
+        cfg = configuration(plan)
+        try:
+            return cfg, measure(cfg)
+        except torch.cuda.OutOfMemoryError as error:
+            size, room = int(cfg.data.batch_size), f"{plan.facts.machine.gpu_gb:.0f} GB of the GPU"
+            if size == 1 or BATCH in plan.given:
+                advice = "a smaller one, or smaller images or patches" if size > 1 else "smaller images or patches"
+                raise UsageError(f"{BATCH}={size} doesn't fit into the {room}: take {advice}") from error
+            torch.cuda.empty_cache()
+            whole = size * int(cfg.trainer.accumulate_grad_batches)
+            plan.choices[BATCH] = Choice(BATCH, size // 2, f"batches of {size} don't fit into the {room}")
+            if STEP not in plan.given:
+                parts = whole // (size // 2)
+                plan.choices[STEP] = Choice(STEP, parts, f"steps of {whole} cases, as if they had fitted")
 
 
 def given_in(cfg: DictConfig, words: Sequence[str]) -> dict[str, Any]:
@@ -107,6 +167,9 @@ def look(cfg: DictConfig, listed: Manifest) -> Facts:
     Raises:
         DataError: training would refuse the data.
     """
+    own_folds = own_folds_of(cfg, listed)
+    if (own_folds or cfg.data.get("folds")) and cfg.data.get("fold") is None:
+        cfg.data.fold = (*own_folds, 0)[0]
     data = build.data(cfg, as_read=True)
     inspection = inspect_data(data, False, lambda title: bar(title, data.noun))
     refuse_errors(inspection)
@@ -117,8 +180,15 @@ def look(cfg: DictConfig, listed: Manifest) -> Facts:
         cuda_has_bfloat16(),
     )
     sites = len({site for site in listed.site or () if site})
-    more = {"official": listed.split is not None, "sites": sites, "weights": weights_here()}
+    more = {"official": listed.split is not None, "sites": sites, "weights": weights_here(), "own_folds": own_folds}
     return facts_of(inspection, imbalance_of(inspection), data.noun, machine, **more)
+
+
+def own_folds_of(cfg: DictConfig, listed: Manifest) -> list[int]:
+    """List what `data.fold` may be by the data's own folds, or by sites where each is tested in turn."""
+    by_site = cfg.data.get("split_by") == "site" and listed.site is not None
+    parts, name = (listed.site, SITE_COLUMN) if by_site else (listed.fold, FOLD_COLUMN)
+    return numbered_parts(parts, name)[1] if parts and listed.split is None else []
 
 
 def weights_here() -> dict[str, str]:
@@ -135,27 +205,31 @@ def refuse_errors(inspection: Inspection) -> None:
         raise DataError(f"{len(problems):,} errors in the data ({kinds})", problems)
 
 
-def configuration(words: Sequence[str], given: Mapping[str, Any], choices: Sequence[Choice]) -> DictConfig:
+def configuration(plan: Plan) -> DictConfig:
     """Compose the training that is planned.
 
     Raises:
         UsageError: what the command line sets doesn't go with it.
     """
-    own_words = [word for word in words if word.lstrip("+").partition("=")[0] != "verb"]
-    chosen = [choice for choice in choices if choice.key not in given]
+    own_words = [word for word in plan.words if word.lstrip("+").partition("=")[0] != "verb"]
+    chosen = [choice for choice in plan.choices.values() if choice.key not in plan.given]
     own = [f"{choice.key}={_text(choice.value)}" for choice in chosen]
-    fold = [] if "data.fold" in given else ["data.fold=0"] * any(choice.key == "data.folds" for choice in chosen)
+    folds = plan.given.get(FOLDS, FOLDS in plan.choices)
+    fold = [f"data.fold={(*plan.facts.own_folds, 0)[0]}"] * bool(folds and FOLD not in plan.given)
     composition = compose([*quote_paths(own_words, False), *own, *fold, "verb=train"], signatures=True)
     return resolved(composition.cfg)
 
 
 def _text(value: Any) -> str:
+    if value is None:
+        return "null"
     return f"[{as_items(list(map(str, value)))}]" if isinstance(value, list) else str(value)
 
 
-def folds_of(cfg: DictConfig) -> int:
-    """Count the trainings that are planned: one, or one a fold."""
-    return int(cfg.data.get("folds") or 1)
+def folds_of(cfg: DictConfig, facts: Facts, given: Mapping[str, Any]) -> list[int]:
+    """List the folds of which each is tested by a training; none where one training is all that is planned."""
+    folds = int(cfg.data.get("folds") or 0)
+    return [] if FOLD in given else list(facts.own_folds if folds == len(facts.own_folds) else range(folds))
 
 
 def choices_table(choices: Sequence[Choice], given: Mapping[str, Any]) -> Table:
@@ -172,12 +246,17 @@ def choices_table(choices: Sequence[Choice], given: Mapping[str, Any]) -> Table:
     return table
 
 
-def measured(expected: Forecast, epochs: int, cfg: DictConfig) -> list[str]:
-    """Say what was measured, and what follows."""
+def measured(expected: Forecast, epochs: int, limits: DictConfig, trainings: int, machine: Machine) -> list[str]:
+    """Say what was measured, and what follows.
+
+    Args:
+        expected: of a training of so many epochs, and `trainings` of them.
+        limits: the node `plan`.
+        machine: whose memory it takes.
+    """
     memory = ", ".join(f"{mb / 1000:.1f} GB of {name}" for name, mb in expected.memory_mb.items())
-    trainings = folds_of(cfg)
     lines = [
-        f"measured over {cfg.plan.steps} steps: {_brief(expected.step)} a step, {expected.steps:,} steps an epoch, "
+        f"measured over {limits.steps} steps: {_brief(expected.step)} a step, {expected.steps:,} steps an epoch, "
         f"{expected.looks:,} of validation",
         f"forecast: {_brief(expected.epoch)} an epoch, {duration(expected.total(epochs))} for {epochs} epochs and "
         f"the test, at most; {memory}",
@@ -189,8 +268,10 @@ def measured(expected: Forecast, epochs: int, cfg: DictConfig) -> list[str]:
         )
     if trainings > 1:
         lines.append(f"{trainings} folds: {duration(trainings * expected.total(epochs))} one after the other")
-    if (hours := trainings * expected.total(epochs) / 3600) > float(cfg.plan.hours):
-        lines.append(f"check: that is {hours:.1f} h, longer than plan.hours={cfg.plan.hours:g}, and can't be shortened")
+    if (hours := trainings * expected.total(epochs) / 3600) > float(limits.hours):
+        lines.append(f"check: that is {hours:.1f} h, longer than plan.hours={limits.hours:g}, and can't be shortened")
+    if (needed := expected.memory_mb["process"] / 1000) > FULL * machine.memory_gb:
+        lines.append(f"check: {needed:.1f} GB of the {machine.memory_gb:.1f} GB that this machine has")
     return lines
 
 
@@ -198,13 +279,24 @@ def _brief(seconds: float) -> str:
     return f"{seconds * 1000:,.0f} ms" if seconds < 1 else f"{seconds:.1f} s" if seconds < 10 else duration(seconds)
 
 
-def command(output: Path, cfg: DictConfig) -> list[str]:
-    """Write the command that trains as planned."""
+def command(output: Path, folds: Sequence[int], room: int) -> list[str]:
+    """Write the command that trains as planned, one training or one a fold; also how an ensemble would be made.
+
+    Args:
+        output: the experiment file.
+        folds: that are tested in turn.
+        room: trainings for which there is time.
+    """
     lines = [
         f"wrote {output}; train with" if is_at_home(output) else f"wrote {output}; put it into {HOME}/ and train with"
     ]
     word = shlex.quote(f"experiment={output.stem}")
-    if (trainings := folds_of(cfg)) == 1:
-        return [*lines, f"  medtrain {word}"]
-    numbers = ",".join(map(str, range(trainings)))
-    return [*lines, f"  medtrain -m {word} data.fold={numbers}", "  medtrain ensemble runs=THE_SWEEP_THAT_IT_PRINTS"]
+    together = "  medtrain ensemble runs=THE_SWEEP_THAT_IT_PRINTS"
+    if len(folds) > 1:
+        return [*lines, f"  medtrain -m {word} data.fold={','.join(map(str, folds))}", together]
+    lines.append(f"  medtrain {word}")
+    if room >= MEMBERS:
+        seeds = ",".join(map(str, range(MEMBERS)))
+        several = f"there is time for {MEMBERS}: their mean is an ensemble, and how they differ is luck"
+        lines += [several, f"  medtrain -m {word} seed={seeds}", together]
+    return lines

@@ -6,7 +6,7 @@ seed. Official splits are kept as they are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -265,14 +265,23 @@ def _cut_val(split: NDArray[np.str_], labels_NC: NDArray[np.float64], groups_N: 
     split[train[part == 1]] = "val"
 
 
+def numbered_parts(parts_N: Iterable[str], name: str = FOLD_COLUMN) -> tuple[list[str], list[int]]:
+    """List the names of given parts in their order, and the number that `data.fold` takes for each."""
+    names = sorted(set(parts_N), key=lambda text: (int(text) if text.isdigit() else -1, text))
+    return names, [int(text) for text in names] if _by_value(names, name) else list(range(len(names)))
+
+
+def _by_value(names: Sequence[str], name: str) -> bool:
+    """Tell that a fold column of numbers is meant by value (1 is the fold called 1); names, and sites, count from 0."""
+    return name == FOLD_COLUMN and all(text.isdigit() for text in names)
+
+
 def _given_parts(
     parts_N: Sequence[str], name: str, folds: int | None, fold: int | None
 ) -> tuple[NDArray[np.int64], list[int], int]:
     """Find positions of the parts in the order of their names, their numbers, and the position of the tested one."""
-    names = sorted(set(parts_N), key=lambda text: (int(text) if text.isdigit() else -1, text))
-    # A fold column of numbers is meant by value (1 is the fold called 1); names, and sites, count from 0.
-    by_value = name == FOLD_COLUMN and all(text.isdigit() for text in names)
-    numbers = [int(text) for text in names] if by_value else list(range(len(names)))
+    names, numbers = numbered_parts(parts_N, name)
+    by_value = _by_value(names, name)
     shown = ", ".join(text if by_value else f"{n} ({text})" for n, text in zip(numbers, names[:20], strict=False))
     if len(names) < 2:
         raise UsageError(f"the {name} has only one part ({shown}): there would be nothing to train on")

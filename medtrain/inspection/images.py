@@ -93,21 +93,23 @@ def _noted(
 
 
 def _colour(headers: Sequence[Header | None], paths: Sequence[str]) -> dict[str, float]:
-    """Give the share of coloured files among some of those with several channels; {} where there are none.
+    """Give the share of coloured files, by some of those with several channels; {} where there are none.
 
-    Films are often stored with three channels that are all the same.
+    Films are often stored with three channels that are all the same, and a few of them are drawn on in colour.
     """
+    known = sum(header is not None for header in headers)
     several = [path for header, path in zip(headers, paths, strict=True) if header and header.channels > 1]
-    several = [
+    share = len(several) / max(1, known)
+    looked_at = [
         path for path in several[:: max(1, len(several) // LOOKED_AT)] if is_picture(path) and Path(path).is_file()
     ]
-    if not several:
+    if not looked_at:
         return {}
     spreads = []
-    for path in several:
+    for path in looked_at:
         x_HWC = np.atleast_3d(read_image(path, at_least=SIDE)).astype(np.float64)
         spreads.append(np.ptp(x_HWC, axis=2).mean() > COLOURED * x_HWC.max())
-    return {"coloured": float(np.mean(spreads))}
+    return {"coloured": share * float(np.mean(spreads))}
 
 
 def _facts(headers: list[Header | None], measures: Measures, findings: list[Finding]) -> dict[str, Any]:

@@ -17,11 +17,14 @@ class Choice:
         key: of the configuration, such as ``data.image_size``, or a group, such as ``model``.
         value: as YAML has it.
         reason: with the measured fact behind it.
+        goes_with: groups whose options it was chosen for, and that no rule chooses, or others than the key's own: a
+            rate for a network.
     """
 
     key: str
     value: Any
     reason: str
+    goes_with: Collection[str] = ()
 
 
 Rule = Callable[[Facts], "Choice | list[Choice] | None"]
@@ -45,7 +48,7 @@ def choose(kind: str, facts: Facts) -> list[Choice]:
 
 
 def fitting(choices: Iterable[Choice], given: Collection[str]) -> dict[str, Choice]:
-    """Leave out what was chosen within a group of which the person has chosen another option.
+    """Leave out what was chosen for a group of which the person has chosen an option, or above a key that they set.
 
     Args:
         given: keys and groups that the person has set.
@@ -55,9 +58,13 @@ def fitting(choices: Iterable[Choice], given: Collection[str]) -> dict[str, Choi
     """
     listed = list(choices)
     theirs = {choice.key for choice in listed if "." not in choice.key} & set(given)
-    return {
-        choice.key: choice for choice in listed if "." not in choice.key or choice.key.partition(".")[0] not in theirs
-    }
+    return {choice.key: choice for choice in listed if "." not in choice.key or _serves(choice, theirs, given)}
+
+
+def _serves(choice: Choice, theirs: Collection[str], given: Collection[str]) -> bool:
+    """Tell whether the choice of a key still makes sense beside groups and keys that the person has set."""
+    beneath = any(key.startswith(f"{choice.key}.") for key in given)
+    return choice.key.partition(".")[0] not in theirs and not beneath and not set(choice.goes_with) & set(given)
 
 
 def fit_to_time(planned: int, epoch: float, rest: float, trainings: int, hours: float) -> Choice | None:

@@ -13,6 +13,7 @@ from medtrain.core.cores import cores
 from medtrain.core.errors import UsageError
 from medtrain.core.words import first_few
 from medtrain.inspection import Inspection
+from medtrain.report.words import count
 from medtrain.target import Target
 
 MOST_CLASSES = 8  # that a line counts
@@ -55,12 +56,13 @@ class Facts:
         events: the same of the event, of times to it; else {}.
         thresholds: what is predicted is decided by thresholds that a policy can fit.
         official: the data say themselves which case is in which split.
+        own_folds: what `data.fold` may be by the data's own fold column; empty without.
         one_class: a case has one class at most, so that a batch can hold all classes.
         size: the median side along H, W in pixels, or D, H, W in voxels; empty without.
         spacing: the median in mm along D, H, W; empty without.
         least_extent: in mm along D, H, W, that all volumes have; empty without.
         grey: the Hounsfield units between which all but one in a hundred voxels lie; empty where values are others.
-        coloured: the files of pictures whose channels differ, of some that have several, as a share.
+        coloured: the files of pictures whose channels differ, as a share.
         giveaways: what tells the classes apart without the picture, such as ``the extent along D``.
         boxes: (N, 2) widths and heights of the boxes, in pixels of the files.
         instances: smallest, median and largest bag; empty without.
@@ -80,6 +82,7 @@ class Facts:
     loss: str = ""
     events: Mapping[str, Counts] = field(default_factory=dict)
     official: bool = False
+    own_folds: Sequence[int] = ()
     one_class: bool = True
     thresholds: bool = True
     size: Sequence[float] = ()
@@ -121,6 +124,10 @@ class Facts:
     def people(self) -> str:
         """Name what is counted as independent: patients, or the cases where each is a patient of its own."""
         return "patients" if sum(self.patients.values()) < sum(self.cases.values()) else self.noun
+
+    def number(self, people: int) -> str:
+        """Write a number of `people`: 1 patient, 20 films."""
+        return count(people, self.people.removesuffix("s"))
 
     @property
     def volumes(self) -> bool:

@@ -1,45 +1,30 @@
 """The flowchart of the field as rules, read from top to bottom: a fact in, a choice with its reason out.
 
 Each rule is a function of `Facts` for some kinds of data (`data.kind`). It gives what to set and why, or nothing where
-the defaults do. What a rule takes for granted is a number with a name at the top of this file.
+the defaults do. What a rule takes for granted is a number with a name in `medtrain.planning.limits`.
 """
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
-
+from medtrain.planning import limits
 from medtrain.planning.choice import Choice, rule
 from medtrain.planning.facts import Facts
 from medtrain.planning.interval import what_the_test_says
-
-FEW_EVENTS = 40  # patients of the rarest class (with the event) in the test split, below which folds test all of them
-FEW_TESTED = 20  # the same of all patients, where there are no classes
-FOLDS = 5
-SMALL = 64  # pixels a side: films that small keep their size, and networks their full resolution at the start
-FEW = 1000  # cases to train on, below which augmentation is strong
-MANY = 10_000  # the same, from which on weights of other pictures give little
-UNEQUAL = 10.0  # others on one of a class, from which on the sampler balances (docs/imbalance.md)
-SKEWED = 2.0  # the same, from which on 0.5 is no threshold
-FEW_TIMES = 50  # events to train on, below which ten intervals of time have too few each
-STEPS = 1500  # of the optimizer, from which on small networks gain little
-EPOCHS = (10, 100)
-SMALLEST_BOX = 12  # pixels of the network's input that the fifth percentile of boxes should have
-COARSE = 100  # patients of the rarest class in validation, below which the loss chooses the epoch
-BY_LOSS = {"monitor": "val_loss", "mode": "min"}
-SIZES = (64, 96, 128, 224, 320, 512, 640, 768, 1024)
-WINDOW = (-1000.0, 2000.0)  # Hounsfield units: air, and denser than bone
-MOST_SITES = 20  # of which figures each can be read
-LENGTHS = ("mm", "cm", "mm2", "cm2", "mm3", "cm3", "ml", "cc", "mm²", "cm²", "mm³", "cm³")  # units of a size
-
+from medtrain.planning.sizes import (
+    batch_size,
+    box_pixels,
+    box_side,
+    film_network,
+    patch_size,
+    small,
+    smallest_box,
+    telling,
+)
+from medtrain.report.words import count
 
 ALL = ("image", "volume", "bag", "boxes", "mask")
-
-
-def small(facts: Facts) -> bool:
-    """Tell whether films are so small that networks should see them at full resolution."""
-    return len(facts.size) == 2 and min(facts.size) <= SMALL
 
 
 @rule(*ALL)
@@ -48,7 +33,7 @@ def loss(facts: Facts) -> Choice | None:
     if not facts.loss:
         return None
     events = sum(row["patients"] for row in facts.events.get("train", {}).values())
-    if facts.events and events >= FEW_TIMES:
+    if facts.events and events >= limits.FEW_TIMES:
         why = f"{events:,} events to train on; Cox's risk sets would be those of a batch, intervals need none"
         return Choice("loss", "hazards", why)
     if facts.events:
@@ -57,23 +42,28 @@ def loss(facts: Facts) -> Choice | None:
     return Choice("loss", facts.loss, f"what is predicted is {facts.target}" + f" in {facts.unit}" * bool(facts.unit))
 
 
-@rule("image", "volume", "bag", "mask")
+@rule(*ALL)
 def folds(facts: Facts) -> Choice | None:
-    """Test every case once where one test split would say too little."""
-    if facts.official or not facts.cases.get("test"):
+    """Test every case once where one test split would say too little, and so many trainings are worth it."""
+    if facts.own_folds and not facts.official:
+        number = len(facts.own_folds)
+        return Choice("data.folds", number, f"each of the data's own {number} parts is tested once")
+    if facts.official or not facts.cases.get("test") or facts.train >= limits.MANY:
         return None
     name, events = facts.rarest("test")
-    tested, needed = (events, FEW_EVENTS) if name else (facts.patients.get("test", 0), FEW_TESTED)
+    tested, needed = (events, limits.FEW_EVENTS) if name else (facts.patients.get("test", 0), limits.FEW_TESTED)
     whole = facts.rarest(*facts.cases)[1] if name else sum(facts.patients.values())
-    if tested >= needed or whole < 2 * FOLDS:
+    if tested >= needed or whole < 2 * limits.FOLDS:
         return None
-    return Choice("data.folds", FOLDS, f"{what_the_test_says(facts, 1)}; {what_the_test_says(facts, FOLDS)}")
+    return Choice(
+        "data.folds", limits.FOLDS, f"{what_the_test_says(facts, 1)}; {what_the_test_says(facts, limits.FOLDS)}"
+    )
 
 
 @rule("image", "volume", "bag")
 def sites(facts: Facts) -> Choice | None:
     """Break the results down by site: a model may know a site by its look."""
-    if not 2 <= facts.sites <= MOST_SITES:
+    if not 2 <= facts.sites <= limits.MOST_SITES:
         return None
     why = f"{facts.sites} sites: figures of each; data.split_by=site would test on sites that were never seen"
     return Choice("eval.groups", ["site"], why)
@@ -82,9 +72,9 @@ def sites(facts: Facts) -> Choice | None:
 @rule("image")
 def colours(facts: Facts) -> Choice | None:
     """Keep colours where pictures have them."""
-    if facts.coloured <= 0.5:
+    if facts.coloured <= limits.COLOURED:
         return None
-    return Choice("data.channels", 3, f"{facts.coloured:.0%} of some pictures that were looked at have colours")
+    return Choice("data.channels", 3, f"{facts.coloured:.0%} of the pictures have colours, by some that were looked at")
 
 
 @rule("image")
@@ -93,15 +83,14 @@ def image_size(facts: Facts) -> Choice | None:
     if len(facts.size) != 2:
         return None
     side = min(facts.size)
-    if side <= SMALL:
+    if side <= limits.SMALL:
         size = [int(n) for n in facts.size] if facts.size[0] != facts.size[1] else int(side)
         return Choice("data.image_size", size, f"films have {side:.0f} px a side: no more is in them")
     side = max(facts.size)  # which is what fits in, the shorter one is padded
     most = 320 if facts.machine.gpu else 224 if facts.train < 5000 else 128
-    size = max(size for size in SIZES if size <= min(side, most))
-    return Choice(
-        "data.image_size", size, f"films of {side:.0f} px; {facts.machine.words} for {facts.train:,} to train on"
-    )
+    size = max(size for size in limits.SIZES if size <= min(side, most))
+    why = f"films of {side:.0f} px; {facts.machine.words} for {facts.train:,} to train on"
+    return Choice("data.image_size", size, why)
 
 
 @rule("boxes")
@@ -109,23 +98,11 @@ def box_image_size(facts: Facts) -> Choice | None:
     """Show the smallest lesions as large as a detector needs them."""
     if not len(facts.boxes) or len(facts.size) != 2:
         return None
-    small = float(np.percentile(np.sqrt(np.prod(np.array(facts.boxes), axis=1)), 5))
-    side = max(facts.size)
-    wanted = side * SMALLEST_BOX / max(small, 1e-9)
-    most = 1024 if facts.machine.gpu else 512
-    size = next((size for size in SIZES if size >= max(128, min(wanted, side, most))), most)
-    size = min(size, math.ceil(side / 32) * 32)
-    shown = small * size / side
-    return Choice(
-        "data.image_size",
-        size,
-        f"images of {side:.0f} px, one box in twenty below {small:.0f} px: here {shown:.0f} px of the network's input",
-    )
-
-
-def film_network(facts: Facts) -> str:
-    """Name the network for films."""
-    return "densenet121" if facts.machine.gpu and not small(facts) and facts.train >= 500 else "resnet18"
+    size, side = box_side(facts), max(facts.size)
+    shape = [min(size, 32 * math.ceil(n * size / side / 32)) for n in facts.size]
+    shown = f"here {box_pixels(facts):.0f} px of the network's input"
+    why = f"images of {side:.0f} px, one box in twenty below {smallest_box(facts):.0f} px: {shown}"
+    return Choice("data.image_size", size if shape[0] == shape[1] else shape, why)
 
 
 @rule("image")
@@ -136,23 +113,36 @@ def image_network(facts: Facts) -> Choice:
 
 
 @rule("image")
-def weights(facts: Facts) -> Choice | None:
-    """Start from weights of other pictures where there are few, if the machine has them."""
-    if small(facts) or facts.train >= MANY:
-        return None
+def weights(facts: Facts) -> list[Choice]:
+    """Start from weights of other pictures where there are few, if the machine has them, and change them slowly."""
+    if small(facts) or facts.train >= limits.MANY:
+        return []
     name = film_network(facts)
-    if name in facts.weights:
-        return Choice("model.weights", facts.weights[name], f"{facts.train:,} films to train on; they lie here already")
-    why = f"none of {name} lie on this machine; where it may fetch them, IMAGENET1K_V1 helps sets of {facts.train:,}"
-    return Choice("model.weights", "none", why)
+    if name not in facts.weights:
+        why = f"none of {name} lie on this machine; where it may fetch them, IMAGENET1K_V1 helps {facts.train:,} films"
+        return [Choice("model.weights", "none", why)]
+    slowly = "a tenth of what fresh weights take, or these are washed out"
+    return [
+        Choice("model.weights", facts.weights[name], f"{facts.train:,} films to train on; they lie here already"),
+        Choice("optimizer.lr", 1e-4, slowly, ("model", "optimizer")),
+    ]
 
 
 @rule("boxes")
-def detector(facts: Facts) -> Choice:
-    """Take a detector that the machine trains in time."""
+def detector(facts: Facts) -> list[Choice]:
+    """Take a detector that the machine trains in time, with maps fine enough for the smallest lesions."""
     if facts.machine.gpu:
-        return Choice("model", "faster_rcnn", f"{facts.machine.words}")
-    return Choice("model", "yolo", f"{facts.machine.words}: the quickest one, without anchors")
+        return [Choice("model", "faster_rcnn", f"{facts.machine.words}")]
+    learned = "what yolo from scratch learned best with on validation images of blood cells"
+    chosen = [
+        Choice("model", "yolo", f"{facts.machine.words}: the quickest one, without anchors"),
+        Choice("optimizer.lr", 0.002, learned, ("model", "optimizer")),
+        Choice("optimizer.weight_decay", 0.05, learned, ("model", "optimizer")),
+    ]
+    if 0 < box_pixels(facts) < limits.TINY_BOX:
+        why = "a map of stride 4 too, for lesions of a few pixels; it takes about twice the time"
+        chosen.append(Choice("model.strides", [4, 8, 16, 32], why))
+    return chosen
 
 
 @rule("volume")
@@ -162,11 +152,6 @@ def spacing(facts: Facts) -> Choice | None:
         return None
     value = [round(float(step), 3) for step in facts.spacing]
     return Choice("data.spacing", value, "the median spacing, so that a voxel means the same in all volumes")
-
-
-def telling(facts: Facts) -> str:
-    """Name the extent that alone tells the classes apart, '' where none does."""
-    return next((name for name in facts.giveaways if name.startswith(("the extent", "the size"))), "")
 
 
 @rule("volume")
@@ -189,14 +174,18 @@ def centre(facts: Facts) -> list[Choice]:
 
 @rule("volume")
 def patch(facts: Facts) -> Choice | None:
-    """Take patches no larger than most volumes are."""
+    """Take patches no larger than most volumes are; say so where a case is many of them."""
     if len(facts.size) != 3 or telling(facts):
         return None
-    size = [int(min(64, max(8, 8 * math.ceil(n / 8)))) for n in facts.size]
-    if size == [64, 64, 64]:
-        return None
-    shown = " x ".join(f"{n:.0f}" for n in facts.size)
-    return Choice("data.patch_size", size, f"volumes of {shown} voxels (median), in whole steps of 8")
+    size = patch_size(facts)
+    why = f"volumes of {' x '.join(f'{n:.0f}' for n in facts.size)} voxels (median), in whole steps of 8"
+    many = math.prod(math.ceil(n / side) for n, side in zip(facts.size, size, strict=True))
+    if many >= limits.MANY_PATCHES:
+        why = (
+            f"check: {why}: a case is judged by about {many:,} patches, each of which learns the label of the whole: a "
+            "coarser data.spacing shows more at once, data.center=mask or data.crop_foreground=true where to look"
+        )
+    return Choice("data.patch_size", size, why)
 
 
 @rule("volume")
@@ -204,7 +193,7 @@ def window(facts: Facts) -> Choice | None:
     """Show Hounsfield units on one scale, rather than each volume on its own."""
     if len(facts.grey) != 2:
         return None
-    low, high = max(facts.grey[0], WINDOW[0]), min(facts.grey[1], WINDOW[1])
+    low, high = max(facts.grey[0], limits.WINDOW[0]), min(facts.grey[1], limits.WINDOW[1])
     value = [10 * math.floor(low / 10), 10 * math.ceil(high / 10)]
     return Choice("data.window", value, "CT: one scale for all volumes, beyond which lies one voxel in a hundred")
 
@@ -219,9 +208,8 @@ def mask_network(facts: Facts) -> Choice:
 @rule("volume")
 def volume_network(facts: Facts) -> Choice:
     """Take a 3D network that so many cases can fill."""
-    if facts.machine.gpu and facts.train >= 300:
-        return Choice("model", "resnet18_3d", f"{facts.machine.words}, {facts.train:,} volumes to train on")
-    return Choice("model", "resnet10_3d", f"{facts.machine.words}, {facts.train:,} volumes to train on")
+    name = "resnet18_3d" if facts.machine.gpu and facts.train >= 300 else "resnet10_3d"
+    return Choice("model", name, f"{facts.machine.words}, {facts.train:,} volumes to train on")
 
 
 @rule("bag")
@@ -237,7 +225,7 @@ def bag_network(facts: Facts) -> Choice:
 @rule("image", "volume", "bag")
 def sampler(facts: Facts) -> Choice | None:
     """Show rare classes as often as common ones."""
-    if facts.factor < UNEQUAL:
+    if facts.factor < limits.UNEQUAL:
         return None
     value = "balanced" if facts.one_class and len(facts.classes.get("train", {})) <= 8 else "weighted"
     return Choice("sampler", value, f"{facts.factor:,.0f} others come on one case of the rarest class in training")
@@ -255,9 +243,13 @@ def box_sampler(facts: Facts) -> Choice | None:
 @rule("image", "volume", "bag")
 def threshold(facts: Facts) -> Choice | None:
     """Fit the threshold where classes are unequal: 0.5 then favours the common one."""
-    if not facts.thresholds or facts.factor < SKEWED:
+    if not facts.thresholds or facts.factor < limits.SKEWED:
         return None
-    return Choice("eval.threshold", "youden", f"{facts.factor:,.1f} others come on one case of the rarest class")
+    name, fitted = facts.rarest("val")
+    why = f"{facts.factor:,.1f} others come on one case of the rarest class"
+    if fitted < limits.FEW_TO_FIT:
+        why = f"check: {why}; {facts.number(fitted)} with {name} in validation, by whom it is fitted"
+    return Choice("eval.threshold", "youden", why)
 
 
 @rule("image")
@@ -265,60 +257,60 @@ def augmentation(facts: Facts) -> Choice:
     """Change small sets more, and small pictures by whole pixels."""
     if small(facts):
         return Choice("augment", "small", f"films of {min(facts.size):.0f} px: shifts of whole pixels, no blur")
-    name = "strong" if facts.train < FEW else "light"
+    name = "strong" if facts.train < limits.FEW else "light"
     return Choice("augment", name, f"{facts.train:,} films to train on")
+
+
+@rule("image", "boxes")
+def mirrored(facts: Facts) -> list[Choice]:
+    """Mirror pictures in colour: smears, sections, skin, endoscopy and eyes may be seen from either side."""
+    if facts.coloured <= limits.COLOURED:
+        return []
+    keys = ("flip_horizontal", "flip_vertical") if len(facts.boxes) else ("flip_horizontal",)
+    why = "pictures in colour are no films: a mirror image is another one of the kind; false where sides count"
+    return [Choice(f"augment.{key}", True, why, ["augment"]) for key in keys]
 
 
 @rule("image", "volume")
 def true_to_scale(facts: Facts) -> Choice | None:
     """Leave sizes as they are where a size is what is predicted."""
-    if facts.unit.lower() not in LENGTHS:
+    if facts.unit.lower() not in limits.LENGTHS:
         return None
-    return Choice(
-        "augment.scale", 0.0, f"what is predicted is in {facts.unit}: a scaled picture would be another answer"
-    )
+    why = f"what is predicted is in {facts.unit}: a scaled picture would be another answer"
+    return Choice("augment.scale", 0.0, why)
 
 
 @rule("volume")
 def volume_augmentation(facts: Facts) -> Choice:
-    """Change small sets more."""
-    name = "volume_strong" if facts.train < FEW else "volume_light"
-    return Choice("augment", name, f"{facts.train:,} volumes to train on")
-
-
-def batch_size(facts: Facts) -> int:
-    """Count the cases of a batch: of volumes the packaged number, else what leaves an epoch sixteen steps."""
-    if len(facts.size) == 3:
-        return 32 if telling(facts) else 4
-    size = 8 if len(facts.boxes) else 64 if small(facts) else 32
-    while size > 4 and facts.train / size < 16 and not facts.events:  # whose risk sets are those of a batch
-        size //= 2
-    return size
+    """Change small sets of crops more, and turn and mirror them: organs have a side, lesions have none."""
+    extent = max((n * step for n, step in zip(facts.size, facts.spacing, strict=False)), default=0.0)
+    why = f"{facts.train:,} volumes to train on, of {extent:.0f} mm"
+    if facts.train < limits.FEW and 0 < extent <= limits.CROP:
+        return Choice("augment", "volume_strong", f"{why}: crops, and a lesion has no side")
+    return Choice("augment", "volume_light", f"{why}: organs have a side")
 
 
 @rule("image", "boxes", "volume")
 def batch(facts: Facts) -> Choice:
-    """Take batches that leave an epoch at least sixteen steps."""
-    size = batch_size(facts)
-    return Choice("data.batch_size", size, f"{math.ceil(facts.train / size):,} steps an epoch of {facts.train:,}")
+    """Take batches that leave an epoch at least sixteen steps, where these are not too small to learn from."""
+    steps = count(math.ceil(facts.train / batch_size(facts)), "step")
+    return Choice("data.batch_size", batch_size(facts), f"{steps} an epoch of {facts.train:,}")
 
 
 @rule(*ALL)
 def precision(facts: Facts) -> Choice | None:
     """Use half precision where the device has it."""
-    if facts.machine.gpu and facts.machine.half:
-        return Choice("trainer.precision", "bf16-mixed", f"{facts.machine.gpu} computes in bfloat16")
-    return None
+    why = f"{facts.machine.gpu} computes in bfloat16"
+    return Choice("trainer.precision", "bf16-mixed", why) if facts.machine.gpu and facts.machine.half else None
 
 
 @rule("image", "volume", "boxes")
 def epochs(facts: Facts) -> Choice:
     """Train for as many steps as such networks take to settle."""
     size = batch_size(facts)
-    number = min(max(math.ceil(STEPS * size / max(1, facts.train)), EPOCHS[0]), EPOCHS[1])
-    return Choice(
-        "trainer.max_epochs", number, f"{number * math.ceil(facts.train / size):,} steps of {size} {facts.noun}"
-    )
+    number = min(max(math.ceil(limits.STEPS * size / max(1, facts.train)), limits.EPOCHS[0]), limits.EPOCHS[1])
+    why = f"{number * math.ceil(facts.train / size):,} steps of {size} {facts.noun}"
+    return Choice("trainer.max_epochs", number, why)
 
 
 @rule("image", "volume", "boxes")
@@ -333,18 +325,26 @@ def averaging(facts: Facts) -> list[Choice]:
     ]
 
 
+@rule("image", "volume", "boxes")
+def to_the_end(facts: Facts) -> Choice:
+    """Train until the learning rate has fallen: the best epoch is often one of the last, and is taken anyway."""
+    why = "the learning rate falls until the last epoch, and the best one of all is taken"
+    return Choice("callbacks.early_stopping", None, why)
+
+
 @rule("image", "volume")
 def chooser(facts: Facts) -> list[Choice]:
     """Choose the epoch by the loss, which tells epochs apart where AUROC is coarse for want of cases."""
     name, patients = facts.rarest("val")
-    if not name or patients >= COARSE:
+    if not name or patients >= limits.COARSE:
         return []
-    reason = f"{patients} {facts.people} with {name} in validation: a ranking of so few prefers a lucky epoch"
-    nodes = ("callbacks.best", "callbacks.early_stopping")
-    return [Choice(f"{node}.{key}", value, reason) for node in nodes for key, value in BY_LOSS.items()]
+    reason = f"{facts.number(patients)} with {name} in validation: a ranking of so few prefers a lucky epoch"
+    return [Choice(f"callbacks.best.{key}", value, reason) for key, value in limits.BY_LOSS.items()]
 
 
-@rule("image")
+@rule("image", "volume", "boxes")
 def views(facts: Facts) -> Choice | None:
-    """Average the answers on several views of a film, which costs time in the test alone."""
-    return Choice("eval.tta", 8, "averages what small shifts of a film would change; it takes eight looks in the test")
+    """Average the answers on several views of a case, which costs time in the test alone; not scaled ones of a size."""
+    if facts.unit.lower() in limits.LENGTHS:
+        return None
+    return Choice("eval.tta", 8, "averages what small shifts of a case would change; it takes eight looks in the test")

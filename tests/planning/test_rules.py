@@ -68,14 +68,70 @@ def test_steps_are_as_many_whatever_the_number_of_cases() -> None:
         assert chosen("image", facts(train=train, sick=train // 2))["trainer.max_epochs"] == pytest.approx(
             epochs, abs=2
         )
-    assert chosen("image", facts(train=40, sick=20))["data.batch_size"] == 4
+    assert chosen("image", facts(train=40, sick=20))["data.batch_size"] == 8
 
 
 def test_boxes_are_shown_large_enough() -> None:
     small = chosen("boxes", facts(size=(2000, 2000), boxes=[(40, 40)] * 50, machine=GPU))
     large = chosen("boxes", facts(size=(2000, 2000), boxes=[(400, 400)] * 50, machine=GPU))
-    assert small["data.image_size"] == 640 and large["data.image_size"] == 128
-    assert chosen("boxes", facts(size=(320, 320), boxes=[(40, 40)]))["model"] == "yolo"
+    assert small["data.image_size"] == 1024 and large["data.image_size"] == 128
+    wide = chosen("boxes", facts(size=(480, 640), boxes=[(38, 38)] * 50))
+    assert wide["data.image_size"] == [256, 320] and wide["model"] == "yolo" and "model.strides" not in wide
+    tiny = chosen("boxes", facts(size=(256, 256), boxes=[(5, 5)] * 50))
+    assert tiny["data.image_size"] == 256 and tiny["model.strides"] == [4, 8, 16, 32]
+
+
+def test_folds_test_boxes_too_and_no_auroc_is_told_of_them() -> None:
+    few = facts(140, 70, boxes=[(40, 40)])
+    reason = next(c.reason for c in choose("boxes", few) if c.key == "data.folds")
+    assert reason == "the test split holds 20 images with sick; 5 folds test 100 images with sick"
+
+
+def test_folds_of_the_data_are_taken_and_large_data_are_split_once() -> None:
+    own = next(c for c in choose("image", facts(own_folds=[1, 2, 3])) if c.key == "data.folds")
+    assert (own.value, own.reason) == (3, "each of the data's own 3 parts is tested once")
+    assert "data.folds" not in chosen("image", facts(own_folds=[1, 2, 3], official=True))
+    assert chosen("image", facts(2000, 50))["data.folds"] == 5
+    assert "data.folds" not in chosen("image", facts(100_000, 50))
+
+
+def test_what_was_chosen_for_a_network_goes_with_it() -> None:
+    choices = choose("boxes", facts(size=(320, 320), boxes=[(40, 40)]))
+    assert {"optimizer.lr", "callbacks.early_stopping"} <= fitting(choices, set()).keys()
+    assert "optimizer.lr" not in fitting(choices, {"optimizer"})
+    assert "augment.flip_vertical" not in fitting(choose("boxes", facts(coloured=1.0, boxes=[(9, 9)])), {"augment"})
+    kept = fitting(choices, {"model", "callbacks.early_stopping.patience"})
+    assert "model" in kept and not {"optimizer.lr", "callbacks.early_stopping"} & kept.keys()
+
+
+def test_pictures_in_colour_are_mirrored() -> None:
+    assert chosen("image", facts(coloured=1.0))["augment.flip_horizontal"] is True
+    assert chosen("boxes", facts(coloured=1.0, boxes=[(40, 40)]))["augment.flip_vertical"] is True
+    assert not [key for key in chosen("image", facts()) if "flip" in key]
+
+
+def test_a_threshold_that_few_patients_fit_is_marked() -> None:
+    reasons = [c.reason for sick in (35, 500) for c in choose("image", facts(sick=sick)) if c.key == "eval.threshold"]
+    assert reasons == [
+        "check: 56.1 others come on one case of the rarest class; 5 images with sick in validation, by whom it is "
+        "fitted",
+        "3.0 others come on one case of the rarest class",
+    ]
+
+
+def test_crops_of_lesions_are_mirrored_and_organs_are_not() -> None:
+    of = {"size": (40.0, 40.0, 40.0), "train": 400, "sick": 200}
+    assert chosen("volume", facts(spacing=(1.0, 1.0, 1.0), **of))["augment"] == "volume_strong"
+    assert chosen("volume", facts(spacing=(5.0, 5.0, 5.0), **of))["augment"] == "volume_light"
+
+
+@pytest.mark.parametrize(
+    ("size", "batch", "checked"), [((64, 64, 64), 4, False), ((16, 16, 16), 16, False), ((90, 300, 300), 4, True)]
+)
+def test_batches_of_small_volumes_are_larger(size: tuple[int, int, int], batch: int, checked: bool) -> None:
+    choices = {c.key: c for c in choose("volume", facts(400, 200, size=size, spacing=(1.0, 1.0, 1.0)))}
+    assert choices["data.batch_size"].value == batch
+    assert choices["data.patch_size"].reason.startswith("check:") == checked
 
 
 def test_patches_are_no_larger_than_volumes() -> None:
@@ -125,9 +181,15 @@ def test_a_time_to_an_event_has_intervals_where_there_are_events_enough() -> Non
 
 def test_a_size_is_predicted_from_pictures_that_are_not_scaled() -> None:
     quantity = replace(facts(), target="value", loss="mse", classes={}, thresholds=False)
-    assert chosen("volume", replace(quantity, unit="mm", size=(64.0, 64.0, 64.0)))["augment.scale"] == 0.0
+    in_mm = chosen("volume", replace(quantity, unit="mm", size=(64.0, 64.0, 64.0)))
+    assert in_mm["augment.scale"] == 0.0 and "eval.tta" not in in_mm  # whose views are scaled, too
     months = chosen("image", replace(quantity, unit="months"))
-    assert "augment.scale" not in months and months["loss"] == "mse" and "data.folds" not in months
+    assert (
+        months["eval.tta"] == 8
+        and "augment.scale" not in months
+        and months["loss"] == "mse"
+        and "data.folds" not in months
+    )
 
 
 def test_colours_stay_where_there_are_some() -> None:
@@ -141,8 +203,10 @@ def test_no_film_is_enlarged() -> None:
 
 
 def test_weights_of_other_pictures_are_taken_from_this_machine_alone() -> None:
-    assert chosen("image", facts(weights={"resnet18": "IMAGENET1K_V1"}))["model.weights"] == "IMAGENET1K_V1"
-    assert chosen("image", facts())["model.weights"] == "none"
+    here = chosen("image", facts(weights={"resnet18": "IMAGENET1K_V1"}))
+    assert (here["model.weights"], here["optimizer.lr"]) == ("IMAGENET1K_V1", 1e-4)
+    fresh = chosen("image", facts())
+    assert fresh["model.weights"] == "none" and "optimizer.lr" not in fresh
     assert "model.weights" not in chosen("image", facts(size=(28, 28)))
     assert "model.weights" not in chosen("image", facts(20_000, 10_000))
 
@@ -188,7 +252,7 @@ def test_five_cases_are_planned_with_a_word() -> None:
     few = Facts("images", cases, cases, {}, CPU, loss="cross_entropy", size=(64, 64))
     assert too_few(few) == "check: 2 images to train on, 1 to choose by: whatever comes of so few is luck"
     assert (
-        too_few(facts()) == "" and too_few(replace(few, loss="")) == "" and chosen("image", few)["data.batch_size"] == 4
+        too_few(facts()) == "" and too_few(replace(few, loss="")) == "" and chosen("image", few)["data.batch_size"] == 8
     )
 
 

@@ -1,0 +1,62 @@
+"""How large batches, patches, films and boxes are, or may be: what several rules of the flowchart ask."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from medtrain.planning.facts import Facts
+from medtrain.planning.limits import LEAST_BATCH, PATCH, PATCH_BATCH, SIZES, SMALL, SMALLEST_BOX
+
+
+def small(facts: Facts) -> bool:
+    """Tell whether films are so small that networks should see them at full resolution."""
+    return len(facts.size) == 2 and min(facts.size) <= SMALL
+
+
+def smallest_box(facts: Facts) -> float:
+    """Give the side, in pixels of the files, below which one box in twenty lies."""
+    return float(np.percentile(np.sqrt(np.prod(np.array(facts.boxes), axis=1)), 5))
+
+
+def box_side(facts: Facts) -> int:
+    """Choose the longest side of images with boxes, so that the smallest lesions are as large as detectors need."""
+    side, most = max(facts.size), 1024 if facts.machine.gpu else 512
+    wanted = side * SMALLEST_BOX / max(smallest_box(facts), 1e-9)
+    size = next((size for size in SIZES if size >= max(128, min(wanted, side, most))), most)
+    return min(size, math.ceil(side / 32) * 32)
+
+
+def box_pixels(facts: Facts) -> float:
+    """Give how large the smallest lesions are in the network's input; 0 where there are none."""
+    if not len(facts.boxes) or len(facts.size) != 2:
+        return 0.0
+    return smallest_box(facts) * box_side(facts) / max(facts.size)
+
+
+def telling(facts: Facts) -> str:
+    """Name the extent that alone tells the classes apart, '' where none does."""
+    return next((name for name in facts.giveaways if name.startswith(("the extent", "the size"))), "")
+
+
+def patch_size(facts: Facts) -> list[int]:
+    """Give the sides of patches no larger than most volumes are, in whole steps of 8 voxels."""
+    return [int(min(PATCH, max(8, 8 * math.ceil(n / 8)))) for n in facts.size]
+
+
+def batch_size(facts: Facts) -> int:
+    """Count the cases of a batch: as many as leave an epoch sixteen steps; of volumes, as their patches are large."""
+    size = 8 if len(facts.boxes) else 64 if small(facts) else 32
+    if len(facts.size) == 3:
+        room = PATCH_BATCH[0] * PATCH**3 // math.prod(patch_size(facts))
+        size = PATCH_BATCH[1] if telling(facts) else 2 ** int(math.log2(min(room, PATCH_BATCH[1])))
+    least = LEAST_BATCH // 2 if len(facts.boxes) else LEAST_BATCH
+    while size > least and facts.train / size < 16 and not facts.events:  # whose risk sets are those of a batch
+        size //= 2
+    return size
+
+
+def film_network(facts: Facts) -> str:
+    """Name the network for films."""
+    return "densenet121" if facts.machine.gpu and not small(facts) and facts.train >= 500 else "resnet18"

@@ -1,0 +1,76 @@
+"""plan and a GPU that is too small for a batch: a double of the measurement that runs out of memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from medtrain.command import plan as module
+from medtrain.command.forecast import Forecast
+from medtrain.command.plan import Plan, fit_to_memory, measured
+from medtrain.core.errors import UsageError
+from medtrain.planning import Choice, Facts, Machine
+
+GPU = Machine(cores=8, memory_gb=64, gpu="T4", gpu_gb=15)
+EXPECTED = Forecast(
+    step=0.1, look=0.1, steps=10, looks=2, beside=0.0, once=1.0, start=5.0, test=2.0,
+    memory_mb={"process": 2000.0}, slowed=1.0,
+)  # fmt: skip
+
+
+def plan(given: dict[str, Any] | None = None) -> Plan:
+    facts = Facts("images", {"train": 100}, {"train": 100}, {}, GPU)
+    return Plan([], given or {}, facts, {"data.batch_size": Choice("data.batch_size", 32, "4 steps an epoch of 100")})
+
+
+@pytest.fixture
+def composed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def compose(plan: Plan) -> DictConfig:
+        values = {key: choice.value for key, choice in plan.choices.items()} | dict(plan.given)
+        parts = values.get("trainer.accumulate_grad_batches", 1)
+        return OmegaConf.create(
+            {"data": {"batch_size": values["data.batch_size"]}, "trainer": {"accumulate_grad_batches": parts}}
+        )
+
+    monkeypatch.setattr(module, "configuration", compose)
+
+
+def room(largest: int) -> Any:
+    def measure(cfg: DictConfig) -> Forecast:
+        if cfg.data.batch_size > largest:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return EXPECTED
+
+    return measure
+
+
+@pytest.mark.usefixtures("composed")
+def test_a_batch_is_halved_until_it_fits_and_steps_stay_as_large() -> None:
+    planned = plan()
+    cfg, expected = fit_to_memory(planned, room(10))
+    assert (cfg.data.batch_size, cfg.trainer.accumulate_grad_batches, expected) == (8, 4, EXPECTED)
+    assert planned.choices["data.batch_size"].reason == "batches of 16 don't fit into the 15 GB of the GPU"
+    assert planned.choices["trainer.accumulate_grad_batches"].reason == "steps of 32 cases, as if they had fitted"
+    fits = plan()
+    fit_to_memory(fits, room(32))
+    assert list(fits.choices) == ["data.batch_size"]
+
+
+@pytest.mark.usefixtures("composed")
+def test_a_batch_that_the_person_set_is_refused() -> None:
+    with pytest.raises(
+        UsageError, match="data.batch_size=64 doesn't fit into the 15 GB of the GPU: take a smaller one"
+    ):
+        fit_to_memory(plan({"data.batch_size": 64}), room(10))
+    with pytest.raises(UsageError, match="take smaller images or patches"):
+        fit_to_memory(plan(), room(0))
+
+
+def test_memory_that_the_machine_lacks_is_told() -> None:
+    limits = OmegaConf.create({"steps": 20, "hours": 1.0})
+    small, large = (measured(EXPECTED, 3, limits, 1, Machine(cores=2, memory_gb=gb)) for gb in (2.1, 16))
+    assert small[-1] == "check: 2.0 GB of the 2.1 GB that this machine has"
+    assert not any("that this machine has" in line for line in large)
