@@ -19,6 +19,7 @@ from medtrain.core.errors import MedtrainError
 from medtrain.data.base import Data, Fixed
 from medtrain.data.batches import module_of
 from medtrain.data.changes import read_splits
+from medtrain.data.rows.channels import of_channel
 from medtrain.data.rows.columns import USUAL
 from medtrain.data.rows.covariates import cells_of
 from medtrain.data.rows.manifest import Manifest
@@ -39,15 +40,19 @@ def lay_out(cfg: DictConfig, run: Trained, portable: Portable, folder: Path) -> 
     parts = build.data_parts(cfg, as_read=on_features(cfg))
     data = kind(build.plain(cfg.data), fixed=fixed, report=build.warn, **parts)
     manifest, rows = real_cases(cfg, run, data)
+    by_name = bool(manifest.beside) and not isinstance((cfg.data.get("columns") or {}).get("path"), ListConfig)
     if manifest.content is not None:
         contents = (manifest.content[[row]][0] for row in rows)
         files = [portable.keep(content, folder / f"{number:04d}") for number, content in enumerate(contents)]
+    elif by_name:
+        columns = (manifest.path, *manifest.beside)
+        files = _linked_by_channel([[column[row] for row in rows] for column in columns], folder)
     else:
         files = _linked(data.files_of(manifest, rows), folder)
     if not files:
         raise MedtrainError(f"none of the {len(rows)} cases of the test split can be read: nothing to prove it with")
     portable.strange(files[0], folder)
-    if not run.spec.covariates and not manifest.beside:
+    if by_name or (not run.spec.covariates and not manifest.beside):
         return folder, len(files)
     strange = sorted(set(folder.iterdir()) - set(files))
     of_cases = [[*files, *strange]]
@@ -63,6 +68,15 @@ def _linked(sources: Sequence[str], folder: Path, mark: str = "") -> list[Path]:
     for link, source in zip(files, sources, strict=True):
         link.symlink_to(Path(source).absolute())
     return files
+
+
+def _linked_by_channel(columns: Sequence[Sequence[str]], folder: Path) -> list[Path]:
+    """Link the files of cases, a column a channel, by the names that tell channels apart; gives those of the first."""
+    links = [[folder / of_channel(f"{n:04d}", c, path) for n, path in enumerate(of)] for c, of in enumerate(columns)]
+    for own, sources in zip(links, columns, strict=True):
+        for link, source in zip(own, sources, strict=True):
+            link.symlink_to(Path(source).absolute())
+    return links[0]
 
 
 def write_table(

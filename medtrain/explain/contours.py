@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 Mask = NDArray[np.bool_]
 COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00")  # Okabe & Ito, light enough for grey
 TRUE, PREDICTED = "dashed", "solid"
+NAMED, COLUMNS = 24, 6  # classes that are named below a picture, and how many of them side by side
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,11 @@ class Outline:
     name: str
     predicted_DHW: Mask
     true_DHW: Mask | None = None
+
+    @property
+    def marked(self) -> bool:
+        """Tell whether either marks anything."""
+        return bool(self.predicted_DHW.any() or (self.true_DHW is not None and self.true_DHW.any()))
 
 
 def contours_in_planes(
@@ -41,15 +48,14 @@ def contours_in_planes(
         spacing: mm along D, H, W.
         title: above them.
     """
-    point = fullest(outlines, shown_DHW.shape)
+    point, colours = fullest(outlines, shown_DHW.shape), colours_of(len(outlines))
     figure = sheet((11.6, 4.6), title)
     axes = figure.subplots(1, 3)
     for axis, (name, left, right) in enumerate(PLANES):
         rows, columns = [n for n in range(3) if n != axis]
         film = plane(shown_DHW, axis, point[axis])
         axes[axis].imshow(film, cmap="gray", vmin=0, vmax=1, aspect=spacing[rows] / spacing[columns])
-        for number, outline in enumerate(outlines):
-            colour = COLOURS[number % len(COLOURS)]
+        for colour, outline in zip(colours, outlines, strict=True):
             for mask, style in ((outline.true_DHW, TRUE), (outline.predicted_DHW, PREDICTED)):
                 cut = None if mask is None else plane(mask, axis, point[axis])
                 if cut is not None and cut.any():
@@ -58,13 +64,39 @@ def contours_in_planes(
                     axes[axis].contour(x, y, padded, [0.5], colors=[colour], linestyles=[style], linewidths=1.2)
         axes[axis].set_axis_off()
         axes[axis].set_title(f"{left}   {name}   {right}", fontsize=9)
-    known = any(outline.true_DHW is not None for outline in outlines)
-    for number, outline in enumerate(outlines):
-        figure.text(
-            0.01 + 0.16 * number, 0.005, plain_text(outline.name), fontsize=8, color=COLOURS[number % len(COLOURS)]
-        )
-    figure.text(0.99, 0.005, "solid: predicted" + "; dashed: true" * known, fontsize=8, color="#555555", ha="right")
+    _name_colours(figure, outlines)
     return figure
+
+
+def colours_of(number: int) -> list[str]:
+    """Choose so many colours: those that the colour-blind tell apart, or hues all around, light enough for grey."""
+    if number <= len(COLOURS):
+        return list(COLOURS[:number])
+    hues = [colorsys.hsv_to_rgb(n / number, 0.65, (1.0, 0.8)[n % 2]) for n in range(number)]
+    return ["#" + "".join(f"{round(255 * share):02x}" for share in hue) for hue in hues]
+
+
+def _name_colours(figure: Figure, outlines: Sequence[Outline]) -> None:
+    """Write below the planes which colour is whose, of what is marked in the case, and which line is true."""
+    from matplotlib.lines import Line2D
+
+    colours = zip(colours_of(len(outlines)), outlines, strict=True)
+    marked = [(colour, outline) for colour, outline in colours if outline.marked]
+    handles = [Line2D([], [], color=colour, label=plain_text(outline.name)) for colour, outline in marked[:NAMED]]
+    more = f" ({len(marked) - NAMED:,} more classes are drawn, not named)" * (len(marked) > NAMED)
+    known = any(outline.true_DHW is not None for outline in outlines)
+    legend = figure.legend(
+        handles=handles,
+        title="solid: predicted" + "; dashed: true" * known + more + "; nothing is marked" * (not marked),
+        loc="outside lower left",
+        ncols=COLUMNS,
+        fontsize=8,
+        title_fontsize=8,
+        alignment="left",
+        labelcolor="linecolor",
+        frameon=False,
+    )
+    legend.get_title().set_color("#555555")
 
 
 def fullest(outlines: Sequence[Outline], shape: Sequence[int]) -> tuple[int, int, int]:

@@ -134,9 +134,13 @@ def _evaluation(folder: RunFolder, known: Facts, facts: Mapping[str, Any]) -> st
         "Intervals": known.intervals(),
         "Decision": f"policy {decision['policy']}, fitted on {decision.get('basis', 'validation data')}"
         + (f": {limits}" if limits else f": {folder.target.words.decided}"),
-        "Calibration": f"logits are divided by {decision['temperature']:.4g}, a temperature fitted on validation data",
+        "Calibration": f"logits are divided by {decision['temperature']:.4g}, a temperature fitted on validation data"
+        if decision["temperature"] != 1
+        else "none: probabilities are the network's own",
         "Subgroups": ", ".join(folder.test.get("groups") or ()) or "none were judged (eval.groups)",
     }
+    if names := [facts["target"]["classes"][number] for number in (facts.get("input") or {}).get("largest") or ()]:
+        listed["Largest component"] = f"of {', '.join(names)} only the largest connected piece counts"
     return f"## Evaluation\n\n{_list(listed)}\n\n{_table(['Metric', 'Value', '95 % interval'], rows)}{_groups(folder)}"
 
 

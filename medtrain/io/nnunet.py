@@ -1,20 +1,23 @@
-"""nnU-Net's raw folder, and the Decathlon's: imagesTr, labelsTr, imagesTs, dataset.json."""
+"""nnU-Net's raw folder, and the Decathlon's: imagesTr, labelsTr, imagesTs, as dataset.json describes them."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from medtrain.core.errors import DataError, Problem
+from medtrain.io.nnunet_json import CT, FILE, Described, read_described
 
 CHANNEL = re.compile(r"(.+)_(\d{4})")
-IGNORE, BACKGROUND = "ignore", "background"
-USUAL_ENDING = ".nii.gz"
-CT = "ct"
+FOLDS = "splits_final.json"
+TRAIN, TEST = ("imagesTr", "labelsTr", "train"), ("imagesTs", "labelsTs", "test")
+SPECIAL = ("nonorm", "rescale_to_0_1", "rescale_0_1", "rgb_to_0_1")  # names by which nnU-Net scales a channel otherwise
+Files = dict[int | None, Path]
+"""Of a case its file for each channel; None for one whose name says no channel."""
 
 
 @dataclass
@@ -22,27 +25,42 @@ class RawFolder:
     """What such a folder holds.
 
     Args:
-        channels: names of the channels, in order.
-        labels: {number: name}, without background and ignored voxels.
-        regions: {name: numbers}; empty where labels are no regions.
-        ignore: the number of voxels that nobody has labelled; None for none.
+        described: its dataset.json.
+        whole: does one file hold all channels of a case, as in the Decathlon?
         cases: {name: (images by channel, mask, split)}, of imagesTr train, of imagesTs with labels test.
+        folds: {name: fold} of splits_final.json; empty without one.
         faults: of cases that lack a file, by name.
         warnings: what was passed over.
     """
 
-    channels: list[str]
-    labels: dict[int, str]
-    regions: dict[str, list[int]]
-    ignore: int | None
+    described: Described
+    whole: bool = False
     cases: dict[str, tuple[list[Path], Path, str]] = field(default_factory=dict)
+    folds: dict[str, int] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict)
     warnings: list[Problem] = field(default_factory=list)
 
     @property
+    def files(self) -> int:
+        """Count the files of a case."""
+        return 1 if self.whole else max(1, len(self.described.channels))
+
+    @property
     def modality(self) -> str:
         """Say ct where all channels are called so, else other."""
-        return CT if self.channels and all(name.lower() == CT for name in self.channels) else "other"
+        channels = self.described.channels
+        return CT if channels and all(name.lower() == CT for name in channels) else "other"
+
+    def scaled_otherwise(self) -> list[Problem]:
+        """Warn of channels whose names let nnU-Net scale them otherwise than they are scaled here."""
+        odd = [name for name in self.described.channels if name.lower() in (CT, *SPECIAL)]
+        if not odd or self.modality == CT:
+            return []
+        detail = (
+            f"nnU-Net scales {', '.join(odd)} in ways of their own; here each channel is standardised by its own mean "
+            "and deviation, case by case (data.modality=ct: all by the set's)"
+        )
+        return [Problem("scaled_otherwise", FILE, detail, "warning")]
 
 
 def read_raw_folder(root: Path) -> RawFolder:
@@ -51,63 +69,37 @@ def read_raw_folder(root: Path) -> RawFolder:
     Raises:
         DataError: no dataset.json, one that can't be read or says what can't be, or no images.
     """
-    file = root / "dataset.json"
-    described = _described(file)
-    folder = _folder_of(described, file)
-    ending = str(described.get("file_ending") or USUAL_ENDING)
-    for images, labels, split in (("imagesTr", "labelsTr", "train"), ("imagesTs", "labelsTs", "test")):
-        _list(folder, root, (images, labels, split), ending)
-    train = sum(split == "train" for _, _, split in folder.cases.values())
+    folder = RawFolder(read_described(root))
+    described = folder.described
+    for case, (images, mask) in described.listed.items():
+        folder.cases[case] = [root / image for image in images], root / mask, "train"
+        if len(images) != folder.files:
+            folder.faults[case] = f"has {len(images)} images, of the {folder.files} channels that dataset.json names"
+    for names in (TEST,) if described.listed else (TRAIN, TEST):
+        _list(folder, root, names)
+    train = [case for case, (_, _, split) in folder.cases.items() if split == "train"]
     if not train:
-        raise DataError(f"{root / 'imagesTr'}: no images that end in {ending} (file_ending of dataset.json)")
-    announced = described.get("numTraining")
-    if isinstance(announced, int) and announced != train:
-        detail = f"numTraining is {announced:,}, but imagesTr holds {train:,} cases"
-        folder.warnings.append(Problem("other_number", file.name, detail, "warning"))
+        raise DataError(f"{root / 'imagesTr'}: no images that end in {described.ending} (file_ending of dataset.json)")
+    _tell(folder, len(train))
+    if (root / FOLDS).is_file():
+        _take_folds(folder, root / FOLDS, train)
     return folder
 
 
-def _described(file: Path) -> Mapping[str, Any]:
-    try:
-        described = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(
-            f"{file}: not there; give nnU-Net's raw folder, nnUNet_raw/DatasetNNN_NAME, as data.root"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{file} cannot be read as JSON: {error}") from None
-    if not isinstance(described, dict) or not isinstance(described.get("labels"), dict):
-        raise DataError(f"{file} has no labels, {{name: number}}")
-    return described
+def _tell(folder: RawFolder, train: int) -> None:
+    """Warn of what dataset.json says otherwise than it is, or is written here."""
+    described = folder.described
+    if described.announced not in (None, train):
+        detail = f"numTraining is {described.announced:,}, but imagesTr holds {train:,} cases"
+        folder.warnings.append(Problem("other_number", FILE, detail, "warning"))
+    if described.order and described.order != list(range(1, len(described.regions) + 1)):
+        detail = f"regions_class_order={described.order} is of nnU-Net's label maps: here regions are numbered from 1"
+        folder.warnings.append(Problem("other_order", FILE, detail, "warning"))
 
 
-def _folder_of(described: Mapping[str, Any], file: Path) -> RawFolder:
-    """Read channels and labels: {name: number or numbers} of version 2, {number: name} of version 1."""
-    channels = described.get("channel_names") or described.get("modality") or {}
-    names = [str(name) for _, name in sorted(dict(channels).items(), key=lambda item: int(item[0]))]
-    numbers: dict[str, list[int]] = {}
-    for name, value in described["labels"].items():
-        if str(name).isdigit() and isinstance(value, str):
-            name, value = value, int(name)
-        try:
-            numbers[str(name)] = [int(number) for number in (value if isinstance(value, list) else [value])]
-        except (TypeError, ValueError):
-            raise DataError(f"{file}: label {name!r} is {value!r}, neither a number nor a list of them") from None
-    ignored = numbers.pop(IGNORE, [None])[0]
-    if ignored == 0:
-        raise DataError(f"{file}: the label 'ignore' is 0, which is background")
-    marked = {name: own for name, own in numbers.items() if own != [0]}
-    if not marked:
-        raise DataError(f"{file} names no label but background")
-    several = any(len(own) > 1 for own in marked.values())
-    by_number = {own[0]: name for name, own in marked.items() if len(own) == 1}
-    labels = {number: by_number.get(number, str(number)) for own in marked.values() for number in own if number}
-    return RawFolder(names or [""], dict(sorted(labels.items())), marked if several else {}, ignored)
-
-
-def _list(folder: RawFolder, root: Path, names: tuple[str, str, str], ending: str) -> None:
+def _list(folder: RawFolder, root: Path, names: tuple[str, str, str]) -> None:
     """Add the cases of a folder of images whose masks lie in another."""
-    images, masks, split = names
+    (images, masks, split), ending = names, folder.described.ending
     if not (root / images).is_dir():
         return
     files = sorted(path for path in (root / images).iterdir() if not path.name.startswith("."))
@@ -121,33 +113,74 @@ def _list(folder: RawFolder, root: Path, names: tuple[str, str, str], ending: st
         detail = f"{len(own):,} images have no masks ({masks}): not used; predict takes them (input={root / images})"
         folder.warnings.append(Problem("passed_over", images, detail, "warning"))
         return
-    by_case = _by_case(own, ending)
-    for case, channels in by_case.items():
-        lacking = [n for n in range(len(folder.channels)) if n not in channels]
-        beyond = [n for n in channels if n >= len(folder.channels)]
-        if lacking or beyond:
-            what = f"lacks channel {lacking[0]:04d}" if lacking else f"has a channel {beyond[0]:04d}"
-            folder.faults[case] = f"{what}, of the {len(folder.channels)} that dataset.json names"
-        first = next(iter(channels.values()))
-        paths = [channels.get(n, first) for n in range(len(folder.channels))]
-        folder.cases[case] = paths, root / masks / f"{case}{ending}", split
-    without = sorted(
-        path.name
-        for path in ((root / masks).iterdir() if (root / masks).is_dir() else ())
-        if path.name.endswith(ending) and not path.name.startswith(".") and path.name[: -len(ending)] not in by_case
-    )
-    if without:
+    listed = {root / image: root / mask for image, mask in folder.described.masks.items()}
+    mask_of = {path.name[: -len(ending)]: listed[path] for path in own if path in listed}
+    there = _stems(root / masks, ending)
+    by_case = _by_case(own, ending, {*there, *mask_of})
+    if split == "train":
+        channels = {channel for of_case in by_case.values() for channel in of_case}
+        folder.whole = len(folder.described.channels) > 1 and channels == {None}
+    for case, of_case in by_case.items():
+        paths, fault = _in_order(of_case, folder)
+        if fault:
+            folder.faults[case] = fault
+        folder.cases[case] = paths, mask_of.get(case, root / masks / f"{case}{ending}"), split
+    used = {folder.cases[case][1].name for case in by_case}
+    if without := sorted(f"{stem}{ending}" for stem in there if f"{stem}{ending}" not in used):
         detail = f"{len(without):,} masks have no image, the first {without[0]}"
         folder.warnings.append(Problem("no_image", masks, detail, "warning"))
 
 
-def _by_case(files: list[Path], ending: str) -> dict[str, dict[int, Path]]:
-    """Group the files of each case by channel: CASE_0000, or CASE alone where no file is called so."""
-    stems = {path: path.name[: -len(ending)] for path in files}
-    numbered = {path: CHANNEL.fullmatch(stem) for path, stem in stems.items()}
-    cases: dict[str, dict[int, Path]] = {}
-    for path, stem in stems.items():
-        match = numbered[path] if all(numbered.values()) else None
-        case, channel = (match[1], int(match[2])) if match else (stem, 0)
+def _stems(folder: Path, ending: str) -> list[str]:
+    """List the names of files in a folder, if it is there, without their ending."""
+    files = folder.iterdir() if folder.is_dir() else ()
+    return [path.name[: -len(ending)] for path in files if path.name.endswith(ending) and path.name[0] != "."]
+
+
+def _by_case(files: Collection[Path], ending: str, alone: Collection[str]) -> dict[str, Files]:
+    """Group the files of each case: CASE_0000 is channel 0 of CASE.
+
+    Args:
+        alone: names of masks; an image that is called like one is a case by itself, be it IMAGE_0001.
+    """
+    cases: dict[str, Files] = {}
+    for path in files:
+        stem = path.name[: -len(ending)]
+        match = None if stem in alone else CHANNEL.fullmatch(stem)
+        case, channel = (match[1], int(match[2])) if match else (stem, None)
         cases.setdefault(case, {})[channel] = path
     return cases
+
+
+def _in_order(own: Mapping[int | None, Path], folder: RawFolder) -> tuple[list[Path], str]:
+    """Order the files of a case, and tell what is wrong with them, or ''."""
+    number, first = folder.files, next(iter(own.values()))
+    if len(own) > 1 and None in own:
+        return [first] * number, f"is there twice, as {' and '.join(sorted(path.name for path in own.values()))}"
+    by_channel = {channel or 0: path for channel, path in own.items()}
+    lacking = [n for n in range(number) if n not in by_channel]
+    beyond = [n for n in by_channel if n >= number]
+    fault = ""
+    if lacking or beyond:
+        what = f"lacks channel {lacking[0]:04d}" if lacking else f"has a channel {beyond[0]:04d}"
+        fault = f"{what}, of the {max(1, len(folder.described.channels))} that dataset.json names"
+    return [by_channel.get(n, first) for n in range(number)], fault
+
+
+def _take_folds(folder: RawFolder, file: Path, train: Collection[str]) -> None:
+    """Read nnU-Net's own folds, if each training case validates in one of them; else say why they are of no use."""
+    try:
+        val = [[str(case) for case in fold["val"]] for fold in json.loads(file.read_text(encoding="utf-8-sig"))]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        val, why = [], f"cannot be read ({error})"
+    else:
+        listed = Counter(case for fold in val for case in fold)
+        none, several = sum(not listed[case] for case in train), sum(listed[case] > 1 for case in train)
+        why = f"{none:,} cases validate in none of its folds, {several:,} in several" if none or several else ""
+        unknown = len(set(listed) - set(train))
+        why = f"{unknown:,} cases that it names are not there" if not why and unknown else why
+    if why:
+        detail = f"not used: {why}; data.folds makes others"
+        folder.warnings.append(Problem("no_folds", file.name, detail, "warning"))
+        return
+    folder.folds = {case: number for number, fold in enumerate(val) for case in fold}

@@ -32,17 +32,21 @@ def mask_figures(run: RunFolder) -> Section | None:
     if run.table is None or not run.classes or DICE + run.classes[0] not in run.table:
         return None
     classes = run.classes[:DRAWN]
+    more = f" Drawn are the first {DRAWN} of {len(run.classes)} classes." * (len(run.classes) > DRAWN)
     dice_NC = columns_of(run.table, DICE, classes)
     volume_NC, true_NC = (columns_of(run.table, prefix, classes) for prefix in (VOLUME, TRUE_VOLUME))
     plots = [
-        _plot(run, "dice", dice_by_class(dice_NC, classes), "Dice by class", "A dot a case; the bar is the median."),
+        _plot(
+            run, "dice", dice_by_class(dice_NC, classes), "Dice by class", "A dot a case; the bar is the median." + more
+        ),
         _plot(
             run,
             "volumes",
             volumes_compared(volume_NC, true_NC, classes),
             "Volume by volume",
             "The difference of predicted and true volume by their mean (Bland and Altman, Lancet 1986), a dot a case; "
-            f"lines are each class's mean difference (solid) and {LIMITS} standard deviations about it (dashed).",
+            f"lines are each class's mean difference (solid) and {LIMITS} standard deviations about it (dashed)."
+            + more,
         ),
     ]
     return part("masks", "Masks", None, Gallery("figures.html.j2", tuple(plots)))

@@ -69,7 +69,13 @@ class MaskTarget(Target):
         return np.asarray(values, np.float64)
 
     def cannot_choose(self, values: NDArray[Any], monitors: Collection[str]) -> tuple[str, str] | None:
-        return None
+        if "val_dice" not in monitors or (values == 1).any():
+            return None
+        return (
+            f"validation ({len(values)} cases) holds no mask that marks a class, so val_dice is undefined and can't "
+            "choose a checkpoint",
+            "give it more cases (the split column), or another data.split_seed",
+        )
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Self:

@@ -6,7 +6,7 @@ Each row is planned, then trained as planned but for the number of epochs, with 
 came is the processor's seconds of that process, Python's imports included: on a machine that does nothing else they are
 what a clock shows, and on a busy one the forecast is of such a machine. DATA holds `mil/musk1.csv`, `medmnist` and
 `lidc_nodules`; rows of what isn't there are left out. Below the table stands what the seconds after the last epoch went
-into, from which `medtrain/command/forecast.py` has its constants.
+into, from which `medtrain/command/forecast.py` has its two constants.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from medtrain.data.slide.bags import list_bags, list_slides
 
 CFG = {"patient_pattern": "(.)", "columns": {}}  # no headers are read for patients
 BESIDE = ("notes.txt", "more/notes.TXT", "README", "table.xlsx", ".hidden.txt", ".git/x.txt")
+HIDDEN = ("._a.nii.gz", "more/._b.dcm", ".trash/c.nii.gz", "._a.png", "._a.h5", "._a.svs")  # as macOS leaves them
 LEFT = ("Thumbs.db", "__MACOSX/a.png", "__MACOSX/a.h5", "@eaDir/a.svs", "@eaDir/b.nii.gz", ".DS_Store")
 
 
@@ -41,7 +42,7 @@ def slides(folder: Path) -> Manifest:
 def test_what_lies_beside_cases(
     listing: Callable[[Path], Manifest], cases: tuple[str, ...], parts: tuple[str, ...], tmp_path: Path
 ) -> None:
-    for name in (*cases, *parts, *BESIDE, *LEFT):
+    for name in (*cases, *parts, *BESIDE, *LEFT, *HIDDEN):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     manifest = listing(tmp_path)

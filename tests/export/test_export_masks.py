@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import pytorch_lightning as pl
 import torch
+from scipy import ndimage
 
 from medtrain import model as models
 from medtrain.data.batches.masks import MaskData
@@ -70,9 +71,11 @@ def test_windows_get_the_probabilities_of_the_network(
         assert given.std() > 1e-3
 
 
-@pytest.mark.parametrize("regions", [None, NESTED], ids=["labels", "regions"])
-@pytest.mark.parametrize("modality", ["ct", "other"])
-def test_label_maps_are_those_of_the_run(regions: Any, modality: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("regions", "modality", "largest"),
+    [(None, "ct", True), (None, "other", "auto"), (NESTED, "ct", False), (NESTED, "other", "auto")],
+)
+def test_label_maps_are_those_of_the_run(regions: Any, modality: str, largest: bool | str, tmp_path: Path) -> None:
     table = halved_balls(tmp_path, count=9)
     node = segmentation(table, modality=modality, regions=regions, spacing=[1.5, 1.25, 1.0], patch_size=[12, 16, 16])
     trained = MaskData(node, report=lambda text: None)
@@ -80,7 +83,9 @@ def test_label_maps_are_those_of_the_run(regions: Any, modality: str, tmp_path: 
     assert (not trained.spec.intensity) == (modality == "other")
     torch.manual_seed(1)
     members = [models.unet_3d(trained.spec, width=4) for _ in range(2)]
-    task: Any = Segmentation(trained.spec, Ensemble(members).eval(), mirrored=(0, 2))
+    task: Any = Segmentation(trained.spec, Ensemble(members).eval(), mirrored=(0, 2), largest_component=largest)
+    better = {trained.spec.classes[-1]: {"all": 0.5, "largest": 0.6}}
+    task.decision = Decision(0.5, 1.0, {}, components=better)
     portable = task.portable(REQUEST)
     assert list(portable.parts) == ["model", "member_2"]
     target = {"target": trained.spec.target.to_dict()}
@@ -109,6 +114,13 @@ def test_label_maps_are_those_of_the_run(regions: Any, modality: str, tmp_path: 
     assert label.shape == image.shape and np.array_equal(label.affine, image.affine)
     values = np.asarray(label.dataobj).copy()
     assert len(np.unique(values)) > 1
+    pieces = [
+        ndimage.label(part, np.ones((3, 3, 3)))[1]
+        for part in ((values > 0, values > 1) if regions else (values == 1, values == 2))
+    ]
+    alone = {True: [1, 1], "auto": [None, 1], False: [None, None]}[largest]
+    assert all(wanted in (None, count) for count, wanted in zip(pieces, alone, strict=True))
+    assert largest != "auto" or pieces[0] > 1  # what was not decided is in pieces
     values[0, 0, 0] += 1
     nib.save(nib.Nifti1Image(values, label.affine, label.header), tmp_path / "other_masks" / "2.nii.gz")
     changed = compare_masks(tmp_path / "own.csv", tmp_path / "other.csv", Limits())

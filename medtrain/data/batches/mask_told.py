@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medtrain.core.errors import Problem, UsageError
+from medtrain.core.errors import DataError, Problem, UsageError
+from medtrain.data.batches.patches import Case
+from medtrain.data.leakage import disagree, others, repeated
 from medtrain.io.volume import Triple
 from medtrain.target.mask import MaskTarget
 
@@ -48,6 +50,36 @@ def absent(shown: Mapping[str, NDArray[np.float64]], names: Mapping[str, Any], c
             )
             warnings.append(Problem("empty_mask", split, detail, "warning"))
     return warnings
+
+
+def refuse_all_empty(shown_NC: NDArray[np.float64], classes: Sequence[str]) -> None:
+    """Refuse training cases of which no mask marks anything (DataError).
+
+    Args:
+        shown_NC: of the training cases, 1 where a case shows a class.
+    """
+    if not shown_NC.any():
+        raise DataError(
+            f"no mask of the {len(shown_NC):,} training cases marks {' or '.join(classes)}: there is nothing to learn"
+        )
+
+
+def other_masks(
+    cases: Sequence[Case | None], content_N: NDArray[np.int64], shown_NC: NDArray[np.float64], where: Sequence[str]
+) -> list[Problem]:
+    """Warn of cases with one image and different masks that show the same classes; of others it is told anyway.
+
+    Args:
+        content_N: the same number for cases with the same image.
+        shown_NC: 1 where a case shows a class.
+    """
+    problems = []
+    for rows in repeated(content_N):
+        masks = {mask.identity for row in rows if (case := cases[row]) is not None and (mask := case.mask) is not None}
+        if len(masks) > 1 and not disagree(shown_NC[rows]):
+            detail = f"the same content as {others(where, rows)}, but another mask"
+            problems.append(Problem("label_conflict", where[rows[0]], detail, "warning"))
+    return problems
 
 
 def coarser(spacing_N3: NDArray[np.float64], spacing: Triple) -> list[Problem]:

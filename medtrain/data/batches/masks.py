@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from medtrain.data.batches.mask_cases import MaskCase, SeveralVisits, TrainingMa
 from medtrain.data.batches.mask_facts import MaskFacts, has_spacing, mask_facts, moments, own_scale
 from medtrain.data.batches.mask_fingerprint import fingerprint_of
 from medtrain.data.batches.mask_plan import Plan, plan
-from medtrain.data.batches.mask_told import absent, coarser, refuse_unused, summed
+from medtrain.data.batches.mask_told import absent, coarser, other_masks, refuse_all_empty, refuse_unused, summed
 from medtrain.data.batches.patch_form import PatchForm
 from medtrain.data.batches.patches import Case
 from medtrain.data.batches.volume_files import CaseFiles, as_warnings, read_cases
@@ -23,6 +24,7 @@ from medtrain.data.batches.volumes import VolumeData
 from medtrain.data.files import Files
 from medtrain.data.loaders import Rows
 from medtrain.data.loading import LaterBatches
+from medtrain.data.rows.channels import channels_together, lacking
 from medtrain.data.rows.manifest import Manifest
 from medtrain.data.rows.masks import target_of_masks
 from medtrain.io.store.voxels import VolumeForm
@@ -57,6 +59,10 @@ class MaskData(VolumeData):
     _read: CaseFiles | None = None
     _paths: tuple[list[list[str]], list[str] | None]
 
+    def inputs(self, path: Path) -> Manifest:
+        manifest = super().inputs(path)
+        return channels_together(manifest, self.fixed.spec.channels) if self.fixed.spec and path.is_dir() else manifest
+
     def arrange(self, manifest: Manifest) -> Manifest:
         refuse_unused(self.cfg, self.synthetic)
         if manifest.modality and not self.cfg.get("modality"):
@@ -75,7 +81,8 @@ class MaskData(VolumeData):
 
     def read(self, manifest: Manifest, everything: bool = False) -> Files:
         files = self._own(manifest)
-        self.own, problems, self.facts = list(files.cases), dict(files.problems), {}
+        self.own, self.facts, apart = list(files.cases), {}, lacking(manifest)
+        problems = {n: fault for n, fault in files.problems.items() if n not in apart}
         self.volumes, self.form = self.own, PatchForm(SHOWN, SHOWN)  # as inspection looks at them, before a plan
         marked = [n for n, case in enumerate(files.cases) if case is not None and case.mask is not None]
         masks = [case.mask for n in marked if (case := files.cases[n]) is not None and case.mask is not None]
@@ -86,7 +93,9 @@ class MaskData(VolumeData):
                 problems[n] = fault
         if labelled:
             manifest.targets = self._shown(len(manifest))
-        return Files(files.content, files.identities, problems, files.read, as_warnings(files.notes, manifest.where))
+        warnings = as_warnings(files.notes, manifest.where)
+        warnings += other_masks(files.cases, files.content, manifest.targets, manifest.where) if labelled else []
+        return Files(files.content, files.identities, problems, files.read, warnings)
 
     def _own(self, manifest: Manifest) -> CaseFiles:
         """Read the files, once, in their own voxels."""
@@ -142,6 +151,9 @@ class MaskData(VolumeData):
         if self.fixed.spec is None:
             rows = self.rows("train")
             slots = [slot for slot in self.slots[rows].tolist() if self.own[slot] is not None]
+            targets = self.targets
+            assert targets is not None
+            refuse_all_empty(targets[rows], self.spec.classes)
             cases, facts = [self._case(slot) for slot in slots], [self.facts[slot] for slot in slots]
             fingerprint = fingerprint_of(cases, facts, labels_in_batches(self.target))
             self.plan, spacing_N3 = plan(fingerprint, self.cfg), fingerprint.spacing_N3
@@ -157,8 +169,6 @@ class MaskData(VolumeData):
             )
             planned = {"batch_size": p.batch_size, "patches_per_volume": p.visits}
             self.cfg = {**self.cfg, **planned, "foreground_share": p.foreground_share}
-            targets = self.targets
-            assert targets is not None
             shown = {split: targets[self.rows(split)] for split in ("train", "val", "test")}
             names = {split: self.cases["case"].iloc[self.rows(split)] for split in shown}
             self._tell(

@@ -121,10 +121,12 @@ class VolumeData(Data):
 def find_volumes(folder: Path) -> list[Path]:
     """Find files of volumes and folders with DICOM files, from `folder` down, sorted; a multi-frame one by itself.
 
-    What is called .dcm and is none has a row of its own, which says so.
+    What is called .dcm and is none has a row of its own, which says so. Hidden files and folders are left alone.
     """
     volumes = []
-    for place, _, names in os.walk(folder):
+    for place, below, all_names in os.walk(folder):
+        below[:] = [name for name in below if not name.startswith(".")]
+        names = [name for name in all_names if not name.startswith(".")]
         volumes += [Path(place) / name for name in names if is_volume_file(name)]
         if any(not is_volume_file(name) for name in names) and (files := dicom_files(place)):
             volumes += files if all(is_multi_frame(file) for file in files) else [Path(place)]

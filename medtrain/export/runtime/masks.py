@@ -16,13 +16,13 @@ from medtrain.data.batches.mask_cases import MaskCase
 from medtrain.data.batches.mask_facts import has_spacing, moments_of, own_scale
 from medtrain.data.batches.patches import Case as Images
 from medtrain.data.batches.volumes import find_volumes
+from medtrain.data.rows.channels import by_channel, fault_of
 from medtrain.explain.names import names_of_maps
-from medtrain.export.runtime.inputs import list_cases, tell, write_whole
+from medtrain.export.runtime.inputs import Case, list_cases, tell, write_whole
 from medtrain.export.runtime.started import Predict, begin
-from medtrain.export.runtime.volumes import Held, hold
+from medtrain.export.runtime.volumes import Held, read_images
 from medtrain.io.own_grid import View, decided, folder_of_maps, masks_ml, mean_of, write_on_own
 from medtrain.io.store.fill import reason_of
-from medtrain.io.volume_source import read_volume
 
 
 def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
@@ -33,13 +33,15 @@ def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
     started, cases = begun
     facts, classes = started.facts["input"], started.facts["target"]["classes"]
     graphs = {name: window_of(started.networks[name], facts["mirrored"]) for name in facts["members"]}
+    cases, errors = put_together(cases, started.input, facts["channels"])
     maps, names = folder_of_maps(started.output), names_of_maps(case.name for case in cases)
     maps.mkdir(parents=True, exist_ok=True)
-    errors: dict[int, str] = {}
     volumes: dict[int, list[float]] = {}
     for number, case in enumerate(cases):
+        if number in errors:
+            continue
         try:
-            own, views = read_case(case.path, facts, graphs)
+            own, views = read_case(case.paths, facts, graphs)
         except Exception as error:  # a bad file costs only itself
             errors[number] = reason_of(error)
             continue
@@ -59,25 +61,49 @@ def main(network: Any, folder: Path, argv: Sequence[str] | None = None) -> int:
     return tell(cases, errors, started.output)
 
 
-def read_case(path: str, facts: Mapping[str, Any], graphs: Mapping[str, Window]) -> tuple[Any, list[View]]:
-    """Read a volume: in its file's own voxels, and as each of the networks sees it.
+def put_together(cases: Sequence[Case], given: Path, number: int) -> tuple[list[Case], dict[int, str]]:
+    """Make a case of the files CASE_0000, ... of a folder, as medtrain does; and tell what is wrong with it, by number.
 
     Args:
+        number: of channels.
+    """
+    grouped = (
+        by_channel([case.name for case in cases], [case.path for case in cases], number) if given.is_dir() else None
+    )
+    if grouped is None:
+        return list(cases), {}
+    made: list[Case] = []
+    errors: dict[int, str] = {}
+    for name, own in grouped.items():
+        first = cases[min(own.values())]
+        if fault := fault_of(own, number):
+            errors[len(made)] = fault
+        paths = [cases[own[channel]].path for channel in sorted(own)]
+        made.append(Case(name, first.patient, paths[0], beside=tuple(paths[1:])))
+    return made, errors
+
+
+def read_case(paths: Sequence[str], facts: Mapping[str, Any], graphs: Mapping[str, Window]) -> tuple[Any, list[View]]:
+    """Read a volume: in its first file's own voxels, and as each of the networks sees it.
+
+    Args:
+        paths: of one file with all channels, or of several.
         facts: the node `input` of model.json.
         graphs: the networks, by name.
 
     Raises:
         ValueError: with a short reason.
     """
-    volume = read_volume(path)
-    own = hold(path, volume, None, facts["channels"])
-    views, held = [], {tuple(own.spacing): own}
+    volumes, images = read_images(paths, facts["channels"])
+    own = images.images[0]
+    views, held = [], {tuple(own.spacing): images}
     for name, seen in facts["members"].items():
         z, y, x = seen["spacing"]
-        working = own if has_spacing(own, (z, y, x)) else held.get((z, y, x)) or Held.of(volume, (z, y, x))
+        working = images if has_spacing(own, (z, y, x)) else held.get((z, y, x))
+        working = working or Images(tuple(Held.of(volume, (z, y, x)) for volume in volumes))
         held[z, y, x] = working
-        scale_C4 = np.array(seen["intensity"]) if seen["intensity"] else own_scale(moments_of(working))
-        views.append(View(graphs[name], MaskCase(Images((working,)), scale_C4), seen["size"], (z, y, x)))
+        scale_C4 = seen["intensity"] or own_scale(np.concatenate([moments_of(image) for image in working.images]))
+        views.append(View(graphs[name], MaskCase(working, np.array(scale_C4)), seen["size"], (z, y, x)))
     return own, views
 
 

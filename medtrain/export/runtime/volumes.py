@@ -89,14 +89,25 @@ def read_case(paths: Sequence[str], facts: dict[str, Any]) -> Any:
     Raises:
         ValueError: with a short reason.
     """
-    window, spacing = facts["form"]["window"], facts["spacing"]
+    return read_images(paths, facts["channels"], facts["spacing"], facts["form"]["window"])[1]
+
+
+def read_images(
+    paths: Sequence[str], channels: int, spacing: Any = None, window: Any = None
+) -> tuple[list[Volume], Any]:
+    """Read the files of a case: as they are, and as medtrain keeps them, a case of so many channels.
+
+    Raises:
+        ValueError: with a short reason.
+    """
     if len(paths) == 1:
-        return Voxels((hold(paths[0], read_volume(paths[0]), spacing, facts["channels"], window),))
-    held, faults = [], []
+        volume = read_volume(paths[0])
+        return [volume], Voxels((hold(paths[0], volume, spacing, channels, window),))
+    volumes, held, faults = [], [], []
     for path in paths:
         try:
-            volume = read_volume(path)
-            held.append(hold(path, volume, spacing, len(volume.x_CDHW), window))
+            volumes.append(read_volume(path))
+            held.append(hold(path, volumes[-1], spacing, len(volumes[-1].x_CDHW), window))
         except Exception as error:  # of each it is said
             faults.append(reason_of(error))
     if faults:
@@ -104,9 +115,9 @@ def read_case(paths: Sequence[str], facts: dict[str, Any]) -> Any:
     case = Voxels(tuple(held))
     if apart := unlike(case):
         raise ValueError("; ".join(apart))
-    if case.channels != facts["channels"]:
-        raise ValueError(f"{case.channels} channels, where {facts['channels']} are wanted")
-    return case
+    if case.channels != channels:
+        raise ValueError(f"{case.channels} channels, where {channels} are wanted")
+    return volumes, case
 
 
 def hold(path: str, volume: Volume, spacing: Any, channels: int, window: Any = None) -> Any:

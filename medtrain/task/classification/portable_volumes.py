@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -121,16 +121,6 @@ def facts_of_patches(form: PatchForm, spacing: Sequence[float] | None, channels:
     """Say how a file becomes patches."""
     cut = {key: value for key, value in asdict(form).items() if key not in TRAINING}
     return {"form": cut, "spacing": spacing and list(spacing), "channels": channels}
-
-
-def refuse_several(data: Mapping[str, Any]) -> None:
-    """Refuse (UsageError) cases of several files, an image each, where label maps are written for one."""
-    columns = (data.get("columns") or {}).get("path")
-    if isinstance(columns, list) and len(columns) > 1:
-        raise UsageError(
-            f"data.columns.path={columns}: the export of a segmentation reads one file a case: put its images "
-            "together as one NIfTI file with a channel each"
-        )
 
 
 def odd_volumes(source: Path, folder: Path) -> None:

@@ -12,7 +12,7 @@ from medtrain.export.parity_masks import NEAR, compare_masks
 from medtrain.export.portable import ExportRequest, Part, Portable
 from medtrain.model import members_of, specs_of
 from medtrain.target import DataSpec
-from medtrain.task.classification.portable_volumes import A_VOLUME, keep_volume, odd_volumes, refuse_several
+from medtrain.task.classification.portable_volumes import A_VOLUME, keep_volume, odd_volumes
 
 
 class WindowNetwork(nn.Module):
@@ -34,13 +34,8 @@ def said_by(member: nn.Module, regions: bool, x_BCDHW: Tensor) -> Tensor:
 
 
 def portable_masks(task: Any, request: ExportRequest) -> Portable:
-    """Make the export of a segmentation, or of an ensemble of them.
-
-    Raises:
-        UsageError: a case is several files.
-    """
+    """Make the export of a segmentation, or of an ensemble of them."""
     spec, target = task.spec, task.target
-    refuse_several(request.data)
     regions = bool(target.regions)
     specs = specs_of(task.model, spec)
     outputs = {
