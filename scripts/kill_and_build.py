@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from medtrain.io.image import ImageForm
+from medtrain.io.image_form import ImageForm
 from medtrain.io.store.fill import COMMIT_SECONDS
 from medtrain.io.store.index import RECORD
 from medtrain.io.store.pixels import ImageCache, cache_images

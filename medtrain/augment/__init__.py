@@ -10,4 +10,4 @@ from medtrain.core.offer import offer
 
 __all__ = ["MIRRORS", "BoxViews", "Views2d", "Views3d", "mirrored_axes", "mixup"]
 
-globals().update(offer(__name__))
+offer(__name__)

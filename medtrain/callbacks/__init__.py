@@ -13,4 +13,4 @@ from medtrain.core.offer import offer
 
 __all__ = ["LossWatch", "Mining", "Preemption", "Progress", "Speed", "WholeCheckpointIO"]
 
-globals().update(offer(__name__))
+offer(__name__)

@@ -25,7 +25,6 @@ from medtrain.core.errors import UsageError
 from medtrain.core.notice import notice
 from medtrain.data.base import Data
 from medtrain.data.batches import module_of
-from medtrain.data.batches.encoded import EncodedData
 from medtrain.data.source import declared
 from medtrain.io import record
 from medtrain.launch import ranks
@@ -86,7 +85,11 @@ def inputs(cfg: DictConfig, spec: DataSpec, progress: Callable[[int, int], None]
 
 def data_class(cfg: DictConfig) -> type[Data]:
     """Find the data module: that of the source, or of the features of its cases where an encoder makes them."""
-    return EncodedData if on_features(cfg) else module_of(cfg.data)
+    if not on_features(cfg):
+        return module_of(cfg.data)
+    from medtrain.data.batches.encoded import EncodedData  # late: it knows pictures, volumes and slides
+
+    return EncodedData
 
 
 def data_parts(cfg: DictConfig, as_read: bool = False) -> dict[str, Any]:

@@ -161,7 +161,8 @@ def _loading() -> Check:
     import numpy as np
     from PIL import Image
 
-    from medtrain.io.image import ImageForm, read_fitted
+    from medtrain.io.image import read_fitted
+    from medtrain.io.image_form import ImageForm
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "x.png"

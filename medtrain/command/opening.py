@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import platform
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 import torch
@@ -14,12 +14,13 @@ from omegaconf import DictConfig, OmegaConf
 from medtrain.command import build, precision
 from medtrain.core.cores import cores
 from medtrain.data.base import Data
-from medtrain.data.batches.encoded import EncodedData
 from medtrain.data.rows.covariates import in_words
-from medtrain.inspection import Inspection
 from medtrain.io.record import RunRecord
 from medtrain.report import Imbalance, imbalance, imbalance_table
 from medtrain.target import DataSpec, LabelCounts
+
+if TYPE_CHECKING:  # training looks at no picture
+    from medtrain.inspection import Inspection
 
 HINT_FROM = 10  # the imbalance factor from which on the opening says what helps
 
@@ -95,6 +96,10 @@ def tell_target(data: Data) -> None:
 
 def tell_encoder(data: Data) -> None:
     """Say what a frozen encoder has made of pictures or volumes, if there is one, and what that leaves out."""
+    if getattr(data, "encoder", None) is None:
+        return
+    from medtrain.data.batches.encoded import EncodedData  # late: it knows pictures, volumes and slides
+
     if not isinstance(data, EncodedData) or data.encoder is None:
         return
     made = f"{data.spec.channels:,} features of each of {data.bags.lengths.sum():,} {data.pieces.noun}"

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytorch_lightning as pl
 from omegaconf import DictConfig
@@ -25,7 +26,6 @@ from medtrain.command.table_alone import fit_table_alone, judge_table_alone
 from medtrain.core.errors import DataError, MedtrainError, UsageError
 from medtrain.core.warned import kept_warnings
 from medtrain.data.base import Data
-from medtrain.inspection import Inspection
 from medtrain.io import closed
 from medtrain.io.files import sha256, write_text
 from medtrain.metric import EvalOptions
@@ -33,6 +33,9 @@ from medtrain.model import read_weights, warm_start
 from medtrain.report import metrics_table
 from medtrain.target import DataSpec, reached
 from medtrain.task.base import Task
+
+if TYPE_CHECKING:  # training looks at no picture
+    from medtrain.inspection import Inspection
 
 log = logging.getLogger("medtrain")
 

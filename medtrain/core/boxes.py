@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms
 
 EPS = 1e-7
 LARGEST = 6.0  # logarithm of the size of a box in strides, so that no exponential overflows
@@ -173,6 +172,8 @@ def suppress(detections: Detections, overlap: float, most: int) -> Detections:
     Args:
         overlap: of two boxes of a class with a larger IoU the surer one stays.
     """
+    from torchvision.ops import batched_nms  # late: torchvision takes long to import, and not all networks need it
+
     classes = int(detections.labels_N.max()) + 1 if len(detections.labels_N) else 1
     group_N = detections.image_N * classes + detections.labels_N
     chosen = batched_nms(detections.boxes_N4.float(), detections.scores_N.float(), group_N, overlap)

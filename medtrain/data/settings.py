@@ -7,7 +7,7 @@ from typing import Any
 
 from medtrain.core.errors import UsageError
 from medtrain.core.words import nearest
-from medtrain.io.image import ImageForm
+from medtrain.io.image_form import ImageForm
 from medtrain.target import DataSpec
 
 GREY = ((0.449,), (0.226,))  # the mean of ImageNet's three
@@ -20,6 +20,11 @@ def choice(cfg: Mapping[str, Any], key: str, allowed: Sequence[str]) -> str:
     if value not in allowed:
         raise UsageError(f"data.{key}={value} is none of {', '.join(allowed)}{nearest(value, allowed)}")
     return value
+
+
+def learns_masks(cfg: Mapping[str, Any]) -> bool:
+    """Tell whether the labels of a data node's cases are their masks (data.label_from, which the task sets)."""
+    return cfg.get("label_from") == "mask"
 
 
 def skips(cfg: Mapping[str, Any]) -> bool:

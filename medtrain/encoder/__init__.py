@@ -5,4 +5,4 @@ from medtrain.encoder.base import Encoder
 
 __all__ = ["Encoder"]
 
-globals().update(offer(__name__))
+offer(__name__)

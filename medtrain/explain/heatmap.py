@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from medtrain.explain.picture import colour_bar, sheet
 
@@ -25,7 +25,7 @@ def ranks(values_N: NDArray[np.floating]) -> NDArray[np.float64]:
     ranked = np.zeros(len(values_N))
     for sign in (1, -1):
         of_sign = values_N * sign > 0
-        ranked[of_sign] = sign * rankdata(np.abs(values_N[of_sign])) / max(int(of_sign.sum()), 1)
+        ranked[of_sign] = sign * scipy.stats.rankdata(np.abs(values_N[of_sign])) / max(int(of_sign.sum()), 1)
     return ranked
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from captum.attr import Occlusion as Slider
 from torch import Tensor
 
 SHARE = {2: 8, 3: 4}  # parts of a side that a cover has by default: a volume has more places
@@ -76,8 +75,10 @@ def occlude(logits: Callable[[Tensor], Tensor], x: Tensor, classes_B: Tensor, co
     Returns:
         (B, H, W) or (B, D, H, W), equal within the steps of the covers.
     """
+    from captum.attr import Occlusion  # late: it takes long to import, and training maps nothing
+
     sides, channels = tuple(x.shape[2:]), x.shape[1]
-    slider = Slider(logits)
+    slider = Occlusion(logits)
     maps = []
     with torch.no_grad():
         for image, number in zip(x.split(1), classes_B, strict=True):

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import scipy
 import torch
-from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from medtrain.core.stages import stages
@@ -65,7 +65,7 @@ def verdict(values: Mapping[str, Sequence[float]], images: int) -> dict[str, Any
 
 def similarity(a: np.ndarray, b: np.ndarray) -> float:
     """Compute Spearman's rank correlation of two maps; 0 if one of them has no contrast."""
-    return float(spearmanr(a.ravel(), b.ravel()).statistic) if np.ptp(a) > 0 and np.ptp(b) > 0 else 0.0
+    return float(scipy.stats.spearmanr(a.ravel(), b.ravel()).statistic) if np.ptp(a) > 0 and np.ptp(b) > 0 else 0.0
 
 
 def randomised(network: nn.Module, draw: int, parts: int | None = None) -> nn.Module:

@@ -27,7 +27,8 @@ from medtrain.inspection import (
 from medtrain.inspection.findings import Bars, no_bar, of_the_set
 from medtrain.inspection.table import named_places
 from medtrain.io.dicom_notes import WORDS, picture_notes
-from medtrain.io.image import ImageForm, content_box, is_picture, read_image
+from medtrain.io.image import content_box, read_image
+from medtrain.io.image_form import ImageForm, is_picture
 from medtrain.io.image_header import Header
 
 LOOKED_AT = 16  # files whose channels are compared

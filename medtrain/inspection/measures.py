@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import imagehash
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
@@ -92,6 +91,8 @@ def measure(pictures: Pixels, row_M: NDArray[np.int64], boxes: Sequence[Box], pr
 
 def _one(x_CHW: NDArray[Any]) -> tuple[tuple[float, ...], NDArray[np.uint8], NDArray[np.uint64]]:
     """Measure a picture: mean, SD, shares of black and white, whether it is flat; thumbnail; hash."""
+    import imagehash  # late: training looks at no picture, but knows of inspection
+
     white = np.iinfo(x_CHW.dtype).max
     small = shrunk(x_CHW)
     thumb = small.reshape(THUMB, SIDE // THUMB, THUMB, SIDE // THUMB).mean((1, 3))

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
-import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import gdcm
@@ -32,7 +30,6 @@ from medtrain.io.dicom_display import DicomError, display_colour, display_grey, 
 from medtrain.io.dicom_frames import FrameHeader, frame_count
 from medtrain.io.dicom_pixels import frames, has_narrow_palette, named
 
-HEAD = 132  # bytes that `is_dicom` needs
 MOST_PIXELS = 178_956_970  # as PIL refuses of other pictures
 PATIENT_ID = 0x00100020
 # What the pixels need; a file that lacks one of them is damaged.
@@ -47,37 +44,6 @@ logging.getLogger("pydicom").addHandler(logging.NullHandler())
 gdcm.Trace.DebugOff()
 gdcm.Trace.WarningOff()
 gdcm.Trace.ErrorOff()
-
-
-def is_dicom(head: bytes) -> bool:
-    """Tell whether a file's first `HEAD` bytes begin a DICOM file, with the preamble or (older ones) without."""
-    if head[128:132] == b"DICM":
-        return True
-    if len(head) < 8:
-        return False
-    group, element, length = struct.unpack("<HHI", head[:8])
-    explicit = head[4:6].isalpha() and head[4:6].isupper()
-    return group in (0x0002, 0x0008) and element < 0x0100 and (explicit or length < 4096)
-
-
-def is_dicom_file(path: str | os.PathLike[str]) -> bool:
-    """Apply `is_dicom` to a file; False where it cannot be opened."""
-    try:
-        if not os.path.isfile(path):  # a pipe would be waited for
-            return False
-        with open(path, "rb") as file:
-            return is_dicom(file.read(HEAD))
-    except OSError:
-        return False
-
-
-def dicom_files(folder: str | os.PathLike[str]) -> list[Path]:
-    """List the DICOM files that lie in a folder itself, sorted by name; [] of what is no folder, such as a device."""
-    try:
-        files = list(Path(folder).iterdir())
-    except OSError:
-        return []
-    return sorted(file for file in files if is_dicom_file(file) and file.name.upper() != "DICOMDIR")
 
 
 def read_patient_id(path: str | os.PathLike[str]) -> str | None:

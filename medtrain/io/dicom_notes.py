@@ -14,8 +14,8 @@ from pydicom.encaps import generate_frames
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import JPEGBaseline8Bit, JPEGExtended12Bit
 
-from medtrain.io.dicom import is_dicom_file
 from medtrain.io.dicom_display import FUNCTIONS
+from medtrain.io.dicom_files import is_dicom_file
 from medtrain.io.dicom_frames import FrameHeader
 from medtrain.io.dicom_jpeg import decode_colours
 from medtrain.io.dicom_pixels import has_narrow_palette

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from medtrain import __version__
 from medtrain.core.extras import extra
-from medtrain.io.dicom import dicom_files
+from medtrain.io.dicom_files import dicom_files
 from medtrain.io.dicom_slices import read_slice_headers
 from medtrain.io.dicom_stack import Stack, in_order
 from medtrain.io.files import atomic_path

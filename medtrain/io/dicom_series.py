@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtrain.io.content import of_voxels
-from medtrain.io.dicom import dicom_files, read_slices
+from medtrain.io.dicom import read_slices
 from medtrain.io.dicom_display import DicomError
+from medtrain.io.dicom_files import dicom_files
 from medtrain.io.dicom_slices import Slice, read_slice_headers
 from medtrain.io.dicom_stack import in_order, stacked, upright
 from medtrain.io.volume import Notes, Volume, VolumeError, canonical

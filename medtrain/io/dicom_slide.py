@@ -8,22 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-import pydicom
-from pydicom.tag import BaseTag, Tag
-
-from medtrain.io.dicom import is_dicom_file
+from medtrain.io.dicom_files import is_dicom_file
 
 ENDINGS = (".dcm", ".dicom")
 SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"  # VL Whole Slide Microscopy Image Storage
-TAGS: list[BaseTag | int] = [
-    Tag("SOPClassUID"),
-    Tag("ImageType"),
-    Tag("SeriesInstanceUID"),
-    Tag("ConcatenationFrameOffsetNumber"),
-    Tag("TotalPixelMatrixColumns"),
-]
-LAST = Tag("TotalPixelMatrixColumns")  # after it come optical paths, and tables of thousands of frames
+TAGS = ("SOPClassUID", "ImageType", "SeriesInstanceUID", "ConcatenationFrameOffsetNumber", "TotalPixelMatrixColumns")
+LAST = TAGS[-1]  # after it come optical paths, and tables of thousands of frames
 
 
 def dicom_slides(files: Iterable[Path]) -> dict[Path, list[Path]]:
@@ -78,13 +70,18 @@ def slide_file(path: Path, known: Callable[[Path], Mapping[Path, Path]] = slides
     return slides[0]
 
 
-def _head(file: Path) -> pydicom.Dataset | None:
+def _head(file: Path) -> Any:
     """Read what says of which slide a file is; None of a file that is none of a slide's."""
     try:
         if not is_dicom_file(file):
             return None
+        from pydicom.filereader import read_partial  # late: most slides are of other formats
+        from pydicom.tag import BaseTag, Tag
+
+        last = Tag(LAST)
+        tags: list[BaseTag | int] = [Tag(name) for name in TAGS]
         with open(file, "rb") as opened:
-            head = pydicom.filereader.read_partial(opened, lambda tag, vr, length: tag > LAST, specific_tags=TAGS)
+            head = read_partial(opened, lambda tag, vr, length: tag > last, specific_tags=tags)
     except Exception:  # of a damaged file pydicom raises anything; whoever opens it says why
         return None
     return head if head.get("SOPClassUID") == SLIDE else None

@@ -108,6 +108,31 @@ def why_not_regular(path: str | os.PathLike[str]) -> str:
     return "a folder, not a file" if stat.S_ISDIR(mode) else "not a file but a pipe or a device"
 
 
+def read_start(path: str | os.PathLike[str], count: int) -> bytes:
+    """Read the first bytes of a regular file; ValueError says shortly why there are none."""
+    try:
+        if reason := why_not_regular(path):
+            raise ValueError(reason)
+        with open(path, "rb") as file:
+            head = file.read(count)
+    except FileNotFoundError:
+        raise ValueError("no such file") from None
+    except OSError as error:
+        raise ValueError(f"cannot be opened: {error.strerror}") from None
+    if not head:
+        raise ValueError("empty file (0 bytes)")
+    return head
+
+
+def why_no_file(path: str | os.PathLike[str]) -> str:
+    """Say why there is no file to read: missing, a folder, links in a circle."""
+    try:
+        read_start(path, 1)
+    except ValueError as error:
+        return str(error)
+    return "was not there at first"
+
+
 def read_text(path: str | os.PathLike[str]) -> str:
     """Read a text (UTF-8) that somebody else may have put there.
 

@@ -17,56 +17,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from medtrain.io.content import of_pixels
-from medtrain.io.dicom import HEAD, is_dicom, is_dicom_file, read_dicom_stored
-from medtrain.io.files import why_not_regular
+from medtrain.io.dicom import read_dicom_stored
+from medtrain.io.dicom_files import HEAD, is_dicom
+from medtrain.io.files import read_start
+from medtrain.io.image_form import PADDED, ImageForm
 
 Pixels = NDArray[Any]  # uint8 or uint16
 
-SUFFIXES = (
-    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp"),
-    *(".webp", ".gif", ".jp2", ".j2k", ".pgm", ".ppm", ".dcm", ".dicom"),
-)
-FITS = ("pad", "shrink", "stretch", "crop")
-PADDED = ("pad", "shrink")
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as JPEG and PIL weigh colours
-
-
-@dataclass(frozen=True)
-class ImageForm:
-    """The size, channels and values to which every picture of a data set is brought.
-
-    Args:
-        size: (H, W) in pixels.
-        channels: 1 (grey) or 3 (RGB).
-        fit: ``pad`` (keep the aspect ratio, fill with black), ``shrink`` (the same, but smaller pictures keep their
-            scale), ``stretch``, or ``crop`` (keep the aspect ratio, cut the excess).
-        window: stored values (lo, hi) that become black and white; None takes 8-bit pictures as they are and
-            deeper ones from their own minimum to their own maximum. Of DICOM they are rescaled values, and None means
-            what the file says (see `medtrain.io.dicom_display`).
-    """
-
-    size: tuple[int, int]
-    channels: int = 1
-    fit: str = "pad"
-    window: tuple[float, float] | None = None
-
-    def __post_init__(self) -> None:
-        if min(self.size) < 1 or len(self.size) != 2:
-            raise ValueError(f"image size {self.size} is not two positive numbers of pixels")
-        if self.channels not in (1, 3):
-            raise ValueError(f"{self.channels} channels: pictures have 1 (grey) or 3 (RGB)")
-        if self.fit not in FITS:
-            raise ValueError(f"fit {self.fit!r} is none of {', '.join(FITS)}")
-        if self.window is not None and not self.window[0] < self.window[1]:
-            raise ValueError(f"window {list(self.window)} is not [low, high] with low < high")
-
-
-def is_picture(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a file of a folder counts as a picture: by its suffix; others where they begin as DICOM does."""
-    path = Path(path)
-    if path.name.startswith(".") or path.is_dir():
-        return False
-    return path.suffix.lower() in SUFFIXES or (path.name.upper() != "DICOMDIR" and is_dicom_file(path))
 
 
 def read_image(path: str | os.PathLike[str], at_least: int | None = None) -> Pixels:
@@ -128,7 +86,7 @@ def _fitted(raw: _Raw, form: ImageForm) -> Pixels:
 
 def _read(path: Path, at_least: int | None, window: Window) -> _Raw:
     """Decode a file; DICOM needs its header to be shown, so its window is applied here."""
-    if is_dicom(_head(path)):
+    if is_dicom(read_start(path, HEAD)):
         array, stored = read_dicom_stored(path, window)
         return _Raw(array, (0.0, float(np.iinfo(array.dtype).max)), stored)
     try:
@@ -150,30 +108,6 @@ def _read(path: Path, at_least: int | None, window: Window) -> _Raw:
         if "truncated" in reason or isinstance(error, EOFError):
             raise ValueError("truncated picture: the file ends too early") from None
         raise ValueError(f"damaged picture: {error}") from None
-
-
-def why_no_file(path: str | os.PathLike[str]) -> str:
-    """Say why there is no file to read: missing, a folder, links in a circle."""
-    try:
-        _head(Path(path))
-    except ValueError as error:
-        return str(error)
-    return "was not there at first"
-
-
-def _head(path: Path) -> bytes:
-    try:
-        if reason := why_not_regular(path):
-            raise ValueError(reason)
-        with open(path, "rb") as file:
-            head = file.read(HEAD)
-    except FileNotFoundError:
-        raise ValueError("no such file") from None
-    except OSError as error:
-        raise ValueError(f"cannot be opened: {error.strerror}") from None
-    if not head:
-        raise ValueError("empty file (0 bytes)")
-    return head
 
 
 def _pixels(image: Image.Image) -> Pixels:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medtrain.core.progress import Progress
-from medtrain.io.dicom import is_dicom_file, read_shape
+from medtrain.io.dicom import read_shape
+from medtrain.io.dicom_files import is_dicom_file
 from medtrain.io.store.remembered import Remembered
 
 BITS = {"1": 1, "I": 32, "F": 32}

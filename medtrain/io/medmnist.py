@@ -21,7 +21,8 @@ from numpy.typing import ArrayLike, NDArray
 from medtrain.core.errors import DataError, MedtrainError, UsageError
 from medtrain.io.build_once import build_once
 from medtrain.io.content import first_with_same, of_pixels, of_voxels
-from medtrain.io.image import ImageForm, fit_image
+from medtrain.io.image import fit_image
+from medtrain.io.image_form import ImageForm
 
 SPLITS = ("train", "val", "test")
 VERSION = 4  # of what is unpacked

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
 from medtrain.io.files import MOST_BYTES
@@ -104,6 +103,8 @@ def fill(mask: NDArray[np.bool_], rings: Iterable[Ring], scale: float) -> None:
 
 def share_beyond(shapes: Iterable[list[Ring]], size: tuple[int, int]) -> float:
     """Compute the share of polygons' area, from 0 to 1, that lies beyond a slide of `size` (width, height)."""
+    import shapely  # late: most data have no outlines
+
     polygons = [shapely.make_valid(shapely.Polygon(rings[0], rings[1:])) for rings in shapes]
     whole = float(shapely.area(polygons).sum())
     inside = float(shapely.area(shapely.intersection(polygons, shapely.box(0, 0, *size))).sum())

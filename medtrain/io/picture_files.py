@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from medtrain.io.image import is_picture
+from medtrain.io.image_form import is_picture
 
 
 def files_below(root: Path) -> Iterator[Path]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medtrain.core.extras import extra
-from medtrain.io.image import why_no_file
+from medtrain.io.files import why_no_file
 
 CONVERT_DICOM = "gdcmconv --raw IN.dcm OUT.dcm"
 WHITE = (255, 255, 255, 255)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 from medtrain.io import itk, nifti
-from medtrain.io.dicom import dicom_files, is_dicom_file
+from medtrain.io.dicom_files import dicom_files, is_dicom_file
 from medtrain.io.dicom_series import read_series
 from medtrain.io.stats import stat_file
 from medtrain.io.store.files import digest, digest_file

@@ -22,10 +22,8 @@ from medtrain.core.notice import notice
 from medtrain.launch import imports, ranks
 
 LATE = (  # what training imports only where it is needed, beside medtrain's own modules
-    "joblib",
     "matplotlib.backends.backend_agg",
     "matplotlib.figure",
-    "sklearn.metrics",
     "torch.distributed",
     "torch.utils.tensorboard",
 )

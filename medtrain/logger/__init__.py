@@ -5,4 +5,4 @@ Each logger of these files is `medtrain.logger.NAME`.
 
 from medtrain.core.offer import offer
 
-globals().update(offer(__name__))
+offer(__name__)

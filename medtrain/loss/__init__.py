@@ -10,4 +10,4 @@ from medtrain.loss.weights import class_weights, positive_weights
 
 __all__ = ["attention_entropy", "class_weights", "positive_weights"]
 
-globals().update(offer(__name__))
+offer(__name__)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import scipy
 from scipy.special import ndtri
-from scipy.stats import rankdata
 
 from medtrain.core.errors import MedtrainError
 from medtrain.metric.bootstrap import Array, patient_index, replicate
@@ -133,7 +133,7 @@ def _rank_correlation(weights_RN: Array, x_N: Array, y_N: Array) -> Array:
     """Correlate the mid-ranks that values have in a sample where each stands as often as it weighs."""
     ranks = []
     for values in (x_N, y_N):
-        codes = rankdata(values, "dense").astype(np.int64) - 1
+        codes = scipy.stats.rankdata(values, "dense").astype(np.int64) - 1
         order = np.argsort(codes, kind="stable")
         starts = np.searchsorted(codes[order], np.arange(codes.max(initial=-1) + 1))
         if not len(starts):

@@ -14,9 +14,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import surface_distance
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from medtrain.metric.bootstrap import Array, patient_index, replicate
 from medtrain.metric.groups import by_group
@@ -57,7 +56,7 @@ def measure(predicted: Mask, true: Mask, spacing: Sequence[float], tolerance: fl
 
 def pieces_of(mask: Mask, other: Mask) -> tuple[int, int]:
     """Count the components of a mask, and those that another mask touches."""
-    number, count = ndimage.label(mask, _AROUND)
+    number, count = scipy.ndimage.label(mask, _AROUND)
     return count, len(np.unique(number[mask & other]))
 
 
@@ -67,13 +66,15 @@ def surfaces(predicted: Mask, true: Mask, spacing: Sequence[float], tolerance: f
     Args:
         predicted, true: (D, H, W), neither of them empty.
     """
+    import surface_distance  # late: only masks need it
+
     places = np.argwhere(predicted | true)
     box = tuple(slice(max(0, low - 1), high + 2) for low, high in zip(places.min(0), places.max(0), strict=True))
     ours, theirs = (np.pad(mask[box], 1) for mask in (predicted, true))
     areas = surface_distance.compute_surface_distances(theirs, ours, spacing)
     nsd = surface_distance.compute_surface_dice_at_tolerance(areas, tolerance)
-    edges = [mask & ~ndimage.binary_erosion(mask) for mask in (ours, theirs)]
-    away = [ndimage.distance_transform_edt(~edge, spacing) for edge in edges]
+    edges = [mask & ~scipy.ndimage.binary_erosion(mask) for mask in (ours, theirs)]
+    away = [scipy.ndimage.distance_transform_edt(~edge, spacing) for edge in edges]
     to_true, to_predicted = away[1][edges[0]], away[0][edges[1]]
     return float(nsd), float(max(np.percentile(to_true, 95), np.percentile(to_predicted, 95)))
 

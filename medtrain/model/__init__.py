@@ -44,4 +44,4 @@ __all__ = [
     "warm_start",
 ]
 
-globals().update(offer(__name__))
+offer(__name__)

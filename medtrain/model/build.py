@@ -9,9 +9,8 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torchvision
 from torch import nn
 
 from medtrain.core.errors import UsageError
@@ -19,6 +18,9 @@ from medtrain.core.foreign import call_named
 from medtrain.model.stem import set_channels
 from medtrain.model.weights import load_weights
 from medtrain.target import DataSpec
+
+if TYPE_CHECKING:  # torchvision takes long to import, and not all networks need it
+    from torchvision.models import WeightsEnum
 
 _LOGITS = ("num_classes", "n_classes", "out_channels")
 _CHANNELS = ("in_channels", "in_chans", "n_input_channels")
@@ -108,12 +110,14 @@ def _built_class(builder: Callable[..., Any]) -> type:
     return built if isinstance(built, type) else object
 
 
-def _torchvision_weights(builder: Callable[..., Any]) -> type[torchvision.models.WeightsEnum] | None:
+def _torchvision_weights(builder: Callable[..., Any]) -> type[WeightsEnum] | None:
     """Look up the published weights of a torchvision function; None for other builders."""
     if not (getattr(builder, "__module__", None) or "").startswith("torchvision.models."):
         return None
+    from torchvision.models import get_model_weights
+
     try:
-        return torchvision.models.get_model_weights(builder)
+        return get_model_weights(builder)
     except ValueError:  # a class, or a function without weights
         return None
 

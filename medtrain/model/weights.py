@@ -11,18 +11,20 @@ import logging
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torchvision.models import WeightsEnum
 
 from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.core.extras import needs
 from medtrain.model.numbers import refuse_numbers
 from medtrain.model.placement import head_names, lacking, place
 from medtrain.model.stem import first_conv, fold_channels
+
+if TYPE_CHECKING:  # torchvision takes long to import, and not all networks need it
+    from torchvision.models import WeightsEnum
 
 log = logging.getLogger(__name__)
 

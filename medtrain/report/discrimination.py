@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medtrain.metric import auroc
+from medtrain.metric.curves import precision_points, roc_points
 from medtrain.report.canvas import BANDS, colour, diagonal, dot, legend, legible, new_axes, style, tidy
 from medtrain.report.explorer import Curve
 from medtrain.report.folder import Array, Predictions
@@ -20,14 +21,12 @@ GRID = np.linspace(0, 1, 101)
 
 def roc(curves: Sequence[Curve], predictions: Predictions) -> Figure | None:
     """Draw the ROC curve of each class against the rest; of a binary problem the positive class. Dots: the decision."""
-    from sklearn.metrics import roc_curve
-
     if not curves:
         return None
     figure, axes = new_axes()
     diagonal(axes)
     for i, curve in enumerate(curves):
-        fpr, tpr, _ = roc_curve(curve.target, curve.score)
+        fpr, tpr = roc_points(curve.target, curve.score)
         named = f"{legible(curve.name)}  {auroc(curve.score, curve.target):.3f}"
         axes.plot(fpr, tpr, color=colour(i), linestyle=style(i), label=named)
         if len(curves) <= BANDS:
@@ -45,13 +44,11 @@ def roc(curves: Sequence[Curve], predictions: Predictions) -> Figure | None:
 
 def precision_recall(curves: Sequence[Curve]) -> Figure | None:
     """Draw precision against recall, with the prevalence as the level of chance."""
-    from sklearn.metrics import precision_recall_curve
-
     if not curves:
         return None
     figure, axes = new_axes()
     for i, curve in enumerate(curves):
-        precision, recall, _ = precision_recall_curve(curve.target, curve.score)
+        precision, recall = precision_points(curve.target, curve.score)
         axes.plot(recall, precision, style(i), color=colour(i), drawstyle="steps-post", label=legible(curve.name))
         axes.axhline(curve.target.mean(), color=colour(i), linewidth=0.7, linestyle=":")
         if len(curves) <= BANDS:

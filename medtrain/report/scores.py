@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
+import scipy
 
 from medtrain.core.errors import MedtrainError, UsageError
 from medtrain.metric import Cases, EvalOptions, evaluate
@@ -39,7 +39,7 @@ def read_scores(file: Path, run: Compared, bootstrap: int) -> Compared:
     cases = [run.cases[n] for n in scored_rows]
     if not scored_rows:
         raise UsageError(f"{file} names no test case of {run.path}, such as {run.cases[0]}")
-    ranks = rankdata(score_N.loc[cases].to_numpy())
+    ranks = scipy.stats.rankdata(score_N.loc[cases].to_numpy())
     positive = (ranks - 0.5) / len(ranks)
     probs_NC = np.stack([1 - positive, positive], axis=1)
     target_NC, patients = run.target_NC[scored_rows], [run.patients[n] for n in scored_rows]

@@ -12,4 +12,4 @@ from medtrain.sampler.shuffle import Shuffle
 
 __all__ = ["EvalSampler", "Remembering", "Shuffle"]
 
-globals().update(offer(__name__))
+offer(__name__)

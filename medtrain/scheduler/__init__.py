@@ -6,4 +6,4 @@ One that has a ``monitor`` is stepped once an epoch with that metric. Each sched
 
 from medtrain.core.offer import offer
 
-globals().update(offer(__name__))
+offer(__name__)

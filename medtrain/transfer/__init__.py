@@ -5,4 +5,4 @@ from medtrain.transfer.plan import Transfer, scale_rates
 
 __all__ = ["Transfer", "scale_rates"]
 
-globals().update(offer(__name__))
+offer(__name__)

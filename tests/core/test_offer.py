@@ -17,7 +17,7 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A package that offers what is put into it."""
     folder = tmp_path / "room_for_test"
     folder.mkdir()
-    (folder / "__init__.py").write_text("from medtrain.core.offer import offer\n\nglobals().update(offer(__name__))\n")
+    (folder / "__init__.py").write_text("from medtrain.core.offer import offer\n\noffer(__name__)\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     yield folder
     for name in [n for n in sys.modules if n.startswith("room_for_test")]:
@@ -36,8 +36,29 @@ def test_what_files_define_is_offered_and_what_they_import_is_not(room: Path) ->
 def test_two_files_cannot_mean_the_same_name(room: Path) -> None:
     for name in ("a", "b"):
         (room / f"{name}.py").write_text("def check(): ...\n")
-    with pytest.raises(ImportError, match=r"a\.py and b\.py both define 'check'"):
-        importlib.import_module("room_for_test")
+    package = importlib.import_module("room_for_test")
+    for look in (lambda: package.check, lambda: dir(package)):
+        with pytest.raises(ImportError, match=r"a\.py and b\.py both define 'check'"):
+            look()
+
+
+def test_a_file_is_imported_when_it_is_asked_for_and_no_other(room: Path) -> None:
+    (room / "dice.py").write_text("def dice(): ...\n")
+    (room / "boundary.py").write_text("def boundary(): ...\n\nof_two = boundary\n\nclass Boundary: ...\n")
+    (room / "heavy.py").write_text("raise RuntimeError\n")
+    package = importlib.import_module("room_for_test")
+    importlib.import_module("room_for_test.dice")  # by somebody else, who binds the file to the room
+    assert callable(package.dice)
+    assert callable(package.boundary) and package.Boundary.__name__ == "Boundary"
+    assert not hasattr(package, "of_three")
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_all_that_files_of_medtrain_define_is_seen_without_importing_them(room: str) -> None:
+    package = importlib.import_module(f"medtrain.{room}")
+    for name in dir(package):  # which imports all
+        if not name.startswith("_") and name not in vars(package):
+            assert getattr(package, name).__module__.startswith(f"medtrain.{room}."), name
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -23,7 +23,7 @@ from medtrain.export.runtime.boxes import detect, fused, placed_back, samples_of
 from medtrain.export.runtime.inputs import Case
 from medtrain.export.runtime.network_onnx import Network
 from medtrain.export.runtime.started import Started
-from medtrain.io.image import ImageForm
+from medtrain.io.image_form import ImageForm
 from medtrain.model import Detector, Ensemble
 from medtrain.target import DataSpec, Decision
 from medtrain.target.boxes import BoxTarget

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medtrain.io.image import ImageForm, fit_image, read_fitted, read_image
+from medtrain.io.image import fit_image, read_fitted, read_image
+from medtrain.io.image_form import ImageForm
 
 
 def png(path: Path, width: int, height: int, bits: int, kind: int, rows: bytes) -> Path:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from medtrain.core.errors import MedtrainError
 from medtrain.io import closed
-from medtrain.io.image import ImageForm
+from medtrain.io.image_form import ImageForm
 from medtrain.io.store.pixels import cache_images
 
 

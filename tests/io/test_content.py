@@ -20,7 +20,8 @@ from medtrain.io.content import (
     of_voxels,
     to_bytes,
 )
-from medtrain.io.image import ImageForm, read_identified
+from medtrain.io.image import read_identified
+from medtrain.io.image_form import ImageForm
 from medtrain.io.slide_content import slide_content, slide_contents
 from medtrain.io.store.files import as_numbers
 from medtrain.io.store.pixels import cache_images

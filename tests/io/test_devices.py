@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from medtrain.data.rows.header_patients import header_patients
-from medtrain.io.dicom import dicom_files, is_dicom_file
+from medtrain.io.dicom_files import dicom_files, is_dicom_file
 from medtrain.io.image import read_image
 from medtrain.io.volume_source import state_of
 

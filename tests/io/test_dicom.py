@@ -12,10 +12,12 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 from pydicom.uid import UID
 
-from medtrain.io.dicom import is_dicom, read_dicom, read_patient_id, read_slices
+from medtrain.io.dicom import read_dicom, read_patient_id, read_slices
+from medtrain.io.dicom_files import is_dicom
 from medtrain.io.dicom_jpeg import check_jpeg
 from medtrain.io.dicom_notes import picture_notes
-from medtrain.io.image import ImageForm, is_picture, read_fitted, read_image
+from medtrain.io.image import read_fitted, read_image
+from medtrain.io.image_form import ImageForm, is_picture
 from tests.dicom_files import SYNTAXES, dataset, write
 
 SECRET = "Geheim^Person"

@@ -10,7 +10,8 @@ import pytest
 from pydicom.pixels import apply_modality_lut, apply_voi, apply_windowing
 
 from medtrain.io.dicom_display import display_grey
-from medtrain.io.image import ImageForm, read_fitted
+from medtrain.io.image import read_fitted
+from medtrain.io.image_form import ImageForm
 from tests.dicom_files import dataset, lut, write
 
 PIXELS = (np.arange(-600, 600, dtype=np.int16) * 3).reshape(30, 40)

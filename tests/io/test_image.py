@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medtrain.io.image import ImageForm, fit_image, read_fitted, read_image
+from medtrain.io.image import fit_image, read_fitted, read_image
+from medtrain.io.image_form import ImageForm
 
 RAMP = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
 

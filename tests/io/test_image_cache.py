@@ -15,7 +15,8 @@ from PIL import Image
 
 from medtrain.core.errors import MedtrainError
 from medtrain.io.cache_root import cache_root
-from medtrain.io.image import ImageForm, read_fitted
+from medtrain.io.image import read_fitted
+from medtrain.io.image_form import ImageForm
 from medtrain.io.store.pixels import PixelCodec, cache_images
 
 FORM = ImageForm((8, 6))

@@ -17,7 +17,8 @@ import pytest
 from PIL import Image
 
 from medtrain.core.errors import MedtrainError
-from medtrain.io.image import ImageForm, read_fitted
+from medtrain.io.image import read_fitted
+from medtrain.io.image_form import ImageForm
 from medtrain.io.store import fill, lock, pixels, segment
 from medtrain.io.store.index import RECORD
 from medtrain.io.store.pixels import ImageCache, cache_images
@@ -26,7 +27,7 @@ FORM = ImageForm((16, 16))
 BUILD = """
 import sys, time
 from pathlib import Path
-from medtrain.io.image import ImageForm
+from medtrain.io.image_form import ImageForm
 from medtrain.io.store import fill, lock, pixels
 from medtrain.io.store.pixels import cache_images
 read = pixels.read_identified
@@ -224,7 +225,7 @@ import numpy as np
 import torch
 from medtrain.data.loading import LaterBatches, loader
 from medtrain.data.batches.images import CaseImages
-from medtrain.io.image import ImageForm
+from medtrain.io.image_form import ImageForm
 from medtrain.io.store.pixels import cache_images
 paths = sorted(Path(sys.argv[1]).glob("*.png")) * 1000
 cache = cache_images(paths, ImageForm((16, 16)), Path(sys.argv[1]) / "cache")

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from medtrain.io.image import ImageForm, fit_image, original_point, placement
+from medtrain.io.image import fit_image, original_point, placement
+from medtrain.io.image_form import ImageForm
 
 
 @pytest.mark.parametrize("fit", ["pad", "shrink", "stretch", "crop"])

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from medtrain.data.base import Data
-from medtrain.data.rows.masks import learns_masks
+from medtrain.data.settings import learns_masks
 from medtrain.data.source import declared
 
 MASKS = "masks"  # the file of batches whose labels are masks, whatever their source

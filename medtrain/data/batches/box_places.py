@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from medtrain.core.errors import UsageError
 from medtrain.data.settings import image_form
-from medtrain.io.image import ImageForm, content_box, placement
+from medtrain.io.image import content_box, placement
+from medtrain.io.image_form import ImageForm
 from medtrain.target import DataSpec
 
 

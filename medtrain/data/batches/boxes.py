@@ -31,7 +31,7 @@ from medtrain.data.fingerprint import digest, row_texts
 from medtrain.data.loaders import Rows
 from medtrain.data.rows.manifest import Manifest
 from medtrain.data.settings import normalisation
-from medtrain.io.image import ImageForm
+from medtrain.io.image_form import ImageForm
 from medtrain.io.image_header import Header
 from medtrain.io.store.pixels import ImageCache
 from medtrain.target import DataSpec

@@ -31,7 +31,7 @@ from medtrain.data.files import Files
 from medtrain.data.loaders import Rows
 from medtrain.data.rows.manifest import Manifest
 from medtrain.data.settings import image_form, normalisation
-from medtrain.io.image import ImageForm
+from medtrain.io.image_form import ImageForm
 from medtrain.io.image_header import Header
 from medtrain.io.medmnist import WholeForm
 from medtrain.target import DataSpec

@@ -16,7 +16,7 @@ from medtrain.core.progress import Progress
 from medtrain.data.rows.inputs import list_inputs
 from medtrain.data.rows.manifest import Manifest
 from medtrain.io.cache_root import cache_root
-from medtrain.io.image import SUFFIXES, ImageForm
+from medtrain.io.image_form import SUFFIXES, ImageForm
 from medtrain.io.image_header import Header, read_headers
 from medtrain.io.picture_files import pictures_below
 from medtrain.io.store.pixels import ImageCache, cache_images

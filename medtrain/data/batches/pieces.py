@@ -18,7 +18,7 @@ from medtrain.data.batches.patch_form import PatchForm
 from medtrain.data.batches.patches import Case, Visit, grid_of
 from medtrain.data.batches.pictures import Pictures
 from medtrain.data.rows.manifest import Manifest
-from medtrain.io.image import ImageForm
+from medtrain.io.image_form import ImageForm
 from medtrain.io.medmnist import WholeForm
 from medtrain.io.stats import stat_files
 from medtrain.io.store.files import digest

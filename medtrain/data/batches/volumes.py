@@ -24,7 +24,8 @@ from medtrain.data.loaders import Rows
 from medtrain.data.rows.inputs import list_inputs
 from medtrain.data.rows.manifest import Manifest
 from medtrain.data.settings import normalisation
-from medtrain.io.dicom import dicom_files, is_dicom_file, is_multi_frame
+from medtrain.io.dicom import is_multi_frame
+from medtrain.io.dicom_files import dicom_files, is_dicom_file
 from medtrain.io.store.voxels import VolumeForm
 from medtrain.io.volume_source import WHAT, channels_of, is_named_dicom, is_volume_file
 from medtrain.target import DataSpec

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from medtrain.io.dicom import dicom_files, is_dicom_file, read_patient_id
-from medtrain.io.image import SUFFIXES
+from medtrain.io.dicom_files import dicom_files, is_dicom_file
+from medtrain.io.image_form import SUFFIXES
 from medtrain.io.pseudonym import pseudonym
 from medtrain.io.stats import NO_FILE, absolute, stat_files
 from medtrain.io.store.remembered import Remembered
@@ -60,5 +60,7 @@ def header_patients(
 def _patient(path: str) -> str | None:
     if not is_dicom_file(path):
         return None
+    from medtrain.io.dicom import read_patient_id  # late: most tables hold no DICOM
+
     identifier = read_patient_id(path)
     return pseudonym(identifier) if identifier else None

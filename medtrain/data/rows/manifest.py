@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -25,12 +25,14 @@ from medtrain.data.settings import choice
 from medtrain.data.split import official_names
 from medtrain.io.cache_root import cache_root
 from medtrain.io.cells import one_spelling
-from medtrain.io.image_header import Header
 from medtrain.io.stats import absolute, stat_files
 from medtrain.io.table import RawTable, read_table
 from medtrain.target import DataSpec, Target
 from medtrain.target.labels import POLICIES, Unsure, label_columns, label_roles, labels_of
 from medtrain.target.spelling import refuse_two_ways
+
+if TYPE_CHECKING:  # most rows name no pictures
+    from medtrain.io.image_header import Header
 
 
 @dataclass

@@ -18,12 +18,6 @@ from medtrain.target.mask import MaskTarget
 
 BACKGROUND = "background"
 MOST_SUMMED = 16  # regions that are not nested, whose numbers a label map sums in 16 bits
-WAYS = ("table", "mask")  # of data.label_from: a column of labels, or the masks themselves
-
-
-def learns_masks(cfg: Mapping[str, Any]) -> bool:
-    """Tell whether the labels of a data node's cases are their masks (data.label_from, which the task sets)."""
-    return cfg.get("label_from") == WAYS[1]
 
 
 def read_masks(cfg: Mapping[str, Any], spec: DataSpec | None = None) -> Manifest:

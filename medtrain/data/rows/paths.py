@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtrain.core.errors import Problem, UsageError
-from medtrain.io.image import SUFFIXES
+from medtrain.io.image_form import SUFFIXES
 from medtrain.io.stats import MISSING, NO_FILE, absolute, stat_files
 
 FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")

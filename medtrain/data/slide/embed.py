@@ -23,7 +23,6 @@ from medtrain.core.progress import Progress
 from medtrain.data.slide.bagged import Bagged, mask_note, worth_telling, written
 from medtrain.data.slide.mask_files import OF_SLIDES, Given
 from medtrain.data.slide.ownership import Assigned, Ownership, record_of
-from medtrain.data.slide.quality import write_quality
 from medtrain.data.slide.readers import BrokenProcessPool, Readers
 from medtrain.data.slide.tiles import Survey, Tiling
 from medtrain.data.slide.tissue import why_none
@@ -240,6 +239,8 @@ class Embedder:
         )
 
     def _one(self, readers: Readers, names: tuple[str, str], bag: Path, tiling: Tiling, left: int) -> Bagged:
+        from medtrain.data.slide.quality import write_quality  # late: bags that are there need no outlines
+
         started, (slide, _) = time.perf_counter(), names
         surveyed = readers.survey(slide, tiling)
         write_quality(self.folder / QUALITY, bag.stem, surveyed)

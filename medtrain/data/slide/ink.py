@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 Mask = NDArray[np.bool_]
 Map = NDArray[np.float32]
@@ -61,10 +61,10 @@ def pen_masks(hsv: tuple[Map, Map, Map], ink: str = "pure") -> tuple[dict[str, M
         else:
             chosen = _large(pure)
             if colour != "black":  # the edge of a stroke is mixed with what lies beside it
-                chosen |= ndimage.binary_dilation(chosen, iterations=RIM) & either
+                chosen |= scipy.ndimage.binary_dilation(chosen, iterations=RIM) & either
         if colour != "black":
             chosen = _large(chosen)
-            chosen = ndimage.binary_dilation(chosen, iterations=2) if chosen.any() else chosen
+            chosen = scipy.ndimage.binary_dilation(chosen, iterations=2) if chosen.any() else chosen
         inks[colour], doubts[colour] = np.asarray(chosen), either & ~chosen
     return inks, doubts
 
@@ -75,12 +75,12 @@ def _large(mask: Mask) -> Mask:
 
 def without_small(mask: Mask, least: float, longest: float = np.inf) -> Mask:
     """Leave out connected pieces of fewer pixels than `least`, but for those that are `longest` pixels long."""
-    pieces, count = ndimage.label(mask)
+    pieces, count = scipy.ndimage.label(mask)
     if not count:
         return mask
     large = np.bincount(pieces.ravel()) >= least
     if np.isfinite(longest):
-        for number, (rows, columns) in enumerate(ndimage.find_objects(pieces), start=1):
+        for number, (rows, columns) in enumerate(scipy.ndimage.find_objects(pieces), start=1):
             large[number] |= max(rows.stop - rows.start, columns.stop - columns.start) >= longest
     large[0] = False
     return np.asarray(large[pieces])

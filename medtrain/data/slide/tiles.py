@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from medtrain.data.slide.mask_files import Given
 from medtrain.data.slide.own_mask import OwnMask
@@ -133,9 +133,11 @@ def _of_needles(
     Enough is `least` of what such a piece fills of a square that it runs through.
     """
     enough = np.zeros(len(corners_N2), bool)
-    pieces, count = ndimage.label(mask)
-    places = ndimage.find_objects(pieces)
-    depths = ndimage.maximum(ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1], pieces, range(1, count + 1))
+    pieces, count = scipy.ndimage.label(mask)
+    places = scipy.ndimage.find_objects(pieces)
+    depths = scipy.ndimage.maximum(
+        scipy.ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1], pieces, range(1, count + 1)
+    )
     for number, ((rows, columns), depth) in enumerate(zip(places, np.atleast_1d(depths), strict=True), start=1):
         width = 2 * float(depth) - 1
         if width >= edge:

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from medtrain.data.slide.ink import Mask, pen_masks, without_small
 from medtrain.data.slide.own_mask import BEYOND, OwnMask, draw
@@ -117,7 +117,9 @@ def tissue_mask(
     mask = (smooth(saturation) > threshold) & candidates
     # Outside the picture counts as what lies at its border, or tissue that is cut there would be eaten away.
     square = np.ones((CLOSING, CLOSING), bool)
-    mask = ndimage.binary_erosion(ndimage.binary_dilation(mask, square, CLOSING), square, CLOSING, border_value=1)
+    mask = scipy.ndimage.binary_erosion(
+        scipy.ndimage.binary_dilation(mask, square, CLOSING), square, CLOSING, border_value=1
+    )
     mask &= candidates
     length, least = NEEDLE
     long = without_small(mask, np.inf, length * tile**0.5) & without_small(mask, least * tile)
@@ -134,7 +136,7 @@ def tissue_mask(
 
 def smooth(saturation: NDArray[np.float32]) -> NDArray[np.float32]:
     """Take out the noise of single pixels."""
-    return np.asarray(ndimage.gaussian_filter(saturation, 1.0))
+    return np.asarray(scipy.ndimage.gaussian_filter(saturation, 1.0))
 
 
 def lowest_cut(saturation: NDArray[np.floating], candidates: Mask) -> float:
@@ -148,7 +150,7 @@ def lowest_cut(saturation: NDArray[np.floating], candidates: Mask) -> float:
         return BOUNDS[1]
     cut = otsu(saturation[candidates])
     # the blurred edges of the dark are neither glass nor pale tissue
-    rest = saturation[candidates & ~ndimage.binary_dilation(saturation >= cut, iterations=EDGE)]
+    rest = saturation[candidates & ~scipy.ndimage.binary_dilation(saturation >= cut, iterations=EDGE)]
     if len(rest) and cut > BOUNDS[0]:
         second = otsu(rest)
         glass, pale = rest[rest < second], rest[rest >= second]

@@ -14,7 +14,7 @@ from medtrain.data.rows.manifest import Manifest, manifest_of
 from medtrain.data.rows.passed_over import junk_folder, suffix_of, told_barren, told_passed
 from medtrain.data.source import ROOT, Source
 from medtrain.data.split import NAMES
-from medtrain.io.image import is_picture
+from medtrain.io.image_form import is_picture
 from medtrain.io.picture_files import files_below, pictures_below
 from medtrain.io.table import Listing
 from medtrain.target import DataSpec

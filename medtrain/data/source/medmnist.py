@@ -15,7 +15,7 @@ from medtrain.data.rows.manifest import Manifest
 from medtrain.data.settings import image_form
 from medtrain.data.source import FILE, Source
 from medtrain.io.cache_root import cache_root
-from medtrain.io.image import ImageForm
+from medtrain.io.image_form import ImageForm
 from medtrain.io.image_header import Header
 from medtrain.io.medmnist import WholeForm, open_medmnist, size_and_channels
 from medtrain.io.table import Listing

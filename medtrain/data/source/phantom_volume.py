@@ -9,7 +9,7 @@ from medtrain.core.progress import Progress
 from medtrain.data.phantom.made import made_table
 from medtrain.data.phantom.volume import phantom_folder
 from medtrain.data.rows.manifest import Manifest
-from medtrain.data.rows.masks import learns_masks
+from medtrain.data.settings import learns_masks
 from medtrain.data.source import Source
 from medtrain.data.source.volume_table import volume_table
 from medtrain.target import DataSpec

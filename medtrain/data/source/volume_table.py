@@ -7,7 +7,8 @@ from typing import Any
 
 from medtrain.core.progress import Progress
 from medtrain.data.rows.manifest import Manifest, read_manifest
-from medtrain.data.rows.masks import learns_masks, read_masks
+from medtrain.data.rows.masks import read_masks
+from medtrain.data.settings import learns_masks
 from medtrain.data.source import ROOT, TABLE, Source
 from medtrain.target import DataSpec
 

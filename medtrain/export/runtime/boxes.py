@@ -25,7 +25,8 @@ from medtrain.export.runtime.images import form_of, tell_notes_of
 from medtrain.export.runtime.inputs import Case, in_batches, list_cases, tell, write_whole
 from medtrain.export.runtime.started import Started, begin
 from medtrain.io.files import beside
-from medtrain.io.image import ImageForm, read_fitted
+from medtrain.io.image import read_fitted
+from medtrain.io.image_form import ImageForm
 from medtrain.io.image_header import read_header
 from medtrain.io.picture_files import pictures_below
 from medtrain.io.store.fill import reason_of

@@ -15,7 +15,8 @@ from medtrain.export.runtime.columns import with_beside
 from medtrain.export.runtime.inputs import Case, in_batches
 from medtrain.export.runtime.started import begin
 from medtrain.io.dicom_notes import note_lines, picture_notes
-from medtrain.io.image import ImageForm, read_fitted
+from medtrain.io.image import read_fitted
+from medtrain.io.image_form import ImageForm
 from medtrain.io.picture_files import pictures_below
 from medtrain.io.store.fill import reason_of
 

@@ -19,7 +19,8 @@ from medtrain.data.rows.passed_over import junk_folder, passed_by, told_barren, 
 from medtrain.data.rows.paths import files_of, written_paths
 from medtrain.data.rows.people import match_patient
 from medtrain.io.cells import apart, cleaned, names, one_spelling
-from medtrain.io.dicom import is_dicom_file, read_patient_id
+from medtrain.io.dicom import read_patient_id
+from medtrain.io.dicom_files import is_dicom_file
 from medtrain.io.pseudonym import KEY, keyed
 from medtrain.io.stats import absolute
 

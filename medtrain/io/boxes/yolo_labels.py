@@ -14,7 +14,7 @@ from pathlib import Path
 
 from medtrain.core.errors import Problem
 from medtrain.io.boxes.annotations import Annotations, BoxRow
-from medtrain.io.image import SUFFIXES
+from medtrain.io.image_form import SUFFIXES
 from medtrain.io.picture_files import files_below
 
 PICTURES = ("images", "imgs", "img", "jpegimages")  # folders beside one called labels

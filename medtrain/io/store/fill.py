@@ -26,7 +26,7 @@ from medtrain.core.progress import Progress
 from medtrain.io import closed
 from medtrain.io.cache_root import writing_to
 from medtrain.io.content import from_bytes
-from medtrain.io.image import why_no_file
+from medtrain.io.files import why_no_file
 from medtrain.io.stats import stat_file
 from medtrain.io.store.files import Table, digest_file, file_records
 from medtrain.io.store.index import REASONS, Index, Place

@@ -24,7 +24,8 @@ from medtrain.core.progress import Progress, to_stderr
 from medtrain.io import closed
 from medtrain.io.content import PIXELS, first_with_same, from_bytes
 from medtrain.io.dicom_notes import tell_notes
-from medtrain.io.image import ImageForm, Pixels, read_identified
+from medtrain.io.image import Pixels, read_identified
+from medtrain.io.image_form import ImageForm
 from medtrain.io.stats import absolute, stat_files
 from medtrain.io.store.files import mapped
 from medtrain.io.store.fill import Codec, Entries, keep

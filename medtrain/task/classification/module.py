@@ -27,11 +27,7 @@ from medtrain.target.binary import Binary
 from medtrain.target.cases import CaseTarget
 from medtrain.target.sets import table_of_sets
 from medtrain.task.base import Batch, Task, first_rows, scaled, shape_of
-from medtrain.task.classification.explain_images import explain_images
-from medtrain.task.classification.explain_volumes import explain_volumes
 from medtrain.task.classification.out_of_fold import ClassJudge
-from medtrain.task.classification.portable import portable_images
-from medtrain.task.classification.portable_volumes import portable_volumes
 from medtrain.task.classification.views import views
 from medtrain.task.explanation import Explanation, Request
 from medtrain.task.gathering import Outputs
@@ -285,13 +281,25 @@ class Classification(Task):
 
     def explain(self, request: Request) -> Explanation:
         """Write attention maps and Grad-CAM over the images, or through the volumes."""
-        return (explain_images if self.spec.dims == 2 else explain_volumes)(self, request)
+        if self.spec.dims == 2:  # late: training explains nothing, and exports nothing
+            from medtrain.task.classification.explain_images import explain_images
+
+            return explain_images(self, request)
+        from medtrain.task.classification.explain_volumes import explain_volumes
+
+        return explain_volumes(self, request)
 
     def portable(self, request: ExportRequest) -> Portable:
         """Make the export of a classifier of images or volumes."""
         if not self.spec.dims:
             return super().portable(request)
-        return (portable_images if self.spec.dims == 2 else portable_volumes)(self, request)
+        if self.spec.dims == 2:
+            from medtrain.task.classification.portable import portable_images
+
+            return portable_images(self, request)
+        from medtrain.task.classification.portable_volumes import portable_volumes
+
+        return portable_volumes(self, request)
 
     def predicted(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision) -> Predicted:
         """Compute probabilities, decisions and uncertainty of the cases; `rows` is indexed by case number."""

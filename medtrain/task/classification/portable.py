@@ -15,7 +15,8 @@ from medtrain.core.pool import pool_case
 from medtrain.data.settings import image_form
 from medtrain.export.parity import Compare, compare_classes, compare_risks, compare_values
 from medtrain.export.portable import ExportRequest, Part, Portable
-from medtrain.io.image import ImageForm, read_image
+from medtrain.io.image import read_image
+from medtrain.io.image_form import ImageForm
 from medtrain.model import Ensemble, columns_learned, show_columns
 
 WHITE = 65535.0

@@ -32,7 +32,6 @@ from medtrain.task.detection.explain import explain_boxes
 from medtrain.task.detection.export import export_boxes, write_images
 from medtrain.task.detection.judging import judge_boxes
 from medtrain.task.detection.out_of_fold import BoxJudge
-from medtrain.task.detection.portable import portable_boxes
 from medtrain.task.explanation import Explanation, Request
 from medtrain.task.gathering import Outputs
 
@@ -296,6 +295,8 @@ class Detection(Task):
 
     def portable(self, request: ExportRequest) -> Portable:
         """Make the export of a detector: its stages up to suppression, whose rules stand beside them."""
+        from medtrain.task.detection.portable import portable_boxes  # late: training exports nothing
+
         return portable_boxes(self, request)
 
     def predictions(self, outputs: Outputs, cases: pd.DataFrame, decision: Decision) -> list[dict[str, Any]]:

@@ -20,8 +20,6 @@ from medtrain.task.base import Batch, refuse_unused, shape_of
 from medtrain.task.classification import Classification
 from medtrain.task.explanation import Explanation, Request
 from medtrain.task.gathering import Outputs
-from medtrain.task.mil.explain import explain_bags
-from medtrain.task.mil.portable import portable_bags
 
 
 class MultipleInstance(Classification):
@@ -96,8 +94,12 @@ class MultipleInstance(Classification):
 
     def portable(self, request: ExportRequest) -> Portable:
         """Make the export of a classifier of bags of features."""
+        from medtrain.task.mil.portable import portable_bags  # late: training exports nothing
+
         return portable_bags(self, request)
 
     def explain(self, request: Request) -> Explanation:
         """Write heatmaps on the slides, their top tiles, and lesions put together from tiles."""
+        from medtrain.task.mil.explain import explain_bags  # late: training explains nothing
+
         return explain_bags(self, request)

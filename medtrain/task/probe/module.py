@@ -10,8 +10,6 @@ from medtrain.export.portable import ExportRequest, Portable
 from medtrain.target import DataSpec
 from medtrain.task.explanation import Explanation, Request
 from medtrain.task.mil import MultipleInstance
-from medtrain.task.probe.explain import explain_pictures, explain_slices
-from medtrain.task.probe.portable import portable_features
 
 
 class Probe(MultipleInstance):
@@ -31,9 +29,13 @@ class Probe(MultipleInstance):
 
     def portable(self, request: ExportRequest) -> Portable:
         """Make the export of a classifier of features, the encoder with it."""
+        from medtrain.task.probe.portable import portable_features  # late: training exports nothing
+
         return portable_features(self, request)
 
     def explain(self, request: Request) -> Explanation:
         """Write what covers over a picture change, or what each slice of a volume contributes."""
+        from medtrain.task.probe.explain import explain_pictures, explain_slices  # late: training explains nothing
+
         whole: Any = request.data
         return (explain_pictures if whole.whole_cases.spec.dims == 2 else explain_slices)(self, request)
