@@ -178,7 +178,7 @@ def forecast(cfg: DictConfig, folder: Path, start: float = 0.0) -> Forecast:
 def _remarks(data: Data, steps: int) -> tuple[str, ...]:
     """Collect what was settled from the training cases, and what of the loss is an approximation."""
     cases, target = len(data.rows("train")), data.spec.target
-    beside = f"beside the {data.noun}: {in_words(data.spec.covariates)}" if data.spec.covariates else ""
+    beside = in_words(data.spec.covariates) if data.spec.covariates else ""
     words = (data.planned, beside, target.choices, target.approximation(math.ceil(cases / max(1, steps)), cases))
     return tuple(text for text in words if text)
 

@@ -221,8 +221,8 @@ def configuration(plan: Plan) -> DictConfig:
 
 
 def _text(value: Any) -> str:
-    if value is None:
-        return "null"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
     return f"[{as_items(list(map(str, value)))}]" if isinstance(value, list) else str(value)
 
 

@@ -125,6 +125,15 @@ class Facts:
         """Name what is counted as independent: patients, or the cases where each is a patient of its own."""
         return "patients" if sum(self.patients.values()) < sum(self.cases.values()) else self.noun
 
+    @property
+    def trained(self) -> str:
+        """Write how many cases train: 700 volumes."""
+        return self.in_words("train")
+
+    def in_words(self, split: str) -> str:
+        """Write the number of a split's cases: 1 image, 700 volumes."""
+        return count(self.cases.get(split, 0), self.noun.removesuffix("s"))
+
     def number(self, people: int) -> str:
         """Write a number of `people`: 1 patient, 20 films."""
         return count(people, self.people.removesuffix("s"))

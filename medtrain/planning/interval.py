@@ -35,7 +35,7 @@ def what_the_test_says(facts: Facts, folds: int) -> str:
     if not name:
         patients = sum(facts.patients.get(split, 0) for split in splits)
         return f"{where} {patients:,} {facts.people}" if patients else ""
-    text = f"{where} {events:,} {facts.people} with {name}"
+    text = f"{where} {facts.number(events)} with {name}"
     rows = {**facts.classes.get(splits[-1], {}), **facts.classes.get(splits[0], {})}
     if name not in rows or len(facts.boxes):  # events and lesions are judged by other metrics
         return text
@@ -48,8 +48,8 @@ def too_few(facts: Facts) -> str:
     rare = bool(name) and events < LUCKY
     if not facts.loss or (facts.train >= LUCK and not rare):
         return ""
-    what, train, val = (facts.noun, facts.train, facts.cases.get("val", 0))
+    what, val = facts.trained, facts.cases.get("val", 0)
     if rare:
-        what, train = f"{facts.people} with {name}", events
+        what = f"{facts.number(events)} with {name}"
         val = (facts.classes or facts.events).get("val", {}).get(name, {}).get("patients", 0)
-    return f"check: {train:,} {what} to train on, {val:,} to choose by: whatever comes of so few is luck"
+    return f"check: {what} to train on, {val:,} to choose by: whatever comes of so few is luck"

@@ -85,11 +85,11 @@ def image_size(facts: Facts) -> Choice | None:
     side = min(facts.size)
     if side <= limits.SMALL:
         size = [int(n) for n in facts.size] if facts.size[0] != facts.size[1] else int(side)
-        return Choice("data.image_size", size, f"films have {side:.0f} px a side: no more is in them")
+        return Choice("data.image_size", size, f"{facts.noun} have {side:.0f} px a side: no more is in them")
     side = max(facts.size)  # which is what fits in, the shorter one is padded
     most = 320 if facts.machine.gpu else 224 if facts.train < 5000 else 128
     size = max(size for size in limits.SIZES if size <= min(side, most))
-    why = f"films of {side:.0f} px; {facts.machine.words} for {facts.train:,} to train on"
+    why = f"{facts.noun} of {side:.0f} px; {facts.machine.words} for {facts.train:,} to train on"
     return Choice("data.image_size", size, why)
 
 
@@ -108,8 +108,8 @@ def box_image_size(facts: Facts) -> Choice | None:
 @rule("image")
 def image_network(facts: Facts) -> Choice:
     """Take a network that the machine trains in time and the cases can fill."""
-    why = f"films of {min(facts.size):.0f} px" if small(facts) else facts.machine.words
-    return Choice("model", film_network(facts), f"{why}, {facts.train:,} films to train on")
+    why = f"{facts.noun} of {min(facts.size):.0f} px" if small(facts) else facts.machine.words
+    return Choice("model", film_network(facts), f"{why}, {facts.trained} to train on")
 
 
 @rule("image")
@@ -119,11 +119,11 @@ def weights(facts: Facts) -> list[Choice]:
         return []
     name = film_network(facts)
     if name not in facts.weights:
-        why = f"none of {name} lie on this machine; where it may fetch them, IMAGENET1K_V1 helps {facts.train:,} films"
+        why = f"none of {name} lie here; where this machine may fetch them, IMAGENET1K_V1 helps {facts.trained}"
         return [Choice("model.weights", "none", why)]
     slowly = "a tenth of what fresh weights take, or these are washed out"
     return [
-        Choice("model.weights", facts.weights[name], f"{facts.train:,} films to train on; they lie here already"),
+        Choice("model.weights", facts.weights[name], f"{facts.trained} to train on; they lie here already"),
         Choice("optimizer.lr", 1e-4, slowly, ("model", "optimizer")),
     ]
 
@@ -201,7 +201,7 @@ def window(facts: Facts) -> Choice | None:
 @rule("mask")
 def mask_network(facts: Facts) -> Choice:
     """Take the plain U-Net; spacing, patches, strides and batches are planned from the training cases, as nnU-Net's."""
-    why = f"{facts.train:,} volumes to train on; spacing, patches, strides, batches: the plan below"
+    why = f"{facts.trained} to train on; spacing, patches, strides, batches: the plan below"
     return Choice("model", "unet_3d", why)
 
 
@@ -209,7 +209,7 @@ def mask_network(facts: Facts) -> Choice:
 def volume_network(facts: Facts) -> Choice:
     """Take a 3D network that so many cases can fill."""
     name = "resnet18_3d" if facts.machine.gpu and facts.train >= 300 else "resnet10_3d"
-    return Choice("model", name, f"{facts.machine.words}, {facts.train:,} volumes to train on")
+    return Choice("model", name, f"{facts.machine.words}, {facts.trained} to train on")
 
 
 @rule("bag")
@@ -256,9 +256,9 @@ def threshold(facts: Facts) -> Choice | None:
 def augmentation(facts: Facts) -> Choice:
     """Change small sets more, and small pictures by whole pixels."""
     if small(facts):
-        return Choice("augment", "small", f"films of {min(facts.size):.0f} px: shifts of whole pixels, no blur")
+        return Choice("augment", "small", f"{facts.noun} of {min(facts.size):.0f} px: shifts of whole pixels, no blur")
     name = "strong" if facts.train < limits.FEW else "light"
-    return Choice("augment", name, f"{facts.train:,} films to train on")
+    return Choice("augment", name, f"{facts.trained} to train on")
 
 
 @rule("image", "boxes")
@@ -267,7 +267,7 @@ def mirrored(facts: Facts) -> list[Choice]:
     if facts.coloured <= limits.COLOURED:
         return []
     keys = ("flip_horizontal", "flip_vertical") if len(facts.boxes) else ("flip_horizontal",)
-    why = "pictures in colour are no films: a mirror image is another one of the kind; false where sides count"
+    why = "pictures in colour: a mirror image is another one of the kind; false where sides count"
     return [Choice(f"augment.{key}", True, why, ["augment"]) for key in keys]
 
 
@@ -284,7 +284,7 @@ def true_to_scale(facts: Facts) -> Choice | None:
 def volume_augmentation(facts: Facts) -> Choice:
     """Change small sets of crops more, and turn and mirror them: organs have a side, lesions have none."""
     extent = max((n * step for n, step in zip(facts.size, facts.spacing, strict=False)), default=0.0)
-    why = f"{facts.train:,} volumes to train on, of {extent:.0f} mm"
+    why = f"{facts.trained} to train on, of {extent:.0f} mm"
     if facts.train < limits.FEW and 0 < extent <= limits.CROP:
         return Choice("augment", "volume_strong", f"{why}: crops, and a lesion has no side")
     return Choice("augment", "volume_light", f"{why}: organs have a side")
@@ -320,7 +320,7 @@ def averaging(facts: Facts) -> list[Choice]:
     decay = round(1 - 1 / min(max(2 * steps, 50), 1000), 4)
     length = 1 / (1 - decay)
     return [
-        Choice("callbacks", "ema", f"{facts.cases.get('val', 0):,} {facts.noun} choose the epoch"),
+        Choice("callbacks", "ema", f"{facts.in_words('val')} choose the epoch"),
         Choice("callbacks.ema.decay", decay, f"over about {length:,.0f} steps, {length / steps:.1f} epochs"),
     ]
 

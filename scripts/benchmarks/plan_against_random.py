@@ -130,9 +130,9 @@ def against(name: str, table: Table, folder: Path, given: argparse.Namespace) ->
     metric = result["metric"]
     difference = result["differences"][0]["metrics"][metric]
     ours, others = (run["metrics"][metric]["value"] for run in result["runs"])
-    low, high = (-end for end in reversed(difference["ci95"]))
+    ends = [f"{-end:+.3f}" for end in reversed(difference["ci95"] or [])]  # none where it doesn't vary
     tested = f"{result['differences'][0]['n_cases']} of {result['differences'][0]['n_patients']}"
-    figures = f"{ours:.3f} | {others:.3f} | {-difference['value']:+.3f} ({low:+.3f} to {high:+.3f})"
+    figures = f"{ours:.3f} | {others:.3f} | {-difference['value']:+.3f} ({' to '.join(ends) or 'none'})"
     return f"| {name} | {tested} | {epochs} | {given.trials} x {one} | {figures} | {planned:.0f} | {searched:.0f} |"
 
 
