@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from tests import preloaded
 from tests.integration.conftest import TINIES, TINY, Ran
@@ -67,6 +69,34 @@ def test_two_ranks_agree_with_one(kind: str, installed: Callable[..., Ran], fold
     assert two["n_cases"] == one["n_cases"] > 2
     for name, entry in two["metrics"].items():
         assert entry["value"] == pytest.approx(one["metrics"][name]["value"], abs=1e-4), name
+
+
+def test_masks_are_learned_alike_by_two_ranks_and_by_one(
+    installed: Callable[..., Ran], folder: Path, phantom_cache: Path
+) -> None:
+    """Batches of 2 on either rank are those of 4 on one, and what patches reach beyond their volumes counts alike."""
+    words = [word for word in TINIES["mask"] if not word.startswith(("trainer", "data.patients"))]
+    words += (
+        "data.patients=16 data.split_seed=1 trainer.max_epochs=2 trainer.precision=32-true optimizer.lr=0.004".split()
+    )
+    one = ["trainer=cpu", "data.batch_size=4", "hydra.run.dir=one"]
+    for way in (one, [*TWO, "data.batch_size=2", "hydra.run.dir=two"]):
+        ran = installed(*words, *way)
+        assert ran.code == 0, ran.err
+    ways = (folder / "one", folder / "two")
+    cases = pd.read_csv(folder / "one" / "splits.csv")
+    assert (cases["split"] == "train").sum() % 2 == 0  # of an odd number one case comes twice on two ranks
+    logs = [pd.read_csv(way / "metrics.csv") for way in ways]
+    for column in ("train_loss", "train_pixelwise", "train_overlap", "val_dice", "lr", "step"):
+        np.testing.assert_allclose(logs[0][column], logs[1][column], rtol=1e-3, err_msg=column)
+    tables = [pd.read_csv(way / "test_predictions.csv") for way in ways]
+    assert tables[0]["dice_nodule"].max() > 0.1
+    pd.testing.assert_frame_equal(*tables, atol=1e-3)
+    alone, shared = (torch.load(way / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for way in ways)
+    assert alone.keys() == shared.keys()
+    normed = ".[03].bias"  # of convolutions before a norm, which takes them off again: their gradients are rounding
+    for name in (name for name in alone if not re.search(rf"(encoder|decoder).\d{normed}", name)):
+        torch.testing.assert_close(shared[name], alone[name], rtol=1e-4, atol=1e-5)
 
 
 def test_a_sweep_of_two_jobs(installed: Callable[..., Ran], folder: Path, phantom_cache: Path) -> None:

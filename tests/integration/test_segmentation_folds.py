@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import ndimage
 
 from tests import preloaded
 from tests.integration.conftest import TINY_MASKS, Ran
@@ -27,6 +28,10 @@ def test_folds_of_other_intensities_are_one_ensemble(medtrain: Callable[..., Ran
     fields = json.loads((folder / "cv" / "1" / "run.json").read_text())
     fields["spec"]["directed"] = [1]  # as a fold plans whose cases show an order that those of others don't
     (folder / "cv" / "1" / "run.json").write_text(json.dumps(fields))
+    for n, (every, largest) in enumerate([(0.5, 0.6), (0.5, 0.7), (0.6, 0.5)]):  # what validation found in each fold
+        file = folder / "cv" / str(n) / "decision.json"
+        found = json.loads(file.read_text()) | {"components": {"nodule": {"all": every, "largest": largest}}}
+        file.write_text(json.dumps(found))
     ran = medtrain("ensemble", "runs=cv/[012]", "hydra.run.dir=all")
     assert ran.code == 0, ran.out + ran.err
     metrics = json.loads((folder / "all" / "test_metrics.json").read_text())
@@ -45,6 +50,31 @@ def test_folds_of_other_intensities_are_one_ensemble(medtrain: Callable[..., Ran
     assert len(table) == json.loads((outside / "test_metrics.json").read_text())["n_cases"] > 0
     assert all((outside / mask).is_file() for mask in table["mask"])
     assert np.isfinite(table["volume_ml_nodule"]).all()
+
+    decided = json.loads((folder / "all" / "decision.json").read_text())["components"]["nodule"]
+    assert decided == pytest.approx({"all": 1.6 / 3, "largest": 0.6})
+    pytest.importorskip("onnxruntime")
+    exported = medtrain("export", "run=all", "output=made", "export.cases=2")
+    assert exported.code == 0 and "voxels have another label" in exported.out, exported.err
+    facts = json.loads((folder / "made" / "model.json").read_text())
+    assert facts["input"]["largest"] == [0] and len(facts["networks"]) == 3
+    card = (folder / "made" / "model_card.md").read_text()
+    assert "of nodule only the largest connected piece counts" in card and "none: probabilities are the network" in card
+    scans = next(p for p in folder.rglob("images") if len(list(p.glob("*.nii.gz"))) > 3)
+    sources = sorted(scans.glob("*.nii.gz"))[:3]
+    pd.DataFrame({"path": map(str, sources)}).to_csv(folder / "inputs.csv", index=False)
+    for way, more in (("made", ()), ("all", ()), ("all", ("eval.largest_component=false",))):
+        name = f"{way}{len(more)}"
+        ran = medtrain("predict", f"run={way}", "input=inputs.csv", f"output={name}.csv", *more)
+        assert ran.code == 0, ran.err
+    labels = {
+        name: [np.asarray(nib.load(folder / mask).dataobj) for mask in pd.read_csv(folder / f"{name}.csv")["mask"]]
+        for name in ("made0", "all0", "all1")
+    }
+    counts = {name: [ndimage.label(label, np.ones((3, 3, 3)))[1] for label in of] for name, of in labels.items()}
+    assert max(counts["all0"]) == 1 < max(counts["all1"])
+    for one, other in zip(labels["made0"], labels["all0"], strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_channels_along_a_fourth_axis(medtrain: Callable[..., Ran], folder: Path) -> None:
