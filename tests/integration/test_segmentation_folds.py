@@ -20,7 +20,9 @@ from tests.integration.conftest import TINY_MASKS, Ran
 from tests.integration.test_runs import same, weights
 
 
-def test_folds_of_other_intensities_are_one_ensemble(medtrain: Callable[..., Ran], folder: Path) -> None:
+def test_folds_of_other_intensities_are_one_ensemble(
+    medtrain: Callable[..., Ran], folder: Path, phantom_cache: Path
+) -> None:
     swept = medtrain("-m", *TINY_MASKS, "data.folds=3", "data.fold=0,1,2", "hydra.sweep.dir=cv")
     assert swept.code == 0, swept.out + swept.err
     plans = [json.loads((folder / "cv" / str(n) / "run.json").read_text())["spec"] for n in range(3)]
@@ -60,8 +62,7 @@ def test_folds_of_other_intensities_are_one_ensemble(medtrain: Callable[..., Ran
     assert facts["input"]["largest"] == [0] and len(facts["networks"]) == 3
     card = (folder / "made" / "model_card.md").read_text()
     assert "of nodule only the largest connected piece counts" in card and "none: probabilities are the network" in card
-    scans = next(p for p in folder.rglob("images") if len(list(p.glob("*.nii.gz"))) > 3)
-    sources = sorted(scans.glob("*.nii.gz"))[:3]
+    sources = sorted(phantom_cache.rglob("images/*.nii.gz"))[:3]
     pd.DataFrame({"path": map(str, sources)}).to_csv(folder / "inputs.csv", index=False)
     for way, more in (("made", ()), ("all", ()), ("all", ("eval.largest_component=false",))):
         name = f"{way}{len(more)}"
