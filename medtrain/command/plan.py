@@ -6,7 +6,7 @@ import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     before = size(cache)
     given = given_in(cfg, words)
     listed, guessed = read_rows(cfg)
-    facts = look(cfg, listed)
+    facts = look(cfg, listed, given)
     task = Choice("task", str(cfg.task.name), f"data={cfg.data.name} holds {facts.noun}")
     choices = fitting((task, *guessed, *choose(str(cfg.task.kind), facts)), given)
     chosen, expected = fit_to_memory(Plan(words, given, facts, choices), lambda cfg: forecast(cfg, folder, start))
@@ -161,8 +161,8 @@ def read_rows(cfg: DictConfig) -> tuple[Manifest, list[Choice]]:
         return read_rows(cfg)[0], [Choice("data.classes", error.names, reason)]
 
 
-def look(cfg: DictConfig, listed: Manifest) -> Facts:
-    """Inspect the data and measure the machine.
+def look(cfg: DictConfig, listed: Manifest, given: Mapping[str, Any]) -> Facts:
+    """Inspect the data and measure the machine; sizes that the person has set count in place of the files'.
 
     Raises:
         DataError: training would refuse the data.
@@ -181,7 +181,17 @@ def look(cfg: DictConfig, listed: Manifest) -> Facts:
     )
     sites = len({site for site in listed.site or () if site})
     more = {"official": listed.split is not None, "sites": sites, "weights": weights_here(), "own_folds": own_folds}
-    return facts_of(inspection, imbalance_of(inspection), data.noun, machine, **more)
+    facts = facts_of(inspection, imbalance_of(inspection), data.noun, machine, **more)
+    return facts_with(facts, given)
+
+
+def facts_with(facts: Facts, given: Mapping[str, Any]) -> Facts:
+    """Put sizes that the person has set in place of measured ones: of a batch, a patch, and of images without boxes."""
+    sides = {2: given.get("data.image_size") if not len(facts.boxes) else None, 3: given.get("data.patch_size")}
+    side = sides.get(len(facts.size))
+    whole = [side] * len(facts.size) if isinstance(side, int) else list(side or ())
+    batch = int(given.get(BATCH) or 0)
+    return replace(facts, batch=batch, **({"size" if len(whole) == 2 else "patch": whole} if whole else {}))
 
 
 def own_folds_of(cfg: DictConfig, listed: Manifest) -> list[int]:

@@ -68,6 +68,7 @@ class Facts:
         instances: smallest, median and largest bag; empty without.
         features: of an instance.
         sites: how many there are, 0 where nobody says.
+        batch, patch: cases, and voxels along D, H, W, where the person has set them; 0 and empty else.
         weights: option values of `model.weights` that lie on this machine: {model: value}.
         machine: what there is to train on.
     """
@@ -95,6 +96,8 @@ class Facts:
     grey: Sequence[float] = ()
     coloured: float = 0.0
     sites: int = 0
+    batch: int = 0
+    patch: Sequence[int] = ()
     weights: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -41,15 +41,17 @@ def telling(facts: Facts) -> str:
 
 
 def patch_size(facts: Facts) -> list[int]:
-    """Give the sides of patches no larger than most volumes are, in whole steps of 8 voxels."""
-    return [int(min(PATCH, max(8, 8 * math.ceil(n / 8)))) for n in facts.size]
+    """Give the sides of patches no larger than most volumes are, in whole steps of 8 voxels; or those that are set."""
+    return list(facts.patch) or [int(min(PATCH, max(8, 8 * math.ceil(n / 8)))) for n in facts.size]
 
 
 def batch_size(facts: Facts) -> int:
     """Count the cases of a batch: as many as leave an epoch sixteen steps; of volumes, as their patches are large."""
+    if facts.batch:
+        return facts.batch
     size = 8 if len(facts.boxes) else 64 if small(facts) else 32
     if len(facts.size) == 3:
-        room = PATCH_BATCH[0] * PATCH**3 // math.prod(patch_size(facts))
+        room = max(1, PATCH_BATCH[0] * PATCH**3 // math.prod(patch_size(facts)))
         size = PATCH_BATCH[1] if telling(facts) else 2 ** int(math.log2(min(room, PATCH_BATCH[1])))
     least = LEAST_BATCH // 2 if len(facts.boxes) else LEAST_BATCH
     while size > least and facts.train / size < 16 and not facts.events:  # whose risk sets are those of a batch

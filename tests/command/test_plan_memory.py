@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,9 +11,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from medtrain.command import plan as module
 from medtrain.command.forecast import Forecast
-from medtrain.command.plan import Plan, fit_to_memory, measured
+from medtrain.command.plan import Plan, facts_with, fit_to_memory, measured
 from medtrain.core.errors import UsageError
-from medtrain.planning import Choice, Facts, Machine
+from medtrain.planning import Choice, Facts, Machine, choose
 
 GPU = Machine(cores=8, memory_gb=64, gpu="T4", gpu_gb=15)
 EXPECTED = Forecast(
@@ -74,3 +75,18 @@ def test_memory_that_the_machine_lacks_is_told() -> None:
     small, large = (measured(EXPECTED, 3, limits, 1, Machine(cores=2, memory_gb=gb)) for gb in (2.1, 16))
     assert small[-1] == "check: 2.0 GB of the 2.1 GB that this machine has"
     assert not any("that this machine has" in line for line in large)
+
+
+def test_sizes_that_the_person_has_set_count_in_place_of_measured_ones() -> None:
+    films = Facts("images", {"train": 1000}, {"train": 1000}, {}, GPU, size=(900, 1000))
+    small = facts_with(films, {"data.image_size": 32, "data.batch_size": 100})
+    choices = {choice.key: choice.value for choice in choose("image", small)}
+    assert list(small.size) == [32, 32] and choices["augment"] == "small"
+    assert (choices["data.batch_size"], choices["trainer.max_epochs"]) == (100, 100)  # 10 steps an epoch
+    volumes = Facts("volumes", {"train": 1000}, {"train": 1000}, {}, GPU, size=(64, 64, 64), spacing=(1, 1, 1))
+    patches = facts_with(volumes, {"data.patch_size": [16, 32, 32]})
+    assert (list(patches.patch), list(patches.size)) == ([16, 32, 32], [64, 64, 64])
+    assert {choice.key: choice.value for choice in choose("volume", patches)}["data.batch_size"] == 32
+    boxes = facts_with(replace(films, boxes=[(40, 40)]), {"data.image_size": 320})
+    assert list(boxes.size) == [900, 1000]  # in whose pixels boxes are
+    assert facts_with(films, {}) == films
