@@ -190,8 +190,8 @@ def facts_with(facts: Facts, given: Mapping[str, Any]) -> Facts:
     sides = {2: given.get("data.image_size") if not len(facts.boxes) else None, 3: given.get("data.patch_size")}
     side = sides.get(len(facts.size))
     whole = [side] * len(facts.size) if isinstance(side, int) else list(side or ())
-    batch = int(given.get(BATCH) or 0)
-    return replace(facts, batch=batch, **({"size" if len(whole) == 2 else "patch": whole} if whole else {}))
+    own = replace(facts, batch=int(given.get(BATCH) or 0))
+    return replace(own, patch=whole) if len(whole) == 3 else replace(own, size=whole or own.size)
 
 
 def own_folds_of(cfg: DictConfig, listed: Manifest) -> list[int]:
