@@ -18,9 +18,11 @@ from math import prod
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tests.preloaded import NUMBER, Process, receive, send, undrawn
+from tests.preloaded import DRAWS, NUMBER, Process, receive, send, undrawn
 
 RANK = ["-P", "-m", "medtrain"], {"env", "stdout", "stderr", "start_new_session"}  # how medtrain starts one
+
+LATE = ("captum.attr", "imagehash", "scipy.ndimage", "scipy.stats", "sklearn.linear_model", "surface_distance")
 
 
 def _preload() -> None:
@@ -29,7 +31,7 @@ def _preload() -> None:
     for module in pkgutil.walk_packages(medtrain.__path__, "medtrain."):
         if not module.name.endswith(("__main__", "network_onnx")):  # ONNX Runtime starts a thread
             importlib.import_module(module.name)
-    for name in importlib.import_module("medtrain.launch.forks").LATE:
+    for name in (*importlib.import_module("medtrain.launch.forks").LATE, *LATE):
         importlib.import_module(name)
     names = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
     threads = [name for name in names if name != "jemalloc_bg_thd"]  # pyarrow's allocator, which minds forks itself
@@ -86,9 +88,9 @@ def _become(ask: dict[str, Any]) -> None:
     sys.path[:1] = [] if ask.get("rank") else [ask["cwd"]]
     sys.argv = ["medtrain", *ask["words"]]
     if not ask["draw"]:
-        from matplotlib.figure import Figure
-
-        Figure.savefig = undrawn
+        for name in DRAWS:
+            owner, _, method = name.rpartition(".")
+            setattr(pkgutil.resolve_name(owner), method, undrawn)
     if ask["code"]:
         exec(ask["code"], {"__name__": "injected"})
     runpy.run_module("medtrain", run_name="__main__", alter_sys=True)

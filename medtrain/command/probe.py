@@ -31,6 +31,7 @@ def probe(cfg: DictConfig) -> None:
     """
     allowed.check_targets(cfg)
     check_sharding(cfg)
+    build.data_class(cfg)  # imported here, before jobs of a sweep part
     task, data = build.task_class(cfg), build.plain(cfg.data)
     check_folds(data)
     spec = task.usual_spec(build.plain(cfg.task), data)

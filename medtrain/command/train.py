@@ -106,7 +106,8 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
             decision = task.fit_decision(task.results, cfg.eval.threshold, data.cases)
         task.decision = decision = decision if learned is None else task.complete_decision(decision, learned)
         if record:
-            validated = task.evaluate(task.results, data.cases, decision, EvalOptions.read(cfg.eval))
+            options = replace(EvalOptions.read(cfg.eval), abstention=False)
+            validated = task.evaluate(task.results, data.cases, decision, options)
             reaches = reached(validated.metrics, decision.thresholds)
             decision = replace(decision, validation=reaches, warnings=[*fitted, *validated.warnings])
             decision.save(folder / "decision.json", sha256(best))

@@ -16,8 +16,7 @@ import numpy.typing as npt
 from scipy.special import logit
 
 from medtrain.metric.bootstrap import Array
-from medtrain.metric.classification import Cases, evaluate
-from medtrain.metric.options import EvalOptions
+from medtrain.metric.classification import Cases, Measured
 from medtrain.metric.sheet import Sheet
 
 SHARES = tuple(round(1 - 0.05 * i, 2) for i in range(11))
@@ -46,7 +45,7 @@ def abstention_curve(
         limit_D = [math.ceil(share * n - 1e-9) for n in known_ND.sum(axis=0)]
         selected_ND = known_ND & (rank_ND < limit_D)
         selected = replace(cases, target_NC=np.where(selected_ND, cases.target_NC, np.nan))
-        metrics = evaluate(selected, sheet, EvalOptions(bootstrap=0))["metrics"]
+        metrics = Measured(selected, sheet, bootstrap=0, seed=0).metrics()["metrics"]
         rows.append({"kept": share, "n_cases": int(selected_ND.any(axis=1).sum()), "metrics": metrics})
     return rows
 

@@ -161,7 +161,7 @@ class Measured:
         parts = [c for c, _ in self.sheet.parts("ece")] if name is None else [name]
         if plain["value"] is None:
             return {"ece_debiased": write(math.nan, None)}
-        errors = [self.forms.calibration(part) for part in parts or [None]]
+        errors = [self.forms.calibration(part, self.bootstrap > 0) for part in parts or [None]]
         value = float(np.mean([error.value for error in errors]))
         plain["if_calibrated"] = float(np.mean([error.if_calibrated for error in errors]))
         limits = averaged(np.array([error.value for error in errors]), np.array([error.limits for error in errors]))

@@ -47,12 +47,13 @@ class CalibrationError:
     limits: Limits
 
 
-def calibration_error(bins: Reliability, patient_N: Array, n_patients: int) -> CalibrationError:
+def calibration_error(bins: Reliability, patient_N: Array, n_patients: int, limits: bool = True) -> CalibrationError:
     """Compute the calibration error of a diagram over patients.
 
     Args:
         bins: of N cases.
         patient_N: the number of each case's patient.
+        limits: whether they are wanted, which takes far longer than the value; else they are NaN.
     """
     n = len(bins.bin_N)
     if not n:
@@ -68,7 +69,7 @@ def calibration_error(bins: Reliability, patient_N: Array, n_patients: int) -> C
         return float(_folded(factor * seen_B, wide_B).sum())
 
     value = plain * _bisect(lambda factor: expected(factor) < plain, 1.0) if plain > expected(0.0) else 0.0
-    if n_patients < 2:
+    if n_patients < 2 or not limits:
         return CalibrationError(plain, if_calibrated, value, (np.nan, np.nan))
     noise_RB = _noise(covariance_BB, wide_B) * quantile(n_patients) / Z
 

@@ -228,7 +228,7 @@ class SheetForms:
         near_N = self.sheet.apart_N <= 1
         return Pool(np.zeros(len(near_N)), near_N, np.where(near_N, 0, 2), self.patient_N, self.n_patients)
 
-    def calibration(self, name: str | None) -> CalibrationError:
+    def calibration(self, name: str | None, limits: bool = True) -> CalibrationError:
         """Compute the calibration error of a class's diagram; None: of the predicted class's."""
         bins, cases = self.sheet.diagram(name)
-        return calibration_error(bins, self.patient_N[cases], self.n_patients)
+        return calibration_error(bins, self.patient_N[cases], self.n_patients, limits)

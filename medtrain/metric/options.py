@@ -21,6 +21,7 @@ class EvalOptions:
         patients: how the cases of a patient are put together for the metrics of patients: mean or max of their
             probabilities; None for no such metrics.
         seed: of the replicates.
+        abstention: whether the metrics of the surest cases are wanted too.
     """
 
     bootstrap: int = 2000
@@ -29,11 +30,12 @@ class EvalOptions:
     groups: Mapping[str, Sequence[str]] | None = None
     patients: Rule | None = "mean"
     seed: int = 0
+    abstention: bool = True
 
     @classmethod
     def read(cls, evaluation: Mapping[str, Any]) -> EvalOptions:
-        """Read the eval node; groups, which it only names, and the seed are not of it."""
-        keys = {one.name for one in fields(cls)} - {"groups", "seed"}
+        """Read the eval node; groups, which it only names, the seed and the abstention are not of it."""
+        keys = {one.name for one in fields(cls)} - {"groups", "seed", "abstention"}
         return cls(**{str(key): evaluation[key] for key in evaluation if key in keys})
 
     def with_groups(self, groups: Mapping[str, Sequence[str]] | None) -> EvalOptions:

@@ -38,13 +38,15 @@ def new_axes(height: float = 4.2) -> tuple[Figure, Axes]:
 
 
 def write_png(figure: Figure, file: Path) -> None:
-    """Write a figure, laid out here: `savefig` alone draws all of it once more to find the layout."""
+    """Write a figure, laid out here and drawn once: `savefig` draws all of it twice more to find the layout."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     figure.set_dpi(DPI)  # which sizes of letters follow from
     layout = figure.get_layout_engine()
     if layout is not None:
         layout.execute(figure)
         figure.set_layout_engine("none")
-    figure.savefig(file, format="png", dpi=DPI)
+    FigureCanvasAgg(figure).print_png(file)
 
 
 def dot(axes: Axes, x: float, y: float, i: int) -> None:

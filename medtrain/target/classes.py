@@ -230,7 +230,7 @@ class ClassTarget(CaseTarget):
         thresholds = decision.thresholds if predicted.limits.ndim == 1 else {}  # else no one threshold decided
         limits = SetLimits(decision.sets, decision.absent, decision.no_sets)
         merge(metrics, analyse(Study(cases, self.sheet, options, thresholds, self.looked_for, metrics, limits)))
-        curve = {"by": predicted.by, "curve": self.abstention(cases, predicted.doubt)}
+        curve = {"by": predicted.by, "curve": self.abstention(cases, predicted.doubt)} if options.abstention else None
         of_patients, files = judge_patients(self, predicted, options)
         files = {"test_predictions.csv": self.table(predicted)} | files
         if (sets := table_of_sets(self, rows, predicted.probs, decision)) is not None:

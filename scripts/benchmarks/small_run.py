@@ -82,6 +82,7 @@ def worktree(commit: str, folder: Path) -> Iterator[Path]:
     """Check a commit out beside this one."""
     git = ["git", "-C", str(ROOT), "worktree"]
     subprocess.run([*git, "add", "--detach", "--quiet", str(folder), commit], check=True)
+    (folder / "medtrain" / "configs").symlink_to(folder / "configs")  # its own, not those of an editable install
     try:
         yield folder
     finally:

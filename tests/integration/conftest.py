@@ -74,7 +74,8 @@ def drawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bo
     """Whether the plots of reports are drawn in this test: where they are judged, by the mark of this name."""
     if request.node.get_closest_marker("drawn") is not None:
         return True
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", preloaded.undrawn)
+    for name in preloaded.DRAWS:
+        monkeypatch.setattr(name, preloaded.undrawn)
     return False
 
 
