@@ -39,6 +39,7 @@ class Progress(ProgressBar):
         self._bars: Bars | None = None
         self._bar: Any = None
         self._enabled = True
+        self._ended: int | None = None
 
     def disable(self) -> None:
         self._enabled = False
@@ -65,6 +66,7 @@ class Progress(ProgressBar):
             self._bars = None
 
     def on_train_epoch_start(self, trainer: pl.Trainer, task: Any) -> None:
+        self._tell(trainer)
         sampler: Any = getattr(trainer.train_dataloader, "batch_sampler", None)
         size = int(getattr(sampler, "batch_size", None) or 1) * trainer.world_size
         self._open(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", self.total_train_batches, size)
@@ -74,7 +76,15 @@ class Progress(ProgressBar):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, task: Any) -> None:
         self._close()
-        if not self._enabled:
+        self._ended = trainer.current_epoch + 1
+
+    def on_train_end(self, trainer: pl.Trainer, task: Any) -> None:
+        self._tell(trainer)
+
+    def _tell(self, trainer: pl.Trainer) -> None:
+        """Write the line of the epoch that has ended: the task logs its losses after callbacks have seen that end."""
+        ended, self._ended = self._ended, None
+        if not self._enabled or ended is None:
             return
         values = trainer.callback_metrics
         monitor = getattr(trainer.checkpoint_callback, "monitor", None) or ""
@@ -84,7 +94,7 @@ class Progress(ProgressBar):
             parts.append(f"{float(values['images_per_s']):,.0f} images/s")
             parts.append(f"data wait {100 * float(values['data_wait']):.0f} %")
         self.console.print(
-            f"epoch {trainer.current_epoch + 1:>3}/{trainer.max_epochs}  " + "  ".join(parts),
+            f"epoch {ended:>3}/{trainer.max_epochs}  " + "  ".join(parts),
             highlight=False,
             soft_wrap=True,
         )

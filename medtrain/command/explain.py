@@ -28,7 +28,7 @@ from medtrain.task.explanation import Explanation, Request, image_in_words
 def main(cfg: DictConfig, folder: Path) -> None:
     """Write pictures, maps, explain.csv, sanity.json and index.html into `output`; exit code 1 if a file was bad."""
     if cfg.input is None or cfg.output is None:
-        raise UsageError("explain needs run=DIR, input=PATH (a file, folder or table) and output=DIR2")
+        raise UsageError("explain needs run=DIR, input=PATH (a file, folder or table) and output=DIR")
     output = Path(cfg.output)
     if output.exists() and not output.is_dir():
         raise UsageError(f"output={output} is a file; explain writes a folder")

@@ -189,6 +189,10 @@ def test_what_is_of_tables_is_refused_and_folders_above_are_named(tmp_path: Path
         opened(root, columns={"patient": "who"})
     with pytest.raises(DataError, match=r"dataset\.json: not there.*below it are Dataset001_Balls$"):
         opened(tmp_path)
+    said: list[str] = []
+    opened(root, said)
+    (patients,) = [line for line in said if "patient" in line]
+    assert "data.patient_pattern finds patients" in patients and "columns" not in patients
     data = opened(root, patient_pattern=r"case_(\d)")
     assert sorted(set(data.cases["patient"])) == list("0123456789")
     one = data.cases[data.cases["patient"] == "1"]

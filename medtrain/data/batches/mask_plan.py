@@ -129,7 +129,7 @@ def plan(fingerprint: Fingerprint, cfg: Mapping[str, Any]) -> Plan:
     visits = _visits(cfg, cases, why)
     batch = _batch(patch, strides, cfg, memory, cases * visits, float(shapes.prod(1).sum()), why)
     patches = cases * visits
-    why["patches_per_volume"] += f": {patches:,} in {-(-patches // batch):,} steps"
+    why["patches_per_volume"] += f"; an epoch is {patches:,} patches in {-(-patches // batch):,} steps"
     share = cfg.get("foreground_share")
     why["foreground_share"] = "as set" if share is not None else "a third, as nnU-Net has it; of each class alike"
     return Plan(
@@ -322,10 +322,12 @@ def _batch(
 
 def _visits(cfg: Mapping[str, Any], cases: int, why: dict[str, str]) -> int:
     if cfg.get("patches_per_volume") is not None:
-        why["patches_per_volume"] = "as set; an epoch's patches"
+        why["patches_per_volume"] = "as set"
         return int(cfg["patches_per_volume"])
-    why["patches_per_volume"] = f"so that an epoch of {cases:,} cases has {PATCHES} patches or more"
-    return int(np.clip(np.ceil(PATCHES / max(1, cases)), 1, MOST_VISITS))
+    visits = int(np.clip(np.ceil(PATCHES / max(1, cases)), 1, MOST_VISITS))
+    enough = visits * cases >= PATCHES
+    why["patches_per_volume"] = f"for {PATCHES} of {cases:,} cases" if enough else "the most that is planned"
+    return visits
 
 
 def _by(values: Sequence[float]) -> str:

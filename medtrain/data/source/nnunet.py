@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ def nnunet(cfg: Mapping[str, Any], spec: DataSpec | None, progress: Progress | N
     _refuse_other_channels(folder)
     manifest = mask_rows(listing_of(root, folder), _node(cfg, root, folder), spec)
     manifest.modality = folder.modality
+    alone = "each case counts as a patient of its own (data.patient_pattern finds patients in the names of cases)"
+    manifest.warnings = [replace(w, detail=alone) if w.kind == "no_patient" else w for w in manifest.warnings]
     manifest.warnings += folder.warnings
     manifest.warnings += [] if cfg.get("modality") else folder.scaled_otherwise()
     if folder.folds and cfg.get("fold") is not None and manifest.fold is not None:
