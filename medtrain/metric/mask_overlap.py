@@ -33,7 +33,8 @@ MEASURED = (
 """What is measured of a case and a class, in the order of `measure`: the first three are voxels."""
 COUNTED = {"lesion_sensitivity": ("lesions_found", "lesions"), "lesion_precision": ("called_right", "called")}
 SHARES = ("dice", "iou", "nsd", "lesion_sensitivity", "lesion_precision", "lesion_f1")
-METRICS = (*SHARES, "hd95", "volume_difference_ml")
+LENGTHS = ("hd95",)  # mm
+METRICS = (*SHARES, *LENGTHS, "volume_difference_ml")
 LESIONS = MEASURED.index("lesions")  # from which on lesions are counted
 Key = tuple[str | None, str]  # class, None for the mean over classes; metric
 _AROUND = np.ones((3, 3, 3), bool)
@@ -185,7 +186,10 @@ def _form(metric: str, value: float, values_R: Array, patients: int) -> Form:
     variance = spread(values_R, patients)
     if metric in SHARES:
         return Form(within(value, variance, patients), (patients,))
-    return Form(real(value, variance, patients), (patients,), (-np.inf, np.inf))
+    low, high = real(value, variance, patients)
+    if metric in LENGTHS:  # none is below 0
+        return Form((max(0.0, low), high), (patients,), (0.0, np.inf))
+    return Form((low, high), (patients,), (-np.inf, np.inf))
 
 
 def _mean(weights_RN: Array, values_N: Array) -> Array:

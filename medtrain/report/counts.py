@@ -70,12 +70,12 @@ def by_class(run: RunFolder) -> tuple[list[str], list[tuple[str, list[str]]]]:
 
 
 def positives(run: RunFolder) -> dict[str, int]:
-    """Count the tested cases that have each class; of boxes the boxes to find."""
+    """Count the tested cases that have each class; of boxes the boxes to find, of masks those that mark it."""
     predictions = run.predictions()
     if predictions is None:
-        return {name: int(row["positive"]) for name, row in (run.test.get("labels") or {}).items()} | (
-            run.test.get("known") or {}
-        )
+        masks = {name: int(row["with_mask"]) for name, row in (run.test.get("empty_masks") or {}).items()}
+        labels = {name: int(row["positive"]) for name, row in (run.test.get("labels") or {}).items()}
+        return labels | (run.test.get("known") or {}) | masks
     sums = np.nansum(predictions.target_NC, axis=0)
     return {name: int(n) for name, n in zip(run.classes, sums, strict=True)}
 

@@ -25,12 +25,15 @@ class Film(NamedTuple):
     case: str
 
 
-def film_gallery(run: RunFolder, text: str, worth: Callable[[dict[Any, Any]], str]) -> Section | None:
+def film_gallery(
+    run: RunFolder, text: str, worth: Callable[[dict[Any, Any]], str], template: str = "pictures.html.j2"
+) -> Section | None:
     """Show the pictures; None where there are none.
 
     Args:
         text: what they show.
         worth: of a row of pictures.csv, what its case is worth in a few words.
+        template: of pictures side by side, or ``sheets.html.j2`` of wide ones below each other.
     """
     films = []
     for row, src in pictures_of(run, "pictures", run.pictures):
@@ -38,7 +41,7 @@ def film_gallery(run: RunFolder, text: str, worth: Callable[[dict[Any, Any]], st
         films.append(Film(src, f"Case {case}: {counts}", str(row["why"]), counts, case))
     if not films:
         return None
-    return part("pictures", "Pictures", Note(f"{text} {SEEN}"), Gallery("pictures.html.j2", films))
+    return part("pictures", "Pictures", Note(f"{text} {SEEN}"), Gallery(template, films))
 
 
 def pictures_of(run: RunFolder, folder: str, table: pd.DataFrame | None) -> Iterator[tuple[dict[Hashable, Any], str]]:

@@ -73,7 +73,7 @@ def mask_gallery(run: RunFolder) -> Section | None:
         "Outlines of what was predicted (solid) and what is true (dashed), in the planes that hold most: the cases "
         "with the lowest Dice, those around the median, and the highest."
     )
-    return film_gallery(run, text, lambda row: f"Dice {number(float(row['dice']))}")
+    return film_gallery(run, text, lambda row: f"Dice {number(float(row['dice']))}", "sheets.html.j2")
 
 
 def columns_of(table: pd.DataFrame, prefix: str, classes: Sequence[str]) -> np.ndarray:

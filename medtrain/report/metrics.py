@@ -39,6 +39,7 @@ PER_CLASS = (
 )
 
 
+COUNTED = {"boxes": "Boxes", "values": "Known", "masks": "Cases with a mask"}  # of a class, by the form of predictions
 REACHED = {"sensitivity": "positive", "specificity": "negative", "ppv": ""}  # and the cases that it is a share of
 
 
@@ -60,6 +61,8 @@ def decision_text(run: RunFolder) -> list[str]:
         return _of_boxes(run, decision)
     if "times" in run.target.forms:
         return _of_risks(run)
+    if "masks" in run.target.forms:
+        return [run.target.words.decided, *_of_components(run)]
     if "values" in run.target.forms:
         notes = [run.target.words.decided]
     elif run.out_of_fold:
@@ -133,6 +136,12 @@ def _fixed(decision: dict[str, Any]) -> bool:
     return not isinstance(policy, str) or policy.replace(".", "", 1).isdigit()
 
 
+def _of_components(run: RunFolder) -> list[str]:
+    """Word of which classes of masks only a part counts, if of any."""
+    names = run.test.get("largest_component") or ()
+    return [f"Of {', '.join(map(one_line, names))} only the largest connected component counts."] if names else []
+
+
 def _of_risks(run: RunFolder) -> list[str]:
     """Word how to read metrics of times to an event."""
     return [
@@ -181,7 +190,7 @@ def _per_class(run: RunFolder) -> Table | None:
     counts = positives(run)
     header = [
         "Class",
-        "Boxes" if "boxes" in run.target.forms else "Known" if "values" in run.target.forms else "Positives",
+        next((word for form, word in COUNTED.items() if form in run.target.forms), "Positives"),
         *(label(n) if n != "auprc" else "AUPRC" for n in names),
     ]
     rows = []

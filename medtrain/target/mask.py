@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from medtrain.target.base import Form, Target
+from medtrain.target.base import Form, Target, Words
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,9 @@ class MaskTarget(Target):
     kind = "mask"
     no_threshold = "masks, where the likeliest label counts"
     forms: ClassVar[frozenset[Form]] = frozenset({"masks"})
+    words: ClassVar[Words] = Words(
+        decided="Each voxel has the label of the highest probability; to a region it belongs from 0.5 on."
+    )
     several = True
 
     @property

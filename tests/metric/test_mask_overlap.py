@@ -68,3 +68,16 @@ def test_an_interval_over_patients_holds_the_mean() -> None:
         dice["value"] == pytest.approx(rows[..., 0].mean() / 100) and dice["ci95"][0] < dice["value"] < dice["ci95"][1]
     )
     assert 0.01 < dice["ci95"][1] - dice["ci95"][0] < 0.06
+
+
+def test_no_distance_is_below_0_where_volumes_may_differ_either_way() -> None:
+    rows = np.zeros((4, 1, len(MEASURED)))
+    rows[..., :3] = 100
+    rows[:, 0, MEASURED.index("hd95")] = [0.0, 0.5, 2.5, 0.0]
+    rows[:, 0, MEASURED.index("volume_ml")] = [0.1, 0.5, 2.5, 0.0]
+    found = evaluate_masks(rows, ["x"], list("pqrs"), EvalOptions(bootstrap=200))["metrics"]
+    assert found["hd95"]["value"] == 0.75 and found["hd95"]["ci95"][0] == 0 < found["hd95"]["ci95"][1]
+    assert found["volume_difference_ml"]["ci95"][0] < 0
+    rows[:, 0, MEASURED.index("hd95")] = 0
+    exact = evaluate_masks(rows, ["x"], list("pqrs"), EvalOptions(bootstrap=200))["metrics"]["hd95"]
+    assert exact["ci95"] is None and "at the end of its range" in exact["reason"]

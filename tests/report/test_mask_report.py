@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 
 from medtrain.explain.contours import Outline, contours_in_planes
+from medtrain.report.counts import positives
 from medtrain.report.folder import RunFolder
 from medtrain.report.mask_pictures import chosen, mask_gallery, write_mask_pictures
 from medtrain.report.mask_plots import agreement, dice_by_class, mask_figures, volumes_compared
+from medtrain.report.metrics import decision_text
 
 CLASSES = ("core", "edge")
 
@@ -58,7 +60,7 @@ def test_pictures_are_written_and_shown_and_none_of_an_earlier_run_remain(tmp_pa
     shown = mask_gallery(
         RunFolder(tmp_path, {"spec": {"label_kind": "mask", "classes": list(CLASSES)}}, pictures=listed)
     )
-    assert shown is not None
+    assert shown is not None and "sheets.html.j2" in str(shown)  # wide pictures, below each other
     write_mask_pictures(tmp_path, cases(), CLASSES, drawn, 0)
     assert not (tmp_path / "pictures").exists()
 
@@ -83,3 +85,19 @@ def test_cases_without_a_value_are_left_out() -> None:
     assert [len(line.get_xdata()) for line in lines] == [2, 0]
     figure = volumes_compared(np.ones((3, 1)), np.zeros((3, 1)), ["core"])
     assert len(figure.axes[0].lines) == 4
+
+
+def test_how_masks_were_decided_is_told_and_nothing_of_a_temperature() -> None:
+    entry = {"value": 0.9, "ci95": [0.8, 0.95]}
+    test: dict[str, Any] = {
+        "decision": {"policy": 0.5, "temperature": 1.0, "thresholds": {}},
+        "metrics": {"dice": entry},
+        "per_class": {name: {"dice": entry} for name in CLASSES},
+        "empty_masks": {name: {"with_mask": 12 + n} for n, name in enumerate(CLASSES)},
+        "largest_component": ["edge"],
+    }
+    run = RunFolder(Path("nowhere"), {"spec": {"label_kind": "mask", "classes": list(CLASSES)}}, test=test)
+    said = " ".join(decision_text(run))
+    assert "Each voxel has the label" in said and "temperature" not in said
+    assert "Of edge only the largest connected component counts." in said
+    assert positives(run) == {"core": 12, "edge": 13}

@@ -242,7 +242,10 @@ class Segmentation(Task):
         rows = rows.assign(mask=[moved.get(number, "") for number in numbers])
         outcome = judge_masks(rows, measured_NCM, self.spec.classes, options.of_cases(numbers), self.tolerance)
         outcome.metrics["largest_component"] = [self.spec.classes[number] for number in self.largest]
-        outcome.warnings.extend(in_words(decision.components, outcome.metrics["largest_component"]))
+        if not any(
+            "largest" in batch for batch in outputs
+        ):  # of validation, by which it was decided, it is not said again
+            outcome.warnings.extend(in_words(decision.components, outcome.metrics["largest_component"]))
         return outcome
 
     def _move_masks(self, outputs: Outputs, cases: pd.DataFrame, folder: Path) -> dict[int, str]:
