@@ -70,7 +70,9 @@ def entry() -> int:
     """Run the console script."""
     threads.settle(processes=int(os.environ.get("LOCAL_WORLD_SIZE") or 1))
     imports.begin()
-    return main(sys.argv[1:])
+    code = main(sys.argv[1:])
+    imports.leave(code)
+    return code
 
 
 def main(argv: Sequence[str]) -> int:

@@ -13,7 +13,7 @@ from medtrain.core.errors import MedtrainError
 from medtrain.core.notice import notice
 from medtrain.io.files import write_text
 from medtrain.io.record import RunRecord
-from medtrain.launch.execute import stopped_by, unexpected
+from medtrain.launch.execute import is_stop, stopped_by, unexpected
 
 
 @contextmanager
@@ -28,11 +28,9 @@ def recorded(cfg: DictConfig, folder: Path) -> Iterator[RunRecord | None]:
         if record.swept:
             print(f"removed {record.swept / 1e6:.1f} MB that a killed process had half written in {folder}")
         yield record
-    except (KeyboardInterrupt, SystemExit):
-        record.finish("interrupted" if notice.given is None else "preempted")
-        raise
-    except Exception as error:
-        if notice.given is not None or stopped_by(error):
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        stops = not isinstance(error, Exception) and is_stop(error)
+        if notice.given is not None or stops or stopped_by(error):
             record.finish("interrupted" if notice.given is None else "preempted")
             raise
         record.finish("failed", str(error) if isinstance(error, MedtrainError) else unexpected(error))

@@ -49,15 +49,18 @@ def start_apart(verb: Verb, cfg: DictConfig, folder: Path) -> int:
     if (verb.ranks and ranks.wanted(cfg) > 1) or not forks.possible():
         return start(verb, cfg, folder)
     code = forks.run(lambda: start(verb, cfg, folder))
-    if code >= 0:
-        return code
     if 128 - code in STOPPED:
         return 128 - code
-    reason = f"its process was ended by {signal.Signals(-code).name}"
+    if code >= 0:
+        if record.look(folder).get("status") != "running":
+            return code
+        reason = f"its process has ended itself (code {code}): a library, or code of your own"
+    else:
+        reason = f"its process was ended by {signal.Signals(-code).name}"
     if -code == signal.SIGKILL:
         reason += "; by the kernel, if memory was short: lower data.batch_size or data.num_workers"
     if record.look(folder).get("status") != "finished":  # it has crashed while Python ended
-        _close_record(folder, code, reason)
+        _close_record(folder, code or 1, reason)
     print(f"error: {folder}: {reason}; the other jobs go on", file=sys.stderr)
     return 1
 

@@ -46,9 +46,10 @@ def execute(verb: Verb, cfg: DictConfig, folder: Path) -> int:
         command.main(cfg, folder)
         return 0
     except (KeyboardInterrupt, SystemExit) as stopped:
-        # Lightning turns an interruption into sys.exit(1)
         if notice.given is not None:
             return PREEMPTED
+        if not is_stop(stopped):
+            return tell(stopped, cfg.debug, folder)
         advice = f"; go on with: medtrain resume={folder}" if verb.place is Place.RUN else ""
         _say(f"interrupted{advice}")
         return 128 + (stopped_by(stopped) or signal.SIGINT)
@@ -67,7 +68,7 @@ def execute(verb: Verb, cfg: DictConfig, folder: Path) -> int:
         _leave_group()
 
 
-def tell(error: Exception, debug: bool, folder: Path | None = None) -> int:
+def tell(error: BaseException, debug: bool, folder: Path | None = None) -> int:
     """Print an error for people (a traceback if `debug`), keep all of it in the run folder; the exit code."""
     logging.getLogger("medtrain").error("%s", "".join(traceback.format_exception(error)))
     if debug:
@@ -86,6 +87,8 @@ def tell(error: Exception, debug: bool, folder: Path | None = None) -> int:
 
 def unexpected(error: BaseException) -> str:
     """Describe in one line an error that nobody foresaw."""
+    if isinstance(error, SystemExit):
+        return f"sys.exit({error.code!r}): a library, or code of your own, has ended the process"
     first = (str(error).strip() or type(error).__name__).split("\n")[0]
     if "out of memory" in first.lower():
         return f"{first[:200]}; lower data.batch_size, or set trainer.accumulate_grad_batches"
@@ -133,6 +136,18 @@ class _Terminated(KeyboardInterrupt):
 def _terminated(number: int, frame: Any) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a shell that goes may send several; nothing cuts the closing short
     raise _Terminated(number)
+
+
+def is_stop(error: BaseException | None) -> bool:
+    """Tell whether a person or a signal ended the work: Lightning turns an interruption into sys.exit(1).
+
+    A SystemExit of other code is a fault of the run like any other.
+    """
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def stopped_by(error: BaseException | None) -> int | None:

@@ -1,4 +1,4 @@
-"""Imports that a command waits for: without the garbage collector in their way, and without what nobody asks for.
+"""Imports that a command waits for: without the garbage collector in their way, without what nobody asks for, and left.
 
 Python's collector starts each time that some hundred objects more are there than before, and looks at all of them again
 and again: a sixth of the time that torch, Lightning and the rest take to be imported (scripts/benchmarks/small_run.py).
@@ -7,11 +7,14 @@ Lightning names two classes of torchmetrics, whose own ``__init__`` imports hund
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import importlib.util
 import logging
+import os
 import sys
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -69,3 +72,22 @@ def end() -> None:
         gc.set_threshold(*_usual)
         gc.freeze()
         _usual = None
+
+
+def leave(code: int) -> None:
+    """End a process that has imported torch as Python does, but for taking its modules apart, object by object.
+
+    Threads are waited for, what libraries want done at the end is done, and what was printed is written, in the order
+    in which `multiprocessing` ends its processes. Comes back where there is nothing to spare, or where what was printed
+    can't be written, which Python tells.
+    """
+    if "torch" not in sys.modules:
+        return
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        return
+    os._exit(code)

@@ -17,12 +17,16 @@ TINY = (
     "eval.bootstrap=20",
 )  # fmt: skip
 CRASH = """
-import os, signal
+import os, signal, sys
 from medtrain.command import train
 fit = train.fit
 def crash(trainer, task, *more):
     if task.seed == 2:
         os.kill(os.getpid(), signal.SIGSEGV)
+    if task.seed == 4:
+        os._exit(0)
+    if task.seed == 5:
+        sys.exit(0)
     return fit(trainer, task, *more)
 train.fit = crash
 """
@@ -49,15 +53,17 @@ def test_a_crash_ends_its_own_job_and_the_others_are_what_single_runs_are(
     installed: Callable[..., Ran], folder: Path
 ) -> None:
     write_bags()
-    ran = ended(preloaded.start("-m", *TINY, "seed=1,2,3", "hydra.sweep.dir=sweep", code=CRASH))
+    ran = ended(preloaded.start("-m", *TINY, "seed=1,2,4,5,3", "hydra.sweep.dir=sweep", code=CRASH))
     assert ran.code == 1 and "ended by SIGSEGV; the other jobs go on" in ran.err
-    jobs = [facts(Path("sweep", str(number))) for number in range(3)]
-    assert [job["status"] for job in jobs] == ["finished", "failed", "finished"]
+    jobs = [facts(Path("sweep", str(number))) for number in range(5)]
+    assert [job["status"] for job in jobs] == ["finished", "failed", "failed", "failed", "finished"]
     assert jobs[1]["error"] == "its process was ended by SIGSEGV"
-    assert len({job["pid"] for job in jobs}) == 3
+    assert jobs[2]["error"] == "its process has ended itself (code 0): a library, or code of your own"
+    assert jobs[3]["error"] == "sys.exit(0): a library, or code of your own, has ended the process"
+    assert len({job["pid"] for job in jobs}) == 5
     assert installed(*TINY, "seed=3", "hydra.run.dir=single").code == 0
     for name in ("test_predictions.csv", "splits.csv"):
-        assert Path("sweep", "2", name).read_bytes() == Path("single", name).read_bytes()
+        assert Path("sweep", "4", name).read_bytes() == Path("single", name).read_bytes()
 
 
 def test_an_interrupt_reaches_the_job_and_ends_the_sweep(folder: Path) -> None:

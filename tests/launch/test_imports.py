@@ -66,3 +66,22 @@ def test_a_training_on_bags_imports_nothing_that_only_other_cases_need() -> None
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_process_that_leaves_does_what_python_does_at_the_end() -> None:
+    script = (
+        "import atexit, sys, threading, time\n"
+        "from medtrain.launch import imports\n"
+        "imports.leave(1)\n"  # nothing heavy is there
+        "class Late:\n"
+        "    def __del__(self): print('taken apart', flush=True)\n"
+        "late = Late(); sys.modules['torch'] = late\n"
+        "atexit.register(print, 'at the end')\n"
+        "threading.Thread(target=lambda: time.sleep(0.2) or print('thread')).start()\n"
+        "print('main')\n"
+        "imports.leave(7)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (7, "main\nthread\nat the end\n", "")
+    closed = script.replace("imports.leave(7)", "sys.stdout.close(); imports.leave(7)")
+    assert subprocess.run([sys.executable, "-c", closed], capture_output=True, text=True).returncode == 0
