@@ -58,6 +58,14 @@ LABELS = {
     "cpm": "CPM (mean FROC sensitivity)",
     "fp_per_negative_image": "False positives per negative image",
     "tile_auroc": "Tile AUROC",
+    "dice": "Dice",
+    "iou": "IoU",
+    "nsd": "Surface Dice (NSD)",
+    "lesion_sensitivity": "Lesion sensitivity",
+    "lesion_precision": "Lesion precision",
+    "lesion_f1": "Lesion F1",
+    "hd95": "Hausdorff distance, 95th percentile (mm)",
+    "volume_difference_ml": "Volume difference (ml)",
 }
 ABSENT = "n/a"
 LISTED = 5  # classes of few patients that are named
