@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -13,14 +12,14 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from medtrain.command import build
 from medtrain.command.doctor import size
 from medtrain.command.forecast import Forecast, forecast
-from medtrain.command.new_experiment import HOME, is_at_home, place_of
+from medtrain.command.new_experiment import place_of
 from medtrain.command.opening import imbalance_of
+from medtrain.command.plan_words import as_word, choices_table, command, measured
 from medtrain.command.precision import cuda_has_bfloat16
 from medtrain.config.compose import compose, resolved
 from medtrain.config.quote import quote_paths
@@ -34,7 +33,6 @@ from medtrain.io.files import write_text
 from medtrain.planning import (
     Choice,
     Facts,
-    Machine,
     as_experiment,
     choose,
     facts_of,
@@ -44,13 +42,9 @@ from medtrain.planning import (
 )
 from medtrain.planning.interval import too_few, what_the_test_says
 from medtrain.report.progress import bar
-from medtrain.report.words import duration
-from medtrain.target.order import WhichIsPositive, as_items
+from medtrain.target.order import WhichIsPositive
 
-TOLD = 1.1  # times by which other programs slow the measured steps, from which on that is said
 FOLDS, FOLD = "data.folds", "data.fold"
-MEMBERS = 3  # of an ensemble, where there is time for so many trainings
-FULL = 0.9  # of the machine's memory, from which on that is said
 EPOCHS, BATCH, STEP = "trainer.max_epochs", "data.batch_size", "trainer.accumulate_grad_batches"
 NOT_OF_A_RUN = ("verb", "task", "data", "output", "plan.hours", "plan.steps", "hydra.run.dir", "debug")
 
@@ -223,90 +217,14 @@ def configuration(plan: Plan) -> DictConfig:
     """
     own_words = [word for word in plan.words if word.lstrip("+").partition("=")[0] != "verb"]
     chosen = [choice for choice in plan.choices.values() if choice.key not in plan.given]
-    own = [f"{choice.key}={_text(choice.value)}" for choice in chosen]
+    own = [f"{choice.key}={as_word(choice.value)}" for choice in chosen]
     folds = plan.given.get(FOLDS, FOLDS in plan.choices)
     fold = [f"data.fold={(*plan.facts.own_folds, 0)[0]}"] * bool(folds and FOLD not in plan.given)
     composition = compose([*quote_paths(own_words, False), *own, *fold, "verb=train"], signatures=True)
     return resolved(composition.cfg)
 
 
-def _text(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return f"[{as_items(list(map(str, value)))}]" if isinstance(value, list) else str(value)
-
-
 def folds_of(cfg: DictConfig, facts: Facts, given: Mapping[str, Any]) -> list[int]:
     """List the folds of which each is tested by a training; none where one training is all that is planned."""
     folds = int(cfg.data.get("folds") or 0)
     return [] if FOLD in given else list(facts.own_folds if folds == len(facts.own_folds) else range(folds))
-
-
-def choices_table(choices: Sequence[Choice], given: Mapping[str, Any]) -> Table:
-    """Make a line a choice, with its reason."""
-    table = Table("key", "value", "reason", title="plan", title_justify="left")
-    before = ""
-    for choice in choices:
-        if choice.key in given:
-            table.add_row(Text(choice.key), Text(_text(given[choice.key])), Text("as the command line has it"))
-        else:
-            shown = "as above" if choice.reason == before else choice.reason
-            table.add_row(Text(choice.key), Text(_text(choice.value)), Text(shown))
-            before = choice.reason
-    return table
-
-
-def measured(expected: Forecast, epochs: int, limits: DictConfig, trainings: int, machine: Machine) -> list[str]:
-    """Say what was measured, and what follows.
-
-    Args:
-        expected: of a training of so many epochs, and `trainings` of them.
-        limits: the node `plan`.
-        machine: whose memory it takes.
-    """
-    memory = ", ".join(f"{mb / 1000:.1f} GB of {name}" for name, mb in expected.memory_mb.items())
-    lines = [
-        f"measured over {limits.steps} steps: {_brief(expected.step)} a step, {expected.steps:,} steps an epoch, "
-        f"{expected.looks:,} of validation",
-        f"forecast: {_brief(expected.epoch)} an epoch, {duration(expected.total(epochs))} for {epochs} epochs and "
-        f"the test, at most; {memory}",
-    ]
-    if expected.slowed >= TOLD:
-        lines.append(
-            f"other programs use these cores too: just now all takes {expected.slowed:.1f} times as long; the "
-            "forecast, and what was chosen by it, is for cores of one's own"
-        )
-    if trainings > 1:
-        lines.append(f"{trainings} folds: {duration(trainings * expected.total(epochs))} one after the other")
-    if (hours := trainings * expected.total(epochs) / 3600) > float(limits.hours):
-        lines.append(f"check: that is {hours:.1f} h, longer than plan.hours={limits.hours:g}, and can't be shortened")
-    if (needed := expected.memory_mb["process"] / 1000) > FULL * machine.memory_gb:
-        lines.append(f"check: {needed:.1f} GB of the {machine.memory_gb:.1f} GB that this machine has")
-    return lines
-
-
-def _brief(seconds: float) -> str:
-    return f"{seconds * 1000:,.0f} ms" if seconds < 1 else f"{seconds:.1f} s" if seconds < 10 else duration(seconds)
-
-
-def command(output: Path, folds: Sequence[int], room: int) -> list[str]:
-    """Write the command that trains as planned, one training or one a fold; also how an ensemble would be made.
-
-    Args:
-        output: the experiment file.
-        folds: that are tested in turn.
-        room: trainings for which there is time.
-    """
-    lines = [
-        f"wrote {output}; train with" if is_at_home(output) else f"wrote {output}; put it into {HOME}/ and train with"
-    ]
-    word = shlex.quote(f"experiment={output.stem}")
-    together = "  medtrain ensemble runs=THE_SWEEP_THAT_IT_PRINTS"
-    if len(folds) > 1:
-        return [*lines, f"  medtrain -m {word} data.fold={','.join(map(str, folds))}", together]
-    lines.append(f"  medtrain {word}")
-    if room >= MEMBERS:
-        seeds = ",".join(map(str, range(MEMBERS)))
-        several = f"there is time for {MEMBERS}: their mean is an ensemble, and how they differ is luck"
-        lines += [several, f"  medtrain -m {word} seed={seeds}", together]
-    return lines

@@ -63,10 +63,10 @@ def folds(facts: Facts) -> Choice | None:
 @rule("image", "volume", "bag")
 def sites(facts: Facts) -> Choice | None:
     """Break the results down by site: a model may know a site by its look."""
-    if not 2 <= facts.sites <= limits.MOST_SITES:
-        return None
-    why = f"{facts.sites} sites: figures of each; data.split_by=site would test on sites that were never seen"
-    return Choice("eval.groups", ["site"], why)
+    few = facts.sites <= limits.MOST_SITES
+    what = "figures of each" if few else "too many to read figures of each"
+    why = f"{facts.sites} sites: {what}; data.split_by=site would test on sites that were never seen"
+    return Choice("eval.groups", ["site"] * few, why) if facts.sites > 1 else None
 
 
 @rule("image")

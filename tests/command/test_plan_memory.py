@@ -11,7 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from medtrain.command import plan as module
 from medtrain.command.forecast import Forecast
-from medtrain.command.plan import Plan, facts_with, fit_to_memory, measured
+from medtrain.command.plan import Plan, facts_with, fit_to_memory
+from medtrain.command.plan_words import measured
 from medtrain.core.errors import UsageError
 from medtrain.planning import Choice, Facts, Machine, choose
 
