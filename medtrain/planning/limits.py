@@ -17,6 +17,7 @@ MANY_PATCHES = 8  # of a case, from which on most may show nothing of what its l
 SMALLEST_BOX = 16  # pixels of the network's input that the fifth percentile of boxes should have
 TINY_BOX = 8  # the same, below which a map of stride 8 has no point in it
 CROP = 100.0  # mm that a crop around a lesion has at most along its longest side
+THIN = 5  # sections, below which a tilt leaves the volume
 COARSE = 100  # patients of the rarest class in validation, below which the loss chooses the epoch
 BY_LOSS = {"monitor": "val_loss", "mode": "min"}
 COLOURED = 0.5  # of the pictures that were looked at

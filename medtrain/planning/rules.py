@@ -155,21 +155,20 @@ def spacing(facts: Facts) -> Choice | None:
 
 
 @rule("volume")
-def field_of_view(facts: Facts) -> Choice | None:
-    """Give all inputs one extent, where theirs gives the class away."""
+def same_extent(facts: Facts) -> list[Choice]:
+    """Give all inputs one extent, around the middle of a case, where theirs gives the class away."""
     if not telling(facts) or len(facts.least_extent) != 3:
-        return None
-    value = [math.floor(10 * mm) / 10 for mm in facts.least_extent]
-    return Choice("data.fov", value, f"{telling(facts)} alone tells the classes apart: no more than all volumes show")
-
-
-@rule("volume")
-def centre(facts: Facts) -> list[Choice]:
-    """Judge a case by its middle, read once a visit, where all inputs have one extent."""
-    if not telling(facts):
         return []
-    why = "one input a case, around its middle: a grid would show its extent"
-    return [Choice("data.center", "volume", why), Choice("data.patches_per_volume", 1, "the middle is one input")]
+    value = [math.floor(10 * mm) / 10 for mm in facts.least_extent]
+    deep = value[0] / facts.spacing[0] if len(facts.spacing) == 3 else math.inf
+    thin = deep < limits.THIN
+    tells = f"{telling(facts)} alone tells the classes apart: no more than all volumes show"
+    return [
+        Choice("data.fov", value, tells),
+        Choice("data.center", "volume", "one input a case, around its middle: a grid would show its extent"),
+        Choice("data.patches_per_volume", 1, "the middle is one input"),
+        *(Choice(f"augment.{key}", 0.0, f"{deep:.0f} sections are seen") for key in ("tilt", "blur") if thin),
+    ]
 
 
 @rule("volume")

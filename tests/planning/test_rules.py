@@ -146,6 +146,8 @@ def test_volumes_whose_extent_gives_the_class_away_are_shown_alike() -> None:
     assert choice["data.fov"] == [2.5, 22.4, 22.4] and "data.patch_size" not in choice
     assert (choice["data.center"], choice["data.patches_per_volume"], choice["data.batch_size"]) == ("volume", 1, 32)
     assert "data.fov" not in chosen("volume", facts(size=(64.0, 64.0, 64.0), giveaways=["the spacing along D"]))
+    two = chosen("volume", replace(given, spacing=(1.25, 0.7, 0.7)))
+    assert (two["augment.tilt"], two["augment.blur"]) == (0.0, 0.0) and "augment.tilt" not in choice
 
 
 def test_a_training_is_shortened_to_the_time_there_is() -> None:
