@@ -28,7 +28,7 @@ ROWS = {
     "LIDC": "data=volume_table data.table={data}/lidc_nodules/nodules.csv data.folds=5 data.fold=0",
     "bags": "data=feature_bags data.table={data}/mil/musk1.csv data.folds=null",
     "slides": "data=phantom_slide data.patients=40 data.slide_px=512 data.tile_px=64 data.folds=null",
-    "boxes": "data=phantom_lesion data.patients=60 data.image_size=128",
+    "boxes": "data=phantom_lesion data.patients=60 data.image_size=128 data.folds=null",
     "masks": "task=volume_seg data=phantom_volume data.patients=24 data.folds=null",
 }
 DRIVER = """
