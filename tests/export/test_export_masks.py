@@ -20,7 +20,7 @@ from medtrain.export.formats import onnx as onnx_format
 from medtrain.export.parity import Limits
 from medtrain.export.parity_masks import compare_masks
 from medtrain.export.portable import ExportRequest, Portable
-from medtrain.export.runtime.masks import main
+from medtrain.export.runtime.masks import main, read_case
 from medtrain.export.runtime.network_onnx import Network
 from medtrain.model import Ensemble
 from medtrain.target import DataSpec, Decision
@@ -140,3 +140,27 @@ def test_half_precision_keeps_probabilities_within_a_thousandth(tmp_path: Path) 
     facts = onnx_format.write(part, tmp_path / "model.onnx", None, IDENTITY)
     apart = np.abs(Network(tmp_path, facts)(patches=x.numpy())["probabilities"] - expected)
     assert 0 < apart.max() < 1e-3 * 5 and np.quantile(apart, 0.99) < 1e-3
+
+
+@pytest.mark.parametrize("spacing", [[1.5, 1.0, 1.0], [2.0, 2.0, 2.0]], ids=["own", "other"])
+def test_files_of_a_case_are_read_as_channels_of_one_are(spacing: list[float], tmp_path: Path) -> None:
+    halved_balls(tmp_path, count=1)
+    image: Any = nib.load(tmp_path / "0.nii.gz")
+    x = np.asarray(image.dataobj)
+    nib.save(nib.Nifti1Image(x + 300, image.affine), tmp_path / "more.nii.gz")
+    nib.save(nib.Nifti1Image(np.stack([x, x + 300], -1), image.affine), tmp_path / "both.nii.gz")
+    facts = {"channels": 2, "members": {"model": {"spacing": spacing, "size": [8, 8, 8], "intensity": None}}}
+    window: Any = None
+    paths = [str(tmp_path / name) for name in ("0.nii.gz", "more.nii.gz")]
+    (own, (view,)), (_, (other,)) = (
+        read_case(of, facts, {"model": window}) for of in (paths, [str(tmp_path / "both.nii.gz")])
+    )
+    assert own.shape == (1, *x.shape[::-1]) and view.x_CDHW.shape == other.x_CDHW.shape
+    everything = (slice(None), *(slice(0, n) for n in view.x_CDHW.shape[1:]))
+    np.testing.assert_allclose(view.x_CDHW[everything], other.x_CDHW[everything], atol=0.02)
+    assert abs(view.x_CDHW[everything].mean()) < 0.02
+    with pytest.raises(ValueError, match="1 channels, where 2 are wanted"):
+        read_case(paths[:1], facts, {"model": window})
+    nib.save(nib.Nifti1Image(x[:-1], image.affine), tmp_path / "more.nii.gz")
+    with pytest.raises(ValueError, match="another image of the case has"):
+        read_case(paths, facts, {"model": window})
