@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from math import isfinite
@@ -28,10 +29,11 @@ from medtrain.core.warned import kept_warnings
 from medtrain.data.base import Data
 from medtrain.io import closed
 from medtrain.io.files import sha256, write_text
+from medtrain.io.record import RunRecord
 from medtrain.metric import EvalOptions
 from medtrain.model import read_weights, warm_start
 from medtrain.report import metrics_table
-from medtrain.target import DataSpec, reached
+from medtrain.target import DataSpec, Decision, reached
 from medtrain.task.base import Task
 
 if TYPE_CHECKING:  # training looks at no picture
@@ -42,44 +44,25 @@ log = logging.getLogger("medtrain")
 
 def main(cfg: DictConfig, folder: Path) -> float | None:
     """Train into `folder`; returns the best monitored value, for a sweeper."""
-    watched = nullcontext() if cfg.eval.get("test", True) else closed.closing()
-    with recorded(cfg, folder) as record, kept_warnings() as warned, watched:
+    tests = bool(cfg.eval.get("test", True))
+    with recorded(cfg, folder) as record, kept_warnings() as warned, nullcontext() if tests else closed.closing():
         trainer = build.trainer(cfg, folder, training=True, report=record.update if record else None)
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
-        data = build.data(cfg)
         last = folder / "checkpoints" / "last.ckpt"
         resumed = last.is_file()
-        with put_back(record):
-            data.prepare()
-            if resumed:
-                refuse_changed(folder, data, TO_GO_ON)
-        if not cfg.eval.get("test", True):
-            others = [file for split in ("train", "val") for file in data.files_of_split(split)]
-            cases = data.cases["case"][data.cases["split"] == "test"].astype(str).tolist()
-            closed.settle(folder, cases, data.files_of_split("test"), others)
-        data.spec = build.with_loss(cfg, data.spec)
-        check_validation(cfg, data)
-        refuse_leaking_gate(cfg, data)
+        data = read_data(cfg, folder, record, resumed)
         task = build.task(cfg, data.spec, training=True, counts=train_counts(data))
         task.truth = data.truth
         if record:
             note_data(record, data, trainer)
-            if (memory := build.memory(cfg, data.spec, int(data.cfg.get("batch_size") or 1))) is not None:
-                record.update(model_memory=memory)
-            write_text(folder / "splits.csv", data.split_table().to_csv(index=False))
-            build.say(opening(cfg, data, folder))
-            tell_encoder(data)
-            tell_imbalance(cfg, data.spec, record.fields["imbalance"], data.noun)
-            tell_target(data)
-            if not task.transfer.idle:
-                build.say(task.transfer.describe(task.model, cfg.optimizer.get("lr") or 1.0))
+            begin(cfg, folder, record, data, task)
         if resumed:
             go_on_from(trainer, last)
         elif cfg.init_from:
             start_from(cfg, task)
         scored = trainer.checkpoint_callback
         if isinstance(scored, BestCheckpoint):
-            scored.keep = not cfg.eval.get("test", True)
+            scored.keep = not tests
         fit(trainer, task, data, str(last) if resumed else None)
         if (ended := pruned(trainer)) is not None:
             if record:
@@ -93,41 +76,27 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
             task = build.task(cfg, data.spec, training=False)
             weights = network_weights(weights)
         task.load_state_dict(weights)
-        if not cfg.eval.get("test", True):  # before a gate, without which epochs were chosen
+        if not tests:  # before a gate, without which epochs were chosen
             note_replicates(cfg, folder, task, data, getattr(scored, "outputs", None))
         attach_gate(cfg, trainer, task, data.cases)
-        learned = None
-        if task.spec.target.looks_back:
-            run_loader(trainer, task, data, lambda: data.eval_dataloader("train"))
-            learned = task.results
-        run_loader(trainer, task, data, data.val_dataloader)
-        before = list(warned)
-        with kept_warnings() as fitted:
-            decision = task.fit_decision(task.results, cfg.eval.threshold, data.cases)
-        task.decision = decision = decision if learned is None else task.complete_decision(decision, learned)
+        decision, before = decide(cfg, trainer, task, data, warned)
         if record:
-            options = replace(EvalOptions.read(cfg.eval), abstention=False)
-            validated = task.evaluate(task.results, data.cases, decision, options)
-            reaches = reached(validated.metrics, decision.thresholds)
-            decision = replace(decision, validation=reaches, warnings=[*fitted, *validated.warnings])
-            decision.save(folder / "decision.json", sha256(best))
-            for name, content in validated.files.items():
-                write(folder / name.replace("test_", "val_", 1), content)
+            decision = validate(cfg, task, data, decision, best)
         score = getattr(scored, "best_model_score", None)
         value = float(score) if score is not None and isfinite(score) else None
-        if not cfg.eval.get("test", True):
+        facts = {"best_score": value, "best_epoch": int(chosen["epoch"])}
+        if not tests:
             if record:
                 for line in fit_table_alone(cfg, data, folder):
                     build.say(f"{line}; medtrain test compares both on the test split")
-                record.update(best_score=value, best_epoch=int(chosen["epoch"]), tests_counted=0)
+                record.update(**facts, tests_counted=0)
                 record.finish("finished")
                 build.say(f"{folder}: judged on validation; the test split is left alone (eval.test=false)")
             return value
         run_loader(trainer, task, data, data.test_dataloader)
         outcome = evaluate(cfg, task, data, decision, folder, split="test", warned=before)
         if record:
-            tested = int(record.fields.get("tests_counted") or 0) + 1
-            record.update(best_score=value, best_epoch=int(chosen["epoch"]), tests_counted=tested)
+            record.update(**facts, tests_counted=int(record.fields.get("tests_counted") or 0) + 1)
             record.finish("finished")
             alone = fit_table_alone(cfg, data, folder) and judge_table_alone(cfg, data, folder, folder)
             report = build_report(cfg, task, data, folder)
@@ -135,6 +104,66 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
             for line in alone:
                 build.say(line)
         return value
+
+
+def read_data(cfg: DictConfig, folder: Path, record: RunRecord | None, resumed: bool) -> Data:
+    """Read the data of a training, and refuse those that can't be learned from or, of a resumed one, have changed."""
+    data = build.data(cfg)
+    with put_back(record):
+        data.prepare()
+        if resumed:
+            refuse_changed(folder, data, TO_GO_ON)
+    if not cfg.eval.get("test", True):
+        others = [file for split in ("train", "val") for file in data.files_of_split(split)]
+        cases = data.cases["case"][data.cases["split"] == "test"].astype(str).tolist()
+        closed.settle(folder, cases, data.files_of_split("test"), others)
+    data.spec = build.with_loss(cfg, data.spec)
+    check_validation(cfg, data)
+    refuse_leaking_gate(cfg, data)
+    return data
+
+
+def begin(cfg: DictConfig, folder: Path, record: RunRecord, data: Data, task: Task) -> None:
+    """Write splits.csv, and say what a training begins with."""
+    if (memory := build.memory(cfg, data.spec, int(data.cfg.get("batch_size") or 1))) is not None:
+        record.update(model_memory=memory)
+    write_text(folder / "splits.csv", data.split_table().to_csv(index=False))
+    build.say(opening(cfg, data, folder))
+    tell_encoder(data)
+    tell_imbalance(cfg, data.spec, record.fields["imbalance"], data.noun)
+    tell_target(data)
+    if not task.transfer.idle:
+        build.say(task.transfer.describe(task.model, cfg.optimizer.get("lr") or 1.0))
+
+
+def decide(
+    cfg: DictConfig, trainer: pl.Trainer, task: Task, data: Data, warned: Sequence[str]
+) -> tuple[Decision, list[str]]:
+    """Fit the decision on validation, for the task too; returns it and what was warned of before."""
+    learned = None
+    if task.spec.target.looks_back:
+        run_loader(trainer, task, data, lambda: data.eval_dataloader("train"))
+        learned = task.results
+    run_loader(trainer, task, data, data.val_dataloader)
+    before = list(warned)
+    with kept_warnings() as fitted:
+        decision = task.fit_decision(task.results, cfg.eval.threshold, data.cases)
+    decision = decision if learned is None else task.complete_decision(decision, learned)
+    task.decision = decision
+    return replace(decision, warnings=list(fitted)), before
+
+
+def validate(cfg: DictConfig, task: Task, data: Data, decision: Decision, best: Path) -> Decision:
+    """Judge the validation split, and write the decision with what it reaches there beside the checkpoints' folder."""
+    folder = best.parents[1]
+    options = replace(EvalOptions.read(cfg.eval), abstention=False)
+    validated = task.evaluate(task.results, data.cases, decision, options)
+    reaches = reached(validated.metrics, decision.thresholds)
+    decision = replace(decision, validation=reaches, warnings=[*decision.warnings, *validated.warnings])
+    decision.save(folder / "decision.json", sha256(best))
+    for name, content in validated.files.items():
+        write(folder / name.replace("test_", "val_", 1), content)
+    return decision
 
 
 def check_validation(cfg: DictConfig, data: Data | Inspection) -> None:
