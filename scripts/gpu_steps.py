@@ -66,6 +66,12 @@ JOBS = (
         ("data.patch_size=16", "data.patients=10", "data.batch_size=2", "data.num_workers=0"),
     ),
     Job(
+        "3D U-Net, 64 x 64 x 64",
+        ("task=volume_seg", "data.spacing=2.0"),
+        ("data.patch_size=64", "data.patients=32", "data.batch_size=8", "data.num_workers=4"),
+        ("data.patch_size=16", "data.patients=10", "data.batch_size=2", "data.num_workers=0", "model.width=4"),
+    ),
+    Job(
         "attention MIL, bags of 200 to 4,000 x 1,024",
         ("task=wsi_mil", "data=feature_bags", "data.classes=[no,yes]", "model=attention_mil"),
         ("data.batch_size=8", "data.num_workers=4"),

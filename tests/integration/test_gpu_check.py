@@ -21,7 +21,7 @@ def test_a_dry_run_does_all_that_a_cpu_can(tmp_path: Path) -> None:
     assert "FSDP: no GPU here" in report["left_out"]
     assert {"train", "test", "predict", "explain", "DDP on one device"} <= {row["what"] for row in report["checks"]}
     assert any(row["result"] == "1 kills, 0 with another result" for row in report["checks"])
-    assert len({row["network"] for row in report["steps"]}) == 5
+    assert len({row["network"] for row in report["steps"]}) == 6
     for row in report["steps"]:
         assert row["ours"]["step_s"] > 0 and row["bare"]["step_s"] > 0 and row["loader_per_s"] > 0
         assert 0 <= row["ours"]["data_wait"] <= 1
