@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medtrain.data.rows import header_patients as room
 from medtrain.data.rows.header_patients import header_patients
+from medtrain.io import dicom
 from medtrain.io.pseudonym import pseudonym
 from tests.dicom_files import write
 
@@ -17,8 +17,8 @@ from tests.dicom_files import write
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files whose headers were read."""
     done: list[str] = []
-    real = room.read_patient_id
-    monkeypatch.setattr(room, "read_patient_id", lambda path: (done.append(str(path)), real(path))[1])
+    real = dicom.read_patient_id
+    monkeypatch.setattr(dicom, "read_patient_id", lambda path: (done.append(str(path)), real(path))[1])
     return done
 
 
