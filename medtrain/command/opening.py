@@ -96,16 +96,8 @@ def tell_target(data: Data) -> None:
 
 def tell_encoder(data: Data) -> None:
     """Say what a frozen encoder has made of pictures or volumes, if there is one, and what that leaves out."""
-    if getattr(data, "encoder", None) is None:
-        return
-    from medtrain.data.batches.encoded import EncodedData  # late: it knows pictures, volumes and slides
-
-    if not isinstance(data, EncodedData) or data.encoder is None:
-        return
-    made = f"{data.spec.channels:,} features of each of {data.bags.lengths.sum():,} {data.pieces.noun}"
-    build.say(f"encoder: {data.encoder.label}, {made}, {data.made:,} {data.noun} encoded now; kept, so not augmented")
-    if data.encoder.loaded:
-        build.say(f"encoder.weights: {data.encoder.loaded}")
+    for line in data.encoded:
+        build.say(line)
 
 
 def device_name(trainer: pl.Trainer) -> str:

@@ -97,12 +97,14 @@ class Data(SeveralRows, Loaders):
         decoded: how many files were read now.
         noun: what people call the cases.
         planned: what was chosen from the training cases, as a text for people; '' where nothing was.
+        encoded: what a frozen encoder has made of the cases, as lines for people; none without one.
     """
 
     inspector = "cases"
     controls: tuple[str, ...] = ()
     noun: str = "images"
     planned: str = ""
+    encoded: Sequence[str] = ()
     held_out: dict[str, Any] | None = None
     truth: Truth | None = None
     groups: pd.DataFrame | None = None

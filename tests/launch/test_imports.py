@@ -7,13 +7,18 @@ import sys
 from pathlib import Path
 
 
+def printed(script: str, folder: Path | None = None) -> str:
+    """Run a script in a fresh Python; returns what it prints."""
+    words = [sys.executable, "-c", script]
+    return subprocess.run(words, capture_output=True, text=True, check=True, cwd=folder).stdout
+
+
 def test_a_job_on_slurm_owns_its_signals_before_anything_slow_is_imported() -> None:
     script = (
         "import sys, medtrain.verbs, medtrain.launch.slurm.job\n"
         "print({'torch', 'hydra', 'omegaconf'} & sys.modules.keys())"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout == "set()\n"
+    assert printed(script) == "set()\n"
 
 
 def test_the_collector_looks_seldom_while_imports_last_and_never_again_at_what_they_made() -> None:
@@ -29,8 +34,7 @@ def test_the_collector_looks_seldom_while_imports_last_and_never_again_at_what_t
         "made = [[] for _ in range(5000)]; imports.end()\n"
         "print(gc.get_freeze_count() <= count)  # what later jobs of a process leave behind can go"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["True"] * 4
+    assert printed(script).split() == ["True"] * 4
 
 
 def test_a_package_is_spared_until_more_is_asked_for(tmp_path: Path) -> None:
@@ -49,8 +53,7 @@ def test_a_package_is_spared_until_more_is_asked_for(tmp_path: Path) -> None:
         "from spared import heavy\n"
         "print(issubclass(heavy.Heavy, Light), hasattr(spared, 'other'))"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
-    assert done.stdout.split() == ["False", "True", "1", "whole", "True", "False"]
+    assert printed(script, tmp_path).split() == ["False", "True", "1", "whole", "True", "False"]
 
 
 def test_a_training_on_bags_imports_nothing_that_only_other_cases_need() -> None:
@@ -64,8 +67,7 @@ def test_a_training_on_bags_imports_nothing_that_only_other_cases_need() -> None
         "others = ('captum', 'gdcm', 'imagehash', 'nibabel', 'pydicom', 'scipy.stats', 'shapely', 'sklearn')\n"
         "print(sorted(sys.modules.keys() & {*others, 'surface_distance', 'torchvision', 'transformers'}))"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    assert printed(script) == "[]\n"
 
 
 def test_a_process_that_leaves_does_what_python_does_at_the_end() -> None:

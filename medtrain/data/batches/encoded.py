@@ -110,6 +110,15 @@ class EncodedData(BagData):
         """Count the cases whose features were computed now."""
         return self.bags.packed if isinstance(self.bags, PackedBags) else 0
 
+    @property
+    def encoded(self) -> list[str]:  # type: ignore[override]  # of the cases that have been prepared
+        assert self.encoder is not None
+        made = f"{self.spec.channels:,} features of each of {self.bags.lengths.sum():,} {self.pieces.noun}"
+        lines = [
+            f"encoder: {self.encoder.label}, {made}, {self.made:,} {self.noun} encoded now; kept, so not augmented"
+        ]
+        return lines + [f"encoder.weights: {self.encoder.loaded}"] * bool(self.encoder.loaded)
+
     def settle(self) -> None:
         super().settle()
         whole = self.whole_cases
