@@ -259,6 +259,8 @@ def trainer(cfg: DictConfig, folder: Path, *, training: bool, report: Callable[.
     if not training:
         settings |= {"accumulate_grad_batches": 1, "gradient_clip_val": None, "max_time": None}
         settings |= {"strategy": "auto"} if sharded(cfg) else {}  # without gradients and optimizer the whole fits
+    if not settings["deterministic"] and not torch.are_deterministic_algorithms_enabled():
+        settings["deterministic"] = None  # for switching off what is off torch would import its compiler
     settings["precision"] = precision.settled(cfg.trainer.precision, uses_cuda(cfg))
     if str(cfg.trainer.precision) in ("16", "16-mixed") and not uses_cuda(cfg):
         if training:

@@ -22,6 +22,7 @@ from medtrain.core.notice import notice
 from medtrain.launch import imports, ranks
 
 LATE = (  # what training imports only where it is needed, beside medtrain's own modules
+    "jinja2",
     "matplotlib.backends.backend_agg",
     "matplotlib.figure",
     "torch.distributed",
