@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra._internal import defaults_list as hydra_lists
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
@@ -33,6 +34,18 @@ from medtrain.io.yaml_file import parse_yaml, reason_of, yaml_text
 
 OF_ONE_COMPOSITION = ("overrides", "runtime", "mode")  # parts of the hydra node that tell how it came about
 OF_ONE_JOB = ("override_dirname", "config_name", "num", "id")  # the same of hydra.job
+
+
+_hydras = hydra_lists._create_interpolation_map
+
+
+def _chosen(overrides: Any, defaults_list: list[Any], self_added: bool) -> DictConfig:
+    """Gather the options that names in a defaults list are made of, where some are: Hydra does it for each file."""
+    wanted = any(default.is_interpolation() for default in defaults_list)
+    return _hydras(overrides, defaults_list, self_added) if wanted else OmegaConf.create()
+
+
+hydra_lists._create_interpolation_map = _chosen
 
 
 class _UsersFiles(FileConfigSource):
@@ -104,6 +117,7 @@ class Loader(ConfigLoaderImpl):
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
         super().__init__(config_search_path)
         self.repository = _Repository(config_search_path)
+        self.merged: dict[tuple[str, ...], DictConfig] = {}
 
     def load_configuration(
         self,
@@ -127,6 +141,13 @@ class Loader(ConfigLoaderImpl):
             cfg.setdefault(group, {})
         OmegaConf.set_struct(cfg, True)
         return cfg
+
+    def _compose_config_from_defaults_list(self, defaults: list[Any], repo: Any) -> DictConfig:
+        """Merge files, once for all jobs of a sweep that take the same ones and differ in values."""
+        files = tuple(map(str, [*defaults, *repo.get_sources()]))
+        if files not in self.merged:
+            self.merged[files] = super()._compose_config_from_defaults_list(defaults, repo)
+        return deepcopy(self.merged[files])
 
 
 def loader() -> Loader:
