@@ -28,14 +28,14 @@ def disable(fn: Any = None, *args: Any, **more: Any) -> Any:
     """Keep a function from being compiled, once the compiler is there."""
     if not isinstance(fn, FunctionType):
         return spared.whole(COMPILER).disable(fn, *args, **more)
-    kept: Callable[..., Any] | None = None
+    kept_apart: Callable[..., Any] | None = None
 
     @functools.wraps(fn)
     def call(*given: Any, **named: Any) -> Any:
-        nonlocal kept
-        if kept is None and not spared.waits(COMPILER):
-            kept = spared.whole(COMPILER).disable(fn, *args, **more)
-        return (kept or fn)(*given, **named)
+        nonlocal kept_apart
+        if kept_apart is None and not spared.waits(COMPILER):
+            kept_apart = spared.whole(COMPILER).disable(fn, *args, **more)
+        return (kept_apart or fn)(*given, **named)
 
     return call
 
