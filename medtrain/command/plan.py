@@ -39,6 +39,7 @@ from medtrain.planning import (
     fit_to_time,
     fitting,
     measured_machine,
+    rules,
 )
 from medtrain.planning.interval import too_few, what_the_test_says
 from medtrain.report.progress import bar
@@ -63,7 +64,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     before = size(cache)
     given = given_in(cfg, words)
     listed, guessed = read_rows(cfg)
-    facts = look(cfg, listed, given)
+    facts = look_at_folds(cfg, listed, given)
     task = Choice("task", str(cfg.task.name), f"data={cfg.data.name} holds {facts.noun}")
     choices = fitting((task, *guessed, *choose(str(cfg.task.kind), facts)), given)
     chosen, expected = fit_to_memory(Plan(words, given, facts, choices), lambda cfg: forecast(cfg, folder, start))
@@ -73,7 +74,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     shorter = fit_to_time(epochs, expected.epoch, expected.total(0), trainings, float(cfg.plan.hours))
     if shorter and EPOCHS not in given:
         choices[EPOCHS], epochs = shorter, int(shorter.value)
-    title = f"Planned for {cfg.data.name}: {', '.join(f'{n:,} {name}' for name, n in facts.cases.items())} {facts.noun}"
+    title = f"Planned for {cfg.data.name}: {sum(facts.cases.values()):,} {facts.noun} ({facts.splits})"
     write_text(output, as_experiment(title, str(cfg.task.name), str(cfg.data.name), given, list(choices.values())))
     console = Console()
     console.print(Text(facts.words), soft_wrap=True)
@@ -155,6 +156,16 @@ def read_rows(cfg: DictConfig) -> tuple[Manifest, list[Choice]]:
         return read_rows(cfg)[0], [Choice("data.classes", error.names, reason)]
 
 
+def look_at_folds(cfg: DictConfig, listed: Manifest, given: Mapping[str, Any]) -> Facts:
+    """Look at the data, and once more at what the first fold trains where folds are planned; arguments as of `look`."""
+    facts = look(cfg, listed, given)
+    planned = rules.folds(facts)
+    if planned is None or FOLDS in given or facts.fold:
+        return facts
+    cfg.data.folds, cfg.data.fold = planned.value, 0
+    return replace(look(cfg, listed, given), one_split=facts)
+
+
 def look(cfg: DictConfig, listed: Manifest, given: Mapping[str, Any]) -> Facts:
     """Inspect the data and measure the machine; sizes that the person has set count in place of the files'.
 
@@ -174,7 +185,9 @@ def look(cfg: DictConfig, listed: Manifest, given: Mapping[str, Any]) -> Facts:
         cuda_has_bfloat16(),
     )
     sites = len({site for site in listed.site or () if site})
-    more = {"official": listed.split is not None, "sites": sites, "weights": weights_here(), "own_folds": own_folds}
+    fold = "" if cfg.data.get("fold") is None else f"fold {cfg.data.fold} of {len(own_folds) or cfg.data.folds}"
+    more: dict[str, Any] = {"fold": fold}
+    more |= {"official": listed.split is not None, "sites": sites, "weights": weights_here(), "own_folds": own_folds}
     facts = facts_of(inspection, imbalance_of(inspection), data.noun, machine, **more)
     return facts_with(facts, given)
 

@@ -1,6 +1,6 @@
 """From what data and machine are to what one would train on them: measured facts, rules with reasons, an experiment."""
 
-from medtrain.planning import rules  # which add themselves to the flowchart
+from medtrain.planning import rules, training_rules  # which add themselves to the flowchart
 from medtrain.planning.choice import Choice, choose, fit_to_time, fitting
 from medtrain.planning.experiment import as_experiment
 from medtrain.planning.facts import Facts, Machine, facts_of, measured_machine
@@ -16,4 +16,5 @@ __all__ = [
     "fitting",
     "measured_machine",
     "rules",
+    "training_rules",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from medtrain.planning.facts import Facts
 
@@ -28,13 +28,14 @@ class Choice:
 
 
 Rule = Callable[[Facts], "Choice | list[Choice] | None"]
+AnyRule = TypeVar("AnyRule", bound=Rule)
 RULES: list[tuple[frozenset[str], Rule]] = []
 
 
-def rule(*kinds: str) -> Callable[[Rule], Rule]:
+def rule(*kinds: str) -> Callable[[AnyRule], AnyRule]:
     """Add a rule for data of these kinds to the flowchart."""
 
-    def add(function: Rule) -> Rule:
+    def add(function: AnyRule) -> AnyRule:
         RULES.append((frozenset(kinds), function))
         return function
 

@@ -70,6 +70,8 @@ class Facts:
         sites: how many there are, 0 where nobody says.
         batch, patch: cases, and voxels along D, H, W, where the person has set them; 0 and empty else.
         weights: option values of `model.weights` that lie on this machine: {model: value}.
+        fold: which of how many these are of, in words, where folds are trained; `one_split` the facts of the one split
+            that these folds are planned in place of.
         machine: what there is to train on.
     """
 
@@ -99,6 +101,8 @@ class Facts:
     batch: int = 0
     patch: Sequence[int] = ()
     weights: Mapping[str, str] = field(default_factory=dict)
+    fold: str = ""
+    one_split: Facts | None = None
 
     @property
     def train(self) -> int:
@@ -111,11 +115,42 @@ class Facts:
         return max((row["factor"] or 0.0 for row in self.classes.get("train", {}).values()), default=0.0)
 
     @property
+    def unequal(self) -> str:
+        """Say how unequal the classes of the training split are: what `factor` is of."""
+        rows = self.classes.get("train", {})
+        name = max(rows, key=lambda name: rows[name]["factor"] or 0.0, default="")
+        times = f"{self.factor:,.1f}".removesuffix(".0")
+        if not self.one_class:
+            return f"one answer to {self.called(name)} is {times} times as common as the other"
+        if self.exclusive_pair:
+            return f"{times} others come on one case of {self.called(name)}"
+        return f"the commonest class has {times} times the cases of {self.called(name)}"
+
+    @property
+    def exclusive_pair(self) -> bool:
+        """Tell whether a case has one of two classes, so that a result rests on the rarer one."""
+        return self.one_class and 0 < len(self.with_class(*self.cases)) <= 2 and not self.events and not len(self.boxes)
+
+    def called(self, name: str) -> str:
+        """Write a class in a sentence: pneumonia, but class 3."""
+        return f"class {name}" if name[:1].isdigit() else name
+
+    @property
+    def events_to_learn(self) -> int:
+        """Count the patients with the event in the training split, of times to it."""
+        return sum(int(row["patients"]) for row in self.events.get("train", {}).values())
+
+    @property
+    def splits(self) -> str:
+        """Write what is in each split: train 700, val 100, test 200."""
+        shown = ", ".join(f"{name} {n:,}" for name, n in self.cases.items())
+        return f"{self.fold}: {shown}" if self.fold else shown
+
+    @property
     def words(self) -> str:
         """Say in a line what the data are: cases, patients, splits, what is predicted, the classes' cases."""
-        splits = ", ".join(f"{name} {n:,}" for name, n in self.cases.items())
-        text = f"{sum(self.cases.values()):,} {self.noun} of {sum(self.patients.values()):,} {self.people} ({splits})"
-        text = text if self.people == "patients" else f"{sum(self.cases.values()):,} {self.noun} ({splits})"
+        of = f" of {sum(self.patients.values()):,} patients" * (self.people == "patients")
+        text = f"{sum(self.cases.values()):,} {self.noun}{of} ({self.splits})"
         numbers: dict[str, int] = {}
         for rows in (self.classes or self.events).values():
             for name, row in rows.items():
@@ -146,13 +181,20 @@ class Facts:
         """Tell whether cases have a depth."""
         return len(self.size) == 3
 
-    def rarest(self, *splits: str) -> tuple[str, int]:
-        """Give the class (or the event) with the fewest patients in some splits, and their number; '' without any."""
-        numbers: dict[str, int] = {}
-        for split in splits:
-            for name, row in (self.classes or self.events).get(split, {}).items():
-                numbers[name] = numbers.get(name, 0) + int(row["patients"])
-        return min(numbers.items(), key=lambda pair: pair[1], default=("", 0))
+    def rarest(self, *splits: str, least: int = 0) -> tuple[str, int]:
+        """Give the class (or the event) with the fewest patients in some splits, and their number; '' without any.
+
+        Args:
+            least: patients of a class in all splits, below which it doesn't count.
+        """
+        whole, numbers = self.with_class(*self.cases), self.with_class(*splits)
+        counted = [(name, n) for name, n in numbers.items() if whole[name] >= least]
+        return min(counted, key=lambda pair: pair[1], default=("", 0))
+
+    def with_class(self, *splits: str) -> dict[str, int]:
+        """Count the patients of each class (or with the event) in some splits."""
+        rows = [row for split in splits for row in (self.classes or self.events).get(split, {}).items()]
+        return {name: sum(int(row["patients"]) for own, row in rows if own == name) for name in dict(rows)}
 
 
 def facts_of(inspection: Inspection, by_split: Mapping[str, Counts], noun: str, machine: Machine, **more: Any) -> Facts:

@@ -23,19 +23,21 @@ def expected_interval(facts: Facts, name: str, splits: list[str]) -> str:
     return "{:.2f} to {:.2f}".format(*limits)
 
 
-def what_the_test_says(facts: Facts, folds: int) -> str:
+def what_the_test_says(facts: Facts, folds: int, name: str = "") -> str:
     """Say how many patients the test rests on, and what interval follows; '' where there is nothing to count.
 
     Args:
         folds: of a cross-validation, which tests all; 1 without.
+        name: of the class that is counted; by default the rarest.
     """
     splits = list(facts.cases) if folds > 1 else ["test"]
     where = f"{folds} folds test" if folds > 1 else "the test split holds"
-    name, events = facts.rarest(*splits)
+    name = name or facts.rarest(*splits)[0]
+    events = facts.with_class(*splits).get(name, 0)
     if not name:
         patients = sum(facts.patients.get(split, 0) for split in splits)
         return f"{where} {patients:,} {facts.people}" if patients else ""
-    text = f"{where} {facts.number(events)} with {name}"
+    text = f"{where} {facts.number(events)} with {facts.called(name)}"
     rows = {**facts.classes.get(splits[-1], {}), **facts.classes.get(splits[0], {})}
     if name not in rows or len(facts.boxes):  # events and lesions are judged by other metrics
         return text
@@ -50,6 +52,6 @@ def too_few(facts: Facts) -> str:
         return ""
     what, val = facts.trained, facts.cases.get("val", 0)
     if rare:
-        what = f"{facts.number(events)} with {name}"
+        what = f"{facts.number(events)} with {facts.called(name)}"
         val = (facts.classes or facts.events).get("val", {}).get(name, {}).get("patients", 0)
     return f"check: {what} to train on, {val:,} to choose by: whatever comes of so few is luck"

@@ -1,7 +1,8 @@
 """The flowchart of the field as rules, read from top to bottom: a fact in, a choice with its reason out.
 
 Each rule is a function of `Facts` for some kinds of data (`data.kind`). It gives what to set and why, or nothing where
-the defaults do. What a rule takes for granted is a number with a name in `medtrain.planning.limits`.
+the defaults do. What a rule takes for granted is a number with a name in `medtrain.planning.limits`. Here is what is
+learned, from which data and by which network; how it is trained goes on in `medtrain.planning.training_rules`.
 """
 
 from __future__ import annotations
@@ -13,16 +14,15 @@ from medtrain.planning.choice import Choice, rule
 from medtrain.planning.facts import Facts
 from medtrain.planning.interval import what_the_test_says
 from medtrain.planning.sizes import (
-    batch_size,
     box_pixels,
     box_side,
+    by_intervals,
     film_network,
     patch_size,
     small,
     smallest_box,
     telling,
 )
-from medtrain.report.words import count
 
 ALL = ("image", "volume", "bag", "boxes", "mask")
 
@@ -32,14 +32,15 @@ def loss(facts: Facts) -> Choice | None:
     """Take the usual loss of what is predicted; of few cases a batch, times by intervals rather than by risk sets."""
     if not facts.loss:
         return None
-    events = sum(row["patients"] for row in facts.events.get("train", {}).values())
-    if facts.events and events >= limits.FEW_TIMES:
+    events = facts.events_to_learn
+    if by_intervals(facts):
         why = f"{events:,} events to train on; Cox's risk sets would be those of a batch, intervals need none"
         return Choice("loss", "hazards", why)
     if facts.events:
         why = f"{events:,} events to train on: fewer than ten intervals need; risk sets are those of a batch"
         return Choice("loss", facts.loss, why)
-    return Choice("loss", facts.loss, f"what is predicted is {facts.target}" + f" in {facts.unit}" * bool(facts.unit))
+    what = facts.target + f" in {facts.unit}" * bool(facts.unit)
+    return Choice("loss", facts.loss, f"the usual one where what is predicted is {what}")
 
 
 @rule(*ALL)
@@ -48,16 +49,17 @@ def folds(facts: Facts) -> Choice | None:
     if facts.own_folds and not facts.official:
         number = len(facts.own_folds)
         return Choice("data.folds", number, f"each of the data's own {number} parts is tested once")
-    if facts.official or not facts.cases.get("test") or facts.train >= limits.MANY:
+    split = facts.one_split or facts
+    if split.official or not split.cases.get("test") or split.train >= limits.MANY:
         return None
-    name, events = facts.rarest("test")
-    tested, needed = (events, limits.FEW_EVENTS) if name else (facts.patients.get("test", 0), limits.FEW_TESTED)
-    whole = facts.rarest(*facts.cases)[1] if name else sum(facts.patients.values())
-    if tested >= needed or whole < 2 * limits.FOLDS:
+    classes, enough = split.with_class(*split.cases), 2 * limits.FOLDS
+    name, events = split.rarest("test", least=0 if split.exclusive_pair else enough)
+    tested, needed = (events, limits.FEW_EVENTS) if name else (split.patients.get("test", 0), limits.FEW_TESTED)
+    whole = classes[name] if name else 0 if classes else sum(split.patients.values())
+    if tested >= needed or whole < enough:
         return None
-    return Choice(
-        "data.folds", limits.FOLDS, f"{what_the_test_says(facts, 1)}; {what_the_test_says(facts, limits.FOLDS)}"
-    )
+    told = [what_the_test_says(split, number, name) for number in (1, limits.FOLDS)]
+    return Choice("data.folds", limits.FOLDS, "; ".join(told))
 
 
 @rule("image", "volume", "bag")
@@ -219,131 +221,3 @@ def bag_network(facts: Facts) -> Choice:
         return Choice("model", "mlp_probe", f"bags of one instance of {facts.features:,} features: nothing to pool")
     why = f"bags of {low:,.0f} to {high:,.0f} instances (median {middle:,.0f}) of {facts.features:,} features"
     return Choice("model", "gated_attention_mil", why)
-
-
-@rule("image", "volume", "bag")
-def sampler(facts: Facts) -> Choice | None:
-    """Show rare classes as often as common ones."""
-    if facts.factor < limits.UNEQUAL:
-        return None
-    value = "balanced" if facts.one_class and len(facts.classes.get("train", {})) <= 8 else "weighted"
-    return Choice("sampler", value, f"{facts.factor:,.0f} others come on one case of the rarest class in training")
-
-
-@rule("boxes")
-def box_sampler(facts: Facts) -> Choice | None:
-    """Keep images without lesions from filling the batches."""
-    with_boxes = max((row["images"] for row in facts.classes.get("train", {}).values()), default=0)
-    if not facts.train or with_boxes == 0 or with_boxes >= facts.train / 4:
-        return None
-    return Choice("sampler", "negatives", f"{with_boxes:,} of {facts.train:,} training images show a lesion")
-
-
-@rule("image", "volume", "bag")
-def threshold(facts: Facts) -> Choice | None:
-    """Fit the threshold where classes are unequal: 0.5 then favours the common one."""
-    if not facts.thresholds or facts.factor < limits.SKEWED:
-        return None
-    name, fitted = facts.rarest("val")
-    why = f"{facts.factor:,.1f} others come on one case of the rarest class"
-    if fitted < limits.FEW_TO_FIT:
-        why = f"check: {why}; {facts.number(fitted)} with {name} in validation, by whom it is fitted"
-    return Choice("eval.threshold", "youden", why)
-
-
-@rule("image")
-def augmentation(facts: Facts) -> Choice:
-    """Change small sets more, and small pictures by whole pixels."""
-    if small(facts):
-        return Choice("augment", "small", f"{facts.noun} of {min(facts.size):.0f} px: shifts of whole pixels, no blur")
-    name = "strong" if facts.train < limits.FEW else "light"
-    return Choice("augment", name, f"{facts.trained} to train on")
-
-
-@rule("image", "boxes")
-def mirrored(facts: Facts) -> list[Choice]:
-    """Mirror pictures in colour: smears, sections, skin, endoscopy and eyes may be seen from either side."""
-    if facts.coloured <= limits.COLOURED:
-        return []
-    keys = ("flip_horizontal", "flip_vertical") if len(facts.boxes) else ("flip_horizontal",)
-    why = "pictures in colour: a mirror image is another one of the kind; false where sides count"
-    return [Choice(f"augment.{key}", True, why, ["augment"]) for key in keys]
-
-
-@rule("image", "volume")
-def true_to_scale(facts: Facts) -> Choice | None:
-    """Leave sizes as they are where a size is what is predicted."""
-    if facts.unit.lower() not in limits.LENGTHS:
-        return None
-    why = f"what is predicted is in {facts.unit}: a scaled picture would be another answer"
-    return Choice("augment.scale", 0.0, why)
-
-
-@rule("volume")
-def volume_augmentation(facts: Facts) -> Choice:
-    """Change small sets of crops more, and turn and mirror them: organs have a side, lesions have none."""
-    extent = max((n * step for n, step in zip(facts.size, facts.spacing, strict=False)), default=0.0)
-    why = f"{facts.trained} to train on, of {extent:.0f} mm"
-    if facts.train < limits.FEW and 0 < extent <= limits.CROP:
-        return Choice("augment", "volume_strong", f"{why}: crops, and a lesion has no side")
-    return Choice("augment", "volume_light", f"{why}: organs have a side")
-
-
-@rule("image", "boxes", "volume")
-def batch(facts: Facts) -> Choice:
-    """Take batches that leave an epoch at least sixteen steps, where these are not too small to learn from."""
-    steps = count(math.ceil(facts.train / batch_size(facts)), "step")
-    return Choice("data.batch_size", batch_size(facts), f"{steps} an epoch of {facts.train:,}")
-
-
-@rule(*ALL)
-def precision(facts: Facts) -> Choice | None:
-    """Use half precision where the device has it."""
-    why = f"{facts.machine.gpu} computes in bfloat16"
-    return Choice("trainer.precision", "bf16-mixed", why) if facts.machine.gpu and facts.machine.half else None
-
-
-@rule("image", "volume", "boxes")
-def epochs(facts: Facts) -> Choice:
-    """Train for as many steps as such networks take to settle."""
-    size = batch_size(facts)
-    number = min(max(math.ceil(limits.STEPS * size / max(1, facts.train)), limits.EPOCHS[0]), limits.EPOCHS[1])
-    why = f"{number * math.ceil(facts.train / size):,} steps of {size} {facts.noun}"
-    return Choice("trainer.max_epochs", number, why)
-
-
-@rule("image", "volume", "boxes")
-def averaging(facts: Facts) -> list[Choice]:
-    """Judge weights averaged over a few epochs: of few validation cases the best epoch is often the luckiest."""
-    steps = max(1, facts.train // batch_size(facts))
-    decay = round(1 - 1 / min(max(2 * steps, 50), 1000), 4)
-    length = 1 / (1 - decay)
-    return [
-        Choice("callbacks", "ema", f"{facts.in_words('val')} choose the epoch"),
-        Choice("callbacks.ema.decay", decay, f"over about {length:,.0f} steps, {length / steps:.1f} epochs"),
-    ]
-
-
-@rule("image", "volume", "boxes")
-def to_the_end(facts: Facts) -> Choice:
-    """Train until the learning rate has fallen: the best epoch is often one of the last, and is taken anyway."""
-    why = "the learning rate falls until the last epoch, and the best one of all is taken"
-    return Choice("callbacks.early_stopping", None, why)
-
-
-@rule("image", "volume")
-def chooser(facts: Facts) -> list[Choice]:
-    """Choose the epoch by the loss, which tells epochs apart where AUROC is coarse for want of cases."""
-    name, patients = facts.rarest("val")
-    if not name or patients >= limits.COARSE:
-        return []
-    reason = f"{facts.number(patients)} with {name} in validation: a ranking of so few prefers a lucky epoch"
-    return [Choice(f"callbacks.best.{key}", value, reason) for key, value in limits.BY_LOSS.items()]
-
-
-@rule("image", "volume", "boxes")
-def views(facts: Facts) -> Choice | None:
-    """Average the answers on several views of a case, which costs time in the test alone; not scaled ones of a size."""
-    if facts.unit.lower() in limits.LENGTHS:
-        return None
-    return Choice("eval.tta", 8, "averages what small shifts of a case would change; it takes eight looks in the test")

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from medtrain.planning.facts import Facts
-from medtrain.planning.limits import LEAST_BATCH, PATCH, PATCH_BATCH, SIZES, SMALL, SMALLEST_BOX
+from medtrain.planning.limits import FEW_TIMES, LEAST_BATCH, PATCH, PATCH_BATCH, SIZES, SMALL, SMALLEST_BOX
 
 
 def small(facts: Facts) -> bool:
@@ -35,6 +35,11 @@ def box_pixels(facts: Facts) -> float:
     return smallest_box(facts) * box_side(facts) / max(facts.size)
 
 
+def by_intervals(facts: Facts) -> bool:
+    """Tell whether there are events enough to learn times by intervals, rather than by the risk sets of a batch."""
+    return facts.events_to_learn >= FEW_TIMES
+
+
 def telling(facts: Facts) -> str:
     """Name the extent that alone tells the classes apart, '' where none does."""
     return next((name for name in facts.giveaways if name.startswith(("the extent", "the size"))), "")
@@ -54,7 +59,8 @@ def batch_size(facts: Facts) -> int:
         room = max(1, PATCH_BATCH[0] * PATCH**3 // math.prod(patch_size(facts)))
         size = PATCH_BATCH[1] if telling(facts) else 2 ** int(math.log2(min(room, PATCH_BATCH[1])))
     least = LEAST_BATCH // 2 if len(facts.boxes) else LEAST_BATCH
-    while size > least and facts.train / size < 16 and not facts.events:  # whose risk sets are those of a batch
+    by_risk_sets = bool(facts.events) and not by_intervals(facts)  # which are those of a batch
+    while size > least and facts.train / size < 16 and not by_risk_sets:
         size //= 2
     return size
 

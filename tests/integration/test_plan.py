@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -56,6 +57,15 @@ def test_what_is_planned_trains(medtrain: Callable[..., Ran], folder: Path) -> N
     ran = medtrain("experiment=p", "data.folds=null", "trainer.max_epochs=1", "eval.bootstrap=20", "hydra.run.dir=run")
     assert ran.code == 0, ran.out + ran.err
     assert (folder / "run" / "report.html").is_file()
+
+
+def test_the_numbers_of_reasons_are_those_of_the_fold_that_trains(medtrain: Callable[..., Ran], folder: Path) -> None:
+    words = [word for word in TINIES["image"] if not word.startswith((*NOT_PLANNED, "data.batch_size"))]
+    ran = medtrain("plan", "data=phantom_xray", *words, "plan.steps=2")
+    assert ran.code == 0, ran.err
+    text = (folder / "medtrain_configs" / "experiment" / "phantom_xray.yaml").read_text()
+    steps = re.search(r"data.batch_size: \d+: (\d+) steps an epoch", text)
+    assert "fold 0 of 5: train" in ran.out and steps and f" a step, {steps[1]} steps an epoch" in ran.out
 
 
 def test_data_that_training_would_refuse_are_not_planned(medtrain: Callable[..., Ran], folder: Path) -> None:

@@ -87,6 +87,45 @@ def test_folds_test_boxes_too_and_no_auroc_is_told_of_them() -> None:
     assert reason == "the test split holds 20 images with sick; 5 folds test 100 images with sick"
 
 
+def with_classes(numbers: dict[str, tuple[int, int, int]], **more: Any) -> Facts:
+    """Facts of {class: patients of training, validation, test}, an image each."""
+    splits = ("train", "val", "test")
+    cases = {split: sum(n[i] for n in numbers.values()) for i, split in enumerate(splits)}
+    most = max(n[0] for n in numbers.values())
+    rows = {
+        split: {name: {"images": n[i], "patients": n[i], "factor": most / n[i]} for name, n in numbers.items() if n[i]}
+        for i, split in enumerate(splits)
+    }
+    return Facts("images", cases, cases, rows, CPU, **{"size": (1024, 900)} | more)
+
+
+def test_a_class_of_very_few_does_not_keep_the_others_from_folds() -> None:
+    numbers = {"mass": (140, 20, 40), "nodule": (70, 10, 20), "hernia": (3, 1, 1)}
+    folds = next(c for c in choose("image", with_classes(numbers)) if c.key == "data.folds")
+    assert folds.reason.startswith("the test split holds 20 images with nodule")
+    assert "; 5 folds test 100 images with nodule" in folds.reason
+    del numbers["nodule"]  # of two classes the result rests on the rarer one, which folds don't help
+    assert "data.folds" not in chosen("image", with_classes(numbers))
+
+
+def test_how_unequal_classes_are_is_said_of_what_was_counted() -> None:
+    numbers = {"well": (300, 40, 80), "mass": (90, 10, 30), "3": (30, 40, 80)}
+    reasons = [c.reason for c in choose("image", with_classes(numbers)) if c.key == "sampler"]
+    assert reasons == ["in training the commonest class has 10 times the cases of class 3"]
+    several = replace(with_classes(numbers), one_class=False)
+    assert several.unequal == "one answer to class 3 is 10 times as common as the other"
+
+
+def test_what_trains_are_the_cases_of_a_fold_and_what_spoke_for_folds_is_the_split() -> None:
+    split = facts(140, 70)
+    fold = replace(facts(120, 60), fold="fold 0 of 5", one_split=split)
+    reasons = {c.key: c.reason for c in choose("image", fold)}
+    assert reasons["data.folds"].startswith("the test split holds 20 images with sick")
+    assert reasons["data.batch_size"] == "15 steps an epoch of 120" and fold.splits.startswith(
+        "fold 0 of 5: train 120,"
+    )
+
+
 def test_folds_of_the_data_are_taken_and_large_data_are_split_once() -> None:
     own = next(c for c in choose("image", facts(own_folds=[1, 2, 3])) if c.key == "data.folds")
     assert (own.value, own.reason) == (3, "each of the data's own 3 parts is tested once")
@@ -113,9 +152,9 @@ def test_pictures_in_colour_are_mirrored() -> None:
 def test_a_threshold_that_few_patients_fit_is_marked() -> None:
     reasons = [c.reason for sick in (35, 500) for c in choose("image", facts(sick=sick)) if c.key == "eval.threshold"]
     assert reasons == [
-        "check: 56.1 others come on one case of the rarest class; 5 images with sick in validation, by whom it is "
+        "check: in training 56.1 others come on one case of sick; 5 images with sick in validation, by whom it is "
         "fitted",
-        "3.0 others come on one case of the rarest class",
+        "in training 3 others come on one case of sick",
     ]
 
 
@@ -176,6 +215,10 @@ def test_a_time_to_an_event_has_intervals_where_there_are_events_enough() -> Non
     assert chosen("image", replace(facts(), events=few, **times))["loss"] == "cox"
     choice = chosen("image", replace(facts(), events=many, **times))
     assert choice["loss"] == "hazards" and "data.folds" not in choice and "eval.threshold" not in choice
+    assert (
+        choice["data.batch_size"] == 32
+        and chosen("image", replace(facts(300), events=many, **times))["data.batch_size"] == 16
+    )  # as of classes: intervals need no risk sets
     small = chosen("image", replace(facts(train=70, sick=35), events=few, **times))
     assert small["data.folds"] == 5  # 10 events in the test split
     assert small["data.batch_size"] == 32  # risk sets are those of a batch
