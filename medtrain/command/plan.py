@@ -24,6 +24,7 @@ from medtrain.command.precision import cuda_has_bfloat16
 from medtrain.config.compose import compose, resolved
 from medtrain.config.quote import quote_paths
 from medtrain.core.errors import DataError, UsageError
+from medtrain.data.refusal import BAD_ROWS, LEAKS
 from medtrain.data.rows.manifest import Manifest
 from medtrain.data.source import first_path
 from medtrain.data.split import FOLD_COLUMN, SITE_COLUMN, numbered_parts
@@ -43,8 +44,10 @@ from medtrain.planning import (
 )
 from medtrain.planning.interval import too_few, what_the_test_says
 from medtrain.report.progress import bar
+from medtrain.report.words import count
 from medtrain.target.order import WhichIsPositive
 
+OF_SPLITS = {"patient_leak", "duplicate", "no_split", "unusable"}  # errors that no row is at fault for
 FOLDS, FOLD = "data.folds", "data.fold"
 EPOCHS, BATCH, STEP = "trainer.max_epochs", "data.batch_size", "trainer.accumulate_grad_batches"
 NOT_OF_A_RUN = ("verb", "task", "data", "output", "plan.hours", "plan.steps", "hydra.run.dir", "debug")
@@ -65,7 +68,9 @@ def main(cfg: DictConfig, folder: Path) -> None:
     given = given_in(cfg, words)
     listed, guessed = read_rows(cfg)
     facts = look_at_folds(cfg, listed, given)
-    task = Choice("task", str(cfg.task.name), f"data={cfg.data.name} holds {facts.noun}")
+    own_task = any(word.startswith("task=") for word in words)
+    why = "as the command line has it" if own_task else f"data={cfg.data.name} holds {facts.content}"
+    task = Choice("task", str(cfg.task.name), why)
     choices = fitting((task, *guessed, *choose(str(cfg.task.kind), facts)), given)
     chosen, expected = fit_to_memory(Plan(words, given, facts, choices), lambda cfg: forecast(cfg, folder, start))
     epochs, folds = int(chosen.trainer.max_epochs or 1), folds_of(chosen, facts, given)
@@ -187,7 +192,9 @@ def look(cfg: DictConfig, listed: Manifest, given: Mapping[str, Any]) -> Facts:
     sites = len({site for site in listed.site or () if site})
     fold = "" if cfg.data.get("fold") is None else f"fold {cfg.data.fold} of {len(own_folds) or cfg.data.folds}"
     more: dict[str, Any] = {"fold": fold}
+    by_site = cfg.data.get("split_by") == "site"
     more |= {"official": listed.split is not None, "sites": sites, "weights": weights_here(), "own_folds": own_folds}
+    more |= {"by_site": by_site}
     facts = facts_of(inspection, imbalance_of(inspection), data.noun, machine, **more)
     return facts_with(facts, given)
 
@@ -218,8 +225,10 @@ def refuse_errors(inspection: Inspection) -> None:
     """Refuse data that training would refuse, or that contradict themselves (DataError)."""
     problems = [finding.problem for finding in inspection.findings if finding.problem.severity == "error"]
     if problems:
-        kinds = ", ".join(f"{n:,} {kind}" for kind, n in Counter(p.kind for p in problems).items())
-        raise DataError(f"{len(problems):,} errors in the data ({kinds})", problems)
+        kinds = Counter(problem.kind for problem in problems)
+        shown = ", ".join(f"{n:,} {kind}" for kind, n in kinds.items())
+        advice = [LEAKS] * bool({"patient_leak", "duplicate"} & set(kinds)) + [BAD_ROWS] * bool(set(kinds) - OF_SPLITS)
+        raise DataError(f"{count(len(problems), 'error')} in the data ({shown})", problems, "\n".join(advice))
 
 
 def configuration(plan: Plan) -> DictConfig:

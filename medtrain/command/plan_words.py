@@ -14,7 +14,7 @@ from rich.text import Text
 from medtrain.command.forecast import Forecast
 from medtrain.command.new_experiment import HOME, is_at_home
 from medtrain.planning import Choice, Machine
-from medtrain.report.words import duration
+from medtrain.report.words import count, duration
 from medtrain.target.order import as_items
 
 TOLD = 1.1  # times by which other programs slow the measured steps, from which on that is said
@@ -52,10 +52,11 @@ def measured(expected: Forecast, epochs: int, limits: DictConfig, trainings: int
         machine: whose memory it takes.
     """
     memory = ", ".join(f"{mb / 1000:.1f} GB of {name}" for name, mb in expected.memory_mb.items())
+    steps, planned = count(expected.steps, "step"), count(epochs, "epoch")
     lines = [
-        f"measured over {limits.steps} steps: {_brief(expected.step)} a step, {expected.steps:,} steps an epoch, "
+        f"measured over {limits.steps} steps: {_brief(expected.step)} a step, {steps} an epoch, "
         f"{expected.looks:,} of validation",
-        f"forecast: {_brief(expected.epoch)} an epoch, {duration(expected.total(epochs))} for {epochs} epochs and "
+        f"forecast: {_brief(expected.epoch)} an epoch, {duration(expected.total(epochs))} for {planned} and "
         f"the test, at most; {memory}",
     ]
     if expected.slowed >= TOLD:

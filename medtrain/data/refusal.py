@@ -12,6 +12,8 @@ from medtrain.core.errors import DataError, Problem
 from medtrain.data.rows.manifest import Manifest
 from medtrain.data.settings import skips
 
+BAD_ROWS = "correct them, or leave bad rows out with data.on_bad=skip"
+LEAKS = "data.leakage=drop takes leaked rows out of train and val"
 Bad = Sequence[tuple[int, Problem]]
 APART = 8  # warnings of one kind that are told one by one: of a text of several lines only the first stands in reports
 
@@ -39,10 +41,9 @@ def refuse_or_tell(
     if errors:
         counts = pd.Series([problem.kind for problem in errors]).value_counts()
         summary = f"{len(errors)} problems in the data ({', '.join(f'{n} {kind}' for kind, n in counts.items())}):"
-        advice = "correct them, or leave bad rows out with data.on_bad=skip" if not skip and (bad or faults) else ""
-        if any(leak.severity == "error" for leak in leaks):
-            advice += ("\n" if advice else "") + "data.leakage=drop takes leaked rows out of train and val"
-        raise DataError(summary, errors, advice)
+        advice = [BAD_ROWS] if not skip and (bad or faults) else []
+        advice += [LEAKS] if any(leak.severity == "error" for leak in leaks) else []
+        raise DataError(summary, errors, "\n".join(advice))
     skipped, of_rows = len({row for row, _ in bad}), [problem for _, problem in bad]
     if bad and skipped == total:
         raise DataError(f"none of the {total} rows can be used:", of_rows)

@@ -67,7 +67,8 @@ class Facts:
         boxes: (N, 2) widths and heights of the boxes, in pixels of the files.
         instances: smallest, median and largest bag; empty without.
         features: of an instance.
-        sites: how many there are, 0 where nobody says.
+        sites: how many there are, 0 where nobody says; `by_site` tells that each is tested in turn.
+        with_boxes: training images that show a lesion.
         batch, patch: cases, and voxels along D, H, W, where the person has set them; 0 and empty else.
         weights: option values of `model.weights` that lie on this machine: {model: value}.
         fold: which of how many these are of, in words, where folds are trained; `one_split` the facts of the one split
@@ -98,6 +99,8 @@ class Facts:
     grey: Sequence[float] = ()
     coloured: float = 0.0
     sites: int = 0
+    by_site: bool = False
+    with_boxes: int = 0
     batch: int = 0
     patch: Sequence[int] = ()
     weights: Mapping[str, str] = field(default_factory=dict)
@@ -125,6 +128,11 @@ class Facts:
         if self.exclusive_pair:
             return f"{times} others come on one case of {self.called(name)}"
         return f"the commonest class has {times} times the cases of {self.called(name)}"
+
+    @property
+    def content(self) -> str:
+        """Say what the cases are: volumes, images with boxes."""
+        return self.noun + {"boxes": " with boxes", "mask": " with masks"}.get(self.target, "")
 
     @property
     def exclusive_pair(self) -> bool:
@@ -156,7 +164,8 @@ class Facts:
             for name, row in rows.items():
                 numbers[name] = numbers.get(name, 0) + int(row["images"])
         shown = first_few([f"{name} {n:,}" for name, n in numbers.items()], MOST_CLASSES)
-        return f"{text}; {self.target}" + (f": {shown}" if numbers else "")
+        what = f"{self.target}, {self.noun} that show them" if len(self.boxes) else self.target
+        return f"{text}; {what}" + (f": {shown}" if numbers else "")
 
     @property
     def people(self) -> str:
@@ -210,6 +219,8 @@ def facts_of(inspection: Inspection, by_split: Mapping[str, Counts], noun: str, 
     instances = images.get("instances", {})
     truth = inspection.truth
     sides = () if truth is None else (truth.boxes_M4[:, 2:] - truth.boxes_M4[:, :2]).tolist()
+    training = np.flatnonzero(inspection.cases["split"].to_numpy() == "train")
+    shown = 0 if truth is None else int(np.isin(training, truth.case_M).sum())
     return Facts(
         noun=noun,
         cases={name: int((used["split"] == name).sum()) for name in inspection.splits},
@@ -227,6 +238,7 @@ def facts_of(inspection: Inspection, by_split: Mapping[str, Counts], noun: str, 
         least_extent=of_volumes.get("least_extent_mm", ()),
         giveaways=[f.problem.where for f in inspection.findings if f.problem.kind == "shortcut"],
         boxes=sides,
+        with_boxes=shown,
         instances=[instances[name] for name in ("smallest", "median", "largest")] if instances else (),
         features=int(np.prod(images.get("instance", [0]))) if instances else 0,
         grey=images.get("hounsfield", ()),

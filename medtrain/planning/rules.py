@@ -67,7 +67,10 @@ def sites(facts: Facts) -> Choice | None:
     """Break the results down by site: a model may know a site by its look."""
     few = facts.sites <= limits.MOST_SITES
     what = "figures of each" if few else "too many to read figures of each"
-    why = f"{facts.sites} sites: {what}; data.split_by=site would test on sites that were never seen"
+    unseen = (
+        ", each tested unseen" if facts.by_site else "; data.split_by=site would test on sites that were never seen"
+    )
+    why = f"{facts.sites} sites: {what}{unseen}"
     return Choice("eval.groups", ["site"] * few, why) if facts.sites > 1 else None
 
 
@@ -104,6 +107,8 @@ def box_image_size(facts: Facts) -> Choice | None:
     shape = [min(size, 32 * math.ceil(n * size / side / 32)) for n in facts.size]
     shown = f"here {box_pixels(facts):.0f} px of the network's input"
     why = f"images of {side:.0f} px, one box in twenty below {smallest_box(facts):.0f} px: {shown}"
+    if box_pixels(facts) < limits.TINY_BOX and size < side:
+        why = f"check: {why}; data.image_size={side:.0f} data.tile={size} shows them whole, in as many times the time"
     return Choice("data.image_size", size if shape[0] == shape[1] else shape, why)
 
 

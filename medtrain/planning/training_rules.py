@@ -27,10 +27,9 @@ def sampler(facts: Facts) -> Choice | None:
 @rule("boxes")
 def box_sampler(facts: Facts) -> Choice | None:
     """Keep images without lesions from filling the batches."""
-    with_boxes = max((row["images"] for row in facts.classes.get("train", {}).values()), default=0)
-    if not facts.train or with_boxes == 0 or with_boxes >= facts.train / 4:
+    if not 0 < facts.with_boxes < facts.train / 4:
         return None
-    return Choice("sampler", "negatives", f"{with_boxes:,} of {facts.train:,} training images show a lesion")
+    return Choice("sampler", "negatives", f"{facts.with_boxes:,} of {facts.train:,} training images show a lesion")
 
 
 @rule("image", "volume", "bag")

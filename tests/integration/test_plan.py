@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from medtrain.data.phantom.xray import make_phantom_xray
 from tests.integration.conftest import TINIES, Ran
 
 DATA = {"boxes": "phantom_lesion", "bag": "phantom_slide", "image": "phantom_xray", "volume": "phantom_volume"}
@@ -74,8 +75,19 @@ def test_data_that_training_would_refuse_are_not_planned(medtrain: Callable[...,
     ran = medtrain("plan", "data=image_table", "data.table=t.csv")
     assert ran.code == 1 and "60 missing" in ran.err and not (folder / "medtrain_configs").exists()
     whole = Path(ran.err.rpartition("the whole list: ")[2].strip())
+    assert "data.on_bad=skip" in ran.err and "data.leakage" not in ran.err
     assert len(pd.read_csv(whole)) == 60  # it is still there
     shutil.rmtree(whole.parent)
+
+
+def test_what_to_do_about_patients_at_several_sites_is_said(medtrain: Callable[..., Ran], folder: Path) -> None:
+    make_phantom_xray(folder / "films", patients=24, image_size=32, seed=0)
+    table = pd.read_csv(folder / "films" / "table.csv")
+    table["site"] = ["north", "south"] * (len(table) // 2) + ["north"] * (len(table) % 2)
+    table.to_csv(folder / "films" / "sites.csv", index=False)
+    ran = medtrain("plan", "data=image_table", "data.table=films/sites.csv", "data.split_by=site")
+    assert ran.code == 1 and " patient_leak)" in ran.err and "data.on_bad" not in ran.err
+    assert "data.leakage=drop takes leaked rows out of train and val" in ran.err
 
 
 @pytest.mark.parametrize("loss", ["mse", "gaussian"])

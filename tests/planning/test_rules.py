@@ -81,6 +81,24 @@ def test_boxes_are_shown_large_enough() -> None:
     assert tiny["data.image_size"] == 256 and tiny["model.strides"] == [4, 8, 16, 32]
 
 
+def test_images_with_any_lesion_are_counted() -> None:
+    some = facts(2000, 300, boxes=[(40, 40)], with_boxes=420)  # of the commonest class 300
+    reasons = [c.reason for c in choose("boxes", some) if c.key == "sampler"]
+    assert reasons == ["420 of 2,000 training images show a lesion"]
+    assert "sampler" not in chosen("boxes", replace(some, with_boxes=500))
+    assert "boxes, images that show them: sick " in replace(some, target="boxes").words
+
+
+def test_boxes_too_small_for_what_the_machine_can_look_at_are_marked() -> None:
+    size = next(
+        c for c in choose("boxes", facts(size=(3000, 2500), boxes=[(24, 24)] * 9)) if c.key == "data.image_size"
+    )
+    assert size.value == [512, 448] and size.reason == (
+        "check: images of 3000 px, one box in twenty below 24 px: here 4 px of the network's input; "
+        "data.image_size=3000 data.tile=512 shows them whole, in as many times the time"
+    )
+
+
 def test_folds_test_boxes_too_and_no_auroc_is_told_of_them() -> None:
     few = facts(140, 70, boxes=[(40, 40)])
     reason = next(c.reason for c in choose("boxes", few) if c.key == "data.folds")
@@ -269,6 +287,8 @@ def test_a_bag_of_one_instance_has_nothing_to_pool() -> None:
 
 def test_sites_are_judged_one_by_one() -> None:
     assert chosen("image", facts(sites=3))["eval.groups"] == ["site"] and "eval.groups" not in chosen("image", facts())
+    unseen = next(c for c in choose("image", facts(sites=3, by_site=True)) if c.key == "eval.groups")
+    assert unseen.reason == "3 sites: figures of each, each tested unseen"
     many = next(c for c in choose("image", facts(sites=90)) if c.key == "eval.groups")
     assert many.value == [] and many.reason.startswith("90 sites: too many to read figures of each")
 
