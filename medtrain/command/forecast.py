@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ class Forecast:
         beside: seconds of an epoch beside its batches: its start, metrics, checkpoints.
         once: what the first epoch takes more than the others, and what goes before it.
         start: seconds of Python's imports, and of opening the data as they lie in the cache.
-        test: seconds of the test, its views and the report.
+        test: seconds of the test, its views and the report; `views` those of the views alone.
         memory_mb: largest memory of the process, and of the GPU.
         remarks: what the training will say of its data: covariates, the plan of masks, horizons, approximations.
         slowed: by how many times other programs have slowed the measured steps; that is in no other number.
@@ -57,12 +57,17 @@ class Forecast:
     test: float
     memory_mb: dict[str, float]
     slowed: float
+    views: float = 0.0
     remarks: tuple[str, ...] = ()
 
     @property
     def epoch(self) -> float:
         """Give the seconds of an epoch."""
         return self.beside + self.steps * self.step + self.looks * self.look
+
+    def without_views(self) -> Forecast:
+        """Give the same without views in the test."""
+        return replace(self, test=self.test - self.views, views=0.0)
 
     def total(self, epochs: int) -> float:
         """Give the seconds of a training and its test."""
@@ -137,13 +142,16 @@ class Stopwatch(pl.Callback):
         return max(0.0, seconds - sum(usual) - self.other())
 
 
-def forecast(cfg: DictConfig, folder: Path, start: float = 0.0) -> Forecast:
+def forecast(cfg: DictConfig, folder: Path, start: float = 0.0, processes: int = 1) -> Forecast:
     """Build what would be trained, train it for a few steps, and count.
+
+    It is measured in one process. Of several, each takes its part of an epoch, as quickly as one alone.
 
     Args:
         cfg: of the training; `plan.steps` are measured.
         folder: for what Lightning writes; it can go afterwards.
         start: seconds of the imports, which this process has behind it.
+        processes: that will train.
     """
     reading = Clock()
     data = build.data(cfg)
@@ -152,7 +160,7 @@ def forecast(cfg: DictConfig, folder: Path, start: float = 0.0) -> Forecast:
     data.spec = build.with_loss(cfg, data.spec)
     task = build.task(cfg, data.spec, training=True, counts=train_counts(data))
     task.truth = data.truth
-    steps, looks = len(data.train_dataloader()), len(data.val_dataloader())
+    steps, looks = (math.ceil(len(made()) / processes) for made in (data.train_dataloader, data.val_dataloader))
     clock = Clock()
     trainer, watch = build.trainer(_short(cfg, steps), folder, training=True), Stopwatch(clock)
     silent = [callback for callback in trainer.callbacks if not isinstance(callback, Progress | Speed)]  # type: ignore[attr-defined]
@@ -160,6 +168,7 @@ def forecast(cfg: DictConfig, folder: Path, start: float = 0.0) -> Forecast:
     clock.start()
     trainer.fit(task, datamodule=data)
     look = watch.usual(watch.looked)
+    test, views = _test_seconds(cfg, data, look, processes)
     return Forecast(
         step=watch.usual(watch.trained),
         look=look,
@@ -168,7 +177,8 @@ def forecast(cfg: DictConfig, folder: Path, start: float = 0.0) -> Forecast:
         beside=watch.other(),
         once=watch.once(),
         start=start + (0.0 if data.decoded else prepared),  # what was decoded now, the training finds in the cache
-        test=_test_seconds(cfg, data, look),
+        test=test,
+        views=views,
         memory_mb={name: mb + DRAWN_MB * (name == "process") for name, mb in peak_memory_mb().items()},
         slowed=clock.slowed(),
         remarks=_remarks(data, steps),
@@ -188,21 +198,30 @@ def _short(cfg: DictConfig, steps: int) -> DictConfig:
     wanted = int(cfg.plan.steps) + WARM
     batches = max(1, min(steps, math.ceil(wanted / EPOCHS)))
     epochs = min(max(EPOCHS, math.ceil(wanted / batches)), MOST_EPOCHS)
+    devices = cfg.trainer.devices
+    first = list(devices)[:1] if OmegaConf.is_list(devices) else 1
+    alone = {"devices": first, "num_nodes": 1, "strategy": "auto"}
     short = cfg.copy()
     with open_dict(short):
         short.trainer = OmegaConf.merge(
-            cfg.trainer, {"max_epochs": epochs, "limit_train_batches": batches, "limit_val_batches": batches}
+            cfg.trainer, alone | {"max_epochs": epochs, "limit_train_batches": batches, "limit_val_batches": batches}
         )
         short.logger = {name: node for name, node in cfg.logger.items() if name in FILES}
     return short
 
 
-def _test_seconds(cfg: DictConfig, data: Data, look: float) -> float:
-    """Count the test, with its views and repeated passes, and what comes after it; no test case is looked at."""
+def _test_seconds(cfg: DictConfig, data: Data, look: float, processes: int) -> tuple[float, float]:
+    """Count the test, with its views and repeated passes, and what comes after it; no test case is looked at.
+
+    Returns:
+        its seconds, and those of the views among them.
+    """
     cases = {name: len(data.rows(name)) for name in ("train", "val", "test")}
-    a_case = look * len(data.val_dataloader()) / max(1, cases["val"])
-    passes = 1 + int(cfg.eval.get("tta") or 0) + int(cfg.eval.get("mc_dropout") or 0)
+    a_case = look * len(data.val_dataloader()) / max(1, cases["val"]) / processes
+    views = int(cfg.eval.get("tta") or 0)
+    passes = 1 + views + int(cfg.eval.get("mc_dropout") or 0)
     judged = cases["val"] + cases["test"]
     seen = judged + (cases["train"] if data.spec.target.looks_back else 0)
     drawn = DRAWN + PICTURED * (data.truth is not None)
-    return passes * a_case * seen + JUDGED * judged * int(cfg.eval.bootstrap) / 2000 + drawn
+    seconds = passes * a_case * seen + JUDGED * judged * int(cfg.eval.bootstrap) / 2000 + drawn
+    return seconds, views * a_case * seen

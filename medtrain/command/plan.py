@@ -31,6 +31,7 @@ from medtrain.data.split import FOLD_COLUMN, SITE_COLUMN, numbered_parts
 from medtrain.inspection import Inspection, inspect_data
 from medtrain.io.cache_root import cache_root
 from medtrain.io.files import write_text
+from medtrain.launch import ranks
 from medtrain.planning import (
     Choice,
     Facts,
@@ -38,6 +39,7 @@ from medtrain.planning import (
     choose,
     facts_of,
     fit_to_time,
+    fit_views_to_time,
     fitting,
     measured_machine,
     rules,
@@ -50,6 +52,7 @@ from medtrain.target.order import WhichIsPositive
 OF_SPLITS = {"patient_leak", "duplicate", "no_split", "unusable"}  # errors that no row is at fault for
 FOLDS, FOLD = "data.folds", "data.fold"
 EPOCHS, BATCH, STEP = "trainer.max_epochs", "data.batch_size", "trainer.accumulate_grad_batches"
+TTA = "eval.tta"
 NOT_OF_A_RUN = ("verb", "task", "data", "output", "plan.hours", "plan.steps", "hydra.run.dir", "debug")
 
 
@@ -68,17 +71,17 @@ def main(cfg: DictConfig, folder: Path) -> None:
     given = given_in(cfg, words)
     listed, guessed = read_rows(cfg)
     facts = look_at_folds(cfg, listed, given)
-    own_task = any(word.startswith("task=") for word in words)
-    why = "as the command line has it" if own_task else f"data={cfg.data.name} holds {facts.content}"
-    task = Choice("task", str(cfg.task.name), why)
+    task = Choice("task", str(cfg.task.name), f"data={cfg.data.name} holds {facts.content}")
     choices = fitting((task, *guessed, *choose(str(cfg.task.kind), facts)), given)
-    chosen, expected = fit_to_memory(Plan(words, given, facts, choices), lambda cfg: forecast(cfg, folder, start))
-    epochs, folds = int(chosen.trainer.max_epochs or 1), folds_of(chosen, facts, given)
-    choices.setdefault(EPOCHS, Choice(EPOCHS, epochs, f"what task={cfg.task.name} has by default"))
-    trainings = max(1, len(folds))
-    shorter = fit_to_time(epochs, expected.epoch, expected.total(0), trainings, float(cfg.plan.hours))
-    if shorter and EPOCHS not in given:
-        choices[EPOCHS], epochs = shorter, int(shorter.value)
+    plan, processes = Plan(words, given, facts, choices), facts.machine.processes
+    chosen, expected = fit_to_memory(plan, lambda cfg: forecast(cfg, folder, start, processes))
+    folds = folds_of(chosen, facts, given)
+    choices.setdefault(
+        EPOCHS, Choice(EPOCHS, int(chosen.trainer.max_epochs or 1), f"what task={cfg.task.name} has by default")
+    )
+    trainings, hours = max(1, len(folds)), float(cfg.plan.hours)
+    expected = fit_to_hours(plan, expected, trainings, hours)
+    epochs = int(given.get(EPOCHS) or choices[EPOCHS].value)
     title = f"Planned for {cfg.data.name}: {sum(facts.cases.values()):,} {facts.noun} ({facts.splits})"
     write_text(output, as_experiment(title, str(cfg.task.name), str(cfg.data.name), given, list(choices.values())))
     console = Console()
@@ -87,7 +90,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     grown = f"cache: {(size(cache) - before) / 1e6:,.0f} MB more in {cache}, which all trainings on these data share"
     says = [text for text in (what_the_test_says(facts, trainings), too_few(facts)) if text]
     forecasts = measured(expected, epochs, chosen.plan, trainings, facts.machine)
-    room = float(cfg.plan.hours) * 3600 / expected.total(epochs)
+    room = hours * 3600 / expected.total(epochs)
     for line in (*expected.remarks, *says, grown, *forecasts, *command(output, folds, int(room))):
         console.print(Text(line), soft_wrap=True)
 
@@ -133,6 +136,25 @@ def fit_to_memory(plan: Plan, measure: Callable[[DictConfig], Forecast]) -> tupl
             if STEP not in plan.given:
                 parts = whole // (size // 2)
                 plan.choices[STEP] = Choice(STEP, parts, f"steps of {whole} cases, as if they had fitted")
+
+
+def fit_to_hours(plan: Plan, expected: Forecast, trainings: int, hours: float) -> Forecast:
+    """Leave out views of the test, then epochs, for which there is no time, and give what is expected then.
+
+    Args:
+        plan: whose choices change.
+        expected: of a training as it is planned, and of `trainings` of them.
+        hours: there are.
+    """
+    choices, given = plan.choices, plan.given
+    one_view = fit_views_to_time(expected.views, trainings, hours)
+    if one_view and TTA in choices and TTA not in given:
+        choices[TTA], expected = one_view, expected.without_views()
+    planned = int(choices[EPOCHS].value)
+    shorter = fit_to_time(planned, expected.epoch, expected.total(0), trainings, hours)
+    if shorter and EPOCHS not in given:
+        choices[EPOCHS] = shorter
+    return expected
 
 
 def given_in(cfg: DictConfig, words: Sequence[str]) -> dict[str, Any]:
@@ -188,6 +210,7 @@ def look(cfg: DictConfig, listed: Manifest, given: Mapping[str, Any]) -> Facts:
         str(gpu.name) if gpu else None,
         gpu.total_memory / 1e9 if gpu else 0.0,
         cuda_has_bfloat16(),
+        ranks.wanted(cfg),
     )
     sites = len({site for site in listed.site or () if site})
     fold = "" if cfg.data.get("fold") is None else f"fold {cfg.data.fold} of {len(own_folds) or cfg.data.folds}"

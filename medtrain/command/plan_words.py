@@ -59,6 +59,9 @@ def measured(expected: Forecast, epochs: int, limits: DictConfig, trainings: int
         f"forecast: {_brief(expected.epoch)} an epoch, {duration(expected.total(epochs))} for {planned} and "
         f"the test, at most; {memory}",
     ]
+    if machine.processes > 1:
+        alone = f"measured in one of {machine.processes} processes, of which each is taken to be as quick as that one"
+        lines.append(f"{alone}; memory is that of one")
     if expected.slowed >= TOLD:
         lines.append(
             f"other programs use these cores too: just now all takes {expected.slowed:.1f} times as long; the "

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy.stats
 from numpy.typing import NDArray
 
 from medtrain.core.errors import Problem
@@ -27,6 +28,7 @@ from medtrain.io.volume import OBLIQUE
 from medtrain.metric import auroc
 
 SHORTCUT = 0.7  # AUROC from which on something else than the picture tells the classes apart
+CORRELATED, CHANCE = 0.35, 3.0  # the same of ranks of a quantity, and standard errors from which on it is no chance
 FAR = 4.0  # times the median that a spacing or an extent may be, either way
 AXES = ("D", "H", "W")
 SAMPLED = 200  # volumes whose grey levels are looked at, about
@@ -61,6 +63,8 @@ def inspect(data: VolumeData, near: bool = True, progress: Bars = no_bar) -> Ins
     used = table.split[row_N] != ""
     table.findings += shortcuts(geometry(cases), table.labels[row_N], data.spec.classes, used)
     of_row = dict(zip(rows, cases, strict=True))
+    if "values" in data.spec.target.forms:
+        table.findings += correlates(geometry(cases), table.manifest.targets[row_N], data.spec.classes, used)
     if near:
         table.findings += _alike(of_row, table, data.form, progress("comparing"))
     return table.outcome(
@@ -95,13 +99,38 @@ def shortcuts(
         for what, values in features.items():
             area = auroc(values[used], labels_NC[used, number])
             if np.isfinite(area) and max(area, 1 - area) >= SHORTCUT:
-                detail = (
-                    f"{what} alone tells {name!r} from the rest with an AUROC of {max(area, 1 - area):.3f}: a model "
-                    "can learn it in place of what the volumes show; give all inputs one extent (data.fov, data.center)"
-                    " and try data.control=constant and noise"
-                )
-                findings.append(Finding(Problem("shortcut", what, detail, "warning")))
+                tells = f"tells {name!r} from the rest with an AUROC of {max(area, 1 - area):.3f}"
+                findings.append(_shortcut(what, tells))
     return findings
+
+
+def correlates(
+    features: dict[str, NDArray[np.float64]], values: NDArray[Any], names: Sequence[str], used: NDArray[np.bool_]
+) -> list[Finding]:
+    """Warn where a feature goes with a quantity: as far as no chance explains, and as closely as `SHORTCUT` would be.
+
+    Args:
+        values: (N,) or (N, V) of the quantities `names`, NaN where unknown.
+    """
+    findings = []
+    for name, value_N in zip(names, np.asarray(values, np.float64).reshape(len(used), -1).T, strict=True):
+        known = used & np.isfinite(value_N)
+        least = max(CORRELATED, CHANCE / np.sqrt(max(1, known.sum() - 1)))
+        for what, feature_N in features.items():
+            if known.sum() < 3 or not (np.ptp(feature_N[known]) and np.ptp(value_N[known])):
+                continue
+            rho = float(scipy.stats.spearmanr(feature_N[known], value_N[known]).statistic)
+            if abs(rho) >= least:
+                findings.append(_shortcut(what, f"goes with {name!r} (Spearman's correlation {rho:.2f})"))
+    return findings
+
+
+def _shortcut(what: str, tells: str) -> Finding:
+    detail = (
+        f"{what} alone {tells}: a model can learn it in place of what the volumes show; give all inputs one extent "
+        "(data.fov, data.center) and try data.control=constant and noise"
+    )
+    return Finding(Problem("shortcut", what, detail, "warning"))
 
 
 def _in_space(case: Case) -> list[list[float]]:

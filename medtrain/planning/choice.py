@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from medtrain.planning.facts import Facts
+from medtrain.planning.limits import MOST_VIEWING
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,19 @@ def _serves(choice: Choice, theirs: Collection[str], given: Collection[str]) -> 
     """Tell whether the choice of a key still makes sense beside groups and keys that the person has set."""
     beneath = any(key.startswith(f"{choice.key}.") for key in given)
     return choice.key.partition(".")[0] not in theirs and not beneath and not set(choice.goes_with) & set(given)
+
+
+def fit_views_to_time(views: float, trainings: int, hours: float) -> Choice | None:
+    """Test by one view of a case, where several would take the time that training needs.
+
+    Args:
+        views: seconds of the test that more views than one take, measured.
+        trainings, hours: as of `fit_to_time`.
+    """
+    took = trainings * views / 3600
+    if took <= MOST_VIEWING * hours:
+        return None
+    return Choice("eval.tta", 0, f"eight more looks in the test would take {took:.1f} h, plan.hours={hours:g}")
 
 
 def fit_to_time(planned: int, epoch: float, rest: float, trainings: int, hours: float) -> Choice | None:

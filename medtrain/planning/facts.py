@@ -30,6 +30,7 @@ class Machine:
         memory_gb: of the machine.
         gpu: name of the first GPU, None without one; `gpu_gb` its memory.
         half: the GPU computes in bfloat16.
+        processes: that train together, one a device; each takes batches of its own.
     """
 
     cores: int
@@ -37,11 +38,14 @@ class Machine:
     gpu: str | None = None
     gpu_gb: float = 0.0
     half: bool = False
+    processes: int = 1
 
     @property
     def words(self) -> str:
         """Say what it is in a few words."""
-        return f"{self.gpu} ({self.gpu_gb:.0f} GB)" if self.gpu else f"{self.cores} cores, no GPU"
+        if not self.gpu:
+            return f"{count(self.cores, 'core')}, no GPU"
+        return f"{self.processes} x " * (self.processes > 1) + f"{self.gpu} ({self.gpu_gb:.0f} GB)"
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class Facts:
         least_extent: in mm along D, H, W, that all volumes have; empty without.
         grey: the Hounsfield units between which all but one in a hundred voxels lie; empty where values are others.
         coloured: the files of pictures whose channels differ, as a share.
-        giveaways: what tells the classes apart without the picture, such as ``the extent along D``.
+        giveaways: what tells the classes apart without the picture, and how well: ``the extent along D alone tells ...``.
         boxes: (N, 2) widths and heights of the boxes, in pixels of the files.
         instances: smallest, median and largest bag; empty without.
         features: of an instance.
@@ -236,7 +240,7 @@ def facts_of(inspection: Inspection, by_split: Mapping[str, Counts], noun: str, 
         size=of_volumes.get("voxels") or images.get("size", {}).get("median", ()),
         spacing=of_volumes.get("spacing_mm", ()),
         least_extent=of_volumes.get("least_extent_mm", ()),
-        giveaways=[f.problem.where for f in inspection.findings if f.problem.kind == "shortcut"],
+        giveaways=[f.problem.detail.partition(":")[0] for f in inspection.findings if f.problem.kind == "shortcut"],
         boxes=sides,
         with_boxes=shown,
         instances=[instances[name] for name in ("smallest", "median", "largest")] if instances else (),
@@ -256,7 +260,7 @@ def takes_policy(target: Target, policy: str) -> bool:
     return True
 
 
-def measured_machine(gpu: str | None, gpu_gb: float, half: bool) -> Machine:
+def measured_machine(gpu: str | None, gpu_gb: float, half: bool, processes: int) -> Machine:
     """Measure this machine; what it has as a GPU says torch."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    return Machine(cores(), memory, gpu, gpu_gb, half)
+    return Machine(cores(), memory, gpu, gpu_gb, half, processes)

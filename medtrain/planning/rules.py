@@ -169,7 +169,9 @@ def same_extent(facts: Facts) -> list[Choice]:
     value = [math.floor(10 * mm) / 10 for mm in facts.least_extent]
     deep = value[0] / facts.spacing[0] if len(facts.spacing) == 3 else math.inf
     thin = deep < limits.THIN
-    tells = f"{telling(facts)} alone tells the classes apart: no more than all volumes show"
+    tells = f"{telling(facts)}: no more than all volumes show"
+    if facts.unit.lower() in limits.LENGTHS:
+        tells = f"check: {tells}, whatever is larger"
     return [
         Choice("data.fov", value, tells),
         Choice("data.center", "volume", "one input a case, around its middle: a grid would show its extent"),

@@ -41,7 +41,7 @@ def by_intervals(facts: Facts) -> bool:
 
 
 def telling(facts: Facts) -> str:
-    """Name the extent that alone tells the classes apart, '' where none does."""
+    """Say which extent alone tells the classes apart and how well, '' where none does."""
     return next((name for name in facts.giveaways if name.startswith(("the extent", "the size"))), "")
 
 
@@ -51,7 +51,7 @@ def patch_size(facts: Facts) -> list[int]:
 
 
 def batch_size(facts: Facts) -> int:
-    """Count the cases of a batch: as many as leave an epoch sixteen steps; of volumes, as their patches are large."""
+    """Count the cases of a process's batch: as many as leave an epoch sixteen steps; fewer of large patches."""
     if facts.batch:
         return facts.batch
     size = 8 if len(facts.boxes) else 64 if small(facts) else 32
@@ -60,9 +60,14 @@ def batch_size(facts: Facts) -> int:
         size = PATCH_BATCH[1] if telling(facts) else 2 ** int(math.log2(min(room, PATCH_BATCH[1])))
     least = LEAST_BATCH // 2 if len(facts.boxes) else LEAST_BATCH
     by_risk_sets = bool(facts.events) and not by_intervals(facts)  # which are those of a batch
-    while size > least and facts.train / size < 16 and not by_risk_sets:
+    while size > least and facts.train / (size * facts.machine.processes) < 16 and not by_risk_sets:
         size //= 2
     return size
+
+
+def step_size(facts: Facts) -> int:
+    """Count the cases of a step: a batch of each process."""
+    return batch_size(facts) * facts.machine.processes
 
 
 def film_network(facts: Facts) -> str:

@@ -11,7 +11,7 @@ from medtrain.planning import limits
 from medtrain.planning.choice import Choice, rule
 from medtrain.planning.facts import Facts
 from medtrain.planning.rules import ALL
-from medtrain.planning.sizes import batch_size, small
+from medtrain.planning.sizes import batch_size, small, step_size
 from medtrain.report.words import count
 
 
@@ -85,8 +85,9 @@ def volume_augmentation(facts: Facts) -> Choice:
 @rule("image", "boxes", "volume")
 def batch(facts: Facts) -> Choice:
     """Take batches that leave an epoch at least sixteen steps, where these are not too small to learn from."""
-    steps = count(math.ceil(facts.train / batch_size(facts)), "step")
-    return Choice("data.batch_size", batch_size(facts), f"{steps} an epoch of {facts.train:,}")
+    steps = count(math.ceil(facts.train / step_size(facts)), "step")
+    each = f", for each of {facts.machine.processes} processes" * (facts.machine.processes > 1)
+    return Choice("data.batch_size", batch_size(facts), f"{steps} an epoch of {facts.train:,}{each}")
 
 
 @rule(*ALL)
@@ -99,7 +100,7 @@ def precision(facts: Facts) -> Choice | None:
 @rule("image", "volume", "boxes")
 def epochs(facts: Facts) -> Choice:
     """Train for as many steps as such networks take to settle."""
-    size = batch_size(facts)
+    size = step_size(facts)
     number = min(max(math.ceil(limits.STEPS * size / max(1, facts.train)), limits.EPOCHS[0]), limits.EPOCHS[1])
     why = f"{number * math.ceil(facts.train / size):,} steps of {size} {facts.noun}"
     return Choice("trainer.max_epochs", number, why)
@@ -108,7 +109,7 @@ def epochs(facts: Facts) -> Choice:
 @rule("image", "volume", "boxes")
 def averaging(facts: Facts) -> list[Choice]:
     """Judge weights averaged over a few epochs: of few validation cases the best epoch is often the luckiest."""
-    steps = max(1, facts.train // batch_size(facts))
+    steps = max(1, facts.train // step_size(facts))
     decay = round(1 - 1 / min(max(2 * steps, 50), 1000), 4)
     length = 1 / (1 - decay)
     return [

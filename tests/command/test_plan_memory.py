@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from medtrain.command import plan as module
 from medtrain.command.forecast import Forecast
-from medtrain.command.plan import Plan, facts_with, fit_to_memory
+from medtrain.command.plan import Plan, facts_with, fit_to_hours, fit_to_memory
 from medtrain.command.plan_words import measured
 from medtrain.core.errors import UsageError
 from medtrain.planning import Choice, Facts, Machine, choose
@@ -76,6 +76,17 @@ def test_memory_that_the_machine_lacks_is_told() -> None:
     small, large = (measured(EXPECTED, 3, limits, 1, Machine(cores=2, memory_gb=gb)) for gb in (2.1, 16))
     assert small[-1] == "check: 2.0 GB of the 2.1 GB that this machine has"
     assert not any("that this machine has" in line for line in large)
+
+
+def test_views_go_before_epochs_and_stay_where_the_person_has_set_them() -> None:
+    slow = replace(EXPECTED, test=7202.0, views=7200.0)
+    for given, views, epochs in (({}, 0, 50), ({"eval.tta": 8}, None, 1)):
+        own = plan(given)
+        own.choices["trainer.max_epochs"] = Choice("trainer.max_epochs", 50, "x")
+        own.choices |= {"eval.tta": Choice("eval.tta", 8, "x")} if not given else {}
+        left = fit_to_hours(own, slow, 1, 1.0)
+        assert own.choices["trainer.max_epochs"].value == epochs and left.test == (2.0 if views == 0 else 7202.0)
+        assert views is None or own.choices["eval.tta"].value == views
 
 
 def test_sizes_that_the_person_has_set_count_in_place_of_measured_ones() -> None:

@@ -11,7 +11,7 @@ from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
 from medtrain.inspection import inspect_data
-from medtrain.inspection.volumes import shortcuts
+from medtrain.inspection.volumes import correlates, shortcuts
 from tests.data.test_volume_data import volumes
 from tests.volumes import nodules, save
 
@@ -24,6 +24,20 @@ def test_what_gives_classes_away_is_measured() -> None:
     (found,) = shortcuts({"extent": -telling, "noise": silent}, labels_NC, ("benign", "malignant"), used)
     assert f"AUROC of {roc_auc_score(label, telling):.3f}" in found.problem.detail
     assert found.problem.kind == "shortcut"
+
+
+def test_what_goes_with_a_quantity_is_measured() -> None:
+    draw = np.random.default_rng(0)
+    value = draw.normal(0, 1, 300)
+    features = {"extent": -np.exp(value + draw.normal(0, 1, 300)), "noise": draw.normal(0, 1, 300)}
+    features["alike"] = np.ones(300)
+    value[:5] = np.nan
+    used = np.arange(300) < 290
+    (found,) = correlates(features, value, ["diameter_mm"], used)
+    rho = pd.Series(features["extent"][5:290]).rank().corr(pd.Series(value[5:290]).rank())
+    assert found.problem.kind == "shortcut" and found.problem.where == "extent"
+    assert rho < -0.6 and f"goes with 'diameter_mm' (Spearman's correlation {rho:.2f})" in found.problem.detail
+    assert not correlates(features, value, ["diameter_mm"], np.arange(300) < 12)  # of seven cases it may be chance
 
 
 def test_a_table_of_volumes(tmp_path: Path) -> None:

@@ -80,6 +80,17 @@ def test_data_that_training_would_refuse_are_not_planned(medtrain: Callable[...,
     shutil.rmtree(whole.parent)
 
 
+def test_what_several_processes_will_train_is_measured_in_one(medtrain: Callable[..., Ran], folder: Path) -> None:
+    words = [word for word in TINIES["image"] if not word.startswith((*NOT_PLANNED, "trainer", "data.batch_size"))]
+    two = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
+    ran = medtrain("plan", "data=phantom_xray", *words, *two, "plan.steps=2")
+    assert ran.code == 0, ran.out + ran.err
+    text = (folder / "medtrain_configs" / "experiment" / "phantom_xray.yaml").read_text()
+    assert "for each of 2 processes" in text and "measured in one of 2 processes" in ran.out
+    content = yaml.safe_load(text)
+    assert {"override /trainer": "ddp"} in content["defaults"] and content["trainer"]["devices"] == 2
+
+
 def test_what_to_do_about_patients_at_several_sites_is_said(medtrain: Callable[..., Ran], folder: Path) -> None:
     make_phantom_xray(folder / "films", patients=24, image_size=32, seed=0)
     table = pd.read_csv(folder / "films" / "table.csv")

@@ -9,7 +9,16 @@ import pytest
 import yaml
 
 from medtrain.metric.precision import expected_precision
-from medtrain.planning import Choice, Facts, Machine, as_experiment, choose, fit_to_time, fitting
+from medtrain.planning import (
+    Choice,
+    Facts,
+    Machine,
+    as_experiment,
+    choose,
+    fit_to_time,
+    fit_views_to_time,
+    fitting,
+)
 from medtrain.planning.interval import too_few, what_the_test_says
 
 CPU = Machine(cores=4, memory_gb=16)
@@ -203,6 +212,10 @@ def test_volumes_whose_extent_gives_the_class_away_are_shown_alike() -> None:
     assert choice["data.fov"] == [2.5, 22.4, 22.4] and "data.patch_size" not in choice
     assert (choice["data.center"], choice["data.patches_per_volume"], choice["data.batch_size"]) == ("volume", 1, 32)
     assert "data.fov" not in chosen("volume", facts(size=(64.0, 64.0, 64.0), giveaways=["the spacing along D"]))
+    size = replace(given, classes={}, unit="mm", target="value")
+    assert {c.key: c.reason for c in choose("volume", size)}["data.fov"] == (
+        "check: the extent along D: no more than all volumes show, whatever is larger"
+    )
     two = chosen("volume", replace(given, spacing=(1.25, 0.7, 0.7)))
     assert (two["augment.tilt"], two["augment.blur"]) == (0.0, 0.0) and "augment.tilt" not in choice
 
@@ -216,6 +229,25 @@ def test_a_training_is_shortened_to_the_time_there_is() -> None:
     assert folds is not None and folds.value == 20 and folds.reason.startswith("40 epochs")
     never = fit_to_time(40, 360, 9000, 1, 1.0)
     assert never is not None and never.value == 1
+
+
+def test_views_of_the_test_are_left_out_where_they_take_the_time_of_training() -> None:
+    assert fit_views_to_time(900, 1, 1.0) is None  # a quarter of the hour
+    for seconds, trainings in ((901, 1), (181, 5)):
+        one = fit_views_to_time(seconds, trainings, 1.0)
+        assert one is not None and (one.key, one.value) == ("eval.tta", 0)
+        assert one.reason == "eight more looks in the test would take 0.3 h, plan.hours=1"
+
+
+def test_a_step_of_several_processes_is_a_batch_of_each() -> None:
+    eight = replace(GPU, processes=8)
+    choices = {c.key: c for c in choose("image", facts(70_000, 30_000, eight))}
+    assert choices["data.batch_size"].value == 32
+    assert choices["data.batch_size"].reason == "274 steps an epoch of 70,000, for each of 8 processes"
+    assert choices["trainer.max_epochs"].reason == "2,740 steps of 256 images"
+    assert choices["model"].reason.startswith("8 x A100 (40 GB)")
+    few = chosen("image", facts(2000, 1000, eight))
+    assert (few["data.batch_size"], chosen("image", facts(2000, 1000, GPU))["data.batch_size"]) == (8, 32)
 
 
 def test_the_experiment_leaves_to_the_person_what_they_have_set() -> None:
