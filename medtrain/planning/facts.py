@@ -67,7 +67,7 @@ class Facts:
         least_extent: in mm along D, H, W, that all volumes have; empty without.
         grey: the Hounsfield units between which all but one in a hundred voxels lie; empty where values are others.
         coloured: the files of pictures whose channels differ, as a share.
-        giveaways: what tells the classes apart without the picture, and how well: ``the extent along D alone tells ...``.
+        giveaways: what tells the classes apart without the picture, and how well: ``the extent along D alone ...``.
         boxes: (N, 2) widths and heights of the boxes, in pixels of the files.
         instances: smallest, median and largest bag; empty without.
         features: of an instance.
