@@ -58,8 +58,8 @@ def folds(facts: Facts) -> Choice | None:
     whole = classes[name] if name else 0 if classes else sum(split.patients.values())
     if tested >= needed or whole < enough:
         return None
-    told = [what_the_test_says(split, number, name) for number in (1, limits.FOLDS)]
-    return Choice("data.folds", limits.FOLDS, "; ".join(told))
+    reasons = [what_the_test_says(split, number, name) for number in (1, limits.FOLDS)]
+    return Choice("data.folds", limits.FOLDS, "; ".join(reasons))
 
 
 @rule("image", "volume", "bag")

@@ -86,8 +86,8 @@ def volume_augmentation(facts: Facts) -> Choice:
 def batch(facts: Facts) -> Choice:
     """Take batches that leave an epoch at least sixteen steps, where these are not too small to learn from."""
     steps = count(math.ceil(facts.train / step_size(facts)), "step")
-    each = f", for each of {facts.machine.processes} processes" * (facts.machine.processes > 1)
-    return Choice("data.batch_size", batch_size(facts), f"{steps} an epoch of {facts.train:,}{each}")
+    apiece = f", for each of {facts.machine.processes} processes" * (facts.machine.processes > 1)
+    return Choice("data.batch_size", batch_size(facts), f"{steps} an epoch of {facts.train:,}{apiece}")
 
 
 @rule(*ALL)
