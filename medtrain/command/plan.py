@@ -22,6 +22,7 @@ from medtrain.command.opening import imbalance_of
 from medtrain.command.plan_words import as_word, choices_table, command, measured
 from medtrain.command.precision import cuda_has_bfloat16
 from medtrain.config.compose import compose, resolved
+from medtrain.config.folder import absolute_paths
 from medtrain.config.quote import quote_paths
 from medtrain.core.errors import DataError, UsageError
 from medtrain.data.refusal import BAD_ROWS, LEAKS
@@ -219,7 +220,9 @@ def look(cfg: DictConfig, listed: Manifest, given: Mapping[str, Any]) -> Facts:
     more |= {"official": listed.split is not None, "sites": sites, "weights": weights_here(), "own_folds": own_folds}
     more |= {"by_site": by_site}
     facts = facts_of(inspection, imbalance_of(inspection), data.noun, machine, **more)
-    return facts_with(facts, given)
+    simple = str(cfg.encoder._target_).endswith(".descriptor") if getattr(data, "encoder", None) else False
+    known = replace(facts, simple_features=facts.features * (simple and not data.synthetic))
+    return facts_with(known, given)
 
 
 def facts_with(facts: Facts, given: Mapping[str, Any]) -> Facts:
@@ -227,8 +230,20 @@ def facts_with(facts: Facts, given: Mapping[str, Any]) -> Facts:
     sides = {2: given.get("data.image_size") if not len(facts.boxes) else None, 3: given.get("data.patch_size")}
     side = sides.get(len(facts.size))
     whole = [side] * len(facts.size) if isinstance(side, int) else list(side or ())
-    own = replace(facts, batch=int(given.get(BATCH) or 0))
+    own = in_spacing(facts, given.get("data.spacing"))
+    centred = bool(given.get("data.fov") or given.get("data.crop_foreground"))
+    centred = centred or given.get("data.center") not in (None, "none")
+    own = replace(own, batch=int(given.get(BATCH) or 0), spaced=bool(given.get("data.spacing")), centred=centred)
     return replace(own, patch=whole) if len(whole) == 3 else replace(own, size=whole or own.size)
+
+
+def in_spacing(facts: Facts, spacing: Any) -> Facts:
+    """Count voxels in the spacing that the person has set, one number or one along D, H, W, in place of the files'."""
+    if not spacing or len(facts.size) != 3 or len(facts.spacing) != 3:
+        return facts
+    steps = [float(step) for step in (spacing if isinstance(spacing, list) else [spacing] * 3)]
+    voxels = [n * old / new for n, old, new in zip(facts.size, facts.spacing, steps, strict=True)]
+    return replace(facts, size=voxels, spacing=steps)
 
 
 def own_folds_of(cfg: DictConfig, listed: Manifest) -> list[int]:
@@ -266,7 +281,9 @@ def configuration(plan: Plan) -> DictConfig:
     folds = plan.given.get(FOLDS, FOLDS in plan.choices)
     fold = [f"data.fold={(*plan.facts.own_folds, 0)[0]}"] * bool(folds and FOLD not in plan.given)
     composition = compose([*quote_paths(own_words, False), *own, *fold, "verb=train"], signatures=True)
-    return resolved(composition.cfg)
+    cfg = resolved(composition.cfg)
+    absolute_paths(cfg)
+    return cfg
 
 
 def folds_of(cfg: DictConfig, facts: Facts, given: Mapping[str, Any]) -> list[int]:

@@ -64,7 +64,8 @@ class Facts:
         one_class: a case has one class at most, so that a batch can hold all classes.
         size: the median side along H, W in pixels, or D, H, W in voxels; empty without.
         spacing: the median in mm along D, H, W; empty without.
-        least_extent: in mm along D, H, W, that all volumes have; empty without.
+        least_extent: in mm along D, H, W, that all volumes have; `usual_extent` that nine in ten don't exceed; empty
+            without.
         grey: the Hounsfield units between which all but one in a hundred voxels lie; empty where values are others.
         coloured: the files of pictures whose channels differ, as a share.
         giveaways: what tells the classes apart without the picture, and how well: ``the extent along D alone ...``.
@@ -74,6 +75,8 @@ class Facts:
         sites: how many there are, 0 where nobody says; `by_site` tells that each is tested in turn.
         with_boxes: training images that show a lesion.
         batch, patch: cases, and voxels along D, H, W, where the person has set them; 0 and empty else.
+        spaced, centred: the person has set the spacing; where in a volume to look.
+        simple_features: how many numbers stand for a tile of a real slide, where these are colour and texture alone.
         weights: option values of `model.weights` that lie on this machine: {model: value}.
         fold: which of how many these are of, in words, where folds are trained; `one_split` the facts of the one split
             that these folds are planned in place of.
@@ -96,6 +99,7 @@ class Facts:
     size: Sequence[float] = ()
     spacing: Sequence[float] = ()
     least_extent: Sequence[float] = ()
+    usual_extent: Sequence[float] = ()
     giveaways: Sequence[str] = ()
     boxes: Sequence[Sequence[float]] = ()
     instances: Sequence[float] = ()
@@ -107,6 +111,9 @@ class Facts:
     with_boxes: int = 0
     batch: int = 0
     patch: Sequence[int] = ()
+    spaced: bool = False
+    centred: bool = False
+    simple_features: int = 0
     weights: Mapping[str, str] = field(default_factory=dict)
     fold: str = ""
     one_split: Facts | None = None
@@ -240,6 +247,7 @@ def facts_of(inspection: Inspection, by_split: Mapping[str, Counts], noun: str, 
         size=of_volumes.get("voxels") or images.get("size", {}).get("median", ()),
         spacing=of_volumes.get("spacing_mm", ()),
         least_extent=of_volumes.get("least_extent_mm", ()),
+        usual_extent=of_volumes.get("usual_extent_mm", ()),
         giveaways=[f.problem.detail.partition(":")[0] for f in inspection.findings if f.problem.kind == "shortcut"],
         boxes=sides,
         with_boxes=shown,

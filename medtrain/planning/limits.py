@@ -4,7 +4,7 @@ from __future__ import annotations
 
 FEW_EVENTS = 40  # patients of the rarest class (with the event) in the test split, below which folds test all of them
 FEW_TESTED = 20  # the same of all patients, where there are no classes
-FOLDS = 5
+FOLDS = 5  # of which each can test a patient of a class that has as many
 FEW = 1000  # cases to train on, below which augmentation is strong
 MANY = 10_000  # the same, from which on weights of other pictures give little, and one test split is large enough
 UNEQUAL = 10.0  # others on one of a class, from which on the sampler balances (docs/imbalance.md)
@@ -14,6 +14,7 @@ FEW_TIMES = 50  # events to train on, below which ten intervals of time have too
 STEPS = 1500  # of the optimizer, from which on small networks gain little
 EPOCHS = (10, 100)
 MANY_PATCHES = 8  # of a case, from which on most may show nothing of what its label says
+WHOLE = (64, 128)  # voxels a side in which a case is shown as a whole then: without a GPU, and with one
 SMALLEST_BOX = 16  # pixels of the network's input that the fifth percentile of boxes should have
 TINY_BOX = 8  # the same, below which a map of stride 8 has no point in it
 CROP = 100.0  # mm that a crop around a lesion has at most along its longest side

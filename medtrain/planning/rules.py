@@ -14,11 +14,14 @@ from medtrain.planning.choice import Choice, rule
 from medtrain.planning.facts import Facts
 from medtrain.planning.interval import what_the_test_says
 from medtrain.planning.sizes import (
+    as_a_whole,
     box_pixels,
     box_side,
     by_intervals,
+    coarser,
     film_network,
     patch_size,
+    patches,
     small,
     smallest_box,
     telling,
@@ -52,7 +55,7 @@ def folds(facts: Facts) -> Choice | None:
     split = facts.one_split or facts
     if split.official or not split.cases.get("test") or split.train >= limits.MANY:
         return None
-    classes, enough = split.with_class(*split.cases), 2 * limits.FOLDS
+    classes, enough = split.with_class(*split.cases), limits.FOLDS
     name, events = split.rarest("test", least=0 if split.exclusive_pair else enough)
     tested, needed = (events, limits.FEW_EVENTS) if name else (split.patients.get("test", 0), limits.FEW_TESTED)
     whole = classes[name] if name else 0 if classes else sum(split.patients.values())
@@ -154,9 +157,16 @@ def detector(facts: Facts) -> list[Choice]:
 
 @rule("volume")
 def spacing(facts: Facts) -> Choice | None:
-    """Bring volumes to one spacing, the one that half of them have."""
+    """Bring volumes to one spacing, the one that half of them have, or so coarse that they are seen as a whole."""
     if len(facts.spacing) != 3:
         return None
+    if as_a_whole(facts):
+        own = " x ".join(f"{step:.3g}" for step in facts.spacing)
+        why = (
+            f"check: at the median spacing of {own} mm a case is {patches(facts):,} patches, each of which learns the "
+            "label of the whole; so it is seen at once. A finding of a few voxels takes data.center=mask, or crops"
+        )
+        return Choice("data.spacing", coarser(facts), why)
     value = [round(float(step), 3) for step in facts.spacing]
     return Choice("data.spacing", value, "the median spacing, so that a voxel means the same in all volumes")
 
@@ -181,19 +191,25 @@ def same_extent(facts: Facts) -> list[Choice]:
 
 
 @rule("volume")
-def patch(facts: Facts) -> Choice | None:
-    """Take patches no larger than most volumes are; say so where a case is many of them."""
+def patch(facts: Facts) -> list[Choice]:
+    """Take patches no larger than most volumes are, or one that is the whole; say so where a case is many of them."""
     if len(facts.size) != 3 or telling(facts):
-        return None
+        return []
     size = patch_size(facts)
+    if as_a_whole(facts):
+        extent = " x ".join(f"{mm:.0f}" for mm in facts.usual_extent)
+        return [
+            Choice("data.patch_size", size, f"no more than {extent} mm in nine of ten volumes, in whole steps of 8"),
+            Choice("data.center", "volume", "one input a case, around its middle"),
+            Choice("data.patches_per_volume", 1, "the whole is one input"),
+        ]
     why = f"volumes of {' x '.join(f'{n:.0f}' for n in facts.size)} voxels (median), in whole steps of 8"
-    many = math.prod(math.ceil(n / side) for n, side in zip(facts.size, size, strict=True))
-    if many >= limits.MANY_PATCHES:
+    if patches(facts) >= limits.MANY_PATCHES and not facts.centred:
         why = (
-            f"check: {why}: a case is judged by about {many:,} patches, each of which learns the label of the whole: a "
-            "coarser data.spacing shows more at once, data.center=mask or data.crop_foreground=true where to look"
+            f"check: {why}: a case is judged by about {patches(facts):,} patches, each of which learns the label of "
+            "the whole: a coarser data.spacing shows more at once"
         )
-    return Choice("data.patch_size", size, why)
+    return [Choice("data.patch_size", size, why)]
 
 
 @rule("volume")
@@ -218,6 +234,17 @@ def volume_network(facts: Facts) -> Choice:
     """Take a 3D network that so many cases can fill."""
     name = "resnet18_3d" if facts.machine.gpu and facts.train >= 300 else "resnet10_3d"
     return Choice("model", name, f"{facts.machine.words}, {facts.trained} to train on")
+
+
+@rule("bag")
+def encoder(facts: Facts) -> Choice | None:
+    """Say what slides are seen by, where it is no network that has learned from slides."""
+    if not facts.simple_features:
+        return None
+    why = f"check: {facts.simple_features} numbers of colour and texture a tile, for first tries"
+    return Choice(
+        "encoder", "descriptor", f"{why}; encoder=uni encoder.weights=FILE or the like have learned from slides"
+    )
 
 
 @rule("bag")

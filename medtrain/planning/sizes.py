@@ -7,7 +7,17 @@ import math
 import numpy as np
 
 from medtrain.planning.facts import Facts
-from medtrain.planning.limits import FEW_TIMES, LEAST_BATCH, PATCH, PATCH_BATCH, SIZES, SMALL, SMALLEST_BOX
+from medtrain.planning.limits import (
+    FEW_TIMES,
+    LEAST_BATCH,
+    MANY_PATCHES,
+    PATCH,
+    PATCH_BATCH,
+    SIZES,
+    SMALL,
+    SMALLEST_BOX,
+    WHOLE,
+)
 
 
 def small(facts: Facts) -> bool:
@@ -47,7 +57,34 @@ def telling(facts: Facts) -> str:
 
 def patch_size(facts: Facts) -> list[int]:
     """Give the sides of patches no larger than most volumes are, in whole steps of 8 voxels; or those that are set."""
-    return list(facts.patch) or [int(min(PATCH, max(8, 8 * math.ceil(n / 8)))) for n in facts.size]
+    if as_a_whole(facts):
+        return [eights(mm / step) for mm, step in zip(facts.usual_extent, coarser(facts), strict=True)]
+    return list(facts.patch) or [min(PATCH, eights(n)) for n in facts.size]
+
+
+def eights(side: float) -> int:
+    """Round a side up to whole steps of 8 voxels."""
+    return max(8, 8 * math.ceil(round(side, 2) / 8))
+
+
+def patches(facts: Facts) -> int:
+    """Count the patches by which a case is judged, at its own spacing."""
+    sides = list(facts.patch) or [min(PATCH, eights(n)) for n in facts.size]
+    return math.prod(math.ceil(n / side) for n, side in zip(facts.size, sides, strict=True))
+
+
+def as_a_whole(facts: Facts) -> bool:
+    """Tell whether volumes are so many patches that they are better seen as a whole, in coarser voxels."""
+    measured = len(facts.size) == len(facts.usual_extent) == len(facts.spacing) == 3
+    free = not (facts.patch or facts.spaced or facts.centred or telling(facts))
+    return measured and free and patches(facts) >= MANY_PATCHES
+
+
+def coarser(facts: Facts) -> list[float]:
+    """Give the spacing in mm at which nine in ten volumes are seen as a whole, no finer than their own."""
+    side = WHOLE[bool(facts.machine.gpu)]
+    wanted = [max(own, mm / side) for own, mm in zip(facts.spacing, facts.usual_extent, strict=True)]
+    return [math.ceil(100 * mm) / 100 for mm in wanted]
 
 
 def batch_size(facts: Facts) -> int:
@@ -56,7 +93,7 @@ def batch_size(facts: Facts) -> int:
         return facts.batch
     size = 8 if len(facts.boxes) else 64 if small(facts) else 32
     if len(facts.size) == 3:
-        room = max(1, PATCH_BATCH[0] * PATCH**3 // math.prod(patch_size(facts)))
+        room = max(PATCH_BATCH[0], PATCH_BATCH[0] * PATCH**3 // math.prod(patch_size(facts)))
         size = PATCH_BATCH[1] if telling(facts) else 2 ** int(math.log2(min(room, PATCH_BATCH[1])))
     least = LEAST_BATCH // 2 if len(facts.boxes) else LEAST_BATCH
     by_risk_sets = bool(facts.events) and not by_intervals(facts)  # which are those of a batch

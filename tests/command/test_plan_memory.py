@@ -99,6 +99,13 @@ def test_sizes_that_the_person_has_set_count_in_place_of_measured_ones() -> None
     patches = facts_with(volumes, {"data.patch_size": [16, 32, 32]})
     assert (list(patches.patch), list(patches.size)) == ([16, 32, 32], [64, 64, 64])
     assert {choice.key: choice.value for choice in choose("volume", patches)}["data.batch_size"] == 32
+    for spacing, size in ((2, [32, 32, 32]), ([0.5, 1, 2], [128, 64, 32])):
+        spaced = facts_with(volumes, {"data.spacing": spacing})
+        assert list(spaced.size) == size and spaced.spaced and not spaced.centred
+    assert (
+        facts_with(volumes, {"data.center": "mask"}).centred
+        and not facts_with(volumes, {"data.center": "none"}).centred
+    )
     boxes = facts_with(replace(films, boxes=[(40, 40)]), {"data.image_size": 320})
     assert list(boxes.size) == [900, 1000]  # in whose pixels boxes are
     assert facts_with(films, {}) == films

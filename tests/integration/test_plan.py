@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from medtrain.data.phantom.xray import make_phantom_xray
+from tests.data.boxes import forty, make_coco
 from tests.integration.conftest import TINIES, Ran
 
 DATA = {"boxes": "phantom_lesion", "bag": "phantom_slide", "image": "phantom_xray", "volume": "phantom_volume"}
@@ -89,6 +90,14 @@ def test_what_several_processes_will_train_is_measured_in_one(medtrain: Callable
     assert "for each of 2 processes" in text and "measured in one of 2 processes" in ran.out
     content = yaml.safe_load(text)
     assert {"override /trainer": "ddp"} in content["defaults"] and content["trainer"]["devices"] == 2
+
+
+def test_pictures_are_found_from_the_folder_in_which_one_stands(medtrain: Callable[..., Ran], folder: Path) -> None:
+    make_coco(folder / "films", forty())
+    ran = medtrain("plan", "data=coco", "data.root=films", "data.image_size=64", "data.num_workers=0", "plan.steps=2")
+    assert ran.code == 0 and "data=coco holds images with boxes" in ran.out, ran.out + ran.err
+    planned = yaml.safe_load((folder / "medtrain_configs" / "experiment" / "films.yaml").read_text())
+    assert planned["data"]["root"] == str(folder / "films")
 
 
 def test_what_to_do_about_patients_at_several_sites_is_said(medtrain: Callable[..., Ran], folder: Path) -> None:

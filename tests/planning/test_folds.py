@@ -25,7 +25,7 @@ def test_folds_test_boxes_too_and_no_auroc_is_told_of_them() -> None:
 
 
 def test_a_class_of_very_few_does_not_keep_the_others_from_folds() -> None:
-    numbers = {"mass": (140, 20, 40), "nodule": (70, 10, 20), "hernia": (3, 1, 1)}
+    numbers = {"mass": (140, 20, 40), "nodule": (70, 10, 20), "hernia": (2, 1, 1)}
     folds = next(c for c in choose("image", with_classes(numbers)) if c.key == "data.folds")
     assert folds.reason.startswith("the test split holds 20 images with nodule")
     assert "; 5 folds test 100 images with nodule" in folds.reason

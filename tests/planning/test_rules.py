@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import pytest
 import yaml
 
 from medtrain.planning import Choice, Facts, as_experiment, choose, fitting
-from tests.planning.written_facts import GPU, chosen, facts
+from tests.planning.written_facts import CPU, GPU, chosen, facts
 
 
 def test_films_on_a_cpu_are_smaller_than_on_a_gpu() -> None:
@@ -55,6 +57,35 @@ def test_patches_are_no_larger_than_volumes() -> None:
     choice = chosen("volume", facts(train=100, sick=50, size=(20.0, 130.0, 130.0), spacing=(2.5, 0.7, 0.7)))
     assert choice["data.patch_size"] == [24, 64, 64] and choice["data.spacing"] == [2.5, 0.7, 0.7]
     assert choice["augment"] == "volume_strong" and choice["model"] == "resnet10_3d"
+
+
+CHESTS = {"size": (400.0, 512.0, 512.0), "spacing": (1.0, 0.7, 0.7), "usual_extent": (420.0, 380.0, 358.4)}
+
+
+def test_cases_of_many_patches_are_seen_as_a_whole() -> None:
+    cpu, gpu = ({c.key: c for c in choose("volume", facts(400, 200, m, **CHESTS))} for m in (CPU, GPU))
+    assert cpu["data.spacing"].value == [6.57, 5.94, 5.6] and cpu["data.patch_size"].value == [64, 64, 64]
+    assert gpu["data.spacing"].value == [3.29, 2.97, 2.8] and gpu["data.patch_size"].value == [128, 128, 128]
+    assert (gpu["data.center"].value, gpu["data.patches_per_volume"].value) == ("volume", 1)
+    assert gpu["data.batch_size"].value == 4  # what doesn't fit into the GPU is halved later
+    assert "at the median spacing of 1 x 0.7 x 0.7 mm a case is 448 patches" in cpu["data.spacing"].reason
+    thick = facts(400, 200, size=(40.0, 512.0, 512.0), spacing=(8.0, 0.7, 0.7), usual_extent=(328.0, 358.0, 358.0))
+    choice = chosen("volume", thick)
+    assert choice["data.spacing"] == [8.0, 5.6, 5.6] and choice["data.patch_size"] == [48, 64, 64]
+
+
+@pytest.mark.parametrize("own", [{"spaced": True}, {"centred": True}, {"patch": [64, 64, 64]}])
+def test_where_a_person_looks_stays(own: dict[str, Any]) -> None:
+    choices = {c.key: c for c in choose("volume", facts(400, 200, **CHESTS, **own))}
+    assert "data.center" not in choices and choices["data.spacing"].value == [1.0, 0.7, 0.7]
+    assert choices["data.patch_size"].reason.startswith("check:") == ("centred" not in own)
+
+
+def test_slides_seen_by_colour_alone_are_marked() -> None:
+    bags = facts(size=(), instances=(1, 4, 40), features=46, simple_features=46)
+    reason = next(c.reason for c in choose("bag", bags) if c.key == "encoder")
+    assert reason.startswith("check: 46 numbers of colour and texture a tile")
+    assert "encoder" not in chosen("bag", replace(bags, simple_features=0))
 
 
 def test_volumes_whose_extent_gives_the_class_away_are_shown_alike() -> None:
