@@ -16,7 +16,6 @@ from rich.table import Table
 from rich.text import Text
 
 from medtrain.command.counted import note_sweep, split_of, tests_of_splits
-from medtrain.command.search import close
 from medtrain.config.compose import Composition
 from medtrain.config.runs import in_order
 from medtrain.config.trials import chooser, plan_of
@@ -55,6 +54,8 @@ def main(verb: Verb, look_up: LookUp, composition: Composition, command: Callabl
         return slurm_job.submitted(sweep)
     failed = outcome(sweep)
     if is_search(composition.cfg) and code not in STOPPED:  # failed trials are told and not fatal
+        from medtrain.command.search import close  # late: it imports all that looks at data
+
         return close(plan_of(composition.cfg, (), (), sweep), command)
     return code if code in STOPPED else int(failed)
 

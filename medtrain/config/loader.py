@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from copy import copy, deepcopy
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from hydra._internal import defaults_list as hydra_lists
@@ -95,15 +95,21 @@ for _source in (_UsersFiles, _OthersFiles):
 class _Repository(ConfigRepository):
     """Files that are read once a command: Hydra parses all of them anew for each job of a sweep, several times."""
 
-    parsed: dict[str, ConfigResult | None]
+    parsed: dict[str, ConfigResult]
+    packaged: ClassVar[dict[tuple[str, ...], dict[str, ConfigResult]]] = {}  # what no command changes
 
     def initialize_sources(self, config_search_path: ConfigSearchPath) -> None:
         super().initialize_sources(config_search_path)
-        self.parsed = {}
+        sources = self.get_sources()
+        alone = {source.scheme() for source in sources} <= {"pkg", "structured"}
+        self.parsed = self.packaged.setdefault(tuple(map(str, sources)), {}) if alone else {}
 
     def load_config(self, config_path: str) -> ConfigResult | None:
         if config_path not in self.parsed:
-            self.parsed[config_path] = super().load_config(config_path)
+            result = super().load_config(config_path)
+            if result is None or result.path.startswith("structured:"):  # no file: a saved run, say
+                return result
+            self.parsed[config_path] = result
         return deepcopy(self.parsed[config_path])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Repository:
@@ -177,7 +183,9 @@ def _composed(folder: Path | None, words: Sequence[str], run_mode: RunMode) -> D
     path = create_config_search_path(f"pkg://{search.PACKAGE}")
     if folder is not None:
         path.prepend("user", f"{_UsersFiles.scheme()}://{folder}")
-    return ConfigLoaderImpl(config_search_path=path).load_configuration(search.PRIMARY, list(words), run_mode)
+    plain = ConfigLoaderImpl(config_search_path=path)
+    plain.repository = _Repository(path)
+    return plain.load_configuration(search.PRIMARY, list(words), run_mode)
 
 
 @cache

@@ -14,7 +14,7 @@ import threading
 
 from medtrain.launch import spared
 
-BEGINNING = 50_000  # objects more, of Python's 700, before the collector looks: what is refused by then can still go
+BEGINNING = 1_000_000  # objects more, of Python's 700, before the collector looks; a training imports half as many
 _usual: tuple[int, int, int] | None = None
 
 

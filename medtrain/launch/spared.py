@@ -23,6 +23,7 @@ SPARED: Mapping[str, Mapping[str, str]] = {
     "torchmetrics": {"Metric": ".utilities.checks", "MetricCollection": ".collections", "__version__": ".__about__"},
     "torch._dynamo": dict.fromkeys(("OptimizedModule", "disable", "graph_break"), UNCOMPILED),
     "torch._dynamo.utils": {"is_compile_supported": UNCOMPILED},
+    "torch.utils.flop_counter": {"FlopCounterMode": UNCOMPILED},  # which knows the kernels of Triton
 }
 """{package: {name: the module that has it; with a dot before it, a file of the package}}"""
 

@@ -47,3 +47,8 @@ def graph_break(msg: str = "") -> None:
 def is_compile_supported(device_type: Any) -> Any:
     """Ask the compiler whether it knows a device."""
     return spared.whole(f"{COMPILER}.utils").is_compile_supported(device_type)
+
+
+def FlopCounterMode(*args: Any, **more: Any) -> Any:
+    """Count operations, those of the compiler's kernels too."""
+    return spared.whole("torch.utils.flop_counter").FlopCounterMode(*args, **more)

@@ -38,10 +38,10 @@ def test_a_training_on_bags_imports_nothing_that_only_other_cases_need() -> None
         "from medtrain.launch import imports\n"
         "imports.begin()\n"
         "import medtrain.command.probe, medtrain.command.train, medtrain.task.mil.module, medtrain.data.batches.bags\n"
-        "import medtrain.loss, medtrain.model\n"
+        "import medtrain.command.sweep, medtrain.loss, medtrain.model\n"
         "medtrain.model.gated_attention_mil, medtrain.loss.cross_entropy\n"
         "others = ('captum', 'gdcm', 'imagehash', 'nibabel', 'pydicom', 'scipy.stats', 'shapely', 'sklearn')\n"
-        "compiler = {'sympy', 'torch._dynamo.config', 'torch._inductor', 'torch.fx.experimental.symbolic_shapes'}\n"
+        "compiler = {'sympy', 'torch._dynamo.config', 'torch._inductor', 'torch.fx.experimental.symbolic_shapes', 'triton'}\n"
         "print(sorted(sys.modules.keys() & {*others, *compiler, 'surface_distance', 'torchvision', 'transformers'}))"
     )
     assert printed(script) == "[]\n"

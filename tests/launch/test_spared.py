@@ -109,3 +109,13 @@ def test_what_is_kept_from_the_compiler_before_it_is_there_stays_so() -> None:
         "print(whole(torch.zeros(1)).item(), sorted(seen & {'sin', 'cos', 'tan', 'exp'}))"
     )
     assert printed(script).split() == ["apart", "0.0", "1.0", "['cos',", "'tan']"]
+
+
+def test_operations_are_counted_as_ever() -> None:
+    script = BEGUN + (
+        "from torch.utils.flop_counter import FlopCounterMode\n"
+        "with FlopCounterMode(display=False) as counter:\n"
+        "    torch.ones(2, 3) @ torch.ones(3, 4)\n"
+        "print(counter.get_total_flops())"
+    )
+    assert int(printed(script)) == 2 * 2 * 3 * 4
