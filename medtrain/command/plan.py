@@ -42,6 +42,7 @@ from medtrain.planning import (
     fit_to_time,
     fit_views_to_time,
     fitting,
+    folds_or_time,
     measured_machine,
     rules,
 )
@@ -72,15 +73,23 @@ def main(cfg: DictConfig, folder: Path) -> None:
     given = given_in(cfg, words)
     listed, guessed = read_rows(cfg)
     facts = look_at_folds(cfg, listed, given)
-    task = Choice("task", str(cfg.task.name), f"data={cfg.data.name} holds {facts.content}")
-    choices = fitting((task, *guessed, *choose(str(cfg.task.kind), facts)), given)
-    plan, processes = Plan(words, given, facts, choices), facts.machine.processes
-    chosen, expected = fit_to_memory(plan, lambda cfg: forecast(cfg, folder, start, processes))
-    folds = folds_of(chosen, facts, given)
-    choices.setdefault(
-        EPOCHS, Choice(EPOCHS, int(chosen.trainer.max_epochs or 1), f"what task={cfg.task.name} has by default")
-    )
-    trainings, hours = max(1, len(folds)), float(cfg.plan.hours)
+    hours = float(cfg.plan.hours)
+
+    def measured_plan(facts: Facts) -> tuple[Plan, DictConfig, Forecast]:
+        task = Choice("task", str(cfg.task.name), f"data={cfg.data.name} holds {facts.content}")
+        choices = fitting((task, *guessed, *choose(str(cfg.task.kind), facts)), given)
+        plan, processes = Plan(words, given, facts, choices), facts.machine.processes
+        chosen, expected = fit_to_memory(plan, lambda cfg: forecast(cfg, folder, start, processes))
+        epochs = Choice(EPOCHS, int(chosen.trainer.max_epochs or 1), f"what task={cfg.task.name} has by default")
+        choices.setdefault(EPOCHS, epochs)
+        return plan, chosen, expected
+
+    plan, chosen, expected = measured_plan(facts)
+    if hurry := no_time_for_folds(plan, expected, hours):
+        facts = replace(facts.one_split or facts, hurry=hurry)
+        plan, chosen, expected = measured_plan(facts)
+    choices, folds = plan.choices, folds_of(chosen, facts, given)
+    trainings = max(1, len(folds))
     expected = fit_to_hours(plan, expected, trainings, hours)
     epochs = int(given.get(EPOCHS) or choices[EPOCHS].value)
     title = f"Planned for {cfg.data.name}: {sum(facts.cases.values()):,} {facts.noun} ({facts.splits})"
@@ -137,6 +146,14 @@ def fit_to_memory(plan: Plan, measure: Callable[[DictConfig], Forecast]) -> tupl
             if STEP not in plan.given:
                 parts = whole // (size // 2)
                 plan.choices[STEP] = Choice(STEP, parts, f"steps of {whole} cases, as if they had fitted")
+
+
+def no_time_for_folds(plan: Plan, expected: Forecast, hours: float) -> str:
+    """Say why one split is trained in place of the folds of a plan; '' where there is time, or a person has set it."""
+    if plan.facts.one_split is None or EPOCHS in plan.given:
+        return ""
+    epochs, folds = int(plan.choices[EPOCHS].value), int(plan.choices[FOLDS].value)
+    return folds_or_time(epochs, expected.epoch, expected.without_views().total(0), folds, hours)
 
 
 def fit_to_hours(plan: Plan, expected: Forecast, trainings: int, hours: float) -> Forecast:
@@ -278,7 +295,7 @@ def configuration(plan: Plan) -> DictConfig:
     own_words = [word for word in plan.words if word.lstrip("+").partition("=")[0] != "verb"]
     chosen = [choice for choice in plan.choices.values() if choice.key not in plan.given]
     own = [f"{choice.key}={as_word(choice.value)}" for choice in chosen]
-    folds = plan.given.get(FOLDS, FOLDS in plan.choices)
+    folds = plan.given[FOLDS] if FOLDS in plan.given else FOLDS in plan.choices and plan.choices[FOLDS].value
     fold = [f"data.fold={(*plan.facts.own_folds, 0)[0]}"] * bool(folds and FOLD not in plan.given)
     composition = compose([*quote_paths(own_words, False), *own, *fold, "verb=train"], signatures=True)
     cfg = resolved(composition.cfg)

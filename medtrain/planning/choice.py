@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from medtrain.planning.facts import Facts
-from medtrain.planning.limits import MOST_VIEWING
+from medtrain.planning.limits import FEWEST_EPOCHS, MOST_VIEWING
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,24 @@ def _serves(choice: Choice, theirs: Collection[str], given: Collection[str]) -> 
     return choice.key.partition(".")[0] not in theirs and not beneath and not set(choice.goes_with) & set(given)
 
 
+def folds_or_time(planned: int, epoch: float, rest: float, folds: int, hours: float) -> str:
+    """Say why one split is trained rather than folds that would hardly learn; '' where they do, or it doesn't either.
+
+    Args:
+        planned, epoch, rest, hours: as of `fit_to_time`.
+        folds: that would be trained.
+    """
+    left, alone = _epochs_in(hours / folds, epoch, rest), min(planned, _epochs_in(hours, epoch, rest))
+    if left >= FEWEST_EPOCHS * planned or alone <= left:
+        return ""
+    short = f"{folds} folds would leave {left} of {planned} epochs each, plan.hours={hours:g}"
+    return f"check: {short}; one split has up to {alone}"
+
+
+def _epochs_in(hours: float, epoch: float, rest: float) -> int:
+    return max(1, int((hours * 3600 - rest) / max(epoch, 1e-9)))
+
+
 def fit_views_to_time(views: float, trainings: int, hours: float) -> Choice | None:
     """Test by one view of a case, where several would take the time that training needs.
 
@@ -95,7 +113,7 @@ def fit_to_time(planned: int, epoch: float, rest: float, trainings: int, hours: 
     Returns:
         None where they suffice; the reason is marked as one to be read where fewer than half of the epochs are left.
     """
-    room = max(1, int((hours * 3600 / trainings - rest) / max(epoch, 1e-9)))
+    room = _epochs_in(hours / trainings, epoch, rest)
     if room >= planned:
         return None
     whole = trainings * (planned * epoch + rest) / 3600

@@ -79,7 +79,7 @@ class Facts:
         simple_features: how many numbers stand for a tile of a real slide, where these are colour and texture alone.
         weights: option values of `model.weights` that lie on this machine: {model: value}.
         fold: which of how many these are of, in words, where folds are trained; `one_split` the facts of the one split
-            that these folds are planned in place of.
+            that these folds are planned in place of; `hurry` why there is no time for folds.
         machine: what there is to train on.
     """
 
@@ -117,6 +117,7 @@ class Facts:
     weights: Mapping[str, str] = field(default_factory=dict)
     fold: str = ""
     one_split: Facts | None = None
+    hurry: str = ""
 
     @property
     def train(self) -> int:

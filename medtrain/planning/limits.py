@@ -22,6 +22,7 @@ THIN = 5  # sections, below which a tilt leaves the volume
 COARSE = 100  # patients of the rarest class in validation, below which the loss chooses the epoch
 BY_LOSS = {"monitor": "val_loss", "mode": "min"}
 COLOURED = 0.5  # of the pictures that were looked at
+FEWEST_EPOCHS = 0.25  # of those planned, below which folds give way to one split that has more
 MOST_VIEWING = 0.25  # of the time there is, for views of cases in the test
 SIZES = (64, 96, 128, 224, 320, 512, 640, 768, 1024)
 WINDOW = (-1000.0, 2000.0)  # Hounsfield units: air, and denser than bone

@@ -49,6 +49,8 @@ def loss(facts: Facts) -> Choice | None:
 @rule(*ALL)
 def folds(facts: Facts) -> Choice | None:
     """Test every case once where one test split would say too little, and so many trainings are worth it."""
+    if facts.hurry:
+        return Choice("data.folds", None, facts.hurry)
     if facts.own_folds and not facts.official:
         number = len(facts.own_folds)
         return Choice("data.folds", number, f"each of the data's own {number} parts is tested once")

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from medtrain.command import plan as module
 from medtrain.command.forecast import Forecast
-from medtrain.command.plan import Plan, facts_with, fit_to_hours, fit_to_memory
+from medtrain.command.plan import Plan, facts_with, fit_to_hours, fit_to_memory, no_time_for_folds
 from medtrain.command.plan_words import measured
 from medtrain.core.errors import UsageError
 from medtrain.planning import Choice, Facts, Machine, choose
@@ -76,6 +76,22 @@ def test_memory_that_the_machine_lacks_is_told() -> None:
     small, large = (measured(EXPECTED, 3, limits, 1, Machine(cores=2, memory_gb=gb)) for gb in (2.1, 16))
     assert small[-1] == "check: 2.0 GB of the 2.1 GB that this machine has"
     assert not any("that this machine has" in line for line in large)
+
+
+def test_folds_that_a_person_or_their_data_have_chosen_stay() -> None:
+    slow = replace(EXPECTED, steps=6000)  # 600 s an epoch: six in an hour, one of each fold
+    own = plan()
+    own.choices |= {
+        "trainer.max_epochs": Choice("trainer.max_epochs", 50, "x"),
+        "data.folds": Choice("data.folds", 5, "x"),
+    }
+    assert no_time_for_folds(own, slow, 1.0) == ""
+    own.facts = replace(own.facts, one_split=own.facts)
+    assert no_time_for_folds(own, slow, 1.0).endswith(
+        "5 folds would leave 1 of 50 epochs each, plan.hours=1; one split has up to 5"
+    )
+    own.given = {"trainer.max_epochs": 50}
+    assert no_time_for_folds(own, slow, 1.0) == ""
 
 
 def test_views_go_before_epochs_and_stay_where_the_person_has_set_them() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from medtrain.planning import choose, fit_to_time, fit_views_to_time
+from medtrain.planning import choose, fit_to_time, fit_views_to_time, folds_or_time
 from tests.planning.written_facts import GPU, chosen, facts, with_classes
 
 
@@ -85,6 +85,18 @@ def test_a_training_is_shortened_to_the_time_there_is() -> None:
     assert folds is not None and folds.value == 20 and folds.reason.startswith("40 epochs")
     never = fit_to_time(40, 360, 9000, 1, 1.0)
     assert never is not None and never.value == 1
+
+
+def test_folds_give_way_to_one_split_where_they_would_hardly_learn() -> None:
+    # an hour: of five folds each has 12 minutes, and with 2 for the rest 10 epochs of a minute
+    assert folds_or_time(40, 60, 120, 5, 1.0) == ""
+    assert folds_or_time(41, 60, 120, 5, 1.0) == (
+        "check: 5 folds would leave 10 of 41 epochs each, plan.hours=1; one split has up to 41"
+    )
+    assert folds_or_time(100, 4000, 120, 5, 1.0) == ""  # one epoch, either way
+    split = facts(140, 70, hurry="check: no time")
+    folds = next(c for c in choose("image", split) if c.key == "data.folds")
+    assert (folds.value, folds.reason) == (None, "check: no time")
 
 
 def test_views_of_the_test_are_left_out_where_they_take_the_time_of_training() -> None:
