@@ -4,10 +4,10 @@
     python scripts/benchmarks/volume.py FOLDER [--volumes 12] [--size 96 192 192] [--seconds 10] [--workers 2]
 
 Loader only, the same .nii.gz files, resampled to 1.5 mm and windowed, patches of 64 x 64 x 64, four a volume and visit,
-one after the other in one run, each in a process of its own that has imported its libraries. The first epoch holds
-whatever a loader prepares; later epochs are counted for some seconds, one at least. Memory is the proportional set size
-(/proc/PID/smaps_rollup, Pss) of the process and its workers at the end, above that before the start: shared pages
-count once.
+one after the other in one run, each in a process of its own that has imported its libraries and has its settings. The
+first epoch holds whatever a loader prepares; later epochs are counted for some seconds, one at least. Memory is the
+proportional set size (/proc/PID/smaps_rollup, Pss) of the process and its workers at the end, above that before the
+start: shared pages count once.
 
 Heavy packages are imported where they are used: processes that read volumes import this file too, as they import the
 command `medtrain`, which is light.
@@ -44,7 +44,7 @@ def write_volumes(folder: Path, count: int, size: list[int]) -> list[Path]:
     return files
 
 
-def medtrain_loader(files: list[Path], place: Path, workers: int) -> Any:
+def medtrain_loader(files: list[Path], place: Path, workers: int) -> Callable[[], Any]:
     import pandas as pd
 
     from medtrain.command.build import plain
@@ -60,14 +60,18 @@ def medtrain_loader(files: list[Path], place: Path, workers: int) -> Any:
     cfg = plain(compose(words).cfg.data)
     cfg |= {"cache_dir": str(place / "cache"), "spacing": SPACING, "window": list(WINDOW)}
     cfg |= {"patch_size": PATCH, "patches_per_volume": EACH, "batch_size": 2, "num_workers": workers}
-    data = VolumeData(cfg, fixed=Fixed(all_test=True))
-    data.prepare()
-    data.cases["split"] = "train"
-    return data.train_dataloader()
+
+    def begin() -> Any:
+        data = VolumeData(cfg, fixed=Fixed(all_test=True))
+        data.prepare()
+        data.cases["split"] = "train"
+        return data.train_dataloader()
+
+    return begin
 
 
-def monai_loader(kind: str) -> Callable[[list[Path], Path, int], Any]:
-    def build(files: list[Path], place: Path, workers: int) -> Any:
+def monai_loader(kind: str) -> Callable[[list[Path], Path, int], Callable[[], Any]]:
+    def build(files: list[Path], place: Path, workers: int) -> Callable[[], Any]:
         from monai import data, transforms
 
         steps = transforms.Compose(
@@ -80,24 +84,33 @@ def monai_loader(kind: str) -> Callable[[list[Path], Path, int], Any]:
             ]
         )
         items = [{"image": str(file)} for file in files]
-        if kind == "persistent":
-            dataset = data.PersistentDataset(items, steps, cache_dir=place / "monai")
-        else:
-            dataset = data.CacheDataset(items, steps, cache_rate=1.0, num_workers=max(1, workers), progress=False)
-        return data.DataLoader(dataset, batch_size=2, num_workers=workers, shuffle=True, persistent_workers=workers > 0)
+
+        def begin() -> Any:
+            if kind == "persistent":
+                dataset = data.PersistentDataset(items, steps, cache_dir=place / "monai")
+            else:
+                dataset = data.CacheDataset(items, steps, num_workers=max(1, workers), progress=False)
+            kept = {"num_workers": workers, "persistent_workers": workers > 0}
+            return data.DataLoader(dataset, batch_size=2, shuffle=True, **kept)
+
+        return begin
 
     return build
 
 
-def torchio_loader(files: list[Path], place: Path, workers: int) -> Any:
+def torchio_loader(files: list[Path], place: Path, workers: int) -> Callable[[], Any]:
     import torchio as tio
 
     steps = tio.Compose(
         [tio.ToCanonical(), tio.Resample(SPACING), tio.RescaleIntensity((0, 1), in_min_max=WINDOW), tio.Clamp(0, 1)]
     )
-    subjects = tio.SubjectsDataset([tio.Subject(image=tio.ScalarImage(file)) for file in files], transform=steps)
-    queue = tio.Queue(subjects, 8 * EACH, EACH, tio.UniformSampler(PATCH), num_workers=workers)
-    return tio.SubjectsLoader(queue, batch_size=2 * EACH, num_workers=0)
+
+    def begin() -> Any:
+        subjects = tio.SubjectsDataset([tio.Subject(image=tio.ScalarImage(file)) for file in files], transform=steps)
+        queue = tio.Queue(subjects, 8 * EACH, EACH, tio.UniformSampler(PATCH), num_workers=workers)
+        return tio.SubjectsLoader(queue, batch_size=2 * EACH, num_workers=0)
+
+    return begin
 
 
 def pss_mb() -> float:
@@ -119,7 +132,7 @@ def drain(loader: Iterable[Any]) -> int:
     return count
 
 
-CONTESTANTS: dict[str, tuple[Callable[[list[Path], Path, int], Any], tuple[str, ...]]] = {
+CONTESTANTS: dict[str, tuple[Callable[[list[Path], Path, int], Callable[[], Any]], tuple[str, ...]]] = {
     "medtrain": (medtrain_loader, ("medtrain.data.batches.volumes", "pandas", "yaml")),
     "MONAI PersistentDataset": (monai_loader("persistent"), ("monai.data", "monai.transforms")),
     "MONAI CacheDataset": (monai_loader("cache"), ("monai.data", "monai.transforms")),
@@ -138,8 +151,9 @@ def measure(name: str, folder: Path, files: list[Path], asked: argparse.Namespac
     place = folder / name.replace(" ", "_")
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir()
+    begin = build(files, place, asked.workers)
     floor, start = pss_mb(), time.perf_counter()
-    loader = build(files, place, asked.workers)
+    loader = begin()
     drain(loader)
     first, start, count = time.perf_counter() - start, time.perf_counter(), 0
     while not count or time.perf_counter() - start < asked.seconds:

@@ -84,22 +84,32 @@ class Visit:
             )
             for channel, values in enumerate(view):
                 out = out_CDHW[number]
-                self._window(values, stored, channel, out[inside], draw)
-                if self.form.padding in PAD_MODES and any(map(any, lacks)):
-                    out[:] = np.pad(out[inside], lacks, PAD_MODES[self.form.padding])  # type: ignore[call-overload]
+                if self.form.control is None:
+                    out[inside] = values
+                    self._window(out, stored, channel)
+                else:
+                    out[inside] = 0.5 if self.form.control == "constant" else draw.random(values.shape, np.float32)
+                if any(map(any, lacks)):
+                    self._pad(out, inside, lacks)
                 number += 1
 
-    def _window(
-        self, values: NDArray[Any], stored: Stored, channel: int, out: NDArray[np.float32], draw: np.random.Generator
-    ) -> None:
-        if self.form.control is not None:
-            out[:] = 0.5 if self.form.control == "constant" else draw.random(out.shape, dtype=np.float32)
-            return
+    def _window(self, out: NDArray[np.float32], stored: Stored, channel: int) -> None:
+        """Turn stored values into 0..1 in place, and what lies beyond the volume too: one block is quicker than rows."""
         low, high = self.form.window or (stored.low[channel], stored.high[channel])
         times = 1 / (high - low) if high > low else 0.0
-        np.multiply(values, np.float32(stored.scale[channel] * times), out=out)
+        out *= np.float32(stored.scale[channel] * times)
         out += np.float32((stored.offset[channel] - low) * times)
         np.clip(out, 0, 1, out=out)
+
+    def _pad(self, out: NDArray[np.float32], inside: tuple[slice, ...], lacks: Sequence[tuple[int, int]]) -> None:
+        """Fill what lies beyond the volume."""
+        if self.form.padding in PAD_MODES:
+            out[:] = np.pad(out[inside], lacks, PAD_MODES[self.form.padding])  # type: ignore[call-overload]
+            return
+        for axis, (before, after) in enumerate(lacks):
+            along = np.moveaxis(out, axis, 0)
+            along[:before] = 0
+            along[len(along) - after :] = 0
 
     def share(self, start: Zyx) -> float:
         """Measure how much of a patch the mask marks."""
