@@ -94,7 +94,7 @@ class Visit:
                 number += 1
 
     def _window(self, out: NDArray[np.float32], stored: Stored, channel: int) -> None:
-        """Turn stored values into 0..1, in place; what lies beyond the volume too, as one block is quicker than rows."""
+        """Turn stored values into 0..1, in place, also beyond the volume: one block is quicker than rows."""
         low, high = self.form.window or (stored.low[channel], stored.high[channel])
         times = 1 / (high - low) if high > low else 0.0
         out *= np.float32(stored.scale[channel] * times)
