@@ -22,6 +22,7 @@ from medtrain.command.opening import imbalance_of
 from medtrain.command.plan_words import as_word, choices_table, command, measured
 from medtrain.command.precision import cuda_has_bfloat16
 from medtrain.config.compose import compose, resolved
+from medtrain.config.features import on_features
 from medtrain.config.folder import absolute_paths
 from medtrain.config.quote import quote_paths
 from medtrain.core.errors import DataError, UsageError
@@ -77,7 +78,9 @@ def main(cfg: DictConfig, folder: Path) -> None:
 
     def measured_plan(facts: Facts) -> tuple[Plan, DictConfig, Forecast]:
         task = Choice("task", str(cfg.task.name), f"data={cfg.data.name} holds {facts.content}")
-        choices = fitting((task, *guessed, *choose(str(cfg.task.kind), facts)), given)
+        choices = fitting(
+            (task, *guessed, *choose("encoded" if on_features(cfg) else str(cfg.task.kind), facts)), given
+        )
         plan, processes = Plan(words, given, facts, choices), facts.machine.processes
         chosen, expected = fit_to_memory(plan, lambda cfg: forecast(cfg, folder, start, processes))
         epochs = Choice(EPOCHS, int(chosen.trainer.max_epochs or 1), f"what task={cfg.task.name} has by default")
@@ -231,11 +234,13 @@ def look(cfg: DictConfig, listed: Manifest, given: Mapping[str, Any]) -> Facts:
         ranks.wanted(cfg),
     )
     sites = len({site for site in listed.site or () if site})
+    pairs = set(zip(listed.patient, listed.site or (), strict=False))
     fold = "" if cfg.data.get("fold") is None else f"fold {cfg.data.fold} of {len(own_folds) or cfg.data.folds}"
     more: dict[str, Any] = {"fold": fold}
     by_site = cfg.data.get("split_by") == "site"
     more |= {"official": listed.split is not None, "sites": sites, "weights": weights_here(), "own_folds": own_folds}
-    more |= {"by_site": by_site}
+    more |= {"between_sites": len(pairs) > len({patient for patient, _ in pairs})}
+    more |= {"by_site": by_site, "encoded": on_features(cfg)}
     facts = facts_of(inspection, imbalance_of(inspection), data.noun, machine, **more)
     simple = str(cfg.encoder._target_).endswith(".descriptor") if getattr(data, "encoder", None) else False
     known = replace(facts, simple_features=facts.features * (simple and not data.synthetic))

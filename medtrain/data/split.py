@@ -321,7 +321,7 @@ def _refuse_empty(split: NDArray[np.str_], groups_N: NDArray[np.str_], why: str)
     if empty:
         patients = len(np.unique(groups_N))
         raise DataError(
-            f"no cases for {' and '.join(empty)} {why}: {len(split)} rows of {patients} patients "
+            f"no cases for {' and '.join(empty)} {why}: {len(split)} rows of {patients} patient{'s' * (patients != 1)} "
             f"(patients and equal files stay together)",
             advice="give more data, fewer folds, or a split column with train, val and test "
             "(data.columns.split=none ignores official splits)",

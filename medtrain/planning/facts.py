@@ -72,9 +72,11 @@ class Facts:
         boxes: (N, 2) widths and heights of the boxes, in pixels of the files.
         instances: smallest, median and largest bag; empty without.
         features: of an instance.
-        sites: how many there are, 0 where nobody says; `by_site` tells that each is tested in turn.
+        sites: how many there are, 0 where nobody says; `by_site` tells that each is tested in turn,
+            `between_sites` that patients have several.
         with_boxes: training images that show a lesion.
         batch, patch: cases, and voxels along D, H, W, where the person has set them; 0 and empty else.
+        encoded: a frozen network makes features of the cases, from which is learned.
         spaced, centred: the person has set the spacing; where in a volume to look.
         simple_features: how many numbers stand for a tile of a real slide, where these are colour and texture alone.
         weights: option values of `model.weights` that lie on this machine: {model: value}.
@@ -108,9 +110,11 @@ class Facts:
     coloured: float = 0.0
     sites: int = 0
     by_site: bool = False
+    between_sites: bool = False
     with_boxes: int = 0
     batch: int = 0
     patch: Sequence[int] = ()
+    encoded: bool = False
     spaced: bool = False
     centred: bool = False
     simple_features: int = 0

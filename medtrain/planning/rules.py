@@ -27,7 +27,7 @@ from medtrain.planning.sizes import (
     telling,
 )
 
-ALL = ("image", "volume", "bag", "boxes", "mask")
+ALL = ("image", "volume", "bag", "boxes", "mask", "encoded")
 
 
 @rule(*ALL)
@@ -67,14 +67,14 @@ def folds(facts: Facts) -> Choice | None:
     return Choice("data.folds", limits.FOLDS, "; ".join(reasons))
 
 
-@rule("image", "volume", "bag")
+@rule("image", "volume", "bag", "encoded")
 def sites(facts: Facts) -> Choice | None:
     """Break the results down by site: a model may know a site by its look."""
     few = facts.sites <= limits.MOST_SITES
     what = "figures of each" if few else "too many to read figures of each"
-    unseen = (
-        ", each tested unseen" if facts.by_site else "; data.split_by=site would test on sites that were never seen"
-    )
+    unseen = "; data.split_by=site would test on sites that were never seen"
+    unseen = "; patients of several sites can't be split by site" if facts.between_sites else unseen
+    unseen = ", each tested unseen" if facts.by_site else unseen
     why = f"{facts.sites} sites: {what}{unseen}"
     return Choice("eval.groups", ["site"] * few, why) if facts.sites > 1 else None
 
@@ -236,6 +236,15 @@ def volume_network(facts: Facts) -> Choice:
     """Take a 3D network that so many cases can fill."""
     name = "resnet18_3d" if facts.machine.gpu and facts.train >= 300 else "resnet10_3d"
     return Choice("model", name, f"{facts.machine.words}, {facts.trained} to train on")
+
+
+@rule("encoded")
+def probe(facts: Facts) -> Choice:
+    """Learn from what a frozen network has seen: a layer, or two where there are many; pool the slices of a volume."""
+    if facts.volumes:
+        return Choice("model", "gated_attention_mil", "features of the slices of a volume, of which some count more")
+    name = "linear_probe" if facts.train < limits.FEW else "mlp_probe"
+    return Choice("model", name, f"features of a frozen network, {facts.trained} to train on")
 
 
 @rule("bag")

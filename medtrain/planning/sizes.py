@@ -92,7 +92,7 @@ def batch_size(facts: Facts) -> int:
     if facts.batch:
         return facts.batch
     size = 8 if len(facts.boxes) else 64 if small(facts) else 32
-    if len(facts.size) == 3:
+    if facts.volumes and not facts.encoded:
         room = max(PATCH_BATCH[0], PATCH_BATCH[0] * PATCH**3 // math.prod(patch_size(facts)))
         size = PATCH_BATCH[1] if telling(facts) else 2 ** int(math.log2(min(room, PATCH_BATCH[1])))
     least = LEAST_BATCH // 2 if len(facts.boxes) else LEAST_BATCH

@@ -15,7 +15,7 @@ from medtrain.planning.sizes import batch_size, small, step_size
 from medtrain.report.words import count
 
 
-@rule("image", "volume", "bag")
+@rule("image", "volume", "bag", "encoded")
 def sampler(facts: Facts) -> Choice | None:
     """Show rare classes as often as common ones."""
     if facts.factor < limits.UNEQUAL:
@@ -32,7 +32,7 @@ def box_sampler(facts: Facts) -> Choice | None:
     return Choice("sampler", "negatives", f"{facts.with_boxes:,} of {facts.train:,} training images show a lesion")
 
 
-@rule("image", "volume", "bag")
+@rule("image", "volume", "bag", "encoded")
 def threshold(facts: Facts) -> Choice | None:
     """Fit the threshold where classes are unequal: 0.5 then favours the common one."""
     if not facts.thresholds or facts.factor < limits.SKEWED:
@@ -82,7 +82,7 @@ def volume_augmentation(facts: Facts) -> Choice:
     return Choice("augment", "volume_light", f"{why}: organs have a side")
 
 
-@rule("image", "boxes", "volume")
+@rule("image", "boxes", "volume", "encoded")
 def batch(facts: Facts) -> Choice:
     """Take batches that leave an epoch at least sixteen steps, where these are not too small to learn from."""
     steps = count(math.ceil(facts.train / step_size(facts)), "step")
@@ -97,7 +97,7 @@ def precision(facts: Facts) -> Choice | None:
     return Choice("trainer.precision", "bf16-mixed", why) if facts.machine.gpu and facts.machine.half else None
 
 
-@rule("image", "volume", "boxes")
+@rule("image", "volume", "boxes", "encoded")
 def epochs(facts: Facts) -> Choice:
     """Train for as many steps as such networks take to settle."""
     size = step_size(facts)
@@ -118,14 +118,14 @@ def averaging(facts: Facts) -> list[Choice]:
     ]
 
 
-@rule("image", "volume", "boxes")
+@rule("image", "volume", "boxes", "encoded")
 def to_the_end(facts: Facts) -> Choice:
     """Train until the learning rate has fallen: the best epoch is often one of the last, and is taken anyway."""
     why = "the learning rate falls until the last epoch, and the best one of all is taken"
     return Choice("callbacks.early_stopping", None, why)
 
 
-@rule("image", "volume")
+@rule("image", "volume", "encoded")
 def chooser(facts: Facts) -> list[Choice]:
     """Choose the epoch by the loss, which tells epochs apart where AUROC is coarse for want of cases."""
     name, patients = facts.rarest("val")

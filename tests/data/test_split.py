@@ -225,7 +225,7 @@ def test_refusals(options: dict[str, object], text: str) -> None:
 
 
 def test_an_empty_split_is_named() -> None:
-    with pytest.raises(DataError, match=r"no cases for val and test.*2 rows of 1 patients"):
+    with pytest.raises(DataError, match=r"no cases for val and test.*2 rows of 1 patient "):
         split(np.eye(2), np.array(["p", "p"]))
     with pytest.raises(DataError, match="no cases for test in the table's split column"):
         split(np.eye(2)[np.arange(20) % 2], np.arange(20).astype(str), official_N=np.array(["train"] * 20))

@@ -100,6 +100,15 @@ def test_pictures_are_found_from_the_folder_in_which_one_stands(medtrain: Callab
     assert planned["data"]["root"] == str(folder / "films")
 
 
+def test_what_a_frozen_network_sees_is_probed(medtrain: Callable[..., Ran], folder: Path) -> None:
+    words = [word for word in TINIES["image"] if not word.startswith((*NOT_PLANNED, "data.batch_size"))]
+    words = [word for word in words if not word.startswith(("model", "augment"))]
+    ran = medtrain("plan", "data=phantom_xray", *words, "encoder=descriptor", "plan.steps=2")
+    assert ran.code == 0, ran.out + ran.err
+    text = (folder / "medtrain_configs" / "experiment" / "phantom_xray.yaml").read_text()
+    assert "# model: linear_probe: features of a frozen network, 35 images to train on" in text and "tta" not in text
+
+
 def test_what_to_do_about_patients_at_several_sites_is_said(medtrain: Callable[..., Ran], folder: Path) -> None:
     make_phantom_xray(folder / "films", patients=24, image_size=32, seed=0)
     table = pd.read_csv(folder / "films" / "table.csv")

@@ -83,5 +83,7 @@ def test_sites_are_judged_one_by_one() -> None:
     assert chosen("image", facts(sites=3))["eval.groups"] == ["site"] and "eval.groups" not in chosen("image", facts())
     unseen = next(c for c in choose("image", facts(sites=3, by_site=True)) if c.key == "eval.groups")
     assert unseen.reason == "3 sites: figures of each, each tested unseen"
+    both = next(c for c in choose("image", facts(sites=3, between_sites=True)) if c.key == "eval.groups")
+    assert both.reason == "3 sites: figures of each; patients of several sites can't be split by site"
     many = next(c for c in choose("image", facts(sites=90)) if c.key == "eval.groups")
     assert many.value == [] and many.reason.startswith("90 sites: too many to read figures of each")

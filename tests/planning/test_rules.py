@@ -81,6 +81,14 @@ def test_where_a_person_looks_stays(own: dict[str, Any]) -> None:
     assert choices["data.patch_size"].reason.startswith("check:") == ("centred" not in own)
 
 
+def test_features_of_a_frozen_network_are_probed() -> None:
+    few, many = chosen("encoded", facts(400, 200, encoded=True)), chosen("encoded", facts(2000, 1000, encoded=True))
+    assert (few["model"], many["model"]) == ("linear_probe", "mlp_probe")
+    assert not {"augment", "eval.tta", "data.image_size", "model.weights"} & few.keys()  # pixels are seen once
+    volumes = chosen("encoded", facts(400, 200, encoded=True, size=(64.0, 64.0, 64.0)))
+    assert (volumes["model"], volumes["data.batch_size"]) == ("gated_attention_mil", 16)
+
+
 def test_slides_seen_by_colour_alone_are_marked() -> None:
     bags = facts(size=(), instances=(1, 4, 40), features=46, simple_features=46)
     reason = next(c.reason for c in choose("bag", bags) if c.key == "encoder")
