@@ -40,7 +40,7 @@ def loss(facts: Facts) -> Choice | None:
         why = f"{events:,} events to train on; Cox's risk sets would be those of a batch, intervals need none"
         return Choice("loss", "hazards", why)
     if facts.events:
-        why = f"{events:,} events to train on: fewer than ten intervals need; risk sets are those of a batch"
+        why = f"{events:,} events to train on, ten intervals take {limits.FEW_TIMES}; risk sets are those of a batch"
         return Choice("loss", facts.loss, why)
     what = facts.target + f" in {facts.unit}" * bool(facts.unit)
     return Choice("loss", facts.loss, f"the usual one where what is predicted is {what}")

@@ -109,7 +109,7 @@ def epochs(facts: Facts) -> Choice:
 @rule("image", "volume", "boxes")
 def averaging(facts: Facts) -> list[Choice]:
     """Judge weights averaged over a few epochs: of few validation cases the best epoch is often the luckiest."""
-    steps = max(1, facts.train // step_size(facts))
+    steps = max(1, math.ceil(facts.train / step_size(facts)))
     decay = round(1 - 1 / min(max(2 * steps, 50), 1000), 4)
     length = 1 / (1 - decay)
     return [

@@ -109,6 +109,12 @@ def test_what_a_frozen_network_sees_is_probed(medtrain: Callable[..., Ran], fold
     assert "# model: linear_probe: features of a frozen network, 35 images to train on" in text and "tta" not in text
 
 
+def test_a_table_of_masks_without_labels_is_told_its_task(medtrain: Callable[..., Ran], folder: Path) -> None:
+    pd.DataFrame({"image": ["a.nii.gz"], "mask": ["b.nii.gz"]}).to_csv(folder / "t.csv", index=False)
+    ran = medtrain("plan", "data=volume_table", "data.table=t.csv")
+    assert ran.code == 2 and "the masks in 'mask' are learned by task=volume_seg" in ran.err
+
+
 def test_what_to_do_about_patients_at_several_sites_is_said(medtrain: Callable[..., Ran], folder: Path) -> None:
     make_phantom_xray(folder / "films", patients=24, image_size=32, seed=0)
     table = pd.read_csv(folder / "films" / "table.csv")

@@ -99,6 +99,11 @@ def test_folds_give_way_to_one_split_where_they_would_hardly_learn() -> None:
     assert (folds.value, folds.reason) == (None, "check: no time")
 
 
+def test_weights_are_averaged_over_epochs_of_whole_steps() -> None:
+    reason = next(c.reason for c in choose("image", facts(100, 50)) if c.key == "callbacks.ema.decay")
+    assert reason == "over about 50 steps, 3.8 epochs"  # of 13 steps, the last of four images
+
+
 def test_views_of_the_test_are_left_out_where_they_take_the_time_of_training() -> None:
     assert fit_views_to_time(900, 1, 1.0) is None  # a quarter of the hour
     for seconds, trainings in ((901, 1), (181, 5)):

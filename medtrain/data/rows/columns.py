@@ -86,7 +86,9 @@ def find_columns(
                 f"data.columns.{role}: {raw.file.name} has no column called {', '.join(usual[:4])} or the like"
             )
     if faults:
-        raise UsageError("\n".join([*faults, f"its columns: {', '.join(columns[:30])}"]))
+        only_masks = "label" in needed and not chosen.get("label") and chosen.get(MASK)
+        masks = [f"the masks in {chosen[MASK]!r} are learned by task=volume_seg"] if only_masks else []
+        raise UsageError("\n".join([*faults, *masks, f"its columns: {', '.join(columns[:30])}"]))
     return chosen
 
 
