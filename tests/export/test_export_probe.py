@@ -16,7 +16,7 @@ from medtrain.core.errors import UsageError
 from medtrain.core.segments import Packed
 from medtrain.data.batches.encoded import of_pictures
 from medtrain.data.batches.patch_form import patch_form
-from medtrain.data.batches.pieces import Slices
+from medtrain.data.batches.slices import Slices
 from medtrain.data.batches.volume_files import read_cases
 from medtrain.encoder.base import Encoder, Preprocessing
 from medtrain.export.formats import onnx as onnx_format

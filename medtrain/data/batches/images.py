@@ -15,7 +15,6 @@ from torch.utils.data import Dataset, Sampler
 from medtrain.core.progress import Progress
 from medtrain.core.streams import stream
 from medtrain.data.base import Data
-from medtrain.data.batches.patches import Visits
 from medtrain.data.batches.pictures import (
     Batch,
     Pictures,
@@ -27,6 +26,7 @@ from medtrain.data.batches.pictures import (
     scaled,
 )
 from medtrain.data.batches.pieces import Pieces, WholePictures
+from medtrain.data.batches.visits import Visits
 from medtrain.data.files import Files
 from medtrain.data.loaders import Rows
 from medtrain.data.rows.manifest import Manifest

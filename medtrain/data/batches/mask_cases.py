@@ -6,7 +6,7 @@ goes on with the same ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from medtrain.core.streams import stream
 from medtrain.data.batches.mask_facts import MaskFacts
@@ -169,30 +169,3 @@ class WholeCases(Dataset[Batch]):
         """Give case (1,)."""
         (position,) = positions
         return {"case": torch.tensor([self.rows[position]])}
-
-
-class SeveralVisits(Sampler[tuple[int, int, int]]):
-    """Give all that a sampler draws several times an epoch, with the number of the draw and the epoch.
-
-    Args:
-        sampler: of positions, or (position, draw).
-        visits: how often.
-    """
-
-    def __init__(self, sampler: Sampler[Any], visits: int) -> None:
-        self.sampler: Any = sampler  # torch's base class has neither length nor epoch, all of ours have
-        self.visits, self.epoch = visits, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-        self.sampler.set_epoch(epoch)
-
-    def __iter__(self) -> Iterator[tuple[int, int, int]]:
-        drawn = list(self.sampler)
-        for visit in range(self.visits):
-            for one in drawn:
-                position, draw = one if isinstance(one, tuple) else (one, 0)
-                yield int(position), int(draw) * self.visits + visit, self.epoch
-
-    def __len__(self) -> int:
-        return self.visits * len(self.sampler)

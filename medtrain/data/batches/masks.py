@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from medtrain.core.errors import DataError, Problem
-from medtrain.data.batches.mask_cases import MaskCase, SeveralVisits, TrainingMasks, WholeCases, labels_in_batches
+from medtrain.data.batches.mask_cases import MaskCase, TrainingMasks, WholeCases, labels_in_batches
 from medtrain.data.batches.mask_facts import MaskFacts, has_spacing, mask_facts, moments, own_scale
 from medtrain.data.batches.mask_fingerprint import fingerprint_of
 from medtrain.data.batches.mask_plan import Plan, plan
 from medtrain.data.batches.mask_told import absent, coarser, other_masks, refuse_all_empty, refuse_unused, summed
 from medtrain.data.batches.patch_form import PatchForm
 from medtrain.data.batches.patches import Case
+from medtrain.data.batches.visits import Visits
 from medtrain.data.batches.volume_files import CaseFiles, as_warnings, read_cases
 from medtrain.data.batches.volumes import VolumeData
 from medtrain.data.files import Files
@@ -268,7 +269,7 @@ class MaskData(VolumeData):
 
     def sampler(self, rows: Rows, batch_size: int) -> Sampler[Any]:
         rank_sampler = super(VolumeData, self).sampler(rows, batch_size)
-        return SeveralVisits(rank_sampler, int(self.cfg["patches_per_volume"]))
+        return Visits(rank_sampler, int(self.cfg["patches_per_volume"]))
 
     def batches(self, rows: Rows, sampler: Sampler[Any], training: bool = False) -> LaterBatches:
         """Put patches together to batches; whole cases stay alone."""

@@ -6,15 +6,14 @@ from (seed, epoch, case, draw), so a resumed run goes on with the same ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from medtrain.core.streams import stream
 from medtrain.data.batches.patch_form import PatchForm
@@ -233,23 +232,3 @@ class GridPatches(Dataset[Batch]):
             "instance": torch.from_numpy(instance),
         }
         return batch if self.y is None else batch | {"y": self.y[position.tolist()]}
-
-
-class Visits(Sampler[tuple[int, int, int]]):
-    """Give what a sampler draws, with the number of the draw and the epoch, which random patches depend on."""
-
-    def __init__(self, sampler: Sampler[Any]) -> None:
-        self.sampler: Any = sampler  # torch's base class has neither length nor epoch, all of ours have
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-        self.sampler.set_epoch(epoch)
-
-    def __iter__(self) -> Iterator[tuple[int, int, int]]:
-        for drawn in self.sampler:
-            position, draw = drawn if isinstance(drawn, tuple) else (drawn, 0)
-            yield int(position), int(draw), self.epoch
-
-    def __len__(self) -> int:
-        return len(self.sampler)

@@ -1,7 +1,4 @@
-"""Cases as a frozen encoder of pictures takes them: a picture is one piece, a volume its slices.
-
-Pieces are cut as a case is judged by: of volumes the grid of patches that evaluation sees, slice by slice along D.
-"""
+"""Cases as a frozen encoder of pictures takes them: a picture is one piece, a volume its slices (see `slices.py`)."""
 
 from __future__ import annotations
 
@@ -13,17 +10,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from medtrain.core.streams import stream
-from medtrain.data.batches.patch_form import PatchForm
-from medtrain.data.batches.patches import Case, Visit, grid_of
 from medtrain.data.batches.pictures import Pictures
 from medtrain.data.rows.manifest import Manifest
 from medtrain.io.image_form import ImageForm
 from medtrain.io.medmnist import WholeForm
 from medtrain.io.stats import stat_files
 from medtrain.io.store.files import digest
-
-OF_PATCHES = ("size", "stride", "center", "crop", "window", "padding", "control")  # that change what is cut
 
 
 class Pieces(ABC):
@@ -88,57 +80,3 @@ class WholePictures(Pieces):
         if manifest.content is not None:
             return None
         return manifest.path, stat_files(manifest.path) if manifest.states is None else manifest.states
-
-
-@dataclass
-class Slices(Pieces):
-    """Slices along D of the patches of volumes.
-
-    Args:
-        cases: by number, None for what cannot be used.
-        form: how patches are cut.
-        spacing: of the volumes as they are kept.
-    """
-
-    cases: Sequence[Case | None]
-    form: PatchForm
-    spacing: tuple[float, ...] | None
-
-    noun = "slices"
-    colours = False
-    at_once = 1
-
-    def __post_init__(self) -> None:
-        self.how = {key: getattr(self.form, key) for key in OF_PATCHES} | {"spacing": self.spacing}
-        self.size = self.form.size[1:]
-
-    def content(self, number: int) -> bytes:
-        case = self._case(number)
-        parts = [image.identity for image in case.images]
-        if self.form.center == "mask" and case.mask is not None:
-            parts.append(case.mask.identity)
-        return digest("\n".join(parts).encode())
-
-    def of(self, numbers: Sequence[int]) -> list[NDArray[Any]]:
-        return [self._slices(number) for number in numbers]
-
-    def _slices(self, number: int) -> NDArray[np.float32]:
-        case = self._case(number)
-        visit, starts = Visit(case, self.form), places(case, self.form)
-        x_NCDHW = np.zeros((len(starts), case.channels, *self.form.size), np.float32)
-        for n, (x, start) in enumerate(zip(x_NCDHW, starts, strict=True)):
-            visit.patch(start, x, stream(0, "control", number, n))
-        return x_NCDHW.swapaxes(1, 2).reshape(-1, case.channels, *self.size)
-
-    def _case(self, number: int) -> Case:
-        case = self.cases[number]
-        assert case is not None
-        return case
-
-
-def places(case: Case, form: PatchForm) -> list[tuple[int, int, int]]:
-    """List where the patches of a case begin in evaluation, in their order."""
-    return [
-        (int(z), int(y), int(x))
-        for z, y, x in np.stack(np.meshgrid(*grid_of(case, form), indexing="ij"), -1).reshape(-1, 3)
-    ]

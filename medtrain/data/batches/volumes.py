@@ -15,9 +15,11 @@ from medtrain.core.errors import UsageError
 from medtrain.data.base import Data
 from medtrain.data.batches.middle_slice import middle_slice
 from medtrain.data.batches.patch_form import CONTROLS, PatchForm, patch_form, spacing_of
-from medtrain.data.batches.patches import Case, GridPatches, TrainingPatches, Visits
+from medtrain.data.batches.patches import Case, GridPatches, TrainingPatches
 from medtrain.data.batches.pictures import numbers
-from medtrain.data.batches.pieces import Pieces, Slices
+from medtrain.data.batches.pieces import Pieces
+from medtrain.data.batches.slices import Slices
+from medtrain.data.batches.visits import Visits
 from medtrain.data.batches.volume_files import as_warnings, read_cases
 from medtrain.data.files import Files
 from medtrain.data.loaders import Rows
