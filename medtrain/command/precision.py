@@ -19,7 +19,12 @@ def settled(wanted: str, cuda: bool) -> str:
     """
     if wanted != "auto":
         return wanted
-    return HALF if (cuda_has_bfloat16() if cuda else processor_has_bfloat16()) else FULL
+    return HALF if has_bfloat16(cuda) else FULL
+
+
+def has_bfloat16(cuda: bool) -> bool:
+    """Tell whether the devices that train compute in bfloat16: those of CUDA, or the processor."""
+    return cuda_has_bfloat16() if cuda else processor_has_bfloat16()
 
 
 def cuda_has_bfloat16() -> bool:
