@@ -55,33 +55,31 @@ def possible() -> bool:
 def run(work: Callable[[], int]) -> int:
     """Do the work in a fork, and wait; returns its exit code, less than 0 where a signal has killed it.
 
-    Signals for this process go to the fork, which closes its run, as if it were the command itself.
+    Signals for this process go to the fork, which closes its run, as if it were the command itself. They wait until it
+    is there and minds them.
     """
     imports.end()
-    early: list[int] = []
     process: Any = None
 
     def forward(number: int, _frame: FrameType | None) -> None:
-        if process is None or process.pid is None:
-            early.append(number)
-        elif process.exitcode is None:
+        if process.exitcode is None:
             os.kill(process.pid, number)
 
     forwarded = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # else nohup: go on without the terminal
         forwarded.append(signal.SIGHUP)
+    signal.pthread_sigmask(signal.SIG_BLOCK, forwarded)
     before: dict[int, Any] = {number: signal.signal(number, forward) for number in forwarded}
     try:
-        started = multiprocessing.get_context("fork").Process(target=_job, args=(work, before, os.getpid()))
-        started.start()
-        process = started
-        for number in early:
-            os.kill(started.pid or 0, number)
-        started.join()
-        return started.exitcode or 0
+        process = multiprocessing.get_context("fork").Process(target=_job, args=(work, before, os.getpid()))
+        process.start()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, forwarded)
+        process.join()
+        return int(process.exitcode or 0)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, forwarded)
 
 
 def _job(work: Callable[[], int], handlers: dict[int, Any], parent: int) -> None:
@@ -89,7 +87,12 @@ def _job(work: Callable[[], int], handlers: dict[int, Any], parent: int) -> None
     ranks.end_with(parent)
     for number, handler in handlers.items():
         signal.signal(number, handler)
-    sys.exit(work())
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, handlers)  # what came before is raised here
+        code = work()
+    except KeyboardInterrupt:
+        code = 128 + signal.SIGINT
+    sys.exit(code)
 
 
 def _running() -> frozenset[str]:

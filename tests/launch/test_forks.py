@@ -56,6 +56,18 @@ def test_a_fork_hears_the_signals_of_its_parent() -> None:
     assert said(script) == ["130", "True"]
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads are counted in /proc")
+def test_a_signal_that_comes_while_a_fork_is_made_is_not_lost() -> None:
+    script = BEGUN + (
+        "forks.prepare(lambda: None)\n"
+        "numbers = [signal.SIGINT, signal.SIGTERM]\n"
+        "os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), numbers.pop(0)))\n"
+        "print(*(forks.run(lambda: time.sleep(60) or 0) for _ in range(2)))\n"
+        "print(signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+    )
+    assert said(script) == ["130", "-15", "set()"]
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a parent's death is told by Linux alone")
 def test_a_fork_ends_with_its_parent() -> None:
     script = BEGUN + (
