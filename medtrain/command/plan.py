@@ -20,7 +20,7 @@ from medtrain.command.forecast import Forecast, forecast
 from medtrain.command.new_experiment import place_of
 from medtrain.command.opening import imbalance_of
 from medtrain.command.plan_words import as_word, choices_table, command, measured
-from medtrain.command.precision import has_bfloat16
+from medtrain.command.precision import cuda_has_bfloat16
 from medtrain.config.compose import compose, resolved
 from medtrain.config.features import on_features
 from medtrain.config.folder import absolute_paths
@@ -230,7 +230,7 @@ def look(cfg: DictConfig, listed: Manifest, given: Mapping[str, Any]) -> Facts:
     machine = measured_machine(
         str(gpu.name) if gpu else None,
         gpu.total_memory / 1e9 if gpu else 0.0,
-        has_bfloat16(gpu is not None),
+        cuda_has_bfloat16(),
         ranks.wanted(cfg),
     )
     sites = len({site for site in listed.site or () if site})

@@ -19,12 +19,7 @@ def settled(wanted: str, cuda: bool) -> str:
     """
     if wanted != "auto":
         return wanted
-    return HALF if has_bfloat16(cuda) else FULL
-
-
-def has_bfloat16(cuda: bool) -> bool:
-    """Tell whether the devices that train compute in bfloat16: those of CUDA, or the processor."""
-    return cuda_has_bfloat16() if cuda else processor_has_bfloat16()
+    return HALF if (cuda_has_bfloat16() if cuda else processor_has_bfloat16()) else FULL
 
 
 def cuda_has_bfloat16() -> bool:

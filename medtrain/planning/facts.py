@@ -29,7 +29,7 @@ class Machine:
         cores: that this process may use.
         memory_gb: of the machine.
         gpu: name of the first GPU, None without one; `gpu_gb` its memory.
-        half: the GPU computes in bfloat16, or without one the processor.
+        half: the GPU computes in bfloat16.
         processes: that train together, one a device; each takes batches of its own.
     """
 

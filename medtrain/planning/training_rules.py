@@ -92,16 +92,9 @@ def batch(facts: Facts) -> Choice:
 
 @rule(*ALL)
 def precision(facts: Facts) -> Choice | None:
-    """Use half precision where the GPU has it."""
+    """Use half precision where the device has it."""
     why = f"{facts.machine.gpu} computes in bfloat16"
     return Choice("trainer.precision", "bf16-mixed", why) if facts.machine.gpu and facts.machine.half else None
-
-
-@rule("image", "volume")
-def processor_precision(facts: Facts) -> Choice | None:
-    """Use half precision where the processor has it, for convolutions: what is small gains nothing."""
-    why = "the processor computes in bfloat16: about half of the time of 32 bits"
-    return None if facts.machine.gpu or not facts.machine.half else Choice("trainer.precision", "bf16-mixed", why)
 
 
 @rule("image", "volume", "boxes", "encoded")

@@ -18,14 +18,6 @@ def test_unequal_classes(sick: int, sampler: str | None, threshold: str | None) 
     assert (choice.get("sampler"), choice.get("eval.threshold")) == (sampler, threshold)
 
 
-def test_a_processor_that_computes_in_half_precision_does_so_for_pictures_and_volumes() -> None:
-    able = replace(facts(), machine=replace(facts().machine, half=True))
-    volume = replace(able, size=(30, 60, 60), spacing=(1, 1, 1))
-    assert chosen("image", able)["trainer.precision"] == chosen("volume", volume)["trainer.precision"] == "bf16-mixed"
-    for kind, given in {"image": facts(), "boxes": able, "bag": able}.items():
-        assert "trainer.precision" not in chosen(kind, given)
-
-
 def test_no_threshold_is_fitted_where_none_decides() -> None:
     assert "eval.threshold" not in chosen("image", facts(sick=100, thresholds=False))
 
