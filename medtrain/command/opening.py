@@ -123,9 +123,12 @@ def opening(cfg: DictConfig, data: Data, folder: Path) -> str:
 
 
 def in_numbers(cfg: DictConfig) -> str:
-    """Say in which numbers training computes, where that is left to the device."""
-    if OmegaConf.select(cfg, "trainer.precision") != "auto":
+    """Say in which numbers training computes, where that is left to the device, or can go wrong on it."""
+    wanted = str(OmegaConf.select(cfg, "trainer.precision"))
+    if wanted in ("bf16", "bf16-mixed") and not build.uses_cuda(cfg):
+        return f"\nwarning: trainer.precision={wanted} on a processor: {precision.WRONG}"
+    if wanted != "auto":
         return ""
     chosen = precision.settled("auto", build.uses_cuda(cfg))
-    why = "which the device computes in" if chosen == precision.HALF else "as the device doesn't compute in bfloat16"
+    why = "which the device computes in" if chosen == precision.HALF else "as no GPU computes in bfloat16 here"
     return f"\ntrainer.precision=auto: training in {chosen}, {why}"
