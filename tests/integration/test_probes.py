@@ -28,11 +28,12 @@ def nifti(file: Path) -> Path:
 
 
 def test_the_life_of_a_probe(medtrain: Callable[..., Ran], folder: Path) -> None:
-    first = medtrain("train", *FILMS, "model=linear_probe", "hydra.run.dir=one")
+    cache = f"data.cache_dir={folder / 'cache'}"  # other tests have features of the same films
+    first = medtrain("train", *FILMS, cache, "model=linear_probe", "hydra.run.dir=one")
     assert first.code == 0, first.err
     assert "encoder: descriptor (colour and texture, not trained), 46 features of each of" in first.out
     assert "kept, so not augmented" in first.out and " 0 images encoded now" not in first.out
-    second = medtrain("train", *FILMS, "model=mlp_probe", "seed=1", "hydra.run.dir=two")
+    second = medtrain("train", *FILMS, cache, "model=mlp_probe", "seed=1", "hydra.run.dir=two")
     assert " 0 images encoded now" in second.out  # another head costs no look at a picture
     saved = (folder / "one" / "config.yaml").read_text()
     assert "slice: probe" in saved and "medtrain.augment.Identity" in saved
