@@ -264,7 +264,7 @@ def trainer(cfg: DictConfig, folder: Path, *, training: bool, report: Callable[.
     settings["precision"] = precision.settled(cfg.trainer.precision, uses_cuda(cfg))
     if str(cfg.trainer.precision) in ("16", "16-mixed") and not uses_cuda(cfg):
         if training:
-            raise UsageError("trainer.precision=16-mixed needs a CUDA GPU; without one take bf16-mixed or 32-true")
+            raise UsageError("trainer.precision=16-mixed needs a CUDA GPU; without one take 32-true")
         settings["precision"] = "32-true"
     try:
         return pl.Trainer(
