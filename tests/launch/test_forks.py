@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -10,18 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.fresh import printed
+
 BEGUN = "import os, signal, sys, time\nfrom medtrain.launch import forks, imports\nimports.begin()\n"
 
 
-def said(script: str, **environment: str) -> list[str]:
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, env=os.environ | environment, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split()
+LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads are counted in /proc")
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads are counted in /proc")
+@LINUX
 def test_a_process_that_has_only_imported_may_fork_until_openmp_has_begun() -> None:
     script = BEGUN + (
         "print(forks.possible())\n"
@@ -31,15 +27,15 @@ def test_a_process_that_has_only_imported_may_fork_until_openmp_has_begun() -> N
         "a = torch.rand(400, 400); (a * 2).sum(); a @ a\n"
         "print(forks.possible())"
     )
-    assert said(script, OMP_NUM_THREADS="2") == ["False", "True", "7", "-6", "False"]
+    assert printed(script, OMP_NUM_THREADS="2").split() == ["False", "True", "7", "-6", "False"]
 
 
 def test_a_process_that_did_not_begin_as_the_command_never_forks() -> None:
     script = BEGUN.replace("imports.begin()", "") + "forks.prepare(lambda: None)\nprint(forks.possible())"
-    assert said(script) == ["False"]
+    assert printed(script).split() == ["False"]
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads are counted in /proc")
+@LINUX
 def test_a_fork_hears_the_signals_of_its_parent() -> None:
     script = BEGUN + (
         "import signal\n"
@@ -53,10 +49,10 @@ def test_a_fork_hears_the_signals_of_its_parent() -> None:
         "signal.alarm(1)\n"
         "print(forks.run(work), signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
     )
-    assert said(script) == ["130", "True"]
+    assert printed(script).split() == ["130", "True"]
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads are counted in /proc")
+@LINUX
 def test_a_signal_that_comes_while_a_fork_is_made_is_not_lost() -> None:
     script = BEGUN + (
         "forks.prepare(lambda: None)\n"
@@ -65,7 +61,7 @@ def test_a_signal_that_comes_while_a_fork_is_made_is_not_lost() -> None:
         "print(*(forks.run(lambda: time.sleep(60) or 0) for _ in range(2)))\n"
         "print(signal.pthread_sigmask(signal.SIG_BLOCK, []))"
     )
-    assert said(script) == ["130", "-15", "set()"]
+    assert printed(script).split() == ["130", "-15", "set()"]
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a parent's death is told by Linux alone")

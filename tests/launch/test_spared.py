@@ -9,13 +9,21 @@ from tests.fresh import printed
 BEGUN = "import sys\nfrom medtrain.launch import imports\nimports.begin()\nimport torch\n"
 
 
+def package(folder: Path, **files: str) -> None:
+    """Write the files of a package `large`."""
+    (folder / "large").mkdir()
+    for name, text in files.items():
+        (folder / "large" / f"{name}.py").write_text(text)
+
+
 def test_a_package_is_spared_until_more_is_asked_for(tmp_path: Path) -> None:
-    package = tmp_path / "large"
-    package.mkdir()
-    (package / "__init__.py").write_text("print('whole')\nfrom large.light import Light\nfrom large import heavy\n")
-    (package / "about.py").write_text("__version__ = '1'\n")
-    (package / "light.py").write_text("from large import _logger\nclass Light: ...\n")
-    (package / "heavy.py").write_text("from large.light import Light\nclass Heavy(Light): ...\n")
+    package(
+        tmp_path,
+        __init__="print('whole')\nfrom large.light import Light\nfrom large import heavy\n",
+        about="__version__ = '1'\n",
+        light="from large import _logger\nclass Light: ...\n",
+        heavy="from large.light import Light\nclass Heavy(Light): ...\n",
+    )
     script = (
         "from medtrain.launch.spared import spare\n"
         "spare({'no_such_package': {}, 'large': {'Light': '.light', '__version__': '.about'}})\n"
@@ -34,11 +42,12 @@ def test_a_package_is_spared_until_more_is_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_package_with_names_from_elsewhere_runs_once_and_before_what_lies_in_it(tmp_path: Path) -> None:
-    package = tmp_path / "large"
-    package.mkdir()
-    (package / "__init__.py").write_text("print('whole')\nfrom large import inner\nfrom large.part import b\n")
-    (package / "inner.py").write_text("print('inner')\n")
-    (package / "part.py").write_text("print('part')\na, b = 'its own', 'b'\n")
+    package(
+        tmp_path,
+        __init__="print('whole')\nfrom large import inner\nfrom large.part import b\n",
+        inner="print('inner')\n",
+        part="print('part')\na, b = 'its own', 'b'\n",
+    )
     (tmp_path / "light.py").write_text("a = 'spared'\n")
     script = (
         "from medtrain.launch.spared import spare, waits\n"
