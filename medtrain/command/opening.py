@@ -124,11 +124,11 @@ def opening(cfg: DictConfig, data: Data, folder: Path) -> str:
 
 def in_numbers(cfg: DictConfig) -> str:
     """Say in which numbers training computes, where that is left to the device, or can go wrong on it."""
-    wanted = str(OmegaConf.select(cfg, "trainer.precision"))
-    if wanted in ("bf16", "bf16-mixed") and not build.uses_cuda(cfg):
+    wanted, cuda = str(OmegaConf.select(cfg, "trainer.precision")), build.uses_cuda(cfg)
+    if wanted in ("bf16", "bf16-mixed") and not cuda:
         return f"\nwarning: trainer.precision={wanted} on a processor: {precision.WRONG}"
     if wanted != "auto":
         return ""
-    chosen = precision.settled("auto", build.uses_cuda(cfg))
+    chosen = precision.settled("auto", cuda)
     why = "which the device computes in" if chosen == precision.HALF else "as no GPU computes in bfloat16 here"
     return f"\ntrainer.precision=auto: training in {chosen}, {why}"

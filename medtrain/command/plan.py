@@ -233,15 +233,21 @@ def look(cfg: DictConfig, listed: Manifest, given: Mapping[str, Any]) -> Facts:
         cuda_has_bfloat16(),
         ranks.wanted(cfg),
     )
-    sites = len({site for site in listed.site or () if site})
     pairs = set(zip(listed.patient, listed.site or (), strict=False))
-    fold = "" if cfg.data.get("fold") is None else f"fold {cfg.data.fold} of {len(own_folds) or cfg.data.folds}"
-    more: dict[str, Any] = {"fold": fold}
-    by_site = cfg.data.get("split_by") == "site"
-    more |= {"official": listed.split is not None, "sites": sites, "weights": weights_here(), "own_folds": own_folds}
-    more |= {"between_sites": len(pairs) > len({patient for patient, _ in pairs})}
-    more |= {"by_site": by_site, "encoded": on_features(cfg)}
-    facts = facts_of(inspection, imbalance_of(inspection), data.noun, machine, **more)
+    facts = facts_of(
+        inspection,
+        imbalance_of(inspection),
+        data.noun,
+        machine,
+        fold="" if cfg.data.get("fold") is None else f"fold {cfg.data.fold} of {len(own_folds) or cfg.data.folds}",
+        official=listed.split is not None,
+        sites=len({site for site in listed.site or () if site}),
+        weights=weights_here(),
+        own_folds=own_folds,
+        between_sites=len(pairs) > len({patient for patient, _ in pairs}),
+        by_site=cfg.data.get("split_by") == "site",
+        encoded=on_features(cfg),
+    )
     simple = str(cfg.encoder._target_).endswith(".descriptor") if getattr(data, "encoder", None) else False
     known = replace(facts, simple_features=facts.features * (simple and not data.synthetic))
     return facts_with(known, given)

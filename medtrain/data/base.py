@@ -97,14 +97,12 @@ class Data(SeveralRows, Loaders):
         decoded: how many files were read now.
         noun: what people call the cases.
         planned: what was chosen from the training cases, as a text for people; '' where nothing was.
-        encoded: what a frozen encoder has made of the cases, as lines for people; none without one.
     """
 
     inspector = "cases"
     controls: tuple[str, ...] = ()
     noun: str = "images"
     planned: str = ""
-    encoded: Sequence[str] = ()
     held_out: dict[str, Any] | None = None
     truth: Truth | None = None
     groups: pd.DataFrame | None = None
@@ -318,6 +316,11 @@ class Data(SeveralRows, Loaders):
         table = self.cases[["case", "patient", "split"]].assign(fold=fold, content=self.content)
         table["labels"] = label_digests(self.label_texts())
         return table if self.site is None else table.assign(site=self.site)
+
+    @property
+    def encoded(self) -> Sequence[str]:
+        """Say in lines for people what a frozen encoder has made of the prepared cases; none without one."""
+        return ()
 
     @property
     def table(self) -> pd.DataFrame:

@@ -59,6 +59,11 @@ def patch_size(facts: Facts) -> list[int]:
     """Give the sides of patches no larger than most volumes are, in whole steps of 8 voxels; or those that are set."""
     if as_a_whole(facts):
         return [eights(mm / step) for mm, step in zip(facts.usual_extent, coarser(facts), strict=True)]
+    return own_patch(facts)
+
+
+def own_patch(facts: Facts) -> list[int]:
+    """Give the sides of patches at the spacing that volumes have, or those that are set."""
     return list(facts.patch) or [min(PATCH, eights(n)) for n in facts.size]
 
 
@@ -69,8 +74,7 @@ def eights(side: float) -> int:
 
 def patches(facts: Facts) -> int:
     """Count the patches by which a case is judged, at its own spacing."""
-    sides = list(facts.patch) or [min(PATCH, eights(n)) for n in facts.size]
-    return math.prod(math.ceil(n / side) for n, side in zip(facts.size, sides, strict=True))
+    return math.prod(math.ceil(n / side) for n, side in zip(facts.size, own_patch(facts), strict=True))
 
 
 def as_a_whole(facts: Facts) -> bool:

@@ -111,7 +111,7 @@ class EncodedData(BagData):
         return self.bags.packed if isinstance(self.bags, PackedBags) else 0
 
     @property
-    def encoded(self) -> list[str]:  # type: ignore[override]  # of the cases that have been prepared
+    def encoded(self) -> list[str]:
         assert self.encoder is not None
         made = f"{self.spec.channels:,} features of each of {self.bags.lengths.sum():,} {self.pieces.noun}"
         lines = [
