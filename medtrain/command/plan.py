@@ -19,7 +19,7 @@ from medtrain.command.doctor import size
 from medtrain.command.forecast import Forecast, forecast
 from medtrain.command.new_experiment import place_of
 from medtrain.command.opening import imbalance_of
-from medtrain.command.plan_words import as_word, choices_table, command, measured
+from medtrain.command.plan_words import as_word, choices_table, command, measured, unseen
 from medtrain.command.precision import cuda_has_bfloat16
 from medtrain.config.compose import compose, resolved
 from medtrain.config.features import on_features
@@ -101,10 +101,11 @@ def main(cfg: DictConfig, folder: Path) -> None:
     console.print(Text(facts.words), soft_wrap=True)
     console.print(choices_table(list(choices.values()), given))
     grown = f"cache: {(size(cache) - before) / 1e6:,.0f} MB more in {cache}, which all trainings on these data share"
+    beside = (*expected.remarks, *unseen(listed.spare, chosen))
     says = [text for text in (what_the_test_says(facts, trainings), too_few(facts)) if text]
     forecasts = measured(expected, epochs, chosen.plan, trainings, facts.machine)
     room = hours * 3600 / expected.total(epochs)
-    for line in (*expected.remarks, *says, grown, *forecasts, *command(output, folds, int(room))):
+    for line in (*beside, *says, grown, *forecasts, *command(output, folds, int(room))):
         console.print(Text(line), soft_wrap=True)
 
 

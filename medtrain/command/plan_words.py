@@ -13,6 +13,7 @@ from rich.text import Text
 
 from medtrain.command.forecast import Forecast
 from medtrain.command.new_experiment import HOME, is_at_home
+from medtrain.core.words import first_few
 from medtrain.planning import Choice, Machine
 from medtrain.report.words import count, duration
 from medtrain.target.order import as_items
@@ -41,6 +42,20 @@ def choices_table(choices: Sequence[Choice], given: Mapping[str, Any]) -> Table:
             table.add_row(Text(choice.key), Text(as_word(choice.value)), Text(shown))
             before = choice.reason
     return table
+
+
+def unseen(spare: Sequence[str], cfg: DictConfig) -> list[str]:
+    """Name the columns of the table that the network won't see, and how it would.
+
+    Args:
+        spare: columns without a role (see `Manifest.spare`).
+        cfg: of the training.
+    """
+    seen = {*map(str, cfg.data.get("covariates") or ()), *map(str, cfg.eval.get("groups") or ())}
+    if not (left := [name for name in spare if name not in seen]):
+        return []
+    how = "what is known of a case before its label may be seen by data.covariates=[...]"
+    return [f"columns without a role: {first_few(left)}; {how}"]
 
 
 def measured(expected: Forecast, epochs: int, limits: DictConfig, trainings: int, machine: Machine) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.core.words import nearest
-from medtrain.io.table import RawTable
+from medtrain.io.table import Listing, RawTable
 
 Usual = Mapping[str, tuple[str, ...]]
 
@@ -90,6 +90,13 @@ def find_columns(
         masks = [f"the masks in {chosen[MASK]!r} are learned by task=volume_seg"] if only_masks else []
         raise UsageError("\n".join([*faults, *masks, f"its columns: {', '.join(columns[:30])}"]))
     return chosen
+
+
+def spare(raw: RawTable, columns: Mapping[str, Any]) -> list[str]:
+    """List the columns that have no role; `columns` as `find_columns` gives them. Listings have none."""
+    of_roles = [[role] if isinstance(role, str) else role or [] for role in columns.values()]
+    taken = [name for names in of_roles for name in names]
+    return [] if isinstance(raw, Listing) else [name for name in map(str, raw.text.columns) if name not in taken]
 
 
 def _bare(name: str) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from medtrain.core.errors import DataError, Problem, UsageError
 from medtrain.core.truth import Truth
-from medtrain.data.rows.columns import MASK, SLIDE, TISSUE, find_columns, rivals
+from medtrain.data.rows.columns import MASK, SLIDE, TISSUE, find_columns, rivals, spare
 from medtrain.data.rows.filter import matching
 from medtrain.data.rows.header_patients import header_patients
 from medtrain.data.rows.label_map import renamed, unlike_the_model
@@ -61,6 +61,7 @@ class Manifest:
         faults: errors that belong to no row.
         warnings: what holds for the whole table.
         filtered: how many further rows data.filter has left out.
+        spare: columns of the table that have no role; those of `data.covariates` are among them.
     """
 
     raw: RawTable
@@ -88,6 +89,7 @@ class Manifest:
     faults: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
     filtered: int = 0
+    spare: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.case)
@@ -135,7 +137,7 @@ def manifest_of(raw: RawTable, cfg: Mapping[str, Any], spec: DataSpec | None = N
     columns = find_columns(raw, _for_spec(raw, named, spec), ("path", *roles))
     listed, raw = len(raw.text), _filtered(raw, cfg.get("filter"))
     manifest = identified(raw, columns, cfg, folders)
-    manifest.filtered = listed - len(raw.text)
+    manifest.filtered, manifest.spare = listed - len(raw.text), spare(raw, columns)
     manifest.warnings += rivals(raw, columns, named)
     if columns[roles[0]] is None:  # data.columns.label=none
         return manifest
