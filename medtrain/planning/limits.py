@@ -29,6 +29,7 @@ WINDOW = (-1000.0, 2000.0)  # Hounsfield units: air, and denser than bone
 MOST_SITES = 20  # of which figures each can be read
 LENGTHS = ("mm", "cm", "mm2", "cm2", "mm3", "cm3", "ml", "cc", "mm²", "cm²", "mm³", "cm³")  # units of a size
 SMALL = 64  # pixels a side: films that small keep their size, and networks their full resolution at the start
+NARROW = 32  # channels of the first layer of a 3D network, half of the usual, where it trains on processors
 PATCH = 64  # voxels a side at most
 PATCH_BATCH = (4, 32)  # volumes a batch, of patches of 64 voxels a side and of few voxels
 LEAST_BATCH = 8  # images, of which batch norm and a step still make sense

@@ -59,6 +59,14 @@ def test_patches_are_no_larger_than_volumes() -> None:
     assert choice["augment"] == "volume_strong" and choice["model"] == "resnet10_3d"
 
 
+def test_few_volumes_on_processors_get_a_narrow_network() -> None:
+    few, many = chosen("volume", facts(train=600, sick=200, **CHESTS)), chosen("volume", facts(train=1000, **CHESTS))
+    gpu = chosen("volume", facts(600, 200, GPU, **CHESTS))
+    assert few["model.width"] == 32 and "model.width" not in many | gpu
+    choices = choose("volume", facts(train=600, sick=200, **CHESTS))
+    assert "model.width" not in fitting(choices, {"model"})  # another network has another width
+
+
 CHESTS = {"size": (400.0, 512.0, 512.0), "spacing": (1.0, 0.7, 0.7), "usual_extent": (420.0, 380.0, 358.4)}
 
 
