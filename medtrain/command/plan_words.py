@@ -20,6 +20,7 @@ from medtrain.target.order import as_items
 
 TOLD = 1.1  # times by which other programs slow the measured steps, from which on that is said
 MEMBERS = 3  # of an ensemble, where there is time for so many trainings
+WITHOUT_COLUMNS = ("mask", "boxes")  # kinds of tasks whose networks see none beside the image
 FULL = 0.9  # of the machine's memory, from which on that is said
 
 
@@ -54,8 +55,8 @@ def unseen(spare: Sequence[str], cfg: DictConfig) -> list[str]:
     seen = {*map(str, cfg.data.get("covariates") or ()), *map(str, cfg.eval.get("groups") or ())}
     if not (left := [name for name in spare if name not in seen]):
         return []
-    how = "what is known of a case before its label may be seen by data.covariates=[...]"
-    return [f"columns without a role: {first_few(left)}; {how}"]
+    how = "; what is known of a case before its label may be seen by data.covariates=[...]"
+    return [f"columns without a role: {first_few(left)}" + how * (str(cfg.task.kind) not in WITHOUT_COLUMNS)]
 
 
 def measured(expected: Forecast, epochs: int, limits: DictConfig, trainings: int, machine: Machine) -> list[str]:

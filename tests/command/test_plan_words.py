@@ -20,9 +20,11 @@ def listed(folder: Path, columns: dict[str, object]) -> Manifest:
 def test_columns_without_a_role_are_named(tmp_path: Path) -> None:
     manifest = listed(tmp_path, {"age": [60, 70], "site": ["a", "b"], "hospital": ["a", "b"], "dose": [1, 2]})
     assert manifest.spare == ["age", "hospital", "dose"]
-    cfg = OmegaConf.create({"data": {"covariates": ["age"]}, "eval": {"groups": ["hospital"]}})
-    (line,) = unseen(manifest.spare, cfg)
+    cfg = {"task": {"kind": "image"}, "data": {"covariates": ["age"]}, "eval": {"groups": ["hospital"]}}
+    (line,) = unseen(manifest.spare, OmegaConf.create(cfg))
     assert line.startswith("columns without a role: dose; ") and "data.covariates=[...]" in line
+    masks = OmegaConf.create({"task": {"kind": "mask"}, "data": {"covariates": None}, "eval": {}})
+    assert unseen(["label"], masks) == ["columns without a role: label"]  # which no segmentation would see
 
 
 def test_nothing_is_said_where_each_column_has_one(tmp_path: Path) -> None:
