@@ -20,7 +20,6 @@ from medtrain.target.order import as_items
 
 TOLD = 1.1  # times by which other programs slow the measured steps, from which on that is said
 MEMBERS = 3  # of an ensemble, where there is time for so many trainings
-WITHOUT_COLUMNS = ("mask", "boxes")  # kinds of tasks whose networks see none beside the image
 FULL = 0.9  # of the machine's memory, from which on that is said
 
 
@@ -56,7 +55,7 @@ def unseen(spare: Sequence[str], cfg: DictConfig) -> list[str]:
     if not (left := [name for name in spare if name not in seen]):
         return []
     how = "; what is known of a case before its label may be seen by data.covariates=[...]"
-    return [f"columns without a role: {first_few(left)}" + how * (str(cfg.task.kind) not in WITHOUT_COLUMNS)]
+    return [f"columns without a role: {first_few(left)}" + how * (cfg.task.kind != "mask")]  # whose networks see none
 
 
 def measured(expected: Forecast, epochs: int, limits: DictConfig, trainings: int, machine: Machine) -> list[str]:

@@ -92,7 +92,7 @@ def batch(facts: Facts) -> Choice:
 
 @rule(*ALL)
 def precision(facts: Facts) -> Choice | None:
-    """Use half precision where the device has it."""
+    """Use half precision where the GPU has it."""
     why = f"{facts.machine.gpu} computes in bfloat16"
     return Choice("trainer.precision", "bf16-mixed", why) if facts.machine.gpu and facts.machine.half else None
 
