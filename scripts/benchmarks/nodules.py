@@ -45,13 +45,12 @@ def middle(volume: Voxels, spacing: NDArray[np.float64]) -> Voxels:
 
 
 def features(hu: Voxels, mask: Voxels, spacing: NDArray[np.float64]) -> dict[str, float]:
-    """Measure size (mm), shape and density (HU) of what the mask marks, and the density around it."""
-    if not mask.any():  # the outline misses the middle: its centre stands for it
-        mask[tuple(n // 2 for n in mask.shape)] = True
+    """Measure size, shape (mm) and density (HU) of what the mask marks, and the density around it."""
     edge = mask & ~ndimage.binary_erosion(mask, np.ones((3, 3, 1)))
     steep = ndimage.gaussian_gradient_magnitude(hu, 1.0)
     size = np.log(mask.sum() * spacing.prod())
-    surface = np.log(sum(np.abs(np.diff(np.pad(mask, 1).astype(int), axis=n)).sum() for n in range(3)))
+    faces = [np.diff(np.pad(mask, 1), axis=n).sum() * spacing.prod() / step for n, step in enumerate(spacing)]
+    surface = np.log(sum(faces))  # of size mm3 in mm2
     points = np.argwhere(mask) * spacing
     axes = np.linalg.eigvalsh(np.cov(points.T)) if len(points) > 3 else np.ones(3)
     found = {"size": size, "compact": 1.5 * surface - size, "fill": mask.mean()}
@@ -91,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         mask = read(home / outline)[0] > 0
         volumes.append(mask.sum() * spacing.prod())
         ends = {f"extent_{n}": size for n, size in enumerate(hu.shape * spacing)}
-        crops.append(features(hu, mask.copy(), spacing) | ends)
+        crops.append(features(hu, mask, spacing) | ends)
         sections.append(features(middle(hu, spacing), middle(mask.astype(float), spacing) > 0.5, SPACING))
     scores = {"diameter": [cases["diameter_mm"].to_numpy()], "volume": [np.array(volumes)]}
     for name, found in (("sections", sections), ("crops", crops)):
